@@ -1,0 +1,310 @@
+"""The HCAL channel table: who each channel is, where it is read out, and where it sits on every axis.
+
+All rules are for the detector as read out in Run 3; earlier eras keep the channels that their
+photodetectors had. Sources: CMSSW ``Geometry/CaloTopology/src/HcalTopology.cc`` (validity),
+``DataFormats/HcalDetId/src/HcalDetId.cc`` (raw id), ``DQM/HcalCommon/src/DetectorQuantity.cc``
+(axes), and the official logical maps of 2019 for RBX, RM, crate and slot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import IntEnum, StrEnum
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int16]
+
+N_IETA, N_IPHI, N_DEPTH = 64, 72, 7
+"""Shape of the HB+HE grid: ieta −32…−1, 1…32 (no ieta 0), iphi 1…72, depth 1…7."""
+N_DQM_IETA = 84
+"""Bins of the DQM ieta axis: no ieta 0, and |ieta| 29 twice per side (inner HE, outer HF)."""
+N_RBX = 18
+"""Readout boxes per side of HB and of HE."""
+SUBDET_PM = ("HBM", "HBP", "HEM", "HEP")
+"""Half sub-detectors, in the order of the readout box index (CMSSW ``HcalFrontEndId``)."""
+
+
+class Subdetector(IntEnum):
+    """Sub-detectors with the codes of CMSSW's ``HcalSubdetector``."""
+
+    HB = 1
+    HE = 2
+    HO = 3
+    HF = 4
+
+
+class Era(StrEnum):
+    """Detector configurations with different channel sets."""
+
+    RUN2_2017 = "2017"
+    """Photodiodes in HB and HE, but for the Phase-1 box HEP17."""
+    RUN2_2018 = "2018"
+    """Phase-1 HE, photodiodes in HB."""
+    RUN3 = "Run3"
+    """Phase-1 HB and HE (2022 on)."""
+
+
+_FIRST_RUN_OF_ERA = ((328_000, Era.RUN3), (314_000, Era.RUN2_2018), (0, Era.RUN2_2017))
+_CRATES = np.array([30, 24, 20, 21, 25, 31, 35, 37, 34], dtype=np.int16)
+
+
+def era_of_run(run: int) -> Era:
+    """Era of a run number: 2017 ends before run 314000, 2018 before 328000 (the long shutdown)."""
+    return next(era for first, era in _FIRST_RUN_OF_ERA if run >= first)
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelTable:
+    """Channels, one per row; every field is an int16 array of the same length.
+
+    ``rbx`` is 1…18; ``rm`` 1…4, ``crate`` and ``slot`` are 0 where no rule is known (HF, HO and
+    photodiode modules). ``card`` is the QIE card 1…4 within the RM, known by rule for HB only.
+    """
+
+    era: Era
+    subdetector: IntArray
+    ieta: IntArray
+    iphi: IntArray
+    depth: IntArray
+    rbx: IntArray
+    rm: IntArray
+    card: IntArray
+    crate: IntArray
+    slot: IntArray
+
+    def __len__(self) -> int:
+        return len(self.ieta)
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> ChannelTable:
+        """The given rows (indices or a mask) as a table of their own."""
+        columns = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "era"}
+        return ChannelTable(era=self.era, **columns)
+
+    def rows_of(self, *subdetectors: str) -> NDArray[np.intp]:
+        """Row numbers of the named sub-detectors, in table order."""
+        codes = [Subdetector[name] for name in subdetectors]
+        return np.flatnonzero(np.isin(self.subdetector, codes))
+
+    def select(self, *subdetectors: str) -> ChannelTable:
+        """The rows of the named sub-detectors, in table order."""
+        return self.take(self.rows_of(*subdetectors))
+
+    @property
+    def instrumented(self) -> NDArray[np.bool_]:
+        """False for HE |ieta| 18 depth 1, which has electronics but no scintillator."""
+        empty = (self.subdetector == Subdetector.HE) & (np.abs(self.ieta) == 18) & (self.depth == 1)
+        return np.asarray(~empty)
+
+    @property
+    def names(self) -> list[str]:
+        """Sub-detector name of each row."""
+        return [Subdetector(code).name for code in self.subdetector]
+
+    @property
+    def side(self) -> IntArray:
+        """0 for the minus side, 1 for the plus side."""
+        return (self.ieta > 0).astype(np.int16)
+
+    @property
+    def half(self) -> IntArray:
+        """Index into :data:`SUBDET_PM` of HB and HE rows (HBM 0, HBP 1, HEM 2, HEP 3)."""
+        return (2 * (self.subdetector - 1) + self.side).astype(np.int16)
+
+    @property
+    def box(self) -> IntArray:
+        """Readout box 0…71 of HB and HE rows: HBM 0–17, HBP 18–35, HEM 36–53, HEP 54–71."""
+        return (N_RBX * self.half + self.rbx - 1).astype(np.int16)
+
+    @property
+    def grid(self) -> tuple[IntArray, IntArray, IntArray]:
+        """Indices into the 64 × 72 × 7 grid, as in CMSSW's ``HcalMLTask``; HB and HE never collide."""
+        row = np.where(self.ieta < 0, self.ieta + 32, self.ieta + 31).astype(np.int16)
+        return row, (self.iphi - 1).astype(np.int16), (self.depth - 1).astype(np.int16)
+
+    @property
+    def dqm_x(self) -> IntArray:
+        """0-based bin on the 84-bin DQM ieta axis; HF sits one bin further out than HB, HE, HO."""
+        outer = self.subdetector == Subdetector.HF
+        minus, plus = self.ieta + np.where(outer, 41, 42), self.ieta + np.where(outer, 42, 41)
+        return np.where(self.ieta < 0, minus, plus).astype(np.int16)
+
+    @property
+    def dqm_y(self) -> IntArray:
+        """0-based bin on the 72-bin DQM iphi axis."""
+        return (self.iphi - 1).astype(np.int16)
+
+    @property
+    def ring(self) -> NDArray[np.intp]:
+        """Label of (sub-detector, |ieta|, depth), the channels that see the same particles; 0-based, dense."""
+        key = (self.subdetector.astype(np.int64) * 64 + np.abs(self.ieta)) * 8 + self.depth
+        return np.unique(key, return_inverse=True)[1].astype(np.intp)
+
+    @property
+    def raw_id(self) -> NDArray[np.uint32]:
+        """CMSSW raw ids, format 2 (``DataFormats/HcalDetId/src/HcalDetId.cc``)."""
+        word = np.full(len(self), 4 << 28 | 1 << 24, dtype=np.uint32)
+        for value, shift in ((self.subdetector, 25), (self.depth, 20), (self.side, 19), (np.abs(self.ieta), 10)):
+            word |= value.astype(np.uint32) << np.uint32(shift)
+        return word | self.iphi.astype(np.uint32)
+
+    def box_name(self, row: int) -> str:
+        """Name of a row's readout box, for example ``HEP07``."""
+        return box_name(int(self.box[row]))
+
+
+def box_name(box: int) -> str:
+    """Name of readout box 0…71, for example 60 → ``HEP07``."""
+    return f"{SUBDET_PM[box // N_RBX]}{box % N_RBX + 1:02d}"
+
+
+def decode_raw_id(raw_id: NDArray[np.uint32]) -> tuple[IntArray, IntArray, IntArray, IntArray]:
+    """Sub-detector, ieta, iphi and depth of format-2 raw ids; the inverse of :attr:`ChannelTable.raw_id`."""
+    word = np.asarray(raw_id, dtype=np.uint32)
+    ieta = (word >> 10 & 0x1FF).astype(np.int16)
+    sign = np.where(word >> 19 & 1, 1, -1)
+    parts = (word >> 25 & 7, ieta * sign, word & 0x3FF, word >> 20 & 0xF)
+    subdetector, ieta, iphi, depth = (p.astype(np.int16) for p in parts)
+    return subdetector, ieta, iphi, depth
+
+
+def rbx_of(iphi: NDArray[np.integer]) -> IntArray:
+    """Readout box 1…18 of HB and HE: box n holds iphi 4n−5 … 4n−2 (mod 72), the same on both sides."""
+    return ((iphi + 1) % 72 // 4 + 1).astype(np.int16)
+
+
+@cache
+def channel_table(era: Era | str = Era.RUN3) -> ChannelTable:
+    """All channels of an era, ordered HB, HE, HO, HF, then by ieta, iphi, depth.
+
+    Run 3 has HB 9072, HE 6768, HO 2160 and HF 3456 channels.
+    """
+    era = Era(era)
+    cells = sorted((*_hb_cells(era), *_he_cells(era), *_ho_cells(), *_hf_cells()))
+    subdetector, ieta, iphi, depth, phase1 = (np.array(column, dtype=np.int16) for column in zip(*cells, strict=True))
+    barrel_or_endcap = subdetector <= Subdetector.HE
+    rbx = np.where(barrel_or_endcap, rbx_of(iphi), 0).astype(np.int16)
+    known = barrel_or_endcap & (phase1 == 1)
+    rm = np.where(known, _rm(subdetector, ieta, iphi, depth), 0).astype(np.int16)
+    return ChannelTable(
+        era=era, subdetector=subdetector, ieta=ieta, iphi=iphi, depth=depth, rbx=rbx, rm=rm,
+        card=np.where(known & (subdetector == Subdetector.HB), _hb_card(ieta, rm), 0).astype(np.int16),
+        crate=np.where(known, _CRATES[rbx // 2 % 9], 0).astype(np.int16),
+        slot=np.where(known, _slot(subdetector, ieta, depth, rbx), 0).astype(np.int16),
+    )  # fmt: skip
+
+
+Cell = tuple[int, int, int, int, int]
+"""Sub-detector code, ieta, iphi, depth, and 1 where a Phase-1 readout module reads the channel."""
+
+
+def _cells(sub: Subdetector, abs_ieta: int, depths: range, phis: range, phase1: int) -> list[Cell]:
+    return [(int(sub), sign * abs_ieta, p, d, phase1) for sign in (-1, 1) for p in phis for d in depths]
+
+
+def _hb_cells(era: Era) -> list[Cell]:
+    phase1 = era == Era.RUN3
+    deepest = {16: 3} if phase1 else {15: 2, 16: 2}
+    default = 4 if phase1 else 1
+    every = range(1, 73)
+    return [c for e in range(1, 17)
+            for c in _cells(Subdetector.HB, e, range(1, deepest.get(e, default) + 1), every, int(phase1))]  # fmt: skip
+
+
+def _he_phase1_depths(abs_ieta: int) -> range:
+    first = {16: 4, 17: 2}.get(abs_ieta, 1)
+    last = {16: 4, 17: 3, 18: 5, 29: 3}.get(abs_ieta, 7 if abs_ieta >= 26 else 6)
+    return range(first, last + 1)
+
+
+def _he_phase0_depths(abs_ieta: int) -> range:
+    return {16: range(3, 4), 17: range(1, 2), 27: range(1, 4), 28: range(1, 4)}.get(abs_ieta, range(1, 3))
+
+
+def _he_cells(era: Era) -> list[Cell]:
+    cells = []
+    for e in range(16, 30):
+        phis = range(1, 73, 1 if e <= 20 else 2)
+        phase1 = _cells(Subdetector.HE, e, _he_phase1_depths(e), phis, 1)
+        if era != Era.RUN2_2017:
+            cells += phase1
+            continue
+        hep17 = {c for c in phase1 if c[1] > 0 and 63 <= c[2] <= 66}
+        cells += [c for c in _cells(Subdetector.HE, e, _he_phase0_depths(e), phis, 0)
+                  if not (c[1] > 0 and 63 <= c[2] <= 66)]  # fmt: skip
+        # In 2017 the electronics map left out the uninstrumented |ieta| 18 depth 1.
+        cells += sorted(c for c in hep17 if not (c[1] == 18 and c[3] == 1))
+    return cells
+
+
+def _ho_cells() -> list[Cell]:
+    return [c for e in range(1, 16) for c in _cells(Subdetector.HO, e, range(4, 5), range(1, 73), 0)]
+
+
+def _hf_cells() -> list[Cell]:
+    return [c for e in range(29, 42)
+            for c in _cells(Subdetector.HF, e, range(1, 5), range(3, 73, 4) if e >= 40 else range(1, 73, 2), 0)]  # fmt: skip
+
+
+def _rm(subdetector: IntArray, ieta: IntArray, iphi: IntArray, depth: IntArray) -> IntArray:
+    """Readout module 1…4: one iphi each, but alternate ieta (a comb) in HE from |ieta| 21 on."""
+    e, plus, offset = np.abs(ieta), ieta > 0, (iphi + 1) % 4
+    inner = np.where(e == 29, depth == 3, e % 2 == 1)
+    comb = np.where(inner, np.where(offset == 0, 2, 3), np.where(offset == 0, 1, 4))
+    narrow = (subdetector == Subdetector.HB) | (e <= 20)
+    rm = np.where(narrow, offset + 1, comb)
+    return np.where(plus, rm, 5 - rm).astype(np.int16)
+
+
+def _hb_card(ieta: IntArray, rm: IntArray) -> IntArray:
+    """QIE card 1…4 of an HB module: four adjacent |ieta|, counted inwards in odd modules."""
+    block = (np.abs(ieta) - 1) // 4
+    return np.where(rm % 2 == 1, 4 - block, block + 1).astype(np.int16)
+
+
+def _slot(subdetector: IntArray, ieta: IntArray, depth: IntArray, rbx: IntArray) -> IntArray:
+    """uHTR slot 1…12: three per box (pure HB, overlap, pure HE), even boxes first, plus side 6 further."""
+    e = np.abs(ieta)
+    pure_he = ((e >= 19) & (e <= 25)) | ((e == 26) & (depth <= 6))
+    role = np.where(subdetector == Subdetector.HB, np.where(e <= 12, 0, 1), np.where(pure_he, 2, 1))
+    return (np.where(rbx % 2 == 0, 1, 4) + np.where(ieta > 0, 6, 0) + role).astype(np.int16)
+
+
+@dataclass(frozen=True, eq=False)
+class ReadoutGraph:
+    """Who is read out with whom, as two bipartite layers: channel → module → box.
+
+    Channels that share a module or a box meet in its node, so the edges grow with the channels,
+    not with their square, and message passing is plain gather and scatter (exportable).
+
+    ``module_of``: (channels,) node of each channel's RM; ``box_of``: (modules,) node of each
+    module's RBX. Box nodes are side × 18 + RBX − 1, module nodes are box × 5 + RM (RM 0: unknown).
+    """
+
+    module_of: NDArray[np.int64]
+    box_of: NDArray[np.int64]
+
+    @property
+    def channel_to_module(self) -> NDArray[np.int64]:
+        """Edge index (2, channels) in PyG's form: row 0 channels, row 1 modules."""
+        return np.stack([np.arange(len(self.module_of)), self.module_of])
+
+    @property
+    def module_to_box(self) -> NDArray[np.int64]:
+        """Edge index (2, modules) in PyG's form: row 0 modules, row 1 boxes."""
+        return np.stack([np.arange(len(self.box_of)), self.box_of])
+
+
+MODULES_PER_BOX = 5
+"""Module nodes per box: RM 1…4, and one for channels whose module is not known."""
+
+
+def readout_graph(channels: ChannelTable) -> ReadoutGraph:
+    """Readout graph of one sub-detector's channels (36 boxes, 180 module nodes)."""
+    box = channels.side.astype(np.int64) * N_RBX + channels.rbx - 1
+    return ReadoutGraph(
+        module_of=box * MODULES_PER_BOX + channels.rm,
+        box_of=np.repeat(np.arange(2 * N_RBX, dtype=np.int64), MODULES_PER_BOX),
+    )

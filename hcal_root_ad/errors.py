@@ -1,0 +1,42 @@
+"""Every error that a user can cause, as one tree.
+
+::
+
+    HcalRootAdError
+    ├── InputError         a file is missing, unreadable, of another kind, or contradicts itself
+    │   └── NoHcalError    the file is fine but holds no HCAL maps that we could judge
+    ├── DefinitionError    a harvester definition is wrong or unknown
+    ├── BundleError        a bundle is missing, damaged, or made for something else
+    ├── OutputError        the output cannot be written, or would be refused by a GUI
+    └── UsageError         options that contradict each other, values out of range
+
+Each message is one sentence: the file, what was expected, what was found, what to do.
+"""
+
+
+class HcalRootAdError(Exception):
+    """Base of all errors that end in one clear sentence and exit code 2."""
+
+
+class InputError(HcalRootAdError):
+    """An input file is missing, unreadable, of another kind, or contradicts itself."""
+
+
+class NoHcalError(InputError):
+    """The input holds no HCAL maps that can be judged."""
+
+
+class DefinitionError(HcalRootAdError):
+    """A harvester definition is wrong or unknown."""
+
+
+class BundleError(HcalRootAdError):
+    """A bundle is missing, damaged, or made for another detector."""
+
+
+class OutputError(HcalRootAdError):
+    """The output cannot be written, or a GUI would refuse it."""
+
+
+class UsageError(HcalRootAdError):
+    """Options that contradict each other, or values out of range."""

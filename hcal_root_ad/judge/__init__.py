@@ -1,0 +1,1 @@
+"""Judge: reconstruction to scores, scores to flags, flags to intervals and groups."""
