@@ -140,7 +140,8 @@ class ChannelTable:
     def ring(self) -> NDArray[np.intp]:
         """Label of (sub-detector, |ieta|, depth), the channels that see the same particles; 0-based, dense."""
         key = (self.subdetector.astype(np.int64) * 64 + np.abs(self.ieta)) * 8 + self.depth
-        return np.unique(key, return_inverse=True)[1].astype(np.intp)
+        labels: NDArray[np.intp] = np.unique(key, return_inverse=True)[1].astype(np.intp)
+        return labels
 
     @property
     def raw_id(self) -> NDArray[np.uint32]:
@@ -244,8 +245,10 @@ def _ho_cells() -> list[Cell]:
 
 
 def _hf_cells() -> list[Cell]:
-    return [c for e in range(29, 42)
-            for c in _cells(Subdetector.HF, e, range(1, 5), range(3, 73, 4) if e >= 40 else range(1, 73, 2), 0)]  # fmt: skip
+    def phis(abs_ieta: int) -> range:
+        return range(3, 73, 4) if abs_ieta >= 40 else range(1, 73, 2)
+
+    return [c for e in range(29, 42) for c in _cells(Subdetector.HF, e, range(1, 5), phis(e), 0)]
 
 
 def _rm(subdetector: IntArray, ieta: IntArray, iphi: IntArray, depth: IntArray) -> IntArray:

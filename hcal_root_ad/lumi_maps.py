@@ -88,7 +88,7 @@ class LumiMaps:
     @property
     def found(self) -> tuple[str, ...]:
         """Sub-detectors (of HB, HE) with at least one digi in the maps per LS."""
-        seen = self.counts[self.present].any(axis=0)
+        seen: NDArray[np.bool_] = np.any(self.counts[self.present], axis=0)
         return tuple(name for name in ("HB", "HE") if seen[self.channels.rows_of(name)].any())
 
     def grid(self) -> NDArray[np.int32]:

@@ -1,0 +1,32 @@
+"""Where definitions, bundles and reference runs are found by name: the user's folders first, then the shipped ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["harvesters", "models", "reference_runs"]
+
+SEARCH_VARIABLE = "HCAL_ROOT_AD_PATH"
+"""Environment variable: folders (separated as in PATH) that hold ``harvesters``, ``models`` or ``reference_runs``."""
+
+
+def search_path(kind: Kind) -> tuple[Path, ...]:
+    """Existing folders of a kind, in the order in which names are looked up."""
+    own = [Path(entry) for entry in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if entry]
+    package = Path(__file__).parent
+    # An installed wheel carries the content inside the package; a checkout has it beside the package.
+    candidates = (*own, package / "content", package.parent)
+    return tuple(folder / kind for folder in candidates if (folder / kind).is_dir())
+
+
+def find(kind: Kind, name: str) -> Path | None:
+    """The file or folder ``name`` of a kind, or None."""
+    return next((folder / name for folder in search_path(kind) if (folder / name).exists()), None)
+
+
+def names(kind: Kind, pattern: str = "*") -> tuple[str, ...]:
+    """Sorted names of a kind that match a glob pattern; hidden files are left out."""
+    found = {path.name for folder in search_path(kind) for path in folder.glob(pattern)}
+    return tuple(sorted(name for name in found if not name.startswith(".")))
