@@ -1,0 +1,49 @@
+# make run    judge a reference run and draw it        make check  style, types and tests
+# make test   run every test                           make clean  remove .venv, out, build and dist
+#
+# Needs Python 3.11 or newer, git and make. Variables: PYTHON, VENV, REFERENCE_RUN, OUT, JOBS.
+
+RIGHT_PYTHON = -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python $(RIGHT_PYTHON) && echo $$python && break; done)
+VENV ?= .venv
+REFERENCE_RUN ?= demonstration
+OUT ?= out
+JOBS ?= auto
+
+BIN = $(VENV)/bin
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: run test check format clean
+
+run: $(VENV)/.installed
+	$(BIN)/hcal-root-ad run $(REFERENCE_RUN) -o $(OUT) --plots $(OUT)/plots --flags $(OUT)/flags.csv
+
+# One thread per worker: torch and BLAS would otherwise start as many threads as there are cores in each.
+test: $(VENV)/.installed-for-tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4
+
+check: $(VENV)/.installed-for-tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(MAKE) test
+
+format: $(VENV)/.installed-for-tests
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# The stamps: set-up happens once, and again when the dependencies change.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "hcal-root-ad needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once; some minutes, about 2 GB)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-for-tests: $(VENV)/.installed
+	$(PIP_INSTALL) --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf .venv out build dist

@@ -1,0 +1,21 @@
+"""Say whether both DQM GUIs will take a file; exit code 1 if one of them would not."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hcal_root_ad.cli.terminal import show
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="ROOT file made for the DQM GUI")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from hcal_root_ad.publish.check import check_file
+
+    problems = {path: check_file(path) for path in arguments.files}
+    for path, sentences in problems.items():
+        show(*(f"{path}: {sentence}" for sentence in sentences) if sentences else (f"{path}: both GUIs will take it.",))
+    return int(any(problems.values()))

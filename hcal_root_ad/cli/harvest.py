@@ -1,0 +1,52 @@
+"""Save run, lumisections, events and counts (LS × 64 × 72 × 7, HB and HE) as a numpy file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hcal_root_ad.cli.inputs import read_runs
+from hcal_root_ad.cli.terminal import show
+from hcal_root_ad.errors import NoHcalError
+from hcal_root_ad.lumi_maps import LumiMaps
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="DQM file, or name of a reference run")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="maps.npz",
+                        help="file to write; of several runs each gets its own, maps_R<run>.npz")  # fmt: skip
+    parser.add_argument("--definition", metavar="NAME", help="harvester definition (default: the one that fits)")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    runs = read_runs(arguments.inputs, arguments.definition)
+    for maps in runs:
+        if not maps.present.any():
+            raise NoHcalError(
+                f"Run {maps.run}: {', '.join(source.name for source in maps.sources)} holds no HCAL maps per "
+                "lumisection, so there is no tensor to save; `hcal-root-ad inspect` shows what it has."
+            )
+    for maps, path in zip(runs, _paths(arguments.output, runs), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        maps.save(path)
+        show(*_summary(maps, path))
+    return 0
+
+
+def _paths(output: Path, runs: Sequence[LumiMaps]) -> list[Path]:
+    if len(runs) == 1:
+        return [output]
+    return [output.with_name(f"{output.stem}_R{maps.run}{output.suffix}") for maps in runs]
+
+
+def _summary(maps: LumiMaps, path: Path) -> Iterator[str]:
+    saved = maps.lumisections[maps.present]
+    yield (
+        f"{path}: run {maps.run}, {len(saved)} lumisections ({saved[0]}–{saved[-1]}), "
+        f"{maps.events[maps.present].sum()} events, definition {maps.definition}"
+    )
+    skipped = maps.lumisections[~maps.present]
+    if len(skipped):
+        yield f"  skipped, no HCAL maps: LS {', '.join(map(str, skipped))}"
+    yield from (f"  {note}" for note in maps.notes)

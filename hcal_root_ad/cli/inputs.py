@@ -1,0 +1,53 @@
+"""Inputs that several verbs share: files by path, reference runs by name."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from hcal_root_ad import content
+from hcal_root_ad.cli.terminal import progress
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.lumi_maps import LumiMaps
+
+
+def input_path(name: str) -> Path:
+    """The file or folder of that path, else the reference run of that name.
+
+    Raises:
+        InputError: neither exists.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    reference_run = content.find("reference_runs", name)
+    if reference_run is None:
+        known = ", ".join(content.names("reference_runs", "*.*")) or "none"
+        raise InputError(f"{name}: no such file, and no reference run of that name (there are: {known}).")
+    return reference_run
+
+
+def read_runs(names: Sequence[str], definition: str | None = None) -> tuple[LumiMaps, ...]:
+    """All runs in the named inputs, with a progress bar."""
+    from hcal_root_ad.harvest.read import read_lumi_maps
+
+    paths = [input_path(name) for name in names]
+    with progress("Reading") as report:
+        return read_lumi_maps(paths, definition, progress=report)
+
+
+def positive(text: str) -> float:
+    """Option type: a number above 0."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, found {text}")
+    return number
+
+
+def count(text: str) -> int:
+    """Option type: a whole number above 0."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, found {text}")
+    return number

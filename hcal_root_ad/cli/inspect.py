@@ -1,0 +1,19 @@
+"""Show a file's format, run, lumisections, events, HCAL elements, and which harvester definition fits."""
+
+from __future__ import annotations
+
+import argparse
+
+from hcal_root_ad.cli.inputs import input_path
+from hcal_root_ad.cli.terminal import show
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", metavar="FILE", help="DQM file, or name of a reference run")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from hcal_root_ad.harvest.inspect import inspect_file
+
+    show(str(inspect_file(input_path(arguments.file))))
+    return 0

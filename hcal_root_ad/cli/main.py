@@ -1,0 +1,87 @@
+"""``hcal-root-ad VERB …``: finds the verb, imports its module alone, and turns errors into one sentence.
+
+Exit codes: 0 done, 1 ``check`` found a problem, 2 wrong use or unreadable input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from hcal_root_ad.errors import HcalRootAdError
+
+VERBS = {
+    "inspect": "what is in this file, and which harvester definition fits",
+    "harvest": "save the digi counts per lumisection and channel as a tensor file",
+    "run": "judge runs and write the ROOT file for the DQM GUI",
+    "check": "will both DQM GUIs take this file?",
+    "simulate": "write runs of a simulated detector, with known faults",
+    "train": "train GraphSTAD on clean runs",
+    "transfer": "start a bundle from another one: HB from HE, or a new detector state",
+    "calibrate": "set error scales and thresholds of a bundle from clean runs",
+}
+"""Verb to what it does. The verb's module in this package has the same name and is imported only when it is chosen."""
+
+PROGRAM = "hcal-root-ad"
+DONE, PROBLEM_FOUND, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code. ``argparse`` exits by itself on wrong options (2)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    verb = _front_door().parse_args(words[:1]).verb
+    module = import_module(f"hcal_root_ad.cli.{verb}")
+    parser = argparse.ArgumentParser(f"{PROGRAM} {verb}", description=module.__doc__)
+    module.add_arguments(parser)
+    arguments = parser.parse_args(words[1:])
+    try:
+        return int(module.execute(arguments))
+    except HcalRootAdError as error:
+        return _refuse(str(error))
+    except OSError as error:
+        # The disk, not the program: full, read-only, not ours. Anything without a file name is a fault of ours.
+        if error.filename is None:
+            raise
+        return _refuse(f"{error.filename}: {(error.strerror or 'cannot be used').lower()}.")
+    except KeyboardInterrupt:
+        print(f"{PROGRAM}: interrupted.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _refuse(sentence: str) -> int:
+    print(f"{PROGRAM}: {sentence}", file=sys.stderr)
+    return WRONG_USE
+
+
+def _front_door() -> argparse.ArgumentParser:
+    width = max(map(len, VERBS))
+    parser = argparse.ArgumentParser(
+        PROGRAM,
+        usage=f"{PROGRAM} VERB …",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Finds dead, hot, noisy and degraded HCAL channels in CMS DQM files.",
+        epilog="verbs:\n"
+        + "\n".join(f"  {verb:{width}}  {what}" for verb, what in VERBS.items())
+        + f"\n\n{PROGRAM} VERB --help tells more.",
+    )  # fmt: skip
+    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="one of the verbs below")
+    parser.add_argument("--version", action=_Version)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Prints the version; an action of its own because ``importlib.metadata`` is slow to import."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="print the version")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        parser.exit(message=f"{PROGRAM} {version('hcal-root-ad')}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
