@@ -151,6 +151,33 @@ class ChannelTable:
             word |= value.astype(np.uint32) << np.uint32(shift)
         return word | self.iphi.astype(np.uint32)
 
+    @property
+    def fed(self) -> IntArray:
+        """Front-end driver of HB and HE rows: two per crate, the odd one for the plus side; 0 where not known."""
+        return np.where(self.crate > 0, 1100 + 2 * ((self.rbx // 2 - 1) % 9) + self.side, 0).astype(np.int16)
+
+    def rows_of_raw_ids(self, raw_ids: NDArray[np.integer]) -> NDArray[np.intp]:
+        """Row of each raw id, −1 where the table has no such channel."""
+        order = np.argsort(self.raw_id)
+        place = np.searchsorted(self.raw_id[order], raw_ids).clip(max=len(self) - 1)
+        return np.where(self.raw_id[order[place]] == raw_ids, order[place], -1)
+
+    def rows_on_grid(self) -> NDArray[np.intp]:
+        """Row in each cell of the (64, 72, 7) grid, −1 in empty ones; for tables of HB and HE."""
+        return self._rows_in((N_IETA, N_IPHI, N_DEPTH), self.grid)
+
+    def rows_on_dqm_axes(self) -> NDArray[np.intp]:
+        """Row in each bin of the seven DQM depth maps, (84, 72, 7), −1 in empty ones; for tables without HO.
+
+        HO shares bins with HB depth 4 and has a DQM map of its own.
+        """
+        return self._rows_in((N_DQM_IETA, N_IPHI, N_DEPTH), (self.dqm_x, self.dqm_y, self.grid[2]))
+
+    def _rows_in(self, shape: tuple[int, ...], place: tuple[IntArray, ...]) -> NDArray[np.intp]:
+        rows = np.full(shape, -1, dtype=np.intp)
+        rows[place] = np.arange(len(self))
+        return rows
+
     def box_name(self, row: int) -> str:
         """Name of a row's readout box, for example ``HEP07``."""
         return box_name(int(self.box[row]))
