@@ -1,0 +1,173 @@
+"""Faults to inject: what fails, how, and in which lumisections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.errors import UsageError
+from hcal_root_ad.simulate.conditions import Conditions
+from hcal_root_ad.simulate.detector import SimulatedDetector
+from hcal_root_ad.simulate.readout_unit import UNIT_FORMS, rows_of_unit, scale_of_unit, unit_names
+
+
+class FaultKind(StrEnum):
+    """How a unit fails."""
+
+    DEAD = "dead"
+    """No digis."""
+    DEGRADED = "degraded"
+    """A constant factor below 1."""
+    HOT = "hot"
+    """A constant factor above 1."""
+    NOISY = "noisy"
+    """Digis without collisions, in bursts that differ from LS to LS."""
+    FLICKERING = "flickering"
+    """On and off from LS to LS."""
+    AGEING = "ageing"
+    """A factor that falls linearly from 1 over the interval."""
+
+
+STRENGTHS: dict[FaultKind, tuple[float, float]] = {
+    FaultKind.DEAD: (0.0, 0.0),
+    FaultKind.DEGRADED: (0.2, 0.8),
+    FaultKind.HOT: (1.5, 4.0),
+    FaultKind.NOISY: (0.05, 0.4),
+    FaultKind.FLICKERING: (0.3, 0.7),
+    FaultKind.AGEING: (0.3, 0.8),
+}
+"""Range from which strengths are drawn: the factor on the digi probability (ageing: at the end; noisy:
+the mean probability added; flickering: the share of LS that are on)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fault:
+    """One fault of one readout unit from LS ``first`` to LS ``last``, both in.
+
+    The digi probability p of the channels in ``rows`` (the unit's, but for those that never fill) becomes ``min(1, factor · p + added)`` with
+    one ``factor`` and one ``added`` per LS of the interval. ``strength`` is as in :data:`STRENGTHS`.
+    """
+
+    kind: FaultKind
+    unit: str
+    rows: NDArray[np.intp]
+    first: int
+    last: int
+    strength: float
+    factor: NDArray[np.float64]
+    added: NDArray[np.float64]
+
+    @property
+    def scale(self) -> str:
+        """``channel``, ``card``, ``RM``, ``RBX`` or ``sector``."""
+        return scale_of_unit(self.unit)
+
+    @property
+    def constant(self) -> bool:
+        """Whether the fault is the same in all its lumisections."""
+        return bool(np.ptp(self.factor) == 0 and np.ptp(self.added) == 0)
+
+
+def make_fault(
+    detector: SimulatedDetector, kind: FaultKind | str, unit: str, first: int, last: int, strength: float, seed: int = 0
+) -> Fault:
+    """A fault of a unit named as in :data:`~hcal_root_ad.simulate.readout_unit.UNIT_FORMS`.
+
+    Raises:
+        UsageError: an unknown kind or unit, a unit that is masked throughout, an empty interval, or a
+            strength that the kind cannot have.
+    """
+    try:
+        kind = FaultKind(kind)
+    except ValueError:
+        raise UsageError(f"no kind of fault is called '{kind}'; known are {', '.join(FaultKind)}") from None
+    if not 1 <= first <= last:
+        raise UsageError(f"the fault of {unit} lasts from LS {first} to LS {last}, which is no interval")
+    rows = rows_of_unit(detector.channels, unit)
+    if not len(rows):
+        raise UsageError(f"no channel of HB or HE belongs to '{unit}'; units are written {UNIT_FORMS}")
+    rows = rows[detector.live[rows]]
+    if not len(rows):
+        raise UsageError(f"all channels of {unit} are masked in this detector, so no fault can show in it")
+    n = last - first + 1
+    draw = np.random.default_rng(np.random.SeedSequence([seed, 0xFA, first, last]))
+    factor, added = _course(kind, strength, n, draw)
+    return Fault(kind, unit, rows, first, last, strength, factor, added)
+
+
+def _course(
+    kind: FaultKind, strength: float, n: int, draw: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Factor and added probability for each of the ``n`` lumisections."""
+    low, high = {FaultKind.HOT: (1.0, np.inf), FaultKind.DEAD: (0.0, 0.0)}.get(kind, (0.0, 1.0))
+    if not low <= strength <= high:
+        raise UsageError(f"the strength of a {kind} fault lies between {low:g} and {high:g}, not at {strength:g}")
+    one, none = np.ones(n), np.zeros(n)
+    courses: dict[FaultKind, Callable[[], tuple[NDArray[np.float64], NDArray[np.float64]]]] = {
+        FaultKind.NOISY: lambda: (one, np.minimum(draw.exponential(strength, n), 1.0)),
+        FaultKind.FLICKERING: lambda: ((draw.random(n) < strength).astype(np.float64), none),
+        FaultKind.AGEING: lambda: (np.linspace(1.0, strength, n + 1)[1:], none),
+    }
+    return courses[kind]() if kind in courses else (one * strength, none)
+
+
+def apply_faults(
+    rates: NDArray[np.float32], lumisections: NDArray[np.int32], faults: tuple[Fault, ...]
+) -> NDArray[np.float32]:
+    """Digi probabilities with faults: a changed copy of ``rates`` (LS, channels); faults multiply."""
+    faulty = rates.copy()
+    for fault in faults:
+        inside = np.flatnonzero((lumisections >= fault.first) & (lumisections <= fault.last))
+        course = lumisections[inside] - fault.first
+        cells = np.ix_(inside, fault.rows)
+        changed = fault.factor[course, None] * faulty[cells] + fault.added[course, None]
+        faulty[cells] = np.minimum(changed, 1.0)
+    return faulty
+
+
+def mixed_faults(detector: SimulatedDetector, conditions: Conditions, seed: int) -> tuple[Fault, ...]:
+    """Faults of every kind and scale on disjoint channels: some 25 channels, and a few larger units.
+
+    Every kind hits single channels and one larger unit; a box, a module and a card are dead at some time.
+    """
+    draw = np.random.default_rng(np.random.SeedSequence([seed, 0xFA17]))
+    large = {"sector": FaultKind.DEGRADED, "RBX": FaultKind.DEAD, "RM": FaultKind.DEAD, "card": FaultKind.DEAD}
+    wanted = [*large.items(), ("RBX", FaultKind.AGEING), ("RM", FaultKind.NOISY), ("RM", FaultKind.FLICKERING),
+              ("card", FaultKind.HOT)] + [("channel", kind) for kind in FaultKind for _ in range(4)]  # fmt: skip
+    faults: list[Fault] = []
+    free = detector.live.copy()
+    last_ls = int(conditions.lumisections[-1])
+    for scale, kind in wanted:
+        unit = _free_unit(detector, scale, free, draw)
+        if unit is None:
+            continue
+        first, last = _interval(last_ls, draw)
+        strength = float(draw.uniform(*STRENGTHS[kind]))
+        fault = make_fault(detector, kind, unit, first, last, round(strength, 3), seed=int(draw.integers(2**31)))
+        free[fault.rows] = False
+        faults.append(fault)
+    return tuple(faults)
+
+
+def _free_unit(
+    detector: SimulatedDetector, scale: str, free: NDArray[np.bool_], draw: np.random.Generator
+) -> str | None:
+    """A unit of the scale that shares no channel with earlier faults; None where the era has none."""
+    names = unit_names(detector.channels, scale)
+    for name in draw.permutation(names)[:200]:
+        rows = rows_of_unit(detector.channels, str(name))
+        # Masked and uninstrumented channels may lie in a larger unit, but not be the whole of it.
+        if free[rows].any() and (free[rows] | ~detector.live[rows]).all():
+            return str(name)
+    return None
+
+
+def _interval(last_ls: int, draw: np.random.Generator) -> tuple[int, int]:
+    """One LS or many, up to the rest of the run."""
+    length = min(int(np.ceil(np.exp(draw.uniform(0.0, np.log(last_ls + 1.0))))), last_ls)
+    first = int(draw.integers(1, last_ls - length + 2))
+    return first, first + length - 1
