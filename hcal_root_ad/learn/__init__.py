@@ -1,0 +1,1 @@
+"""Learn: the reference, the network on top of it, and the calibration of both."""

@@ -1,0 +1,142 @@
+"""The reference: each channel's own rate and its ring's pileup response, learned from clean runs.
+
+It is the part of the reconstruction that needs no network: what is static, and what moves with the
+lumisection's common activity. The network learns what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.learn.series import Series
+from hcal_root_ad.occupancy import Floats, information, log_rate, probability, pull, slope
+
+POWER_WIDTH = 0.25
+"""Prior width of a ring's pileup power around what the source bundle (or 1) says."""
+HUBER = 2.5
+"""Pulls beyond this many σ lose weight, so that a few faults in a clean run do no harm."""
+ROUNDS = 12
+"""Alternations between activity, rates and powers; the changes are below 1e-4 after eight."""
+RATE_FLOOR = 2e-4
+"""A channel with fewer digis per event over the whole clean run counts as not connected."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Expected occupancy of one sub-detector: ``log λ = level + power·u``.
+
+    Attributes:
+        level: (channels,) log rate at activity u = 0. level_error: its standard error.
+        power: (channels,) response of log rate to the activity, equal within a ring.
+        power_error: (channels,) its standard error.
+        live: (channels,) False where the clean runs had no digis: not connected, or masked.
+        activity: lowest and highest u of the clean runs.
+    """
+
+    level: Floats
+    level_error: Floats
+    power: Floats
+    power_error: Floats
+    live: NDArray[np.bool_]
+    activity: tuple[float, float]
+
+    def log_rate(self, activity: Floats) -> Floats:
+        """(LS, channels) expected log rate at activities u (LS,)."""
+        return self.level + np.multiply.outer(activity, self.power)
+
+    def expected(self, activity: Floats) -> Floats:
+        """(LS, channels) expected digi probability at activities u (LS,)."""
+        return probability(self.log_rate(activity))
+
+
+def _huber(z: Floats) -> Floats:
+    return np.minimum(1.0, HUBER / np.maximum(np.abs(z), 1e-9))
+
+
+def _score(counts: NDArray[np.integer], events: Floats, p: Floats) -> tuple[Floats, Floats]:
+    """Robust score and information on log λ of every count."""
+    weight = _huber(pull(counts, events, p))
+    score = weight * (counts - events * p) * slope(p) / (p * (1 - p))
+    return score, weight * information(events, p)
+
+
+def fit_activity(reference: Reference, counts: NDArray[np.integer], events: Floats) -> Floats:
+    """(LS,) common log activity u of each LS: a robust maximum-likelihood fit over the live channels.
+
+    Half of the channels may be at fault in the same direction before the fit follows them: it starts
+    from the median channel and then weighs pulls as Huber does.
+    """
+    live = reference.live
+    n, trials = counts[:, live], events[:, None]
+    level, power = reference.level[live], reference.power[live]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        naive = (log_rate((n + 0.5) / (trials + 1)) - level) / power
+    activity = np.median(naive, axis=1) if live.any() else np.zeros(len(n))
+    for _ in range(6):
+        p = probability(level + np.multiply.outer(activity, power))
+        score, info = _score(n, trials, p)
+        step = (score @ power) / np.maximum(info @ power**2, 1e-9)
+        activity = activity + np.clip(step, -0.5, 0.5)
+    return activity
+
+
+def fit_reference(runs: Sequence[Series], prior_power: Floats | None = None) -> Reference:
+    """Learn a reference from the assessable lumisections of clean runs.
+
+    ``prior_power``: (channels,) pileup power that thin statistics fall back to; 1 if not given.
+
+    Raises:
+        InputError: if there is no lumisection with events.
+    """
+    if sum(len(run) for run in runs) == 0:
+        raise InputError("the clean runs hold no lumisection with HCAL maps and enough events; give at least some ten")
+    counts = np.concatenate([run.counts for run in runs])
+    events = np.concatenate([run.events for run in runs])
+    ring = runs[0].channels.ring
+    live = counts.sum(axis=0) > np.maximum(RATE_FLOOR * events.sum(), 5)
+    prior_power = np.ones(len(ring)) if prior_power is None else prior_power
+    mean = (counts.sum(axis=0) + 0.5) / (events.sum() + 1)
+    nothing = np.zeros(len(ring))
+    reference = Reference(log_rate(mean), nothing, prior_power.copy(), nothing, live, (0.0, 0.0))
+    activity = fit_activity(reference, counts, events)
+    for _ in range(ROUNDS):
+        reference = _refine(reference, counts, events[:, None], activity, ring, prior_power)
+        activity = fit_activity(reference, counts, events)
+        centre = float(np.average(activity, weights=events))
+        activity -= centre
+        reference = replace(reference, level=reference.level + reference.power * centre)
+    return replace(reference, activity=(float(activity.min()), float(activity.max())))
+
+
+def _refine(
+    reference: Reference,
+    counts: NDArray[np.integer],
+    trials: Floats,
+    activity: Floats,
+    ring: NDArray[np.intp],
+    prior_power: Floats,
+) -> Reference:
+    """One Newton step for the level of each channel and the power of each ring."""
+    score, info = _score(counts, trials, reference.expected(activity))
+    total = np.maximum(info.sum(axis=0), 1e-9)
+    level = reference.level + np.clip(score.sum(axis=0) / total, -0.5, 0.5)
+
+    score, info = _score(counts, trials, probability(level + np.multiply.outer(activity, reference.power)))
+    live = reference.live
+    # A channel's mean activity says nothing about its power: its level absorbs it.
+    centred = activity[:, None] - (info * activity[:, None]).sum(axis=0) / np.maximum(info.sum(axis=0), 1e-9)
+    pooled = np.bincount(ring, (live * (score * centred).sum(axis=0)), ring.max() + 1)
+    weight = np.bincount(ring, (live * (info * centred**2).sum(axis=0)), ring.max() + 1) + POWER_WIDTH**-2
+    anchor = np.bincount(ring, (prior_power - reference.power) * POWER_WIDTH**-2) / np.bincount(ring)
+    power = reference.power + ((pooled + anchor) / weight)[ring]
+    # Only products power·u matter: keep the scale of the prior.
+    share = total * live
+    power *= np.average(prior_power, weights=share) / np.average(power, weights=share)
+    return replace(
+        reference, level=level, level_error=1 / np.sqrt(total), power=power, power_error=(1 / np.sqrt(weight))[ring]
+    )

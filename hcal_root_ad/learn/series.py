@@ -1,0 +1,67 @@
+"""``Series``: the lumisections of one run and one sub-detector that can be learned from or judged."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.detector import ChannelTable
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.occupancy import Floats
+
+MINIMUM_EVENTS = 100
+"""Fewer events than this leave an LS not assessed (``minEventsPerLumi`` of CMSSW's HCAL client)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Counts of assessable lumisections, in order.
+
+    ``counts``: (LS, channels) int32; ``events``: (LS,) float64; ``lumisections``: (LS,);
+    ``position``: (LS,) index of each LS in the run's :class:`LumiMaps`.
+    """
+
+    channels: ChannelTable
+    counts: NDArray[np.int32]
+    events: Floats
+    lumisections: NDArray[np.int32]
+    position: NDArray[np.intp]
+
+    def __len__(self) -> int:
+        return len(self.lumisections)
+
+    @property
+    def trials(self) -> Floats:
+        """(LS, 1) events, ready to broadcast over channels."""
+        return self.events[:, None]
+
+    def part(self, where: slice | NDArray[np.intp]) -> Series:
+        """Some of the lumisections."""
+        return Series(
+            self.channels, self.counts[where], self.events[where], self.lumisections[where], self.position[where]
+        )
+
+    def stretches(self) -> Iterator[slice]:
+        """Runs of consecutive lumisection numbers: nothing that remembers may cross their ends."""
+        breaks = np.flatnonzero(np.diff(self.lumisections) != 1) + 1
+        edges = [0, *breaks.tolist(), len(self)]
+        yield from (slice(first, last) for first, last in itertools.pairwise(edges) if last > first)
+
+
+def series_of(maps: LumiMaps, subdetector: str) -> Series:
+    """The assessable lumisections of one sub-detector: HCAL maps present, enough events known."""
+    rows = maps.channels.rows_of(subdetector)
+    position = np.flatnonzero(maps.present & (maps.events >= MINIMUM_EVENTS))
+    # More digis than events cannot be: the count is cut, so that one wrong counter does no harm.
+    counts = np.minimum(maps.counts[np.ix_(position, rows)], maps.events[position, None]).astype(np.int32)
+    return Series(
+        channels=maps.channels.take(rows),
+        counts=counts,
+        events=maps.events[position].astype(np.float64),
+        lumisections=maps.lumisections[position],
+        position=position,
+    )

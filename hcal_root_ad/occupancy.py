@@ -1,0 +1,56 @@
+"""The statistics of occupancy: how often a channel has a digi, as pileup and time move it.
+
+A channel that sees particles at rate λ per event has a digi with probability
+``p = 1 − exp(−λ)``, and ``log λ = a + k·u + δ``: the channel's own level a, the pileup power k of its
+ring, the lumisection's common log activity u, and a small correction δ that a network may learn.
+Counts are binomial; ten real lumisections show nothing beyond that (run 306138).
+
+Arrays are (LS, channels) unless said otherwise; every function here is pure.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Numbers = NDArray[np.floating] | NDArray[np.integer]
+
+SMALLEST, LARGEST = 1e-5, 1 - 1e-5
+"""Probabilities are kept inside these, so that one count never has infinite weight."""
+
+
+def probability(log_rate: Floats) -> Floats:
+    """Digi probability of a log rate: 1 − exp(−exp(log λ))."""
+    return np.clip(-np.expm1(-np.exp(np.minimum(log_rate, 5))), SMALLEST, LARGEST)
+
+
+def log_rate(p: Floats) -> Floats:
+    """Log rate of a digi probability, the inverse of :func:`probability` (complementary log-log)."""
+    return np.log(-np.log1p(-np.clip(p, SMALLEST, LARGEST)))
+
+
+def slope(p: Floats) -> Floats:
+    """dp / dlog λ = −(1 − p)·log(1 − p)."""
+    return -(1 - p) * np.log1p(-p)
+
+
+def pull(counts: Numbers, events: Floats, p: Floats) -> Floats:
+    """Binomial pull (n − N·p) / √(N·p·(1−p)); 0 where there were no events."""
+    variance = events * p * (1 - p)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(variance > 0, (counts - events * p) / np.sqrt(variance), 0.0)
+
+
+def information(events: Floats, p: Floats) -> Floats:
+    """Fisher information on log λ of a binomial count: N·(dp/dlog λ)² / (p·(1−p))."""
+    return events * slope(p) ** 2 / (p * (1 - p))
+
+
+def deviance(counts: Numbers, events: Floats, p: Floats) -> Floats:
+    """Twice the log-likelihood ratio of the observed fraction against p; ≥ 0, about 1 on average if p is right."""
+    misses = events - counts
+    with np.errstate(invalid="ignore", divide="ignore"):
+        hit = np.where(counts > 0, counts * np.log(counts / (events * p)), 0.0)
+        miss = np.where(misses > 0, misses * np.log(misses / (events * (1 - p))), 0.0)
+    return 2 * (hit + miss)
