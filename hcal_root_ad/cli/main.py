@@ -80,7 +80,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
 
-        parser.exit(message=f"{PROGRAM} {version('hcal-root-ad')}\n")
+        print(PROGRAM, version("hcal-root-ad"))
+        parser.exit()
 
 
 if __name__ == "__main__":

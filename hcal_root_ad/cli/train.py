@@ -1,0 +1,25 @@
+"""Train GraphSTAD for one sub-detector on clean runs and write it as a bundle."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hcal_root_ad.cli.inputs import read_runs
+from hcal_root_ad.cli.terminal import progress, show
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="DQM file of a clean run, or name of a reference run")
+    parser.add_argument("--subdetector", required=True, choices=("HB", "HE"), help="which channels to learn")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="folder of the new bundle")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from hcal_root_ad.learn.train import train
+
+    runs = read_runs(arguments.runs)
+    with progress("Training") as report:
+        bundle = train(runs, arguments.subdetector, arguments.output, progress=report)
+    show(f"{arguments.output}: bundle {bundle.name} for {bundle.subdetector}")
+    return 0

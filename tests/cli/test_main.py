@@ -1,0 +1,136 @@
+"""The front door: verbs, exit codes, one sentence per mistake, and no heavy import before a verb is chosen."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from hcal_root_ad import cli
+from hcal_root_ad.cli import check
+from hcal_root_ad.cli.inputs import input_path
+from hcal_root_ad.cli.main import VERBS, main
+from hcal_root_ad.errors import HcalRootAdError, InputError
+
+
+def test_every_verb_has_a_module_and_every_module_is_known() -> None:
+    modules = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
+    assert modules == {*VERBS, "__init__", "main", "inputs", "terminal"}
+    for verb in VERBS:
+        module = import_module(f"hcal_root_ad.cli.{verb}")
+        assert module.__doc__
+        module.add_arguments(argparse.ArgumentParser())
+
+
+def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert [verb for verb in VERBS if f"\n  {verb} " not in shown] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_begins_with_what_it_does(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([verb, "--help"])
+    assert stop.value.code == 0
+    assert f"hcal-root-ad {verb}" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ["numpy", "rich", "torch", "uproot", "matplotlib", "ROOT", "hist", "importlib.metadata"]
+    code = (
+        "import sys, hcal_root_ad.cli.main as door\n"
+        "try: door.main(['--help'])\n"
+        f"except SystemExit: print('heavy:', [name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "heavy: []"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith("hcal-root-ad 0.")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "judge",
+        "check",
+        "harvest file.root",
+        "run a -o b --false-alarms 0",
+        "run a -o b --false-alarms few",
+        "simulate -o x --container dqmio --runs 0",
+        "train a -o b --subdetector HF",
+    ],
+)
+def test_wrong_use_ends_with_2(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(line.split())
+    assert stop.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def end_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
+    def execute(_: argparse.Namespace) -> int:
+        raise error
+
+    monkeypatch.setattr(check, "execute", execute)
+    return main(["check", "file.root"])
+
+
+@pytest.mark.parametrize("kind", [HcalRootAdError, *HcalRootAdError.__subclasses__()])
+def test_our_errors_are_one_sentence(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_with(kind("file.root: expected this, found that."), monkeypatch) == 2
+    assert capsys.readouterr() == ("", "hcal-root-ad: file.root: expected this, found that.\n")
+
+
+def test_trouble_with_the_disk_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert end_with(PermissionError(13, "Permission denied", "out/a.root"), monkeypatch) == 2
+    assert capsys.readouterr().err == "hcal-root-ad: out/a.root: permission denied.\n"
+
+
+def test_our_own_mistakes_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OSError, match="no file named"):
+        end_with(OSError("no file named"), monkeypatch)
+    with pytest.raises(ZeroDivisionError):
+        end_with(ZeroDivisionError(), monkeypatch)
+
+
+def test_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert end_with(KeyboardInterrupt(), monkeypatch) == 130
+    assert capsys.readouterr().err == "hcal-root-ad: interrupted.\n"
+
+
+def test_module_form_is_the_same_program() -> None:
+    command = [sys.executable, "-m", "hcal_root_ad", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.startswith("hcal-root-ad 0.")
+
+
+def test_unknown_input_says_what_there_is() -> None:
+    with pytest.raises(InputError, match=r"no-such\.root: no such file, and no reference run of that name"):
+        input_path("no-such.root")
+
+
+def test_reference_run_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "reference_runs").mkdir()
+    run = tmp_path / "reference_runs" / "good.root"
+    run.touch()
+    monkeypatch.setenv("HCAL_ROOT_AD_PATH", str(tmp_path))
+    assert input_path("good.root") == run
+    monkeypatch.chdir(tmp_path)
+    Path("good.root").touch()
+    assert input_path("good.root") == Path("good.root")
