@@ -1,0 +1,53 @@
+"""Where words go, and that a pipe gets them uncut."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.table import Table
+
+from hcal_root_ad.cli import terminal
+
+
+class Screen(io.StringIO):
+    """A terminal as far as anyone can tell."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_results_go_to_stdout_and_remarks_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.show("a result")
+    terminal.remark("a remark", "and another")
+    assert capsys.readouterr() == ("a result\n", "a remark\nand another\n")
+
+
+def test_brackets_and_long_lines_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "out/[red]name[/red].root " + "long " * 60 + "end"
+    terminal.show(line)
+    assert capsys.readouterr().out == line + "\n"
+
+
+def test_a_piped_table_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("unit", "remark")
+    table.add_row("HEP07", "x" * 120)
+    terminal.show(table)
+    assert "x" * 120 in capsys.readouterr().out
+
+
+def test_no_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal.progress("Reading") as report:
+        assert report is None
+    assert capsys.readouterr() == ("", "")
+
+
+def test_bar_on_a_terminal_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    with terminal.progress("Reading") as report:
+        assert report is not None
+        report(3, 7)
+    assert "Reading" in screen.getvalue()
+    assert "3/7" in screen.getvalue()
