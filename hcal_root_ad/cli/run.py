@@ -60,8 +60,8 @@ def _harvested_file(maps: LumiMaps, paths: Sequence[Path]) -> Path:
     files = [path for path in paths if path.name in names]
     if len(files) != 1 or len(names) != 1:
         raise UsageError(
-            f"--attach adds to one harvested file per run, but run {maps.run} was read from {len(names)} files; "
-            "give one file, or leave --attach out."
+            f"--attach adds to one harvested file per run, named itself, but run {maps.run} was read from "
+            f"{', '.join(names)}; give one file, or leave --attach out."
         )
     return files[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from hcal_root_ad.cli import harvest
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.lumi_maps import LumiMaps
-from tests.cli.conftest import MakeMaps
+
+MakeMaps = Callable[..., LumiMaps]
 
 
 def harvested(monkeypatch: pytest.MonkeyPatch, *runs: LumiMaps) -> list[tuple[list[str], str | None]]:
@@ -26,7 +28,10 @@ def harvested(monkeypatch: pytest.MonkeyPatch, *runs: LumiMaps) -> list[tuple[li
 
 
 def test_one_run_goes_to_the_named_file(
-    make_maps: MakeMaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make_maps: MakeMaps,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     asked = harvested(monkeypatch, make_maps(370101))
     path = tmp_path / "new" / "maps.npz"
@@ -50,7 +55,10 @@ def test_each_of_several_runs_gets_its_own_file(
 
 
 def test_a_run_without_maps_per_ls_leaves_nothing_behind(
-    make_maps: MakeMaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make_maps: MakeMaps,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     harvested(monkeypatch, make_maps(370100), make_maps(370101, "online.root", present=(False,)))
     assert main(["harvest", "a.root", "-o", str(tmp_path / "maps.npz")]) == 2
