@@ -81,9 +81,9 @@ def simulate_conditions(
         UsageError: fewer than one lumisection, or a start outside of the fill.
     """
     if n_lumisections < 1:
-        raise UsageError(f"a run needs at least 1 lumisection, {n_lumisections} were asked for")
+        raise UsageError(f"A run needs at least 1 lumisection; {n_lumisections} were asked for.")
     if start is not None and not 0.0 <= start <= 1.0:
-        raise UsageError(f"the start of a run in its fill is a share between 0 and 1, not {start}")
+        raise UsageError(f"The start of a run in its fill is a share between 0 and 1, not {start}.")
     shape = shape or FillShape()
     fill_draw, event_draw, stop_draw = (
         np.random.default_rng(s) for s in np.random.SeedSequence([seed, 0xC0D]).spawn(3)

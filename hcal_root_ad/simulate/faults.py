@@ -48,8 +48,9 @@ the mean probability added; flickering: the share of LS that are on)."""
 class Fault:
     """One fault of one readout unit from LS ``first`` to LS ``last``, both in.
 
-    The digi probability p of the channels in ``rows`` (the unit's, but for those that never fill) becomes ``min(1, factor · p + added)`` with
-    one ``factor`` and one ``added`` per LS of the interval. ``strength`` is as in :data:`STRENGTHS`.
+    The digi probability p of the channels in ``rows`` (the unit's, but for those that never fill)
+    becomes ``min(1, factor · p + added)`` with one ``factor`` and one ``added`` per LS of the interval.
+    ``strength`` is as in :data:`STRENGTHS`.
     """
 
     kind: FaultKind
@@ -84,15 +85,15 @@ def make_fault(
     try:
         kind = FaultKind(kind)
     except ValueError:
-        raise UsageError(f"no kind of fault is called '{kind}'; known are {', '.join(FaultKind)}") from None
+        raise UsageError(f"No kind of fault is called {kind!r}; known are {', '.join(FaultKind)}.") from None
     if not 1 <= first <= last:
-        raise UsageError(f"the fault of {unit} lasts from LS {first} to LS {last}, which is no interval")
+        raise UsageError(f"The fault of {unit} lasts from LS {first} to LS {last}, which is no interval.")
     rows = rows_of_unit(detector.channels, unit)
     if not len(rows):
-        raise UsageError(f"no channel of HB or HE belongs to '{unit}'; units are written {UNIT_FORMS}")
+        raise UsageError(f"No channel of HB or HE belongs to {unit!r}; units are written {UNIT_FORMS}.")
     rows = rows[detector.live[rows]]
     if not len(rows):
-        raise UsageError(f"all channels of {unit} are masked in this detector, so no fault can show in it")
+        raise UsageError(f"All channels of {unit} are masked in this detector, so no fault can show in it.")
     n = last - first + 1
     draw = np.random.default_rng(np.random.SeedSequence([seed, 0xFA, first, last]))
     factor, added = _course(kind, strength, n, draw)
@@ -105,7 +106,7 @@ def _course(
     """Factor and added probability for each of the ``n`` lumisections."""
     low, high = {FaultKind.HOT: (1.0, np.inf), FaultKind.DEAD: (0.0, 0.0)}.get(kind, (0.0, 1.0))
     if not low <= strength <= high:
-        raise UsageError(f"the strength of a {kind} fault lies between {low:g} and {high:g}, not at {strength:g}")
+        raise UsageError(f"The strength of a {kind} fault lies between {low:g} and {high:g}, not at {strength:g}.")
     one, none = np.ones(n), np.zeros(n)
     courses: dict[FaultKind, Callable[[], tuple[NDArray[np.float64], NDArray[np.float64]]]] = {
         FaultKind.NOISY: lambda: (one, np.minimum(draw.exponential(strength, n), 1.0)),
@@ -140,9 +141,10 @@ def mixed_faults(detector: SimulatedDetector, conditions: Conditions, seed: int)
               ("card", FaultKind.HOT)] + [("channel", kind) for kind in FaultKind for _ in range(4)]  # fmt: skip
     faults: list[Fault] = []
     free = detector.live.copy()
+    names = {scale: unit_names(detector.channels, scale) for scale in ("channel", *large)}
     last_ls = int(conditions.lumisections[-1])
     for scale, kind in wanted:
-        unit = _free_unit(detector, scale, free, draw)
+        unit = _free_unit(detector, names[scale], free, draw)
         if unit is None:
             continue
         first, last = _interval(last_ls, draw)
@@ -154,15 +156,14 @@ def mixed_faults(detector: SimulatedDetector, conditions: Conditions, seed: int)
 
 
 def _free_unit(
-    detector: SimulatedDetector, scale: str, free: NDArray[np.bool_], draw: np.random.Generator
+    detector: SimulatedDetector, names: list[str], free: NDArray[np.bool_], draw: np.random.Generator
 ) -> str | None:
-    """A unit of the scale that shares no channel with earlier faults; None where the era has none."""
-    names = unit_names(detector.channels, scale)
-    for name in draw.permutation(names)[:200]:
-        rows = rows_of_unit(detector.channels, str(name))
+    """One of the units that shares no channel with earlier faults; None where the era has none."""
+    for number in draw.choice(len(names), size=200) if names else ():
+        rows = rows_of_unit(detector.channels, names[number])
         # Masked and uninstrumented channels may lie in a larger unit, but not be the whole of it.
         if free[rows].any() and (free[rows] | ~detector.live[rows]).all():
-            return str(name)
+            return names[number]
     return None
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.detector import Era, era_of_run
+from hcal_root_ad.errors import UsageError
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
 from hcal_root_ad.simulate.conditions import Conditions
 from hcal_root_ad.simulate.detector import (
@@ -18,6 +20,9 @@ from hcal_root_ad.simulate.detector import (
     module_index,
 )
 from hcal_root_ad.simulate.faults import Fault, apply_faults
+
+FIRST_RUN = {Era.RUN2_2017: 297_000, Era.RUN2_2018: 314_500, Era.RUN3: 370_000}
+"""Where the numbers of simulated runs begin in each era."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,19 @@ def simulate_run(
     conditions: Conditions,
     faults: Sequence[Fault] = (),
     seed: int = 0,
-    run: int = 370_000,
+    run: int | None = None,
     drift: Drift | None = None,
 ) -> SimulatedRun:
-    """Simulate one run of a detector under the given conditions; equal seeds give equal counts."""
+    """Simulate one run of a detector under the given conditions; equal seeds give equal counts.
+
+    ``run`` is by default the first of the era (370000 in Run 3).
+
+    Raises:
+        UsageError: a run number of another era, whose readers would expect other channels.
+    """
+    run = FIRST_RUN[detector.era] if run is None else run
+    if era_of_run(run) != detector.era or not 0 < run < 10**9:
+        raise UsageError(f"Run {run} is no run number of the era {detector.era} of this detector.")
     drift_draw, count_draw = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, 0x12]).spawn(2))
     rates = healthy_rates(detector, conditions, drift or Drift(), drift_draw)
     faults = tuple(faults)
