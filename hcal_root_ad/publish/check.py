@@ -1,0 +1,173 @@
+"""Will both DQM GUIs take this file, and show it right? One sentence for each thing that they would not.
+
+The classic GUI reads with ROOT (``dqmgui_prod`` ``src/cpp/DQM/{index,DQMStore}.cc``), the newer one with its own
+sequential reader (``dqmgui`` ``python/importing/dqmclassic_importer.py``), and HCAL's maps are drawn by a plugin
+(``dqmgui`` ``plugins/HcalRenderPlugin.cc``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import uproot
+
+from hcal_root_ad.detector import N_DQM_IETA
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.publish.file_name import name_complaints, run_of_name
+from hcal_root_ad.publish.object_text import complaint
+from hcal_root_ad.publish.root_layout import Container, Record, read_container, walk
+
+_CLASSES = {"TH1F", "TH1S", "TH1D", "TH2F", "TH2S", "TH2D", "TH3F", "TProfile", "TProfile2D", "TObjString"}
+_DROPPED = {"TH1I", "TH2I", "TH3D", "TH3I", "TH2Poly"}
+_NAME = re.compile(r"[-A-Za-z0-9/+=_()# ]+")
+_RUN_FOLDER = re.compile(r"Run (?P<run>[1-9]\d*)")
+_LUMI_FOLDER = re.compile(r"By Lumi Section \d+-\d+")
+_OURS = re.compile(r"DQMData/Run [^/]*/Hcal/[^/]*/HcalML")
+_HIGHEST_STATE = 6
+
+
+def check_file(path: Path) -> tuple[str, ...]:
+    """Sentences on what a GUI would refuse or show wrong; empty if both take the file.
+
+    Rules on the container, the folders and the texts hold for everything in the file. Rules on classes and contents
+    hold for our own folders, or for all elements of a file that has none of ours. Raises InputError if the file
+    is missing, truncated or not a ROOT file.
+    """
+    path = Path(path)
+    container = read_container(path)
+    ours = [record for record in container.objects if _OURS.match(record.directory)]
+    shown = ours or list(container.objects)
+    return (
+        *name_complaints(path.name),
+        *_sequence(container),
+        *_layout(container, run_of_name(path.name)),
+        *_duplicates(container.objects),
+        *_texts(container.objects),
+        *_classes(container, shown),
+        *_contents(path, shown),
+    )
+
+
+def _sequence(container: Container) -> Iterator[str]:
+    """The newer GUI's way through the file must end at its end and meet what the directories list, no more, no less."""
+    met, stopped = walk(container)
+    if stopped:
+        yield f"The newer GUI, which reads all records in sequence, stops early: {stopped}."
+        return
+    listed = {record.seek: record for record in container.objects}
+    if missed := [listed[seek] for seek in sorted(listed.keys() - met)]:
+        yield f"The newer GUI would not meet {_some(missed)}, because the record is not in sequence."
+    known = listed.keys() | {start for start, _ in container.bookkeeping}
+    if ghosts := sorted(met - known):
+        yield f"The newer GUI would show the records at bytes {ghosts[:5]}, which no directory lists (deleted objects)."
+
+
+def _layout(container: Container, run: int | None) -> Iterator[str]:
+    """Folders must be DQMData/Run N/Subsystem/Run summary/…, N the run of the file name, in legal characters."""
+    if not container.objects:
+        yield "The file holds no monitor elements."
+    for folder in sorted({record.directory for record in container.objects}):
+        parts = folder.split("/")
+        if len(parts) < 4 or parts[0] != "DQMData":
+            yield f"The folder {folder!r} is not below DQMData/Run N/Subsystem/Run summary, so no GUI shows it."
+            continue
+        match = _RUN_FOLDER.fullmatch(parts[1])
+        if match is None or (run is not None and int(match["run"]) != run):
+            yield f"The folder {folder!r} is of {parts[1]!r}, but the file name is of run {run}."
+        elif parts[3] != "Run summary" and (_OURS.match(folder) or not _LUMI_FOLDER.fullmatch(parts[3])):
+            yield f"The folder {folder!r} has {parts[3]!r} where the newer GUI accepts only 'Run summary'."
+        if not _NAME.fullmatch(folder):
+            yield f"The folder {folder!r} has characters that the classic GUI refuses: {_illegal(folder)}."
+
+
+def _duplicates(objects: Iterable[Record]) -> Iterator[str]:
+    for path, times in Counter(record.path for record in objects).items():
+        if times > 1:
+            yield f"{path!r} is there {times} times; the newer GUI shows every cycle."
+
+
+def _texts(objects: Iterable[Record]) -> Iterator[str]:
+    histograms: dict[str, set[str]] = {}
+    for record in objects:
+        if record.class_name != "TObjString":
+            histograms.setdefault(record.directory, set()).add(record.name)
+    for record in objects:
+        if record.class_name == "TObjString":
+            wrong = complaint(record.name, histograms.get(record.directory, set()))
+            if wrong:
+                yield f"The text {record.name!r} in {record.directory!r} {wrong}."
+
+
+def _classes(container: Container, shown: Iterable[Record]) -> Iterator[str]:
+    for record in shown:
+        if record.class_name in _DROPPED:
+            yield f"{record.path!r} is a {record.class_name}, which the newer GUI silently drops."
+        elif record.class_name not in _CLASSES:
+            yield f"{record.path!r} is a {record.class_name}, which is not a class of DQM."
+        if record.class_name == "TObjString":
+            continue
+        if "." in record.name:
+            yield f"{record.path!r} has a '.' in its name, which the GUIs take for the name of a quality test."
+        elif not _NAME.fullmatch(record.name):
+            yield f"{record.path!r} has characters in its name that the classic GUI refuses: {_illegal(record.name)}."
+        codec = container.compression(record)
+        if codec not in ("", "ZL"):
+            yield f"{record.path!r} is compressed with {codec!r}; the newer GUI decodes zlib only."
+
+
+def _contents(path: Path, shown: Iterable[Record]) -> Iterator[str]:
+    """What the HCAL render plugin and HCAL's axes ask of our histograms."""
+    drawn = [r for r in shown if "/Hcal/" in r.path and r.class_name in _CLASSES - {"TObjString"}]
+    with uproot.open(path) as file:
+        for record in drawn:
+            histogram = _read(file, record, path)
+            if "Summary" in _gui_path(record):
+                yield from _summary(record, histogram)
+            yield from _ieta_axis(record, histogram)
+
+
+def _read(file: uproot.ReadOnlyDirectory, record: Record, path: Path) -> uproot.Model:
+    try:
+        return file[f"{record.path};{record.cycle}"]
+    except Exception as error:
+        raise InputError(
+            f"{path}: expected a readable {record.class_name} at {record.path!r}, found damage; write it anew."
+        ) from error
+
+
+def _summary(record: Record, histogram: uproot.Model) -> Iterator[str]:
+    if not record.class_name.startswith("TH2"):
+        yield f"{record.path!r} has 'Summary' in its path but is a {record.class_name}; HCAL draws 2-D states there."
+        return
+    values = np.asarray(histogram.values())
+    if not np.isin(values, range(_HIGHEST_STATE + 1)).all():
+        yield f"{record.path!r} has 'Summary' in its path but holds other values than the states 0 to {_HIGHEST_STATE}."
+
+
+def _ieta_axis(record: Record, histogram: uproot.Model) -> Iterator[str]:
+    axis = histogram.axis(0)
+    if axis.member("fTitle") != "ieta":
+        return
+    found = (axis.member("fNbins"), axis.member("fXmin"), axis.member("fXmax"))
+    if found != (N_DQM_IETA, 0, N_DQM_IETA):
+        bins = f"{found[0]} bins from {found[1]:g} to {found[2]:g}"
+        yield f"{record.path!r} has an ieta axis of {bins}; HCAL's has 84 from 0 to 84."
+
+
+def _gui_path(record: Record) -> str:
+    """The path as shown, without DQMData/Run N and 'Run summary'."""
+    parts = record.path.split("/")
+    return "/".join((parts[2], *parts[4:])) if len(parts) > 4 else record.path
+
+
+def _illegal(name: str) -> str:
+    return " ".join(sorted({repr(character) for character in name if not _NAME.fullmatch(character)}))
+
+
+def _some(records: list[Record]) -> str:
+    first = f"{records[0].path!r}"
+    return first if len(records) == 1 else f"{first} and {len(records) - 1} more"

@@ -1,0 +1,78 @@
+"""Names under which the DQM GUIs take a file, for one run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from hcal_root_ad.detector import era_of_run
+from hcal_root_ad.errors import OutputError
+
+_OFFLINE = re.compile(r"DQM_V\d+_R(?P<run>\d+)(?P<dataset>(?:__[-A-Za-z0-9_]+){3})\.root")
+_ONLINE = re.compile(r"DQM_V\d+(?:_[A-Za-z0-9]+)?_R(?P<run>\d+)\.root")
+_RELVAL = re.compile(r"/RelVal[^/]+/CMSSW(?:_[0-9]+)+(?:_pre[0-9]+)?[-_].*")
+_LUMISECTION_SUFFIX = re.compile(r"_L\d{9}$")
+ONLINE_TAG = "HcalML"
+"""Subsystem tag of online files: letters and digits, as the classic GUI demands."""
+
+
+def offline_name(run: int, source: str = "") -> str:
+    """``DQM_V0001_R<run>__<primary>__<processed>__DQMIO.root``, the dataset taken from the source's name if it has one.
+
+    The processing string is marked, so that an upload never takes the place of the dataset's own file.
+    """
+    primary, processed, tier = _dataset_parts(source) or ("HcalML", f"{_era(run)}-HcalRootAd-v1", "DQMIO")
+    if primary != "HcalML" and "HcalML" not in processed:
+        stem, version = re.fullmatch(r"(.*?)(-v\d+)?", processed).groups(default="")  # type: ignore[union-attr]
+        processed = f"{stem}_HcalML{version}"
+    return _valid(f"DQM_V0001_R{run:09d}__{primary}__{processed}__{tier}.root")
+
+
+def online_name(run: int, tag: str = ONLINE_TAG) -> str:
+    """``DQM_V0001_<tag>_R<run>.root``."""
+    return _valid(f"DQM_V0001_{tag}_R{run:09d}.root")
+
+
+def run_of_name(name: str) -> int | None:
+    """The run that a GUI reads from a file name, or None where neither form fits."""
+    match = _OFFLINE.fullmatch(name) or _ONLINE.fullmatch(name)
+    return int(match["run"]) if match else None
+
+
+def name_complaints(name: str) -> Iterator[str]:
+    """What the GUIs and the upload would refuse in a file name, one sentence each."""
+    offline, online = _OFFLINE.fullmatch(name), _ONLINE.fullmatch(name)
+    match = offline or online
+    if match is None:
+        yield (
+            f"The file name {name!r} is neither DQM_V0001_R#########__primary__processed__tier.root"
+            " nor DQM_V0001_Tag_R#########.root with a tag of letters and digits."
+        )
+        return
+    if not name.startswith("DQM_V0001_"):
+        yield f"The file name {name!r} has a version other than 0001, the only one that an upload may have."
+    if len(match["run"]) != 9:
+        yield f"The file name {name!r} has a run of {len(match['run'])} digits; the newer GUI reads exactly nine."
+    if offline:
+        dataset = offline["dataset"].replace("__", "/")
+        if "CMSSW" in dataset and not _RELVAL.fullmatch(dataset):
+            yield f"The dataset {dataset} has a CMSSW release in its name, which only RelVal datasets may have."
+
+
+def _dataset_parts(source: str) -> tuple[str, str, str] | None:
+    match = _OFFLINE.fullmatch(source)
+    if match is None:
+        return None
+    _, primary, processed, tier = match["dataset"].split("__", 3)
+    return primary, processed, _LUMISECTION_SUFFIX.sub("", tier)
+
+
+def _era(run: int) -> str:
+    era = era_of_run(run)
+    return era if era.startswith("Run") else f"Run{era}"
+
+
+def _valid(name: str) -> str:
+    if sentences := list(name_complaints(name)):
+        raise OutputError(" ".join(sentences))
+    return name

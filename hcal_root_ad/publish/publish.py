@@ -1,0 +1,36 @@
+"""The verdict on a run as a ROOT file for the DQM GUIs: built, written, checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hcal_root_ad.errors import OutputError
+from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.publish.file_name import name_complaints, offline_name, online_name
+from hcal_root_ad.publish.monitor_elements import monitor_elements
+from hcal_root_ad.publish.root_file import attach_to_file, write_root_file
+
+
+def publish(verdict: RunVerdict, folder: Path, *, online: bool = False, attach_to: Path | None = None) -> Path:
+    """Write the file of one run into ``folder`` and return its path.
+
+    With ``attach_to``, the folders are added to a copy of that harvested file, which keeps its name where the GUIs
+    take it. Raises OutputError, and leaves nothing behind, if a GUI would refuse the file.
+    """
+    run, sources = verdict.maps.run, verdict.maps.sources
+    name = online_name(run) if online else offline_name(run, sources[0].name if sources else "")
+    if attach_to is not None and not list(name_complaints(attach_to.name)):
+        name = attach_to.name
+    target = Path(folder) / name
+    _refuse_input(target, attach_to)
+    elements = monitor_elements(verdict)
+    if attach_to is None:
+        write_root_file(elements, target)
+    else:
+        attach_to_file(elements, Path(attach_to), target)
+    return target
+
+
+def _refuse_input(target: Path, attach_to: Path | None) -> None:
+    if attach_to is not None and target.exists() and target.samefile(attach_to):
+        raise OutputError(f"{target}: the output would replace the input; choose another folder with -o.")

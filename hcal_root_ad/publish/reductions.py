@@ -1,0 +1,117 @@
+"""From (LS, channel) to what people look at: boxes against LS, maps per depth, counts by kind, states of boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM, ChannelTable, rbx_of
+from hcal_root_ad.judge.verdict import Interval, Kind, RunVerdict, State, StripVerdict, Verdict
+
+Array = NDArray[Any]
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
+States = NDArray[np.uint8]
+
+N_BOXES = len(SUBDET_PM) * N_RBX
+BAD_SHARE = 0.25
+"""A readout box is BAD from this share of bad channels on: one of its four modules."""
+
+
+def axis_length(run: RunVerdict) -> int:
+    """Last lumisection of the run, and so the length of an axis from LS 1."""
+    return int(run.maps.lumisections.max(initial=1))
+
+
+def on_axis(values: ArrayLike, lumisections: NDArray[np.int32], length: int, missing: float = 0) -> Array:
+    """Rows of (LS, …) values moved to row LS − 1 of an axis from LS 1; LS that are not there are ``missing``."""
+    values = np.asarray(values)
+    spread = np.full((length, *values.shape[1:]), missing, dtype=values.dtype)
+    spread[lumisections - 1] = values
+    return spread
+
+
+def judged(states: States) -> NDArray[np.bool_]:
+    """Which (LS, channel) pairs were judged: connected, and assessed."""
+    return states >= State.GOOD
+
+
+def flagged(states: States) -> NDArray[np.bool_]:
+    """Which (LS, channel) pairs are problematic or bad."""
+    return states >= State.PROBLEMATIC
+
+
+def worst_state(states: States, axis: int = 0) -> States:
+    """The highest state along an axis; what is masked whenever it is not assessed counts as not connected."""
+    highest = states.max(axis=axis)
+    masked = (highest == State.NOT_ASSESSED) & (states.min(axis=axis) == State.NOT_CONNECTED)
+    return np.where(masked, State.NOT_CONNECTED, highest).astype(np.uint8)
+
+
+def depth_maps(channels: ChannelTable, values: ArrayLike) -> Floats:
+    """(channels,) values as (7, 84, 72) maps on the DQM axes; cells without a channel are 0."""
+    maps = np.zeros((N_DEPTH, N_DQM_IETA, N_IPHI))
+    maps[channels.depth - 1, channels.dqm_x, channels.dqm_y] = values
+    return maps
+
+
+def boxes_of(verdict: Verdict | StripVerdict) -> NDArray[np.intp]:
+    """Readout box 0…71 of every column."""
+    if isinstance(verdict, Verdict):
+        return verdict.channels.box.astype(np.intp)
+    half, iphi = np.divmod(np.arange(len(SUBDET_PM) * N_IPHI), N_IPHI)
+    return np.asarray(half * N_RBX + rbx_of(iphi + 1) - 1, dtype=np.intp)
+
+
+def sum_by_box(values: Array, boxes: NDArray[np.intp]) -> Floats:
+    """(LS, columns) values summed to (LS, 72 boxes)."""
+    sums = np.zeros((len(values), N_BOXES))
+    for box in np.unique(boxes):
+        sums[:, box] = values[:, boxes == box].sum(axis=1, dtype=np.float64)
+    return sums
+
+
+def unit_states(states: States, boxes: NDArray[np.intp]) -> States:
+    """(LS, 72) states of readout boxes from (LS, columns) states; boxes without columns are 0.
+
+    BAD from a quarter of bad channels on (one readout module), PROBLEMATIC with any flagged channel.
+    """
+    there = np.bincount(boxes, minlength=N_BOXES)
+    connected = sum_by_box(states != State.NOT_CONNECTED, boxes)
+    assessed, faulty = sum_by_box(judged(states), boxes), sum_by_box(flagged(states), boxes)
+    bad = sum_by_box(states == State.BAD, boxes)
+    conditions = [
+        np.broadcast_to(there == 0, bad.shape),
+        connected == 0,
+        assessed == 0,
+        (bad > 0) & (bad >= BAD_SHARE * assessed),
+        faulty > 0,
+    ]
+    choices = [0, State.NOT_CONNECTED, State.NOT_ASSESSED, State.BAD, State.PROBLEMATIC]
+    return np.select(conditions, choices, State.GOOD).astype(np.uint8)
+
+
+def kind_counts(intervals: Iterable[Interval], boxes: NDArray[np.intp], length: int) -> dict[Kind, Counts]:
+    """Flagged channels per kind as (LS, 72 boxes), from LS 1 on."""
+    steps = {kind: np.zeros((length + 1, N_BOXES), dtype=np.int64) for kind in Kind}
+    for interval in intervals:
+        box = boxes[interval.channel]
+        steps[interval.kind][interval.first - 1, box] += 1
+        steps[interval.kind][interval.last, box] -= 1
+    return {kind: step[:-1].cumsum(axis=0) for kind, step in steps.items()}
+
+
+def reconstruction_error(verdict: Verdict) -> Floats:
+    """(LS,) root mean square of the binomial pulls of the judged channels: 1 is statistics alone, 0 is none judged."""
+    errors = np.zeros(len(verdict.events))
+    for row, events in enumerate(verdict.events):
+        use = judged(verdict.states[row])
+        if not use.any():
+            continue
+        expected = np.clip(verdict.expected[row, use].astype(np.float64), 0.5, max(events - 0.5, 0.5))
+        variance = np.maximum(expected * (1 - expected / max(events, 1)), 0.25)
+        errors[row] = np.sqrt(np.mean((verdict.observed[row, use] - expected) ** 2 / variance))
+    return errors

@@ -1,0 +1,100 @@
+"""Writing monitor elements for both DQM GUIs: as a new ROOT file, or as folders in a copy of a harvested one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uproot
+
+from hcal_root_ad.errors import OutputError
+from hcal_root_ad.publish.check import check_file
+from hcal_root_ad.publish.elements import CLIENT, TASK, MonitorElements
+from hcal_root_ad.publish.object_text import quality_text, scalar_text
+from hcal_root_ad.publish.root_layout import mark_gaps, read_container, refuse_scattered
+from hcal_root_ad.publish.root_objects import root_object
+from hcal_root_ad.publish.uproot_directory import add_objects
+
+_COMPRESSION = uproot.ZLIB(4)
+"""The newer GUI decodes zlib only."""
+
+
+def write_root_file(elements: MonitorElements, path: Path) -> None:
+    """Write a new file at ``path``, or raise OutputError and leave nothing behind."""
+
+    def fill(temporary: Path) -> None:
+        with uproot.recreate(temporary, compression=_COMPRESSION) as file:
+            add_objects(file, _objects(elements))
+
+    _publish(path, fill)
+
+
+def attach_to_file(elements: MonitorElements, source: Path, path: Path) -> None:
+    """Write at ``path`` a copy of the harvested file ``source`` with our folders added, everything else untouched.
+
+    Raises OutputError if the file holds a tree or already has our folders.
+    """
+    container = read_container(source)
+    refuse_scattered(container)
+    for folder in (file_folder(elements.run, TASK), file_folder(elements.run, CLIENT)):
+        if folder in container.folders:
+            raise OutputError(
+                f"{source}: expected a file without our folders, found {folder!r}; attach to the original file."
+            )
+
+    def fill(temporary: Path) -> None:
+        shutil.copyfile(source, temporary)
+        with uproot.update(temporary) as file:
+            file.file.compression = _COMPRESSION
+            add_objects(file, _objects(elements))
+
+    _publish(path, fill)
+
+
+def file_folder(run: int, folder: str) -> str:
+    """Folder in the file of a GUI folder: ``Hcal/HcalMLTask`` is ``DQMData/Run 1/Hcal/Run summary/HcalMLTask``."""
+    subsystem, _, rest = folder.partition("/")
+    return f"DQMData/Run {run}/{subsystem}/Run summary/{rest}".rstrip("/")
+
+
+def _objects(elements: MonitorElements) -> Iterator[tuple[str, str, Any]]:
+    """(folder, key name, object) of everything; texts come after the histograms that they speak of."""
+
+    def place(path: str) -> str:
+        return file_folder(elements.run, path.rpartition("/")[0])
+
+    for element in elements.elements:
+        yield place(element.path), element.path.rpartition("/")[2], root_object(element)
+    texts = [(scalar.path, scalar_text(scalar)) for scalar in elements.scalars]
+    texts += [(result.path, quality_text(result)) for result in elements.quality]
+    for path, text in texts:
+        yield place(path), text, text
+
+
+def _publish(path: Path, fill: Callable[[Path], None]) -> None:
+    """Write beside the target, mark the gaps, check, and only then take the target's name."""
+    with _staging(path) as temporary:
+        fill(temporary)
+        mark_gaps(temporary)
+        if sentences := check_file(temporary):
+            raise OutputError(
+                f"{path}: the DQM GUIs would refuse this file, nothing was written: {' '.join(sentences)}"
+            )
+        temporary.replace(path)
+
+
+@contextmanager
+def _staging(path: Path) -> Iterator[Path]:
+    """A file of the target's name in a folder of its own beside the target (``check`` looks at the name)."""
+    folder = path.parent / f".publishing-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder / path.name
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

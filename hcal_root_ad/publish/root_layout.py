@@ -1,0 +1,209 @@
+"""The layout of a ROOT file as bytes: its records, what the directories list, and the gaps between.
+
+ROOT and uproot find objects through the lists of keys in the directories. The newer DQM GUI instead
+walks all records in sequence from byte 100, and takes a gap only if it begins with a negative length,
+as ROOT marks it; uproot does not mark gaps. So a file written by uproot is marked here, and both ways
+of reading are compared. Layout: ROOT ``io/doc/TFile``; reader: ``DQMServices/DQMGUI/python/nanoroot.py``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hcal_root_ad.errors import InputError, OutputError
+
+_BEGIN = 100
+_HEADER = (struct.Struct(">4sIIIIIIIBIII"), struct.Struct(">4sIIQQIIIBIQI"))
+_KEY = (struct.Struct(">iHIIHHII"), struct.Struct(">iHIIHHQQ"))
+_DIRECTORY = (struct.Struct(">HIIIIIII"), struct.Struct(">HIIIIQQQ"))
+_LENGTH = struct.Struct(">i")
+_DIRECTORY_CLASSES = ("TDirectory", "TDirectoryFile")
+_SCATTERED = ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
+"""Classes whose data lie in records that no directory lists."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One key and the object behind it. ``directory`` is the path of the folder that lists it."""
+
+    seek: int
+    size: int
+    key_size: int
+    object_size: int
+    cycle: int
+    class_name: str
+    name: str
+    directory: str = ""
+
+    @property
+    def end(self) -> int:
+        return self.seek + self.size
+
+    @property
+    def path(self) -> str:
+        return f"{self.directory}/{self.name}" if self.directory else self.name
+
+
+@dataclass(frozen=True, eq=False)
+class Container:
+    """A ROOT file as its directories describe it.
+
+    ``objects`` are all listed objects, ``folders`` the paths of the directories, and ``bookkeeping``
+    the (start, stop) of the records that hold directories, key lists, streamers and free segments.
+    """
+
+    path: Path
+    data: bytes
+    end: int
+    objects: tuple[Record, ...]
+    folders: tuple[str, ...]
+    bookkeeping: tuple[tuple[int, int], ...]
+
+    def compression(self, record: Record) -> str:
+        """Codec tag of a record, for example ``ZL`` for zlib; empty if not compressed."""
+        if record.size - record.key_size == record.object_size:
+            return ""
+        start = record.seek + record.key_size
+        return self.data[start : start + 2].decode("latin-1")
+
+    def gaps(self) -> list[tuple[int, int]]:
+        """(start, stop) of the bytes that belong to no record."""
+        found, reached = [], _BEGIN
+        spans = (*self.bookkeeping, *((record.seek, record.end) for record in self.objects), (self.end, self.end))
+        for start, stop in sorted(spans):
+            if start > reached:
+                found.append((reached, start))
+            reached = max(reached, stop)
+        return found
+
+
+def read_container(path: Path) -> Container:
+    """Parse the header and all directories; raises InputError for anything that is not a whole ROOT file."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give an existing ROOT file.") from error
+    if data[:4] != b"root":
+        raise InputError(
+            f"{path}: expected a ROOT file (first bytes 'root'), found {data[:4]!r}; give a DQM ROOT file."
+        )
+    try:
+        return _parse(path, data)
+    except (struct.error, IndexError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(
+            f"{path}: expected whole ROOT directories, found a damaged one; the file is broken, get it anew."
+        ) from error
+
+
+def _parse(path: Path, data: bytes) -> Container:
+    big = struct.unpack_from(">I", data, 4)[0] >= 1_000_000
+    (_, _, begin, end, seek_free, size_free, _, size_name, _, _, seek_info, size_info) = _HEADER[big].unpack_from(data)
+    if end > len(data):
+        raise InputError(f"{path}: expected {end} bytes, found {len(data)}; the file is truncated, copy it again.")
+    objects: list[Record] = []
+    folders: list[str] = []
+    bookkeeping = [(seek, seek + size) for seek, size in ((seek_free, size_free), (seek_info, size_info)) if size]
+    pending = [(begin, begin + size_name, "")]
+    visited: set[int] = set()
+    while pending:
+        seek, header, folder = pending.pop()
+        if seek in visited:
+            raise InputError(
+                f"{path}: expected a tree of directories, found a cycle at {folder!r}; the file is broken."
+            )
+        visited.add(seek)
+        key_list = _key_list_of(data, header)
+        bookkeeping += [(record.seek, record.end) for record in (read_record(data, seek), key_list) if record]
+        for record in _keys(data, key_list, folder) if key_list else ():
+            if record.class_name in _DIRECTORY_CLASSES:
+                folders.append(record.path)
+                pending.append((record.seek, record.seek + record.key_size, record.path))
+            else:
+                objects.append(record)
+    return Container(path, data, end, tuple(objects), tuple(folders), tuple(bookkeeping))
+
+
+def _key_list_of(data: bytes, header: int) -> Record | None:
+    """The key list of the directory whose header is at ``header``; None for a directory without one."""
+    big = struct.unpack_from(">H", data, header)[0] > 1000
+    _, _, _, size, _, _, _, seek = _DIRECTORY[big].unpack_from(data, header)
+    return read_record(data, seek) if size else None
+
+
+def _keys(data: bytes, key_list: Record, folder: str) -> Iterator[Record]:
+    position = key_list.seek + key_list.key_size
+    (count,) = _LENGTH.unpack_from(data, position)
+    position += _LENGTH.size
+    for _ in range(count):
+        record = read_record(data, position, folder)
+        yield record
+        position += record.key_size
+
+
+def read_record(data: bytes, position: int, directory: str = "") -> Record:
+    """The key whose bytes begin at ``position`` (in a key list, the object is elsewhere: see ``seek``)."""
+    big = struct.unpack_from(">H", data, position + 4)[0] > 1000
+    layout = _KEY[big]
+    size, _, object_size, _, key_size, cycle, seek, _ = layout.unpack_from(data, position)
+    class_name, offset = _string(data, position + layout.size)
+    name, _ = _string(data, offset)
+    return Record(seek, size, key_size, object_size, cycle, class_name, name, directory)
+
+
+def _string(data: bytes, position: int) -> tuple[str, int]:
+    length, position = data[position], position + 1
+    if length == 255:
+        (length,), position = struct.unpack_from(">I", data, position), position + 4
+    if position + length > len(data):
+        raise IndexError(position)
+    return data[position : position + length].decode("utf-8", "surrogateescape"), position + length
+
+
+def walk(container: Container) -> tuple[set[int], str | None]:
+    """Offsets of all records met in sequence from byte 100, and what stopped the walk before fEND, if anything."""
+    met: set[int] = set()
+    position = _BEGIN
+    while position < container.end:
+        (size,) = _LENGTH.unpack_from(container.data, position)
+        if size < 0:
+            position -= size
+            continue
+        try:
+            record = read_record(container.data, position)
+        except (struct.error, IndexError):
+            return met, f"byte {position} begins neither a record nor a marked gap"
+        if record.seek != position or size < record.key_size or size == 0:
+            return met, f"byte {position} begins neither a record nor a marked gap"
+        met.add(position)
+        position += size
+    if position > container.end:
+        return met, f"the last record ends at byte {position}, behind the file's end {container.end}"
+    return met, None
+
+
+def refuse_scattered(container: Container) -> None:
+    """Raise OutputError if the file holds a tree, whose baskets would be taken for gaps and damaged."""
+    for record in container.objects:
+        if record.class_name in _SCATTERED:
+            raise OutputError(
+                f"{container.path}: expected a harvested file of histograms, found the {record.class_name}"
+                f" {record.path!r}; publish into a file of its own, without --attach."
+            )
+
+
+def mark_gaps(path: Path) -> None:
+    """Write −length at the start of every gap of a finished file, so that it can be walked in sequence."""
+    container = read_container(path)
+    refuse_scattered(container)
+    gaps = container.gaps()
+    if any(stop - start < _LENGTH.size for start, stop in gaps):
+        raise OutputError(
+            f"{path}: a gap shorter than four bytes cannot be marked for the newer GUI; nothing was kept."
+        )
+    with path.open("r+b") as file:
+        for start, stop in gaps:
+            file.seek(start)
+            file.write(_LENGTH.pack(start - stop))
