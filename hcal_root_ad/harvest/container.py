@@ -1,0 +1,89 @@
+"""What every kind of file offers the harvest: its monitor elements, and what a definition finds in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.detector import era_of_run
+from hcal_root_ad.harvest.definition import ContainerKind, Definition
+from hcal_root_ad.harvest.section import Section, needed_depths
+from hcal_root_ad.lumi_maps import Source
+
+
+@dataclass(frozen=True)
+class Element:
+    """A monitor element: its class and in how many lumisections it is (0: for the whole run)."""
+
+    name: str
+    classname: str
+    lumisections: int
+
+
+@dataclass(frozen=True, eq=False)
+class RunTotal:
+    """Maps that a file holds for "the run": all of it, one lumisection, or all up to a snapshot.
+
+    ``lumisection`` is None where neither the file's name nor the file says which LS it was
+    written for; ``naming`` says what the name promises.
+    """
+
+    section: Section
+    path: Path
+    lumisection: int | None
+    naming: Literal["", "lumisection", "snapshot"]
+
+
+@dataclass(frozen=True, eq=False)
+class FileContent:
+    """What a definition found in a file; ``events_versus_ls`` is HCAL's own counter by run and LS."""
+
+    path: Path
+    source: Source
+    definition: Definition
+    sections: tuple[Section, ...]
+    totals: tuple[RunTotal, ...] = ()
+    events_versus_ls: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+class Container(Protocol):
+    """An open input file."""
+
+    kind: ContainerKind
+    path: Path
+    format: str
+    runs: tuple[int, ...]
+
+    @property
+    def elements(self) -> Mapping[str, Element]:
+        """HCAL's monitor elements (all elements where the file has none of HCAL) by name."""
+
+    def content(self, definition: Definition) -> FileContent:
+        """All that the definition finds."""
+
+
+def fitting_subsystem(container: Container, definition: Definition) -> str | None:
+    """The first accepted subsystem folder that has the map of every depth that the runs need."""
+    if any(era_of_run(run) not in definition.eras for run in container.runs):
+        return None
+    depths = {depth for run in container.runs for depth in needed_depths(era_of_run(run))}
+    for subsystem in definition.subsystems:
+        if all(definition.map_element(subsystem, depth) in container.elements for depth in depths):
+            return subsystem
+    return None
+
+
+def events_against_ls(contents: NDArray[np.generic], low_edge: float) -> dict[int, int]:
+    """Events by LS from the bins of an element whose axis is the LS, one bin per LS.
+
+    ``low_edge`` is the lower edge of the first bin: 1 as HCAL books it, 0.5 where bins are centred.
+    """
+    first = int(np.ceil(low_edge))
+    events = np.rint(np.asarray(contents, dtype=np.float64)).astype(np.int64)
+    return {first + int(n): int(events[n]) for n in np.flatnonzero(events > 0)}

@@ -1,0 +1,114 @@
+"""HcalAnalyzer files: a TH3I per depth, LS × ieta × iphi, and a tree of events.
+
+The producer (``Hcal4DQMAnalyzer.cc``) fills integers into axes that begin at 0 or −32: LS n lies in
+0-based bin n, ieta k in bin 32 + k (bin 32, ieta 0, stays empty), iphi i in bin i, and iphi 72 in
+the overflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.detector import era_of_run
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.harvest.container import Element, FileContent
+from hcal_root_ad.harvest.definition import ContainerKind, Definition
+from hcal_root_ad.harvest.input_file import source_of
+from hcal_root_ad.harvest.section import Section, needed_depths, table_of_run, where, whole_numbers
+
+_IETA_AXIS, _IPHI_AXIS = (64, -32.0, 32.0), (72, 0.0, 72.0)
+
+
+class HcalAnalyzerFile:
+    """An open HcalAnalyzer file."""
+
+    kind = ContainerKind.HCALANALYZER
+    format = "HcalAnalyzer file (a TH3 of LS × ieta × iphi per depth)"
+
+    def __init__(self, root: Any, path: Path) -> None:
+        self._root = root
+        self.path = path
+        self._classes = dict(root.classnames(recursive=True, cycle=False))
+        self._tree = next((name for name, kind in self._classes.items() if kind == "TTree"), None)
+        self.runs = tuple(int(run) for run in np.unique(self._branch("RunNum")))
+
+    def _branch(self, name: str) -> NDArray[np.int64]:
+        if self._tree is None or name not in self._root[self._tree]:
+            raise InputError(f"{self.path} has no tree with the branch {name}, so its run and LS are not known.")
+        return np.asarray(self._root[self._tree][name].array(library="np"), dtype=np.int64)
+
+    @cached_property
+    def elements(self) -> Mapping[str, Element]:
+        lumisections = len(np.unique(self._branch("LumiSec")))
+        return {
+            name: Element(name, kind, lumisections if kind.startswith("TH3") else 0)
+            for name, kind in self._classes.items()
+            if not kind.startswith("TDirectory")
+        }
+
+    def content(self, definition: Definition) -> FileContent:
+        if len(self.runs) != 1:
+            raise InputError(
+                f"{self.path} holds {len(self.runs)} runs in maps without a run axis; give one run per file."
+            )
+        run = self.runs[0]
+        rows, events = np.unique(self._branch("LumiSec"), return_counts=True)
+        sections: dict[int, Section] = {int(ls): Section(run, int(ls)) for ls in rows}
+        notes = list(self._fill(sections, run, definition))
+        if _one_row_per_ls(events, sections):
+            notes.append(f"The tree of {self.path.name} has one row per LS, not per event, so it tells no event count.")
+        elif definition.event_tree == self._tree:
+            for ls, n in zip(rows, events, strict=True):
+                sections[int(ls)].own_events = int(n)
+        return FileContent(self.path, source_of(self.path), definition, tuple(sections.values()), notes=tuple(notes))
+
+    def _fill(self, sections: dict[int, Section], run: int, definition: Definition) -> Iterator[str]:
+        """Gather every depth into the sections; LS with digis but without a row in the tree are added."""
+        for depth in needed_depths(era_of_run(run)):
+            name = definition.map_element(definition.subsystems[0], depth)
+            words = where(self.path, name, run, 0)
+            maps, beyond = self._lumi_maps(name, words)
+            if beyond:
+                yield f"{name}: {beyond} digis at LS {len(maps)} and above, beyond the axis, were left out."
+            for filled in np.flatnonzero(maps.any(axis=(1, 2))).tolist():
+                sections.setdefault(filled, Section(run, filled))
+            for ls, section in sections.items():
+                if ls < len(maps):
+                    _add(section, depth, whole_numbers(maps[ls], words))
+
+    def _lumi_maps(self, name: str, words: str) -> tuple[NDArray[np.generic], int]:
+        """Contents by LS, ieta bin and iphi bin (both with flow), and the digis beyond the LS axis."""
+        histogram = self._root[name]
+        axes = [(h.member("fNbins"), float(h.low), float(h.high)) for h in map(histogram.axis, range(3))]
+        n_ls, low, high = axes[0]
+        if axes[1:] != [_IETA_AXIS, _IPHI_AXIS] or (low, high) != (0.0, float(n_ls)):
+            found = " × ".join(f"{n} bins {a:g}…{b:g}" for n, a, b in axes)
+            raise InputError(
+                f"{words} has the axes {found}; LS (one bin each from 0) × 64 ieta × 72 iphi were expected."
+            )
+        contents = histogram.values(flow=True)
+        return contents[1:-1], int(contents[-1].sum())
+
+
+def _add(section: Section, depth: int, contents: NDArray[np.int64]) -> None:
+    """Gather one depth of one LS from (66, 74) bins with flow, where ieta k is 33 + k and iphi i is i + 1."""
+    table = table_of_run(section.run)
+    rows = np.flatnonzero((table.subdetector <= 2) & (table.depth == depth))
+    gathered = contents[33 + table.ieta[rows], table.iphi[rows] + 1]
+    if section.counts is None:
+        section.counts = np.zeros(len(table), dtype=np.int64)
+    section.counts[rows] += gathered
+    section.seen[depth - 1] += 1
+    section.stray += int(contents.sum() - gathered.sum())
+
+
+def _one_row_per_ls(rows_per_ls: NDArray[np.int64], sections: Mapping[int, Section]) -> bool:
+    """Whether the tree lists lumisections: one row each, where the maps hold more than one event."""
+    most = max((int(s.counts.max()) for s in sections.values() if s.counts is not None), default=0)
+    return bool(np.all(rows_per_ls == 1)) and most > 1

@@ -1,0 +1,103 @@
+"""``inspect_file``: what is in a file, which definitions fit it, and how it would be judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.harvest.container import Element
+from hcal_root_ad.harvest.definition import choose_definitions
+from hcal_root_ad.harvest.input_file import expand_paths
+from hcal_root_ad.harvest.read import granularity, lumi_maps_of
+from hcal_root_ad.harvest.recognise import Fit, choose, fit, open_container
+from hcal_root_ad.harvest.section import ls_ranges
+from hcal_root_ad.lumi_maps import EventSource, LumiMaps
+
+
+@dataclass(frozen=True, eq=False)
+class RunContents:
+    """One run of a file: its lumisections, their events and where these come from."""
+
+    run: int
+    lumisections: NDArray[np.int32]
+    events: NDArray[np.int64]
+    event_sources: tuple[EventSource, ...]
+    assessed: int
+    """Number of lumisections with HCAL maps per channel."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What a file holds.
+
+    Attributes:
+        path: the file.
+        format: kind of file, in words.
+        runs: the runs with their lumisections and events.
+        elements: HCAL's monitor elements, with class and number of LS (0: for the run only).
+        definitions: names of the definitions that fit, the one that would be taken first.
+        granularity: at what granularity the file would be judged, in words.
+        notes: what was skipped, summed or found strange.
+    """
+
+    path: Path
+    format: str
+    runs: tuple[RunContents, ...]
+    elements: tuple[Element, ...]
+    definitions: tuple[str, ...]
+    granularity: str
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.path}", f"  format        {self.format}"]
+        for run in self.runs:
+            sources = ", ".join(source.name.lower().replace("_", " ") for source in run.event_sources)
+            lines += [
+                f"  run           {run.run}",
+                f"  lumisections  {len(run.lumisections)} ({ls_ranges(run.lumisections)}), {run.assessed} with depth maps",
+                f"  events        {run.events.sum()} (from: {sources})",
+            ]
+        lines += [f"  judged as     {self.granularity}", f"  definitions   {', '.join(self.definitions)}"]
+        lines += [f"  note          {note}" for note in self.notes]
+        lines += ["  HCAL elements"]
+        lines += [f"    {e.classname:<10} {e.lumisections or 'run':>5}  {e.name}" for e in self.elements]
+        return "\n".join(lines)
+
+
+def inspect_file(path: str | Path) -> Inspection:
+    """Look into one file; it is read as :func:`~hcal_root_ad.harvest.read.read_lumi_maps` would read it.
+
+    Raises:
+        InputError, NoHcalError, DefinitionError: as ``read_lumi_maps`` does.
+    """
+    (file,) = expand_paths(path)
+    allowed = choose_definitions(None)
+    with open_container(file) as container:
+        chosen = choose(container, allowed, None)
+        others = [d.name for d in allowed if d != chosen and fit(container, d) is not Fit.NONE]
+        elements = tuple(container.elements.values())
+        content = container.content(chosen)
+        words = container.format
+    maps = lumi_maps_of([content])
+    return Inspection(
+        path=file,
+        format=words,
+        runs=tuple(_run_contents(m) for m in maps),
+        elements=tuple(e for e in elements if e.name.startswith("Hcal")),
+        definitions=(chosen.name, *others),
+        granularity=", ".join(dict.fromkeys(granularity(m.coarse) for m in maps)),
+        notes=tuple(dict.fromkeys(note for m in maps for note in m.notes)),
+    )
+
+
+def _run_contents(maps: LumiMaps) -> RunContents:
+    return RunContents(
+        run=maps.run,
+        lumisections=maps.lumisections,
+        events=maps.events,
+        event_sources=tuple(EventSource(source) for source in np.unique(maps.event_source)),
+        assessed=int(maps.present.sum()),
+    )

@@ -1,0 +1,132 @@
+"""``Section``: what one file says of one lumisection, gathered from 84 × 72 maps to channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, ChannelTable, channel_table, era_of_run
+from hcal_root_ad.errors import InputError
+
+MAP_SHAPE = (N_DQM_IETA, N_IPHI)
+"""Bins of a DQM depth map: ieta × iphi."""
+
+
+def table_of_run(run: int) -> ChannelTable:
+    """All channels (HB, HE, HO, HF) of a run's era, the columns of :attr:`Section.counts`."""
+    return channel_table(era_of_run(run))
+
+
+@cache
+def needed_depths(era: str) -> tuple[int, ...]:
+    """Depths that an era's HB and HE channels have."""
+    return tuple(int(d) for d in np.unique(channel_table(era).select("HB", "HE").depth))
+
+
+@cache
+def _cells(era: str, depth: int) -> tuple[NDArray[np.intp], NDArray[np.int16], NDArray[np.int16], NDArray[np.bool_]]:
+    """Rows of the channel table at a depth, their bins on the map's two axes, and a map of bins without a channel."""
+    table = channel_table(era)
+    rows = np.flatnonzero(table.depth == depth)
+    x, y = table.dqm_x[rows], table.dqm_y[rows]
+    empty = np.ones(MAP_SHAPE, dtype=np.bool_)
+    empty[x, y] = False
+    return rows, x, y, empty
+
+
+@dataclass(eq=False)
+class Section:
+    """Counts and event counters of one lumisection, summed as maps arrive.
+
+    ``first`` is below ``lumisection`` where the counts span several lumisections that cannot be
+    told apart. ``counts`` (all channels of the era, int64) is None until a map came; ``seen`` says
+    how often each depth came. ``own_events`` and ``other_events`` are HCAL's and another
+    subsystem's counters. ``stray`` counts digis in bins that are no channel of the era.
+    """
+
+    run: int
+    lumisection: int
+    first: int = 0
+    counts: NDArray[np.int64] | None = None
+    seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(N_DEPTH, dtype=np.int64))
+    own_events: int | None = None
+    other_events: int | None = None
+    stray: int = 0
+    parts: int = 1
+
+    def __post_init__(self) -> None:
+        self.first = self.first or self.lumisection
+
+    @property
+    def complete(self) -> bool:
+        """Whether the map of every depth that the era needs came, each equally often."""
+        often = self.seen[np.array(needed_depths(era_of_run(self.run))) - 1]
+        return bool(often[0] > 0 and np.all(often == often[0]))
+
+    def add_map(self, depth: int, values: NDArray[np.generic], where: str) -> None:
+        """Add one 84 × 72 map of counts; ``where`` names file, element and LS for errors.
+
+        Raises:
+            InputError: the map has other bins, or holds what cannot be a count.
+        """
+        counts = as_counts(values, where)
+        rows, x, y, empty = _cells(era_of_run(self.run), depth)
+        if self.counts is None:
+            self.counts = np.zeros(len(table_of_run(self.run)), dtype=np.int64)
+        self.counts[rows] += counts[x, y]
+        self.seen[depth - 1] += 1
+        self.stray += int(counts[empty].sum())
+
+    def add_own_events(self, events: int) -> None:
+        """Add to HCAL's own counter."""
+        self.own_events = (self.own_events or 0) + events
+
+    def add_other_events(self, events: int) -> None:
+        """Add to the other subsystem's counter."""
+        self.other_events = (self.other_events or 0) + events
+
+
+def as_counts(values: NDArray[np.generic], where: str) -> NDArray[np.int64]:
+    """An 84 × 72 map as integers.
+
+    Raises:
+        InputError: other bins, NaN, a negative or a fractional content.
+    """
+    if values.shape != MAP_SHAPE:
+        found = " × ".join(str(n) for n in values.shape)
+        raise InputError(f"{where} has {found} bins; a depth map of HCAL's DQM has 84 (ieta) × 72 (iphi).")
+    return whole_numbers(values, where)
+
+
+def whole_numbers(values: NDArray[np.generic], where: str) -> NDArray[np.int64]:
+    """Contents as integers.
+
+    Raises:
+        InputError: NaN, a negative or a fractional content.
+    """
+    contents = np.asarray(values, dtype=np.float64)
+    if not np.all(np.isfinite(contents)):
+        raise InputError(f"{where} holds contents that are not numbers; counts of digis were expected.")
+    if np.any(contents < 0):
+        raise InputError(f"{where} holds the negative content {contents.min():g}; counts of digis were expected.")
+    whole = np.rint(contents)
+    if np.any(whole != contents):
+        odd = contents[whole != contents].flat[0]
+        raise InputError(f"{where} holds the fraction {odd:g}; counts of digis were expected, not rates.")
+    return whole.astype(np.int64)
+
+
+def where(path: Path, element: str, run: int, lumisection: int) -> str:
+    """Words for errors: which element of which file."""
+    return f"{element} of run {run}, LS {lumisection} in {path}" if lumisection else f"{element} of run {run} in {path}"
+
+
+def ls_ranges(lumisections: NDArray[np.integer] | list[int]) -> str:
+    """Lumisections for people, for example ``LS 3, 5–8``."""
+    numbers = np.unique(np.asarray(lumisections, dtype=np.int64))
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
+    return "LS " + ", ".join(f"{r[0]}–{r[-1]}" if len(r) > 1 else str(r[0]) for r in runs if len(r))
