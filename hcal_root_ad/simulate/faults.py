@@ -159,11 +159,12 @@ def _free_unit(
     detector: SimulatedDetector, names: list[str], free: NDArray[np.bool_], draw: np.random.Generator
 ) -> str | None:
     """One of the units that shares no channel with earlier faults; None where the era has none."""
-    for number in draw.choice(len(names), size=200) if names else ():
-        rows = rows_of_unit(detector.channels, names[number])
+    candidates: list[str] = [names[number] for number in draw.integers(len(names), size=200)] if names else []
+    for unit in candidates:
+        rows = rows_of_unit(detector.channels, unit)
         # Masked and uninstrumented channels may lie in a larger unit, but not be the whole of it.
         if free[rows].any() and (free[rows] | ~detector.live[rows]).all():
-            return names[number]
+            return unit
     return None
 
 

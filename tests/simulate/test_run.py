@@ -1,5 +1,6 @@
 """A simulated run: seeds, binomial chance, and what the ten real lumisections show."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,22 +13,7 @@ from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.faults import make_fault
 from hcal_root_ad.simulate.run import Drift, simulate_run
 
-
-def steady(n: int, events: int = 1500, pileup: float = 45.0) -> Conditions:
-    no = np.zeros(n, dtype=np.bool_)
-    return Conditions(
-        lumisections=np.arange(1, n + 1, dtype=np.int32),
-        events=np.full(n, events, dtype=np.int64),
-        pileup=np.full(n, pileup),
-        prescale_column=np.zeros(n, dtype=np.int64),
-        short=no,
-        gap=no,
-    )
-
-
-@pytest.fixture(scope="module")
-def detector() -> SimulatedDetector:
-    return simulate_detector(1)
+Steady = Callable[..., Conditions]
 
 
 def test_equal_seeds_give_equal_runs_and_others_do_not(detector: SimulatedDetector) -> None:
@@ -40,7 +26,9 @@ def test_equal_seeds_give_equal_runs_and_others_do_not(detector: SimulatedDetect
     assert (other.maps.counts != first.maps.counts).mean() > 0.5
 
 
-def test_two_runs_of_one_detector_are_alike_and_two_detectors_are_not(detector: SimulatedDetector) -> None:
+def test_two_runs_of_one_detector_are_alike_and_two_detectors_are_not(
+    detector: SimulatedDetector, steady: Steady
+) -> None:
     conditions = steady(2, events=100_000)
     mine, same = (simulate_run(detector, conditions, seed=s).rates[0][detector.live] for s in (1, 2))
     other = simulate_run(simulate_detector(9), conditions, seed=1)
@@ -73,7 +61,7 @@ def real_z_spread(run_counts: np.ndarray, events: np.ndarray, first: slice, seco
     return float(((k2 / n2 - k1 / n1)[good] / np.sqrt(variance[good])).std())
 
 
-def test_neighbouring_lumisections_scatter_like_the_real_ones(detector: SimulatedDetector) -> None:
+def test_neighbouring_lumisections_scatter_like_the_real_ones(detector: SimulatedDetector, steady: Steady) -> None:
     counts = simulate_run(detector, steady(10), seed=4).maps.counts
     events = np.full(10, 1500)
     neighbours = [real_z_spread(counts, events, slice(k, k + 1), slice(k + 1, k + 2)) for k in range(9)]
@@ -81,7 +69,7 @@ def test_neighbouring_lumisections_scatter_like_the_real_ones(detector: Simulate
 
 
 def test_blocks_of_five_lumisections_across_a_prescale_step_scatter_like_the_real_ones(
-    detector: SimulatedDetector,
+    detector: SimulatedDetector, steady: Steady
 ) -> None:
     conditions = steady(10)
     conditions = replace(
@@ -96,7 +84,7 @@ def test_blocks_of_five_lumisections_across_a_prescale_step_scatter_like_the_rea
     assert 1.01 < np.mean(spreads) < 1.08
 
 
-def test_pileup_moves_channels_along_their_own_power_and_saturates(detector: SimulatedDetector) -> None:
+def test_pileup_moves_channels_along_their_own_power_and_saturates(detector: SimulatedDetector, steady: Steady) -> None:
     still = Drift(box=0, module=0, channel=0, run_box=0, run_channel=0)
     low, high = (simulate_run(detector, steady(1, pileup=mu), drift=still).rates[0] for mu in (20.0, 60.0))
     live = detector.live
@@ -106,12 +94,12 @@ def test_pileup_moves_channels_along_their_own_power_and_saturates(detector: Sim
     np.testing.assert_allclose(intensity_ratio / np.log(3), detector.power[live], atol=2e-3)
 
 
-def test_only_noise_is_left_without_collisions(detector: SimulatedDetector) -> None:
+def test_only_noise_is_left_without_collisions(detector: SimulatedDetector, steady: Steady) -> None:
     rates = simulate_run(detector, steady(1, pileup=0.0)).rates[0]
     assert 0 < rates[detector.live].mean() < 1e-3
 
 
-def test_masked_and_uninstrumented_channels_stay_empty(detector: SimulatedDetector) -> None:
+def test_masked_and_uninstrumented_channels_stay_empty(detector: SimulatedDetector, steady: Steady) -> None:
     noise = make_fault(detector, "noisy", "HEP07", 1, 3, 0.4)
     run = simulate_run(detector, steady(3), [noise])
     assert not run.maps.counts[:, detector.masked].any()
@@ -128,7 +116,7 @@ def test_hf_holds_the_event_count(detector: SimulatedDetector) -> None:
     assert 0 < detector.hf_masked.sum() < 60
 
 
-def test_the_charge_cut_thins_the_counts(detector: SimulatedDetector) -> None:
+def test_the_charge_cut_thins_the_counts(detector: SimulatedDetector, steady: Steady) -> None:
     run = simulate_run(detector, steady(3))
     assert (run.cut_counts <= run.maps.counts).all()
     kept, share = run.cut_counts.sum(0) / np.maximum(run.maps.counts.sum(0), 1), detector.cut_share
@@ -136,7 +124,7 @@ def test_the_charge_cut_thins_the_counts(detector: SimulatedDetector) -> None:
     np.testing.assert_allclose(kept[filled], share[filled], atol=0.08)
 
 
-def test_the_mean_occupancy_is_the_real_one(detector: SimulatedDetector) -> None:
+def test_the_mean_occupancy_is_the_real_one(detector: SimulatedDetector, steady: Steady) -> None:
     rates = simulate_run(detector, steady(1)).rates[0]
     assert rates[detector.live].mean() == pytest.approx(0.38, abs=0.02)
     he_ring_20 = (detector.channels.subdetector == Subdetector.HE) & (np.abs(detector.channels.ieta) == 20)
@@ -145,7 +133,7 @@ def test_the_mean_occupancy_is_the_real_one(detector: SimulatedDetector) -> None
     assert rates[shallow].mean() > 2 * rates[deep].mean()
 
 
-def test_rings_spread_as_their_photodetectors_do() -> None:
+def test_rings_spread_as_their_photodetectors_do(steady: Steady) -> None:
     sipm, photodiode = (
         simulate_run(simulate_detector(2, era), steady(1)).rates[0] for era in (Era.RUN3, Era.RUN2_2017)
     )
@@ -159,7 +147,7 @@ def test_rings_spread_as_their_photodetectors_do() -> None:
     assert 0.30 < spreads[1] < 0.50
 
 
-def test_the_maps_are_what_a_harvester_returns(detector: SimulatedDetector) -> None:
+def test_the_maps_are_what_a_harvester_returns(detector: SimulatedDetector, steady: Steady) -> None:
     maps = simulate_run(detector, steady(2), run=370_777).maps
     assert maps.run == 370_777
     assert maps.counts.shape == (2, 15840)
