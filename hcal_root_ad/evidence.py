@@ -16,32 +16,36 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.occupancy import LARGEST, SMALLEST, Floats, Numbers, information
+from hcal_root_ad.occupancy import LARGEST, Floats, Numbers, probability
 
 LOSSES = (0.02, 0.4, 0.65, 0.8)
 """Factors on the digi probability. 0.8 leaves a dead zone of about 10 %: drifts below it never add up."""
 GAINS = (1.25, 1.6, 2.5, 4.0)
 """Factors on the rate λ, so that channels near p = 1 keep the same dead zone as others."""
+BAND = 2.0
+"""Standard errors of the model that count as healthy."""
 HYPOTHESES = len(LOSSES) + len(GAINS)
 IS_LOSS = np.arange(HYPOTHESES) < len(LOSSES)
 
 
-def log_likelihood_ratios(counts: Numbers, events: Floats, p: Floats, model_error: Floats) -> Floats:
-    """(hypotheses, …) log-likelihood ratio of each fault against health, tempered by the model's own error.
+def log_likelihood_ratios(counts: Numbers, events: Floats, log_rate: Floats, error: Floats) -> Floats:
+    """(hypotheses, …) log-likelihood ratio of each fault against health.
 
-    ``model_error`` is the standard error of log λ; it divides the ratio by 1 + error²·information
-    (a quasi-likelihood), so a count can never say more than the model is good for.
+    Health is not one rate but all within ``BAND`` standard errors of the expected one (``error``, of
+    log λ): a loss is held against the lowest of them, a gain against the highest, and the factors
+    count from there. What the model may be wrong by therefore never adds up to a fault.
     """
-    p = np.clip(p, SMALLEST, LARGEST)
-    temper = 1 / (1 + model_error**2 * information(events, p))
-    hits, misses = counts * temper, (events - counts) * temper
-    log_p, log_q = np.log(p), np.log1p(-p)
-    ratios = np.empty((HYPOTHESES, *np.shape(hits)), dtype=np.float32)
+    ratios = np.empty((HYPOTHESES, *np.shape(counts)), dtype=np.float32)
+    misses = events - counts
+    p = probability(log_rate - BAND * error)
+    log_q = np.log1p(-p)
     for h, factor in enumerate(LOSSES):
-        ratios[h] = hits * np.log(factor) + misses * (np.log1p(-factor * p) - log_q)
+        ratios[h] = counts * np.log(factor) + misses * (np.log1p(-factor * p) - log_q)
+    p = probability(log_rate + BAND * error)
+    log_p, log_q = np.log(p), np.log1p(-p)
     for h, factor in enumerate(GAINS, start=len(LOSSES)):
         q = np.maximum(np.exp(factor * log_q), 1 - LARGEST)
-        ratios[h] = hits * (np.log1p(-q) - log_p) + misses * (np.log(q) - log_q)
+        ratios[h] = counts * (np.log1p(-q) - log_p) + misses * (np.log(q) - log_q)
     return ratios
 
 

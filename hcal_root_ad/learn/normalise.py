@@ -27,19 +27,25 @@ def network_input(counts: Numbers, events: Floats, p: Floats, live: NDArray[np.b
 
 
 def ring_shift(
-    counts: NDArray[np.integer], events: Floats, p: Floats, live: NDArray[np.bool_], ring_side: NDArray[np.intp]
+    counts: Numbers, events: Floats, p: Floats, live: NDArray[np.bool_], ring: NDArray[np.intp], width: Floats | None
 ) -> Floats:
-    """RIN (ring normalisation): (LS, channels) common shift of log λ of each ring and side, to be added to it.
+    """(LS, channels) common shift of log λ of each ring, to be added to it.
 
-    It removes whatever a ring does as a whole: an event count that is off, a pileup response that is
-    not known. It is therefore blind to a fault that a whole ring shares. After the option RIN of the
-    public GraphSTAD code, but with clipped pulls in place of a mean, so that one hot cell moves nothing.
+    With a ``width`` (LS, channels; prior standard deviation, equal within a ring) it is the most probable
+    shift, at most three widths: what an imperfectly known pileup power may do. Without one it is RIN, the
+    ring normalisation of the public GraphSTAD code, which removes whatever a ring does as a whole and
+    is therefore blind to a fault that a whole ring shares; clipped pulls in place of a mean keep one
+    hot cell from moving its ring.
     """
     info = information(events, p) * live
     score = np.clip(pull(counts, events, p), -CLIP, CLIP) * np.sqrt(info)
-    labels = int(ring_side.max()) + 1
-    shift = np.empty_like(score)
-    for row in range(len(score)):
-        total = np.bincount(ring_side, info[row], labels)
-        shift[row] = (np.bincount(ring_side, score[row], labels) / np.maximum(total, 1e-9))[ring_side]
-    return shift
+    labels = int(ring.max()) + 1
+    first = np.zeros(labels, dtype=np.intp)
+    first[ring] = np.arange(len(ring))
+    total = np.stack([np.bincount(ring, row, labels) for row in info])
+    shift = np.stack([np.bincount(ring, row, labels) for row in score])
+    if width is None:
+        return (shift / np.maximum(total, 1e-9))[:, ring]
+    spread = np.maximum(width[:, first], 1e-9)
+    shift = np.clip(shift / (total + spread**-2), -3 * spread, 3 * spread)
+    return np.asarray(shift[:, ring])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.learn.normalise import network_input, ring_shift
@@ -16,8 +17,8 @@ from hcal_root_ad.occupancy import Floats, probability
 
 CHUNK = 64
 """Lumisections per call of the network; the result does not depend on it."""
-EXTRAPOLATION = 0.05
-"""Error of log λ per unit of activity outside of what the reference has seen."""
+CHANNEL_POWER = 0.03
+"""Spread of the pileup power between the channels of a ring (2 % in the simulation, rounded up)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,25 +39,26 @@ class Reconstruction:
         return probability(self.log_rate)
 
 
-def reference_log_rate(reference: Reference, series: Series, ring_normalisation: bool = False) -> tuple[Floats, Floats]:
-    """(LS,) activity and (LS, channels) log λ of the reference alone, with RIN if asked for."""
+def reference_log_rate(reference: Reference, series: Series, ring_normalisation: bool) -> tuple[Floats, Floats]:
+    """(LS,) activity and (LS, channels) log λ without the network.
+
+    Each ring moves as far as its pileup power is uncertain, or freely with RIN.
+    """
     activity = fit_activity(reference, series.counts, series.events)
     eta = reference.log_rate(activity)
-    if ring_normalisation:
-        eta = eta + ring_shift(
-            series.counts, series.trials, probability(eta), reference.live, ring_side(series.channels)
-        )
-    return activity, eta
+    width = np.abs(np.multiply.outer(activity, reference.power_error))
+    labels = ring_side(series.channels) if ring_normalisation else series.channels.ring
+    p = probability(eta)
+    shift = ring_shift(series.counts, series.trials, p, reference.live, labels, None if ring_normalisation else width)
+    return activity, eta + shift
 
 
-def ring_side(channels: ChannelTable) -> np.ndarray:
+def ring_side(channels: ChannelTable) -> NDArray[np.intp]:
     """(channels,) dense label of ring and side."""
     return channels.ring * 2 + channels.side
 
 
-def reconstruct(
-    network: GraphSTAD, reference: Reference, series: Series, ring_normalisation: bool = False
-) -> Reconstruction:
+def reconstruct(network: GraphSTAD, reference: Reference, series: Series, ring_normalisation: bool) -> Reconstruction:
     """Reconstruct a series. The RNN state starts anew after every gap in the lumisections."""
     activity, eta = reference_log_rate(reference, series, ring_normalisation)
     shift = np.zeros(eta.shape, dtype=np.float32)
@@ -79,11 +81,10 @@ def _advance(network: GraphSTAD, features: Floats, state: State) -> tuple[Floats
 def model_error(reference: Reference, own: Floats, activity: Floats) -> Floats:
     """(LS, channels) standard error of log λ: the channel's own, and what conditions add.
 
-    The level and the pileup power are known so well only; outside the activities that the
-    reference has seen, nothing is known about them but by extrapolation.
+    The level is known so well only, and a channel's own pileup power differs from its ring's, which
+    shows outside of the activities that the reference has seen.
     """
     low, high = reference.activity
     outside = np.maximum(np.maximum(low - activity, activity - high), 0.0)
-    conditions = np.multiply.outer(activity, reference.power_error) ** 2 + (EXTRAPOLATION * outside[:, None]) ** 2
-    error: Floats = np.sqrt(own**2 + reference.level_error**2 + conditions)
+    error: Floats = np.sqrt(own**2 + reference.level_error**2 + (CHANNEL_POWER * outside[:, None]) ** 2)
     return error

@@ -16,8 +16,10 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.occupancy import Floats, information, log_rate, probability, pull, slope
 
-POWER_WIDTH = 0.25
-"""Prior width of a ring's pileup power around what the source bundle (or 1) says."""
+UNKNOWN_POWER = 0.25
+"""Prior width of a ring's pileup power around 1, where nothing is known."""
+TRANSFERRED_POWER = 0.06
+"""Prior width around another detector's power (4 % between simulated detectors, rounded up)."""
 HUBER = 2.5
 """Pulls beyond this many σ lose weight, so that a few faults in a clean run do no harm."""
 ROUNDS = 12
@@ -88,7 +90,8 @@ def fit_activity(reference: Reference, counts: NDArray[np.integer], events: Floa
 def fit_reference(runs: Sequence[Series], prior_power: Floats | None = None) -> Reference:
     """Learn a reference from the assessable lumisections of clean runs.
 
-    ``prior_power``: (channels,) pileup power that thin statistics fall back to; 1 if not given.
+    ``prior_power``: (channels,) pileup power of another detector, to fall back to where the clean runs
+    say little; 1, less firmly, if not given.
 
     Raises:
         InputError: if there is no lumisection with events.
@@ -99,13 +102,14 @@ def fit_reference(runs: Sequence[Series], prior_power: Floats | None = None) -> 
     events = np.concatenate([run.events for run in runs])
     ring = runs[0].channels.ring
     live = counts.sum(axis=0) > np.maximum(RATE_FLOOR * events.sum(), 5)
+    width = UNKNOWN_POWER if prior_power is None else TRANSFERRED_POWER
     prior_power = np.ones(len(ring)) if prior_power is None else prior_power
     mean = (counts.sum(axis=0) + 0.5) / (events.sum() + 1)
     nothing = np.zeros(len(ring))
     reference = Reference(log_rate(mean), nothing, prior_power.copy(), nothing, live, (0.0, 0.0))
     activity = fit_activity(reference, counts, events)
     for _ in range(ROUNDS):
-        reference = _refine(reference, counts, events[:, None], activity, ring, prior_power)
+        reference = _refine(reference, counts, events[:, None], activity, ring, prior_power, width)
         activity = fit_activity(reference, counts, events)
         centre = float(np.average(activity, weights=events))
         activity -= centre
@@ -120,6 +124,7 @@ def _refine(
     activity: Floats,
     ring: NDArray[np.intp],
     prior_power: Floats,
+    width: float,
 ) -> Reference:
     """One Newton step for the level of each channel and the power of each ring."""
     score, info = _score(counts, trials, reference.expected(activity))
@@ -131,8 +136,8 @@ def _refine(
     # A channel's mean activity says nothing about its power: its level absorbs it.
     centred = activity[:, None] - (info * activity[:, None]).sum(axis=0) / np.maximum(info.sum(axis=0), 1e-9)
     pooled = np.bincount(ring, (live * (score * centred).sum(axis=0)), ring.max() + 1)
-    weight = np.bincount(ring, (live * (info * centred**2).sum(axis=0)), ring.max() + 1) + POWER_WIDTH**-2
-    anchor = np.bincount(ring, (prior_power - reference.power) * POWER_WIDTH**-2) / np.bincount(ring)
+    weight = np.bincount(ring, (live * (info * centred**2).sum(axis=0)), ring.max() + 1) + width**-2
+    anchor = np.bincount(ring, (prior_power - reference.power) * width**-2) / np.bincount(ring)
     power = reference.power + ((pooled + anchor) / weight)[ring]
     # Only products power·u matter: keep the scale of the prior.
     share = total * live

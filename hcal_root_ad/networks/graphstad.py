@@ -25,6 +25,8 @@ from hcal_root_ad.networks.layout import SideMaps
 
 BOXES = 2 * N_RBX
 MODULES = BOXES * MODULES_PER_BOX
+TYPICAL_SHIFT = 0.01
+"""What an output of 1 means: drifts are of the order of a percent."""
 State = tuple[Tensor, Tensor, Tensor, Tensor]
 """Hidden and cell state of encoder and decoder RNN, each (windows·boxes, width)."""
 
@@ -190,7 +192,7 @@ class GraphSTAD(nn.Module):
         self.decoder_gnn = DecoderGNN(config)
         # Untrained, the reconstruction is the reference itself.
         for last in (self.decoder_cnn.near, self.decoder_gnn.to_modules):
-            nn.init.normal_(last.weight, std=1e-3)
+            nn.init.normal_(last.weight, std=1e-2)
 
     def start(self, windows: int = 1) -> State:
         """State before the first lumisection."""
@@ -219,7 +221,7 @@ class GraphSTAD(nn.Module):
         boxes = boxes.flatten(0, 1)
         shift = self.side_maps.to_channels(self.decoder_cnn(boxes)) + self.decoder_gnn(boxes, self.module_of)
         bound = self.config.largest_shift
-        shift = bound * torch.tanh(shift / bound)
+        shift = bound * torch.tanh(shift * TYPICAL_SHIFT / bound)
         return shift.reshape(windows, steps, -1), divergence, (*encoder_state, *decoder_state)
 
 

@@ -1,0 +1,134 @@
+"""Calibration: how wrong the reconstruction is per channel, and how often clean channels gather evidence.
+
+Measured on clean lumisections whose reference was learned elsewhere, as it will be in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.evidence import EvidenceBank, log_likelihood_ratios, merged
+from hcal_root_ad.learn.bundle import Bundle, Tail
+from hcal_root_ad.learn.loop import Piece, pieces_of
+from hcal_root_ad.learn.reconstruct import Reconstruction, model_error, reconstruct
+from hcal_root_ad.learn.reference import Reference
+from hcal_root_ad.learn.series import Series, series_of
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.networks.graphstad import GraphSTAD
+from hcal_root_ad.occupancy import Floats, deviance, information, probability, pull
+
+ERROR_FLOOR = 0.005
+"""Standard error of log λ below which no channel is believed: what run-to-run shifts leave unseen."""
+PEAK_HEIGHT = 4.0
+"""Evidence peaks below this are too common to tell anything about the tail."""
+TAIL_PEAKS = 150
+"""Peaks that the exponential tail is fitted to: its slope is then known to 8 %."""
+FEWEST_PEAKS = 20
+
+
+def own_errors(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction]) -> Floats:
+    """(channels,) standard error of the reconstructed log λ, pooled over the ring.
+
+    What the squared pulls exceed 1 by, in units of the information, less what the reference's own
+    statistics explain.
+    """
+    ring = pieces[0].series.channels.ring
+    size = int(ring.max()) + 1
+    excess, weight = np.zeros(size), np.zeros(size)
+    for piece, found in zip(pieces, reconstructions, strict=True):
+        p, series, live = found.expected, piece.series, piece.reference.live
+        info = information(series.trials, p)
+        known = piece.reference.level_error**2
+        z2 = np.minimum(pull(series.counts, series.trials, p) ** 2, 25.0)
+        excess += np.bincount(ring, live * ((z2 - 1 - info * known).sum(axis=0)), size)
+        weight += np.bincount(ring, live * info.sum(axis=0), size)
+    variance = np.maximum(excess / np.maximum(weight, 1e-9), ERROR_FLOOR**2)
+    return np.sqrt(variance)[ring]
+
+
+def tail_of(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction], own: Floats) -> Tail:
+    """Fit the tail of evidence peaks over all clean lumisections.
+
+    Raises:
+        InputError: if there are too few of them to see a tail.
+    """
+    peaks: list[float] = []
+    for piece, found in zip(pieces, reconstructions, strict=True):
+        live = np.flatnonzero(piece.reference.live)
+        bank = gather(piece.series, found, piece.reference, own, live, PEAK_HEIGHT)
+        excursions = bank.excursions()
+        peaks += [peak for loss in (True, False) for *_, peak in merged(excursions, loss)]
+    lumisections = sum(len(piece.series) for piece in pieces)
+    if len(peaks) < FEWEST_PEAKS:
+        raise InputError(
+            f"{lumisections} clean lumisections show {len(peaks)} peaks of evidence, expected {FEWEST_PEAKS} at least "
+            "to set a threshold; give more clean lumisections"
+        )
+    highest = np.sort(peaks)[::-1][: TAIL_PEAKS + 1]
+    onset = float(highest[-1])
+    # Evidence of a true likelihood ratio falls with slope 1 at most; few peaks must not make it look steeper.
+    slope = min(1.0, 1.0 / max(float(np.mean(highest[:-1] - onset)), 1e-9))
+    return Tail(onset=onset, rate=(len(highest) - 1) / lumisections, slope=slope)
+
+
+def gather(
+    series: Series,
+    found: Reconstruction,
+    reference: Reference,
+    own: Floats,
+    live: np.ndarray,
+    height: float,
+    cap: float = np.inf,
+) -> EvidenceBank:
+    """Run the evidence sums of the live channels over a series."""
+    bank = EvidenceBank(len(live), height, cap)
+    for row in range(len(series)):
+        error = model_error(reference, own, found.activity[row : row + 1])[0, live]
+        counts, events = series.counts[row, live], series.events[row]
+        bank.add(log_likelihood_ratios(counts, events, found.log_rate[row, live], error))
+    return bank
+
+
+def reconstruct_pieces(network: GraphSTAD, pieces: Sequence[Piece], ring_normalisation: bool) -> list[Reconstruction]:
+    """Reconstruct every piece with its neighbour's reference."""
+    return [reconstruct(network, piece.reference, piece.series, ring_normalisation) for piece in pieces]
+
+
+def reconstruction_metrics(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction]) -> dict[str, float]:
+    """Mean deviance per channel and LS (1 is perfect), and spread of pulls, with and without the network."""
+    sums = np.zeros(5)
+    for piece, found in zip(pieces, reconstructions, strict=True):
+        live, series = piece.reference.live, piece.series
+        for k, eta in enumerate((found.log_rate, found.reference_rate)):
+            p = probability(eta[:, live])
+            sums[k] += deviance(series.counts[:, live], series.trials, p).sum()
+            sums[2 + k] += (pull(series.counts[:, live], series.trials, p) ** 2).sum()
+        sums[4] += len(series) * live.sum()
+    return {
+        "deviance_per_count": float(sums[0] / sums[4]),
+        "deviance_per_count_reference_only": float(sums[1] / sums[4]),
+        "pull_spread": float(np.sqrt(sums[2] / sums[4])),
+        "pull_spread_reference_only": float(np.sqrt(sums[3] / sums[4])),
+        "clean_lumisections": float(sum(len(piece.series) for piece in pieces)),
+    }
+
+
+def calibrate(bundle: Bundle, runs: Sequence[LumiMaps], folder: Path) -> Bundle:
+    """Set a bundle's errors and false-alarm tail anew from clean runs that its reference was not learned from."""
+    series = [one for one in (series_of(run, bundle.subdetector) for run in runs) if len(one)]
+    pieces = pieces_of([bundle.reference], series, bundle.ring_normalisation)
+    reconstructions = reconstruct_pieces(bundle.network, pieces, bundle.ring_normalisation)
+    own = own_errors(pieces, reconstructions)
+    calibrated = replace(
+        bundle,
+        model_error=own,
+        tail=tail_of(pieces, reconstructions, own),
+        metrics={**bundle.metrics, **reconstruction_metrics(pieces, reconstructions)},
+        story={**bundle.story, "calibration": "runs " + ", ".join(str(run.run) for run in runs)},
+    )
+    return calibrated.save(folder)
