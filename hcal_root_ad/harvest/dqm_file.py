@@ -120,7 +120,8 @@ class DqmFile:
                 if scope.last:
                     section = Section(run, scope.last, scope.first)
                     self._fill(section, scope, definition, subsystem)
-                    yield section
+                    if section.counts is not None or scope.first == scope.last:
+                        yield section
 
     def _totals(self, definition: Definition, subsystem: str) -> Iterator[RunTotal]:
         for run in self.runs:
@@ -188,7 +189,7 @@ class DqmFile:
         rows = table_of_run(run).rows_of("HB", "HE")
         maps = CoarseMaps(
             strips=_at(strips, lumisections) if len(strips) else None,
-            totals=section.counts[rows] if section.counts is not None and section.complete else None,
+            totals=section.counts[rows].astype(np.int64) if section.counts is not None and section.complete else None,
             mean_digis=self._mean_digis(stored, definition, subsystem, lumisections),
             strip_element=definition.strips.format(subsystem=subsystem, half="").rstrip("/") if len(strips) else "",
             total_element=definition.maps.format(subsystem=subsystem, depth="").removesuffix("/depth"),

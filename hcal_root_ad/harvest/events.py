@@ -13,10 +13,11 @@ from hcal_root_ad.lumi_maps import EventSource
 
 DISAGREEMENT = 0.01
 """Counter and HF plateau that differ by more than this share are reported."""
+_PAIRS_NEARBY = 6
 _MAJORITY, _CLOSE, _FEWEST_CHANNELS = 2 / 3, 0.005, 50
 
 
-def hf_plateau(counts: NDArray[np.int64]) -> int | None:
+def hf_plateau(counts: NDArray[np.int32]) -> int | None:
     """The count that most live HF channels share, which is the number of events.
 
     HF is not zero suppressed, so it is read out in every event (the rule behind the NChsHF flag of
@@ -89,8 +90,9 @@ def _fill_with_estimates(
     rows = table_of_run(sections[0].run).rows_of("HB", "HE")
     counts = np.array([np.zeros(len(rows)) if s.counts is None else s.counts[rows] for s in sections], dtype=np.float64)
     known = (sources != EventSource.NONE) & (events > 0) & (counts.sum(axis=1) > 0)
-    fluctuations = None if known.any() else _from_fluctuations(counts)
-    if known.any():
+    mostly_known = known.sum() >= unknown.sum()
+    fluctuations = None if mostly_known else _from_fluctuations(counts)
+    if mostly_known:
         estimate, how = _from_known(counts, events, known), "the occupancy of the LS whose events are known"
     elif fluctuations is not None:
         estimate, how = fluctuations, "how the counts fluctuate from LS to LS (binomial statistics)"
@@ -105,10 +107,10 @@ def _fill_with_estimates(
 def _from_known(
     counts: NDArray[np.float64], events: NDArray[np.int64], known: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Median over busy channels of count over rate, with rates from the sections that are known."""
-    rates = counts[known].sum(axis=0) / events[known].sum()
-    busy = rates >= np.quantile(rates[rates > 0], 0.5)
-    estimate: NDArray[np.float64] = np.median(counts[:, busy] / rates[busy], axis=1)
+    """Digis times events per digi, the latter interpolated between the sections that are known."""
+    totals, place = counts.sum(axis=1), np.arange(len(counts))
+    per_digi = events[known] / totals[known]
+    estimate: NDArray[np.float64] = totals * np.interp(place, place[known], per_digi)
     return estimate
 
 
@@ -116,17 +118,30 @@ def _from_fluctuations(counts: NDArray[np.float64]) -> NDArray[np.float64] | Non
     """Events from binomial statistics: counts vary by N p (1 − p), so the shortfall against N p tells N.
 
     For neighbouring LS a, b with w = total_b / total_a, the difference n_b − w n_a has variance
-    w (1 + w) (m − m² / N_a) with m = (n_a + n_b) / (1 + w). Summed over channels and pairs this
-    gives one number, events per digi. None where it is not determined (fewer than two LS).
+    w (1 + w) (m − m² / N_a) with m = (n_a + n_b) / (1 + w). Summed over channels and over the pairs
+    nearby (the occupancy follows the pileup, so not over the run) this gives events per digi. None
+    where it is not determined (fewer than two LS). Counts (LS, channels); returns (LS,).
     """
     totals = counts.sum(axis=1)
     filled = np.flatnonzero(totals > 0)
-    squares = shortfall = 0.0
+    squares, shortfall = np.zeros(len(counts)), np.zeros(len(counts))
     for a, b in pairwise(filled):
         w = totals[b] / totals[a]
         mean = (counts[a] + counts[b]) / (1 + w)
         scatter = (counts[b] - w * counts[a]) ** 2 / (w * (1 + w))
         quiet = scatter < 16 * mean  # leaves out channels that change state between the two LS
-        squares += float(np.sum(mean[quiet] ** 2)) / totals[a]
-        shortfall += float(np.sum((mean - scatter)[quiet]))
-    return totals * (squares / shortfall) if shortfall > 0 else None
+        squares[a] = float(np.sum(mean[quiet] ** 2)) / totals[a]
+        shortfall[a] = float(np.sum((mean - scatter)[quiet]))
+    window = np.ones(2 * _PAIRS_NEARBY + 1)
+    near_squares, near_shortfall = (_sliding_sum(sums, window) for sums in (squares, shortfall))
+    if not np.all(near_shortfall[filled] > 0):
+        return None
+    estimate = np.zeros(len(counts))
+    estimate[filled] = totals[filled] * near_squares[filled] / near_shortfall[filled]
+    return estimate
+
+
+def _sliding_sum(sums: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[np.float64]:
+    reach = len(window) // 2
+    total: NDArray[np.float64] = np.convolve(np.pad(sums, reach), window, mode="valid")
+    return total

@@ -96,19 +96,19 @@ class HcalAnalyzerFile:
         return contents[1:-1], int(contents[-1].sum())
 
 
-def _add(section: Section, depth: int, contents: NDArray[np.int64]) -> None:
+def _add(section: Section, depth: int, contents: NDArray[np.int32]) -> None:
     """Gather one depth of one LS from (66, 74) bins with flow, where ieta k is 33 + k and iphi i is i + 1."""
     table = table_of_run(section.run)
     rows = np.flatnonzero((table.subdetector <= 2) & (table.depth == depth))
     gathered = contents[33 + table.ieta[rows], table.iphi[rows] + 1]
     if section.counts is None:
-        section.counts = np.zeros(len(table), dtype=np.int64)
+        section.counts = np.zeros(len(table), dtype=np.int32)
     section.counts[rows] += gathered
     section.seen[depth - 1] += 1
     section.stray += int(contents.sum() - gathered.sum())
 
 
 def _one_row_per_ls(rows_per_ls: NDArray[np.int64], sections: Mapping[int, Section]) -> bool:
-    """Whether the tree lists lumisections: one row each, where the maps hold more than one event."""
+    """Whether the tree lists lumisections: equally many rows each, fewer than the maps hold events."""
     most = max((int(s.counts.max()) for s in sections.values() if s.counts is not None), default=0)
-    return bool(np.all(rows_per_ls == 1)) and most > 1
+    return bool(np.all(rows_per_ls == rows_per_ls[0])) and most > rows_per_ls[0]

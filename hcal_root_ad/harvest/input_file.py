@@ -93,4 +93,9 @@ def damage_as_input_error(path: Path) -> Iterator[None]:
 def open_root(path: Path) -> Iterator[Any]:
     """Open a ROOT file; anything that breaks while it is read ends in an :class:`InputError`."""
     with damage_as_input_error(path), uproot.open(path, object_cache=None, array_cache=None) as directory:
+        promised, size = directory.file.fEND, path.stat().st_size
+        if promised > size:
+            raise InputError(
+                f"The file {path} is cut short: it should have {promised} bytes, but has {size}; fetch it again."
+            )
         yield directory

@@ -54,10 +54,11 @@ class Inspection:
     def __str__(self) -> str:
         lines = [f"{self.path}", f"  format        {self.format}"]
         for run in self.runs:
+            numbers = f"{len(run.lumisections)} ({ls_ranges(run.lumisections)})"
             sources = ", ".join(source.name.lower().replace("_", " ") for source in run.event_sources)
             lines += [
                 f"  run           {run.run}",
-                f"  lumisections  {len(run.lumisections)} ({ls_ranges(run.lumisections)}), {run.assessed} with depth maps",
+                f"  lumisections  {numbers}, {run.assessed} with depth maps",
                 f"  events        {run.events.sum()} (from: {sources})",
             ]
         lines += [f"  judged as     {self.granularity}", f"  definitions   {', '.join(self.definitions)}"]

@@ -124,7 +124,7 @@ def _remarks(
     if partial:
         notes.append(f"{listed(partial)}: the maps of some depths are missing, not assessed.")
     if empty:
-        notes.append(f"{listed(empty)}: the HCAL maps are empty (HCAL was not read out), not assessed.")
+        notes.append(f"{listed(empty)}: the HCAL maps are empty (no digi in HB, HE or HF), not assessed.")
     notes += [
         f"LS {s.first}–{s.lumisection} cannot be told apart and stand as LS {s.lumisection}, counts and events alike."
         for s in sections

@@ -80,7 +80,8 @@ def _run_maps(run: int, contents: list[FileContent], notes: tuple[str, ...]) -> 
         resolved = snapshots.sections_of(totals, definition.cumulative)
         if resolved is None:
             return _coarse_maps(run, contents[0], versus_ls, notes)
-        sections = resolved
+        sections, more_notes = resolved
+        notes = (*notes, *more_notes)
     if not any(section.counts is not None for section in sections):
         raise NoHcalError(f"{contents[0].path} holds no HCAL maps per lumisection of run {run}.")
     sources = tuple(content.source for content in contents)

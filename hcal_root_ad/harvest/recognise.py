@@ -103,6 +103,10 @@ def choose(container: Container, allowed: tuple[Definition, ...], request: str |
 def _nothing_fits(container: Container, definition: Definition) -> str:
     if not container.runs:
         return f"{container.path} holds no run at all, so no HCAL maps either."
+    eras = {era_of_run(run) for run in container.runs}
+    if not eras <= set(definition.eras):
+        found, known = ", ".join(sorted(eras)), ", ".join(definition.eras)
+        return f"{container.path} holds a run of era {found}, but the definition {definition.name} is for {known}."
     depths = sorted({depth for run in container.runs for depth in needed_depths(era_of_run(run))})
     wanted = [definition.map_element(definition.subsystems[0], depth) for depth in depths]
     lacking = [name for name in wanted if name not in container.elements]

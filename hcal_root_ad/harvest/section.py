@@ -16,6 +16,9 @@ MAP_SHAPE = (N_DQM_IETA, N_IPHI)
 """Bins of a DQM depth map: ieta × iphi."""
 
 
+_LARGEST = np.iinfo(np.int32).max
+
+
 def table_of_run(run: int) -> ChannelTable:
     """All channels (HB, HE, HO, HF) of a run's era, the columns of :attr:`Section.counts`."""
     return channel_table(era_of_run(run))
@@ -43,7 +46,7 @@ class Section:
     """Counts and event counters of one lumisection, summed as maps arrive.
 
     ``first`` is below ``lumisection`` where the counts span several lumisections that cannot be
-    told apart. ``counts`` (all channels of the era, int64) is None until a map came; ``seen`` says
+    told apart. ``counts`` (all channels of the era, int32) is None until a map came; ``seen`` says
     how often each depth came. ``own_events`` and ``other_events`` are HCAL's and another
     subsystem's counters. ``stray`` counts digis in bins that are no channel of the era.
     """
@@ -51,7 +54,7 @@ class Section:
     run: int
     lumisection: int
     first: int = 0
-    counts: NDArray[np.int64] | None = None
+    counts: NDArray[np.int32] | None = None
     seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(N_DEPTH, dtype=np.int64))
     own_events: int | None = None
     other_events: int | None = None
@@ -76,7 +79,7 @@ class Section:
         counts = as_counts(values, where)
         rows, x, y, empty = _cells(era_of_run(self.run), depth)
         if self.counts is None:
-            self.counts = np.zeros(len(table_of_run(self.run)), dtype=np.int64)
+            self.counts = np.zeros(len(table_of_run(self.run)), dtype=np.int32)
         self.counts[rows] += counts[x, y]
         self.seen[depth - 1] += 1
         self.stray += int(counts[empty].sum())
@@ -90,7 +93,7 @@ class Section:
         self.other_events = (self.other_events or 0) + events
 
 
-def as_counts(values: NDArray[np.generic], where: str) -> NDArray[np.int64]:
+def as_counts(values: NDArray[np.generic], where: str) -> NDArray[np.int32]:
     """An 84 × 72 map as integers.
 
     Raises:
@@ -102,11 +105,11 @@ def as_counts(values: NDArray[np.generic], where: str) -> NDArray[np.int64]:
     return whole_numbers(values, where)
 
 
-def whole_numbers(values: NDArray[np.generic], where: str) -> NDArray[np.int64]:
+def whole_numbers(values: NDArray[np.generic], where: str) -> NDArray[np.int32]:
     """Contents as integers.
 
     Raises:
-        InputError: NaN, a negative or a fractional content.
+        InputError: NaN, a negative, a fractional or an absurdly large content.
     """
     contents = np.asarray(values, dtype=np.float64)
     if not np.all(np.isfinite(contents)):
@@ -117,7 +120,9 @@ def whole_numbers(values: NDArray[np.generic], where: str) -> NDArray[np.int64]:
     if np.any(whole != contents):
         odd = contents[whole != contents].flat[0]
         raise InputError(f"{where} holds the fraction {odd:g}; counts of digis were expected, not rates.")
-    return whole.astype(np.int64)
+    if np.any(whole > _LARGEST):
+        raise InputError(f"{where} holds the content {whole.max():g}; counts of digis were expected.")
+    return whole.astype(np.int32)
 
 
 def where(path: Path, element: str, run: int, lumisection: int) -> str:

@@ -14,9 +14,12 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.container import RunTotal
 from hcal_root_ad.harvest.section import Section, table_of_run
 
+_FEWEST_TO_TELL = 3
+"""Files named after an LS are taken for snapshots only if so many of them grow in every channel."""
 
-def sections_of(totals: list[RunTotal], cumulative: bool | None) -> list[Section] | None:
-    """Sections of one run's files, or None where a file holds the whole run and no series is there.
+
+def sections_of(totals: list[RunTotal], cumulative: bool | None) -> tuple[list[Section], list[str]] | None:
+    """Sections of one run's files with notes, or None where one file holds the whole run.
 
     ``cumulative`` is what the definition says, or None to find out.
 
@@ -26,11 +29,12 @@ def sections_of(totals: list[RunTotal], cumulative: bool | None) -> list[Section
     if len(totals) == 1:
         alone = totals[0]
         is_lumisection = alone.naming == "lumisection" and alone.section.counts is not None and not cumulative
-        return [alone.section] if is_lumisection else None
+        return ([alone.section], []) if is_lumisection else None
     series = _in_order(totals)
     if cumulative or (cumulative is None and _grows(series)):
-        return _differences(series)
-    return [total.section for total in series]
+        note = f"{len(series)} files of run {series[0].section.run} are snapshots that grow; LS are their differences."
+        return _differences(series), [note]
+    return [total.section for total in series], []
 
 
 def _in_order(totals: list[RunTotal]) -> list[RunTotal]:
@@ -48,13 +52,16 @@ def _grows(series: list[RunTotal]) -> bool:
     if any(total.naming == "snapshot" for total in series):
         return True
     never_falls = all(_falling(a, b) == 0 for a, b in pairwise(series))
-    if not never_falls and any(total.naming == "" for total in series):
-        odd = next((a, b) for a, b in pairwise(series) if _falling(a, b))
+    if all(total.naming == "lumisection" for total in series):
+        return never_falls and len(series) >= _FEWEST_TO_TELL
+    same = any(a.lumisection == b.lumisection for a, b in pairwise(series))
+    if not never_falls or same:
+        odd = next((a, b) for a, b in pairwise(series) if same or _falling(a, b))
         raise InputError(
             f"{odd[0].path} and {odd[1].path} both hold run {odd[0].section.run}, and neither their names nor their "
             "contents make them lumisections or snapshots of it; give one of them."
         )
-    return never_falls
+    return True
 
 
 def _falling(earlier: RunTotal, later: RunTotal) -> int:
@@ -70,8 +77,12 @@ def _digis(total: RunTotal) -> int:
 
 def _differences(series: list[RunTotal]) -> list[Section]:
     """One section for each snapshot: what it holds beyond the one before."""
-    latest = {total.lumisection: total for total in series}  # the later save of an LS holds the earlier one
-    grown = list(latest.values())
+    for a, b in pairwise(series):
+        if a.lumisection == b.lumisection and _falling(a, b):
+            raise InputError(
+                f"{a.path} and {b.path} are both snapshots of LS {a.lumisection}, but neither holds the other."
+            )
+    grown = list({total.lumisection: total for total in series}.values())
     return [_first(grown[0]), *(_difference(a, b) for a, b in pairwise(grown))]
 
 
