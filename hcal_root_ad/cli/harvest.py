@@ -46,7 +46,4 @@ def _summary(maps: LumiMaps, path: Path) -> Iterator[str]:
         f"{path}: run {maps.run}, {len(saved)} lumisections ({saved[0]}–{saved[-1]}), "
         f"{maps.events[maps.present].sum()} events, definition {maps.definition}"
     )
-    skipped = maps.lumisections[~maps.present]
-    if len(skipped):
-        yield f"  skipped, no HCAL maps: LS {', '.join(map(str, skipped))}"
     yield from (f"  {note}" for note in maps.notes)

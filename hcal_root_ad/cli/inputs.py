@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from hcal_root_ad.lumi_maps import LumiMaps
 
 
 def input_path(name: str) -> Path:
-    """The file or folder of that path, else the reference run of that name.
+    """The file, folder or glob pattern of that path, else the reference run of that name.
 
     Raises:
         InputError: neither exists.
     """
     path = Path(name)
-    if path.exists():
+    if path.exists() or glob.has_magic(name):
         return path
     reference_run = content.find("reference_runs", name)
     if reference_run is None:

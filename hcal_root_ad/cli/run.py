@@ -91,7 +91,7 @@ def _publish(verdict: RunVerdict, attach_to: Path | None, arguments: argparse.Na
     run = verdict.maps.run
     written = publish(verdict, arguments.output, online=arguments.online, attach_to=attach_to)
     show(groups_table(verdict))
-    remark(*(f"run {run}: {note}" for note in (*verdict.maps.notes, *verdict.notes)))
+    remark(*(f"run {run}: {note}" for note in verdict.every_note))
     show(f"ROOT file: {written}")
     if arguments.plots:
         from hcal_root_ad.publish.plots import draw_plots

@@ -11,7 +11,7 @@ from hcal_root_ad.cli.terminal import progress, show
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write into")
-    parser.add_argument("--container", required=True, metavar="NAME", help="kind of file to write, for example dqmio")
+    parser.add_argument("--container", required=True, metavar="NAME", help="kind of file, for example nanodqmio")
     parser.add_argument("--lumisections", type=count, default=100, metavar="N", help="per run (default: 100)")
     parser.add_argument("--runs", type=count, default=1, metavar="N", help="how many (default: 1)")
     parser.add_argument("--detector-seed", type=int, default=1, metavar="N", help="which detector (default: 1)")

@@ -155,3 +155,10 @@ class RunVerdict:
     verdicts: tuple[Verdict, ...]
     strips: StripVerdict | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def every_note(self) -> tuple[str, ...]:
+        """Notes of the harvest, the run and each judgement, each once."""
+        strips = self.strips.notes if self.strips else ()
+        judged = (note for verdict in self.verdicts for note in verdict.notes)
+        return tuple(dict.fromkeys((*self.maps.notes, *self.notes, *judged, *strips)))

@@ -31,7 +31,7 @@ def make_maps() -> MakeMaps:
             present=here,
             definition="nanodqmio",
             sources=tuple(Source(Path(name).name, 1, "0") for name in names),
-            notes=("LS 3 came twice and was summed.",),
+            notes=("LS 2: without HCAL maps, not assessed.",),
         )
 
     return make

@@ -42,8 +42,7 @@ def test_one_run_goes_to_the_named_file(
         assert saved["counts"].shape == (2, 64, 72, 7)
     said = capsys.readouterr().out
     assert "run 370101, 2 lumisections (1–3), 200 events" in said
-    assert "skipped, no HCAL maps: LS 2" in said
-    assert "LS 3 came twice and was summed." in said
+    assert "LS 2: without HCAL maps, not assessed." in said
 
 
 def test_each_of_several_runs_gets_its_own_file(

@@ -1,0 +1,113 @@
+"""The verbs on real files: simulated runs in, tensors, verdicts and sentences out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hcal_root_ad.cli.main import main
+
+pytest.importorskip("ROOT", reason="genuine ROOT writes the simulated files")
+
+LUMISECTIONS = 3
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two short runs of one detector, harvested form, with their truth."""
+    folder = tmp_path_factory.mktemp("simulated")
+    words = (
+        f"simulate -o {folder} --container dqm_file --lumisections {LUMISECTIONS} --runs 2 --detector-seed 5 --seed 3"
+    )
+    assert main(words.split()) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.root"))
+
+
+def test_simulate_names_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "-o", str(tmp_path), "--container", "hcalanalyzer", "--lumisections", "1"]) == 0
+    named = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert sorted(named) == sorted(tmp_path.iterdir())
+    assert any(path.name.endswith("_truth.json") for path in named)
+
+
+def test_simulate_refuses_what_it_cannot_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["simulate", "-o", str(tmp_path / "new"), "--container", "hdf5"]) == 2
+    assert "'hdf5'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_inspect_shows_run_lumisections_and_definition(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(runs[0])]) == 0
+    shown = capsys.readouterr().out
+    truth = json.loads(next(runs[0].parent.glob("*_truth.json")).read_text())
+    assert str(truth["run"]) in shown
+    assert str(sum(truth["events"])) in shown
+    assert "dqm_file-occupancy" in shown
+    assert "Hcal/DigiTask/Occupancy/depth/depth7" in shown
+
+
+def test_harvest_saves_the_true_events(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["harvest", str(folder), "-o", str(tmp_path / "maps.npz")]) == 0
+    truths = {truth["run"]: truth for truth in map(json.loads, (p.read_text() for p in folder.glob("*_truth.json")))}
+    assert len(truths) == 2
+    for run, truth in truths.items():
+        with np.load(tmp_path / f"maps_R{run}.npz") as saved:
+            assert saved["run"] == run
+            assert saved["events"].tolist() == truth["events"]
+            assert saved["counts"].shape == (LUMISECTIONS, 64, 72, 7)
+            assert saved["counts"].max() <= saved["events"].max()
+    assert capsys.readouterr().out.count("definition dqm_file-occupancy") == 2
+
+
+def test_check_takes_a_good_file_and_names_what_is_wrong_with_another(
+    runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", str(runs[0])]) == 0
+    assert capsys.readouterr().out == f"{runs[0]}: both GUIs will take it.\n"
+    renamed = tmp_path / "mine.root"
+    renamed.write_bytes(runs[0].read_bytes())
+    assert main(["check", str(runs[0]), str(renamed)]) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("both GUIs will take it.")
+    assert second.startswith(f"{renamed}: ")
+
+
+@pytest.fixture(params=["missing", "empty", "text", "truncated", "no HCAL"])
+def unreadable(request: pytest.FixtureRequest, tmp_path: Path, runs: list[Path]) -> Path:
+    """A path at which there is nothing to judge."""
+    path = tmp_path / "DQM_V0001_R000370101__A__B__C.root"
+    match request.param:
+        case "empty":
+            path.touch()
+        case "text":
+            path.write_text("no ROOT file, but a letter\n")
+        case "truncated":
+            path.write_bytes(runs[0].read_bytes()[:20_000])
+        case "no HCAL":
+            import uproot
+
+            with uproot.recreate(path) as file:
+                file["DQMData/Run 370101/Ecal/Run summary/EventInfo/events"] = np.histogram([1.0])
+    return path
+
+
+@pytest.mark.parametrize("verb", ["inspect", "harvest", "run"])
+def test_what_cannot_be_read_is_one_sentence_and_leaves_nothing(
+    verb: str, unreadable: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    words = [verb, str(unreadable)] + ([] if verb == "inspect" else ["-o", str(tmp_path / "out")])
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("hcal-root-ad: ")
+    assert err.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
