@@ -13,6 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="DQM file of a clean run, or name of a reference run")
     parser.add_argument("--subdetector", required=True, choices=("HB", "HE"), help="which channels to learn")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="folder of the new bundle")
+    parser.add_argument("--data", default="", metavar="TEXT", help="what the runs are, in words for the bundle's card")
+    parser.add_argument("--ring-normalisation", action="store_true",
+                        help="take each ring's common change out (RIN); blind to faults of whole rings")  # fmt: skip
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -20,6 +23,13 @@ def execute(arguments: argparse.Namespace) -> int:
 
     runs = read_runs(arguments.runs)
     with progress("Training") as report:
-        bundle = train(runs, arguments.subdetector, arguments.output, progress=report)
+        bundle = train(
+            runs,
+            arguments.subdetector,
+            arguments.output,
+            ring_normalisation=arguments.ring_normalisation,
+            data=arguments.data,
+            progress=report,
+        )
     show(f"{arguments.output}: bundle {bundle.name} for {bundle.subdetector}")
     return 0

@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", choices=("HB", "HE"), help="sub-detector of the new bundle (default: the same)")
     parser.add_argument("--runs", nargs="+", required=True, metavar="CLEAN", help="clean runs to adapt to")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="folder of the new bundle")
+    parser.add_argument("--data", default="", metavar="TEXT", help="what the runs are, in words for the bundle's card")
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -23,6 +24,6 @@ def execute(arguments: argparse.Namespace) -> int:
     source = load_bundle(arguments.source)
     runs = read_runs(arguments.runs)
     with progress("Transferring") as report:
-        bundle = transfer(source, runs, arguments.output, to=arguments.to, progress=report)
+        bundle = transfer(source, runs, arguments.output, to=arguments.to, data=arguments.data, progress=report)
     show(f"{arguments.output}: bundle {bundle.name} for {bundle.subdetector}, from {source.name}")
     return 0
