@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hcal_root_ad.simulate.dqm_files import depth_maps
-from hcal_root_ad.simulate.genuine_root import fill_map, occupancy_map, root, root_file
+from hcal_root_ad.simulate.genuine_root import fill_map, occupancy_map, ours, root, root_file
 from hcal_root_ad.simulate.run import SimulatedRun
 
 _TREES = {
@@ -78,9 +78,7 @@ def _empty_value(name: str) -> Any:
         return root().std.string("")
     if name == "TH2Fs":
         return occupancy_map("depth1", np.zeros((84, 72), dtype=np.int64))
-    hist = getattr(root(), _TREES[name])()
-    hist.SetDirectory(root().nullptr)
-    return hist
+    return ours(getattr(root(), _TREES[name])())
 
 
 def _fill_lumisection(trees: dict[str, _Elements], index: _Index, simulated: SimulatedRun, row: int) -> None:

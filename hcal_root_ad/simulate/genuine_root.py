@@ -65,7 +65,7 @@ def root_file(path: Path, title: str = "") -> Iterator[Any]:
 
 def occupancy_map(name: str, counts: NDArray[np.int64]) -> Any:
     """TH2F of counts (84, 72) on the DQM's ieta and iphi axes (``DQM/HcalCommon/src/DetectorQuantity.cc``)."""
-    hist = _free(root().TH2F(name, name, N_DQM_IETA, 0.0, N_DQM_IETA, N_IPHI, 0.5, N_IPHI + 0.5))
+    hist = ours(root().TH2F(name, name, N_DQM_IETA, 0.0, N_DQM_IETA, N_IPHI, 0.5, N_IPHI + 0.5))
     for number, label in enumerate(IETA_LABELS, start=1):
         hist.GetXaxis().SetBinLabel(number, label)
     hist.GetXaxis().SetTitle("ieta")
@@ -86,7 +86,7 @@ def fill_map(hist: Any, counts: NDArray[np.int64]) -> None:
 def strips(name: str, counts: NDArray[np.int64], lumisections: NDArray[np.int32]) -> Any:
     """TH2F of counts (LS, 72) on LS × iphi axes, bin = LS; 4000 LS as online, more where needed."""
     n = max(4000, int(lumisections[-1]))
-    hist = _free(root().TH2F(name, name, n, 1.0, n + 1.0, N_IPHI, 0.5, N_IPHI + 0.5))
+    hist = ours(root().TH2F(name, name, n, 1.0, n + 1.0, N_IPHI, 0.5, N_IPHI + 0.5))
     hist.GetXaxis().SetTitle("LS")
     hist.GetYaxis().SetTitle("iphi")
     hist.SetBit(LS_AXIS_BIT)
@@ -105,7 +105,7 @@ def digis_vs_ls(
     ``digis``: (LS,) sum over the events; ``variance``: (LS,) of the digis of one event.
     """
     n = max(1000, int(lumisections[-1]))
-    hist = _free(root().TProfile(name, name, n, 1.0, n + 1.0))
+    hist = ours(root().TProfile(name, name, n, 1.0, n + 1.0))
     hist.GetXaxis().SetTitle("LS")
     hist.SetBit(LS_AXIS_BIT)
     squares = np.where(events > 0, digis.astype(np.float64) ** 2 / np.maximum(events, 1) + events * variance, 0.0)
@@ -120,7 +120,7 @@ def digis_vs_ls(
 
 def number_of_events(events: int) -> Any:
     """TH1D with one bin that holds the events of an LS, as ``Hcal/RunInfo/NumberOfEvents``."""
-    hist = _free(root().TH1D("NumberOfEvents", "NumberOfEvents", 1, 0.0, 1.0))
+    hist = ours(root().TH1D("NumberOfEvents", "NumberOfEvents", 1, 0.0, 1.0))
     hist.SetBinContent(1, float(events))
     hist.SetEntries(1.0)
     return hist
@@ -145,7 +145,8 @@ def contents(hist: Any, dtype: type[np.generic]) -> NDArray[Any]:
     return np.frombuffer(hist.GetArray(), dtype=dtype, count=hist.GetNcells())
 
 
-def _free(hist: Any) -> Any:
-    """Take a histogram out of ROOT's current directory, so that only we own and write it."""
+def ours(hist: Any) -> Any:
+    """Take a histogram out of ROOT's current directory, so that only we write it and it is freed with its name."""
     hist.SetDirectory(root().nullptr)
+    root().SetOwnership(hist, True)
     return hist

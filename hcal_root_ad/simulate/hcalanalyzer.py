@@ -9,7 +9,7 @@ import numpy as np
 
 from hcal_root_ad.detector import N_DEPTH, N_IETA, N_IPHI
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.simulate.genuine_root import contents, root, root_file
+from hcal_root_ad.simulate.genuine_root import contents, ours, root, root_file
 from hcal_root_ad.simulate.run import SimulatedRun
 
 _N_LS = 2000
@@ -42,10 +42,8 @@ def write_hcalanalyzer(simulated: SimulatedRun, folder: Path) -> tuple[Path, ...
 def _cube(simulated: SimulatedRun, depth: int) -> Any:
     """TH3I of one depth of HB and HE."""
     half = N_IETA // 2
-    hist = root().TH3I(
-        f"hist3D_depth{depth}", f"hist3D_depth{depth}", _N_LS, 0.0, _N_LS, N_IETA, -half, half, N_IPHI, 0.0, N_IPHI
-    )
-    hist.SetDirectory(root().nullptr)
+    name = f"hist3D_depth{depth}"
+    hist = ours(root().TH3I(name, name, _N_LS, 0.0, _N_LS, N_IETA, -half, half, N_IPHI, 0.0, N_IPHI))
     channels = simulated.detector.channels
     rows = np.flatnonzero(channels.depth == depth)
     cells = contents(hist, np.int32).reshape(N_IPHI + 2, N_IETA + 2, _N_LS + 2)

@@ -1,0 +1,63 @@
+"""What is written in each container is what the harvester reads."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hcal_root_ad.detector import Era
+from hcal_root_ad.harvest.read import read_lumi_maps
+from hcal_root_ad.lumi_maps import EventSource
+from hcal_root_ad.simulate.conditions import simulate_conditions
+from hcal_root_ad.simulate.containers import CONTAINERS, write_container
+from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.run import simulate_run
+
+SOURCES = {
+    "nanodqmio": EventSource.OTHER_SUBSYSTEM,
+    "dqm_file": EventSource.COUNTER,
+    "per_lumisection": EventSource.HF_PLATEAU,
+    "snapshots": EventSource.COUNTER,
+    "hcalanalyzer": EventSource.COUNTER,
+    "dials": EventSource.HF_PLATEAU,
+}
+
+
+@pytest.mark.parametrize("container", SOURCES)
+def test_counts_and_events_come_back(detector: SimulatedDetector, tmp_path: Path, container: str) -> None:
+    pytest.importorskip("ROOT")
+    simulated = simulate_run(detector, simulate_conditions(3, 4), seed=5)
+    (maps,) = read_lumi_maps(write_container(simulated, tmp_path, container))
+    written = simulated.maps
+    assert maps.run == written.run
+    np.testing.assert_array_equal(maps.lumisections, written.lumisections)
+    np.testing.assert_array_equal(maps.events, written.events)
+    np.testing.assert_array_equal(maps.counts, written.counts)
+    assert maps.present.all()
+    assert (maps.event_source == SOURCES[container]).all()
+
+
+def test_the_online_file_gives_its_strips_and_totals(detector: SimulatedDetector, tmp_path: Path) -> None:
+    pytest.importorskip("ROOT")
+    simulated = simulate_run(detector, simulate_conditions(3, 4), seed=5)
+    (maps,) = read_lumi_maps(write_container(simulated, tmp_path, "online"))
+    channels = detector.channels
+    assert maps.coarse is not None
+    assert maps.coarse.totals is not None
+    assert maps.coarse.strips is not None
+    np.testing.assert_array_equal(maps.events, simulated.maps.events)
+    np.testing.assert_array_equal(maps.coarse.totals, simulated.maps.counts.sum(axis=0))
+    strip = (channels.half == 2) & (channels.iphi == 7)
+    np.testing.assert_array_equal(maps.coarse.strips[:, 2, 6], simulated.cut_counts[:, strip].sum(axis=1))
+
+
+@pytest.mark.parametrize("era", [Era.RUN2_2017, Era.RUN2_2018])
+def test_earlier_eras_come_back_with_their_channels(tmp_path: Path, era: Era) -> None:
+    simulated = simulate_run(simulate_detector(2, era), simulate_conditions(2, 4))
+    (maps,) = read_lumi_maps(write_container(simulated, tmp_path, "dials"))
+    assert maps.channels.era == era
+    np.testing.assert_array_equal(maps.counts, simulated.maps.counts)
+
+
+def test_every_container_is_tried() -> None:
+    assert {*SOURCES, "online"} == set(CONTAINERS)
