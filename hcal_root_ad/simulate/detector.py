@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import ChannelTable, Era, channel_table
-from hcal_root_ad.simulate.ring_profile import is_phase1, ring_intensity
+from hcal_root_ad.detector import ChannelTable, Era, Subdetector, channel_table
+from hcal_root_ad.simulate.ring_profile import has_scintillator, is_phase1, ring_intensity
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -23,8 +23,10 @@ class DetectorSpread:
 
     channel_sipm: float = 0.07
     """Real HEP17: rings of four channels spread by 5–15 % in λ, 2–7 % in p."""
-    channel_photodiode: float = 0.45
-    """Real 2017 HB: 0.40–0.60, HE: 0.30–0.45."""
+    channel_photodiode_hb: float = 0.53
+    """Real 2017: 0.40–0.60, 0.30–0.45 in p."""
+    channel_photodiode_he: float = 0.36
+    """Real 2017: 0.30–0.45."""
     box: float = 0.025
     """Boxes share their high voltage supply, temperature and timing."""
     module: float = 0.01
@@ -76,7 +78,7 @@ class SimulatedDetector:
     @property
     def live(self) -> BoolArray:
         """(channels,) whether a channel can give digis at all."""
-        return np.asarray(~self.masked & self.channels.instrumented)
+        return np.asarray(~self.masked & has_scintillator(self.channels))
 
 
 REFERENCE_PILEUP = 45.0
@@ -120,7 +122,9 @@ def _log_response(channels: ChannelTable, spread: DetectorSpread, draw: np.rando
     wave = spread.phi_wave * draw.standard_normal(4)
     half = channels.half
     around = wave[half] * np.cos(2 * np.pi * channels.iphi / 72 - phase[half])
-    channel = np.where(is_phase1(channels), spread.channel_sipm, spread.channel_photodiode)
+    barrel = channels.subdetector == Subdetector.HB
+    photodiode = np.where(barrel, spread.channel_photodiode_hb, spread.channel_photodiode_he)
+    channel = np.where(is_phase1(channels), spread.channel_sipm, photodiode)
     parts: FloatArray = (
         spread.side * draw.standard_normal(4)[half]
         + spread.ring * draw.standard_normal(int(channels.ring.max()) + 1)[channels.ring]

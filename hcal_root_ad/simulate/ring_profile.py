@@ -56,6 +56,11 @@ def is_phase1(channels: ChannelTable) -> NDArray[np.bool_]:
     return np.asarray(channels.rm > 0)
 
 
+def has_scintillator(channels: ChannelTable) -> NDArray[np.bool_]:
+    """Whether a channel can see particles: HE |ieta| 18 depth 1 has a layer to read with photodiodes only."""
+    return np.asarray(channels.instrumented | ~is_phase1(channels))
+
+
 def ring_intensity(channels: ChannelTable) -> NDArray[np.float64]:
     """Mean number λ of digi-making hits per event at the reference pileup, per channel of HB and HE.
 
@@ -71,4 +76,4 @@ def ring_intensity(channels: ChannelTable) -> NDArray[np.float64]:
     he_photodiode = _table(_HE_PHOTODIODE, 16)[ieta, depth]
     hb = np.where(is_phase1(channels), hb_phase1, tower[ieta, depth])
     he = np.where(is_phase1(channels), he_phase1, he_photodiode)
-    return np.where(channels.subdetector == Subdetector.HB, hb, he) * channels.instrumented
+    return np.where(channels.subdetector == Subdetector.HB, hb, he) * has_scintillator(channels)

@@ -31,7 +31,7 @@ class Drift:
 
     Real neighbouring LS scatter as binomial chance alone (z-spread 1.00), LS 1–5 against 6–10 at
     1.02–1.04 with a change of the event count between them: so drifts are small and slow, and a
-    change of trigger mix moves rings by half a percent.
+    change of trigger mix moves rings by less than a percent.
     """
 
     correlation: float = 400.0
@@ -42,9 +42,9 @@ class Drift:
     run_box: float = 0.010
     """Shift of a whole run: calibration, temperature."""
     run_channel: float = 0.010
-    mix_ring: float = 0.005
+    mix_ring: float = 0.007
     """Shift of each ring with a change of prescale column."""
-    mix_channel: float = 0.002
+    mix_channel: float = 0.003
 
 
 @dataclass(frozen=True, eq=False)
