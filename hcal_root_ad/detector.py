@@ -94,8 +94,9 @@ class ChannelTable:
 
     @property
     def instrumented(self) -> NDArray[np.bool_]:
-        """False for HE |ieta| 18 depth 1, which has electronics but no scintillator."""
-        empty = (self.subdetector == Subdetector.HE) & (np.abs(self.ieta) == 18) & (self.depth == 1)
+        """False for Phase-1 HE |ieta| 18 depth 1, which has electronics but no scintillator."""
+        phase1 = (self.subdetector == Subdetector.HE) & (self.rm > 0)
+        empty = phase1 & (np.abs(self.ieta) == 18) & (self.depth == 1)
         return np.asarray(~empty)
 
     @property

@@ -39,12 +39,15 @@ class Reconstruction:
         return probability(self.log_rate)
 
 
-def reference_log_rate(reference: Reference, series: Series, ring_normalisation: bool) -> tuple[Floats, Floats]:
-    """(LS,) activity and (LS, channels) log λ without the network.
+def reference_log_rate(
+    reference: Reference, series: Series, ring_normalisation: bool, activity: Floats | None = None
+) -> tuple[Floats, Floats]:
+    """(LS,) activity (fitted, if not given) and (LS, channels) log λ without the network.
 
     Each ring moves as far as its pileup power is uncertain, or freely with RIN.
     """
-    activity = fit_activity(reference, series.counts, series.events)
+    if activity is None:
+        activity = fit_activity(reference, series.counts, series.events)
     eta = reference.log_rate(activity)
     width = np.abs(np.multiply.outer(activity, reference.power_error))
     labels = ring_side(series.channels) if ring_normalisation else series.channels.ring
@@ -58,9 +61,15 @@ def ring_side(channels: ChannelTable) -> NDArray[np.intp]:
     return channels.ring * 2 + channels.side
 
 
-def reconstruct(network: GraphSTAD, reference: Reference, series: Series, ring_normalisation: bool) -> Reconstruction:
+def reconstruct(
+    network: GraphSTAD,
+    reference: Reference,
+    series: Series,
+    ring_normalisation: bool,
+    activity: Floats | None = None,
+) -> Reconstruction:
     """Reconstruct a series. The RNN state starts anew after every gap in the lumisections."""
-    activity, eta = reference_log_rate(reference, series, ring_normalisation)
+    activity, eta = reference_log_rate(reference, series, ring_normalisation, activity)
     shift = np.zeros(eta.shape, dtype=np.float32)
     for stretch in series.stretches():
         state = network.start()

@@ -104,9 +104,10 @@ def fit_reference(runs: Sequence[Series], prior_power: Floats | None = None) -> 
     live = counts.sum(axis=0) > np.maximum(RATE_FLOOR * events.sum(), 5)
     width = UNKNOWN_POWER if prior_power is None else TRANSFERRED_POWER
     prior_power = np.ones(len(ring)) if prior_power is None else prior_power
-    mean = (counts.sum(axis=0) + 0.5) / (events.sum() + 1)
+    # The median LS, so that a fault of less than half of the run is not where the fit starts.
+    typical = np.median((counts + 0.5) / (events[:, None] + 1), axis=0)
     nothing = np.zeros(len(ring))
-    reference = Reference(log_rate(mean), nothing, prior_power.copy(), nothing, live, (0.0, 0.0))
+    reference = Reference(log_rate(typical), nothing, prior_power.copy(), nothing, live, (0.0, 0.0))
     activity = fit_activity(reference, counts, events)
     for _ in range(ROUNDS):
         reference = _refine(reference, counts, events[:, None], activity, ring, prior_power, width)

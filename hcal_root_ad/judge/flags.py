@@ -1,0 +1,116 @@
+"""Evidence to flags: which channel, which lumisections, which kind of fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.evidence import IS_LOSS, LOSSES, Excursions, merged
+from hcal_root_ad.judge.verdict import Interval, Kind
+from hcal_root_ad.occupancy import Floats
+
+DEAD_BELOW = 0.1
+"""Observed over expected digis below which a loss is called dead, not degraded."""
+HOT_ABOVE = 1.5
+"""Rate over expected rate from which a gain is called hot, not warm."""
+NOISY_ABOVE = 4.0
+"""Spread of a gain from LS to LS, in statistical standard deviations, from which it is called noisy."""
+DECISIVE = 3.0
+"""Evidence (natural log) of the weakest fault that keeps a lumisection at the edge of an interval."""
+WEAKEST_LOSS, WEAKEST_GAIN = len(LOSSES) - 1, len(LOSSES)
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What flags are made of, per assessed lumisection (rows) and cell (columns: channels or strips).
+
+    ``ratios``: gives the (hypotheses, LS) log-likelihood ratios of some rows of one cell; ``observed`` and
+    ``expected`` counts; ``trials``: (LS,) the largest count there can be, infinite for strips.
+    """
+
+    ratios: Callable[[slice, int], Floats]
+    observed: NDArray[np.integer]
+    expected: Floats
+    trials: Floats
+
+
+@dataclass(frozen=True)
+class Span:
+    """A flagged stretch of one cell, in rows of assessed lumisections (inclusive)."""
+
+    cell: int
+    first: int
+    last: int
+    loss: bool
+
+
+def spans_of(excursions: Excursions, evidence: Evidence) -> list[Span]:
+    """Excursions above threshold as spans with sharp edges."""
+    spans = []
+    for loss in (True, False):
+        for cell, first, last, _ in merged(excursions, loss):
+            first, last = _sharpened(evidence.ratios(slice(first, last + 1), cell), first, last, loss)
+            spans.append(Span(cell, first, last, loss))
+    return spans
+
+
+def _sharpened(ratios: Floats, first: int, last: int, loss: bool) -> tuple[int, int]:
+    """Cut lumisections off either end that the fault does not explain better than health."""
+    best = ratios[_best(ratios, loss)]
+    weakest = ratios[WEAKEST_LOSS if loss else WEAKEST_GAIN]
+    cut_last = _useless(best[::-1], weakest[::-1])
+    cut_first = _useless(best[: len(best) - cut_last], weakest[: len(best) - cut_last])
+    return first + cut_first, last - cut_last
+
+
+def _useless(best: Floats, weakest: Floats) -> int:
+    """How many of the leading lumisections speak against the fault; at least one is left."""
+    against = np.cumsum(best[:-1])
+    if len(against) == 0:
+        return 0
+    lowest = int(np.argmin(against))
+    clear = against[lowest] < 0 and weakest[: lowest + 1].sum() < DECISIVE
+    return lowest + 1 if clear else 0
+
+
+def _best(ratios: Floats, loss: bool) -> int:
+    total = np.where(loss == IS_LOSS, ratios.sum(axis=1), -np.inf)
+    return int(np.argmax(total))
+
+
+def interval_of(span: Span, evidence: Evidence, lumisections: NDArray[np.int32], group: str = "") -> Interval:
+    """A span with its numbers: kind, digis observed and expected, score."""
+    rows = slice(span.first, span.last + 1)
+    ratios = evidence.ratios(rows, span.cell)
+    observed, expected = evidence.observed[rows, span.cell], evidence.expected[rows, span.cell]
+    return Interval(
+        channel=span.cell,
+        kind=kind_of(observed, expected, evidence.trials[rows], span.loss),
+        first=int(lumisections[span.first]),
+        last=int(lumisections[span.last]),
+        observed=int(observed.sum()),
+        expected=float(expected.sum()),
+        score=float(ratios[_best(ratios, span.loss)].sum() / np.log(10)),
+        group=group,
+    )
+
+
+def kind_of(observed: NDArray[np.integer], expected: Floats, trials: Floats, loss: bool) -> Kind:
+    """Kind of a fault from its counts per lumisection: (LS,) observed, expected, largest possible."""
+    total, wanted = float(observed.sum()), float(expected.sum())
+    if loss:
+        return Kind.DEAD if total <= DEAD_BELOW * wanted else Kind.DEGRADED
+    possible = float(trials.sum())
+    if np.isfinite(possible):
+        ratio = np.log1p(-min(total / possible, 1 - 1e-6)) / np.log1p(-min(wanted / possible, 1 - 1e-6))
+    else:
+        ratio = total / wanted
+    # A steady gain scatters around its own mean as its counts do; a noisy one does not.
+    mean = expected * (total / wanted)
+    spread = float(np.sqrt(np.mean((observed - mean) ** 2 / np.maximum(mean, 1.0))))
+    if len(observed) >= 3 and spread > NOISY_ABOVE:
+        return Kind.NOISY
+    return Kind.HOT if ratio >= HOT_ABOVE else Kind.WARM
