@@ -60,7 +60,8 @@ def _front_door() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         PROGRAM,
         usage=f"{PROGRAM} VERB …",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # A width of our own, because asking the terminal for one imports shutil.
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
         description="Finds dead, hot, noisy and degraded HCAL channels in CMS DQM files.",
         epilog="verbs:\n"
         + "\n".join(f"  {verb:{width}}  {what}" for verb, what in VERBS.items())
