@@ -19,13 +19,21 @@ from hcal_root_ad.lumi_maps import Source
 _DATA_FILE = re.compile(r"\.(root|parquet)$|\.root\.ls\d+_\w+$")
 ROOT_MAGIC, PARQUET_MAGIC = b"root", b"PAR1"
 
-# What uproot and pyarrow raise on damaged content: cut files (OSError, struct.error, DeserializationError),
-# overwritten bytes (zlib.error, ValueError, IndexError, KeyError, TypeError, UnicodeDecodeError is a ValueError,
-# NotImplementedError for classes that a damaged header names, MemoryError and OverflowError for absurd lengths).
+# What uproot and pyarrow raise on damaged content, found by overwriting bytes of good files.
 DAMAGE = (
-    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError, MemoryError,
-    OverflowError, struct.error, zlib.error, uproot.DeserializationError,
-)  # fmt: skip
+    uproot.DeserializationError,
+    struct.error,  # a cut record
+    zlib.error,
+    OSError,  # a cut file; pyarrow's broken pages
+    ValueError,  # a wrong magic word or codec, text that is not UTF-8, pyarrow's ArrowInvalid
+    KeyError,  # a damaged name of a key
+    IndexError,
+    AssertionError,  # uproot checks lengths by assertions
+    NotImplementedError,  # a damaged class version
+    AttributeError,  # an object whose class the damaged streamers no longer describe
+    MemoryError,  # an absurd length
+    OverflowError,
+)
 
 
 def expand_paths(paths: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
@@ -84,7 +92,7 @@ def damage_as_input_error(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = " ".join(str(error).split())[:120].encode("ascii", "backslashreplace").decode()
         message = f"The file {path} is damaged or cut short ({type(error).__name__}: {reason}); fetch it again."
         raise InputError(message) from error
 

@@ -1,0 +1,92 @@
+"""Maps to channels: the axes, what cannot be a count, and what belongs to no channel."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hcal_root_ad.detector import Era, channel_table
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.harvest.section import Section, ls_ranges, needed_depths, whole_numbers
+
+RUN_2017, RUN_2023 = 306_138, 370_101
+
+
+def filled(cells: dict[tuple[int, int], float]) -> np.ndarray:
+    values = np.zeros((84, 72))
+    for (x, y), content in cells.items():
+        values[x, y] = content
+    return values
+
+
+def count_of(section: Section, name: str, ieta: int, iphi: int, depth: int) -> int:
+    table = channel_table(Era.RUN3 if section.run == RUN_2023 else Era.RUN2_2017)
+    row = next(r for r in table.rows_of(name) if (table.ieta[r], table.iphi[r], table.depth[r]) == (ieta, iphi, depth))
+    assert section.counts is not None
+    return int(section.counts[row])
+
+
+def test_bins_on_the_axis_with_84_bins() -> None:
+    """HE −29 is 0-based bin 13, HF −29 bin 12, HB −1 bin 41, HB +1 bin 42, HE +29 bin 70, HF +29 bin 71."""
+    section = Section(RUN_2023, 1)
+    cells = {(13, 0): 1, (12, 2): 2, (41, 71): 3, (42, 5): 4, (70, 4): 5, (71, 70): 6}
+    section.add_map(1, filled(cells), "x")
+    assert count_of(section, "HE", -29, 1, 1) == 1
+    assert count_of(section, "HF", -29, 3, 1) == 2
+    assert count_of(section, "HB", -1, 72, 1) == 3
+    assert count_of(section, "HB", 1, 6, 1) == 4
+    assert count_of(section, "HE", 29, 5, 1) == 5
+    assert count_of(section, "HF", 29, 71, 1) == 6
+    assert section.stray == 0
+
+
+def test_ho_in_depth_4_of_2017_is_neither_hb_nor_stray() -> None:
+    section = Section(RUN_2017, 1)
+    section.add_map(4, filled({(42, 0): 7}), "x")
+    assert section.counts is not None
+    hbhe = channel_table(Era.RUN2_2017).rows_of("HB", "HE")
+    assert section.counts[hbhe].sum() == 0
+    assert section.stray == 0
+
+
+def test_digis_without_a_channel_are_stray() -> None:
+    """HE |ieta| 25 has odd iphi only, so iphi 2 is no channel."""
+    section = Section(RUN_2023, 1)
+    section.add_map(2, filled({(25 + 41, 1): 3, (25 + 41, 2): 4}), "x")
+    assert section.stray == 3
+    assert count_of(section, "HE", 25, 3, 2) == 4
+
+
+@pytest.mark.parametrize("shape", [(82, 72), (83, 72), (64, 72), (84, 71), (72, 84), (85,)])
+def test_other_axes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=f"element has {' × '.join(map(str, shape))} bins; .* 84"):
+        Section(RUN_2023, 1).add_map(1, np.zeros(shape), "element")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(np.nan, "not numbers"), (np.inf, "not numbers"), (-1.0, "negative content -1"), (0.5, "fraction 0.5"), (3e9, "3e\\+09")],
+)
+def test_what_cannot_be_a_count_is_refused(content: float, words: str) -> None:
+    with pytest.raises(InputError, match=f"depth1 of run 1.*{words}"):
+        whole_numbers(np.array([0.0, content]), "depth1 of run 1")
+
+
+def test_complete_means_every_depth_equally_often() -> None:
+    section = Section(RUN_2023, 1)
+    for depth in needed_depths("Run3"):
+        assert not section.complete
+        section.add_map(depth, filled({}), "x")
+    assert section.complete
+    section.add_map(1, filled({}), "x")
+    assert not section.complete
+
+
+@given(st.lists(st.integers(0, 40), min_size=1))
+def test_ranges_name_every_lumisection_once(numbers: list[int]) -> None:
+    text = ls_ranges(numbers).removeprefix("LS ")
+    spans = [part.split("–") for part in text.split(", ")]
+    named = [n for span in spans for n in range(int(span[0]), int(span[-1]) + 1)]
+    assert named == sorted(set(numbers))
