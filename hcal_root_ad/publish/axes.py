@@ -60,7 +60,10 @@ def strip_map(path: str, values: Array, title: str, contents: str) -> MonitorEle
 
 def box_summary(path: str, values: ArrayLike, title: str) -> MonitorElement:
     """(4, 18) states as HBM, HBP, HEM, HEP × RBX."""
-    axes = (Regular(4, 0, 4, label=""), Regular(N_RBX, 0.5, N_RBX + 0.5, label="RBX"))
+    axes = (
+        Regular(len(SUBDET_PM), 0, len(SUBDET_PM), label="sub-detector side"),
+        Regular(N_RBX, 0.5, N_RBX + 0.5, label="RBX"),
+    )
     return MonitorElement(path, _filled(*axes, values=values, contents="state"), title, (SUBDET_PM, ()))
 
 

@@ -47,8 +47,8 @@ def channel_maps(verdicts: tuple[Verdict, ...]) -> Iterator[MonitorElement]:
 
 def kind_trends(verdict: Verdict, length: int) -> Iterator[MonitorElement]:
     """Number of dead, degraded, warm, hot and noisy channels against LS."""
-    for kind, counts in kind_counts(verdict.intervals, boxes_of(verdict), length).items():
-        values = counts.sum(axis=1)
+    for kind, counts in kind_counts(verdict).items():
+        values = on_axis(counts.sum(axis=1), verdict.lumisections, length)
         path = f"{CLIENT}/{kind.capitalize()}ChannelsvsLS/Subdet/{verdict.subdetector}"
         title = f"{verdict.subdetector}: {kind} channels"
         yield trend(path, values, title, "channels", float(values.sum()))

@@ -24,7 +24,7 @@ def monitor_elements(run: RunVerdict) -> MonitorElements:
         run=run.maps.run,
         elements=(*_elements(run, length), summary),
         scalars=(*scalars, *provenance(run)),
-        quality=tuple(_quality(run, length)),
+        quality=tuple(_quality(run)),
     )
 
 
@@ -44,9 +44,9 @@ def _elements(run: RunVerdict, length: int) -> Iterator[MonitorElement]:
         yield from client_elements.strip_states(run.strips, length)
 
 
-def _quality(run: RunVerdict, length: int) -> Iterator[QualityResult]:
+def _quality(run: RunVerdict) -> Iterator[QualityResult]:
     for verdict in run.verdicts:
         if verdict.granularity == "lumisection":
-            yield from channel_results(verdict, length)
+            yield from channel_results(verdict)
     if run.strips:
         yield from strip_results(run.strips)

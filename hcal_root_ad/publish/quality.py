@@ -17,7 +17,7 @@ from hcal_root_ad.publish.reductions import BAD_SHARE, N_BOXES, boxes_of, flagge
 _ALGORITHM = "HcalRootAd"
 
 
-def channel_results(verdict: Verdict, length: int) -> Iterator[QualityResult]:
+def channel_results(verdict: Verdict) -> Iterator[QualityResult]:
     """Results on events, flagged channels and each kind of one sub-detector."""
     name, boxes = verdict.subdetector, boxes_of(verdict)
     assessed = verdict.assessed
@@ -27,13 +27,12 @@ def channel_results(verdict: Verdict, length: int) -> Iterator[QualityResult]:
     path = f"{TASK}/MLBadFlagedChannelsvsLS/Subdet/{name}"
     yield _flags(path, "MLFlaggedChannels", per_lumi, bool(lost.any()), assessed, verdict.groups)
     columns = np.bincount(boxes, minlength=N_BOXES)
-    for kind, counts in kind_counts(verdict.intervals, boxes, length).items():
+    for kind, counts in kind_counts(verdict).items():
         lost_boxes = (counts >= BAD_SHARE * columns) & (counts > 0)
         error = kind.state == State.BAD and bool(lost_boxes.any())
         path = f"{CLIENT}/{kind.capitalize()}ChannelsvsLS/Subdet/{name}"
         groups = tuple(group for group in verdict.groups if group.kind == kind)
-        rows = counts.sum(axis=1)[verdict.lumisections - 1]
-        yield _flags(path, f"ML{kind.capitalize()}Channels", rows, error, assessed, groups)
+        yield _flags(path, f"ML{kind.capitalize()}Channels", counts.sum(axis=1), error, assessed, groups)
 
 
 def strip_results(strips: StripVerdict) -> Iterator[QualityResult]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM, ChannelTable, rbx_of
-from hcal_root_ad.judge.verdict import Interval, Kind, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, StripVerdict, Verdict
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -94,24 +93,26 @@ def unit_states(states: States, boxes: NDArray[np.intp]) -> States:
     return np.select(conditions, choices, State.GOOD).astype(np.uint8)
 
 
-def kind_counts(intervals: Iterable[Interval], boxes: NDArray[np.intp], length: int) -> dict[Kind, Counts]:
-    """Flagged channels per kind as (LS, 72 boxes), from LS 1 on."""
-    steps = {kind: np.zeros((length + 1, N_BOXES), dtype=np.int64) for kind in Kind}
-    for interval in intervals:
-        box = boxes[interval.channel]
-        steps[interval.kind][interval.first - 1, box] += 1
-        steps[interval.kind][interval.last, box] -= 1
-    return {kind: step[:-1].cumsum(axis=0) for kind, step in steps.items()}
+def kind_counts(verdict: Verdict | StripVerdict) -> dict[Kind, Counts]:
+    """Flagged channels (or strips) per kind as (LS, 72 boxes), 0 where the LS was not assessed."""
+    boxes, rows = boxes_of(verdict), verdict.lumisections
+    steps = {kind: np.zeros((len(rows) + 1, N_BOXES), dtype=np.int64) for kind in Kind}
+    for interval in verdict.intervals:
+        step, box = steps[interval.kind], boxes[interval.channel]
+        step[np.searchsorted(rows, interval.first), box] += 1
+        step[np.searchsorted(rows, interval.last, side="right"), box] -= 1
+    return {kind: step[:-1].cumsum(axis=0) * verdict.assessed[:, None] for kind, step in steps.items()}
+
+
+def variance(expected: Array, events: Array) -> Floats:
+    """Binomial variance N·p·(1 − p) of (LS, channels) expected counts N·p in (LS,) events, at least a quarter digi."""
+    share = expected / np.maximum(events, 1)[:, None]
+    return np.maximum(expected * (1 - share), 0.25, dtype=np.float64)
 
 
 def reconstruction_error(verdict: Verdict) -> Floats:
     """(LS,) root mean square of the binomial pulls of the judged channels: 1 is statistics alone, 0 is none judged."""
-    errors = np.zeros(len(verdict.events))
-    for row, events in enumerate(verdict.events):
-        use = judged(verdict.states[row])
-        if not use.any():
-            continue
-        expected = np.clip(verdict.expected[row, use].astype(np.float64), 0.5, max(events - 0.5, 0.5))
-        variance = np.maximum(expected * (1 - expected / max(events, 1)), 0.25)
-        errors[row] = np.sqrt(np.mean((verdict.observed[row, use] - expected) ** 2 / variance))
-    return errors
+    use = judged(verdict.states)
+    difference = np.subtract(verdict.observed, verdict.expected, dtype=np.float64)
+    squares = difference**2 / variance(verdict.expected, verdict.events)
+    return np.asarray(np.sqrt(squares.sum(axis=1, where=use) / np.maximum(use.sum(axis=1), 1)))

@@ -1,0 +1,190 @@
+"""The main pictures of a verdict: which numbers go into each, and where they are saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM
+from hcal_root_ad.errors import OutputError
+from hcal_root_ad.judge.verdict import Group, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.publish import figures
+from hcal_root_ad.publish.reductions import (
+    Array,
+    axis_length,
+    boxes_of,
+    depth_maps,
+    flagged,
+    judged,
+    kind_counts,
+    on_axis,
+    reconstruction_error,
+    sum_by_box,
+    variance,
+    worst_state,
+)
+
+Judgement = Verdict | StripVerdict
+
+_MARKS, _HISTORIES = 8, 6
+"""Groups outlined on the map of boxes, and groups with a history of their own."""
+
+
+def draw_plots(verdict: RunVerdict, folder: Path) -> tuple[Path, ...]:
+    """Save the pictures that the verdict's granularity allows as PNG files in ``folder``, and return their paths.
+
+    Per lumisection: boxes against LS, trends, histories of the strongest groups. Per channel: states
+    and residuals by depth. Strips: states against LS. Raises OutputError if the folder cannot be written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tuple(figures.save(figure, folder / f"{name}.png") for name, figure in _figures(verdict))
+    except OSError as error:
+        raise OutputError(f"{folder}: pictures cannot be written ({error.strerror}); choose another folder.") from error
+
+
+def _figures(run: RunVerdict) -> Iterator[tuple[str, Figure]]:
+    number = run.maps.run
+    per_lumi = _per_lumisection(run)
+    if per_lumi:
+        yield "flagged_boxes", _boxes(run, per_lumi)
+    if run.verdicts:
+        states = sum((depth_maps(v.channels, worst_state(v.states)) for v in run.verdicts), _empty_maps())
+        yield "states", figures.state_figure(number, states)
+        yield "residuals", figures.residual_figure(number, *_pulls(run.verdicts))
+    if run.strips:
+        yield "strip_states", figures.strip_figure(number, _strip_states(run.strips, axis_length(run)))
+    if per_lumi:
+        yield "trends", _trends(run, per_lumi)
+        if histories := [_history(*found) for found in _strongest(per_lumi)[:_HISTORIES]]:
+            yield "strongest_groups", figures.history_figure(number, histories)
+
+
+def _per_lumisection(run: RunVerdict) -> tuple[Judgement, ...]:
+    """What was judged per lumisection: channels where they were, else strips."""
+    verdicts = tuple(verdict for verdict in run.verdicts if verdict.granularity == "lumisection")
+    return verdicts or ((run.strips,) if run.strips else ())
+
+
+def _unit(per_lumi: tuple[Judgement, ...]) -> str:
+    return "channels" if isinstance(per_lumi[0], Verdict) else "strips"
+
+
+def _boxes(run: RunVerdict, per_lumi: tuple[Judgement, ...]) -> Figure:
+    length = axis_length(run)
+    flags, use = (np.zeros((length, len(SUBDET_PM) * N_RBX)) for _ in range(2))
+    for verdict in per_lumi:
+        boxes = boxes_of(verdict)
+        flags += on_axis(sum_by_box(flagged(verdict.states), boxes), verdict.lumisections, length)
+        use += on_axis(sum_by_box(judged(verdict.states), boxes), verdict.lumisections, length)
+    halves = {half: slice(index * N_RBX, (index + 1) * N_RBX) for index, half in enumerate(SUBDET_PM)}
+    return figures.box_figure(
+        run.maps.run,
+        {half: flags[:, columns] for half, columns in halves.items()},
+        {half: use[:, columns] > 0 for half, columns in halves.items()},
+        _marks(per_lumi),
+        _unit(per_lumi),
+    )
+
+
+def _marks(per_lumi: tuple[Judgement, ...]) -> list[figures.Mark]:
+    """The strongest groups that lie in one readout box."""
+    found = []
+    for verdict, group in _strongest(per_lumi):
+        boxes = np.unique(boxes_of(verdict)[_channels(verdict, group)])
+        if len(boxes) == 1:
+            half, rbx = divmod(int(boxes[0]), N_RBX)
+            found.append(figures.Mark(SUBDET_PM[half], rbx + 1, group.first, group.last, _describe(group)))
+    return found[:_MARKS]
+
+
+def _describe(group: Group) -> str:
+    lumisections = str(group.first) if group.first == group.last else f"{group.first}-{group.last}"
+    return f"{group.unit} {group.kind}, LS {lumisections}"
+
+
+def _pulls(verdicts: tuple[Verdict, ...]) -> tuple[Array, Array]:
+    """Signed pulls of the run and which cells were judged, both (7, 84, 72)."""
+    pulls, use = _empty_maps(), _empty_maps()
+    for verdict in verdicts:
+        counted = judged(verdict.states)
+        residual = np.subtract(verdict.observed, verdict.expected, dtype=np.float64).sum(axis=0, where=counted)
+        total = variance(verdict.expected, verdict.events).sum(axis=0, where=counted)
+        pulls += depth_maps(verdict.channels, residual / np.sqrt(np.maximum(total, 1)))
+        use += depth_maps(verdict.channels, counted.any(axis=0))
+    return pulls, use > 0
+
+
+def _strip_states(strips: StripVerdict, length: int) -> dict[str, Array]:
+    states = on_axis(strips.states, strips.lumisections, length, State.NOT_ASSESSED)
+    return {half: states[:, index * N_IPHI : (index + 1) * N_IPHI] for index, half in enumerate(SUBDET_PM)}
+
+
+def _trends(run: RunVerdict, per_lumi: tuple[Judgement, ...]) -> Figure:
+    length = axis_length(run)
+    first = per_lumi[0]
+    events = on_axis(first.events, first.lumisections, length)
+    assessed = np.zeros(length, dtype=bool)
+    kinds: dict[str, dict[str, Array]] = {}
+    errors = {}
+    for verdict in per_lumi:
+        assessed |= on_axis(verdict.assessed, verdict.lumisections, length)
+        counts = {kind: on_axis(c, verdict.lumisections, length) for kind, c in kind_counts(verdict).items()}
+        for name, boxes in _subdetectors(verdict).items():
+            kinds[name] = {str(kind): values[:, boxes].sum(axis=1) for kind, values in counts.items()}
+        if isinstance(verdict, Verdict):
+            errors[verdict.subdetector] = on_axis(reconstruction_error(verdict), verdict.lumisections, length)
+    return figures.trend_figure(run.maps.run, events, assessed, kinds, errors, _unit(per_lumi))
+
+
+def _subdetectors(verdict: Judgement) -> dict[str, slice]:
+    """Columns of (LS, 72 boxes) of each sub-detector that was judged."""
+    columns = {"HB": slice(0, 2 * N_RBX), "HE": slice(2 * N_RBX, 4 * N_RBX)}
+    return {verdict.subdetector: columns[verdict.subdetector]} if isinstance(verdict, Verdict) else columns
+
+
+def _strongest(per_lumi: tuple[Judgement, ...]) -> list[tuple[Judgement, Group]]:
+    """All groups, the strongest first, each with the judgement that it belongs to."""
+    pairs = [(verdict, group) for verdict in per_lumi for group in verdict.groups]
+    return sorted(pairs, key=lambda pair: -abs(pair[1].score))
+
+
+def _history(verdict: Judgement, group: Group) -> figures.History:
+    """Digis per event of the group's channels, at the assessed lumisections."""
+    channels = _channels(verdict, group)
+    rows = np.flatnonzero(verdict.assessed)
+    events = np.maximum(verdict.events[rows], 1).astype(np.float64)
+    part = np.ix_(rows, channels)
+    expected = verdict.expected[part].astype(np.float64)
+    spread = variance(expected, verdict.events[rows]) if isinstance(verdict, Verdict) else expected
+    count = f"{group.channels} {_unit((verdict,)) if group.channels != 1 else _unit((verdict,))[:-1]}"
+    return figures.History(
+        title=f"{_describe(group)} ({count})",
+        lumisections=verdict.lumisections[rows],
+        observed=verdict.observed[part].sum(axis=1) / events,
+        expected=expected.sum(axis=1) / events,
+        sigma=np.sqrt(spread.sum(axis=1)) / events,
+        first=group.first,
+        last=group.last,
+    )
+
+
+def _channels(verdict: Judgement, group: Group) -> NDArray[np.intp]:
+    """Columns of the intervals that the group stands for."""
+    rows = {
+        interval.channel
+        for interval in verdict.intervals
+        if (interval.group, interval.kind) == (group.unit, group.kind)
+        and interval.first <= group.last
+        and interval.last >= group.first
+    }
+    return np.array(sorted(rows), dtype=np.intp)
+
+
+def _empty_maps() -> Array:
+    return np.zeros((N_DEPTH, N_DQM_IETA, N_IPHI))
