@@ -75,7 +75,10 @@ def write_harvested() -> Callable[..., Path]:
                 for depth, values in enumerate(maps, start=1):
                     file[f"DQMData/Run {run}/{folder}/DigiTask/{quantity}/depth/depth{depth}"] = _histogram(values)
             for folder, number in (events or {}).items():
-                file[f"DQMData/Run {run}/{folder}/RunInfo/NumberOfEvents"] = (np.array([float(number)]), np.array([0, 1.0]))
+                file[f"DQMData/Run {run}/{folder}/RunInfo/NumberOfEvents"] = (
+                    np.array([float(number)]),
+                    np.array([0, 1.0]),
+                )
         return path
 
     return write

@@ -33,7 +33,10 @@ def test_both_quantities_are_shipped_for_every_container_that_can_hold_them() ->
 
 
 def test_occupancy_comes_before_the_cut_one() -> None:
-    assert [d.quantity for d in load_definitions() if d.container is ContainerKind.DQMIO] == ["Occupancy", "OccupancyCut"]
+    assert [d.quantity for d in load_definitions() if d.container is ContainerKind.DQMIO] == [
+        "Occupancy",
+        "OccupancyCut",
+    ]
 
 
 def test_hf_counts_events_only_without_a_charge_cut() -> None:
@@ -45,7 +48,9 @@ def test_defaults_and_patterns(tmp_path: Path) -> None:
     assert definition.name == "mine"
     assert definition.eras == tuple(Era)
     assert definition.map_element("Hcal2", 3) == "Hcal2/MyTask/depth3"
-    assert definition.expand(("{subsystem}/x/{subdetector}",), "Hcal") == tuple(f"Hcal/x/{s}" for s in ("HB", "HE", "HF", "HO"))
+    assert definition.expand(("{subsystem}/x/{subdetector}",), "Hcal") == tuple(
+        f"Hcal/x/{s}" for s in ("HB", "HE", "HF", "HO")
+    )
 
 
 @pytest.mark.parametrize(

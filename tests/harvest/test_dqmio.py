@@ -19,7 +19,7 @@ Made = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def elements(depth_maps: Made, root_map: Made) -> Made:
+def elements(root_map: Made) -> Made:
     """(full name, TH2) of the seven depths of an LS."""
 
     def make(
@@ -146,7 +146,10 @@ def test_a_missing_depth_is_not_zero(tmp_path: Path, write_dqmio: Made, elements
 
 
 def test_empty_maps_are_not_assessed(tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made) -> None:
-    rows = [(RUN, 1, elements(depth_maps(100))), (RUN, 2, [*elements(depth_maps(0)), ("Ecal/EventInfo/processedEvents", 90)])]
+    rows = [
+        (RUN, 1, elements(depth_maps(100))),
+        (RUN, 2, [*elements(depth_maps(0)), ("Ecal/EventInfo/processedEvents", 90)]),
+    ]
     (maps,) = read_lumi_maps(write_dqmio(tmp_path / "n.root", rows))
     assert list(maps.present) == [True, False]
     assert any(note.startswith("LS 2: the HCAL maps are empty") for note in maps.notes)
@@ -159,7 +162,12 @@ def test_another_subsystem_folder(tmp_path: Path, write_dqmio: Made, elements: M
 
 
 def test_a_map_of_a_new_source_needs_only_a_file(
-    tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made, channel_counts: Made, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    write_dqmio: Made,
+    elements: Made,
+    depth_maps: Made,
+    channel_counts: Made,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path / "harvesters"
     folder.mkdir()
@@ -175,9 +183,13 @@ def test_a_map_of_a_new_source_needs_only_a_file(
     np.testing.assert_array_equal(maps.counts[0], channel_counts(made))
 
 
-def test_without_hcal_the_nearest_elements_are_named(tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made) -> None:
+def test_without_hcal_the_nearest_elements_are_named(
+    tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made
+) -> None:
     path = write_dqmio(tmp_path / "n.root", [(RUN, 1, elements(depth_maps(100), subsystem="Hkal"))])
-    with pytest.raises(NoHcalError, match=r"the nearest monitor elements that it has are Hkal/DigiTask/Occupancy/depth/depth1"):
+    with pytest.raises(
+        NoHcalError, match=r"the nearest monitor elements that it has are Hkal/DigiTask/Occupancy/depth/depth1"
+    ):
         read_lumi_maps(path)
 
 

@@ -64,7 +64,8 @@ def test_counter_and_hf_that_disagree_are_told(section: Callable[..., Section]) 
     made.own_events = 1011
     _, _, notes = events_of([made], {}, True)
     assert notes == [
-        "LS 5: the event counter and the HF channels differ by more than 1% (LS 5: 1011 against 1000); the counter was used."
+        "LS 5: the event counter and the HF channels differ by more than 1% (LS 5: 1011 against 1000); "
+        "the counter was used."
     ]
     made.own_events = 1010
     assert events_of([made], {}, True)[2] == []

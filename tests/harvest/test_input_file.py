@@ -13,7 +13,15 @@ from hcal_root_ad.harvest.read import read_lumi_maps
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    names = ("b.root", "a.root", "c.parquet", "DQM.root.ls00000005_hostx_pid00000001", "DQM.root.origin", ".hidden.root", "n.txt")
+    names = (
+        "b.root",
+        "a.root",
+        "c.parquet",
+        "DQM.root.ls00000005_hostx_pid00000001",
+        "DQM.root.origin",
+        ".hidden.root",
+        "n.txt",
+    )
     for name in names:
         (tmp_path / name).write_bytes(b"x")
     return tmp_path
@@ -46,7 +54,12 @@ def test_source_is_name_size_and_digest(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "is empty"), (b"PK\x03\x04zip", "neither a ROOT nor a parquet file"), (b"root", "damaged"), (b"PAR1xx", "damaged")],
+    [
+        (b"", "is empty"),
+        (b"PK\x03\x04zip", "neither a ROOT nor a parquet file"),
+        (b"root", "damaged"),
+        (b"PAR1xx", "damaged"),
+    ],
 )
 def test_files_of_another_kind(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "DQM_V0001_R000370000__a__b__c.root"

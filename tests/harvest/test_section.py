@@ -67,7 +67,13 @@ def test_other_axes_are_refused(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(np.nan, "not numbers"), (np.inf, "not numbers"), (-1.0, "negative content -1"), (0.5, "fraction 0.5"), (3e9, "3e\\+09")],
+    [
+        (np.nan, "not numbers"),
+        (np.inf, "not numbers"),
+        (-1.0, "negative content -1"),
+        (0.5, "fraction 0.5"),
+        (3e9, "3e\\+09"),
+    ],
 )
 def test_what_cannot_be_a_count_is_refused(content: float, words: str) -> None:
     with pytest.raises(InputError, match=f"depth1 of run 1.*{words}"):

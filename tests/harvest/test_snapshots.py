@@ -1,0 +1,124 @@
+"""Cumulative snapshots of one run: lumisections are differences, and going backwards is an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.harvest.read import read_lumi_maps
+from hcal_root_ad.lumi_maps import EventSource
+
+RUN = 370_000
+Made = Callable[..., Any]
+EVENTS = {1: 100, 2: 150, 3: 70, 5: 200}
+
+
+def snapshot(folder: Path, ls: int) -> Path:
+    return folder / f"DQM_V0001_Hcal_R{RUN:09d}.root.ls{ls:08d}_hostdqm_pid00000042"
+
+
+@pytest.fixture
+def series(tmp_path: Path, write_harvested: Made, depth_maps: Made) -> Path:
+    """Snapshots after LS 1, 2, 3 and 5; ``EVENTS`` were added each time."""
+    grown = accumulate(depth_maps(events, seed=ls) for ls, events in EVENTS.items())
+    for ls, maps in zip(EVENTS, grown, strict=True):
+        write_harvested(snapshot(tmp_path, ls), {"Hcal/Run summary": maps})
+    return tmp_path
+
+
+def test_differences_are_the_lumisections(series: Path, depth_maps: Made, channel_counts: Made) -> None:
+    (maps,) = read_lumi_maps(series)
+    assert list(maps.lumisections) == [1, 2, 3, 5]
+    assert list(maps.events) == list(EVENTS.values())
+    assert set(maps.event_source) == {EventSource.HF_PLATEAU}
+    assert maps.present.all()
+    for row, (ls, events) in enumerate(EVENTS.items()):
+        np.testing.assert_array_equal(maps.counts[row], channel_counts(depth_maps(events, seed=ls)))
+    assert "LS 4–5 cannot be told apart and stand as LS 5, counts and events alike." in maps.notes
+    assert any("snapshots that grow" in note for note in maps.notes)
+
+
+def test_a_first_snapshot_after_a_while_holds_all_before(series: Path) -> None:
+    snapshot(series, 1).unlink()
+    (maps,) = read_lumi_maps(series)
+    assert list(maps.lumisections) == [2, 3, 5]
+    assert list(maps.events) == [250, 70, 200]
+    assert "LS 1–2 cannot be told apart and stand as LS 2, counts and events alike." in maps.notes
+
+
+def test_counts_that_went_backwards_are_an_error(series: Path, write_harvested: Made, depth_maps: Made) -> None:
+    write_harvested(snapshot(series, 6), {"Hcal/Run summary": depth_maps(50)})
+    with pytest.raises(InputError, match=r"counts of \d+ channels went backwards from .*ls00000005.* to .*ls00000006"):
+        read_lumi_maps(series)
+
+
+def test_the_later_save_of_a_lumisection_counts(tmp_path: Path, write_harvested: Made, depth_maps: Made) -> None:
+    first, more, other = depth_maps(100, seed=1), depth_maps(20, seed=2), depth_maps(130, seed=3)
+    again = tmp_path / snapshot(tmp_path, 1).name.replace("42", "43")
+    write_harvested(snapshot(tmp_path, 1), {"Hcal/Run summary": first + more})
+    write_harvested(again, {"Hcal/Run summary": first})
+    (maps,) = read_lumi_maps(tmp_path)
+    assert list(maps.lumisections) == [1]
+    assert list(maps.events) == [120]
+    write_harvested(again, {"Hcal/Run summary": other})
+    with pytest.raises(InputError, match="both snapshots of LS 1, but neither holds the other"):
+        read_lumi_maps(tmp_path)
+
+
+def test_one_snapshot_alone_is_an_ordinary_file(series: Path) -> None:
+    (maps,) = read_lumi_maps(snapshot(series, 5))
+    assert maps.coarse is not None
+    assert maps.coarse.totals is not None
+    assert not maps.present.any()
+
+
+def test_files_named_after_an_ls_that_only_grow_are_snapshots(
+    tmp_path: Path, write_harvested: Made, depth_maps: Made
+) -> None:
+    grown = list(accumulate(depth_maps(events, seed=ls) for ls, events in enumerate((100, 150, 70), start=1)))
+    for name in ("DQM_V0001_R000370000__A__B__C", "DQM_V0001_Hcal_R000370000"):
+        folder = tmp_path / name
+        folder.mkdir()
+        for ls, maps in enumerate(grown, start=1):
+            write_harvested(folder / f"{name}_L{ls:09d}.root", {"Hcal/Run summary": maps})
+        (maps,) = read_lumi_maps(folder)
+        assert list(maps.events) == [100, 150, 70]
+
+
+def test_a_definition_may_say_that_files_are_not_cumulative(
+    tmp_path: Path, write_harvested: Made, depth_maps: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = Path(__file__).parents[2] / "harvesters" / "dqm_file-occupancy.toml"
+    (tmp_path / "harvesters").mkdir()
+    mine = tmp_path / "harvesters" / "per-ls.toml"
+    mine.write_text("cumulative = false\n" + shipped.read_text())
+    monkeypatch.setenv("HCAL_ROOT_AD_PATH", str(tmp_path))
+    for ls, events in ((1, 100), (2, 90)):
+        write_harvested(snapshot(tmp_path, ls), {"Hcal/Run summary": depth_maps(events)})
+    (maps,) = read_lumi_maps(tmp_path, definition="per-ls")
+    assert list(maps.events) == [100, 90]
+
+
+def test_snapshots_by_their_event_info(tmp_path: Path, root: Any, write_harvested: Made, depth_maps: Made) -> None:
+    """Files in folders of their own, whose LS is in EventInfo, and HCAL's own count of events."""
+    grown = list(accumulate(depth_maps(events, seed=ls) for ls, events in enumerate((100, 150), start=1)))
+    for ls, (maps, total) in enumerate(zip(grown, (101, 253), strict=True), start=1):
+        (tmp_path / str(ls)).mkdir()
+        path = tmp_path / str(ls) / "DQM_V0001_Hcal_R000370000.root"
+        write_harvested(path, {"Hcal/Run summary": maps})
+        file = root.TFile(str(path), "UPDATE")
+        info = file.Get(f"DQMData/Run {RUN}/Hcal/Run summary").mkdir("EventInfo")
+        for name, value in (("iLumiSection", ls), ("processedEvents", total)):
+            text = root.TObjString(f"<{name}>i={value}</{name}>")
+            info.WriteTObject(text, text.GetName())
+        file.Close()
+    (maps,) = read_lumi_maps(tmp_path)
+    assert list(maps.lumisections) == [1, 2]
+    assert list(maps.events) == [101, 152]
+    assert set(maps.event_source) == {EventSource.COUNTER}
