@@ -64,17 +64,20 @@ class Container(Protocol):
     def elements(self) -> Mapping[str, Element]:
         """HCAL's monitor elements (all elements where the file has none of HCAL) by name."""
 
+    def element(self, name: str) -> Element | None:
+        """The element of that name, found without listing everything."""
+
     def content(self, definition: Definition) -> FileContent:
         """All that the definition finds."""
 
 
 def fitting_subsystem(container: Container, definition: Definition) -> str | None:
     """The first accepted subsystem folder that has the map of every depth that the runs need."""
-    if any(era_of_run(run) not in definition.eras for run in container.runs):
+    if not container.runs or any(era_of_run(run) not in definition.eras for run in container.runs):
         return None
     depths = {depth for run in container.runs for depth in needed_depths(era_of_run(run))}
     for subsystem in definition.subsystems:
-        if all(definition.map_element(subsystem, depth) in container.elements for depth in depths):
+        if all(container.element(definition.map_element(subsystem, depth)) for depth in depths):
             return subsystem
     return None
 

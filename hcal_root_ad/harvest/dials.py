@@ -51,6 +51,9 @@ class DialsFile:
             seen.setdefault(str(name), set()).add((run, ls))
         return {name: Element(name, "TH2 as rows", len(ls)) for name, ls in sorted(seen.items())}
 
+    def element(self, name: str) -> Element | None:
+        return self.elements.get(name)
+
     def content(self, definition: Definition) -> FileContent:
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
         depths = {definition.map_element(subsystem, d): d for run in self.runs for d in needed_depths(era_of_run(run))}

@@ -65,6 +65,7 @@ class DqmFile:
             if re.fullmatch(r"Run \d+", name)
         }
         self.runs = tuple(sorted(self._run_folders))
+        self._elements_of: dict[str, Mapping[str, Element]] = {}
         self._listed: dict[tuple[int, str], dict[Scope, dict[str, _Stored]]] = {}
 
     def subsystems(self, run: int) -> tuple[str, ...]:
@@ -92,14 +93,21 @@ class DqmFile:
         """Elements of the subsystems whose name begins with Hcal; of all where there is none."""
         names = {name for run in self.runs for name in self.subsystems(run)}
         chosen = {name for name in names if name.startswith("Hcal")} or names
-        seen: dict[str, tuple[str, int]] = {}
-        for run in self.runs:
-            for subsystem in sorted(chosen):
+        return {name: made for subsystem in sorted(chosen) for name, made in self._elements(subsystem).items()}
+
+    def element(self, name: str) -> Element | None:
+        return self._elements(name.split("/")[0]).get(name)
+
+    def _elements(self, subsystem: str) -> Mapping[str, Element]:
+        if subsystem not in self._elements_of:
+            seen: dict[str, tuple[str, int]] = {}
+            for run in self.runs:
                 for scope, stored in self.scopes(run, subsystem).items():
                     for name, entry in stored.items():
                         so_far = seen.get(name, (entry.classname, 0))[1]
                         seen[name] = (entry.classname, so_far + (scope.last > 0))
-        return {name: Element(name, kind, n) for name, (kind, n) in sorted(seen.items())}
+            self._elements_of[subsystem] = {name: Element(name, *seen[name]) for name in sorted(seen)}
+        return self._elements_of[subsystem]
 
     def content(self, definition: Definition) -> FileContent:
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]

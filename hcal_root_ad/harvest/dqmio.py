@@ -69,8 +69,18 @@ class DqmioFile:
 
     @cached_property
     def elements(self) -> Mapping[str, Element]:
+        return self._elements({row.tree for row in self._rows})
+
+    @cached_property
+    def _maps(self) -> Mapping[str, Element]:
+        return self._elements({f"{classname}s" for classname in _CELL_TYPES})
+
+    def element(self, name: str) -> Element | None:
+        return self._maps.get(name)
+
+    def _elements(self, trees: set[str]) -> Mapping[str, Element]:
         seen: dict[str, tuple[str, set[tuple[int, int]]]] = {}
-        for row in self._rows:
+        for row in (row for row in self._rows if row.tree in trees):
             for name in self.names(row.tree)[row.first : row.stop]:
                 lumisections = seen.setdefault(name, (row.tree[:-1], set()))[1]
                 if row.lumisection:

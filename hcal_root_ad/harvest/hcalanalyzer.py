@@ -52,6 +52,9 @@ class HcalAnalyzerFile:
             if not kind.startswith("TDirectory")
         }
 
+    def element(self, name: str) -> Element | None:
+        return self.elements.get(name)
+
     def content(self, definition: Definition) -> FileContent:
         if len(self.runs) != 1:
             raise InputError(

@@ -52,6 +52,9 @@ def read_lumi_maps(
 
 def lumi_maps_of(contents: list[FileContent]) -> tuple[LumiMaps, ...]:
     """One :class:`LumiMaps` per run from what was found in each file."""
+    for content in contents:
+        if not content.sections and not content.totals:
+            raise NoHcalError(f"{content.path} holds no HCAL maps per lumisection.")
     unique = {content.source.sha256: content for content in reversed(contents)}
     kept = [content for content in contents if unique[content.source.sha256] is content]
     notes = tuple(

@@ -73,13 +73,12 @@ def fit(container: Container, definition: Definition) -> Fit:
     if definition.container is not container.kind:
         return Fit.NONE
     subsystem = fitting_subsystem(container, definition)
-    elements = container.elements
     if subsystem is not None:
         depths = {depth for run in container.runs for depth in needed_depths(era_of_run(run))}
-        per_ls = all(elements[definition.map_element(subsystem, depth)].lumisections for depth in depths)
-        return Fit.PER_LS if per_ls else Fit.TOTALS
+        maps = [container.element(definition.map_element(subsystem, depth)) for depth in depths]
+        return Fit.PER_LS if all(found and found.lumisections for found in maps) else Fit.TOTALS
     strips = (definition.strips.format(subsystem=name, half="HBM") for name in definition.subsystems)
-    return Fit.STRIPS if definition.strips and any(name in elements for name in strips) else Fit.NONE
+    return Fit.STRIPS if definition.strips and any(container.element(name) for name in strips) else Fit.NONE
 
 
 def choose(container: Container, allowed: tuple[Definition, ...], request: str | None) -> Definition:

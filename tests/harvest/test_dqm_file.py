@@ -188,3 +188,34 @@ def test_a_definition_of_another_kind_of_file(tmp_path: Path, write_harvested: M
     path = write_harvested(tmp_path / f"{NAME}.root", {by_ls(8): depth_maps(10)})
     with pytest.raises(Exception, match="'dqmio-occupancy' is for a harvested DQM file"):
         read_lumi_maps(path, definition="dqmio-occupancy")
+
+
+def test_a_new_source_in_a_folder_of_its_own_needs_only_a_definition(
+    tmp_path: Path, write_harvested: Made, depth_maps: Made, channel_counts: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "harvesters").mkdir()
+    (tmp_path / "harvesters" / "private.toml").write_text(
+        'description = "mine"\ncontainer = "dqm_file"\nquantity = "Hits"\nsubsystems = ["Private"]\n'
+        'maps = "{subsystem}/DigiTask/Hits/depth/depth{depth}"\nhf_holds_events = true\n'
+    )
+    monkeypatch.setenv("HCAL_ROOT_AD_PATH", str(tmp_path))
+    made = depth_maps(100)
+    folders = {by_ls(4, subsystem="Private"): made}
+    path = write_harvested(tmp_path / f"{NAME}.root", folders, quantity="Hits")
+    with uproot.update(path) as file:
+        file[f"DQMData/Run {RUN}/Hcal/Run summary/EventInfo/other"] = np.histogram([1.0])
+    (maps,) = read_lumi_maps(path)
+    assert maps.definition == "private"
+    assert list(maps.events) == [100]
+    np.testing.assert_array_equal(maps.counts[0], channel_counts(made))
+
+
+def test_an_old_online_file_with_event_info_per_lumisection_is_ordinary(
+    tmp_path: Path, write_harvested: Made, depth_maps: Made
+) -> None:
+    path = write_harvested(tmp_path / f"DQM_V0001_Hcal_R{RUN:09d}.root", {"Hcal/Run summary": depth_maps(300)})
+    with uproot.update(path) as file:
+        file[f"DQMData/Run {RUN}/Hcal/By Lumi Section 1-48/EventInfo/other"] = np.histogram([1.0])
+    (maps,) = read_lumi_maps(path)
+    assert maps.coarse is not None
+    assert maps.coarse.totals is not None

@@ -200,3 +200,11 @@ def test_maps_with_other_bins_are_refused(
     path = write_dqmio(tmp_path / "n.root", [(RUN, 4, transposed)])
     with pytest.raises(InputError, match=r"depth1 of run 370000, LS 4 in .* has 72 × 84 bins"):
         read_lumi_maps(path)
+
+
+def test_maps_of_the_run_only_are_no_maps_per_lumisection(
+    tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made
+) -> None:
+    path = write_dqmio(tmp_path / "n.root", [(RUN, 0, elements(depth_maps(100)))])
+    with pytest.raises(NoHcalError, match="holds no HCAL maps per lumisection"):
+        read_lumi_maps(path)
