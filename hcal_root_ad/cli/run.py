@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from hcal_root_ad.judge.verdict import RunVerdict
     from hcal_root_ad.learn.bundle import Bundle
 
-SHIPPED_BUNDLES = {"HB": "hb-graphstad-from-he", "HE": "he-graphstad"}
-"""What judges each sub-detector where no ``--bundle`` is given."""
+SHIPPED_BUNDLES = ("hb-graphstad-from-he", "he-graphstad")
+"""Who judges HB and HE where no ``--bundle`` is given; the judge takes those that the run needs."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,18 +40,13 @@ def execute(arguments: argparse.Namespace) -> int:
     paths = [input_path(name) for name in arguments.inputs]
     runs = read_runs(arguments.inputs)
     attached = [_harvested_file(maps, paths) if arguments.attach else None for maps in runs]
-    bundles = _load_bundles(arguments.bundle or [SHIPPED_BUNDLES[name] for name in _found(runs)])
+    bundles = _load_bundles(arguments.bundle or SHIPPED_BUNDLES)
     verdicts = [_judge(maps, bundles, arguments.false_alarms) for maps in runs]
     for verdict, attach_to in zip(verdicts, attached, strict=True):
         _publish(verdict, attach_to, arguments, folder_per_run=len(runs) > 1)
     if arguments.flags:
         _write_flags(verdicts, arguments.flags)
     return 0
-
-
-def _found(runs: Sequence[LumiMaps]) -> list[str]:
-    """Sub-detectors to judge; strips and run totals come of both."""
-    return [name for name in SHIPPED_BUNDLES if any(maps.coarse or name in maps.found for maps in runs)]
 
 
 def _harvested_file(maps: LumiMaps, paths: Sequence[Path]) -> Path:
@@ -69,12 +64,7 @@ def _harvested_file(maps: LumiMaps, paths: Sequence[Path]) -> Path:
 def _load_bundles(names: Sequence[str]) -> list[Bundle]:
     from hcal_root_ad.learn.bundle import load_bundle
 
-    bundles = [load_bundle(name) for name in names]
-    judged = [bundle.subdetector for bundle in bundles]
-    twice = {name for name in judged if judged.count(name) > 1}
-    if twice:
-        raise UsageError(f"Two bundles for {', '.join(sorted(twice))}: give one --bundle per sub-detector.")
-    return bundles
+    return [load_bundle(name) for name in names]
 
 
 def _judge(maps: LumiMaps, bundles: Sequence[Bundle], false_alarms: float | None) -> RunVerdict:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +10,7 @@ import pytest
 
 from hcal_root_ad.cli import run
 from hcal_root_ad.cli.main import main
-from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
+from hcal_root_ad.lumi_maps import LumiMaps
 
 MakeMaps = Callable[..., LumiMaps]
 Refusal = Callable[..., str]
@@ -51,19 +50,9 @@ def test_unknown_bundle(refused: Refusal, make_maps: MakeMaps) -> None:
 
 
 def test_one_bundle_per_subdetector(refused: Refusal, make_maps: MakeMaps, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hcal_root_ad.learn.bundle.load_bundle", lambda _: SimpleNamespace(subdetector="HE"))
+    def load_bundle(name: str) -> SimpleNamespace:
+        return SimpleNamespace(subdetector="HE", name=name)
+
+    monkeypatch.setattr("hcal_root_ad.learn.bundle.load_bundle", load_bundle)
     sentence = refused((make_maps(370101, "a.root"),), "--bundle", "mine", "--bundle", "yours")
-    assert "Two bundles for HE" in sentence
-
-
-def test_shipped_bundles_are_those_of_the_subdetectors_found(make_maps: MakeMaps) -> None:
-    both = make_maps(370101)
-    he_only = replace(both, counts=both.counts * (both.channels.subdetector == 2))
-    assert run._found([both]) == ["HB", "HE"]
-    assert run._found([he_only]) == ["HE"]
-    assert run._found([he_only, both]) == ["HB", "HE"]
-
-
-def test_strips_and_totals_are_of_both(make_maps: MakeMaps) -> None:
-    coarse = replace(make_maps(370101, present=(False,)), coarse=CoarseMaps(strips=None, totals=None))
-    assert run._found([coarse]) == ["HB", "HE"]
+    assert "mine and yours are both for HE" in sentence
