@@ -23,6 +23,8 @@ from hcal_root_ad.publish.root_layout import Container, Record, read_container, 
 
 _CLASSES = {"TH1F", "TH1S", "TH1D", "TH2F", "TH2S", "TH2D", "TH3F", "TProfile", "TProfile2D", "TObjString"}
 _DROPPED = {"TH1I", "TH2I", "TH3D", "TH3I", "TH2Poly"}
+_READABLE = ("", "ZL")
+"""Codecs that the newer GUI decodes: none and zlib."""
 _NAME = re.compile(r"[-A-Za-z0-9/+=_()# ]+")
 _RUN_FOLDER = re.compile(r"Run (?P<run>[1-9]\d*)")
 _LUMI_FOLDER = re.compile(r"By Lumi Section \d+-\d+")
@@ -46,7 +48,7 @@ def check_file(path: Path) -> tuple[str, ...]:
         *_sequence(container),
         *_layout(container, run_of_name(path.name)),
         *_duplicates(container.objects),
-        *_texts(container.objects),
+        *_texts(container),
         *_classes(container, shown),
         *_contents(path, shown),
     )
@@ -59,11 +61,20 @@ def _sequence(container: Container) -> Iterator[str]:
         yield f"The newer GUI, which reads all records in sequence, stops early: {stopped}."
         return
     listed = {record.seek: record for record in container.objects}
-    if missed := [listed[seek] for seek in sorted(listed.keys() - met)]:
+    if missed := [listed[seek] for seek in sorted(listed.keys() - met.keys())]:
         yield f"The newer GUI would not meet {_some(missed)}, because the record is not in sequence."
+    moved = [record for seek, record in listed.items() if seek in met and not _at_home(met[seek], record, container)]
+    if moved:
+        yield f"The newer GUI would show {_some(moved)} elsewhere: the record names another folder, class or name."
     known = listed.keys() | {start for start, _ in container.bookkeeping}
-    if ghosts := sorted(met - known):
+    if ghosts := sorted(seek for seek in met.keys() - known if met[seek].class_name in _CLASSES):
         yield f"The newer GUI would show the records at bytes {ghosts[:5]}, which no directory lists (deleted objects)."
+
+
+def _at_home(met: Record, listed: Record, container: Container) -> bool:
+    """Whether the record on its place says the same as the entry in the directory's list."""
+    home = container.folders[listed.directory]
+    return (met.parent, met.class_name, met.name) == (home, listed.class_name, listed.name)
 
 
 def _layout(container: Container, run: int | None) -> Iterator[str]:
@@ -90,16 +101,18 @@ def _duplicates(objects: Iterable[Record]) -> Iterator[str]:
             yield f"{path!r} is there {times} times; the newer GUI shows every cycle."
 
 
-def _texts(objects: Iterable[Record]) -> Iterator[str]:
+def _texts(container: Container) -> Iterator[str]:
     histograms: dict[str, set[str]] = {}
-    for record in objects:
+    for record in container.objects:
         if record.class_name != "TObjString":
             histograms.setdefault(record.directory, set()).add(record.name)
-    for record in objects:
-        if record.class_name == "TObjString":
-            wrong = complaint(record.name, histograms.get(record.directory, set()))
-            if wrong:
-                yield f"The text {record.name!r} in {record.directory!r} {wrong}."
+    for record in container.objects:
+        if record.class_name != "TObjString":
+            continue
+        if wrong := complaint(record.name, histograms.get(record.directory, set())):
+            yield f"The text {record.name!r} in {record.directory!r} {wrong}."
+        if container.compression(record) in _READABLE and container.text(record) != record.name:
+            yield f"The text {record.name!r} in {record.directory!r} is another one inside; the GUIs would disagree."
 
 
 def _classes(container: Container, shown: Iterable[Record]) -> Iterator[str]:
@@ -108,20 +121,21 @@ def _classes(container: Container, shown: Iterable[Record]) -> Iterator[str]:
             yield f"{record.path!r} is a {record.class_name}, which the newer GUI silently drops."
         elif record.class_name not in _CLASSES:
             yield f"{record.path!r} is a {record.class_name}, which is not a class of DQM."
+        codec = container.compression(record)
+        if codec not in _READABLE:
+            yield f"{record.path!r} is compressed with {codec!r}; the newer GUI decodes zlib only."
         if record.class_name == "TObjString":
             continue
         if "." in record.name:
             yield f"{record.path!r} has a '.' in its name, which the GUIs take for the name of a quality test."
         elif not _NAME.fullmatch(record.name):
             yield f"{record.path!r} has characters in its name that the classic GUI refuses: {_illegal(record.name)}."
-        codec = container.compression(record)
-        if codec not in ("", "ZL"):
-            yield f"{record.path!r} is compressed with {codec!r}; the newer GUI decodes zlib only."
 
 
 def _contents(path: Path, shown: Iterable[Record]) -> Iterator[str]:
     """What the HCAL render plugin and HCAL's axes ask of our histograms."""
-    drawn = [r for r in shown if "/Hcal/" in r.path and r.class_name in _CLASSES - {"TObjString"}]
+    histograms = _CLASSES - {"TObjString"}
+    drawn = [r for r in shown if r.class_name in histograms and "/Hcal/" in r.path and _NAME.fullmatch(r.path)]
     with uproot.open(path) as file:
         for record in drawn:
             histogram = _read(file, record, path)
@@ -133,7 +147,7 @@ def _contents(path: Path, shown: Iterable[Record]) -> Iterator[str]:
 def _read(file: uproot.ReadOnlyDirectory, record: Record, path: Path) -> uproot.Model:
     try:
         return file[f"{record.path};{record.cycle}"]
-    except Exception as error:
+    except Exception as error:  # a damaged object can break uproot in any way
         raise InputError(
             f"{path}: expected a readable {record.class_name} at {record.path!r}, found damage; write it anew."
         ) from error

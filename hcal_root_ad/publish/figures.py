@@ -219,10 +219,11 @@ def _page(run: int, width: float, height: float) -> Figure:
     """A figure with the CMS label and the run above the panels."""
     figure = Figure(figsize=(width, height))
     top = 1 - 0.45 / height
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, top))
     line = figure.add_axes((0.015, top, 0.97, 0.001))
     line.set_axis_off()
-    mplhep.cms.label(llabel="HCAL DQM", rlabel=f"Run {run}", ax=line, fontsize=19)
-    figure.set_layout_engine("constrained", rect=(0, 0, 1, top))  # mplhep draws once, before there are panels
+    # Without scilocator_adjust=False, mplhep would open a pyplot figure of its own.
+    mplhep.cms.label(llabel="HCAL DQM", rlabel=f"Run {run}", ax=line, fontsize=19, scilocator_adjust=False)
     return figure
 
 

@@ -9,6 +9,7 @@ of reading are compared. Layout: ROOT ``io/doc/TFile``; reader: ``DQMServices/DQ
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ _HEADER = (struct.Struct(">4sIIIIIIIBIII"), struct.Struct(">4sIIQQIIIBIQI"))
 _KEY = (struct.Struct(">iHIIHHII"), struct.Struct(">iHIIHHQQ"))
 _DIRECTORY = (struct.Struct(">HIIIIIII"), struct.Struct(">HIIIIQQQ"))
 _LENGTH = struct.Struct(">i")
+_BLOCK_HEADER = 9
+"""Bytes of a compressed block before its zlib stream."""
+_STRING_IN_OBJECT = 16
+"""Bytes of a TObjString before its text: byte count and version, and the TObject."""
 _DIRECTORY_CLASSES = ("TDirectory", "TDirectoryFile")
 _SCATTERED = ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 """Classes whose data lie in records that no directory lists."""
@@ -27,13 +32,17 @@ _SCATTERED = ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple", "ROOT::
 
 @dataclass(frozen=True)
 class Record:
-    """One key and the object behind it. ``directory`` is the path of the folder that lists it."""
+    """One key and the object behind it.
+
+    ``directory`` is the path of the folder that lists it, ``parent`` the place of the folder that it names itself.
+    """
 
     seek: int
     size: int
     key_size: int
     object_size: int
     cycle: int
+    parent: int
     class_name: str
     name: str
     directory: str = ""
@@ -51,15 +60,15 @@ class Record:
 class Container:
     """A ROOT file as its directories describe it.
 
-    ``objects`` are all listed objects, ``folders`` the paths of the directories, and ``bookkeeping``
-    the (start, stop) of the records that hold directories, key lists, streamers and free segments.
+    ``objects`` are all listed objects, ``folders`` the places of the directories by path, and
+    ``bookkeeping`` the (start, stop) of the records that hold directories, key lists, streamers and free segments.
     """
 
     path: Path
     data: bytes
     end: int
     objects: tuple[Record, ...]
-    folders: tuple[str, ...]
+    folders: dict[str, int]
     bookkeeping: tuple[tuple[int, int], ...]
 
     def compression(self, record: Record) -> str:
@@ -68,6 +77,18 @@ class Container:
             return ""
         start = record.seek + record.key_size
         return self.data[start : start + 2].decode("latin-1")
+
+    def text(self, record: Record) -> str:
+        """Text of a TObjString; raises InputError if it cannot be decoded."""
+        payload = self.data[record.seek + record.key_size : record.end]
+        try:
+            if self.compression(record):
+                payload = zlib.decompress(payload[_BLOCK_HEADER:])
+            return _string(payload, _STRING_IN_OBJECT)[0]
+        except (zlib.error, struct.error, IndexError) as error:
+            raise InputError(
+                f"{self.path}: expected a text at {record.path!r}, found other bytes; write the file anew."
+            ) from error
 
     def gaps(self) -> list[tuple[int, int]]:
         """(start, stop) of the bytes that belong to no record."""
@@ -104,7 +125,7 @@ def _parse(path: Path, data: bytes) -> Container:
     if end > len(data):
         raise InputError(f"{path}: expected {end} bytes, found {len(data)}; the file is truncated, copy it again.")
     objects: list[Record] = []
-    folders: list[str] = []
+    folders = {"": begin}
     bookkeeping = [(seek, seek + size) for seek, size in ((seek_free, size_free), (seek_info, size_info)) if size]
     pending = [(begin, begin + size_name, "")]
     visited: set[int] = set()
@@ -119,11 +140,11 @@ def _parse(path: Path, data: bytes) -> Container:
         bookkeeping += [(record.seek, record.end) for record in (read_record(data, seek), key_list) if record]
         for record in _keys(data, key_list, folder) if key_list else ():
             if record.class_name in _DIRECTORY_CLASSES:
-                folders.append(record.path)
+                folders[record.path] = record.seek
                 pending.append((record.seek, record.seek + record.key_size, record.path))
             else:
                 objects.append(record)
-    return Container(path, data, end, tuple(objects), tuple(folders), tuple(bookkeeping))
+    return Container(path, data, end, tuple(objects), folders, tuple(bookkeeping))
 
 
 def _key_list_of(data: bytes, header: int) -> Record | None:
@@ -147,10 +168,10 @@ def read_record(data: bytes, position: int, directory: str = "") -> Record:
     """The key whose bytes begin at ``position`` (in a key list, the object is elsewhere: see ``seek``)."""
     big = struct.unpack_from(">H", data, position + 4)[0] > 1000
     layout = _KEY[big]
-    size, _, object_size, _, key_size, cycle, seek, _ = layout.unpack_from(data, position)
+    size, _, object_size, _, key_size, cycle, seek, parent = layout.unpack_from(data, position)
     class_name, offset = _string(data, position + layout.size)
     name, _ = _string(data, offset)
-    return Record(seek, size, key_size, object_size, cycle, class_name, name, directory)
+    return Record(seek, size, key_size, object_size, cycle, parent, class_name, name, directory)
 
 
 def _string(data: bytes, position: int) -> tuple[str, int]:
@@ -162,9 +183,9 @@ def _string(data: bytes, position: int) -> tuple[str, int]:
     return data[position : position + length].decode("utf-8", "surrogateescape"), position + length
 
 
-def walk(container: Container) -> tuple[set[int], str | None]:
-    """Offsets of all records met in sequence from byte 100, and what stopped the walk before fEND, if anything."""
-    met: set[int] = set()
+def walk(container: Container) -> tuple[dict[int, Record], str | None]:
+    """All records met in sequence from byte 100, by place, and what stopped the walk before fEND, if anything."""
+    met: dict[int, Record] = {}
     position = _BEGIN
     while position < container.end:
         (size,) = _LENGTH.unpack_from(container.data, position)
@@ -174,10 +195,10 @@ def walk(container: Container) -> tuple[set[int], str | None]:
         try:
             record = read_record(container.data, position)
         except (struct.error, IndexError):
+            record = None
+        if record is None or record.seek != position or size < record.key_size:
             return met, f"byte {position} begins neither a record nor a marked gap"
-        if record.seek != position or size < record.key_size or size == 0:
-            return met, f"byte {position} begins neither a record nor a marked gap"
-        met.add(position)
+        met[position] = record
         position += size
     if position > container.end:
         return met, f"the last record ends at byte {position}, behind the file's end {container.end}"

@@ -12,13 +12,13 @@ _STYLE = {State.BAD: "red", State.PROBLEMATIC: "yellow"}
 
 
 def groups_table(verdict: RunVerdict) -> Table:
-    """Groups of flags, strongest first: sub-detector, unit, kind, channels, lumisections, digis and score."""
+    """Groups of flags, strongest first: where, what kind, how many channels, when, digis seen over expected, score."""
     rows = _strongest(verdict)
     unit = "strips" if verdict.strips and not verdict.verdicts else "channels"
     table = Table(title=f"Run {verdict.maps.run}: {_count(len(rows))} flagged", caption=_caption(len(rows)))
-    for name in ("subdet", "unit", "kind"):
+    for name in ("sub-detector", "unit", "kind"):
         table.add_column(name)
-    for name in (unit, "LS", "seen", "expected", "ratio", "score"):
+    for name in (unit, "LS", "seen/expected", "score"):
         table.add_column(name, justify="right")
     for subdetector, group in rows[:LONGEST]:
         table.add_row(subdetector, *_cells(group), style=_STYLE[group.kind.state])
@@ -35,8 +35,7 @@ def _strongest(verdict: RunVerdict) -> list[tuple[str, Group]]:
 def _cells(group: Group) -> tuple[str, ...]:
     lumisections = str(group.first) if group.first == group.last else f"{group.first}–{group.last}"
     ratio = f"{group.observed / group.expected:.2f}" if group.expected > 0 else "–"
-    counts = (f"{group.observed:,}", f"{group.expected:,.0f}")
-    return (group.unit, str(group.kind), str(group.channels), lumisections, *counts, ratio, f"{group.score:.0f}")
+    return (group.unit, str(group.kind), str(group.channels), lumisections, ratio, f"{group.score:.0f}")
 
 
 def _count(groups: int) -> str:

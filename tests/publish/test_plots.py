@@ -1,0 +1,125 @@
+import subprocess
+import sys
+from dataclasses import replace
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from hcal_root_ad.detector import N_RBX, SUBDET_PM
+from hcal_root_ad.errors import OutputError
+from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.publish import figures, plots
+
+ALL = ["flagged_boxes", "states", "residuals", "trends", "strongest_groups"]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Arguments with which each figure is drawn, without drawing it."""
+    calls = {}
+
+    def record(name):
+        def draw(*arguments):
+            calls[name] = arguments
+            return Figure()
+
+        return draw
+
+    for name in ("box_figure", "state_figure", "residual_figure", "strip_figure", "trend_figure", "history_figure"):
+        monkeypatch.setattr(figures, name, record(name))
+    return calls
+
+
+def test_pictures_are_written_whole_and_leave_no_pyplot_state_behind(verdict, tmp_path):
+    before = dict(mpl.rcParams)
+    paths = plots.draw_plots(verdict, tmp_path / "plots")
+    assert [path.name for path in paths] == [f"{name}.png" for name in ALL]
+    assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == sorted(path.name for path in paths)
+    for path in paths:
+        assert np.ptp(imread(path)[..., :3]) == 1  # black on white at least
+    assert plt.get_fignums() == []
+    assert dict(mpl.rcParams) == before
+
+
+def test_strips_have_their_own_pictures(strip_verdict, tmp_path):
+    paths = plots.draw_plots(strip_verdict, tmp_path)
+    assert [path.stem for path in paths] == ["flagged_boxes", "strip_states", "trends", "strongest_groups"]
+
+
+def test_a_quiet_run_is_drawn_too(small_run, tmp_path, drawn):
+    quiet = replace(small_run.verdict("HB"), groups=(), intervals=())
+    quiet = replace(quiet, states=np.minimum(quiet.states, 3))
+    paths = plots.draw_plots(RunVerdict(small_run.maps(), (quiet,)), tmp_path)
+    assert [path.stem for path in paths] == ["flagged_boxes", "states", "residuals", "trends"]
+    assert drawn["box_figure"][3] == []
+    assert drawn["trend_figure"][3]["HB"]["dead"].max() == 0
+
+
+def test_boxes_are_counted_and_the_strongest_groups_marked(verdict, drawn, tmp_path):
+    plots.draw_plots(verdict, tmp_path)
+    run, flagged, judged, marks, unit = drawn["box_figure"]
+    assert (run, unit) == (370101, "channels")
+    assert flagged["HEP"][4, 6] == 188
+    assert sum(values.sum() for values in flagged.values()) == 188 * 7 + 4
+    assert judged["HBM"][:, 0].tolist() == [ls not in (3, 8) for ls in range(1, 14)]
+    assert [(mark.half, mark.rbx, mark.first, mark.last) for mark in marks] == [("HEP", 7, 5, 12), ("HBP", 9, 10, 13)]
+    assert marks[0].text == "HEP07 dead, LS 5-12"
+
+
+def test_residuals_are_pulls_of_the_run(verdict, drawn, tmp_path):
+    plots.draw_plots(verdict, tmp_path)
+    _, pulls, judged = drawn["residual_figure"]
+    assert judged.sum() == 9072 + 6768 - 1
+    healthy = judged & (np.abs(pulls) < 6)
+    assert pulls[healthy].std() == pytest.approx(1, abs=0.03)
+    assert pulls[2, 20 + 41, 25 - 1] < -50
+
+
+def test_trends_and_histories_hold_the_numbers(verdict, drawn, tmp_path):
+    plots.draw_plots(verdict, tmp_path)
+    _, events, assessed, flagged, errors, _ = drawn["trend_figure"]
+    assert events[:4].tolist() == [1500, 1500, 20, 1500]
+    assert np.flatnonzero(~assessed).tolist() == [2, 7]
+    assert flagged["HE"]["dead"].max() == 188
+    assert flagged["HB"]["hot"].sum() == 4
+    assert set(errors) == {"HB", "HE"}
+    _, histories = drawn["history_figure"]
+    box = histories[0]
+    assert box.title == "HEP07 dead, LS 5-12 (188 channels)"
+    assert histories[1].title == "HB +4/33/2 hot, LS 10-13 (1 channel)"
+    assert box.lumisections.tolist() == [1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13]
+    assert box.observed[3:10].tolist() == [0] * 7
+    he = verdict.verdicts[1]
+    rows = (he.channels.rbx == 7) & (he.channels.ieta > 0)
+    assert box.expected[0] == pytest.approx(he.expected[0, rows].sum() / 1500)
+
+
+def test_a_long_run_with_every_kind_has_legible_panels(tmp_path):
+    length, rng = 900, np.random.default_rng(1)
+    flags = {half: rng.poisson(0.05, (length, N_RBX)) for half in SUBDET_PM}
+    judged = {half: np.ones((length, N_RBX), dtype=bool) for half in SUBDET_PM}
+    marks = [figures.Mark("HBM", n + 1, 100 * n + 1, 100 * n + 90, f"HBM{n + 1:02d} dead") for n in range(8)]
+    figure = figures.box_figure(1, flags, judged, marks, "channels")
+    assert len(figure.axes) == 1 + 4 + 1  # label, panels, colour bar
+    assert [text.get_text() for text in figure.legends[0].get_texts()][1] == "1  HBM01 dead"
+    kinds = {kind: rng.poisson(2, length) for kind in figures.KINDS}
+    trend = figures.trend_figure(1, rng.poisson(900, length), np.ones(length, bool), {"HB": kinds}, {}, "channels")
+    assert [text.get_text() for text in trend.axes[2].get_legend().get_texts()] == list(figures.KINDS)
+    figures.save(figure, tmp_path / "a.png")
+    figures.save(trend, tmp_path / "b.png")
+
+
+def test_a_folder_that_cannot_be_made_is_an_output_error(verdict, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="pictures cannot be written"):
+        plots.draw_plots(verdict, tmp_path / "file" / "plots")
+
+
+def test_writing_a_root_file_does_not_load_the_drawing_library():
+    code = "import sys, hcal_root_ad.publish.publish; print('matplotlib' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == "False"
