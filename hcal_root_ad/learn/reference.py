@@ -22,8 +22,17 @@ TRANSFERRED_POWER = 0.06
 """Prior width around another detector's power (4 % between simulated detectors, rounded up)."""
 HUBER = 2.5
 """Pulls beyond this many σ lose weight, so that a few faults in a clean run do no harm."""
-ROUNDS = 12
-"""Alternations between activity, rates and powers; the changes are below 1e-4 after eight."""
+REJECT = 8.0
+"""Pulls beyond this many σ have no say in an LS's activity, as long as most channels stay within."""
+ROUNDS = 20
+"""Most alternations between activity, rates and powers; the fit stops earlier when nothing moves."""
+STILL = 2e-4
+"""Change of the log rate of a typical channel below which the fit stops; counts know it to some 1e-3."""
+ENOUGH = 600
+"""More lumisections than this are thinned evenly: rates are then known to 0.2 %, drifts are larger."""
+RING_DRIFT = 0.003
+"""Drift of a whole ring's log rate within a run that has nothing to do with its activity."""
+NEWTON_STEPS = 4
 RATE_FLOOR = 2e-4
 """A channel with fewer digis per event over the whole clean run counts as not connected."""
 
@@ -60,6 +69,12 @@ def _huber(z: Floats) -> Floats:
     return np.minimum(1.0, HUBER / np.maximum(np.abs(z), 1e-9))
 
 
+def _believed(z: Floats) -> NDArray[np.bool_]:
+    """(LS, channels) False for channels at fault, in lumisections where the larger part is not."""
+    near: NDArray[np.bool_] = np.abs(z) < REJECT
+    return near | (near.mean(axis=1, keepdims=True) <= 0.5)
+
+
 def _score(counts: NDArray[np.integer], events: Floats, p: Floats) -> tuple[Floats, Floats]:
     """Robust score and information on log λ of every count."""
     weight = _huber(pull(counts, events, p))
@@ -67,21 +82,27 @@ def _score(counts: NDArray[np.integer], events: Floats, p: Floats) -> tuple[Floa
     return score, weight * information(events, p)
 
 
-def fit_activity(reference: Reference, counts: NDArray[np.integer], events: Floats) -> Floats:
+def fit_activity(
+    reference: Reference, counts: NDArray[np.integer], events: Floats, start: Floats | None = None
+) -> Floats:
     """(LS,) common log activity u of each LS: a robust maximum-likelihood fit over the live channels.
 
     Half of the channels may be at fault in the same direction before the fit follows them: it starts
-    from the median channel and then weighs pulls as Huber does.
+    from the median channel (or from ``start``) and then weighs pulls as Huber does.
     """
     live = reference.live
     n, trials = counts[:, live], events[:, None]
     level, power = reference.level[live], reference.power[live]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        naive = (log_rate((n + 0.5) / (trials + 1)) - level) / power
-    activity = np.median(naive, axis=1) if live.any() else np.zeros(len(n))
-    for _ in range(6):
+    if not live.any():
+        return np.zeros(len(n))
+    if start is None:
+        start = np.median((log_rate((n + 0.5) / (trials + 1)) - level) / power, axis=1)
+    activity = start
+    for _ in range(NEWTON_STEPS):
         p = probability(level + np.multiply.outer(activity, power))
         score, info = _score(n, trials, p)
+        kept = _believed(pull(n, trials, p))
+        score, info = score * kept, info * kept
         step = (score @ power) / np.maximum(info @ power**2, 1e-9)
         activity = activity + np.clip(step, -0.5, 0.5)
     return activity
@@ -98,8 +119,9 @@ def fit_reference(runs: Sequence[Series], prior_power: Floats | None = None) -> 
     """
     if sum(len(run) for run in runs) == 0:
         raise InputError("the clean runs hold no lumisection with HCAL maps and enough events; give at least some ten")
-    counts = np.concatenate([run.counts for run in runs])
-    events = np.concatenate([run.events for run in runs])
+    every = -(-sum(len(run) for run in runs) // ENOUGH)
+    counts = np.concatenate([run.counts[::every] for run in runs])
+    events = np.concatenate([run.events[::every] for run in runs])
     ring = runs[0].channels.ring
     live = counts.sum(axis=0) > np.maximum(RATE_FLOOR * events.sum(), 5)
     width = UNKNOWN_POWER if prior_power is None else TRANSFERRED_POWER
@@ -110,11 +132,14 @@ def fit_reference(runs: Sequence[Series], prior_power: Floats | None = None) -> 
     reference = Reference(log_rate(typical), nothing, prior_power.copy(), nothing, live, (0.0, 0.0))
     activity = fit_activity(reference, counts, events)
     for _ in range(ROUNDS):
+        before = reference.level
         reference = _refine(reference, counts, events[:, None], activity, ring, prior_power, width)
-        activity = fit_activity(reference, counts, events)
+        activity = fit_activity(reference, counts, events, activity)
         centre = float(np.average(activity, weights=events))
-        activity -= centre
+        activity = activity - centre
         reference = replace(reference, level=reference.level + reference.power * centre)
+        if live.any() and np.quantile(np.abs(reference.level - before)[live], 0.9) < STILL:
+            break
     return replace(reference, activity=(float(activity.min()), float(activity.max())))
 
 
@@ -137,12 +162,15 @@ def _refine(
     # A channel's mean activity says nothing about its power: its level absorbs it.
     centred = activity[:, None] - (info * activity[:, None]).sum(axis=0) / np.maximum(info.sum(axis=0), 1e-9)
     pooled = np.bincount(ring, (live * (score * centred).sum(axis=0)), ring.max() + 1)
-    weight = np.bincount(ring, (live * (info * centred**2).sum(axis=0)), ring.max() + 1) + width**-2
+    weight = np.bincount(ring, (live * (info * centred**2).sum(axis=0)), ring.max() + 1)
+    # A ring drifts by itself too: what little activity moves in a short run must not be mistaken for it.
+    trust = 1 / (1 + weight * (RING_DRIFT / max(float(np.std(activity)), 1e-9)) ** 2)
+    precision = weight * trust + width**-2
     anchor = np.bincount(ring, (prior_power - reference.power) * width**-2) / np.bincount(ring)
-    power = reference.power + ((pooled + anchor) / weight)[ring]
+    power = reference.power + ((pooled * trust + anchor) / precision)[ring]
     # Only products power·u matter: keep the scale of the prior.
     share = total * live
     power *= np.average(prior_power, weights=share) / np.average(power, weights=share)
     return replace(
-        reference, level=level, level_error=1 / np.sqrt(total), power=power, power_error=(1 / np.sqrt(weight))[ring]
+        reference, level=level, level_error=1 / np.sqrt(total), power=power, power_error=(1 / np.sqrt(precision))[ring]
     )

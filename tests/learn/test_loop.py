@@ -1,0 +1,91 @@
+"""The training loop: honest targets, reproducible, and it learns what boxes do together."""
+
+import numpy as np
+import pytest
+import torch
+
+from hcal_root_ad.detector import channel_table
+from hcal_root_ad.learn.loop import Piece, Schedule, _window, fault_factors, pieces_of, train_network
+from hcal_root_ad.learn.reference import Reference, fit_reference
+from hcal_root_ad.learn.series import Series, series_of
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.networks.graphstad import GraphSTAD
+from hcal_root_ad.occupancy import probability
+
+CHANNELS = channel_table().select("HE")
+
+
+def box_drift_piece(steps: int = 20, seed: int = 1) -> tuple[Piece, np.ndarray]:
+    """A reference at rest, and counts whose boxes have moved by some percent each."""
+    draw = np.random.default_rng(seed)
+    moved = 0.03 * draw.standard_normal(72)[CHANNELS.box]
+    eta = np.full((steps, len(CHANNELS)), -0.7)
+    counts = draw.binomial(1500, probability(eta + moved)).astype(np.int32)
+    nothing = np.zeros(len(CHANNELS))
+    live = np.ones(len(CHANNELS), dtype=bool)
+    reference = Reference(eta[0], nothing, nothing + 1, nothing, live, (0.0, 0.0))
+    numbers = np.arange(1, steps + 1, dtype=np.int32)
+    series = Series(CHANNELS, counts, np.full(steps, 1500.0), numbers, np.arange(steps))
+    return Piece(series, reference, eta.astype(np.float32), np.zeros(steps)), moved
+
+
+def test_it_learns_the_common_move_of_a_box() -> None:
+    from hcal_root_ad.learn.normalise import network_input
+    from hcal_root_ad.learn.reconstruct import _advance
+
+    torch.manual_seed(1)
+    network = GraphSTAD(CHANNELS)
+    losses = train_network(network, [box_drift_piece(seed=s)[0] for s in range(4)], Schedule(epochs=12, window=5))
+    piece, moved = box_drift_piece(seed=99)
+    features = network_input(
+        piece.series.counts, piece.series.trials, probability(piece.reference_rate), piece.reference.live
+    )
+    shift, _ = _advance(network, features, network.start())
+    assert losses[-1] < losses[0]
+    assert np.corrcoef(shift[-1], moved)[0, 1] > 0.8
+
+
+def test_equal_seeds_give_equal_weights() -> None:
+    weights = []
+    for _ in range(2):
+        torch.manual_seed(4)
+        network = GraphSTAD(CHANNELS)
+        train_network(network, [box_drift_piece(steps=10)[0]], Schedule(epochs=1, window=5, batch=1))
+        weights.append(torch.cat([p.flatten() for p in network.state_dict().values()]))
+    assert torch.equal(*weights)
+
+
+def test_what_is_seen_and_what_is_judged_share_no_digi() -> None:
+    piece, _ = box_drift_piece(steps=5)
+    schedule = Schedule(window=5, faulty=0.0)
+    _, judged, misses, _, _ = _window(piece, 0, schedule, np.random.default_rng(0))
+    assert np.allclose(judged + misses, 1500 - int(0.75 * 1500))
+    assert (judged >= 0).all()
+    assert (misses >= 0).all()
+
+
+def test_faults_are_put_into_units_of_the_readout() -> None:
+    factors = fault_factors(CHANNELS, np.random.default_rng(2))
+    hit = CHANNELS.box[factors != 1]
+    assert (factors != 1).sum() >= 1
+    assert np.bincount(hit).max() >= 40 or len(hit) < 40
+
+
+def test_each_series_meets_the_reference_of_another(clean_runs: list[LumiMaps]) -> None:
+    series = [series_of(run, "HE") for run in clean_runs]
+    references = [fit_reference([one]) for one in series]
+    pieces = pieces_of(references, series, ring_normalisation=False)
+    assert [piece.reference for piece in pieces] == [references[1], references[2], references[0]]
+    assert pieces[0].reference_rate.shape == series[0].counts.shape
+
+
+@pytest.mark.parametrize("gap_after", [3, 12])
+def test_windows_stay_inside_a_stretch(gap_after: int) -> None:
+    from hcal_root_ad.learn.loop import _starts
+
+    piece, _ = box_drift_piece(steps=20)
+    numbers = piece.series.lumisections.copy()
+    numbers[gap_after:] += 5
+    series = Series(CHANNELS, piece.series.counts, piece.series.events, numbers, piece.series.position)
+    for first in _starts(series, 5):
+        assert numbers[first + 4] - numbers[first] == 4

@@ -1,0 +1,45 @@
+"""Numbers by hand, and laws, of the occupancy statistics."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hcal_root_ad.occupancy import deviance, information, log_rate, probability, pull, slope
+
+
+def test_probability_of_rate_one_is_one_minus_one_over_e() -> None:
+    assert probability(np.array([0.0]))[0] == pytest.approx(1 - 1 / np.e)
+
+
+@given(st.floats(1e-4, 1 - 1e-4))
+def test_rate_and_probability_are_inverse(p: float) -> None:
+    assert probability(log_rate(np.array([p])))[0] == pytest.approx(p, rel=1e-9)
+
+
+@given(st.floats(-6, 1.5))
+def test_slope_is_the_derivative(eta: float) -> None:
+    step = 1e-5
+    numeric = (probability(np.array([eta + step])) - probability(np.array([eta - step]))) / (2 * step)
+    assert slope(probability(np.array([eta])))[0] == pytest.approx(numeric[0], rel=1e-5)
+
+
+def test_pull_by_hand() -> None:
+    # 100 events at p = 0.5: variance 25, so 60 digis are (60 − 50) / 5 = 2 standard deviations.
+    assert pull(np.array([60]), np.array([100.0]), np.array([0.5]))[0] == pytest.approx(2.0)
+    assert pull(np.array([0]), np.array([0.0]), np.array([0.5]))[0] == 0.0
+
+
+def test_information_is_the_inverse_variance_of_the_estimated_log_rate() -> None:
+    draw = np.random.default_rng(1)
+    counts = draw.binomial(2000, 0.4, size=20_000)
+    estimates = log_rate(counts / 2000)
+    assert information(np.array([2000.0]), np.array([0.4]))[0] == pytest.approx(1 / estimates.var(), rel=0.03)
+
+
+@given(st.integers(0, 200), st.floats(0.01, 0.99))
+def test_deviance_is_never_negative_and_zero_at_the_observed_fraction(n: int, p: float) -> None:
+    events = np.array([200.0])
+    assert deviance(np.array([n]), events, np.array([p]))[0] >= 0
+    if 0 < n < 200:
+        assert deviance(np.array([n]), events, np.array([n / 200]))[0] == pytest.approx(0, abs=1e-9)
