@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.judge.verdict import Group, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import Group, Interval, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.publish import figures
 from hcal_root_ad.publish.reductions import (
     Array,
@@ -23,6 +23,7 @@ from hcal_root_ad.publish.reductions import (
     kind_counts,
     on_axis,
     reconstruction_error,
+    run_pull,
     sum_by_box,
     variance,
     worst_state,
@@ -112,11 +113,8 @@ def _pulls(verdicts: tuple[Verdict, ...]) -> tuple[Array, Array]:
     """Signed pulls of the run and which cells were judged, both (7, 84, 72)."""
     pulls, use = _empty_maps(), _empty_maps()
     for verdict in verdicts:
-        counted = judged(verdict.states)
-        residual = np.subtract(verdict.observed, verdict.expected, dtype=np.float64).sum(axis=0, where=counted)
-        total = variance(verdict.expected, verdict.events).sum(axis=0, where=counted)
-        pulls += depth_maps(verdict.channels, residual / np.sqrt(np.maximum(total, 1)))
-        use += depth_maps(verdict.channels, counted.any(axis=0))
+        pulls += depth_maps(verdict.channels, run_pull(verdict))
+        use += depth_maps(verdict.channels, judged(verdict.states).any(axis=0))
     return pulls, use > 0
 
 
@@ -161,7 +159,7 @@ def _history(verdict: Judgement, group: Group) -> figures.History:
     events = np.maximum(verdict.events[rows], 1).astype(np.float64)
     part = np.ix_(rows, channels)
     expected = verdict.expected[part].astype(np.float64)
-    spread = variance(expected, verdict.events[rows]) if isinstance(verdict, Verdict) else expected
+    spread = variance(expected, verdict.events[rows, None]) if isinstance(verdict, Verdict) else expected
     count = f"{group.channels} {_unit((verdict,)) if group.channels != 1 else _unit((verdict,))[:-1]}"
     return figures.History(
         title=f"{_describe(group)} ({count})",
@@ -176,14 +174,17 @@ def _history(verdict: Judgement, group: Group) -> figures.History:
 
 def _channels(verdict: Judgement, group: Group) -> NDArray[np.intp]:
     """Columns of the intervals that the group stands for."""
-    rows = {
-        interval.channel
-        for interval in verdict.intervals
-        if (interval.group, interval.kind) == (group.unit, group.kind)
-        and interval.first <= group.last
-        and interval.last >= group.first
-    }
+    rows = {interval.channel for interval in verdict.intervals if _stands_for(group, interval)}
     return np.array(sorted(rows), dtype=np.intp)
+
+
+def _stands_for(group: Group, interval: Interval) -> bool:
+    if interval.group:
+        together = interval.first <= group.last and interval.last >= group.first
+        return together and (interval.group, interval.kind) == (group.unit, group.kind)
+    # A channel on its own is a line for people, but no group in the table of flags.
+    own = (interval.kind, interval.first, interval.last, 1, interval.observed, interval.expected, interval.score)
+    return own == (group.kind, group.first, group.last, group.channels, group.observed, group.expected, group.score)
 
 
 def _empty_maps() -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -104,15 +105,32 @@ def kind_counts(verdict: Verdict | StripVerdict) -> dict[Kind, Counts]:
     return {kind: step[:-1].cumsum(axis=0) * verdict.assessed[:, None] for kind, step in steps.items()}
 
 
-def variance(expected: Array, events: Array) -> Floats:
-    """Binomial variance N·p·(1 − p) of (LS, channels) expected counts N·p in (LS,) events, at least a quarter digi."""
-    share = expected / np.maximum(events, 1)[:, None]
-    return np.maximum(expected * (1 - share), 0.25, dtype=np.float64)
+def variance(expected: Floats, events: ArrayLike) -> Floats:
+    """Binomial variance N·p·(1 − p) of expected counts N·p in N events (shapes that broadcast), at least 0.25."""
+    return np.maximum(expected * (1 - expected / np.maximum(events, 1)), 0.25)
 
 
 def reconstruction_error(verdict: Verdict) -> Floats:
     """(LS,) root mean square of the binomial pulls of the judged channels: 1 is statistics alone, 0 is none judged."""
-    use = judged(verdict.states)
-    difference = np.subtract(verdict.observed, verdict.expected, dtype=np.float64)
-    squares = difference**2 / variance(verdict.expected, verdict.events)
-    return np.asarray(np.sqrt(squares.sum(axis=1, where=use) / np.maximum(use.sum(axis=1), 1)))
+    errors = np.zeros(len(verdict.events))
+    for row, (residual, spread) in enumerate(_residuals(verdict)):
+        pairs = max(int(judged(verdict.states[row]).sum()), 1)
+        errors[row] = np.sqrt((residual**2 / spread).sum() / pairs)
+    return errors
+
+
+def run_pull(verdict: Verdict) -> Floats:
+    """(channels,) signed binomial pull of the run's sums, over the judged lumisections."""
+    residual, spread = np.zeros(len(verdict.channels)), np.zeros(len(verdict.channels))
+    for row, (difference, width) in enumerate(_residuals(verdict)):
+        residual += difference
+        spread += width * judged(verdict.states[row])
+    return residual / np.sqrt(np.maximum(spread, 0.25))
+
+
+def _residuals(verdict: Verdict) -> Iterator[tuple[Floats, Floats]]:
+    """Seen − expected (0 where not judged) and its variance, LS by LS: a long run need not be held twice."""
+    for row, events in enumerate(verdict.events):
+        expected = verdict.expected[row].astype(np.float64)
+        residual = np.where(judged(verdict.states[row]), verdict.observed[row] - expected, 0)
+        yield residual, variance(expected, events)

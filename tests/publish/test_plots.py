@@ -98,6 +98,16 @@ def test_trends_and_histories_hold_the_numbers(verdict, drawn, tmp_path):
     assert box.expected[0] == pytest.approx(he.expected[0, rows].sum() / 1500)
 
 
+def test_a_group_of_one_channel_that_no_interval_names_is_found(verdict, drawn, tmp_path):
+    hb = verdict.verdicts[0]
+    single = replace(hb, intervals=tuple(replace(interval, group="") for interval in hb.intervals))
+    plots.draw_plots(replace(verdict, verdicts=(single,)), tmp_path)
+    assert [(mark.half, mark.rbx) for mark in drawn["box_figure"][3]] == [("HBP", 9)]
+    history = drawn["history_figure"][1][0]
+    row = hb.intervals[0].channel
+    assert history.observed[-1] == pytest.approx(hb.observed[-1, row] / 1500)
+
+
 def test_a_long_run_with_every_kind_has_legible_panels(tmp_path):
     length, rng = 900, np.random.default_rng(1)
     flags = {half: rng.poisson(0.05, (length, N_RBX)) for half in SUBDET_PM}
@@ -123,3 +133,14 @@ def test_writing_a_root_file_does_not_load_the_drawing_library():
     code = "import sys, hcal_root_ad.publish.publish; print('matplotlib' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "False"
+
+
+def test_a_channel_on_its_own_has_its_own_history(small_run, tmp_path, drawn):
+    verdict = small_run.verdict("HB")
+    alone = replace(verdict, intervals=tuple(replace(interval, group="") for interval in verdict.intervals))
+    plots.draw_plots(RunVerdict(small_run.maps(), (alone,)), tmp_path)
+    (history,) = drawn["history_figure"][1]
+    (interval,) = verdict.intervals
+    events = verdict.events[verdict.assessed]
+    np.testing.assert_allclose(history.observed * events, verdict.observed[verdict.assessed, interval.channel])
+    np.testing.assert_allclose(history.expected * events, verdict.expected[verdict.assessed, interval.channel])

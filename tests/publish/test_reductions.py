@@ -12,6 +12,7 @@ from hcal_root_ad.publish.reductions import (
     kind_counts,
     on_axis,
     reconstruction_error,
+    run_pull,
     sum_by_box,
     unit_states,
     variance,
@@ -98,8 +99,19 @@ def test_kinds_are_counted_per_lumisection_and_box(small_run):
     assert not any(counts[kind].any() for kind in Kind if kind != Kind.DEAD)
 
 
+def test_pull_of_the_run_is_of_the_sums_over_judged_lumisections(small_run):
+    verdict = small_run.verdict("HE")
+    row = int(np.flatnonzero((verdict.channels.rbx == 7) & (verdict.channels.ieta == 25))[0])
+    use = verdict.assessed
+    seen, wanted = verdict.observed[use, row].sum(), verdict.expected[use, row].astype(float)
+    sigma = np.sqrt((wanted * (1 - wanted / verdict.events[use])).sum())
+    assert run_pull(verdict)[row] == pytest.approx((seen - wanted.sum()) / sigma)
+    masked = int(np.flatnonzero((verdict.states == OFF).all(axis=0))[0])
+    assert run_pull(verdict)[masked] == 0
+
+
 def test_variance_is_binomial():
-    assert variance(np.array([[50.0, 100.0, 0.0]]), np.array([100])).tolist() == [[25.0, 0.25, 0.25]]
+    assert variance(np.array([50.0, 100.0, 0.0]), 100).tolist() == [25.0, 0.25, 0.25]
 
 
 def test_reconstruction_error_is_one_for_pure_statistics(small_run):
