@@ -133,14 +133,3 @@ def test_writing_a_root_file_does_not_load_the_drawing_library():
     code = "import sys, hcal_root_ad.publish.publish; print('matplotlib' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "False"
-
-
-def test_a_channel_on_its_own_has_its_own_history(small_run, tmp_path, drawn):
-    verdict = small_run.verdict("HB")
-    alone = replace(verdict, intervals=tuple(replace(interval, group="") for interval in verdict.intervals))
-    plots.draw_plots(RunVerdict(small_run.maps(), (alone,)), tmp_path)
-    (history,) = drawn["history_figure"][1]
-    (interval,) = verdict.intervals
-    events = verdict.events[verdict.assessed]
-    np.testing.assert_allclose(history.observed * events, verdict.observed[verdict.assessed, interval.channel])
-    np.testing.assert_allclose(history.expected * events, verdict.expected[verdict.assessed, interval.channel])
