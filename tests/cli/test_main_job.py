@@ -1,0 +1,73 @@
+"""The main job from end to end: DQM files in, with shipped bundles; ROOT files, flags and pictures out."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from hcal_root_ad.cli.main import main
+
+pytest.importorskip("ROOT", reason="genuine ROOT writes the simulated files")
+
+FAULTS = """
+[[fault]]
+kind = "dead"
+unit = "HEP07"
+first = 6
+last = 8
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two runs of a detector that no bundle knows; HEP07 is dead in LS 6 to 8."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "faults.toml").write_text(FAULTS)
+    options = "--container dqm_file --lumisections 12 --runs 2 --detector-seed 99 --seed 4"
+    words = ["simulate", "-o", str(folder), *options.split(), "--faults", str(folder / "faults.toml")]
+    assert main(words) == 0
+    return sorted(folder.glob("*.root"))
+
+
+def test_judge_publish_flag_and_draw(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, flags, plots = tmp_path / "out", tmp_path / "tables" / "flags.csv", tmp_path / "plots"
+    words = ["run", *map(str, runs), "-o", str(out), "--flags", str(flags), "--plots", str(plots)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert len(re.findall(r"HEP07\s.*dead\s.*6–8", said)) == 2
+
+    files = sorted(out.iterdir())
+    assert [f"ROOT file: {path}" in said for path in files] == [True, True]
+    assert main(["check", *map(str, files)]) == 0
+
+    numbers = [path.name[11:20].lstrip("0") for path in runs]
+    with flags.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["group"] == "HEP07"]
+    for run in numbers:
+        box = [row for row in rows if (row["run"], row["kind"]) == (run, "dead")]
+        assert len(box) > 150
+        columns = ("rbx", "ls_first", "ls_last", "observed")
+        assert {tuple(row[name] for name in columns) for row in box} == {("HEP07", "6", "8", "0")}
+
+    pictures = sorted(plots.glob("*/*.png"))
+    assert {path.parent.name for path in pictures} == {f"R{run}" for run in numbers}
+    assert len(pictures) == len(list(plots.rglob("*.png")))
+
+
+def test_attach_adds_to_a_copy(runs: list[Path], tmp_path: Path) -> None:
+    before = runs[0].read_bytes()
+    assert main(["run", str(runs[0]), "-o", str(tmp_path), "--attach"]) == 0
+    copy = tmp_path / runs[0].name
+    assert main(["check", str(copy)]) == 0
+    assert copy.stat().st_size > len(before)
+    assert runs[0].read_bytes() == before
+
+
+def test_attach_never_replaces_its_input(runs: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    before = runs[0].read_bytes()
+    assert main(["run", str(runs[0]), "-o", str(runs[0].parent), "--attach"]) == 2
+    assert "the output would replace the input" in capsys.readouterr().err
+    assert runs[0].read_bytes() == before
