@@ -106,10 +106,11 @@ def box_figure(
     """Flagged ``unit`` per readout box against LS: (LS, 18) counts per half, and whether the box was judged then."""
     figure = _page(run, 14, 9.8)
     axes = figure.subplots(2, 2, sharex=True).ravel()
+    colours = ListedColormap(mpl.colormaps["viridis_r"](np.linspace(0.15, 1, 256)))  # its palest is lost on white
     norm = LogNorm(1, max(10.0, *(float(values.max(initial=0)) for values in flagged.values())))
     for axis, (half, values) in zip(axes, flagged.items(), strict=True):
         _lumi_map(axis, np.where(judged[half], np.nan, 1), cmap=ListedColormap([_NOT_JUDGED]))
-        image = _lumi_map(axis, np.where(values > 0, values, np.nan), cmap=mpl.colormaps["viridis_r"], norm=norm)
+        image = _lumi_map(axis, np.where(values > 0, values, np.nan), cmap=colours, norm=norm)
         _mark(axis, [(number, mark) for number, mark in enumerate(marks, start=1) if mark.half == half])
         axis.yaxis.set_major_locator(FixedLocator(range(1, N_RBX + 1)))
         axis.set_yticklabels([f"{half}{rbx:02d}" for rbx in range(1, N_RBX + 1)], fontsize=9)
@@ -342,4 +343,5 @@ def _history(axis: Axes, history: History) -> None:
     axis.set_ylabel("digis per event")
     top = max(float(history.expected.max(initial=0)), float(history.observed.max(initial=0)), 1e-6)
     axis.set_ylim(-0.05 * top, 1.15 * top)
+    axis.set_xlim(x.min(initial=1) - 0.5, x.max(initial=1) + 0.5)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))

@@ -1,4 +1,7 @@
-"""Names under which the DQM GUIs take a file, for one run."""
+"""Names under which the DQM GUIs take a file, for one run.
+
+Rules: ``dqmgui_prod`` ``src/cpp/DQM/index.cc`` and ``bin/visDQMReceiveDaemon``, ``dqmgui`` ``python/importing``.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ _OFFLINE = re.compile(r"DQM_V\d+_R(?P<run>\d+)(?P<dataset>(?:__[-A-Za-z0-9_]+){3
 _ONLINE = re.compile(r"DQM_V\d+(?:_[A-Za-z0-9]+)?_R(?P<run>\d+)\.root")
 _RELVAL = re.compile(r"/RelVal[^/]+/CMSSW(?:_[0-9]+)+(?:_pre[0-9]+)?[-_].*")
 _LUMISECTION_SUFFIX = re.compile(r"_L\d{9}$")
+_LAST_TEST_RUN = 10_000
 ONLINE_TAG = "HcalML"
 """Subsystem tag of online files: letters and digits, as the classic GUI demands."""
 
@@ -53,6 +57,8 @@ def name_complaints(name: str) -> Iterator[str]:
         yield f"The file name {name!r} has a version other than 0001, the only one that an upload may have."
     if len(match["run"]) != 9:
         yield f"The file name {name!r} has a run of {len(match['run'])} digits; the newer GUI reads exactly nine."
+    if online and int(match["run"]) <= _LAST_TEST_RUN:
+        yield f"The file name {name!r} is of run {int(match['run'])}; the online GUI takes runs above {_LAST_TEST_RUN}."
     if offline:
         dataset = offline["dataset"].replace("__", "/")
         if "CMSSW" in dataset and not _RELVAL.fullmatch(dataset):

@@ -48,9 +48,14 @@ def attach_to_file(elements: MonitorElements, source: Path, path: Path) -> None:
 
     def fill(temporary: Path) -> None:
         shutil.copyfile(source, temporary)
-        with uproot.update(temporary) as file:
-            file.file.compression = _COMPRESSION
-            add_objects(file, _objects(elements))
+        try:
+            with uproot.update(temporary) as file:
+                file.file.compression = _COMPRESSION
+                add_objects(file, _objects(elements))
+        except Exception as error:  # uproot's updating of foreign files fails in its own many ways
+            raise OutputError(
+                f"{source}: cannot be added to ({error}); publish into a file of its own, without --attach."
+            ) from error
 
     _publish(path, fill)
 

@@ -16,9 +16,9 @@ def groups_table(verdict: RunVerdict) -> Table:
     rows = _strongest(verdict)
     unit = "strips" if verdict.strips and not verdict.verdicts else "channels"
     table = Table(title=f"Run {verdict.maps.run}: {_count(len(rows))} flagged", caption=_caption(len(rows)))
-    for name in ("sub-detector", "unit", "kind"):
+    for name in ("subdet", "unit", "kind"):
         table.add_column(name)
-    for name in (unit, "LS", "seen/expected", "score"):
+    for name in (unit, "LS", "ratio", "score"):
         table.add_column(name, justify="right")
     for subdetector, group in rows[:LONGEST]:
         table.add_row(subdetector, *_cells(group), style=_STYLE[group.kind.state])
@@ -42,6 +42,7 @@ def _count(groups: int) -> str:
     return {0: "nothing", 1: "1 group"}.get(groups, f"{groups} groups")
 
 
-def _caption(groups: int) -> str | None:
+def _caption(groups: int) -> str:
     hidden = groups - LONGEST
-    return f"and {hidden} more; --flags FILE.csv lists every channel" if hidden > 0 else None
+    more = f"and {hidden} more; --flags FILE.csv lists every channel\n" if hidden > 0 else ""
+    return f"{more}ratio: digis seen over expected; score: log10 of the likelihood ratio of fault to health"

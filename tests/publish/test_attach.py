@@ -147,6 +147,16 @@ def test_attaching_to_a_tree_is_refused(tmp_path, verdict):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_that_uproot_cannot_extend_is_one_sentence(own_harvested_file, verdict, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("strange streamers")
+
+    monkeypatch.setattr(uproot, "update", fail)
+    with pytest.raises(OutputError, match=r"cannot be added to \(strange streamers\)"):
+        publish(verdict, tmp_path / "out", attach_to=own_harvested_file)
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_attaching_to_a_file_of_another_run_is_refused_and_leaves_nothing(own_harvested_file, small_run, tmp_path):
     from dataclasses import replace
 

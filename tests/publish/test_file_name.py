@@ -54,6 +54,7 @@ def test_online_name():
         ("DQM_V0001_R000370101__A__B__C.root.ls00000001_host_pid1", "is neither"),
         ("DQM_V0002_R000370101__A__B__C.root", "version other than 0001"),
         ("DQM_V0001_R370101__A__B__C.root", "6 digits"),
+        ("DQM_V0001_Hcal_R000000001.root", "runs above 10000"),
         ("DQM_V0001_R000370101__A__CMSSW_13_0_0-B-v1__DQMIO.root", "CMSSW release"),
     ],
 )

@@ -28,7 +28,7 @@ def test_strongest_group_comes_first(verdict):
         "0.00",
         "7520",
     ]
-    assert "more" not in text
+    assert "and " not in text
 
 
 def test_many_groups_are_cut_with_a_word(verdict):
