@@ -24,7 +24,7 @@ def input_path(name: str) -> Path:
         return path
     reference_run = content.find("reference_runs", name)
     if reference_run is None:
-        known = ", ".join(content.names("reference_runs", "*.*")) or "none"
+        known = ", ".join(content.names("reference_runs", "*.root")) or "none"
         raise InputError(f"{name}: no such file, and no reference run of that name (there are: {known}).")
     return reference_run
 
