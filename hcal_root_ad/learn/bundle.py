@@ -70,7 +70,7 @@ class Bundle:
     model_error: NDArray[np.floating]
     tail: Tail
     definition: str = "Occupancy"
-    false_alarms: float = 1.0
+    false_alarms: float = 0.5
     ring_normalisation: bool = False
     version: str = "1"
     story: Mapping[str, str] = field(default_factory=dict)

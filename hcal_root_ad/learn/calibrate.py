@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from hcal_root_ad.errors import InputError
 from hcal_root_ad.evidence import EvidenceBank, log_likelihood_ratios, merged
 from hcal_root_ad.learn.bundle import Bundle, Tail
 from hcal_root_ad.learn.loop import Piece, pieces_of
@@ -29,6 +28,8 @@ PEAK_HEIGHT = 4.0
 TAIL_PEAKS = 150
 """Peaks that the exponential tail is fitted to: its slope is then known to 8 %."""
 FEWEST_PEAKS = 20
+PLAYED_RUNS, PLAYED_LENGTH, PLAYED_SEED = 20, 50, 1
+"""Runs and lumisections per run played out to see the tail that the error model makes."""
 
 
 def own_errors(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction]) -> Floats:
@@ -52,27 +53,53 @@ def own_errors(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction
 
 
 def tail_of(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction], own: Floats) -> Tail:
-    """Fit the tail of evidence peaks over all clean lumisections.
+    """Tail of evidence peaks: as seen on the clean lumisections, or as the error model makes it, if that is higher.
 
-    Raises:
-        InputError: if there are too few of them to see a tail.
+    A few dozen clean LS of one run show neither the far tail nor what other runs will do; the model,
+    played out over many runs, does. What is seen guards against what the model leaves out.
     """
+    reference, events = pieces[0].reference, np.concatenate([piece.series.events for piece in pieces])
+    tails = [played_tail(reference, own, events), seen_tail(pieces, reconstructions, own)]
+    return max((tail for tail in tails if tail), key=lambda tail: tail.threshold(1.0))
+
+
+def seen_tail(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction], own: Floats) -> Tail | None:
+    """Tail of the peaks on the clean lumisections themselves; None if there are too few to tell."""
     peaks: list[float] = []
     for piece, found in zip(pieces, reconstructions, strict=True):
         live = np.flatnonzero(piece.reference.live)
-        bank = gather(piece.series, found, piece.reference, own, live, PEAK_HEIGHT)
-        excursions = bank.excursions()
-        peaks += [peak for loss in (True, False) for *_, peak in merged(excursions, loss)]
-    lumisections = sum(len(piece.series) for piece in pieces)
+        peaks += _peaks(gather(piece.series, found, piece.reference, own, live, PEAK_HEIGHT))
+    return _fitted(peaks, sum(len(piece.series) for piece in pieces))
+
+
+def played_tail(reference: Reference, own: Floats, events: Floats) -> Tail | None:
+    """Tail of the peaks of healthy channels whose log rates are off by what the errors say, run by run."""
+    draw = np.random.default_rng(PLAYED_SEED)
+    live = np.flatnonzero(reference.live)
+    level = reference.level[live]
+    error = np.sqrt(own**2 + reference.level_error**2)[live]
+    peaks: list[float] = []
+    for _ in range(PLAYED_RUNS):
+        bank = EvidenceBank(len(live), PEAK_HEIGHT)
+        p = probability(level + error * draw.standard_normal(len(live)))
+        for trials in draw.choice(events, PLAYED_LENGTH):
+            bank.add(log_likelihood_ratios(draw.binomial(int(trials), p), trials, level, error))
+        peaks += _peaks(bank)
+    return _fitted(peaks, PLAYED_RUNS * PLAYED_LENGTH)
+
+
+def _peaks(bank: EvidenceBank) -> list[float]:
+    excursions = bank.excursions()
+    return [peak for loss in (True, False) for *_, peak in merged(excursions, loss)]
+
+
+def _fitted(peaks: Sequence[float], lumisections: int) -> Tail | None:
+    """Exponential tail through the highest peaks (its maximum-likelihood slope is one over their mean excess)."""
     if len(peaks) < FEWEST_PEAKS:
-        raise InputError(
-            f"{lumisections} clean lumisections show {len(peaks)} peaks of evidence, expected {FEWEST_PEAKS} at least "
-            "to set a threshold; give more clean lumisections"
-        )
+        return None
     highest = np.sort(peaks)[::-1][: TAIL_PEAKS + 1]
     onset = float(highest[-1])
-    # Evidence of a true likelihood ratio falls with slope 1 at most; few peaks must not make it look steeper.
-    slope = min(1.0, 1.0 / max(float(np.mean(highest[:-1] - onset)), 1e-9))
+    slope = 1.0 / max(float(np.mean(highest[:-1] - onset)), 1e-9)
     return Tail(onset=onset, rate=(len(highest) - 1) / lumisections, slope=slope)
 
 

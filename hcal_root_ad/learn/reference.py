@@ -71,8 +71,9 @@ def _huber(z: Floats) -> Floats:
 
 def _believed(z: Floats) -> NDArray[np.bool_]:
     """(LS, channels) False for channels at fault, in lumisections where the larger part is not."""
-    near: NDArray[np.bool_] = np.abs(z) < REJECT
-    return near | (near.mean(axis=1, keepdims=True) <= 0.5)
+    near = np.abs(z) < REJECT
+    believed: NDArray[np.bool_] = near | (near.mean(axis=1, keepdims=True) <= 0.5)
+    return believed
 
 
 def _score(counts: NDArray[np.integer], events: Floats, p: Floats) -> tuple[Floats, Floats]:
