@@ -288,8 +288,8 @@ def _mark(axis: Axes, marks: Sequence[tuple[int, Mark]]) -> None:
         left = mark.first - 0.5
         width = mark.last - mark.first + 1
         axis.add_patch(Rectangle((left, mark.rbx - 0.5), width, 1, fill=False, edgecolor="black", linewidth=1.3))
-        # The number stands before the outline, or in it where that begins at the panel's edge.
-        offset, side = (4, "left") if mark.first == 1 else (-4, "right")
+        # The number stands before the outline, or in it where that begins near the panel's edge.
+        offset, side = (4, "left") if mark.first < 0.05 * axis.get_xlim()[1] else (-4, "right")
         axis.annotate(
             str(number), (left, mark.rbx), xytext=(offset, 0), textcoords="offset points", ha=side, va="center",
             fontsize=10, weight="bold", bbox=_BOX | {"boxstyle": "circle,pad=0.15", "edgecolor": "black"},

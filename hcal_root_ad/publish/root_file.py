@@ -43,7 +43,8 @@ def attach_to_file(elements: MonitorElements, source: Path, path: Path) -> None:
     for folder in (file_folder(elements.run, TASK), file_folder(elements.run, CLIENT)):
         if folder in container.folders:
             raise OutputError(
-                f"{source}: expected a file without our folders, found {folder!r}; attach to the original file."
+                f"{source}: expected a file without our folders, found {folder!r} (attached before, or CMSSW's own ML"
+                " task); attach to the original file, or publish without --attach."
             )
 
     def fill(temporary: Path) -> None:
