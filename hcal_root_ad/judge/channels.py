@@ -21,23 +21,27 @@ from hcal_root_ad.occupancy import Floats
 
 Value = TypeVar("Value", bound=np.generic)
 
+CARDS_PER_MODULE = 4
 CAP = 2.5
 """Evidence sums stop growing at this many thresholds: a fault that has ended is forgotten soon."""
 
 
 def readout_levels(channels: ChannelTable) -> tuple[Level, ...]:
-    """Sub-detector, halves, readout boxes and readout modules of one sub-detector's channels."""
+    """Sub-detector, halves, readout boxes, readout modules and (in HB) QIE cards of one sub-detector's channels."""
     graph = readout_graph(channels)
     box = graph.box_of[graph.module_of]
     halves = [SUBDET_PM[2 * (int(channels.subdetector[0]) - 1) + side] for side in (0, 1)]
     boxes = [box_name(SUBDET_PM.index(halves[number // N_RBX]) * N_RBX + number % N_RBX) for number in range(2 * N_RBX)]
     modules = [f"{boxes[n // MODULES_PER_BOX]}-RM{n % MODULES_PER_BOX}" for n in range(2 * N_RBX * MODULES_PER_BOX)]
     module = np.where(channels.rm > 0, graph.module_of, -1)
+    cards = [f"{name}-card{card}" for name in modules for card in range(1, CARDS_PER_MODULE + 1)]
+    card = np.where(channels.card > 0, graph.module_of * CARDS_PER_MODULE + channels.card - 1, -1)
     return (
         Level(np.zeros(len(channels), dtype=np.intp), (halves[0][:2],)),
         Level(channels.side.astype(np.intp), tuple(halves)),
         Level(box.astype(np.intp), tuple(boxes)),
         Level(module.astype(np.intp), tuple(modules)),
+        Level(card.astype(np.intp), tuple(cards)),
     )
 
 

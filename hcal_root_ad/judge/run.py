@@ -21,7 +21,7 @@ from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD
 from hcal_root_ad.occupancy import Floats, probability, pull
 
-MISFIT = 3.0
+MISFIT = 1.3
 """Typical |pull| (median over channels and LS) above which a reference is of another detector; 0.7 is perfect."""
 REACH = 1.5
 """How far (in log activity) conditions may lie outside of what the reference has seen."""
