@@ -39,7 +39,7 @@ class Schedule:
     """Adam's first learning rate; falls to a twentieth along a cosine."""
     seen: float = 0.75
     """Share of the events that the network sees; it is judged on the rest."""
-    faulty: float = 0.3
+    faulty: float = 0.5
     """Share of windows with faults put into what the network sees."""
     divergence: float = 1e-4
     """Weight of the Kullback–Leibler term (public code: 1e-4)."""
@@ -138,19 +138,25 @@ def _window(piece: Piece, first: int, schedule: Schedule, draw: np.random.Genera
     seen = draw.hypergeometric(counts, misses, seen_events[:, None])
     judged, judged_misses = counts - seen, (events - seen_events)[:, None] - (counts - seen)
     if draw.random() < schedule.faulty:
-        seen = np.minimum(seen * fault_factors(piece.series.channels, draw), seen_events[:, None])
+        factors = fault_factors(piece.series.channels, len(seen), draw)
+        seen = np.minimum(seen * factors, seen_events[:, None])
     eta, live = piece.reference_rate[rows], piece.reference.live
     features = network_input(seen, seen_events[:, None].astype(np.float64), probability(eta), live)
     as_float = (array.astype(np.float32) for array in (judged, judged_misses, np.clip(eta, -11, 2.4), live))
     return (features, *as_float)
 
 
-def fault_factors(channels: ChannelTable, draw: np.random.Generator) -> Floats:
-    """(channels,) factors on the counts: one box or module, and some single channels, dead to hot."""
+def fault_factors(channels: ChannelTable, lumisections: int, draw: np.random.Generator) -> Floats:
+    """(LS, channels) factors on the counts: one box or module, and some single channels, dead to hot.
+
+    The fault comes and goes within the window, or lasts beyond it.
+    """
     graph = readout_graph(channels)
     units = graph.module_of if draw.random() < 0.5 else graph.box_of[graph.module_of]
     factors = np.ones(len(channels))
     factors[units == draw.choice(units)] = draw.choice([0.0, 0.0, 0.3, 0.6, 0.8, 1.5, 3.0])
     single = draw.choice(len(channels), size=int(draw.integers(1, 20)), replace=False)
     factors[single] = draw.choice([0.0, 0.4, 0.7, 2.0, 4.0], size=len(single))
-    return factors
+    first, last = np.sort(draw.integers(-lumisections // 2, lumisections + lumisections // 2, size=2))
+    at_fault = (np.arange(lumisections) >= first) & (np.arange(lumisections) <= last)
+    return np.where(at_fault[:, None], factors, 1.0)

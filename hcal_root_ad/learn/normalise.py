@@ -8,21 +8,24 @@ from numpy.typing import NDArray
 from hcal_root_ad.occupancy import Floats, Numbers, information, pull
 
 CLIP = 4.0
-"""Pulls are cut here: beyond it a count is a fault's, and says nothing about drifts."""
+"""Pulls are cut here, so that no single count moves its neighbours by much."""
+REJECT = 6.0
+"""Counts with larger pulls are a fault's, say nothing about drifts, and are hidden from the network."""
 WEIGHT_SCALE = 1000.0
 """Typical information of a channel on its log rate in one LS of 1,500 events."""
 
 
 def network_input(counts: Numbers, events: Floats, p: Floats, live: NDArray[np.bool_]) -> Floats:
-    """(LS, channels, 3) float32 features; 0 for channels that are not live.
+    """(LS, channels, 3) float32 features; 0 for channels that are not live, or plainly at fault.
 
     The first is the clipped pull, the last the information on log λ, the middle one their product:
     averaged over a module or a box, middle / last is the maximum-likelihood estimate of its shift.
     """
-    z = np.clip(pull(counts, events, p), -CLIP, CLIP)
+    whole = pull(counts, events, p)
+    z = np.clip(whole, -CLIP, CLIP)
     weight = information(events, p) / WEIGHT_SCALE
     features = np.stack([z / 2, z * np.sqrt(weight), weight], axis=-1)
-    features[:, ~live] = 0
+    features[(np.abs(whole) > REJECT) | ~live] = 0
     return features.astype(np.float32)
 
 

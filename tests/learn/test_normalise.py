@@ -12,12 +12,17 @@ LIVE = np.array([True, True, False])
 
 def test_features_by_hand() -> None:
     p = np.array([[0.5, 0.5, 0.5]])
-    counts = np.array([[500, 0, 500]])
+    counts = np.array([[500, 421, 500]])  # 421 is 5 σ below: cut to 4
     features = network_input(counts, EVENTS, p, LIVE)
     weight = information(1000.0, np.array(0.5)) / WEIGHT_SCALE
     assert features[0, 0] == pytest.approx([0.0, 0.0, weight])
     assert features[0, 1] == pytest.approx([-CLIP / 2, -CLIP * np.sqrt(weight), weight])
     assert features[0, 2].tolist() == [0, 0, 0]
+
+
+def test_what_is_plainly_a_fault_is_hidden() -> None:
+    features = network_input(np.array([[0, 1000, 500]]), EVENTS, np.full((1, 3), 0.5), LIVE)
+    assert features[0, :2].tolist() == [[0, 0, 0], [0, 0, 0]]
 
 
 def test_a_ring_that_moves_as_a_whole_is_followed_without_width() -> None:
