@@ -1,5 +1,6 @@
 # make run    judge a reference run and draw it        make check  style, types and tests
 # make test   run every test                           make clean  remove .venv, out, build and dist
+# make bundles  simulate clean runs and train the shipped bundles anew (about ten minutes)
 #
 # Needs Python 3.11 or newer, git and make. Variables: PYTHON, VENV, REFERENCE_RUN, OUT, JOBS.
 
@@ -14,7 +15,7 @@ JOBS ?= auto
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check format clean
+.PHONY: run test check format clean bundles
 
 run: $(VENV)/.installed
 	$(BIN)/hcal-root-ad run $(REFERENCE_RUN) -o $(OUT) --plots $(OUT)/plots --flags $(OUT)/flags.csv
@@ -44,6 +45,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 $(VENV)/.installed-for-tests: $(VENV)/.installed
 	$(PIP_INSTALL) --editable '.[test]'
 	@touch $@
+
+TRAINING = $(OUT)/training
+TRAINING_DATA = "14 simulated clean runs of 120 LS of one detector (detector seed 2022, seed 1), pileup 20 to 60; no real data"
+
+bundles: $(VENV)/.installed-for-tests
+	$(BIN)/hcal-root-ad simulate -o $(TRAINING) --container nanodqmio --lumisections 120 --runs 14 \
+		--detector-seed 2022 --seed 1
+	$(BIN)/hcal-root-ad train $(TRAINING)/*.root --subdetector HE --data $(TRAINING_DATA) -o models/he-graphstad
+	$(BIN)/hcal-root-ad transfer --from models/he-graphstad --to HB --runs $(TRAINING)/*.root --data $(TRAINING_DATA) \
+		-o models/hb-graphstad-from-he
 
 clean:
 	rm -rf .venv out build dist

@@ -24,9 +24,15 @@ def input_path(name: str) -> Path:
         return path
     reference_run = content.find("reference_runs", name)
     if reference_run is None:
-        known = ", ".join(content.names("reference_runs", "*.root")) or "none"
+        known = ", ".join(_reference_runs()) or "none"
         raise InputError(f"{name}: no such file, and no reference run of that name (there are: {known}).")
     return reference_run
+
+
+def _reference_runs() -> list[str]:
+    """Names of the reference runs: folders, or files, with DQM data."""
+    found = {name: content.find("reference_runs", name) for name in content.names("reference_runs")}
+    return [name for name, path in found.items() if path and (path.is_dir() or path.suffix == ".root")]
 
 
 def read_runs(names: Sequence[str], definition: str | None = None) -> tuple[LumiMaps, ...]:

@@ -175,7 +175,7 @@ def _judge_coarse(
     """Judge a file without maps per lumisection at the granularity that it has."""
     assert maps.coarse is not None
     rate = min((bundle.false_alarms for bundle in bundles), default=1.0) if false_alarms is None else false_alarms
-    coarse, notes, verdicts = maps.coarse, [], []
+    coarse, verdicts = maps.coarse, []
     if coarse.totals is not None and maps.events.sum() >= MINIMUM_EVENTS:
         for done, bundle in enumerate(bundles):
             series = series_of_totals(maps, coarse.totals, bundle.subdetector)
@@ -187,11 +187,7 @@ def _judge_coarse(
     strips = None if coarse.strips is None else judge_strips(maps, coarse.strips, rate)
     if strips is None and not verdicts:
         raise NoHcalError(f"run {maps.run}: neither strips per lumisection nor run totals could be judged")
-    notes.append(
-        f"run {maps.run} holds no depth maps per LS: judged as "
-        + " and ".join((["strips per LS"] if strips else []) + (["channels per run"] if verdicts else []))
-    )
-    return RunVerdict(maps, tuple(verdicts), strips=strips, notes=tuple(notes))
+    return RunVerdict(maps, tuple(verdicts), strips=strips)
 
 
 def _totals_bundle(bundle: Bundle, series: Series) -> tuple[Bundle, bool]:

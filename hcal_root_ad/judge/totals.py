@@ -24,6 +24,8 @@ MAD = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 RING_ERROR = 0.05
 """Least spread of log λ between channels of a ring."""
+RING_REACH = 3.0
+"""A channel's own response is not known here: only what is far out of its ring's spread is told."""
 
 
 def series_of_totals(maps: LumiMaps, totals: NDArray[np.int64], subdetector: str) -> Series:
@@ -52,7 +54,8 @@ def ring_reference(series: Series) -> Reference:
         mates = ring == label
         if (mates & live).any():
             level[mates] = np.median(rate[mates & live])
-            error[mates] = max(RING_ERROR, MAD * float(np.median(np.abs(rate[mates & live] - level[mates][0]))))
+            spread = MAD * float(np.median(np.abs(rate[mates & live] - level[mates][0])))
+            error[mates] = RING_REACH * max(RING_ERROR, spread)
     return Reference(level, error, np.ones(len(ring)), np.zeros(len(ring)), live, (0.0, 0.0))
 
 

@@ -89,6 +89,7 @@ class Bundle:
         (partial / "metrics.json").write_text(json.dumps(dict(self.metrics), indent=1, sort_keys=True) + "\n")
         folder.mkdir(parents=True, exist_ok=True)
         for path in partial.iterdir():
+            path.chmod(0o644)  # safetensors writes for the owner only
             path.replace(folder / path.name)
         partial.rmdir()
         return replace(self, name=folder.name, digest=_bundle_digest(digests))
