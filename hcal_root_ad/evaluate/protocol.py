@@ -1,0 +1,77 @@
+"""What a system is, what it may see, and what it is asked.
+
+A system learns from clean runs, and scores the counts of other runs of the same sub-detector: one number
+per lumisection and channel, larger for more anomalous, using that lumisection and earlier ones only.
+Data are split by run; nothing of a test run is seen before it is scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.detector import ChannelTable
+from hcal_root_ad.learn.series import Series
+from hcal_root_ad.occupancy import Floats
+
+WINDOW = 5
+"""Lumisections over which evidence may be gathered: the papers' window, and the oracle's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What systems learn from: clean series of one sub-detector, split by run.
+
+    ``learn``: for weights, rates and normalisation. ``calibrate``: for errors and thresholds.
+    """
+
+    subdetector: str
+    channels: ChannelTable
+    learn: Sequence[Series]
+    calibrate: Sequence[Series]
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What only the oracle may see: (LS, channels) digi probabilities, healthy and with the faults."""
+
+    healthy: NDArray[np.float32]
+    faulty: NDArray[np.float32]
+
+
+class Fitted(Protocol):
+    """A system that has learned."""
+
+    threshold: float
+    """Score above which it flags, as it would be shipped."""
+
+    def score(self, series: Series, truth: Truth) -> Floats:
+        """(LS, channels) scores of a run's lumisections, in order. ``truth`` is for the oracle alone."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A system by name.
+
+    ``fit`` learns; ``origin`` says in a few words where the idea comes from, for the table;
+    ``deep`` marks systems that train a network.
+    """
+
+    name: str
+    origin: str
+    fit: Callable[[Training], Fitted]
+    deep: bool = False
+
+
+def clean_threshold(scores: Sequence[Floats], false_alarm_share: float) -> float:
+    """The score that a share of clean (LS, channel) pairs exceeds; for systems without a rule of their own."""
+    return float(np.quantile(np.concatenate([one.ravel() for one in scores]), 1 - false_alarm_share))
+
+
+FALSE_ALARM_SHARE = 1e-5
+"""Pairs flagged per clean pair by systems without a rule of their own: some 10 per 100 LS of HE or HB."""
