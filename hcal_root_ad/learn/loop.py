@@ -13,16 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import Optimizer, lr_scheduler
 
 from hcal_root_ad.detector import ChannelTable, readout_graph
+from hcal_root_ad.errors import InputError, UsageError
 from hcal_root_ad.learn.normalise import network_input
 from hcal_root_ad.learn.reconstruct import reference_log_rate
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.learn.series import Series
-from hcal_root_ad.networks.graphstad import GraphSTAD
+from hcal_root_ad.networks.graphstad import GraphSTAD, State
 from hcal_root_ad.occupancy import Floats, probability
 
 Progress = Callable[[int, int], None]
+AfterEpoch = Callable[[int], None]
+"""Called with the number of epochs done; may use the network, but must leave its weights."""
+ANNEALINGS = ("cosine", "constant", "step", "one-cycle")
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,11 @@ class Schedule:
     batch: int = 4
     """Windows per step, as in the public code."""
     rate: float = 5e-3
-    """Adam's first learning rate; falls to a twentieth along a cosine."""
+    """Adam's first learning rate (one-cycle: its highest)."""
+    annealing: str = "cosine"
+    """One of :data:`ANNEALINGS`. The cosine falls to a twentieth; steps are two, each to 0.3."""
+    preserved: bool = False
+    """Whether the RNN state at the end of a window starts the next one of its stretch; else it is reset."""
     seen: float = 0.75
     """Share of the events that the network sees; it is judged on the rest."""
     faulty: float = 0.5
@@ -67,29 +76,35 @@ def pieces_of(references: Sequence[Reference], series: Sequence[Series], ring_no
 
 
 def train_network(
-    network: GraphSTAD, pieces: Sequence[Piece], schedule: Schedule, progress: Progress | None = None
+    network: GraphSTAD,
+    pieces: Sequence[Piece],
+    schedule: Schedule,
+    progress: Progress | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> list[float]:
     """Train in place; returns the loss of every epoch.
 
     The loss is the gain in deviance per channel and LS over the reference alone (negative is better).
     Uses the device on which the network's weights are. Equal seeds give equal weights on one CPU.
+
+    Raises:
+        InputError: if no window fits between the gaps of the clean runs.
     """
     torch.manual_seed(schedule.seed)
     draw = np.random.default_rng(schedule.seed)
     windows = [(piece, first) for piece in pieces for first in _starts(piece.series, schedule.window)]
-    steps = max(1, len(windows) // schedule.batch)
+    if not windows:
+        raise InputError(f"the clean runs have no {schedule.window} lumisections in a row; give longer runs")
+    steps = len(_batches(windows, schedule, np.random.default_rng(0)))
     optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=schedule.rate)
-    annealing = torch.optim.lr_scheduler.CosineAnnealingLR(
-        optimiser, schedule.epochs * steps, eta_min=schedule.rate / 20
-    )
-    network.train()
+    annealing = _annealing(optimiser, schedule, schedule.epochs * steps)
     losses = []
     for epoch in range(schedule.epochs):
-        order = draw.permutation(len(windows))
+        network.train()
         total = 0.0
-        for step in range(steps):
-            chosen = [windows[i] for i in order[step * schedule.batch : (step + 1) * schedule.batch]]
-            loss, gain = _loss(network, chosen, schedule, draw)
+        carried = _Carried(network, schedule)
+        for step, chosen in enumerate(_batches(windows, schedule, draw)):
+            loss, gain = _loss(network, chosen, schedule, draw, carried)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -99,8 +114,75 @@ def train_network(
             if progress:
                 progress(epoch * steps + step + 1, schedule.epochs * steps)
         losses.append(total / steps)
-    network.eval()
+        network.eval()
+        if after_epoch:
+            after_epoch(epoch + 1)
     return losses
+
+
+def _annealing(optimiser: Optimizer, schedule: Schedule, steps: int) -> lr_scheduler.LRScheduler:
+    """How the learning rate goes over all steps."""
+    match schedule.annealing:
+        case "cosine":
+            return lr_scheduler.CosineAnnealingLR(optimiser, steps, eta_min=schedule.rate / 20)
+        case "constant":
+            return lr_scheduler.ConstantLR(optimiser, factor=1.0)
+        case "step":
+            return lr_scheduler.StepLR(optimiser, -(-steps // 3), gamma=0.3)
+        case "one-cycle":
+            return lr_scheduler.OneCycleLR(optimiser, schedule.rate, total_steps=steps)
+    raise UsageError(f"no annealing is called {schedule.annealing!r}; known are {', '.join(ANNEALINGS)}")
+
+
+Windows = Sequence[tuple[Piece, int]]
+"""Windows to train on: the piece, and the position of the first lumisection in it."""
+
+
+def _batches(windows: Windows, schedule: Schedule, draw: np.random.Generator) -> list[Windows]:
+    """One epoch in batches: shuffled; where the state is preserved, in order of the place in their stretch."""
+    if not schedule.preserved:
+        order = draw.permutation(len(windows))
+        full = max(1, len(windows) // schedule.batch) * schedule.batch
+        return [[windows[i] for i in order[k : k + schedule.batch]] for k in range(0, full, schedule.batch)]
+    batches: list[Windows] = []
+    later = {_next(*window, schedule.window) for window in windows}
+    at_place = [window for window in windows if window not in later]
+    while at_place:
+        order = draw.permutation(len(at_place))
+        batches += [[at_place[i] for i in order[k : k + schedule.batch]] for k in range(0, len(order), schedule.batch)]
+        at_place = [following for window in at_place if (following := _next(*window, schedule.window))]
+    return batches
+
+
+def _next(piece: Piece, first: int, window: int) -> tuple[Piece, int] | None:
+    """The window after the one at ``first``; None where the stretch has no whole one left."""
+    numbers, last = piece.series.lumisections, first + 2 * window - 1
+    inside = last < len(numbers) and numbers[last] - numbers[first] == last - first
+    return (piece, first + window) if inside else None
+
+
+class _Carried:
+    """RNN states at the ends of an epoch's windows, for those that follow upon them; none if they are reset."""
+
+    def __init__(self, network: GraphSTAD, schedule: Schedule) -> None:
+        self._schedule, self._network = schedule, network
+        self._after: dict[tuple[Piece, int], State] = {}
+
+    def start(self, chosen: Windows) -> State:
+        """State before each window, one after the other."""
+        if not self._schedule.preserved:
+            return self._network.start(len(chosen))
+        each = [self._after.get(window, self._network.start()) for window in chosen]
+        hidden, cell, decoder_hidden, decoder_cell = (torch.cat(parts) for parts in zip(*each, strict=True))
+        return hidden, cell, decoder_hidden, decoder_cell
+
+    def keep(self, chosen: Windows, after: State) -> None:
+        """Keep the states after the windows, cut from the graph."""
+        if self._schedule.preserved:
+            each = zip(*(part.detach().chunk(len(chosen)) for part in after), strict=True)
+            for window, (hidden, cell, decoder_hidden, decoder_cell) in zip(chosen, each, strict=True):
+                if following := _next(*window, self._schedule.window):
+                    self._after[following] = hidden, cell, decoder_hidden, decoder_cell
 
 
 def _starts(series: Series, window: int) -> list[int]:
@@ -109,7 +191,7 @@ def _starts(series: Series, window: int) -> list[int]:
 
 
 def _loss(
-    network: GraphSTAD, chosen: Sequence[tuple[Piece, int]], schedule: Schedule, draw: np.random.Generator
+    network: GraphSTAD, chosen: Windows, schedule: Schedule, draw: np.random.Generator, carried: _Carried
 ) -> tuple[Tensor, float]:
     """Loss (tensor) and gain in deviance (number) of a batch of windows."""
     parts = [_window(piece, first, schedule, draw) for piece, first in chosen]
@@ -117,7 +199,8 @@ def _loss(
     features, counts, misses, eta, live = (
         torch.from_numpy(np.stack(column)).to(device) for column in zip(*parts, strict=True)
     )
-    shift, divergence, _ = network(features, network.start(len(parts)))
+    shift, divergence, after = network(features, carried.start(chosen))
+    carried.keep(chosen, after)
     # Twice the negative log-likelihood, less that of the reference: log p(hit) = log(1 − e^−λ), log p(miss) = −λ.
     gain = 2 * (_log_likelihood(counts, misses, eta) - _log_likelihood(counts, misses, eta + shift))
     mean_gain = (gain * live[:, None]).sum() / (live.sum() * gain.shape[1])

@@ -1,11 +1,26 @@
 """The training loop: honest targets, reproducible, and it learns what boxes do together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from hcal_root_ad.detector import channel_table
-from hcal_root_ad.learn.loop import Piece, Schedule, _window, fault_factors, pieces_of, train_network
+from hcal_root_ad.errors import InputError, UsageError
+from hcal_root_ad.learn.loop import (
+    ANNEALINGS,
+    Piece,
+    Schedule,
+    _annealing,
+    _batches,
+    _Carried,
+    _starts,
+    _window,
+    fault_factors,
+    pieces_of,
+    train_network,
+)
 from hcal_root_ad.learn.reference import Reference, fit_reference
 from hcal_root_ad.learn.series import Series, series_of
 from hcal_root_ad.lumi_maps import LumiMaps
@@ -91,3 +106,90 @@ def test_windows_stay_inside_a_stretch(gap_after: int) -> None:
     series = Series(CHANNELS, piece.series.counts, piece.series.events, numbers, piece.series.position)
     for first in _starts(series, 5):
         assert numbers[first + 4] - numbers[first] == 4
+
+
+def with_gap(piece: Piece, gap_after: int) -> Piece:
+    """The same piece with five lumisections missing."""
+    numbers = piece.series.lumisections.copy()
+    numbers[gap_after:] += 5
+    series = Series(CHANNELS, piece.series.counts, piece.series.events, numbers, piece.series.position)
+    return replace(piece, series=series)
+
+
+def test_preserved_states_go_through_each_stretch_in_order() -> None:
+    piece = with_gap(box_drift_piece(steps=25)[0], gap_after=10)
+    other = box_drift_piece(steps=10)[0]
+    windows = [(one, first) for one in (piece, other) for first in _starts(one.series, 5)]
+    schedule = Schedule(window=5, batch=2, preserved=True)
+    batches = _batches(windows, schedule, np.random.default_rng(0))
+    assert sorted(len(batch) for batch in batches) == [1, 1, 1, 2, 2]
+    walked = [first for batch in batches for one, first in batch if one is piece]
+    assert sorted(walked) == [0, 5, 10, 15, 20]
+    assert walked.index(0) < walked.index(5)
+    assert walked.index(10) < walked.index(15) < walked.index(20)
+
+
+def test_preserved_state_starts_the_next_window_of_the_same_stretch_only() -> None:
+    piece = with_gap(box_drift_piece(steps=20)[0], gap_after=10)
+    network = GraphSTAD(CHANNELS)
+    after = tuple(torch.full_like(part, 7.0, requires_grad=True) for part in network.start(2))
+    for preserved, expected in ((True, [7.0, 0.0]), (False, [0.0, 0.0])):
+        carried = _Carried(network, Schedule(window=5, preserved=preserved))
+        carried.keep([(piece, 0), (piece, 5)], after)  # type: ignore[arg-type]
+        states = carried.start([(piece, 5), (piece, 10)])
+        for part in states:
+            assert not part.requires_grad
+            assert [float(half.mean()) for half in part.chunk(2)] == expected
+
+
+def test_preserving_the_state_changes_what_is_learned() -> None:
+    weights = []
+    for preserved in (False, True):
+        torch.manual_seed(4)
+        network = GraphSTAD(CHANNELS)
+        train_network(network, [box_drift_piece()[0]], Schedule(epochs=1, window=5, batch=1, preserved=preserved))
+        weights.append(torch.cat([p.flatten() for p in network.state_dict().values()]))
+    assert not torch.equal(*weights)
+
+
+@pytest.mark.parametrize(
+    ("annealing", "first", "last"),
+    [("cosine", 1.0, 0.05), ("constant", 1.0, 1.0), ("step", 1.0, 0.09), ("one-cycle", 0.04, 4e-6)],
+)
+def test_learning_rates_by_hand(annealing: str, first: float, last: float) -> None:
+    assert annealing in ANNEALINGS
+    optimiser = torch.optim.Adam([torch.zeros(1, requires_grad=True)], lr=1.0)
+    course = _annealing(optimiser, Schedule(rate=1.0, annealing=annealing), 10)
+    rates = [optimiser.param_groups[0]["lr"]]
+    for _ in range(9):
+        optimiser.step()
+        course.step()
+        rates.append(optimiser.param_groups[0]["lr"])
+    assert rates[0] == pytest.approx(first)
+    assert rates[-1] == pytest.approx(last, abs=0.03 if annealing == "cosine" else 1e-9)
+
+
+def test_an_unknown_annealing_names_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="one-cycle"):
+        train_network(GraphSTAD(CHANNELS), [box_drift_piece(steps=10)[0]], Schedule(window=5, annealing="warm"))
+
+
+def test_runs_without_a_whole_window_are_one_sentence() -> None:
+    with pytest.raises(InputError, match="no 5 lumisections in a row"):
+        train_network(GraphSTAD(CHANNELS), [box_drift_piece(steps=4)[0]], Schedule(window=5))
+
+
+def test_frozen_blocks_stay_and_epochs_are_told() -> None:
+    torch.manual_seed(4)
+    network = GraphSTAD(CHANNELS)
+    network.encoder_cnn.requires_grad_(False)
+    before = {name: weight.clone() for name, weight in network.state_dict().items()}
+    told: list[int] = []
+    schedule = Schedule(epochs=2, window=5, batch=1)
+    train_network(network, [box_drift_piece(steps=10)[0]], schedule, after_epoch=told.append)
+    moved = {
+        name.split(".")[0] for name, weight in network.state_dict().items() if not torch.equal(weight, before[name])
+    }
+    assert told == [1, 2]
+    assert "encoder_cnn" not in moved
+    assert {"encoder_gnn", "decoder_rnn", "decoder_cnn"} <= moved
