@@ -142,10 +142,3 @@ def states_of(
     states[~assessed] = State.NOT_ASSESSED
     states[:, ~live] = State.NOT_CONNECTED
     return states
-
-
-def expected_range(reference_activity: tuple[float, float], activity: Floats, reach: float) -> NDArray[np.bool_]:
-    """(LS,) whether the activity lies within ``reach`` of what the reference has seen."""
-    low, high = reference_activity
-    inside: NDArray[np.bool_] = (activity >= low - reach) & (activity <= high + reach)
-    return inside
