@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +47,20 @@ class Truth:
 class Fitted(Protocol):
     """A system that has learned."""
 
-    threshold: float
-    """Score above which it flags, as it would be shipped."""
+    @property
+    def threshold(self) -> float:
+        """Score above which it flags, as it would be shipped."""
 
     def score(self, series: Series, truth: Truth) -> Floats:
         """(LS, channels) scores of a run's lumisections, in order. ``truth`` is for the oracle alone."""
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """A fitted system whose flags are more than a score above a threshold."""
+
+    def flags(self, series: Series) -> NDArray[np.bool_]:
+        """(LS, channels) what it flags, as it would be shipped."""
 
 
 @dataclass(frozen=True)

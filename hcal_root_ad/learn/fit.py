@@ -44,21 +44,26 @@ def clean_series(runs: Sequence[LumiMaps], subdetector: str) -> list[Series]:
     return [found[0].part(slice(0, half)), found[0].part(slice(half, None))]
 
 
+def run_numbers(runs: Sequence[LumiMaps]) -> str:
+    """Run numbers in words, for the story of a bundle."""
+    return ", ".join(str(run.run) for run in runs)
+
+
 def fit_bundle(
     name: str,
     subdetector: str,
-    runs: Sequence[LumiMaps],
+    series: Sequence[Series],
     network: GraphSTAD,
     *,
     schedule: Schedule,
     prior_power: Floats | None,
     least_error: Floats | float,
     ring_normalisation: bool,
+    definition: str,
     story: Mapping[str, str],
     progress: Progress | None = None,
 ) -> Bundle:
-    """Learn the reference, train the network on what it leaves, and calibrate both on clean runs."""
-    series = clean_series(runs, subdetector)
+    """Learn the reference, train the network on what it leaves, and calibrate both on clean series."""
     joint = fit_reference(series, prior_power)
     references = [fit_reference([one], joint.power) for one in series]
     pieces = pieces_of(references, series, ring_normalisation)
@@ -76,8 +81,8 @@ def fit_bundle(
         reference=joint,
         model_error=own,
         tail=tail_of(pieces, reconstructions, own),
-        definition=runs[0].definition,
+        definition=definition,
         ring_normalisation=ring_normalisation,
-        story={**story, "runs": ", ".join(str(run.run) for run in runs)},
+        story=story,
         metrics=reconstruction_metrics(pieces, reconstructions),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.fit import ONE_RUN_ERROR, fit_bundle
+from hcal_root_ad.learn.fit import ONE_RUN_ERROR, clean_series, fit_bundle, run_numbers
 from hcal_root_ad.learn.loop import Progress, Schedule
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD, GraphSTADConfig
@@ -36,13 +36,18 @@ def train(
     bundle = fit_bundle(
         folder.name,
         subdetector,
-        runs,
+        clean_series(runs, subdetector),
         GraphSTAD(channels, config),
         schedule=schedule,
         prior_power=None,
         least_error=ONE_RUN_ERROR if len(runs) == 1 else 0.0,
         ring_normalisation=ring_normalisation,
-        story={"data": data or "not said", "training": f"from scratch, {schedule.epochs} epochs, seed {schedule.seed}"},
+        definition=runs[0].definition,
+        story={
+            "data": data or "not said",
+            "training": f"from scratch, {schedule.epochs} epochs, seed {schedule.seed}",
+            "runs": run_numbers(runs),
+        },
         progress=progress,
     )
     return bundle.save(folder)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.fit import fit_bundle
+from hcal_root_ad.learn.fit import clean_series, fit_bundle, run_numbers
 from hcal_root_ad.learn.loop import Progress, Schedule
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD
@@ -47,16 +47,18 @@ def transfer(
     bundle = fit_bundle(
         folder.name,
         subdetector,
-        runs,
+        clean_series(runs, subdetector),
         network,
         schedule=schedule,
         prior_power=source.reference.power if same else None,
         least_error=least_error if len(runs) == 1 else 0.0,
         ring_normalisation=source.ring_normalisation,
+        definition=runs[0].definition,
         story={
             "data": data or "not said",
             "training": f"weights of {source.name} ({source.subdetector}, digest {source.digest[:12]}), fine-tuned "
             f"{schedule.epochs} epochs, seed {schedule.seed}",
+            "runs": run_numbers(runs),
         },
         progress=progress,
     )
