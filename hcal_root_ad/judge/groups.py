@@ -51,8 +51,8 @@ def grouped(
 ) -> tuple[tuple[Interval, ...], tuple[tuple[Unit, Group], ...]]:
     """Intervals with the names of their groups, and the groups, biggest units first.
 
-    Levels are given from the largest unit to the smallest; a lumisection of a unit that a larger one
-    explains is not reported again.
+    Levels are given from the largest unit to the smallest. An interval belongs to the largest unit that
+    explains at least half of it, and a unit to which none belongs is not reported.
     """
     units: list[Unit] = []
     completed: list[Span] = []
@@ -79,17 +79,15 @@ def grouped(
 
 def _units(flagged: NDArray[np.bool_], levels: Sequence[Level], live: NDArray[np.bool_], loss: bool) -> list[Unit]:
     """Units of which most live cells are flagged, in runs of lumisections."""
-    explained = np.zeros_like(flagged)
     found = []
     for depth, level in enumerate(levels):
         for number in range(len(level.names)):
             cells = np.flatnonzero((level.unit_of == number) & live)
             if len(cells) < level.smallest:
                 continue
-            share = (flagged[:, cells] & ~explained[:, cells]).mean(axis=1)
+            share = flagged[:, cells].mean(axis=1)
             for first, last in _runs(share >= SHARE):
                 found.append(Unit(depth, number, first, last, loss))
-                explained[first : last + 1, cells] = True
     return found
 
 
