@@ -103,8 +103,9 @@ def test_healthy_lumisections_at_the_edges_of_a_gain_are_cut() -> None:
 
 def test_a_fault_that_began_within_a_lumisection_begins_with_it() -> None:
     # 225 of 300 speak against dead (225·ln 0.02), but decisively for ×0.8: 225·ln 0.8 + 775·ln(0.76/0.7) = 13.5.
-    evidence = evidence_of(HEALTHY, 225, 0, 0, 225, HEALTHY)
-    assert spans_of(excursion(0, 0, 5), evidence) == [Span(0, 1, 4, loss=True)]
+    evidence = evidence_of(225, *[0] * 10, 225)
+    assert evidence.ratios(slice(0, 1), 0)[0, 0] < -500
+    assert spans_of(excursion(0, 0, 11), evidence) == [Span(0, 0, 11, loss=True)]
 
 
 def test_a_lumisection_that_says_little_either_way_is_cut() -> None:

@@ -202,6 +202,21 @@ def test_a_fault_of_a_cell_at_another_time_is_a_line_of_its_own() -> None:
     ]
 
 
+def test_a_weak_cell_joins_its_unit_without_what_it_did_before() -> None:
+    counts = healthy(12)
+    spans = flag(counts, [0], 0, 1) + flag(counts, [0, 1, 2, 3], 5, 7)[1:]
+    intervals, _ = judged(spans, counts)
+    assert [(i.first, i.last, i.group) for i in intervals if i.channel == 0] == [(1, 2, ""), (6, 8, "a")]
+
+
+def test_a_unit_dead_all_along_stays_one_line_when_a_larger_one_fails_for_a_while() -> None:
+    counts = healthy(12)
+    spans = flag(counts, [0, 1, 2, 3], 0, 7) + flag(counts, list(range(4, 12)), 3, 4)
+    intervals, groups = judged(spans, counts)
+    assert lines(groups) == [("all", 4, 5, 8), ("a", 1, 8, 4)]
+    assert {interval.group for interval in intervals} == {"all", "a"}
+
+
 def test_a_cell_dead_all_along_is_not_swallowed_by_a_short_fault_of_its_unit() -> None:
     counts = healthy(12)
     spans = flag(counts, [0], 0, 7) + flag(counts, [1, 2, 3], 5, 6)

@@ -186,6 +186,17 @@ def test_half_a_subdetector_off_does_not_make_the_other_half_hot(make_maps: Make
     assert lines(judge_run(maps, both)) == [("HEP", Kind.DEAD, 4, 6, len(HEP))]
 
 
+def test_more_than_half_a_subdetector_weak_does_not_make_the_rest_hot(make_maps: MakeMaps, both: list[Bundle]) -> None:
+    # The fit follows the larger part, and its activity is none that the reference could not judge.
+    maps = make_maps(8)
+    hem01 = HE[(CHANNELS.ieta[HE] < 0) & (CHANNELS.rbx[HE] == 1)]
+    maps.counts[3:6, np.concatenate([HEP, hem01])] = 90
+    assert lines(judge_run(maps, both)) == [
+        ("HEP", Kind.DEGRADED, 4, 6, len(HEP)),
+        ("HEM01", Kind.DEGRADED, 4, 6, 188),
+    ]
+
+
 def test_a_subdetector_silent_all_along_is_not_passed_over(make_maps: MakeMaps, both: list[Bundle]) -> None:
     maps = make_maps(4)
     maps.counts[:, HE] = 0
