@@ -30,8 +30,7 @@ def measure(fitted: Fitted, tests: Iterable[TestRun]) -> list[dict[str, Any]]:
 
 
 def _one_run(test: TestRun, scores: Floats, flags: NDArray[np.bool_]) -> dict[str, Any]:
-    memory = within_memory(test)
-    healthy = ~memory & test.live & (test.series.events >= FEWEST_EVENTS)[:, None]
+    healthy = healthy_pairs(test)
     negatives = np.sort(scores[healthy])
     false = int(flags[healthy].sum())
     positives, flagged = 0, 0
@@ -46,7 +45,8 @@ def _one_run(test: TestRun, scores: Floats, flags: NDArray[np.bool_]) -> dict[st
         by_condition[condition.name] = numbers
         positives, flagged = positives + int(pairs.sum()), flagged + int(flags[pairs].sum())
     overall = detection(flagged, positives, false)
-    overall["false_intervals_per_100_LS"] = 100 * false_intervals(flags & test.live, memory) / len(test.series)
+    wrong = false_intervals(flags & test.live, within_memory(test))
+    overall["false_intervals_per_100_LS"] = 100 * wrong / len(test.series)
     overall["false_positive_rate"] = false / max(int(healthy.sum()), 1)
     return {"conditions": by_condition, "overall": overall}
 
@@ -67,6 +67,12 @@ def within_memory(test: TestRun) -> NDArray[np.bool_]:
     for placed in test.placed:
         near[np.ix_(_rows(test, placed.first, placed.last + BLOCK - WINDOW), placed.rows)] = True
     return near
+
+
+def healthy_pairs(test: TestRun) -> NDArray[np.bool_]:
+    """(LS, channels) live channels with enough events, away from their faults."""
+    healthy: NDArray[np.bool_] = ~within_memory(test) & test.live & (test.series.events >= FEWEST_EVENTS)[:, None]
+    return healthy
 
 
 def fault_pairs(test: TestRun, condition: Condition) -> NDArray[np.bool_]:

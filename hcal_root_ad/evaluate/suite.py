@@ -24,6 +24,12 @@ from hcal_root_ad.simulate.run import simulate_run
 FACTORS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.5, 2.0, 4.0)
 COURSES = ("noisy", "flickering", "ageing")
 SCALES = ("channel", "card", "RM", "RBX", "sector", "box")
+AGEING = (0.9, 0.5)
+"""Factor in the first and in the last LS."""
+FLICKER_ON = 0.5
+"""Share of LS in which a flickering channel works."""
+NOISE = (0.02, 0.1)
+"""Least and mean further probability that noise adds in an LS."""
 BLOCK = 12
 """LS per block: five at fault, and seven for what remembers to forget the last one."""
 CHANNELS_AT_ONCE = 24
@@ -218,12 +224,13 @@ def _fault(placed: Placed, rows: NDArray[np.intp], draw: np.random.Generator) ->
     if placed.condition.factor is not None:
         factor[:] = placed.condition.factor
     elif kind == "noisy":
-        added = draw.exponential(0.1, steps) + 0.02
+        least, mean = NOISE
+        added = draw.exponential(mean, steps) + least
     elif kind == "flickering":
-        factor = np.where(draw.random(steps) < 0.5, 0.0, 1.0)
+        factor = np.where(draw.random(steps) < FLICKER_ON, 1.0, 0.0)
         factor[draw.integers(steps)] = 0.0
     else:
-        factor = np.linspace(0.9, 0.5, steps)
+        factor = np.linspace(*AGEING, steps)
     name = {"R=0": FaultKind.DEAD, "noisy": FaultKind.NOISY, "flickering": FaultKind.FLICKERING}
     what = name.get(kind, FaultKind.AGEING if kind == "ageing" else FaultKind.DEGRADED)
     return Fault(what, placed.condition.name, rows[placed.rows], placed.first + 1, placed.last + 1, 0.0, factor, added)
