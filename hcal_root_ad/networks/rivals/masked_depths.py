@@ -51,7 +51,7 @@ class Layer(nn.Module):
     def __init__(self, crossed: bool) -> None:
         super().__init__()
         shape, width = (N_DEPTH, WIDTH), N_DEPTH * WIDTH
-        self.norms = nn.ModuleList(nn.LayerNorm(shape, eps=1e-6) for _ in range(3))
+        self.norms = nn.ModuleList(nn.LayerNorm(shape, eps=1e-6) for _ in range(3 if crossed else 2))
         self.itself = DepthAttention()
         self.crossed = DepthAttention() if crossed else None
         self.dense = nn.Sequential(
@@ -64,7 +64,7 @@ class Layer(nn.Module):
         x = x + self.itself(seen, seen)
         if self.crossed is not None:
             x = x + self.crossed(self.norms[1](x), context)
-        return x + self.dense(self.norms[2](x))  # type: ignore[no-any-return]
+        return x + self.dense(self.norms[-1](x))  # type: ignore[no-any-return]
 
 
 class MaskedDepthAutoencoder(nn.Module):
