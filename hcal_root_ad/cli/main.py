@@ -21,6 +21,8 @@ VERBS = {
     "train": "train GraphSTAD on clean runs",
     "transfer": "start a bundle from another one: HB from HE, or a new detector state",
     "calibrate": "set error scales and thresholds of a bundle from clean runs",
+    "evaluate": "measure every system on the same runs, against the limit",
+    "study": "what transfer learning carries over, block by block",
 }
 """Verb to what it does. The verb's module in this package has the same name and is imported only when it is chosen."""
 

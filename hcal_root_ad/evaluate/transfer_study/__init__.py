@@ -1,0 +1,1 @@
+"""Transfer learning as a study: which blocks of GraphSTAD carry over, how, and what it saves."""
