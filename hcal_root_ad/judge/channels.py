@@ -14,10 +14,11 @@ from hcal_root_ad.judge.flags import Evidence, spans_of
 from hcal_root_ad.judge.groups import Level, by_weight, grouped, single_groups
 from hcal_root_ad.judge.verdict import Interval, Judge, State, Verdict
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.reconstruct import Reconstruction, model_error
+from hcal_root_ad.learn.follow import followed
+from hcal_root_ad.learn.reconstruct import Reconstruction
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.occupancy import Floats, probability
 
 Value = TypeVar("Value", bound=np.generic)
 
@@ -63,20 +64,22 @@ class Judged:
 def gather_evidence(series: Series, found: Reconstruction, bundle: Bundle, threshold: float) -> Judged:
     """Evidence of every channel, lumisections in order; channels that are not live gather none."""
     live = bundle.reference.live
-    error = model_error(bundle.reference, bundle.model_error, found.activity)
+    expected = followed(found, series, bundle.reference, bundle.model_error)
     shape = series.counts.shape
     bank = EvidenceBank(shape[1], threshold, CAP * threshold)
     score = np.zeros(shape, dtype=np.float32)
     for row in range(len(series)):
-        one = log_likelihood_ratios(series.counts[row], series.events[row], found.log_rate[row], error[row])
+        one = log_likelihood_ratios(series.counts[row], series.events[row], expected.log_rate[row], expected.error[row])
         bank.add(np.where(live, one, 0))
         score[row] = bank.signed()
 
     def ratios(rows: slice, cell: int) -> Floats:
         counts, events = series.counts[rows, cell], series.events[rows]
-        return log_likelihood_ratios(counts, events, found.log_rate[rows, cell], error[rows, cell])
+        return log_likelihood_ratios(counts, events, expected.log_rate[rows, cell], expected.error[rows, cell])
 
-    return Judged(Evidence(ratios, series.counts, series.trials * found.expected, series.events), bank, score)
+    return Judged(
+        Evidence(ratios, series.counts, series.trials * probability(expected.log_rate), series.events), bank, score
+    )
 
 
 def judge_channels(

@@ -20,6 +20,8 @@ NOISY_ABOVE = 4.0
 """Spread of a gain from LS to LS, in statistical standard deviations, from which it is called noisy."""
 DECISIVE = 3.0
 """Evidence (natural log) of the weakest fault that keeps a lumisection at the edge of an interval."""
+PAUSE = 6.0
+"""Evidence (natural log) for health, within a fault's span, that cuts it in two."""
 WEAKEST_LOSS, WEAKEST_GAIN = len(LOSSES) - 1, len(LOSSES)
 
 
@@ -48,13 +50,33 @@ class Span:
 
 
 def spans_of(excursions: Excursions, evidence: Evidence) -> list[Span]:
-    """Excursions above threshold as spans with sharp edges."""
+    """Excursions above threshold as spans with sharp edges, apart where the fault pauses."""
     spans = []
     for loss in (True, False):
         for cell, first, last, _ in merged(excursions, loss):
-            first, last = _sharpened(evidence.ratios(slice(first, last + 1), cell), first, last, loss)
-            spans.append(Span(cell, first, last, loss))
+            ratios = evidence.ratios(slice(first, last + 1), cell)
+            for begin, end in _apart(ratios[WEAKEST_LOSS if loss else WEAKEST_GAIN]):
+                inner = _sharpened(ratios[:, begin : end + 1], first + begin, first + end, loss)
+                spans.append(Span(cell, *inner, loss))
     return spans
+
+
+def _apart(weakest: Floats) -> list[tuple[int, int]]:
+    """Parts of a span between its pauses: lumisections that together speak clearly for health.
+
+    ``weakest``: (LS,) ratios of the weakest fault. The pause that speaks loudest is cut out first.
+    """
+    sums = np.concatenate([[0.0], np.cumsum(weakest)])
+    highest = np.maximum.accumulate(sums)
+    end = int(np.argmin(sums - highest))
+    begin = int(np.argmax(sums[: end + 1]))
+    if sums[end] - sums[begin] > -PAUSE:
+        return [(0, len(weakest) - 1)]
+    parts = []
+    for offset, part in ((0, weakest[:begin]), (end, weakest[end:])):
+        if part.sum() > DECISIVE:
+            parts += [(offset + first, offset + last) for first, last in _apart(part)]
+    return parts or [(0, len(weakest) - 1)]
 
 
 def _sharpened(ratios: Floats, first: int, last: int, loss: bool) -> tuple[int, int]:

@@ -11,19 +11,17 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.errors import BundleError, NoHcalError
 from hcal_root_ad.judge.channels import judge_channels
+from hcal_root_ad.judge.fitness import FEWEST, MISFIT, fits_channels, misfit, self_referenced
 from hcal_root_ad.judge.strips import judge_strips
-from hcal_root_ad.judge.totals import fits_channels, judge_totals, ring_reference, series_of_totals
+from hcal_root_ad.judge.totals import judge_totals, ring_reference, series_of_totals
 from hcal_root_ad.judge.verdict import RunVerdict, Verdict
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.reconstruct import reconstruct, reference_log_rate
-from hcal_root_ad.learn.reference import RATE_FLOOR, Reference, fit_activity, fit_reference
+from hcal_root_ad.learn.reconstruct import reconstruct
+from hcal_root_ad.learn.reference import Reference, fit_activity
 from hcal_root_ad.learn.series import MINIMUM_EVENTS, Series, series_of
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.networks.graphstad import GraphSTAD
-from hcal_root_ad.occupancy import Floats, probability, pull
+from hcal_root_ad.occupancy import Floats
 
-MISFIT = 1.3
-"""Typical |pull| (median over channels and LS) above which a reference is of another detector; 0.7 is perfect."""
 REACH = 1.5
 """How far (in log activity) conditions may lie outside of what the reference has seen."""
 SETTLED = 0.6
@@ -36,12 +34,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class _Task:
-    """One sub-detector to judge: its series, the bundle as it will be used, the activity of each LS."""
+    """One sub-detector to judge: its series, the bundle as it will be used, the activity of each LS.
+
+    ``blind``: nothing is known to hold the run against.
+    """
 
     series: Series
     bundle: Bundle
     activity: Floats
     notes: tuple[str, ...] = ()
+    blind: bool = False
 
     @cached_property
     def known(self) -> Floats:
@@ -52,7 +54,7 @@ class _Task:
     def near(self) -> NDArray[np.bool_]:
         """(LS,) whether the activity is one that the reference can judge."""
         near: NDArray[np.bool_] = np.abs(self.activity - self.known) <= REACH
-        return near
+        return near & (not self.blind)
 
     @cached_property
     def ordinary(self) -> NDArray[np.bool_]:
@@ -90,6 +92,8 @@ def judge_run(
         raise BundleError(
             f"run {maps.run} holds {', '.join(maps.found)}, the bundles given are {have}; give one that fits"
         )
+    # A bundle that was given for a silent sub-detector says that it should not be silent.
+    served = [b for b in bundles if b in served or fits_channels(b, maps.channels)]
     tasks = _tasks(maps, served)
     if not any(len(task.series) for task in tasks):
         raise NoHcalError(
@@ -100,7 +104,9 @@ def judge_run(
         verdicts.append(_judge(maps, task, [other for other in tasks if other is not task], false_alarms))
         if progress:
             progress(done + 1, len(tasks))
-    return RunVerdict(maps, tuple(verdicts), notes=_not_judged(maps.found, bundles))
+    return RunVerdict(
+        maps, tuple(verdicts), notes=_not_judged([*maps.found, *(b.subdetector for b in served)], bundles)
+    )
 
 
 def _not_judged(found: Sequence[str], bundles: Sequence[Bundle]) -> tuple[str, ...]:
@@ -141,21 +147,11 @@ def _task(maps: LumiMaps, bundle: Bundle) -> _Task:
         why = f"it was made for {bundle.channels.era.value}, the run is of {series.channels.era.value}"
         return _self_referenced_task(series, bundle, why)
     task = _Task(series, bundle, fit_activity(bundle.reference, series.counts, series.events))
-    misfit = _misfit(task)
-    if misfit > MISFIT:
-        return _self_referenced_task(series, bundle, f"its typical pull is {misfit:.1f} σ")
+    near = np.flatnonzero(task.near)
+    found = misfit(bundle, series.part(near), task.activity[near])
+    if found > MISFIT:
+        return _self_referenced_task(series, bundle, f"its typical deviation is {found:.1f} sigma")
     return task
-
-
-def _misfit(task: _Task) -> float:
-    """Median |pull| of the reference over lumisections within its reach and live channels; 0 if there are none."""
-    reference, near = task.bundle.reference, task.near
-    if not near.any() or not reference.live.any():
-        return 0.0
-    part = task.series.part(np.flatnonzero(near))
-    _, eta = reference_log_rate(reference, part, task.bundle.ring_normalisation, task.activity[near])
-    live = reference.live
-    return float(np.median(np.abs(pull(part.counts[:, live], part.trials, probability(eta[:, live])))))
 
 
 def _self_referenced_task(series: Series, bundle: Bundle, why: str) -> _Task:
@@ -163,25 +159,14 @@ def _self_referenced_task(series: Series, bundle: Bundle, why: str) -> _Task:
         f"{bundle.subdetector}: bundle {bundle.name} does not know this detector ({why}); judged against this run "
         "itself, so what is wrong throughout the run is not seen; adapt the bundle with transfer on a clean run"
     )
+    if len(series) < FEWEST:
+        note = (
+            f"{bundle.subdetector}: bundle {bundle.name} does not know this detector ({why}), and a run of "
+            f"{len(series)} lumisections cannot be held against itself: not assessed; adapt the bundle with transfer"
+        )
+        return _Task(series, bundle, np.zeros(len(series)), (note,), blind=True)
     bundle = self_referenced(bundle, series)
     return _Task(series, bundle, fit_activity(bundle.reference, series.counts, series.events), (note,))
-
-
-def self_referenced(bundle: Bundle, series: Series) -> Bundle:
-    """The bundle's network and calibration on a reference learned (robustly) from the run itself."""
-    same = np.array_equal(bundle.channels.raw_id, series.channels.raw_id)
-    network = bundle.network
-    if not same:
-        network = GraphSTAD(series.channels, bundle.network.config).eval()
-        network.load_state_dict(bundle.network.state_dict())
-    error = np.full(len(series.channels), float(np.median(bundle.model_error)))
-    size = len(series.channels)
-    # Without a channel that counts there is nothing to learn from, and none can be told from one not connected.
-    zero, one = np.zeros(size), np.ones(size)
-    reference = Reference(zero, zero, one, zero, np.zeros(size, dtype=bool), (0.0, 0.0))
-    if (series.counts.sum(axis=0) > max(RATE_FLOOR * series.events.sum(), 5)).any():
-        reference = fit_reference([series], bundle.reference.power if same else None)
-    return replace(bundle, channels=series.channels, network=network, reference=reference, model_error=error)
 
 
 def _judge(maps: LumiMaps, task: _Task, others: Sequence[_Task], false_alarms: float | None) -> Verdict:
@@ -196,7 +181,7 @@ def _judge(maps: LumiMaps, task: _Task, others: Sequence[_Task], false_alarms: f
             skipped[row] = False
     found = reconstruct(task.bundle.network, reference, series, task.bundle.ring_normalisation, activity)
     notes = list(task.notes)
-    if skipped.any():
+    if skipped.any() and not task.blind:
         notes.append(
             f"{task.bundle.subdetector}: {int(skipped.sum())} lumisections not assessed, their activity is far outside "
             f"of what the reference knows (no collisions?): LS {_listed(series.lumisections[skipped])}"
@@ -259,11 +244,4 @@ def _totals_bundle(bundle: Bundle, series: Series) -> tuple[Bundle, bool]:
     """The bundle, and whether channels must be held against their rings because it knows another detector."""
     if not np.array_equal(bundle.channels.raw_id, series.channels.raw_id):
         return replace(bundle, channels=series.channels, reference=ring_reference(series)), True
-    _activity, eta = reference_log_rate(bundle.reference, series, bundle.ring_normalisation)
-    live = bundle.reference.live
-    residual = np.log(np.maximum(series.counts[0, live], 0.5) / (series.events[0] * probability(eta[0, live])))
-    return bundle, float(np.median(np.abs(residual))) > TOTALS_MISFIT
-
-
-TOTALS_MISFIT = 0.05
-"""Typical |log(observed / expected)| of run totals above which a reference is of another detector."""
+    return bundle, misfit(bundle, series) > MISFIT

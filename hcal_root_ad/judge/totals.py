@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.judge.channels import judge_channels
 from hcal_root_ad.judge.verdict import Verdict
 from hcal_root_ad.learn.bundle import Bundle
@@ -104,8 +103,3 @@ def _whole_run(maps: LumiMaps) -> LumiMaps:
         counts=maps.counts[:1],
         present=np.array([True]),
     )
-
-
-def fits_channels(bundle: Bundle, channels: ChannelTable) -> bool:
-    """Whether a bundle's channels are those of the run."""
-    return np.array_equal(bundle.channels.raw_id, channels.select(bundle.subdetector).raw_id)

@@ -24,11 +24,13 @@ from safetensors.numpy import load_file, save_file
 
 from hcal_root_ad import content
 from hcal_root_ad.detector import ChannelTable, Era, channel_table
-from hcal_root_ad.errors import BundleError
+from hcal_root_ad.errors import BundleError, UsageError
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.networks.graphstad import GraphSTAD, GraphSTADConfig
 
 FORMAT = 1
+LOWEST = 3.0
+"""Evidence (natural log) below which nothing is ever flagged; more false alarms are not for sale."""
 WEIGHTS, CALIBRATION, HEAD = "weights.safetensors", "calibration.safetensors", "bundle.toml"
 
 
@@ -44,8 +46,16 @@ class Tail:
     slope: float
 
     def threshold(self, false_alarms: float) -> float:
-        """Height (natural log) that clean channels exceed ``false_alarms`` times per 100 LS."""
-        return float(self.onset + np.log(self.rate * 100 / false_alarms) / self.slope)
+        """Height (natural log) that clean channels exceed ``false_alarms`` times per 100 LS.
+
+        Raises:
+            UsageError: if so many are wished that the tail says nothing about them.
+        """
+        height = float(self.onset + np.log(self.rate * 100 / false_alarms) / self.slope)
+        if height < LOWEST:
+            most = self.rate * 100 * float(np.exp(self.slope * (self.onset - LOWEST)))
+            raise UsageError(f"{false_alarms:g} false intervals per 100 LS cannot be asked for; at most {most:.0f} can")
+        return height
 
 
 @dataclass(frozen=True, eq=False)

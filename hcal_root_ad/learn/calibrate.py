@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from hcal_root_ad.errors import BundleError, InputError
 from hcal_root_ad.evidence import EvidenceBank, log_likelihood_ratios, merged
 from hcal_root_ad.learn.bundle import Bundle, Tail
+from hcal_root_ad.learn.follow import Follower, followed
 from hcal_root_ad.learn.loop import Piece, pieces_of
-from hcal_root_ad.learn.reconstruct import Reconstruction, model_error, reconstruct
+from hcal_root_ad.learn.reconstruct import Reconstruction, reconstruct
 from hcal_root_ad.learn.reference import Reference
-from hcal_root_ad.learn.series import Series, series_of
+from hcal_root_ad.learn.series import Series, clean_series
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD
 from hcal_root_ad.occupancy import Floats, deviance, information, probability, pull
@@ -59,8 +61,10 @@ def tail_of(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction], 
     played out over many runs, does. What is seen guards against what the model leaves out.
     """
     reference, events = pieces[0].reference, np.concatenate([piece.series.events for piece in pieces])
-    tails = [played_tail(reference, own, events), seen_tail(pieces, reconstructions, own)]
-    return max((tail for tail in tails if tail), key=lambda tail: tail.threshold(1.0))
+    tails = [tail for tail in (played_tail(reference, own, events), seen_tail(pieces, reconstructions, own)) if tail]
+    if not tails:
+        raise InputError("the clean lumisections show too little evidence to set a threshold; give more of them")
+    return max(tails, key=lambda tail: tail.onset + np.log(tail.rate) / tail.slope)
 
 
 def seen_tail(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction], own: Floats) -> Tail | None:
@@ -82,8 +86,12 @@ def played_tail(reference: Reference, own: Floats, events: Floats) -> Tail | Non
     for _ in range(PLAYED_RUNS):
         bank = EvidenceBank(len(live), PEAK_HEIGHT)
         p = probability(level + error * draw.standard_normal(len(live)))
+        follower = Follower(len(live))
         for trials in draw.choice(events, PLAYED_LENGTH):
-            bank.add(log_likelihood_ratios(draw.binomial(int(trials), p), trials, level, error))
+            counts = draw.binomial(int(trials), p)
+            shift, left = follower.estimate(error)
+            follower.add(counts, trials, level, shift)
+            bank.add(log_likelihood_ratios(counts, trials, level + shift, left))
         peaks += _peaks(bank)
     return _fitted(peaks, PLAYED_RUNS * PLAYED_LENGTH)
 
@@ -114,10 +122,10 @@ def gather(
 ) -> EvidenceBank:
     """Run the evidence sums of the live channels over a series."""
     bank = EvidenceBank(len(live), height, cap)
+    expectation = followed(found, series, reference, own)
     for row in range(len(series)):
-        error = model_error(reference, own, found.activity[row : row + 1])[0, live]
-        counts, events = series.counts[row, live], series.events[row]
-        bank.add(log_likelihood_ratios(counts, events, found.log_rate[row, live], error))
+        log_rate, error = expectation.log_rate[row, live], expectation.error[row, live]
+        bank.add(log_likelihood_ratios(series.counts[row, live], series.events[row], log_rate, error))
     return bank
 
 
@@ -147,7 +155,12 @@ def reconstruction_metrics(pieces: Sequence[Piece], reconstructions: Sequence[Re
 
 def calibrate(bundle: Bundle, runs: Sequence[LumiMaps], folder: Path) -> Bundle:
     """Set a bundle's errors and false-alarm tail anew from clean runs that its reference was not learned from."""
-    series = [one for one in (series_of(run, bundle.subdetector) for run in runs) if len(one)]
+    series = clean_series(runs, bundle.subdetector)
+    if not np.array_equal(series[0].channels.raw_id, bundle.channels.raw_id):
+        raise BundleError(
+            f"bundle {bundle.name} was made for {bundle.channels.era.value}, the clean runs are of "
+            f"{series[0].channels.era.value}; adapt it with transfer instead"
+        )
     pieces = pieces_of([bundle.reference], series, bundle.ring_normalisation)
     reconstructions = reconstruct_pieces(bundle.network, pieces, bundle.ring_normalisation)
     own = own_errors(pieces, reconstructions)

@@ -7,41 +7,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from hcal_root_ad.errors import InputError, UsageError
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.calibrate import own_errors, reconstruct_pieces, reconstruction_metrics, tail_of
 from hcal_root_ad.learn.loop import Progress, Schedule, pieces_of, train_network
 from hcal_root_ad.learn.reference import fit_reference
-from hcal_root_ad.learn.series import Series, series_of
+from hcal_root_ad.learn.series import Series
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD
 from hcal_root_ad.occupancy import Floats
 
-FEWEST = 20
-"""Clean lumisections that a reference needs."""
 ONE_RUN_ERROR = 0.015
 """Least standard error of log λ where a single run was seen, so that run-to-run shifts are unknown."""
-
-
-def clean_series(runs: Sequence[LumiMaps], subdetector: str) -> list[Series]:
-    """The assessable lumisections of every run; a single run is cut in two halves.
-
-    Raises:
-        InputError: if there are fewer than 20 of them. UsageError: if the runs are of several eras.
-    """
-    if len({run.channels.era for run in runs}) > 1:
-        raise UsageError("the clean runs are of different detector eras; give runs of one era")
-    found = [one for one in (series_of(run, subdetector) for run in runs) if len(one)]
-    total = sum(len(one) for one in found)
-    if total < FEWEST:
-        raise InputError(
-            f"the clean runs hold {total} lumisections of {subdetector} with maps and events, "
-            f"expected at least {FEWEST}; give more or longer runs"
-        )
-    if len(found) > 1:
-        return found
-    half = total // 2
-    return [found[0].part(slice(0, half)), found[0].part(slice(half, None))]
 
 
 def run_numbers(runs: Sequence[LumiMaps]) -> str:

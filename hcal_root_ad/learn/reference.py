@@ -131,6 +131,8 @@ def fit_reference(runs: Sequence[Series], prior_power: Floats | None = None) -> 
     typical = np.median((counts + 0.5) / (events[:, None] + 1), axis=0)
     nothing = np.zeros(len(ring))
     reference = Reference(log_rate(typical), nothing, prior_power.copy(), nothing, live, (0.0, 0.0))
+    if not live.any():
+        return reference
     activity = fit_activity(reference, counts, events)
     for _ in range(ROUNDS):
         before = reference.level
@@ -139,7 +141,7 @@ def fit_reference(runs: Sequence[Series], prior_power: Floats | None = None) -> 
         centre = float(np.average(activity, weights=events))
         activity = activity - centre
         reference = replace(reference, level=reference.level + reference.power * centre)
-        if live.any() and np.quantile(np.abs(reference.level - before)[live], 0.9) < STILL:
+        if np.quantile(np.abs(reference.level - before)[live], 0.9) < STILL:
             break
     return replace(reference, activity=(float(activity.min()), float(activity.max())))
 

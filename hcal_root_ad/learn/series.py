@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
+from hcal_root_ad.errors import InputError, UsageError
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.occupancy import Floats
 
 MINIMUM_EVENTS = 100
 """Fewer events than this leave an LS not assessed (``minEventsPerLumi`` of CMSSW's HCAL client)."""
+FEWEST = 20
+"""Clean lumisections that a reference needs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,3 +68,24 @@ def series_of(maps: LumiMaps, subdetector: str) -> Series:
         lumisections=maps.lumisections[position],
         position=position,
     )
+
+
+def clean_series(runs: Sequence[LumiMaps], subdetector: str) -> list[Series]:
+    """The assessable lumisections of every run; a single run is cut in two halves.
+
+    Raises:
+        InputError: if there are fewer than 20 of them. UsageError: if the runs are of several eras.
+    """
+    if len({run.channels.era for run in runs}) > 1:
+        raise UsageError("the clean runs are of different detector eras; give runs of one era")
+    found = [one for one in (series_of(run, subdetector) for run in runs) if len(one)]
+    total = sum(len(one) for one in found)
+    if total < FEWEST:
+        raise InputError(
+            f"the clean runs hold {total} lumisections of {subdetector} with maps and events, "
+            f"expected at least {FEWEST}; give more or longer runs"
+        )
+    if len(found) > 1:
+        return found
+    half = total // 2
+    return [found[0].part(slice(0, half)), found[0].part(slice(half, None))]

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.fit import ONE_RUN_ERROR, clean_series, fit_bundle, run_numbers
+from hcal_root_ad.learn.fit import ONE_RUN_ERROR, fit_bundle, run_numbers
 from hcal_root_ad.learn.loop import Progress, Schedule
+from hcal_root_ad.learn.series import clean_series
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD, GraphSTADConfig
 

@@ -113,8 +113,14 @@ def test_a_lumisection_that_says_little_either_way_is_cut() -> None:
     assert spans_of(excursion(0, 0, 2), evidence_of(268, 0, 0)) == [Span(0, 1, 2, loss=True)]
 
 
-def test_healthy_lumisections_in_the_middle_stay() -> None:
-    assert spans_of(excursion(0, 0, 4), evidence_of(0, 0, HEALTHY, 0, 0)) == [Span(0, 0, 4, loss=True)]
+def test_a_fault_that_pauses_is_two() -> None:
+    spans = spans_of(excursion(0, 0, 4), evidence_of(0, 0, HEALTHY, 0, 0))
+    assert spans == [Span(0, 0, 1, loss=True), Span(0, 3, 4, loss=True)]
+
+
+def test_a_doubtful_lumisection_in_the_middle_stays() -> None:
+    # 285 of 300 expected: 4.8 against the weakest fault, which is no clear pause.
+    assert spans_of(excursion(0, 0, 4), evidence_of(0, 0, 285, 0, 0)) == [Span(0, 0, 4, loss=True)]
 
 
 def test_a_single_lumisection_is_left_alone() -> None:
@@ -135,9 +141,9 @@ def test_sharpening_only_ever_cuts_and_never_all(counts: list[int]) -> None:
     for loss in (True, False):
         wide = list(merged(excursions, loss))
         sharp = [span for span in spans if span.loss == loss]
-        assert len(sharp) == len(wide)
-        for span, (_, first, last, _) in zip(sharp, wide, strict=True):
-            assert first <= span.first <= span.last <= last
+        assert len(sharp) >= len(wide)
+        for span in sharp:
+            assert any(first <= span.first <= span.last <= last for _, first, last, _ in wide)
             for edge in (counts[span.first], counts[span.last]):
                 assert edge < 290 if loss else edge > 310
 

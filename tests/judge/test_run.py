@@ -201,8 +201,10 @@ def test_a_subdetector_silent_all_along_is_not_passed_over(make_maps: MakeMaps, 
     maps = make_maps(4)
     maps.counts[:, HE] = 0
     verdict = judge_run(maps, both)
-    assert [one.subdetector for one in verdict.verdicts] == ["HB"]
-    assert verdict.every_note == (
+    assert lines(verdict) == [("HE", Kind.DEAD, 1, 4, len(HE))]
+    without = judge_run(maps, [bundle for bundle in both if bundle.subdetector == "HB"])
+    assert [one.subdetector for one in without.verdicts] == ["HB"]
+    assert without.every_note == (
         "HE: no digi in the whole run, its channels were not judged (off, dead, or not in the file)",
     )
 
@@ -220,7 +222,7 @@ def test_a_subdetector_that_only_makes_noise_all_along_is_dead(
 
 
 def test_a_run_with_hardly_a_digi_at_all_is_no_crash(make_maps: MakeMaps, both: list[Bundle]) -> None:
-    maps = make_maps(4)
+    maps = make_maps(6)
     maps.counts[:] = 0
     maps.counts[1, 3] = 1
     verdict = judge_run(maps, both)
@@ -245,7 +247,9 @@ def test_an_unknown_detector_is_judged_against_its_own_run_and_that_is_said(
     assert lines(verdict) == [("HEP07", Kind.DEAD, 5, 8, 188)]
     assert len(verdict.every_note) == 2
     for note, name in zip(verdict.every_note, ("HB", "HE"), strict=True):
-        assert note.startswith(f"{name}: bundle flat-{name.lower()} does not know this detector (its typical pull is")
+        assert note.startswith(
+            f"{name}: bundle flat-{name.lower()} does not know this detector (its typical deviation is"
+        )
         assert "what is wrong throughout the run is not seen" in note
     # Dead throughout: it cannot be told from a channel that is not connected.
     assert (verdict.verdicts[0].states[:, 100] == State.NOT_CONNECTED).all()

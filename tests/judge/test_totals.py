@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.detector import Era, channel_table
+from hcal_root_ad.judge.fitness import fits_channels
 from hcal_root_ad.judge.run import judge_run
-from hcal_root_ad.judge.totals import fits_channels, judge_totals, ring_reference, series_of_totals
+from hcal_root_ad.judge.totals import judge_totals, ring_reference, series_of_totals
 from hcal_root_ad.judge.verdict import Kind, State, Verdict
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.series import Series

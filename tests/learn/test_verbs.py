@@ -8,10 +8,9 @@ import pytest
 from hcal_root_ad.errors import InputError, UsageError
 from hcal_root_ad.learn.bundle import Bundle, load_bundle
 from hcal_root_ad.learn.calibrate import calibrate
-from hcal_root_ad.learn.fit import clean_series
 from hcal_root_ad.learn.loop import Schedule
 from hcal_root_ad.learn.reconstruct import reconstruct
-from hcal_root_ad.learn.series import series_of
+from hcal_root_ad.learn.series import clean_series, series_of
 from hcal_root_ad.learn.train import train
 from hcal_root_ad.learn.transfer import transfer
 from hcal_root_ad.lumi_maps import LumiMaps

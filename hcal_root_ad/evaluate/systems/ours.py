@@ -17,8 +17,9 @@ from hcal_root_ad.judge.groups import grouped
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.fit import fit_bundle
+from hcal_root_ad.learn.follow import followed
 from hcal_root_ad.learn.loop import Schedule
-from hcal_root_ad.learn.reconstruct import Reconstruction, model_error, reconstruct
+from hcal_root_ad.learn.reconstruct import Reconstruction, reconstruct
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.networks.graphstad import GraphSTAD
 from hcal_root_ad.occupancy import Floats
@@ -36,14 +37,15 @@ class _Evidence:
     network: bool
 
     def score(self, series: Series, truth: Truth) -> Floats:  # noqa: ARG002
-        found = self._reconstruction(series)
-        error = model_error(self.bundle.reference, self.bundle.model_error, found.activity)
+        found = followed(self._reconstruction(series), series, self.bundle.reference, self.bundle.model_error)
         scores = np.zeros(series.counts.shape, dtype=np.float32)
         live = self.bundle.reference.live
         for stretch in series.stretches():
             recent: deque[Floats] = deque(maxlen=WINDOW)
             for row in range(stretch.start, stretch.stop):
-                one = log_likelihood_ratios(series.counts[row], series.events[row], found.log_rate[row], error[row])
+                one = log_likelihood_ratios(
+                    series.counts[row], series.events[row], found.log_rate[row], found.error[row]
+                )
                 recent.append(one)
                 sums = np.cumsum(np.stack(list(recent)[::-1]), axis=0)
                 scores[row] = np.where(live, sums.max(axis=(0, 1)), -np.inf)
