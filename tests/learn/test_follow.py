@@ -28,9 +28,10 @@ def test_at_first_it_knows_what_the_calibration_knows() -> None:
 
 def test_it_finds_a_shift_and_says_how_well() -> None:
     shift, error = after(60, 0.02)
-    assert shift.mean() == pytest.approx(0.02, abs=0.002)
-    assert error[0] < 0.008
-    assert np.std(shift - 0.02) < 2 * error[0]
+    # Some 36 LS in memory know a rate to 0.7 %, the prior to 2 %: the estimate is 0.9 of the shift.
+    assert shift.mean() == pytest.approx(0.018, abs=0.001)
+    assert np.std(shift) == pytest.approx(error[0], rel=0.3)
+    assert 0.004 < error[0] < 0.008
 
 
 def test_a_shift_stays_within_its_reach() -> None:
