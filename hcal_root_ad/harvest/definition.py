@@ -43,7 +43,7 @@ class Definition:
         eras: eras that have these maps.
         rank: where several definitions fit a file, the lowest rank is taken.
         hf_holds_events: whether HF channels count every event (not so where a charge cut is made).
-        cumulative: whether files of one run with LS numbers are snapshots that grow; found out if absent.
+        cumulative: whether files of one run with LS numbers are snapshots that grow; if absent, their names say so.
         own_events: elements with HCAL's own event count, of the LS (or run) that they stand in.
         events_versus_ls: elements with HCAL's own event count against the LS; the entries of a profile's bins.
         other_events: elements with another subsystem's count.

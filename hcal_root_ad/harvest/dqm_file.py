@@ -141,14 +141,15 @@ class DqmFile:
             yield RunTotal(section, self.path, lumisection, naming)
 
     def _label(self, run: int, subsystem: str) -> tuple[int | None, Literal["", "lumisection", "snapshot"]]:
-        """The LS that the file was written for, and what its name promises."""
-        snapshot, per_ls = _SNAPSHOT_NAME.search(self.path.name), _LS_NAME.search(self.path.name)
+        """The LS that the file was written for, and what its name promises: online jobs save all up to then."""
+        name = self.path.name
+        snapshot, per_ls, online = _SNAPSHOT_NAME.search(name), _LS_NAME.search(name), _ONLINE_NAME.search(name)
         if snapshot:
             return int(snapshot[1]), "snapshot"
         if per_ls:
-            return int(per_ls[1]), "snapshot" if _ONLINE_NAME.search(self.path.name) else "lumisection"
+            return int(per_ls[1]), "snapshot" if online else "lumisection"
         info = self.scopes(run, subsystem).get(Scope(run), {}).get(f"{subsystem}/EventInfo/iLumiSection")
-        return (int(info.text), "") if info and info.text.isdigit() else (None, "")
+        return int(info.text) if info and info.text.isdigit() else None, "snapshot" if online else ""
 
     def _fill(self, section: Section, scope: Scope, definition: Definition, subsystem: str) -> None:
         """Give a section the maps and counters of a scope."""

@@ -1,7 +1,8 @@
 """Files of one run that each hold "the run": one per lumisection, or cumulative snapshots whose differences are LS.
 
 The online DQM saves a run's histograms again and again while they grow (CMSSW
-``DQMFileSaverOnline.cc``); offline jobs may save one file per lumisection instead.
+``DQMFileSaverOnline.cc``); offline jobs may save one file per lumisection instead (``DQMFileSaver.cc``).
+Names alone tell the two apart: counts that rise from LS to LS look just like a snapshot that grew.
 """
 
 from __future__ import annotations
@@ -14,24 +15,22 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.container import RunTotal
 from hcal_root_ad.harvest.section import Section, table_of_run
 
-_FEWEST_TO_TELL = 3
-"""Files named after an LS are taken for snapshots only if so many of them grow in every channel."""
-
 
 def sections_of(totals: list[RunTotal], cumulative: bool | None) -> tuple[list[Section], list[str]] | None:
     """Sections of one run's files with notes, or None where one file holds the whole run.
 
-    ``cumulative`` is what the definition says, or None to find out.
+    ``cumulative`` is what the definition says, or None where the files' names decide.
 
     Raises:
         InputError: files that cannot be put in order, or a snapshot that holds less than the one before.
     """
     if len(totals) == 1:
         alone = totals[0]
-        is_lumisection = alone.naming == "lumisection" and alone.section.counts is not None and not cumulative
+        whole_run = alone.naming != "lumisection" if cumulative is None else cumulative
+        is_lumisection = alone.lumisection is not None and alone.section.counts is not None and not whole_run
         return ([alone.section], []) if is_lumisection else None
     series = _in_order(totals)
-    if cumulative or (cumulative is None and _grows(series)):
+    if _named_as_snapshots(series) if cumulative is None else cumulative:
         note = f"{len(series)} files of run {series[0].section.run} are snapshots that grow; LS are their differences."
         return _differences(series), [note]
     return [total.section for total in series], []
@@ -47,21 +46,17 @@ def _in_order(totals: list[RunTotal]) -> list[RunTotal]:
     return sorted(totals, key=lambda total: (total.lumisection or 0, _digis(total)))
 
 
-def _grows(series: list[RunTotal]) -> bool:
-    """Whether the files are snapshots: by their name, or because no channel ever falls from file to file."""
-    if any(total.naming == "snapshot" for total in series):
-        return True
-    never_falls = all(_falling(a, b) == 0 for a, b in pairwise(series))
-    if all(total.naming == "lumisection" for total in series):
-        return never_falls and len(series) >= _FEWEST_TO_TELL
-    same = any(a.lumisection == b.lumisection for a, b in pairwise(series))
-    if not never_falls or same:
-        odd = next((a, b) for a, b in pairwise(series) if same or _falling(a, b))
+def _named_as_snapshots(series: list[RunTotal]) -> bool:
+    """Whether the files' names are those of snapshots; of lumisections otherwise."""
+    first = series[0]
+    odd = next((total for total in series if total.naming != first.naming), first)
+    if odd is not first or not first.naming:
         raise InputError(
-            f"{odd[0].path} and {odd[1].path} both hold run {odd[0].section.run}, and neither their names nor their "
-            "contents make them lumisections or snapshots of it; give one of them."
+            f"{first.path} and {(series[1] if odd is first else odd).path} both hold run {first.section.run}, and "
+            "their names do not make all of them lumisections or all of them snapshots of it; give one of them, or a "
+            "definition with cumulative = true or false."
         )
-    return True
+    return first.naming == "snapshot"
 
 
 def _falling(earlier: RunTotal, later: RunTotal) -> int:

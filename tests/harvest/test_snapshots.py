@@ -78,31 +78,71 @@ def test_one_snapshot_alone_is_an_ordinary_file(series: Path) -> None:
     assert not maps.present.any()
 
 
-def test_files_named_after_an_ls_that_only_grow_are_snapshots(
+def write_growing(folder: Path, stem: str, write_harvested: Made, depth_maps: Made) -> list[int]:
+    """Three files named after LS 1 to 3, none with fewer digis in any channel; returns the events that each holds."""
+    grown = list(accumulate(depth_maps(events, seed=ls) for ls, events in enumerate((100, 150, 70), start=1)))
+    for ls, maps in enumerate(grown, start=1):
+        write_harvested(folder / f"{stem}_L{ls:09d}.root", {"Hcal/Run summary": maps})
+    return [100, 250, 320]
+
+
+def test_offline_files_named_after_an_ls_are_lumisections_even_where_counts_rise(
     tmp_path: Path, write_harvested: Made, depth_maps: Made
 ) -> None:
-    grown = list(accumulate(depth_maps(events, seed=ls) for ls, events in enumerate((100, 150, 70), start=1)))
-    for name in ("DQM_V0001_R000370000__A__B__C", "DQM_V0001_Hcal_R000370000"):
-        folder = tmp_path / name
-        folder.mkdir()
-        for ls, maps in enumerate(grown, start=1):
-            write_harvested(folder / f"{name}_L{ls:09d}.root", {"Hcal/Run summary": maps})
-        (maps,) = read_lumi_maps(folder)
-        assert list(maps.events) == [100, 150, 70]
+    events = write_growing(tmp_path, "DQM_V0001_R000370000__A__B__C", write_harvested, depth_maps)
+    (maps,) = read_lumi_maps(tmp_path)
+    assert list(maps.events) == events
+    assert not any("snapshots" in note for note in maps.notes)
+
+
+def test_online_files_named_after_an_ls_are_snapshots(tmp_path: Path, write_harvested: Made, depth_maps: Made) -> None:
+    write_growing(tmp_path, "DQM_V0001_Hcal_R000370000", write_harvested, depth_maps)
+    (maps,) = read_lumi_maps(tmp_path)
+    assert list(maps.events) == [100, 150, 70]
+
+
+def test_lumisections_and_snapshots_of_one_run_do_not_mix(
+    tmp_path: Path, write_harvested: Made, depth_maps: Made
+) -> None:
+    write_harvested(snapshot(tmp_path, 1), {"Hcal/Run summary": depth_maps(100)})
+    write_harvested(tmp_path / "DQM_V0001_R000370000__A__B__C_L000000002.root", {"Hcal/Run summary": depth_maps(200)})
+    with pytest.raises(InputError, match="do not make all of them lumisections or all of them snapshots"):
+        read_lumi_maps(tmp_path)
+
+
+@pytest.fixture
+def my_definition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], str]:
+    """A definition of one's own that says whether files are cumulative; returns its name."""
+    shipped = Path(__file__).parents[2] / "harvesters" / "dqm_file-occupancy.toml"
+    folder = tmp_path / "mine" / "harvesters"
+
+    def write(cumulative: bool) -> str:
+        folder.mkdir(parents=True)
+        (folder / "mine.toml").write_text(f"cumulative = {str(cumulative).lower()}\n{shipped.read_text()}")
+        monkeypatch.setenv("HCAL_ROOT_AD_PATH", str(folder.parent))
+        return "mine"
+
+    return write
+
+
+def test_a_definition_may_say_that_offline_files_are_cumulative(
+    tmp_path: Path, write_harvested: Made, depth_maps: Made, my_definition: Callable[[bool], str]
+) -> None:
+    write_growing(tmp_path, "DQM_V0001_R000370000__A__B__C", write_harvested, depth_maps)
+    (maps,) = read_lumi_maps(tmp_path, definition=my_definition(True))
+    assert list(maps.events) == [100, 150, 70]
 
 
 def test_a_definition_may_say_that_files_are_not_cumulative(
-    tmp_path: Path, write_harvested: Made, depth_maps: Made, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, write_harvested: Made, depth_maps: Made, my_definition: Callable[[bool], str]
 ) -> None:
-    shipped = Path(__file__).parents[2] / "harvesters" / "dqm_file-occupancy.toml"
-    (tmp_path / "harvesters").mkdir()
-    mine = tmp_path / "harvesters" / "per-ls.toml"
-    mine.write_text("cumulative = false\n" + shipped.read_text())
-    monkeypatch.setenv("HCAL_ROOT_AD_PATH", str(tmp_path))
     for ls, events in ((1, 100), (2, 90)):
         write_harvested(snapshot(tmp_path, ls), {"Hcal/Run summary": depth_maps(events)})
-    (maps,) = read_lumi_maps(tmp_path, definition="per-ls")
+    name = my_definition(False)
+    (maps,) = read_lumi_maps(tmp_path, definition=name)
     assert list(maps.events) == [100, 90]
+    (alone,) = read_lumi_maps(snapshot(tmp_path, 2), definition=name)
+    assert (list(alone.lumisections), list(alone.events)) == ([2], [90])
 
 
 def test_snapshots_by_their_event_info(tmp_path: Path, root: Any, write_harvested: Made, depth_maps: Made) -> None:
