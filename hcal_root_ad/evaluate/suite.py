@@ -78,7 +78,7 @@ SUITES = {
     suite.name: suite
     for suite in (
         Suite("full"),
-        Suite("short", learning_runs=6, calibration_runs=2, test_runs=3, test_length=480),
+        Suite("short", learning_runs=6, calibration_runs=2, test_runs=3, test_length=480, subdetectors=("HE",)),
         Suite(
             "quick",
             learning_runs=2,
