@@ -1,0 +1,73 @@
+"""The whole table: the oracle on top, results kept, and only what is missing made anew."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hcal_root_ad.cli.main import main
+from hcal_root_ad.errors import UsageError
+from hcal_root_ad.evaluate import campaign
+from hcal_root_ad.evaluate.registry import chosen, systems
+from hcal_root_ad.evaluate.suite import SUITES
+from hcal_root_ad.evaluate.table import figure, markdown, summary
+
+TINY = replace(SUITES["quick"], test_runs=1, factors=(0.0, 0.4), scales=("channel",))
+NAMES = ["binomial template, 1 LS", "fixed thresholds"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evaluation")
+
+
+@pytest.fixture(scope="module")
+def rows(folder: Path) -> list[campaign.Row]:
+    return campaign.evaluate(TINY, chosen(NAMES), folder)
+
+
+def test_the_oracle_is_the_limit_and_the_first(rows: list[campaign.Row]) -> None:
+    entries = summary(rows, "HE")
+    assert entries[0]["system"] == "oracle"
+    assert entries[0]["of_oracle"] == entries[0]["worst_of_oracle"] == 1.0
+    assert all(entry["of_oracle"] <= 1.001 for entry in entries)
+
+
+def test_dead_channels_are_found_by_a_plain_template(rows: list[campaign.Row]) -> None:
+    (row,) = (row for row in rows if row["system"] == NAMES[0])
+    assert row["runs"][0]["conditions"]["R=0 channel persistent"]["partial_auc"] > 0.95
+
+
+def test_the_table_names_every_system_and_condition(rows: list[campaign.Row]) -> None:
+    text = markdown(rows, TINY, "head")
+    assert all(
+        f"| {name} " in text for name in ("oracle", *NAMES, "R=0.4 channel isolated", "noisy channel persistent")
+    )
+    assert len(figure(rows, TINY, "HE").axes) >= 1
+
+
+def test_what_is_there_is_not_measured_again(
+    rows: list[campaign.Row], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> campaign.Row:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(campaign, "_measured", refuse)
+    assert campaign.evaluate(TINY, chosen(NAMES), folder) == rows
+    with pytest.raises(AssertionError, match="measured again"):
+        campaign.evaluate(replace(TINY, seed=7), chosen(NAMES), folder)
+
+
+def test_names_of_systems() -> None:
+    assert {"ours", "ours without network", *NAMES} <= set(systems())
+    assert [system.name for system in chosen(["ours"])] == ["ours"]
+    with pytest.raises(UsageError, match="did you mean 'fixed thresholds'"):
+        chosen(["fixed treshold"])
+
+
+def test_the_verb_refuses_what_it_does_not_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", "--suite", "huge", "-o", str(tmp_path / "out")]) == 2
+    assert "no suite 'huge'; there are full, short, quick." in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
