@@ -20,7 +20,8 @@ from hcal_root_ad.publish.figures import save
 
 STYLE = mplhep.style.CMS | {"font.size": 13, "axes.linewidth": 1.2, "savefig.dpi": 110, "lines.markersize": 5}
 COLOURS = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd", "#3f90da", "#92dadd", "#a96b59")
-"""CMS's palette for colour-blind readers."""
+"""CMS's palette for colour-blind readers; one colour per preset of blocks, the same in every figure."""
+NO_NETWORK = "no network"
 Curves = Mapping[str, tuple[Floats, Floats]]
 """Name to x and y."""
 
@@ -31,12 +32,12 @@ def draw_figures(results: Sequence[Result], folder: Path) -> list[Path]:
 
 
 def _figures(rows: list[Row]) -> Iterator[tuple[str, Figure]]:
-    first = min(row["seed"] for row in rows)
-    main = [row for row in rows if row["direction"] == MAIN and row["seed"] == first]
+    first, epochs = min(row["seed"] for row in rows), min(row["size"]["epochs"] for row in rows)
+    main = [r for r in rows if (r["direction"], r["seed"], r["size"]["epochs"]) == (MAIN, first, epochs)]
     names = {blocks: f"{blocks}  {what}" for blocks, what in SENSIBLE.items()}
     share = chosen(main, fraction=any)
     if curves := _against(share, "fraction", "excess", names):
-        nothing = _against(share, "fraction", "reference", {SCRATCH: "no network"})
+        nothing = _against(share, "fraction", "reference", {SCRATCH: NO_NETWORK})
         yield "error_and_data", curve_figure(curves | nothing, "share of the target's lumisections", "error", log=True)
     if curves := _against(chosen(main, contamination=any), "contamination", "excess", names):
         yield "error_and_faults", curve_figure(curves, "share of training lumisections with faults", "error")
@@ -55,8 +56,8 @@ def curve_figure(curves: Curves, x: str, y: str, log: bool = False) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(10.5, 5.2), layout="constrained")
         axes: Axes = figure.subplots()
-        for number, (name, (xs, ys)) in enumerate(curves.items()):
-            colour, line = COLOURS[number % len(COLOURS)], ("-", "--", ":")[number % 3]
+        for name, (xs, ys) in curves.items():
+            colour, line = _look(name)
             axes.plot(xs, ys, line, color=colour, marker="o", label=name)
         if log:
             axes.set_xscale("log")
@@ -67,6 +68,14 @@ def curve_figure(curves: Curves, x: str, y: str, log: bool = False) -> Figure:
         axes.set_ylabel(y)
         figure.legend(loc="outside right center", fontsize=10)
         return figure
+
+
+def _look(name: str) -> tuple[str, str]:
+    """Colour and line of a curve, by the blocks that its name begins with."""
+    if name == NO_NETWORK:
+        return "black", ":"
+    number = list(SENSIBLE).index(name[: len(SCRATCH)])
+    return COLOURS[number], ("-", "--", "-.")[number % 3]
 
 
 def _against(

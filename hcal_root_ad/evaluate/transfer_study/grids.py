@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import product
 
 from hcal_root_ad.errors import UsageError
@@ -35,6 +36,7 @@ ANNEALINGS = ("cosine", "constant", "step", "one-cycle")
 
 _KEY_BLOCKS = (SCRATCH, INITIALISED, SPATIAL_ENCODER_AND_TEMPORAL_DECODER)
 _SMALL = Size(runs=4, lumisections=60, held_out=2, epochs=6, source_epochs=8)
+_LONGER = replace(_SMALL, epochs=16)
 _TINY = Size(runs=2, lumisections=12, held_out=1, epochs=1, source_epochs=1)
 _LARGE = Size(runs=16, lumisections=200, held_out=8, epochs=16, source_epochs=32)
 
@@ -68,6 +70,10 @@ def presets() -> Iterator[Point]:
         yield Point(MAIN, _SMALL, blocks, seed=seed)
         yield Point(MAIN, _SMALL, blocks, fraction=0.1, seed=seed)
         yield Point(MAIN, _SMALL, blocks, contamination=0.1, seed=seed)
+    for fraction, blocks in product((1.0, 0.1), (SCRATCH, INITIALISED)):
+        yield Point(MAIN, _LONGER, blocks, fraction=fraction)
+    for blocks in (INITIALISED, "FFFII"):
+        yield Point(MAIN, _LONGER, blocks, fraction=0.1, whole_reference=True)
 
 
 def blocks() -> Iterator[Point]:

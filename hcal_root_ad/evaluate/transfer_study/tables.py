@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from hcal_root_ad.evaluate.transfer_study.comparison import Row, chosen, contamination_cost, rows_of
@@ -28,7 +29,7 @@ def markdown(results: Sequence[Result], command: str, version: str, figures: Seq
     lines = ["# Transfer study", "", f"`{command}`, hcal_root_ad {version}, {len(rows)} points. {_size(rows)}", ""]
     lines += [LEGEND.format(blocks=", ".join(BLOCKS), modes=modes), ""]
     for title, key, part in _sections(rows):
-        if len(part) > 1 and (key not in ("direction", "seed") or len({row[key] for row in part}) > 1):
+        if part and (key not in ("direction", "seed") or len({row[key] for row in part}) > 1):
             lines += [f"## {title}", "", *_table(key, part, rows), ""]
     lines += [f"![{name}]({name})" for name in figures]
     return "\n".join(lines)
@@ -37,6 +38,9 @@ def markdown(results: Sequence[Result], command: str, version: str, figures: Seq
 def _sections(rows: list[Row]) -> list[tuple[str, str, list[Row]]]:
     """Title, the setting that varies beside the blocks, and the rows in order."""
     first = min((row["seed"] for row in rows), default=1)
+    usual = statistics.mode(digest_of(row["size"]) for row in rows)
+    longer = [row for row in rows if digest_of(row["size"]) != usual]
+    rows = [row for row in rows if digest_of(row["size"]) == usual]
     main = [row for row in rows if row["direction"] == MAIN]
     one = [row for row in main if row["seed"] == first]
     key_blocks = {row["blocks"] for row in one if row["contamination"] or row["preserved"]}
@@ -56,6 +60,7 @@ def _sections(rows: list[Row]) -> list[tuple[str, str, list[Row]]]:
         (f"{MAIN}: other seeds, a tenth of the LS", "seed",
          [row for row in chosen(main, fraction=0.1) if row["blocks"] in key_blocks]),
         (f"{MAIN}: other seeds, a tenth with faults", "seed", chosen(main, contamination=0.1)),
+        (f"{MAIN}: trained for longer", "fraction", longer),
         ("Everything else", "fraction", _rest(rows, first)),
     ]  # fmt: skip
     return [(title, key, sorted(part, key=lambda row: _order(row, key))) for title, key, part in parts]
@@ -115,9 +120,11 @@ def _number(value: float | None, form: str) -> str:
 
 def _size(rows: list[Row]) -> str:
     sizes = {digest_of(row["size"]): row["size"] for row in rows}
-    return " ".join(
-        f"All LS are {size['runs']} runs of {size['lumisections']}; {size['epochs']} epochs over them "
-        f"({size['source_epochs']} for the source), windows of {size['window']} LS; {size['held_out']} held-out runs. "
-        "Fewer LS are gone through up to four times as often."
-        for size in sizes.values()
+    return (
+        " ".join(
+            f"All LS are {size['runs']} runs of {size['lumisections']}, {size['epochs']} epochs over them "
+            f"({size['source_epochs']} for the source), windows of {size['window']} LS, {size['held_out']} held-out runs."
+            for size in sizes.values()
+        )
+        + " Fewer LS are gone through up to four times as often."
     )
