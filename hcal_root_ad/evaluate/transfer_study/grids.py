@@ -58,7 +58,7 @@ def presets() -> Iterator[Point]:
         yield Point(MAIN, _SMALL, blocks, fraction=fraction)
     for contamination, blocks in product(CONTAMINATIONS, _KEY_BLOCKS):
         yield Point(MAIN, _SMALL, blocks, contamination=contamination)
-    for blocks in ends:
+    for blocks in (*ends, "FFFII"):
         yield Point(MAIN, _SMALL, blocks, fraction=0.1, whole_reference=True)
     for fraction, blocks in product((1.0, 0.1), (SCRATCH, INITIALISED)):
         yield Point(MAIN, _SMALL, blocks, fraction=fraction, preserved=True)
@@ -70,6 +70,8 @@ def presets() -> Iterator[Point]:
         yield Point(MAIN, _SMALL, blocks, seed=seed)
         yield Point(MAIN, _SMALL, blocks, fraction=0.1, seed=seed)
         yield Point(MAIN, _SMALL, blocks, contamination=0.1, seed=seed)
+    for seed, blocks in product((2, 3), (INITIALISED, "FFFII")):
+        yield Point(MAIN, _SMALL, blocks, fraction=0.1, whole_reference=True, seed=seed)
     for fraction, blocks in product((1.0, 0.1), (SCRATCH, INITIALISED)):
         yield Point(MAIN, _LONGER, blocks, fraction=fraction)
     for blocks in (INITIALISED, "FFFII"):

@@ -59,7 +59,9 @@ def _sections(rows: list[Row]) -> list[tuple[str, str, list[Row]]]:
         (f"{MAIN}: other seeds, all LS", "seed", [row for row in chosen(main) if row["blocks"] in key_blocks]),
         (f"{MAIN}: other seeds, a tenth of the LS", "seed",
          [row for row in chosen(main, fraction=0.1) if row["blocks"] in key_blocks]),
-        (f"{MAIN}: other seeds, a tenth with faults", "seed", chosen(main, contamination=0.1)),
+        (f"{MAIN}: other seeds, a tenth of the LS, judged with the reference of all", "seed",
+         chosen(main, fraction=0.1, whole_reference=True)),
+        (f"{MAIN}: other seeds, faults in a tenth of the LS", "seed", chosen(main, contamination=0.1)),
         (f"{MAIN}: trained for longer", "fraction", longer),
         ("Everything else", "fraction", _rest(rows, first)),
     ]  # fmt: skip
@@ -120,11 +122,9 @@ def _number(value: float | None, form: str) -> str:
 
 def _size(rows: list[Row]) -> str:
     sizes = {digest_of(row["size"]): row["size"] for row in rows}
-    return (
-        " ".join(
-            f"All LS are {size['runs']} runs of {size['lumisections']}, {size['epochs']} epochs over them "
-            f"({size['source_epochs']} for the source), windows of {size['window']} LS, {size['held_out']} held-out runs."
-            for size in sizes.values()
-        )
-        + " Fewer LS are gone through up to four times as often."
-    )
+    said = [
+        f"All LS are {size['runs']} runs of {size['lumisections']}, {size['epochs']} epochs over them "
+        f"({size['source_epochs']} for the source), windows of {size['window']} LS, {size['held_out']} held-out run(s)."
+        for size in sizes.values()
+    ]
+    return " ".join([*said, "Fewer LS are gone through up to four times as often."])
