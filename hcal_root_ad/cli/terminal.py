@@ -17,7 +17,8 @@ _WIDTH_OF_A_PIPE = 160
 
 def show(*results: RenderableType) -> None:
     """Print results (text or rich tables) on stdout, uncut where it goes to a file or a pipe."""
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE, highlight=False, markup=False)
+    width = None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
     for result in results:
         console.print(result, soft_wrap=isinstance(result, str))
 

@@ -51,3 +51,11 @@ def test_bar_on_a_terminal_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) 
         report(3, 7)
     assert "Reading" in screen.getvalue()
     assert "3/7" in screen.getvalue()
+
+
+def test_colons_make_no_pictures(capsys: pytest.CaptureFixture[str]) -> None:
+    line = "<h.q>qr=st:100:1:A:m</h.q>"
+    table = Table("text")
+    table.add_row(line)
+    terminal.show(line, table)
+    assert capsys.readouterr().out.count(line) == 2
