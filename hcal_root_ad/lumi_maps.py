@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_IETA, N_IPHI, ChannelTable
+from hcal_root_ad.errors import OutputError
 
 
 class EventSource(IntEnum):
@@ -100,11 +101,24 @@ class LumiMaps:
     def save(self, path: Path) -> None:
         """Write the tensor file: run, lumisections, events, counts (64 × 72 × 7 grid), and what they rest on.
 
-        Lumisections without HCAL maps are left out and listed in ``skipped_lumisections``.
+        Lumisections without HCAL maps are left out and listed in ``skipped_lumisections``. Raises
+        OutputError, and leaves nothing behind, if the file cannot be written.
         """
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; name a file to write.")
         temporary = path.with_name(f".{path.name}.partial.npz")
+        try:
+            self._write(temporary)
+            temporary.replace(path)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place.") from error
+        finally:
+            if temporary.exists():
+                temporary.unlink()
+
+    def _write(self, path: Path) -> None:
         np.savez_compressed(
-            temporary,
+            path,
             run=np.int64(self.run),
             lumisections=self.lumisections[self.present],
             events=self.events[self.present],
@@ -113,4 +127,3 @@ class LumiMaps:
             skipped_lumisections=self.lumisections[~self.present],
             definition=np.str_(self.definition),
         )
-        temporary.replace(path)

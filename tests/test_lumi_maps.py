@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from hcal_root_ad.detector import channel_table
+from hcal_root_ad.errors import OutputError
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
 
 CHANNELS = channel_table().select("HB", "HE")
@@ -75,3 +76,27 @@ def test_saving_replaces_an_older_file(maps: LumiMaps, tmp_path: Path) -> None:
     maps.save(path)
     with np.load(path) as saved:
         assert len(saved["counts"]) == 2
+
+
+def test_a_folder_in_the_place_of_the_file_is_named_and_left_alone(maps: LumiMaps, tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    with pytest.raises(OutputError, match=r"maps is a folder"):
+        maps.save(tmp_path / "maps")
+    assert [path.name for path in tmp_path.rglob("*")] == ["maps"]
+
+
+def test_an_error_while_saving_leaves_nothing(maps: LumiMaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, **_: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OutputError, match=r"/maps\.npz: cannot be written \(No space left on device\)"):
+        maps.save(tmp_path / "maps.npz")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_output_error(maps: LumiMaps, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be written"):
+        maps.save(tmp_path / "file" / "maps.npz")
