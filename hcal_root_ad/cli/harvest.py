@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hcal_root_ad.cli.inputs import read_runs
+from hcal_root_ad.cli.inputs import input_files, read_runs
+from hcal_root_ad.cli.places import check_places
 from hcal_root_ad.cli.terminal import show
 from hcal_root_ad.errors import NoHcalError
 from hcal_root_ad.lumi_maps import LumiMaps
@@ -27,7 +28,9 @@ def execute(arguments: argparse.Namespace) -> int:
                 f"Run {maps.run}: {', '.join(source.name for source in maps.sources)} holds no HCAL maps per "
                 "lumisection, so there is no tensor to save; `hcal-root-ad inspect` shows what it has."
             )
-    for maps, path in zip(runs, _paths(arguments.output, runs), strict=True):
+    paths = _paths(arguments.output, runs)
+    check_places(paths, inputs=input_files(arguments.inputs))
+    for maps, path in zip(runs, paths, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         maps.save(path)
         show(*_summary(maps, path))

@@ -29,6 +29,13 @@ def input_path(name: str) -> Path:
     return reference_run
 
 
+def input_files(names: Sequence[str]) -> tuple[Path, ...]:
+    """The files that the named inputs stand for, folders and patterns resolved."""
+    from hcal_root_ad.harvest.input_file import expand_paths
+
+    return expand_paths([input_path(name) for name in names])
+
+
 def _reference_runs() -> list[str]:
     """Names of the reference runs: folders, or files, with DQM data."""
     found = {name: content.find("reference_runs", name) for name in content.names("reference_runs")}

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad.cli.inputs import input_path, positive, read_runs
+from hcal_root_ad.cli.inputs import input_files, positive, read_runs
+from hcal_root_ad.cli.places import check_places
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.lumi_maps import LumiMaps
@@ -37,28 +38,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     if arguments.attach and arguments.online:
         raise UsageError("--attach keeps the input's file name, so it cannot go with --online; leave one of them out.")
-    paths = [input_path(name) for name in arguments.inputs]
+    files = input_files(arguments.inputs)
     runs = read_runs(arguments.inputs)
-    attached = [_harvested_file(maps, paths) if arguments.attach else None for maps in runs]
+    attached = [_harvested_file(maps, files) if arguments.attach else None for maps in runs]
+    plots = _plot_folders(arguments.plots, runs)
+    _check_places(arguments, runs, attached, plots, files)
     bundles = _load_bundles(arguments.bundle or SHIPPED_BUNDLES)
     verdicts = [_judge(maps, bundles, arguments.false_alarms) for maps in runs]
-    for verdict, attach_to in zip(verdicts, attached, strict=True):
-        _publish(verdict, attach_to, arguments, folder_per_run=len(runs) > 1)
+    for verdict, attach_to, plot_folder in zip(verdicts, attached, plots, strict=True):
+        _publish(verdict, attach_to, arguments, plot_folder)
     if arguments.flags:
         _write_flags(verdicts, arguments.flags)
     return 0
 
 
-def _harvested_file(maps: LumiMaps, paths: Sequence[Path]) -> Path:
+def _harvested_file(maps: LumiMaps, files: Sequence[Path]) -> Path:
     """The one input file of a run, to which its verdict can be attached."""
     names = [source.name for source in maps.sources]
-    files = [path for path in paths if path.name in names]
-    if len(files) != 1 or len(names) != 1:
+    chosen = [file for file in files if file.name in names]
+    if len(chosen) != 1 or len(names) != 1:
         raise UsageError(
-            f"--attach adds to one harvested file per run, named itself, but run {maps.run} was read from "
+            f"--attach adds to one harvested file per run, but run {maps.run} was read from "
             f"{', '.join(names)}; give one file, or leave --attach out."
         )
-    return files[0]
+    return chosen[0]
+
+
+def _plot_folders(plots: Path | None, runs: Sequence[LumiMaps]) -> list[Path | None]:
+    """Where the pictures of each run go: several runs get a folder each."""
+    return [plots / f"R{maps.run}" if plots and len(runs) > 1 else plots for maps in runs]
+
+
+def _check_places(
+    arguments: argparse.Namespace,
+    runs: Sequence[LumiMaps],
+    attached: Sequence[Path | None],
+    plots: Sequence[Path | None],
+    inputs: Sequence[Path],
+) -> None:
+    """Refuse what cannot be written while nothing is."""
+    from hcal_root_ad.publish.publish import target_path
+
+    targets = [
+        target_path(maps, arguments.output, online=arguments.online, attach_to=attach_to)
+        for maps, attach_to in zip(runs, attached, strict=True)
+    ]
+    flags = [arguments.flags] if arguments.flags else []
+    check_places([*targets, *flags], [folder for folder in plots if folder], inputs)
 
 
 def _load_bundles(names: Sequence[str]) -> list[Bundle]:
@@ -74,7 +100,7 @@ def _judge(maps: LumiMaps, bundles: Sequence[Bundle], false_alarms: float | None
         return judge_run(maps, bundles, false_alarms=false_alarms, progress=report)
 
 
-def _publish(verdict: RunVerdict, attach_to: Path | None, arguments: argparse.Namespace, folder_per_run: bool) -> None:
+def _publish(verdict: RunVerdict, attach_to: Path | None, arguments: argparse.Namespace, plots: Path | None) -> None:
     from hcal_root_ad.publish.publish import publish
     from hcal_root_ad.publish.summary_table import groups_table
 
@@ -83,10 +109,10 @@ def _publish(verdict: RunVerdict, attach_to: Path | None, arguments: argparse.Na
     show(groups_table(verdict))
     remark(*(f"run {run}: {note}" for note in verdict.every_note))
     show(f"ROOT file: {written}")
-    if arguments.plots:
+    if plots:
         from hcal_root_ad.publish.plots import draw_plots
 
-        pictures = draw_plots(verdict, arguments.plots / f"R{run}" if folder_per_run else arguments.plots)
+        pictures = draw_plots(verdict, plots)
         show(f"pictures:  {len(pictures)} in {pictures[0].parent}")
 
 

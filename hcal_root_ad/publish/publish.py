@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.publish.file_name import name_complaints, offline_name, online_name
 from hcal_root_ad.publish.monitor_elements import monitor_elements
 from hcal_root_ad.publish.root_file import attach_to_file, write_root_file
@@ -17,11 +18,7 @@ def publish(verdict: RunVerdict, folder: Path, *, online: bool = False, attach_t
     With ``attach_to``, the folders are added to a copy of that harvested file, which keeps its name where the GUIs
     take it. Raises OutputError, and leaves nothing behind, if a GUI would refuse the file.
     """
-    run, sources = verdict.maps.run, verdict.maps.sources
-    name = online_name(run) if online else offline_name(run, sources[0].name if sources else "")
-    if attach_to is not None and not list(name_complaints(attach_to.name)):
-        name = attach_to.name
-    target = Path(folder) / name
+    target = target_path(verdict.maps, folder, online=online, attach_to=attach_to)
     _refuse_input(target, attach_to)
     elements = monitor_elements(verdict)
     if attach_to is None:
@@ -29,6 +26,14 @@ def publish(verdict: RunVerdict, folder: Path, *, online: bool = False, attach_t
     else:
         attach_to_file(elements, Path(attach_to), target)
     return target
+
+
+def target_path(maps: LumiMaps, folder: Path, *, online: bool = False, attach_to: Path | None = None) -> Path:
+    """Where :func:`publish` puts the file of that run."""
+    name = online_name(maps.run) if online else offline_name(maps.run, maps.sources[0].name if maps.sources else "")
+    if attach_to is not None and not list(name_complaints(attach_to.name)):
+        name = attach_to.name
+    return Path(folder) / name
 
 
 def _refuse_input(target: Path, attach_to: Path | None) -> None:

@@ -24,6 +24,7 @@ def harvested(monkeypatch: pytest.MonkeyPatch, *runs: LumiMaps) -> list[tuple[li
         return runs
 
     monkeypatch.setattr(harvest, "read_runs", read_runs)
+    monkeypatch.setattr(harvest, "input_files", lambda names: tuple(map(Path, names)))
     return asked
 
 
@@ -63,3 +64,32 @@ def test_a_run_without_maps_per_ls_leaves_nothing_behind(
     assert main(["harvest", "a.root", "-o", str(tmp_path / "maps.npz")]) == 2
     assert "Run 370101: online.root holds no HCAL maps per lumisection" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_in_the_place_of_one_file_leaves_nothing_behind(
+    make_maps: MakeMaps,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    harvested(monkeypatch, make_maps(370100), make_maps(370101))
+    (tmp_path / "maps_R370101.npz").mkdir()
+    assert main(["harvest", "a.root", "-o", str(tmp_path / "maps.npz")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == f"hcal-root-ad: {tmp_path}/maps_R370101.npz is a folder; name a file to write.\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["maps_R370101.npz"]
+
+
+def test_an_input_is_never_replaced(
+    make_maps: MakeMaps,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    harvested(monkeypatch, make_maps(370101))
+    path = tmp_path / "a.root"
+    path.write_bytes(b"root")
+    assert main(["harvest", str(path), "-o", str(path)]) == 2
+    assert "a.root would be replaced" in capsys.readouterr().err
+    assert path.read_bytes() == b"root"

@@ -19,7 +19,7 @@ from hcal_root_ad.errors import HcalRootAdError, InputError
 
 def test_every_verb_has_a_module_and_every_module_is_known() -> None:
     modules = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
-    assert modules == {*VERBS, "__init__", "main", "inputs", "terminal"}
+    assert modules == {*VERBS, "__init__", "main", "inputs", "places", "terminal"}
     for verb in VERBS:
         module = import_module(f"hcal_root_ad.cli.{verb}")
         assert module.__doc__

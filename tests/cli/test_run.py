@@ -24,10 +24,12 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         inputs = [tmp_path / source.name for maps in runs for source in maps.sources]
         for path in inputs:
             path.touch()
+        before = sorted(tmp_path.rglob("*"))
         monkeypatch.setattr(run, "read_runs", lambda _: runs)
         words = ["run", *map(str, inputs), "-o", str(tmp_path / "out"), "--flags", str(tmp_path / "new" / "flags.csv")]
         assert main([*words, *options]) == 2
-        assert sorted(tmp_path.iterdir()) == sorted(inputs)
+        assert sorted(tmp_path.rglob("*")) == before
+        assert all(path.stat().st_size == 0 for path in inputs)
         out, err = capsys.readouterr()
         assert out == ""
         assert err.count("\n") == 1
@@ -56,3 +58,74 @@ def test_one_bundle_per_subdetector(refused: Refusal, make_maps: MakeMaps, monke
     monkeypatch.setattr("hcal_root_ad.learn.bundle.load_bundle", load_bundle)
     sentence = refused((make_maps(370101, "a.root"),), "--bundle", "mine", "--bundle", "yours")
     assert "mine and yours are both for HE" in sentence
+
+
+@pytest.fixture
+def never_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judging is where the time goes; places are looked at before."""
+
+    def load(_: object) -> list[object]:
+        raise AssertionError("an output place was not refused before bundles were loaded")
+
+    monkeypatch.setattr(run, "_load_bundles", load)
+
+
+@pytest.mark.usefixtures("never_judged")
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--plots", "FILE"), "FILE is a file"),
+        (("--plots", "FILE/below"), "FILE is a file"),
+        (("-o", "FILE"), "FILE is a file"),
+        (("-o", "FILE/below/it"), "FILE is a file"),
+        (("--flags", "FOLDER"), "FOLDER is a folder"),
+        (("--flags", "FILE/flags.csv"), "FILE is a file"),
+        (("--flags", "out"), "out is a folder"),
+        (("--flags", "plots", "--plots", "plots/main"), "plots is a folder"),
+        (("--flags", "/proc/flags.csv"), "/proc"),
+        (("--flags", "a.root"), "a.root would be replaced"),
+    ],
+)
+def test_places_that_cannot_be_written_are_refused_before_judging(
+    refused: Refusal,
+    make_maps: MakeMaps,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    sentence: str,
+) -> None:
+    (tmp_path / "FILE").touch()
+    (tmp_path / "FOLDER").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert sentence in refused((make_maps(370101, "a.root"),), "-o", "out", *options)
+
+
+@pytest.mark.usefixtures("never_judged")
+def test_a_folder_in_the_place_of_the_root_file(refused: Refusal, make_maps: MakeMaps, tmp_path: Path) -> None:
+    (tmp_path / "out" / "DQM_V0001_HcalML_R000370101.root").mkdir(parents=True)
+    assert "R000370101.root is a folder" in refused((make_maps(370101, "a.root"),), "--online")
+
+
+@pytest.mark.usefixtures("never_judged")
+@pytest.mark.parametrize("options", [(), ("--attach",)])
+def test_no_output_takes_the_place_of_an_input(
+    refused: Refusal, make_maps: MakeMaps, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    name = "DQM_V0001_R000370101__A__B_HcalML-v1__DQMIO.root"
+    assert f"{name} would be replaced" in refused((make_maps(370101, name),), "-o", str(tmp_path), *options)
+
+
+@pytest.mark.parametrize("pattern", ["", "*.root"])
+def test_attach_takes_the_one_file_of_a_folder_or_pattern(
+    make_maps: MakeMaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    path = tmp_path / "in" / "a.root"
+    path.parent.mkdir()
+    path.touch()
+    monkeypatch.setattr(run, "read_runs", lambda _: (make_maps(370101, "a.root"),))
+    monkeypatch.setattr(run, "_load_bundles", lambda _: [])
+    monkeypatch.setattr(run, "_judge", lambda maps, *_: maps)
+    attached: list[Path] = []
+    monkeypatch.setattr(run, "_publish", lambda _, attach_to, *__, **___: attached.append(attach_to))
+    assert main(["run", str(path.parent / pattern), "-o", str(tmp_path / "out"), "--attach"]) == 0
+    assert attached == [path]
