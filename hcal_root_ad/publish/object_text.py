@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 
+from hcal_root_ad.publish.ascii_text import in_ascii
 from hcal_root_ad.publish.elements import QualityResult, QualityStatus, Scalar
 
 _FORM = re.compile(r"<(?P<name>.*?)>(?P<kind>i|f|s|e|t|qr)=(?P<value>.*)</(?P<closing>.*?)>", re.DOTALL)
@@ -17,8 +18,7 @@ _QUALITY = re.compile(r"st:(?P<status>\d+):(?P<result>[^:]*):(?P<algorithm>[^:]*
 
 def plain(text: str) -> str:
     """The text in ASCII, angle brackets as round ones and on one line: what both GUIs read back unharmed."""
-    ascii_text = text.encode("ascii", "replace").decode()
-    return " ".join(ascii_text.translate(str.maketrans("<>", "()")).split())
+    return " ".join(in_ascii(text).translate(str.maketrans("<>", "()")).split())
 
 
 def scalar_text(scalar: Scalar) -> str:

@@ -13,7 +13,7 @@ from hcal_root_ad.publish.object_text import complaint, quality_text, scalar_tex
         (0.1, "<x>f=0.10000000000000001</x>"),
         (-1.0, "<x>f=-1</x>"),
         ("two\n lines", "<x>s=two lines</x>"),
-        ("<b> µ", "<x>s=(b) ?</x>"),
+        ("<b> 3 µ–σ…", "<x>s=(b) 3 mu-sigma...</x>"),
     ],
 )
 def test_scalars_are_written_as_cmssw_writes_them(value, text):
