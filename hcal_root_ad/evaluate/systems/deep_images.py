@@ -58,7 +58,7 @@ DEPTH_VIT = Recipe(
     window=1,
     scored=1,
     batch=32,
-    steps=1000,
+    steps=300,
     epochs=100,
     optimiser=partial(torch.optim.Adam, lr=1e-3, amsgrad=True, weight_decay=1e-7),
     divergence=1e-6,
@@ -68,8 +68,8 @@ DEPTH_VIT = Recipe(
 )
 """Sizes, rates and the cut of 5.5 standard deviations are those of the working group's public scripts."""
 RECIPES = (
-    _convolutional("cms-ibm-ae", "CMS–IBM HCAL study: convolutional autoencoder", SHALLOW, 1000),
-    _convolutional("cms-ibm-deep-ae", "student slides: 86-64-32 filters", DEEP, 200),
+    _convolutional("cms-ibm-ae", "CMS–IBM HCAL study: convolutional autoencoder", SHALLOW, 800),
+    _convolutional("cms-ibm-deep-ae", "student slides: 86-64-32 filters", DEEP, 150),
     DEPTH_VIT,
 )
 

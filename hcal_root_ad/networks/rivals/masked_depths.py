@@ -41,7 +41,7 @@ class DepthAttention(nn.Module):
         query = torch.einsum("pdi,dij->pjd", x, self.query)
         key, value = (torch.einsum("pdi,dij->pjd", context, weight) for weight in (self.key, self.value))
         weight = torch.softmax(query.unsqueeze(-1) * key.unsqueeze(-2) / WIDTH**0.5, dim=-1)
-        answer: Tensor = self.out((weight @ value.unsqueeze(-1)).squeeze(-1).transpose(1, 2))
+        answer: Tensor = self.out((weight * value.unsqueeze(-2)).sum(dim=-1).transpose(1, 2))
         return answer
 
 
