@@ -16,7 +16,7 @@ def monitor_elements(run: RunVerdict) -> MonitorElements:
     """Histograms, scalars and quality results of one run, at the granularity that its file allowed.
 
     Maps per depth come from every verdict on channels, elements against LS from those per lumisection,
-    LS × iphi maps from strips.
+    LS × iphi maps from strips. Where nothing was judged per lumisection and channel, the events stand alone.
     """
     length = axis_length(run)
     summary, scalars = client_elements.summary(run, length)
@@ -39,6 +39,9 @@ def _elements(run: RunVerdict, length: int) -> Iterator[MonitorElement]:
         yield from client_elements.kind_trends(verdict, length)
     if per_lumi:
         yield from client_elements.box_states(per_lumi, length)
+    if run.strips or (run.maps.events.any() and not per_lumi):
+        for name in ("HB", "HE"):
+            yield task_elements.events_trend(name, run.maps.events, run.maps.lumisections, length)
     if run.strips:
         yield from task_elements.strip_maps(run.strips, length)
         yield from client_elements.strip_states(run.strips, length)

@@ -36,10 +36,11 @@ def channel_results(verdict: Verdict) -> Iterator[QualityResult]:
 
 
 def strip_results(strips: StripVerdict) -> Iterator[QualityResult]:
-    """Results on the flagged strips of HB and HE; ERROR where a box has lost a quarter, which is one strip."""
+    """Results on events and flagged strips of HB and HE; ERROR where a box has lost a quarter, which is one strip."""
     boxes = boxes_of(strips)
     for name, columns in (("HB", boxes < N_BOXES // 2), ("HE", boxes >= N_BOXES // 2)):
         states = strips.states[:, columns]
+        yield _events(f"{TASK}/EventsvsLS/Subdet/{name}", strips.assessed)
         path = f"{CLIENT}/FlaggedStripsvsLS/Subdet/{name}"
         groups = tuple(group for group in strips.groups if group.unit.startswith(name))
         lost = bool((unit_states(states, boxes[columns]) == State.BAD).any())

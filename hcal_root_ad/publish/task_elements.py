@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_IPHI, N_RBX, SUBDET_PM
 from hcal_root_ad.judge.verdict import StripVerdict, Verdict
 from hcal_root_ad.publish.axes import RBX_LABELS, depth_map, lumi_map, strip_map, trend
 from hcal_root_ad.publish.elements import TASK, MonitorElement
 from hcal_root_ad.publish.reductions import (
+    Array,
     Floats,
     boxes_of,
     depth_maps,
@@ -42,11 +44,16 @@ def channel_maps(verdicts: tuple[Verdict, ...]) -> Iterator[MonitorElement]:
             yield depth_map(path, values, f"depth{depth}: {title}", contents, entries)
 
 
+def events_trend(name: str, events: Array, lumisections: NDArray[np.int32], length: int) -> MonitorElement:
+    """(LS,) events of a sub-detector against LS."""
+    values = on_axis(events, lumisections, length)
+    return trend(f"{TASK}/EventsvsLS/Subdet/{name}", values, f"{name}: events", "events", float(values.sum()))
+
+
 def trends(verdict: Verdict, length: int) -> Iterator[MonitorElement]:
     """Events, reconstruction error and flagged channels of one sub-detector against LS."""
     name, lumisections = verdict.subdetector, verdict.lumisections
-    events = on_axis(verdict.events, lumisections, length)
-    yield trend(f"{TASK}/EventsvsLS/Subdet/{name}", events, f"{name}: events", "events", float(events.sum()))
+    yield events_trend(name, verdict.events, lumisections, length)
     errors = on_axis(reconstruction_error(verdict), lumisections, length)
     title = f"{name}: reconstruction error, RMS pull of judged channels (1 is statistics alone)"
     yield trend(f"{TASK}/ReconstructionErrorvsLS/Subdet/{name}", errors, title, "RMS of (seen - expected)/sigma")

@@ -196,13 +196,21 @@ def test_strips_are_published_against_ls_and_iphi(strips):
     ]
     assert at(strips, f"{TASK}/ResidualOccupancyvsiphivsLS/SubdetPM/HEP", 5, 24) == -30000
     assert strips[f"{CLIENT}/EventInfo/reportSummaryMap"].histogram.values()[3, 6] == State.BAD
-    status = {q.path.rpartition("/")[2]: int(q.status) for q in strips.quality}
-    assert status == {"HB": 100, "HE": 300}
+    status = {q.path.removeprefix(f"{CLIENT}/"): int(q.status) for q in strips.quality if q.path.startswith(CLIENT)}
+    assert status == {"FlaggedStripsvsLS/Subdet/HB": 100, "FlaggedStripsvsLS/Subdet/HE": 300}
     scalars = {s.path.rpartition("/")[2]: s.value for s in strips.scalars}
     assert scalars["granularity_strips"] == "iphi strips per lumisection"
 
 
-def test_run_totals_give_maps_and_no_trends(small_run):
+def test_strips_come_with_the_events_and_whether_they_were_enough(strips):
+    for name in ("HB", "HE"):
+        path = f"{TASK}/EventsvsLS/Subdet/{name}"
+        assert values(strips, path).tolist() == [0 if ls == 8 else 20 if ls == 3 else 1500 for ls in range(1, 14)]
+        (result,) = [q for q in strips.quality if q.path == path]
+        assert (result.qtest, int(result.status), result.result) == ("MLEnoughEvents", 100, 11 / 12)
+
+
+def test_run_totals_give_maps_and_no_trends_but_the_events(small_run):
     he = small_run.verdict("HE")
     last = slice(-2, -1)
     total = replace(
@@ -217,8 +225,13 @@ def test_run_totals_give_maps_and_no_trends(small_run):
         states=he.states[last],
     )
     elements = monitor_elements(RunVerdict(small_run.maps(), (total,)))
-    assert not [element.path for element in elements.elements if "vsLS" in element.path]
+    trends = [element.path for element in elements.elements if "vsLS" in element.path]
+    assert trends == [f"{TASK}/EventsvsLS/Subdet/HB", f"{TASK}/EventsvsLS/Subdet/HE"]
+    assert values(elements, trends[0]).tolist() == [0 if ls == 8 else 20 if ls == 3 else 1500 for ls in range(1, 14)]
     assert not elements.quality
+    unknown = replace(small_run.maps(), events=np.zeros_like(small_run.maps().events))
+    elements = monitor_elements(RunVerdict(unknown, (total,)))
+    assert not [element.path for element in elements.elements if "vsLS" in element.path]
     assert at(elements, f"{CLIENT}/StateSummary/depth/depth3", 20 + 41, 25) == State.BAD
     assert elements[f"{CLIENT}/EventInfo/reportSummaryMap"].histogram.values()[2:].min() == State.GOOD
     assert {s.path.rpartition("/")[2]: s.value for s in elements.scalars}["granularity_HE"] == "run"
