@@ -211,7 +211,7 @@ def test_cost_of_contamination_by_hand() -> None:
 
 def test_the_table_has_every_point() -> None:
     points = grid_named("presets")
-    page = markdown([result(point) for point in points], "command", "1.0", ["a.png"])
+    page = markdown([result(point) for point in points], "`command`, 1.0", ["a.png"])
     assert page.count("| `") >= len(points)
     assert "![a.png](a.png)" in page
     for word in ("how much data", "faults in the training", "RNN state", "learning rates", "Directions", "other seeds"):

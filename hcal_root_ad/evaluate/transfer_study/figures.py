@@ -19,7 +19,7 @@ from hcal_root_ad.occupancy import Floats
 from hcal_root_ad.publish.figures import save
 
 STYLE = mplhep.style.CMS | {"font.size": 13, "axes.linewidth": 1.2, "savefig.dpi": 110, "lines.markersize": 5}
-COLOURS = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd", "#3f90da", "#92dadd", "#a96b59")
+COLOURS = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd", "#b9ac70", "#92dadd", "#a96b59")
 """CMS's palette for colour-blind readers; one colour per preset of blocks, the same in every figure."""
 NO_NETWORK = "no network"
 Curves = Mapping[str, tuple[Floats, Floats]]

@@ -76,6 +76,8 @@ def presets() -> Iterator[Point]:
         yield Point(MAIN, _LONGER, blocks, fraction=fraction)
     for blocks in (INITIALISED, "FFFII"):
         yield Point(MAIN, _LONGER, blocks, fraction=0.1, whole_reference=True)
+    for contamination, blocks in product((0.0, 0.1), (*_KEY_BLOCKS, "FFFII", FROZEN)):
+        yield Point(MAIN, _LONGER, blocks, contamination=contamination)
 
 
 def blocks() -> Iterator[Point]:

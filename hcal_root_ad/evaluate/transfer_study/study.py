@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
@@ -91,7 +92,8 @@ def _write(grid: str, results: list[Result], folder: Path) -> tuple[Path, ...]:
     _write_text(numbers, json.dumps(made | {"results": [asdict(result) for result in results]}, indent=1))
     figures = draw_figures(results, folder)
     command = f"hcal-root-ad study transfer --grid {grid} -o {folder.name}"
-    _write_text(table, markdown(results, command, made["hcal_root_ad"], [path.name for path in figures]))
+    said = f"`{command}`, hcal_root_ad {made['hcal_root_ad']}, {date.today().isoformat()}"
+    _write_text(table, markdown(results, said, [path.name for path in figures]))
     return numbers, table, *figures
 
 

@@ -22,11 +22,14 @@ before any training."""
 HEAD = ("blocks", "error", "/ scratch", "reference", "AUC", "pAUC", "saved", "epochs (s)", "reached")
 
 
-def markdown(results: Sequence[Result], command: str, version: str, figures: Sequence[str]) -> str:
-    """All tables of a study as one page, one section per question that the results answer."""
+def markdown(results: Sequence[Result], made: str, figures: Sequence[str]) -> str:
+    """All tables of a study as one page, one section per question that the results answer.
+
+    ``made``: by which command, version and when.
+    """
     rows = rows_of(results)
     modes = ", ".join(f"{letter} {meaning}" for letter, meaning in MODES.items())
-    lines = ["# Transfer study", "", f"`{command}`, hcal_root_ad {version}, {len(rows)} points. {_size(rows)}", ""]
+    lines = ["# Transfer study", "", f"{made}, {len(rows)} points, seeds {_seeds(rows)}. {_size(rows)}", ""]
     lines += [LEGEND.format(blocks=", ".join(BLOCKS), modes=modes), ""]
     for title, key, part in _sections(rows):
         if part and (key not in ("direction", "seed") or len({row[key] for row in part}) > 1):
@@ -93,7 +96,9 @@ def _table(key: str, part: list[Row], rows: list[Row]) -> list[str]:
 
 def _value(row: Row, key: str) -> str:
     if key == "fraction":
-        return f"{row[key]:.0%} ({row.result.lumisections})"
+        remarks = [f"{row['contamination']:.0%} with faults"] if row["contamination"] else []
+        remarks += ["reference of all"] if row["whole_reference"] else []
+        return ", ".join([f"{row[key]:.0%} ({row.result.lumisections})", *remarks])
     return f"{row[key]:.0%}" if key == "contamination" else str(row[key])
 
 
@@ -118,6 +123,10 @@ def _cost(rows: list[Row], row: Row) -> str:
 
 def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
+
+
+def _seeds(rows: list[Row]) -> str:
+    return ", ".join(str(seed) for seed in sorted({row["seed"] for row in rows}))
 
 
 def _size(rows: list[Row]) -> str:
