@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -118,10 +119,15 @@ def figure(rows: Sequence[Row], suite: Suite, subdetector: str) -> Figure:
     FigureCanvasAgg(picture)
     panels = picture.subplots(-(-len(suite.scales) // 3), min(3, len(suite.scales)), sharey=True, squeeze=False)
     for panel, scale in zip(panels.flat, suite.scales, strict=False):
-        for row in (row for row in rows if row["subdetector"] == subdetector):
+        for number, row in enumerate(row for row in rows if row["subdetector"] == subdetector):
             partial = per_condition(row, "partial_auc")
             found = [partial.get(f"{kind} {scale} persistent", (np.nan,) * 3)[0] for kind in kinds]
-            style = {"color": "black", "linewidth": 2.5} if row["system"] == ORACLE else {"linewidth": 1.2}
+            style: dict[str, Any] = {
+                "color": colormaps["tab20"](number % 20),
+                "linestyle": ("-", "--", ":")[number % 3],
+            }
+            if row["system"] == ORACLE:
+                style = {"color": "black", "linewidth": 2.5}
             panel.plot(range(len(kinds)), found, marker="o", markersize=3, label=row["system"], **style)
         panel.set_xticks(range(len(kinds)), kinds, rotation=60)
         panel.set_title(f"{subdetector}, {scale}, persistent", fontsize=11)
