@@ -118,10 +118,9 @@ def gather(
     own: Floats,
     live: np.ndarray,
     height: float,
-    cap: float = np.inf,
 ) -> EvidenceBank:
     """Run the evidence sums of the live channels over a series."""
-    bank = EvidenceBank(len(live), height, cap)
+    bank = EvidenceBank(len(live), height)
     expectation = followed(found, series, reference, own)
     for row in range(len(series)):
         log_rate, error = expectation.log_rate[row, live], expectation.error[row, live]

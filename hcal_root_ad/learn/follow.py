@@ -27,15 +27,13 @@ CLIP, REJECT = 3.0, 5.0
 REACH = 2.0
 """Prior standard errors that a shift may have at most."""
 SMALLEST_ERROR = 1e-6
+"""A prior error of 0 would be an infinite weight."""
 LEAST_ERROR = 0.005
 """What remains unknown of log λ however long one looks: drifts go on."""
 
 
 class Follower:
-    """Running estimate of every channel's shift of log λ; the state is three numbers per channel and the lag.
-
-    ``error``: (channels,) prior standard error of log λ.
-    """
+    """Running estimate of every channel's shift of log λ; the state is two numbers per channel, and those in wait."""
 
     def __init__(self, channels: int) -> None:
         self._score = np.zeros(channels)
@@ -43,7 +41,10 @@ class Follower:
         self._waiting: deque[tuple[Floats, Floats]] = deque()
 
     def estimate(self, error: Floats) -> tuple[Floats, Floats]:
-        """Shift of log λ and its standard error, from counts of ``LAG`` LS ago and earlier."""
+        """Shift of log λ and its standard error, from counts of ``LAG`` LS ago and earlier.
+
+        ``error``: (channels,) prior standard error of log λ.
+        """
         precision = self._information + np.maximum(error, SMALLEST_ERROR) ** -2.0
         shift = np.clip(self._score / precision, -REACH * error, REACH * error)
         return shift, np.maximum(1 / np.sqrt(precision), np.minimum(LEAST_ERROR, error))
