@@ -76,7 +76,7 @@ def _measured(suite: Suite, subdetector: str, system: System | None, tests: list
 
 def _digest(suite: Suite, subdetector: str, system: System | None) -> str:
     name = system.name if system else limit.NAME
-    key = json.dumps([asdict(suite), subdetector, name], sort_keys=True)
+    key = json.dumps([asdict(suite), subdetector, name, system.settings if system else ""], sort_keys=True)
     readable = "".join(c if c.isalnum() else "_" for c in name)
     return f"{subdetector}-{readable}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 

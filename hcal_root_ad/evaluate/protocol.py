@@ -22,6 +22,16 @@ WINDOW = 5
 """Lumisections over which evidence may be gathered: the papers' window, and the oracle's."""
 
 
+@dataclass(frozen=True)
+class Effort:
+    """How long the deep rivals train: as long as published, but at most ``most`` times their quick training.
+
+    The quick one takes a minute or two on one core.
+    """
+
+    most: float = 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class Training:
     """What systems learn from: clean series of one sub-detector, split by run.
@@ -34,6 +44,7 @@ class Training:
     learn: Sequence[Series]
     calibrate: Sequence[Series]
     seed: int
+    effort: Effort = Effort()
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +79,14 @@ class System:
     """A system by name.
 
     ``fit`` learns; ``origin`` says in a few words where the idea comes from, for the table;
-    ``deep`` marks systems that train a network.
+    ``deep`` marks systems that train a network; ``settings`` holds whatever else a result depends on.
     """
 
     name: str
     origin: str
     fit: Callable[[Training], Fitted]
     deep: bool = False
+    settings: str = ""
 
 
 def clean_threshold(scores: Sequence[Floats], false_alarm_share: float) -> float:

@@ -8,13 +8,13 @@ system on all conditions at once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable, readout_graph
-from hcal_root_ad.evaluate.protocol import WINDOW, Training, Truth
+from hcal_root_ad.evaluate.protocol import WINDOW, Effort, Training, Truth
 from hcal_root_ad.learn.series import Series, series_of
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
@@ -72,12 +72,13 @@ class Suite:
     subdetectors: tuple[str, ...] = ("HE", "HB")
     factors: tuple[float, ...] = FACTORS
     scales: tuple[str, ...] = SCALES
+    effort: Effort = field(default_factory=Effort)
 
 
 SUITES = {
     suite.name: suite
     for suite in (
-        Suite("full"),
+        Suite("full", test_runs=4, test_length=480, effort=Effort(most=4)),
         Suite("short", learning_runs=6, calibration_runs=2, test_runs=3, test_length=480, subdetectors=("HE",)),
         Suite(
             "quick",
@@ -89,6 +90,7 @@ SUITES = {
             subdetectors=("HE",),
             factors=(0.0, 0.4, 2.0),
             scales=("channel", "RBX"),
+            effort=Effort(most=0.05),
         ),
     )
 }
@@ -134,7 +136,7 @@ def training_of(suite: Suite, subdetector: str) -> Training:
         for seed in range(suite.seed, suite.seed + suite.learning_runs + suite.calibration_runs)
     ]
     learn, calibrate = series[: suite.learning_runs], series[suite.learning_runs :]
-    return Training(subdetector, series[0].channels, learn, calibrate, suite.seed)
+    return Training(subdetector, series[0].channels, learn, calibrate, suite.seed, suite.effort)
 
 
 def test_runs_of(suite: Suite, subdetector: str) -> Iterator[TestRun]:

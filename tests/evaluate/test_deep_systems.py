@@ -9,11 +9,9 @@ from torch import Tensor
 
 from hcal_root_ad.detector import ChannelTable, channel_table
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.evaluate.protocol import Training, Truth
+from hcal_root_ad.evaluate.protocol import Effort, Training, Truth
 from hcal_root_ad.evaluate.systems import deep_graphstad, deep_images
 from hcal_root_ad.evaluate.systems.deep import (
-    FULL,
-    Effort,
     Recipe,
     fit_autoencoder,
     minimum_to_maximum,
@@ -54,9 +52,9 @@ def training(channels: ChannelTable) -> Training:
     return Training("HE", channels, learn, [run_of(channels, 3)], seed=7)
 
 
-def quick(name: str) -> tuple[Recipe, Effort]:
+def quick(name: str) -> Recipe:
     """One step with two windows."""
-    return replace(RECIPES[name], steps=1, batch=2), Effort()
+    return replace(RECIPES[name], steps=1, batch=2)
 
 
 def network_of(name: str, channels: ChannelTable) -> torch.nn.Module:
@@ -93,7 +91,7 @@ def test_the_production_shape_has_the_states_of_cmssw(channels: ChannelTable) ->
 
 @pytest.mark.parametrize("name", ["graphstad", "cnn-fc-ae", "cms-ibm-ae", "depthvit"])
 def test_the_same_seed_gives_the_same_weights_and_scores(name: str, training: Training) -> None:
-    one, other = (fit_autoencoder(*quick(name), training) for _ in range(2))
+    one, other = (fit_autoencoder(quick(name), training) for _ in range(2))
     for key, weight in one.network.state_dict().items():
         assert torch.equal(weight, other.network.state_dict()[key])
     series = training.calibrate[0]
@@ -112,7 +110,7 @@ def test_the_same_seed_gives_the_same_weights_and_scores(name: str, training: Tr
 )
 def test_a_dead_box_scores_above_healthy_ones(name: str, steps: int, batch: int, training: Training) -> None:
     channels = training.channels
-    fitted = fit_autoencoder(replace(RECIPES[name], steps=steps, batch=batch), Effort(), training)
+    fitted = fit_autoencoder(replace(RECIPES[name], steps=steps, batch=batch), training)
     healthy = run_of(channels, 4, lumisections=8)
     counts = healthy.counts.copy()
     dead = channels.box == 60
@@ -128,7 +126,7 @@ def test_a_dead_box_scores_above_healthy_ones(name: str, steps: int, batch: int,
 
 
 def test_scores_do_not_wait_and_do_not_cross_a_gap(training: Training) -> None:
-    fitted = fit_autoencoder(*quick("graphstad"), training)
+    fitted = fit_autoencoder(quick("graphstad"), training)
     run = run_of(training.channels, 5, lumisections=9)
     whole = fitted.score(run, NOTHING)
     assert np.allclose(fitted.score(run.part(slice(0, 6)), NOTHING), whole[:6], rtol=1e-4)
@@ -148,7 +146,7 @@ def test_windows_by_hand(channels: ChannelTable) -> None:
 def test_runs_shorter_than_a_window_are_refused(training: Training) -> None:
     short = replace(training, learn=[one.part(slice(0, 4)) for one in training.learn])
     with pytest.raises(InputError, match="5 consecutive lumisections"):
-        fit_autoencoder(*quick("graphstad"), short)
+        fit_autoencoder(quick("graphstad"), short)
 
 
 def test_scalings_by_hand(channels: ChannelTable) -> None:
@@ -169,8 +167,8 @@ def test_standards_by_hand() -> None:
 
 def test_published_effort_counts_epochs() -> None:
     recipe = RECIPES["graphstad"]
-    assert steps_of(recipe, FULL, windows=41) == 10 * 10
-    assert steps_of(recipe, Effort(steps=0.5), windows=41) == recipe.steps // 2
+    assert steps_of(recipe, Effort(most=100), windows=41) == 10 * 10
+    assert steps_of(recipe, Effort(most=0.5), windows=1000) == recipe.steps // 2
 
 
 def test_ring_mean_is_over_channels_that_are_not_zero(channels: ChannelTable) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.evaluate.protocol import FALSE_ALARM_SHARE, System, Training, Truth, clean_threshold
+from hcal_root_ad.evaluate.protocol import FALSE_ALARM_SHARE, Effort, System, Training, Truth, clean_threshold
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.occupancy import Floats
 
@@ -28,18 +28,6 @@ Scaling = Callable[[Series], Floats]
 """Counts of a series → (LS, channels) numbers for a network."""
 PER_PASS = 8
 """Windows that go through a network at once when scoring."""
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How long to train: ``steps`` times the recipe's own (a minute or two on one core), or as published."""
-
-    steps: float = 1.0
-    as_published: bool = False
-
-
-QUICK = Effort()
-FULL = Effort(as_published=True)
 
 
 @dataclass(frozen=True)
@@ -51,7 +39,7 @@ class Recipe:
         network: makes the untrained network.
         scaling: learns, from clean series, what turns counts into the network's input.
         window: LS that the network is trained on at once; scored: LS that it scores at once.
-        batch: windows per step. steps: of the quick effort. epochs: of the full one.
+        batch: windows per step. steps: of the quick training. epochs: of the published one.
         optimiser: from parameters. divergence: weight of the Kullback–Leibler term.
         error: of one channel and LS, from reconstruction less input; averaged over the window.
         standard: mean error per channel and its spread, from clean errors (n, channels); the score is the
@@ -92,12 +80,13 @@ class FittedAutoencoder:
         return np.abs(errors - self.mean) / self.spread
 
 
-def system_of(recipe: Recipe, effort: Effort = QUICK) -> System:
-    """A recipe as a system, trained with some effort."""
-    return System(recipe.name, recipe.origin, partial(fit_autoencoder, recipe, effort), deep=True)
+def system_of(recipe: Recipe) -> System:
+    """A recipe as a system."""
+    settings = f"{recipe.window} {recipe.scored} {recipe.batch} {recipe.steps} {recipe.epochs} {recipe.threshold}"
+    return System(recipe.name, recipe.origin, partial(fit_autoencoder, recipe), deep=True, settings=settings)
 
 
-def fit_autoencoder(recipe: Recipe, effort: Effort, training: Training) -> FittedAutoencoder:
+def fit_autoencoder(recipe: Recipe, training: Training) -> FittedAutoencoder:
     """Train on ``training.learn``, take errors (and threshold, where none is published) from ``training.calibrate``.
 
     The public codes take the errors from the runs trained on; held-out ones are larger, and fairer.
@@ -111,7 +100,9 @@ def fit_autoencoder(recipe: Recipe, effort: Effort, training: Training) -> Fitte
     if not len(windows):
         raise InputError(f"{recipe.name} learns from {recipe.window} consecutive lumisections; no clean run has them")
     network = recipe.network(training.channels).to("cuda" if torch.cuda.is_available() else "cpu")
-    train_autoencoder(network, torch.from_numpy(windows), recipe, steps_of(recipe, effort, len(windows)), training.seed)
+    train_autoencoder(
+        network, torch.from_numpy(windows), recipe, steps_of(recipe, training.effort, len(windows)), training.seed
+    )
     clean = [
         window_errors(network, recipe, scaling(one), side_by_side(one, recipe.scored)) for one in training.calibrate
     ]
@@ -123,9 +114,8 @@ def fit_autoencoder(recipe: Recipe, effort: Effort, training: Training) -> Fitte
 
 def steps_of(recipe: Recipe, effort: Effort, windows: int) -> int:
     """Gradient steps of a training."""
-    if effort.as_published:
-        return recipe.epochs * max(1, windows // recipe.batch)
-    return max(1, round(effort.steps * recipe.steps))
+    published = recipe.epochs * max(1, windows // recipe.batch)
+    return min(published, max(1, round(effort.most * recipe.steps)))
 
 
 def train_autoencoder(network: nn.Module, windows: Tensor, recipe: Recipe, steps: int, seed: int) -> list[float]:

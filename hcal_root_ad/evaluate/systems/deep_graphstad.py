@@ -8,8 +8,8 @@ from functools import partial
 import torch
 
 from hcal_root_ad.detector import ChannelTable
-from hcal_root_ad.evaluate.protocol import WINDOW, System
-from hcal_root_ad.evaluate.systems.deep import QUICK, Effort, Recipe, minimum_to_maximum, sigmas, system_of
+from hcal_root_ad.evaluate.protocol import WINDOW
+from hcal_root_ad.evaluate.systems.deep import Recipe, minimum_to_maximum, sigmas, system_of
 from hcal_root_ad.networks.rivals.spatio_temporal import Parts, SpatioTemporalAutoencoder
 
 
@@ -62,9 +62,4 @@ RECIPES = (
 )
 
 
-def systems(effort: Effort = QUICK) -> tuple[System, ...]:
-    """The family, trained with some effort."""
-    return tuple(system_of(recipe, effort) for recipe in RECIPES)
-
-
-SYSTEMS = systems()
+SYSTEMS = tuple(system_of(recipe) for recipe in RECIPES)

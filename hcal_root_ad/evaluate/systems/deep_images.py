@@ -7,10 +7,7 @@ from functools import partial
 import torch
 
 from hcal_root_ad.detector import ChannelTable
-from hcal_root_ad.evaluate.protocol import System
 from hcal_root_ad.evaluate.systems.deep import (
-    QUICK,
-    Effort,
     Recipe,
     plain,
     quartiles,
@@ -74,9 +71,4 @@ RECIPES = (
 )
 
 
-def systems(effort: Effort = QUICK) -> tuple[System, ...]:
-    """The family, trained with some effort."""
-    return tuple(system_of(recipe, effort) for recipe in RECIPES)
-
-
-SYSTEMS = systems()
+SYSTEMS = tuple(system_of(recipe) for recipe in RECIPES)
