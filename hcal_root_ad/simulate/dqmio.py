@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from hcal_root_ad.detector import N_DQM_IETA, N_IPHI
 from hcal_root_ad.simulate.dqm_files import depth_maps
-from hcal_root_ad.simulate.genuine_root import fill_map, occupancy_map, ours, root, root_file
+from hcal_root_ad.simulate.genuine_root import ZLIB, fill_map, occupancy_map, ours, root, root_file
 from hcal_root_ad.simulate.run import SimulatedRun
 
 _TREES = {
@@ -24,6 +26,10 @@ _LS_SECONDS = 23.311
 _FIRST_SECOND = 1_700_000_000
 _OTHERS = 2
 """Maps of another subsystem in each LS, which a reader must step over."""
+_DIFFERENT = 8
+"""How many different contents they have; drawing each anew would take longer than all the rest."""
+_DIGIS = 40.0
+"""Digis in a cell of them, on average."""
 
 
 class _Elements:
@@ -50,21 +56,26 @@ class _Elements:
         return int(self.tree.GetEntries()) - 1
 
 
-def write_nanodqmio(simulated: SimulatedRun, folder: Path) -> tuple[Path, ...]:
+def write_nanodqmio(
+    simulated: SimulatedRun, folder: Path, *, others: int = _OTHERS, compression: int = ZLIB
+) -> tuple[Path, ...]:
     """``nanodqmio_run<N>.root``: ``Occupancy`` and ``OccupancyCut`` per LS beside other subsystems' elements.
 
     LS come nearly in order, as from several streams; events are in ``Ecal/EventInfo/processedEvents``.
+    ``others`` is the number of another subsystem's maps in each LS, ``compression`` ROOT's number of codec and level.
     """
     path = folder / f"nanodqmio_run{simulated.run}.root"
     draw = np.random.default_rng(np.random.SeedSequence([simulated.seed, simulated.run, 0x10]))
     order = np.argsort(np.arange(len(simulated.maps)) + draw.uniform(0.0, 4.0, len(simulated.maps)))
-    with root_file(path, title="1") as file:
+    other_maps = draw.poisson(_DIGIS, (_DIFFERENT, N_DQM_IETA, N_IPHI))
+    with root_file(path, title="1", compression=compression) as file:
         _write_history(file)
         file.cd()
         index = _Index(simulated.run)
         trees = {name: _Elements(name, _empty_value(name)) for name in _TREES}
         for row in order:
-            _fill_lumisection(trees, index, simulated, int(row))
+            maps_of_others = other_maps[(row + np.arange(others)) % _DIFFERENT]
+            _fill_lumisection(trees, index, simulated, int(row), maps_of_others)
         for tree in (index.tree, *(elements.tree for elements in trees.values())):
             tree.Write()
     return (path,)
@@ -81,8 +92,10 @@ def _empty_value(name: str) -> Any:
     return ours(getattr(root(), _TREES[name])())
 
 
-def _fill_lumisection(trees: dict[str, _Elements], index: _Index, simulated: SimulatedRun, row: int) -> None:
-    """All elements of one LS and their two rows of the index."""
+def _fill_lumisection(
+    trees: dict[str, _Elements], index: _Index, simulated: SimulatedRun, row: int, others: NDArray[np.int64]
+) -> None:
+    """All elements of one LS and their two rows of the index; ``others`` are another subsystem's maps."""
     ls = int(simulated.maps.lumisections[row])
     maps = trees["TH2Fs"]
     first = int(maps.tree.GetEntries())
@@ -91,11 +104,11 @@ def _fill_lumisection(trees: dict[str, _Elements], index: _Index, simulated: Sim
             maps.value.SetNameTitle(f"depth{depth}", f"depth{depth}")
             fill_map(maps.value, counts)
             maps.fill(f"Hcal/DigiTask/{kind}/depth/depth{depth}")
-    for other in range(_OTHERS):
+    for other, counts in enumerate(others):
         maps.value.SetNameTitle(f"map{other:03d}", f"map{other:03d}")
-        maps.value.Reset()
+        fill_map(maps.value, counts)
         maps.fill(f"Ecal/Other/map{other:03d}")
-    index.fill(ls, kind=list(_TREES).index("TH2Fs"), first=first, last=first + 14 + _OTHERS - 1)
+    index.fill(ls, kind=list(_TREES).index("TH2Fs"), first=first, last=first + 14 + len(others) - 1)
     trees["Ints"].value[0] = simulated.maps.events[row]
     counter = trees["Ints"].fill("Ecal/EventInfo/processedEvents")
     index.fill(ls, kind=list(_TREES).index("Ints"), first=counter, last=counter)

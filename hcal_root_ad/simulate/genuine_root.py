@@ -17,6 +17,8 @@ from hcal_root_ad.errors import OutputError
 
 IETA_LABELS = [str(e) for e in (*range(-41, -28), *range(-29, 0), *range(1, 30), *range(29, 42))]
 """Labels of the 84 bins; 29 is printed twice per side (inner HE, outer HF)."""
+ZLIB = 101
+"""ROOT's number of zlib, level 1, with which CMS writes DQM files."""
 LS_AXIS_BIT = 1 << 22
 """Object bit with which hcaldqm marks an x axis of lumisections (``DQM/HcalCommon``)."""
 
@@ -51,10 +53,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def root_file(path: Path, title: str = "") -> Iterator[Any]:
-    """A new ROOT file (zlib), complete or not there at all."""
+def root_file(path: Path, title: str = "", compression: int = ZLIB) -> Iterator[Any]:
+    """A new ROOT file, complete or not there at all; ``compression`` is ROOT's number of codec and level."""
     with whole_file(path) as partial:
-        file = root().TFile(str(partial), "RECREATE", title, 101)
+        file = root().TFile(str(partial), "RECREATE", title, compression)
         if file.IsZombie():
             raise OutputError(f"{path} cannot be written: ROOT could not create it there.")
         try:

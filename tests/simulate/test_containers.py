@@ -204,7 +204,7 @@ def test_dqmio_index_leads_to_every_map(files: dict[str, tuple[Path, ...]], simu
             for kind, cut in (("Occupancy", False), ("OccupancyCut", True)):
                 cells = found[f"Hcal/DigiTask/{kind}/depth/depth4"]
                 np.testing.assert_array_equal(cells.values(), on_dqm_axes(simulated, ls, 4, cut))
-            assert found["Ecal/Other/map000"].values().sum() == 0
+            assert found["Ecal/Other/map000"].values().sum() > 0
 
 
 def test_dqmio_trees_are_built_as_the_sample(files: dict[str, tuple[Path, ...]]) -> None:
