@@ -21,26 +21,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     from importlib.metadata import version
 
-    from hcal_root_ad.evaluate.campaign import evaluate, suite_named
+    from hcal_root_ad.evaluate.campaign import evaluate
+    from hcal_root_ad.evaluate.figures import partial_auc_figure
+    from hcal_root_ad.evaluate.material import simulated
     from hcal_root_ad.evaluate.registry import chosen
-    from hcal_root_ad.evaluate.table import figure, markdown
+    from hcal_root_ad.evaluate.suite import suite_named
+    from hcal_root_ad.evaluate.table import markdown
+    from hcal_root_ad.evaluate.written import write_text
 
-    suite, systems = suite_named(arguments.suite), chosen(arguments.systems)
+    material, systems = simulated(suite_named(arguments.suite)), chosen(arguments.systems)
     with progress("Evaluating") as report:
-        rows = evaluate(suite, systems, arguments.output, report)
-    head = (
-        f"`hcal-root-ad evaluate --suite {suite.name}`, version {version('hcal-root-ad')}, {datetime.date.today()}; "
-        f"detector seed {suite.detector_seed}, seed {suite.seed}; {suite.learning_runs} + "
-        f"{suite.calibration_runs} clean runs of "
-        f"{suite.run_length} LS to learn from and to calibrate on, {suite.test_runs} other runs of "
-        f"{suite.test_length} LS with faults to test. All simulated. "
-        "In brackets: 68 % intervals, runs drawn with replacement."
+        rows = evaluate(material, systems, arguments.output, report)
+    made = (
+        f"`hcal-root-ad evaluate --suite {material.name}`, version {version('hcal-root-ad')}, {datetime.date.today()}."
     )
     table = arguments.output / "table.md"
-    table.write_text(markdown(rows, suite, head))
-    for subdetector in suite.subdetectors:
-        figure(rows, suite, subdetector).savefig(arguments.output / f"partial_auc_{subdetector}.png", dpi=110)
+    write_text(table, markdown(rows, material, made))
+    for subdetector in material.subdetectors:
+        figure = partial_auc_figure(rows, material, subdetector)
+        figure.savefig(arguments.output / f"partial_auc_{subdetector}.png", dpi=110)
     if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=1))
+        write_text(arguments.json, json.dumps(rows, indent=1))
     show(f"table:   {table}")
     return 0

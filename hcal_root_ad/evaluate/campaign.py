@@ -1,4 +1,4 @@
-"""The whole table: every system on a suite, one result file each, so that it goes on where it stopped."""
+"""The whole table: every system on the same runs, one result file each, so that it goes on where it stopped."""
 
 from __future__ import annotations
 
@@ -6,82 +6,88 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import hcal_root_ad.evaluate.limit as limit
-from hcal_root_ad.errors import UsageError
+from hcal_root_ad.evaluate import limit, unit_limit
+from hcal_root_ad.evaluate.material import Fold, Material
 from hcal_root_ad.evaluate.measure import measure
 from hcal_root_ad.evaluate.protocol import System
-from hcal_root_ad.evaluate.suite import SUITES, Suite, TestRun, test_runs_of, training_of
+from hcal_root_ad.evaluate.written import write_text
 
 Progress = Callable[[int, int], None]
 Row = dict[str, Any]
-"""System, sub-detector, origin, seconds to fit and to score an LS, and per test run its numbers."""
+"""System, sub-detector, origin, share of the published training, seconds to fit and to score an LS, and per test run
+its numbers."""
+POINTS = "points"
+LIMITS = {
+    limit.NAME: ("the true rates and the fault known", limit.measure_limit),
+    unit_limit.NAME: ("the same, and which channels would fail together", unit_limit.measure_unit_limit),
+}
+"""Rows that are no systems: what they know, and how they are measured."""
 
 
-def suite_named(name: str) -> Suite:
-    """A suite by name."""
-    if name not in SUITES:
-        raise UsageError(f"no suite {name!r}; there are {', '.join(SUITES)}.")
-    return SUITES[name]
-
-
-def evaluate(suite: Suite, systems: Sequence[System], folder: Path, progress: Progress | None = None) -> list[Row]:
-    """Measure the oracle and the systems on a suite; results that are there already are taken over."""
-    points = folder / "points"
-    points.mkdir(parents=True, exist_ok=True)
+def evaluate(
+    material: Material, systems: Sequence[System], folder: Path, progress: Progress | None = None
+) -> list[Row]:
+    """Measure the limits and the systems; results that are there already are taken over."""
+    (folder / POINTS).mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
-    total = (len(systems) + 1) * len(suite.subdetectors)
-    for subdetector in suite.subdetectors:
-        tests: list[TestRun] = []
-
-        def loaded(tests: list[TestRun] = tests, subdetector: str = subdetector) -> list[TestRun]:
-            if not tests:
-                tests.extend(test_runs_of(suite, subdetector))
-            return tests
-
-        for system in (None, *systems):
-            path = points / f"{_digest(suite, subdetector, system)}.json"
-            if not path.exists():
-                row = _measured(suite, subdetector, system, loaded())
-                _write(path, row)
-            rows.append(json.loads(path.read_text()))
+    total = (len(LIMITS) + len(systems)) * len(material.subdetectors)
+    for subdetector in material.subdetectors:
+        folds = material.folds(subdetector)
+        entries: tuple[str | System, ...] = (*LIMITS, *systems)
+        for entry in entries:
+            rows.append(_taken_or_measured(entry, material, subdetector, folds, folder))
             if progress:
                 progress(len(rows), total)
     return rows
 
 
-def _measured(suite: Suite, subdetector: str, system: System | None, tests: list[TestRun]) -> Row:
-    lumisections = sum(len(test.series) for test in tests)
-    start = time.perf_counter()
-    if system is None:
-        return {"system": limit.NAME, "subdetector": subdetector, "origin": "the true rates and the fault known",
-                "deep": False, "runs": limit.measure_limit(tests)}  # fmt: skip
-    fitted = system.fit(training_of(suite, subdetector))
-    learned = time.perf_counter()
-    runs = measure(fitted, tests)
+def _taken_or_measured(
+    entry: str | System, material: Material, subdetector: str, folds: Sequence[Fold], folder: Path
+) -> Row:
+    """The row of a limit (by name) or of a system."""
+    name, settings = (entry, "") if isinstance(entry, str) else (entry.name, entry.settings)
+    path = folder / POINTS / f"{_digest(material, subdetector, name, settings)}.json"
+    if not path.exists():
+        measured = _limit(entry, folds) if isinstance(entry, str) else _measured(entry, folds)
+        write_text(path, json.dumps({"system": name, "subdetector": subdetector} | measured, indent=1))
+    row: Row = json.loads(path.read_text())
+    if isinstance(entry, System) and entry.trained:
+        row["trained"] = entry.trained(material.effort, folds[0].lumisections)
+    return row
+
+
+def _limit(name: str, folds: Sequence[Fold]) -> Row:
+    origin, measured = LIMITS[name]
+    return {"origin": origin, "deep": False, "runs": [run for fold in folds for run in measured(fold.tests)]}
+
+
+def _measured(system: System, folds: Sequence[Fold]) -> Row:
+    to_fit = to_score = 0.0
+    runs: list[dict[str, Any]] = []
+    thresholds = []
+    for fold in folds:
+        training, tests = fold.training, fold.tests
+        start = time.perf_counter()
+        fitted = system.fit(training)
+        learned = time.perf_counter()
+        runs += measure(fitted, tests)
+        thresholds.append(float(fitted.threshold))
+        to_fit, to_score = to_fit + learned - start, to_score + time.perf_counter() - learned
+    lumisections = sum(len(test.series) for fold in folds for test in fold.tests)
     return {
-        "system": system.name,
-        "subdetector": subdetector,
         "origin": system.origin,
         "deep": system.deep,
-        "threshold": float(fitted.threshold),
-        "seconds_to_fit": learned - start,
-        "milliseconds_per_LS": 1e3 * (time.perf_counter() - learned) / lumisections,
+        "thresholds": thresholds,
+        "seconds_to_fit": to_fit,
+        "milliseconds_per_LS": 1e3 * to_score / lumisections,
         "runs": runs,
     }
 
 
-def _digest(suite: Suite, subdetector: str, system: System | None) -> str:
-    name = system.name if system else limit.NAME
-    key = json.dumps([asdict(suite), subdetector, name, system.settings if system else ""], sort_keys=True)
+def _digest(material: Material, subdetector: str, name: str, settings: str) -> str:
+    key = json.dumps([material.settings, subdetector, name, settings], sort_keys=True)
     readable = "".join(c if c.isalnum() else "_" for c in name)
     return f"{subdetector}-{readable}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
-
-
-def _write(path: Path, row: Row) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(row, indent=1))
-    partial.replace(path)

@@ -41,7 +41,9 @@ def _one_run(test: TestRun, scores: Floats, flags: NDArray[np.bool_]) -> dict[st
             continue
         numbers = ranking(scores[pairs], negatives)
         numbers |= {"recall": float(flags[pairs].mean()), "pairs": float(pairs.sum())}
-        numbers["delay"] = float(np.concatenate([_delays(test, one, flags) for one in _of(test, condition)]).mean())
+        numbers["delay"] = float(
+            np.concatenate([_delays(test, one, flags) for one in placed_of(test, condition)]).mean()
+        )
         by_condition[condition.name] = numbers
         positives, flagged = positives + int(pairs.sum()), flagged + int(flags[pairs].sum())
     overall = detection(flagged, positives, false)
@@ -51,7 +53,8 @@ def _one_run(test: TestRun, scores: Floats, flags: NDArray[np.bool_]) -> dict[st
     return {"conditions": by_condition, "overall": overall}
 
 
-def _of(test: TestRun, condition: Condition) -> list[Placed]:
+def placed_of(test: TestRun, condition: Condition) -> list[Placed]:
+    """Where a condition is in a run."""
     return [placed for placed in test.placed if placed.condition == condition]
 
 
@@ -78,7 +81,7 @@ def healthy_pairs(test: TestRun) -> NDArray[np.bool_]:
 def fault_pairs(test: TestRun, condition: Condition) -> NDArray[np.bool_]:
     """(LS, channels) pairs of a condition whose probability really differs from the healthy one."""
     pairs = np.zeros(test.series.counts.shape, dtype=bool)
-    for placed in _of(test, condition):
+    for placed in placed_of(test, condition):
         pairs[np.ix_(_rows(test, placed.first, placed.last), placed.rows)] = True
     pairs &= test.truth.faulty != test.truth.healthy
     pairs[test.series.events < FEWEST_EVENTS] = False

@@ -80,6 +80,8 @@ class System:
 
     ``fit`` learns; ``origin`` says in a few words where the idea comes from, for the table;
     ``deep`` marks systems that train a network; ``settings`` holds whatever else a result depends on.
+    ``trained`` gives the share of the published training, from the effort and the LS of each run learned from;
+    None where nothing is published.
     """
 
     name: str
@@ -87,6 +89,7 @@ class System:
     fit: Callable[[Training], Fitted]
     deep: bool = False
     settings: str = ""
+    trained: Callable[[Effort, Sequence[NDArray[np.int32]]], float] | None = None
 
 
 def clean_threshold(scores: Sequence[Floats], false_alarm_share: float) -> float:

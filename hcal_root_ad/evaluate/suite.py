@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import ChannelTable, readout_graph
+from hcal_root_ad.detector import ChannelTable
+from hcal_root_ad.errors import UsageError
 from hcal_root_ad.evaluate.protocol import WINDOW, Effort, Training, Truth
-from hcal_root_ad.learn.series import Series, series_of
+from hcal_root_ad.learn.series import MINIMUM_EVENTS, Series, series_of
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.faults import Fault, FaultKind
@@ -96,6 +97,13 @@ SUITES = {
 }
 
 
+def suite_named(name: str) -> Suite:
+    """A suite by name."""
+    if name not in SUITES:
+        raise UsageError(f"no suite {name!r}; there are {', '.join(SUITES)}.")
+    return SUITES[name]
+
+
 def conditions_of(suite: Suite) -> list[Condition]:
     """All conditions of a suite; a course needs several LS, so it has no isolated form."""
     conditions = []
@@ -137,6 +145,12 @@ def training_of(suite: Suite, subdetector: str) -> Training:
     ]
     learn, calibrate = series[: suite.learning_runs], series[suite.learning_runs :]
     return Training(subdetector, series[0].channels, learn, calibrate, suite.seed, suite.effort)
+
+
+def learned_lumisections(suite: Suite) -> list[NDArray[np.int32]]:
+    """Numbers of the assessable LS of every run that :func:`training_of` learns from, without simulating its counts."""
+    runs = [simulate_conditions(suite.run_length, suite.seed + number) for number in range(suite.learning_runs)]
+    return [run.lumisections[run.events >= MINIMUM_EVENTS] for run in runs]
 
 
 def test_runs_of(suite: Suite, subdetector: str) -> Iterator[TestRun]:
@@ -193,15 +207,25 @@ def unit_rows(
         return np.sort(draw.choice(rows, min(CHANNELS_AT_ONCE, len(rows)), replace=False))
     if scale == "box":
         return _random_box(channels, free, draw)
-    module = readout_graph(channels).module_of
+    unit = unit_labels(scale, channels)
+    return np.flatnonzero(free & (unit == draw.choice(unit[rows])))
+
+
+def unit_labels(scale: str, channels: ChannelTable) -> NDArray[np.int64]:
+    """(channels,) label of the card, RM, RBX or sector (two boxes) that each channel is read out by.
+
+    Where no rule is known, others stand in: for an RM (photodiodes) the channels of one iphi of a box, for
+    a card (HE, photodiodes) about a quarter of the RM's channels.
+    """
+    box = channels.box.astype(np.int64)
+    module = box * 4 + np.where(channels.rm > 0, channels.rm - 1, (channels.iphi + 1) % 4)
     quarter = np.where(channels.card > 0, channels.card - 1, np.arange(len(channels)) // 12 % 4)
-    unit = {
+    return {
         "card": module * 4 + quarter,
         "RM": module,
-        "RBX": channels.box.astype(np.int64),
-        "sector": channels.side.astype(np.int64) * 64 + channels.crate,
+        "RBX": box,
+        "sector": channels.half.astype(np.int64) * 9 + channels.rbx // 2 % 9,
     }[scale]
-    return np.flatnonzero(free & (unit == draw.choice(unit[rows])))
 
 
 def _random_box(channels: ChannelTable, free: NDArray[np.bool_], draw: np.random.Generator) -> NDArray[np.intp]:

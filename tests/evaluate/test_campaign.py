@@ -10,9 +10,12 @@ import pytest
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.evaluate import campaign
+from hcal_root_ad.evaluate.figures import partial_auc_figure
+from hcal_root_ad.evaluate.material import simulated
 from hcal_root_ad.evaluate.registry import chosen, systems
 from hcal_root_ad.evaluate.suite import SUITES
-from hcal_root_ad.evaluate.table import figure, markdown, summary
+from hcal_root_ad.evaluate.summary import summary
+from hcal_root_ad.evaluate.table import markdown
 
 TINY = replace(SUITES["quick"], test_runs=1, factors=(0.0, 0.4), scales=("channel",))
 NAMES = ["binomial template, 1 LS", "fixed thresholds"]
@@ -25,14 +28,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rows(folder: Path) -> list[campaign.Row]:
-    return campaign.evaluate(TINY, chosen(NAMES), folder)
+    return campaign.evaluate(simulated(TINY), chosen(NAMES), folder)
 
 
-def test_the_oracle_is_the_limit_and_the_first(rows: list[campaign.Row]) -> None:
+def test_the_limits_come_first_and_nobody_passes_them(rows: list[campaign.Row]) -> None:
     entries = summary(rows, "HE")
-    assert entries[0]["system"] == "oracle"
-    assert entries[0]["of_oracle"] == entries[0]["worst_of_oracle"] == 1.0
-    assert all(entry["of_oracle"] <= 1.001 for entry in entries)
+    assert {entry.name for entry in entries[:2]} == {"oracle", "oracle (whole unit)"}
+    assert not any(entry.is_system for entry in entries[:2])
+    for entry in entries:
+        assert entry.of_unit.mean <= 1.001
+        assert entry.of_unit == entry.of_channel  # TINY has single channels only
 
 
 def test_dead_channels_are_found_by_a_plain_template(rows: list[campaign.Row]) -> None:
@@ -41,11 +46,11 @@ def test_dead_channels_are_found_by_a_plain_template(rows: list[campaign.Row]) -
 
 
 def test_the_table_names_every_system_and_condition(rows: list[campaign.Row]) -> None:
-    text = markdown(rows, TINY, "head")
-    assert all(
-        f"| {name} " in text for name in ("oracle", *NAMES, "R=0.4 channel isolated", "noisy channel persistent")
-    )
-    assert len(figure(rows, TINY, "HE").axes) >= 1
+    text = markdown(rows, simulated(TINY), "`command`, today.")
+    names = ("oracle", "oracle (whole unit)", *NAMES, "R=0.4 channel isolated", "noisy channel persistent", "R=0.4")
+    assert all(f"| {name} |" in text for name in names)
+    assert f"Best is *{NAMES[0]}*" in text
+    assert len(partial_auc_figure(rows, simulated(TINY), "HE").axes) >= 1
 
 
 def test_what_is_there_is_not_measured_again(
@@ -55,9 +60,18 @@ def test_what_is_there_is_not_measured_again(
         raise AssertionError("measured again")
 
     monkeypatch.setattr(campaign, "_measured", refuse)
-    assert campaign.evaluate(TINY, chosen(NAMES), folder) == rows
+    monkeypatch.setattr(campaign, "_limit", refuse)
+    assert campaign.evaluate(simulated(TINY), chosen(NAMES), folder) == rows
     with pytest.raises(AssertionError, match="measured again"):
-        campaign.evaluate(replace(TINY, seed=7), chosen(NAMES), folder)
+        campaign.evaluate(simulated(replace(TINY, seed=7)), chosen(NAMES), folder)
+
+
+def test_results_of_the_full_suite_keep_their_names() -> None:
+    """So that what took hours is taken over."""
+    full = simulated(SUITES["full"])
+    assert campaign._digest(full, "HE", "oracle", "") == "HE-oracle-649f13010a"
+    (graphstad,) = chosen(["graphstad"])
+    assert campaign._digest(full, "HE", graphstad.name, graphstad.settings) == "HE-graphstad-5823b78e78"
 
 
 def test_names_of_systems() -> None:

@@ -17,6 +17,7 @@ from hcal_root_ad.evaluate.systems.deep import (
     minimum_to_maximum,
     quartiles,
     share_of_largest,
+    share_of_published,
     side_by_side,
     sigmas,
     sigmas_from_mean,
@@ -205,3 +206,11 @@ def test_unpooling_puts_values_where_the_maxima_were() -> None:
     assert small.shape == (1, 2, 1, 1, 5)
     assert [tuple(shape) for _, shape in places] == [(7, 16, 72), (4, 8, 36), (2, 4, 18), (1, 2, 9)]
     assert up(small, places).shape == maps.shape
+
+
+def test_share_of_the_published_training_by_hand() -> None:
+    """Runs of 20 LS, one with a gap, give 4 + 3 windows of 5: one batch of 4 per epoch, 10 epochs; 2 % of 300 steps."""
+    recipe = RECIPES["graphstad"]
+    runs = [np.arange(20, dtype=np.int32), np.r_[0:12, 13:21].astype(np.int32)]
+    assert share_of_published(recipe, Effort(most=1), runs) == 1.0
+    assert share_of_published(recipe, Effort(most=0.02), runs) == 6 / 10

@@ -224,10 +224,10 @@ def test_oracle_knows_how_a_fault_ages_and_flickers() -> None:
 def test_oracle_of_a_unit_adds_up_its_channels() -> None:
     series = series_from(np.full((1, len(CHANNELS)), 30), 100)
     healthy = np.full(series.counts.shape, 0.4)
-    unit = np.arange(len(CHANNELS)) // 2
+    units = [np.array([0, 1, 2]), np.array([1])]
     single = oracle.oracle_scores(series, healthy, oracle.constant(0.5, 1))
-    pairs = oracle.oracle_scores(series, healthy, oracle.constant(0.5, 1), unit)
-    assert pairs == pytest.approx(2 * single, rel=1e-4)
+    together = oracle.oracle_scores(series, healthy, oracle.constant(0.5, 1), units)
+    assert together[0] == pytest.approx([3 * single[0, 0], single[0, 0]], rel=1e-4)
 
 
 @pytest.mark.parametrize("alternative", [oracle.constant(0.8), oracle.constant(1.5), oracle.noisy(0.01, 0.02)])

@@ -3,9 +3,19 @@
 import numpy as np
 import pytest
 
+from hcal_root_ad.detector import channel_table
 from hcal_root_ad.evaluate.measure import fault_pairs, healthy_pairs
 from hcal_root_ad.evaluate.protocol import WINDOW
-from hcal_root_ad.evaluate.suite import BLOCK, SUITES, TestRun, conditions_of, training_of, unit_rows
+from hcal_root_ad.evaluate.suite import (
+    BLOCK,
+    SUITES,
+    TestRun,
+    conditions_of,
+    learned_lumisections,
+    training_of,
+    unit_labels,
+    unit_rows,
+)
 from hcal_root_ad.evaluate.suite import test_runs_of as runs_of
 
 QUICK = SUITES["quick"]
@@ -55,6 +65,19 @@ def test_units_are_those_of_the_readout(test_run: TestRun) -> None:
     for scale, boxes in (("RM", 1), ("RBX", 1), ("sector", 2)):
         rows = unit_rows(scale, channels, live, draw)
         assert len(np.unique(channels.box[rows])) == boxes
+
+
+def test_units_without_a_rule_have_stand_ins_within_their_box() -> None:
+    channels = channel_table("2017").select("HB")
+    module, box = unit_labels("RM", channels), unit_labels("RBX", channels)
+    assert len(np.unique(module)) == 4 * len(np.unique(box)) == 144
+    assert len(np.unique(np.stack([module, channels.iphi]), axis=1).T) == 144
+    assert np.bincount(unit_labels("sector", channels)).tolist() == [144] * 18
+
+
+def test_the_learned_lumisections_are_known_without_the_counts() -> None:
+    known, made = learned_lumisections(QUICK), training_of(QUICK, "HE").learn
+    assert [numbers.tolist() for numbers in known] == [series.lumisections.tolist() for series in made]
 
 
 def test_no_run_is_both_learned_from_and_tested() -> None:

@@ -83,7 +83,8 @@ class FittedAutoencoder:
 def system_of(recipe: Recipe) -> System:
     """A recipe as a system."""
     settings = f"{recipe.window} {recipe.scored} {recipe.batch} {recipe.steps} {recipe.epochs} {recipe.threshold}"
-    return System(recipe.name, recipe.origin, partial(fit_autoencoder, recipe), deep=True, settings=settings)
+    fit, trained = partial(fit_autoencoder, recipe), partial(share_of_published, recipe)
+    return System(recipe.name, recipe.origin, fit, deep=True, settings=settings, trained=trained)
 
 
 def fit_autoencoder(recipe: Recipe, training: Training) -> FittedAutoencoder:
@@ -114,8 +115,18 @@ def fit_autoencoder(recipe: Recipe, training: Training) -> FittedAutoencoder:
 
 def steps_of(recipe: Recipe, effort: Effort, windows: int) -> int:
     """Gradient steps of a training."""
-    published = recipe.epochs * max(1, windows // recipe.batch)
-    return min(published, max(1, round(effort.most * recipe.steps)))
+    return min(_published(recipe, windows), max(1, round(effort.most * recipe.steps)))
+
+
+def share_of_published(recipe: Recipe, effort: Effort, lumisections: Sequence[NDArray[np.int32]]) -> float:
+    """Steps taken over those of the published training, on runs with these LS to learn from."""
+    stretches = [part for run in lumisections for part in np.split(run, np.flatnonzero(np.diff(run) != 1) + 1)]
+    windows = sum(len(stretch) // recipe.window for stretch in stretches)
+    return steps_of(recipe, effort, windows) / _published(recipe, windows)
+
+
+def _published(recipe: Recipe, windows: int) -> int:
+    return recipe.epochs * max(1, windows // recipe.batch)
 
 
 def train_autoencoder(network: nn.Module, windows: Tensor, recipe: Recipe, steps: int, seed: int) -> list[float]:

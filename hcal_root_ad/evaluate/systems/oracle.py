@@ -7,7 +7,7 @@ Taking each pair's own true probabilities instead would give healthy pairs a rat
 counts: that is reading the label, not a limit. So there are two scores:
 
 - :func:`oracle_scores` is the limit of **one condition**. It knows the healthy probabilities exactly, the
-  kind and strength of the fault, that it began within the window at a time not known, and, if ``unit`` is
+  kind and strength of the fault, that it began within the window at a time not known, and, if ``units`` are
   given, that a unit's channels fail together. The mean of the likelihood ratios over what is not known is
   the likelihood ratio of pairs drawn over it, so its ROC curve is the highest that any function of the
   unit's counts in the window can have, as long as any unit and any LS may be hit alike.
@@ -18,8 +18,9 @@ counts: that is reading the label, not a limit. So there are two scores:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,8 @@ IMPOSSIBLE = -1e4
 
 State = tuple[float, float, float]
 """Weight, factor f and added probability a: the probability is min(1, f·p + a) with this weight."""
+Units = Sequence[NDArray[np.intp]]
+"""Rows of the channels of each of some units; a channel may be in several."""
 
 
 @dataclass(frozen=True)
@@ -68,26 +71,46 @@ def noisy(least: float, mean: float, states: int = 12) -> Alternative:
     return Alternative((tuple((1 / states, 1.0, least - mean * float(np.log1p(-m))) for m in middle),) * WINDOW)
 
 
-def oracle_scores(
-    series: Series, healthy: Floats, alternative: Alternative, unit: NDArray[np.integer] | None = None
-) -> Floats:
+Ratios = Mapping[State, Floats]
+"""State to (LS, channels or units) log-likelihood ratios of each LS's counts by themselves."""
+
+
+def oracle_scores(series: Series, healthy: Floats, alternative: Alternative, units: Units | None = None) -> Floats:
     """(LS, channels) log of the mean likelihood ratio over the window; see the module's words.
 
-    ``healthy``: (LS, channels) true healthy probabilities (:attr:`Truth.healthy`). ``unit``: (channels,) labels
-    0 … of the units that fail as one (module, box, …), each channel on its own if not given. With units, hold
-    the faults against units that are healthy throughout: one dead channel is no fault of its healthy neighbours.
+    ``healthy``: (LS, channels) true healthy probabilities (:attr:`Truth.healthy`). With ``units``, the rows of
+    channels that fail as one (module, box, …), it is (LS, units).
     """
-    steps = {step: [_state_ratio(series, healthy, state, unit) for state in step] for step in set(alternative.steps)}
-    mixed = {step: _log_mean(ratios, [state[0] for state in step]) for step, ratios in steps.items()}
+    ratios = state_ratios(series, healthy, alternative)
+    if units is not None:
+        ratios = {state: summed(ratio, units) for state, ratio in ratios.items()}
+    return over_window(series, ratios, alternative)
+
+
+def state_ratios(series: Series, healthy: Floats, alternative: Alternative) -> Ratios:
+    """(LS, channels) ratios of every state that an alternative has."""
+    states = {state for step in alternative.steps for state in step}
+    return {state: _state_ratio(series, healthy, state) for state in sorted(states)}
+
+
+def summed(values: NDArray[Any], units: Units) -> Floats:
+    """(LS, units) sums of (LS, channels) over the channels of each unit; none may be empty."""
+    first = np.cumsum([0, *(len(unit) for unit in units)])[:-1]
+    sums: Floats = np.add.reduceat(values[:, np.concatenate(units)], first, axis=1, dtype=np.float64)
+    return sums
+
+
+def over_window(series: Series, ratios: Ratios, alternative: Alternative) -> Floats:
+    """(LS, channels or units) log of the mean likelihood ratio over the starts that the window allows."""
+    mixed = {step: _log_mean([ratios[s] for s in step], [s[0] for s in step]) for step in set(alternative.steps)}
     histories = []
     for age, step in enumerate(alternative.steps):
         seen = [weight if (factor, added) != (1.0, 0.0) else 0.0 for weight, factor, added in step]
-        history = mixed[step] if all(seen) else _log_mean(steps[step], seen)
+        history = mixed[step] if all(seen) else _log_mean([ratios[state] for state in step], seen)
         for lag in range(1, age + 1):
             history = history + shifted(mixed[alternative.steps[age - lag]], series, lag)
         histories.append(history)
-    scores = _log_mean(histories, [1.0] * len(histories))
-    return scores if unit is None else scores[:, unit]
+    return _log_mean(histories, [1.0] * len(histories))
 
 
 def _log_mean(logs: Sequence[Floats], weights: Sequence[float]) -> Floats:
@@ -100,8 +123,8 @@ def _log_mean(logs: Sequence[Floats], weights: Sequence[float]) -> Floats:
     return total
 
 
-def _state_ratio(series: Series, healthy: Floats, state: State, unit: NDArray[np.integer] | None) -> Floats:
-    """(LS, channels or units) log-likelihood ratio of one LS's counts in a state; 0 for channels never filled."""
+def _state_ratio(series: Series, healthy: Floats, state: State) -> Floats:
+    """(LS, channels) log-likelihood ratio of one LS's counts in a state; 0 for channels never filled."""
     _, factor, added = state
     n, trials = series.counts.astype(np.float32), series.trials.astype(np.float32)
     p = np.clip(healthy, 0, LARGEST).astype(np.float32)
@@ -110,13 +133,7 @@ def _state_ratio(series: Series, healthy: Floats, state: State, unit: NDArray[np
     tiny = np.finfo(np.float32).tiny
     ratio = n * np.log(np.maximum(q, tiny) / np.maximum(p, tiny))
     ratio += (trials - n) * np.log(np.maximum(1 - q, tiny) / (1 - p))
-    ratio = np.where(p > 0, np.where(forbidden, np.float32(IMPOSSIBLE), ratio), np.float32(0))
-    if unit is None:
-        return ratio
-    order = np.argsort(unit, kind="stable")
-    first = np.searchsorted(unit[order], np.arange(unit.max() + 1))
-    summed: Floats = np.add.reduceat(ratio[:, order], first, axis=1, dtype=np.float64)
-    return summed
+    return np.where(p > 0, np.where(forbidden, np.float32(IMPOSSIBLE), ratio), np.float32(0))
 
 
 BLIND = (*(constant(factor) for factor in (0.0, 0.2, 0.4, 0.6, 0.8, 1.5, 2.0, 4.0)), noisy(0.02, 0.1))

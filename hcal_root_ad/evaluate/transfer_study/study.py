@@ -19,6 +19,7 @@ from hcal_root_ad.evaluate.transfer_study.grids import grid_named
 from hcal_root_ad.evaluate.transfer_study.measurement import Result, measure, source_settings, train_source
 from hcal_root_ad.evaluate.transfer_study.settings import SCRATCH, Point, digest_of
 from hcal_root_ad.evaluate.transfer_study.tables import markdown
+from hcal_root_ad.evaluate.written import write_text
 from hcal_root_ad.networks.graphstad import GraphSTAD
 
 Progress = Callable[[int, int], None]
@@ -57,7 +58,7 @@ def _result(point: Point, folder: Path) -> Result:
         return read_result(path)
     source = None if point.blocks == SCRATCH else _source(point, folder)
     result = measure(point, source)
-    _write_text(path, json.dumps(asdict(result), indent=1))
+    write_text(path, json.dumps(asdict(result), indent=1))
     return result
 
 
@@ -89,15 +90,9 @@ def _source(point: Point, folder: Path) -> GraphSTAD:
 def _write(grid: str, results: list[Result], folder: Path) -> tuple[Path, ...]:
     made = {"hcal_root_ad": version("hcal-root-ad"), "torch": torch.__version__, "grid": grid}
     table, numbers = folder / "table.md", folder / "results.json"
-    _write_text(numbers, json.dumps(made | {"results": [asdict(result) for result in results]}, indent=1))
+    write_text(numbers, json.dumps(made | {"results": [asdict(result) for result in results]}, indent=1))
     figures = draw_figures(results, folder)
     command = f"hcal-root-ad study transfer --grid {grid} -o {folder.name}"
     said = f"`{command}`, hcal_root_ad {made['hcal_root_ad']}, {date.today().isoformat()}"
-    _write_text(table, markdown(results, said, [path.name for path in figures]))
+    write_text(table, markdown(results, said, [path.name for path in figures]))
     return numbers, table, *figures
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text + "\n")
-    partial.replace(path)
