@@ -1,0 +1,201 @@
+"""``HcalMLTaskModel``: a model that CMSSW's ``HcalMLTask`` runs in place of its own.
+
+The contract is that of ``DQM/HcalTasks/plugins/HcalMLTask.cc`` and ``OnlineDQMDigiAD_cmssw.{h,cc}``: names, order and
+shapes of inputs and outputs, eight state tensors, the threshold as an input, and 1 for a flagged channel in
+output 7. The task fills one buffer depth after depth, each (ieta, iphi), declares it as (ieta, iphi, depth), and
+splits the flags in the same way: both sides of the model use the order of the memory, not the declared one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hcal_root_ad.detector import N_IETA, N_IPHI
+from hcal_root_ad.errors import BundleError, DefinitionError
+from hcal_root_ad.export.binomial import log_likelihood_ratios, probability
+from hcal_root_ad.export.gathers import Cells
+from hcal_root_ad.export.lumisection import CONDITIONS_REACH, lumisection
+from hcal_root_ad.export.onnx_file import describe, write_onnx
+from hcal_root_ad.export.reconstruction import Reconstruct
+from hcal_root_ad.harvest.definition import choose_definitions
+from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.learn.series import MINIMUM_EVENTS
+from hcal_root_ad.networks.graphstad import BOXES
+
+DEPTHS = {"HB": 4, "HE": 7}
+SIDES = 2
+STATE_WIDTHS = {
+    "e_rnn_hidden__layer_0_state_0": 128,
+    "e_rnn_hidden__layer_0_state_1": 128,
+    "e_rnn_hidden__layer_1_state_0": 32,
+    "e_rnn_hidden__layer_1_state_1": 32,
+    "d_rnn_hidden__layer_0_state_0": 128,
+    "d_rnn_hidden__layer_0_state_1": 128,
+    "d_rnn_hidden__layer_1_state_0": 640,
+    "d_rnn_hidden__layer_1_state_1": 640,
+}
+"""Numbers per side in each state tensor, in the task's order."""
+PAIRED, WIDE = 6, 640
+"""The first six tensors together hold pairs of hidden states, the last two, this wide, hold cell states."""
+INPUTS = ("input_data", "input_data_exo", "anomaly_std_th", *STATE_WIDTHS)
+OUTPUTS = (
+    "target_data",
+    "pred_data",
+    "pred_err_spatial",
+    "pred_err_window_spatial",
+    "pred_err_spatial_scaled",
+    "pred_err_window_spatial_scaled",
+    "pred_err_spatial_scaled_aml",
+    "pred_err_window_spatial_scaled_aml",
+    *(f"{name}_o" for name in STATE_WIDTHS),
+)
+AXES = "memory: depth 1..D, ieta -32..-1 and 1..32 (64), iphi 1..72 (72); declared shape: 1, 64, 72, D, 1"
+FOLDER = "DQM/HcalTasks/data/hcal_root_ad"
+STEPS = 2047
+"""Steps of a hidden state, which lies within ±1, in a pair."""
+RADIX = 4096
+"""A pair is first · RADIX + second: a whole number below 2²⁴, which float32 holds exactly."""
+
+
+@dataclass(frozen=True)
+class StatePacking:
+    """How 4 · 36 · hidden numbers of memory lie in the task's eight tensors of (1, sides, width).
+
+    Cell states of the encoder and of the decoder lie in the two tensors of 640. The other six are 576
+    wide together, 18 boxes of 32, and hold the hidden states of encoder and decoder as pairs of 12 bits.
+    Zeros, with which the task begins, are the memory before the first lumisection.
+
+    Raises:
+        BundleError: if the network is too wide for it.
+    """
+
+    hidden: int
+
+    def __post_init__(self) -> None:
+        room = sum(list(STATE_WIDTHS.values())[:PAIRED]) // (BOXES // SIDES)
+        if self.hidden > room:
+            raise BundleError(
+                f"HcalMLTask's states have room for an RNN of at most {room} per box, the bundle's has {self.hidden}; "
+                "export without --cmssw, or train a smaller one"
+            )
+
+    @property
+    def width(self) -> int:
+        """Numbers per side of one of the four states."""
+        return BOXES // SIDES * self.hidden
+
+    def unpack(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Eight tensors → (1, 4, boxes, hidden)."""
+        pairs = torch.cat(tuple(tensors[:PAIRED]), dim=2)[:, :, : self.width]
+        first = torch.floor((pairs + RADIX / 2) / RADIX)
+        second = pairs - first * RADIX
+        encoder, decoder = tensors[PAIRED][:, :, : self.width], tensors[PAIRED + 1][:, :, : self.width]
+        memory = torch.stack([first / STEPS, encoder, second / STEPS, decoder], dim=1)
+        return memory.reshape(1, 4, BOXES, self.hidden)
+
+    def pack(self, memory: Tensor) -> list[Tensor]:
+        """(1, 4, boxes, hidden) → eight tensors."""
+        first, encoder, second, decoder = memory.reshape(1, 4, SIDES, self.width).unbind(dim=1)
+        pairs = torch.round(first * STEPS) * RADIX + torch.round(second * STEPS)
+        widths = list(STATE_WIDTHS.values())
+        pairs = nn.functional.pad(pairs, (0, sum(widths[:PAIRED]) - self.width))
+        cells = [nn.functional.pad(cell, (0, WIDE - self.width)) for cell in (encoder, decoder)]
+        return [*pairs.split(widths[:PAIRED], dim=2), *cells]
+
+
+class HcalMLTaskModel(nn.Module):
+    """One lumisection of one sub-detector under the contract of ``HcalMLTask``.
+
+    Maps are (1, 64, 72, D, 1) as declared, (D, 64, 72) in memory. The score of a channel is the largest
+    natural-log likelihood ratio of a fault against health that this LS alone gives; like the score of the task's own
+    model it grows from degraded to dead and hot.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__()
+        self.reconstruct = Reconstruct(bundle)
+        self.packing = StatePacking(bundle.network.config.hidden)
+        self.shape = (1, N_IETA, N_IPHI, DEPTHS[bundle.subdetector], 1)
+        row, column, depth = bundle.channels.grid
+        memory = (DEPTHS[bundle.subdetector], N_IETA, N_IPHI)
+        self.buffer = Cells(np.ravel_multi_index((depth, row, column), memory), int(np.prod(memory)))
+
+    def forward(self, occupancy: Tensor, events: Tensor, threshold: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        """Digi counts, events (1, 1), threshold (1, 1) and eight states → outputs in the order of :data:`OUTPUTS`.
+
+        ``target_data`` and ``pred_data`` are observed and expected counts; errors are their absolute difference,
+        scaled errors the score, ``aml`` the flags (score > threshold). The window of the task's own model is
+        one LS here, so outputs of window and LS are equal. An LS of fewer than 100 events, or under conditions
+        that the reference does not know, has score 0.
+        """
+        counts, trials = lumisection(self.buffer.to_channels(occupancy.reshape(1, -1)), events)
+        activity, log_rate, memory = self.reconstruct(counts, trials, self.packing.unpack(states))
+        enough = events >= MINIMUM_EVENTS
+        judged = enough & (self.reconstruct.outside(activity) <= CONDITIONS_REACH)
+        ratios = log_likelihood_ratios(counts, trials, log_rate, self.reconstruct.error(activity))
+        live = self.reconstruct.live
+        score = torch.clamp(ratios.amax(dim=0, keepdim=True), min=0.0) * live * judged
+        expected = trials * probability(log_rate) * live
+        flag = (score > threshold).to(score.dtype)
+        maps = torch.cat([counts, expected, (counts - expected).abs() * live, score, flag]).float()
+        target, predicted, error, score, flag = self.buffer.to_cells(maps).reshape(5, *self.shape).unbind()
+        maps = (target, predicted, error, error, score, score, flag, flag)
+        return *maps, *self.packing.pack(memory * enough[:, :, None, None])
+
+
+def example(bundle: Bundle, events: float = 1500.0) -> tuple[Tensor, ...]:
+    """Inputs of a first lumisection as the reference expects it, threshold 20 (the task's own)."""
+    depths = DEPTHS[bundle.subdetector]
+    row, column, depth = bundle.channels.grid
+    buffer = np.zeros((depths, N_IETA, N_IPHI), dtype=np.float32)
+    buffer[depth, row, column] = np.round(events * bundle.reference.expected(np.zeros(1))[0]) * bundle.reference.live
+    states = (torch.zeros(1, SIDES, width) for width in STATE_WIDTHS.values())
+    occupancy = torch.from_numpy(buffer.reshape(1, N_IETA, N_IPHI, depths, 1))
+    return occupancy, torch.tensor([[events]]), torch.tensor([[20.0]]), *states
+
+
+def write_cmssw_model(bundle: Bundle, path: Path) -> None:
+    """Write a bundle as a model for ``HcalMLTask``.
+
+    Raises:
+        UsageError: if the ``onnx`` extra is not installed. OutputError: if the file cannot be written.
+        BundleError: if the network is too wide for the task's states, or the bundle was made from digis above a charge
+            cut, which the task does not make.
+    """
+    _check_quantity(bundle)
+    model = HcalMLTaskModel(bundle).eval()
+    about = describe(bundle) | {"axes": AXES, "contract": "CMSSW DQM/HcalTasks HcalMLTask"}
+    write_onnx(model, dict(zip(INPUTS, example(bundle), strict=True)), OUTPUTS, about, path)
+
+
+def _check_quantity(bundle: Bundle) -> None:
+    try:
+        counted = {definition.quantity for definition in choose_definitions(bundle.definition)}
+    except DefinitionError:
+        return  # a definition of somebody else's, not here: what it counts cannot be known
+    if counted != {"Occupancy"}:
+        raise BundleError(
+            f"bundle {bundle.name} was made from {bundle.definition} ({', '.join(sorted(counted))}), but HcalMLTask "
+            "counts every digi; train or transfer it on runs with Occupancy"
+        )
+
+
+def configuration(bundle: Bundle, path: Path, false_alarms: float | None = None) -> str:
+    """Lines for the DQM client's configuration that make ``HcalMLTask`` use the file."""
+    rate = bundle.false_alarms if false_alarms is None else false_alarms
+    return "\n".join(
+        (
+            f"# Put {path.name} into $CMSSW_BASE/src/{FOLDER}/, where edm::FileInPath finds it.",
+            'process.load("DQM.HcalTasks.hcalMLTask_cfi")',
+            f"process.hcalMLTask.onnx_model_path_{bundle.subdetector} = cms.untracked.string(",
+            f'    "{FOLDER}/{path.name}")',
+            f"# At most {rate:g} false flags per 100 LS on average. HB and HE share it: keep the larger of their two.",
+            f"process.hcalMLTask.flagDecisionThr = cms.untracked.double({bundle.tail.threshold(rate):.1f})",
+        )
+    )
