@@ -21,6 +21,7 @@ VERBS = {
     "train": "train GraphSTAD on clean runs",
     "transfer": "start a bundle from another one: HB from HE, or a new detector state",
     "calibrate": "set error scales and thresholds of a bundle from clean runs",
+    "export": "write a bundle as ONNX, or as a model for CMSSW's HcalMLTask",
     "evaluate": "measure every system on the same runs, against the limit",
     "study": "what transfer learning carries over, block by block",
 }

@@ -20,10 +20,11 @@ from hcal_root_ad.detector import N_IETA, N_IPHI
 from hcal_root_ad.errors import BundleError, DefinitionError
 from hcal_root_ad.export.binomial import log_likelihood_ratios, probability
 from hcal_root_ad.export.gathers import Cells
-from hcal_root_ad.export.lumisection import CONDITIONS_REACH, lumisection
+from hcal_root_ad.export.lumisection import lumisection
 from hcal_root_ad.export.onnx_file import describe, write_onnx
-from hcal_root_ad.export.reconstruction import Reconstruct
+from hcal_root_ad.export.reconstruction import TYPICAL_EVENTS, Reconstruct, typical_counts
 from hcal_root_ad.harvest.definition import choose_definitions
+from hcal_root_ad.judge.run import REACH
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.series import MINIMUM_EVENTS
 from hcal_root_ad.networks.graphstad import BOXES
@@ -56,6 +57,8 @@ OUTPUTS = (
     *(f"{name}_o" for name in STATE_WIDTHS),
 )
 AXES = "memory: depth 1..D, ieta -32..-1 and 1..32 (64), iphi 1..72 (72); declared shape: 1, 64, 72, D, 1"
+TASK_THRESHOLD = 20.0
+"""``flagDecisionThr`` where the configuration does not set it."""
 FOLDER = "DQM/HcalTasks/data/hcal_root_ad"
 STEPS = 2047
 """Steps of a hidden state, which lies within ±1, in a pair."""
@@ -106,7 +109,7 @@ class StatePacking:
         widths = list(STATE_WIDTHS.values())
         pairs = nn.functional.pad(pairs, (0, sum(widths[:PAIRED]) - self.width))
         cells = [nn.functional.pad(cell, (0, WIDE - self.width)) for cell in (encoder, decoder)]
-        return [*pairs.split(widths[:PAIRED], dim=2), *cells]
+        return [*torch.split(pairs, widths[:PAIRED], dim=2), *cells]
 
 
 class HcalMLTaskModel(nn.Module):
@@ -137,7 +140,7 @@ class HcalMLTaskModel(nn.Module):
         counts, trials = lumisection(self.buffer.to_channels(occupancy.reshape(1, -1)), events)
         activity, log_rate, memory = self.reconstruct(counts, trials, self.packing.unpack(states))
         enough = events >= MINIMUM_EVENTS
-        judged = enough & (self.reconstruct.outside(activity) <= CONDITIONS_REACH)
+        judged = enough & (self.reconstruct.outside(activity) <= REACH)
         ratios = log_likelihood_ratios(counts, trials, log_rate, self.reconstruct.error(activity))
         live = self.reconstruct.live
         score = torch.clamp(ratios.amax(dim=0, keepdim=True), min=0.0) * live * judged
@@ -145,19 +148,17 @@ class HcalMLTaskModel(nn.Module):
         flag = (score > threshold).to(score.dtype)
         maps = torch.cat([counts, expected, (counts - expected).abs() * live, score, flag]).float()
         target, predicted, error, score, flag = self.buffer.to_cells(maps).reshape(5, *self.shape).unbind()
-        maps = (target, predicted, error, error, score, score, flag, flag)
-        return *maps, *self.packing.pack(memory * enough[:, :, None, None])
-
-
-def example(bundle: Bundle, events: float = 1500.0) -> tuple[Tensor, ...]:
-    """Inputs of a first lumisection as the reference expects it, threshold 20 (the task's own)."""
-    depths = DEPTHS[bundle.subdetector]
-    row, column, depth = bundle.channels.grid
-    buffer = np.zeros((depths, N_IETA, N_IPHI), dtype=np.float32)
-    buffer[depth, row, column] = np.round(events * bundle.reference.expected(np.zeros(1))[0]) * bundle.reference.live
-    states = (torch.zeros(1, SIDES, width) for width in STATE_WIDTHS.values())
-    occupancy = torch.from_numpy(buffer.reshape(1, N_IETA, N_IPHI, depths, 1))
-    return occupancy, torch.tensor([[events]]), torch.tensor([[20.0]]), *states
+        return (
+            target,
+            predicted,
+            error,
+            error,
+            score,
+            score,
+            flag,
+            flag,
+            *self.packing.pack(memory * enough[:, :, None, None]),
+        )
 
 
 def write_cmssw_model(bundle: Bundle, path: Path) -> None:
@@ -170,8 +171,11 @@ def write_cmssw_model(bundle: Bundle, path: Path) -> None:
     """
     _check_quantity(bundle)
     model = HcalMLTaskModel(bundle).eval()
+    counts = model.buffer.to_cells(torch.from_numpy(typical_counts(bundle))[None]).reshape(model.shape)
+    states = (torch.zeros(1, SIDES, width) for width in STATE_WIDTHS.values())
+    example = counts, torch.tensor([[TYPICAL_EVENTS]]), torch.tensor([[TASK_THRESHOLD]]), *states
     about = describe(bundle) | {"axes": AXES, "contract": "CMSSW DQM/HcalTasks HcalMLTask"}
-    write_onnx(model, dict(zip(INPUTS, example(bundle), strict=True)), OUTPUTS, about, path)
+    write_onnx(model, dict(zip(INPUTS, example, strict=True)), OUTPUTS, about, path)
 
 
 def _check_quantity(bundle: Bundle) -> None:
@@ -195,7 +199,7 @@ def configuration(bundle: Bundle, path: Path, false_alarms: float | None = None)
             'process.load("DQM.HcalTasks.hcalMLTask_cfi")',
             f"process.hcalMLTask.onnx_model_path_{bundle.subdetector} = cms.untracked.string(",
             f'    "{FOLDER}/{path.name}")',
-            f"# At most {rate:g} false flags per 100 LS on average. HB and HE share it: keep the larger of their two.",
+            f"# The bundle's threshold for {rate:g} false intervals per 100 LS; HB and HE share one: take the larger.",
             f"process.hcalMLTask.flagDecisionThr = cms.untracked.double({bundle.tail.threshold(rate):.1f})",
         )
     )

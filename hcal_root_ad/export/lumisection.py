@@ -18,9 +18,9 @@ from hcal_root_ad.evidence import HYPOTHESES, LOSSES
 from hcal_root_ad.export.binomial import information, log_likelihood_ratios, probability, pull
 from hcal_root_ad.export.gathers import Cells
 from hcal_root_ad.export.onnx_file import describe, write_onnx
-from hcal_root_ad.export.reconstruction import Reconstruct
+from hcal_root_ad.export.reconstruction import TYPICAL_EVENTS, Reconstruct, typical_counts
 from hcal_root_ad.judge.channels import CAP
-from hcal_root_ad.judge.run import REACH as CONDITIONS_REACH
+from hcal_root_ad.judge.run import REACH as KNOWN_REACH
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.follow import CLIP, LAG, LEAST_ERROR, MEMORY, REACH, REJECT, SMALLEST_ERROR
 from hcal_root_ad.learn.series import MINIMUM_EVENTS
@@ -72,7 +72,7 @@ class JudgeLumisection(nn.Module):
         counts, trials = lumisection(self.grid.to_channels(occupancy.flatten(1)), events[:, None])
         activity, log_rate, memory = self.reconstruct(counts, trials, rnn)
         enough = events[:, None] >= MINIMUM_EVENTS
-        assessed = enough & (self.reconstruct.outside(activity) <= CONDITIONS_REACH)
+        assessed = enough & (self.reconstruct.outside(activity) <= KNOWN_REACH)
         shift, error, followed = follow(follower, counts, trials, log_rate, self.reconstruct.error(activity))
         log_rate = log_rate + shift
         live = self.reconstruct.live
@@ -120,14 +120,6 @@ def follow(
     return shift, error, torch.cat([heard, state[:, 4:], newest], dim=1)
 
 
-def typical_lumisection(bundle: Bundle, events: int = 1500) -> np.ndarray:
-    """(1, 64, 72, 7) float32 counts that the reference expects at its own activity."""
-    counts = np.zeros((1, *GRID), dtype=np.float32)
-    expected = np.round(events * bundle.reference.expected(np.zeros(1)))
-    counts[:, *bundle.channels.grid] = np.where(bundle.reference.live, expected, 0)
-    return counts
-
-
 def write_model(bundle: Bundle, path: Path, false_alarms: float | None = None) -> None:
     """Write a bundle as one ONNX file that judges lumisection by lumisection.
 
@@ -139,7 +131,8 @@ def write_model(bundle: Bundle, path: Path, false_alarms: float | None = None) -
     false_alarms = bundle.false_alarms if false_alarms is None else false_alarms
     threshold = bundle.tail.threshold(false_alarms)
     model = JudgeLumisection(bundle, threshold).eval()
-    example = torch.from_numpy(typical_lumisection(bundle)), torch.tensor([1500.0]), *model.start()
+    counts = model.grid.to_cells(torch.from_numpy(typical_counts(bundle))[None]).reshape(1, *GRID)
+    example = counts, torch.tensor([TYPICAL_EVENTS]), *model.start()
     about = describe(bundle) | {
         "axes": AXES,
         "false_alarms_per_100_ls": f"{false_alarms:g}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from hcal_root_ad.errors import InputError, OutputError, UsageError
 from hcal_root_ad.learn.bundle import Bundle
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
     from onnxruntime import InferenceSession
 
 OPSET = 15
@@ -24,7 +26,7 @@ OPSET = 15
 IR_VERSION = 8
 """The newest that ONNX Runtime 1.14.1 reads."""
 PARITY = 1e-4
-"""Largest difference between ONNX Runtime and torch, relative to values above 1."""
+"""Largest difference between ONNX Runtime and torch, relative to the largest value (or 1) of an output."""
 
 
 def describe(bundle: Bundle) -> dict[str, str]:
@@ -52,17 +54,25 @@ def write_onnx(
         OutputError: if the file cannot be written, or ONNX Runtime does not give torch's answers.
     """
     require_onnx()
+    import onnx
+
+    exported = _exported(model, inputs, outputs)
+    onnx.helper.set_model_props(exported, dict(about))
+    onnx.checker.check_model(exported, full_check=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        _export(model, inputs, outputs, partial)
-        _finish(partial, about)
-        _compare(model, inputs, partial, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        onnx.save(exported, partial)
+        if not (worst := _difference(model, inputs, partial)) < PARITY:
+            raise OutputError(
+                f"{path}: ONNX Runtime's answers differ from torch's by {worst:.1e}; nothing was written."
+            )
         partial.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place.") from error
     finally:
-        partial.unlink(missing_ok=True)
+        if partial.exists():
+            partial.unlink()
 
 
 def require_onnx() -> None:
@@ -94,39 +104,34 @@ def session(path: Path | str, threads: int = 1) -> InferenceSession:
         raise InputError(f"{path}: expected an ONNX model, but ONNX Runtime refuses it ({error}).") from error
 
 
-def _export(model: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], path: Path) -> None:
+def _exported(model: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> ModelProto:
+    import onnx
+
+    buffer = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         # Tracing warns wherever Python reads a shape; all shapes are fixed. The newer exporter begins at opset 18.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             model,
             tuple(inputs.values()),
-            path,
+            buffer,  # type: ignore[arg-type]  # taken where dynamo is off
             input_names=list(inputs),
             output_names=list(outputs),
             opset_version=OPSET,
             dynamo=False,
         )
+    exported = onnx.load_model_from_string(buffer.getvalue())
+    exported.ir_version = min(exported.ir_version, IR_VERSION)
+    return exported
 
 
-def _finish(path: Path, about: Mapping[str, str]) -> None:
-    """Put the metadata in and check the file against the standard."""
-    import onnx
-
-    model = onnx.load(path)
-    model.ir_version = min(model.ir_version, IR_VERSION)
-    onnx.helper.set_model_props(model, dict(about))
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
-
-
-def _compare(model: nn.Module, inputs: Mapping[str, Tensor], partial: Path, path: Path) -> None:
+def _difference(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> float:
+    """Largest difference between ONNX Runtime and torch on the example, see :data:`PARITY`."""
     with torch.no_grad():
-        wanted = [value.numpy() for value in model(*inputs.values())]
-    found = session(partial).run(None, {name: value.numpy() for name, value in inputs.items()})
-    worst = max(
-        float(np.max(np.abs(one - other) / np.maximum(np.abs(other), 1)))
+        answer = model(*inputs.values())
+    wanted = [value.numpy() for value in (answer if isinstance(answer, tuple) else (answer,))]
+    found = session(path).run(None, {name: value.numpy() for name, value in inputs.items()})
+    return max(
+        float(np.abs(one - other).max() / max(1.0, np.abs(other).max()))
         for one, other in zip(found, wanted, strict=True)
     )
-    if not worst < PARITY:
-        raise OutputError(f"{path}: ONNX Runtime's answers differ from torch's by {worst:.1e}; nothing was written.")

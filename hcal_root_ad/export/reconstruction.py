@@ -23,8 +23,16 @@ from hcal_root_ad.learn.reconstruct import CHANNEL_POWER, ring_side
 from hcal_root_ad.learn.reference import HUBER, NEWTON_STEPS, REJECT, Reference
 from hcal_root_ad.networks.graphstad import BOXES, MODULES, GraphSTAD
 
+TYPICAL_EVENTS = 1500.0
 
-def buffer(values: NDArray[np.floating]) -> Tensor:
+
+def typical_counts(bundle: Bundle) -> NDArray[np.float32]:
+    """(channels,) counts that the reference expects of a healthy LS of 1,500 events: the example that models see."""
+    expected = np.round(TYPICAL_EVENTS * bundle.reference.expected(np.zeros(1))[0])
+    return np.where(bundle.reference.live, expected, 0).astype(np.float32)
+
+
+def buffer(values: NDArray[np.floating] | NDArray[np.bool_]) -> Tensor:
     """(1, channels) float64 tensor."""
     return torch.from_numpy(np.asarray(values, dtype=np.float64))[None]
 
@@ -97,7 +105,8 @@ class RingShift(nn.Module):
             spread = torch.clamp((activity * self.power_error).abs(), min=1e-9)
             reach = 3 * spread
             shift = torch.minimum(torch.maximum(shift / (total + spread**-2), -reach), reach)
-        return shift[:, self.ring]
+        of_channel: Tensor = shift[:, self.ring]
+        return of_channel
 
 
 def network_input(counts: Tensor, events: Tensor, p: Tensor, live: Tensor) -> Tensor:

@@ -60,8 +60,10 @@ def test_onnx_runtime_and_torch_agree_over_a_run_with_state_carried(
             wanted = module(torch.from_numpy(grid[None]).float(), torch.tensor([float(events)]), *state)
         state = wanted[-len(STATES) :]
         for name, tensor in zip(OUTPUTS, wanted, strict=True):
-            difference = np.abs(found[name] - tensor.numpy()) / np.maximum(np.abs(tensor.numpy()), 1)
-            assert difference.max() < 1e-4, name
+            size = np.abs(tensor.numpy())
+            if name == "follower_next":  # a channel's score is small against its information
+                size = size.max(axis=1, keepdims=True)
+            assert (np.abs(found[name] - tensor.numpy()) / np.maximum(size, 1)).max() < 1e-4, name
 
 
 def test_onnx_runtime_and_the_judge_agree_over_a_run(
@@ -138,3 +140,16 @@ def test_fewer_false_alarms_raise_the_threshold(he: Bundle, tmp_path: Path) -> N
     about = session(tmp_path / "strict.onnx").get_modelmeta().custom_metadata_map
     assert about["false_alarms_per_100_ls"] == "0.05"
     assert float(about["threshold_log10"]) > he.tail.threshold(0.5) / np.log(10)
+
+
+def test_the_loop_shown_in_the_docs_runs(
+    he: Bundle, maps: LumiMaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "onnx.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    write_model(he, Path("he.onnx"))
+    maps.save(Path("maps.npz"))
+    exec(page.split("```python\n")[1].split("```")[0], {})
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(maps)
+    assert int(printed[9].split()[1]) > 100, "a box is dead in LS 8 to 12"

@@ -1,0 +1,39 @@
+"""Write a bundle as an ONNX file: reference, network, scores and thresholds inside, memory in and out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hcal_root_ad.cli.inputs import positive
+from hcal_root_ad.cli.places import check_places
+from hcal_root_ad.cli.terminal import show
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", metavar="BUNDLE", help="name or folder")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.onnx", help="file to write")
+    parser.add_argument("--cmssw", action="store_true",
+                        help="as a model for CMSSW's HcalMLTask; prints the configuration that uses it")  # fmt: skip
+    parser.add_argument("--false-alarms", type=positive, metavar="PER_100_LS",
+                        help="false intervals per 100 LS, which set the threshold (default: the bundle's)")  # fmt: skip
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from hcal_root_ad.export.onnx_file import require_onnx
+
+    require_onnx()
+    from hcal_root_ad.export.cmssw import configuration, write_cmssw_model
+    from hcal_root_ad.export.lumisection import write_model
+    from hcal_root_ad.learn.bundle import load_bundle
+
+    bundle = load_bundle(arguments.bundle)
+    check_places([arguments.output])
+    if arguments.cmssw:
+        lines = configuration(bundle, arguments.output, arguments.false_alarms)
+        write_cmssw_model(bundle, arguments.output)
+        show(lines)
+    else:
+        write_model(bundle, arguments.output, arguments.false_alarms)
+        show(f"{arguments.output}: bundle {bundle.name} for {bundle.subdetector}, one lumisection per call")
+    return 0
