@@ -10,19 +10,30 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import MODULES_PER_BOX, N_RBX, SUBDET_PM, ChannelTable, box_name, readout_graph
 from hcal_root_ad.evidence import EvidenceBank, log_likelihood_ratios
-from hcal_root_ad.judge.flags import Evidence, spans_of
-from hcal_root_ad.judge.groups import Level, by_weight, grouped, single_groups
-from hcal_root_ad.judge.verdict import Interval, Judge, State, Verdict
-from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.follow import followed
+from hcal_root_ad.judge.flags import Evidence, Ratios, spans_of
+from hcal_root_ad.judge.groups import Level, Unit, by_weight, grouped, single_groups
+from hcal_root_ad.judge.verdict import Group, Interval, Judge, State, Verdict
+from hcal_root_ad.learn.bundle import Bundle, Thresholds
+from hcal_root_ad.learn.follow import Expectation, followed
 from hcal_root_ad.learn.reconstruct import Reconstruction
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.occupancy import Floats, probability
+from hcal_root_ad.occupancy import Floats, Numbers, probability
+from hcal_root_ad.pooling import (
+    CARDS_PER_MODULE,
+    MODULES,
+    RecentEvidence,
+    card_of,
+    module_of,
+    pools_of,
+    tempered,
+    unit_ratios,
+)
 
 Value = TypeVar("Value", bound=np.generic)
 
-CARDS_PER_MODULE = 4
+MODULE_LEVEL, CARD_LEVEL = 3, 4
+"""Places of modules and cards among :func:`readout_levels`."""
 CAP = 2.5
 """Evidence sums stop growing at this many thresholds: a fault that has ended is forgotten soon."""
 
@@ -33,16 +44,14 @@ def readout_levels(channels: ChannelTable) -> tuple[Level, ...]:
     box = graph.box_of[graph.module_of]
     halves = [SUBDET_PM[2 * (int(channels.subdetector[0]) - 1) + side] for side in (0, 1)]
     boxes = [box_name(SUBDET_PM.index(halves[number // N_RBX]) * N_RBX + number % N_RBX) for number in range(2 * N_RBX)]
-    modules = [f"{boxes[n // MODULES_PER_BOX]}-RM{n % MODULES_PER_BOX}" for n in range(2 * N_RBX * MODULES_PER_BOX)]
-    module = np.where(channels.rm > 0, graph.module_of, -1)
+    modules = [f"{boxes[n // MODULES_PER_BOX]}-RM{n % MODULES_PER_BOX}" for n in range(MODULES)]
     cards = [f"{name}-card{card}" for name in modules for card in range(1, CARDS_PER_MODULE + 1)]
-    card = np.where(channels.card > 0, graph.module_of * CARDS_PER_MODULE + channels.card - 1, -1)
     return (
         Level(np.zeros(len(channels), dtype=np.intp), (halves[0][:2],)),
         Level(channels.side.astype(np.intp), tuple(halves)),
         Level(box.astype(np.intp), tuple(boxes)),
-        Level(module.astype(np.intp), tuple(modules)),
-        Level(card.astype(np.intp), tuple(cards)),
+        Level(module_of(channels), tuple(modules)),
+        Level(card_of(channels), tuple(cards)),
     )
 
 
@@ -52,34 +61,101 @@ def channel_names(channels: ChannelTable) -> list[str]:
     return [f"{name} {ieta:+d}/{iphi}/{depth}" for name, ieta, iphi, depth in rows]
 
 
+class Gatherer:
+    """Evidence of one sub-detector, lumisection after lumisection; channels that are not live gather none."""
+
+    def __init__(self, channels: ChannelTable, live: NDArray[np.bool_], thresholds: Thresholds) -> None:
+        pools = pools_of(channels, live)
+        self.members = pools.units
+        self.bank = EvidenceBank(len(channels), thresholds.channel, CAP * thresholds.channel)
+        self.unit_bank = EvidenceBank(self.members.shape[0], thresholds.unit, CAP * thresholds.unit)
+        self._recent = RecentEvidence(pools)
+        self._lumisection: int | None = None
+        self._live = live
+
+    def add(
+        self, lumisection: int, counts: Numbers, events: Floats, log_rate: Floats, error: Floats
+    ) -> NDArray[np.float32]:
+        """Add one lumisection (channels,); returns the score (2, channels) of a loss and of a gain, natural log.
+
+        The sums carry over gaps, the score does not.
+        """
+        if self._lumisection is not None and lumisection != self._lumisection + 1:
+            self._recent.forget()
+        self._lumisection = lumisection
+        ratios = log_likelihood_ratios(counts, events, log_rate, error)
+        ratios *= self._live
+        self.bank.add(ratios)
+        self.unit_bank.add(unit_ratios(self.members, ratios))
+        return self._recent.add(ratios) * self._live
+
+
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Evidence of a series: accumulated score per LS, and what the flags are made of."""
+    """Evidence of a series: the score per LS, and what the flags are made of.
+
+    ``together``: ratios of readout units. ``strengths``: (LS, 2, channels) evidence of the last LS for a loss and
+    for a gain, natural log.
+    """
 
     evidence: Evidence
-    bank: EvidenceBank
-    score: NDArray[np.float32]
+    together: Ratios
+    gatherer: Gatherer
+    strengths: NDArray[np.float32]
+
+    @property
+    def score(self) -> NDArray[np.float32]:
+        """(LS, channels) in log10, negative for a loss."""
+        loss, gain = np.maximum(self.strengths, 0).transpose(1, 0, 2)
+        signed: NDArray[np.float32] = np.where(loss > gain, -loss, gain) / np.float32(np.log(10))
+        return signed
 
 
-def gather_evidence(series: Series, found: Reconstruction, bundle: Bundle, threshold: float) -> Judged:
-    """Evidence of every channel, lumisections in order; channels that are not live gather none."""
-    live = bundle.reference.live
-    expected = followed(found, series, bundle.reference, bundle.model_error)
-    shape = series.counts.shape
-    bank = EvidenceBank(shape[1], threshold, CAP * threshold)
-    score = np.zeros(shape, dtype=np.float32)
+def gather_evidence(series: Series, expected: Expectation, live: NDArray[np.bool_], thresholds: Thresholds) -> Judged:
+    """Evidence of every channel and unit, lumisections in order."""
+    gatherer = Gatherer(series.channels, live, thresholds)
+    strengths = np.zeros((len(series), 2, len(live)), dtype=np.float32)
     for row in range(len(series)):
-        one = log_likelihood_ratios(series.counts[row], series.events[row], expected.log_rate[row], expected.error[row])
-        bank.add(np.where(live, one, 0))
-        score[row] = bank.signed()
+        counts, events = series.counts[row], series.events[row]
+        lumisection = int(series.lumisections[row])
+        strengths[row] = gatherer.add(lumisection, counts, events, expected.log_rate[row], expected.error[row])
+    return judged_of(series, expected, gatherer, strengths)
 
-    def ratios(rows: slice, cell: int) -> Floats:
-        counts, events = series.counts[rows, cell], series.events[rows]
-        return log_likelihood_ratios(counts, events, expected.log_rate[rows, cell], expected.error[rows, cell])
 
-    return Judged(
-        Evidence(ratios, series.counts, series.trials * probability(expected.log_rate), series.events), bank, score
-    )
+def judged_of(series: Series, expected: Expectation, gatherer: Gatherer, strengths: NDArray[np.float32]) -> Judged:
+    """What was gathered, with ways to look at single channels and units again."""
+
+    def ratios(rows: slice, cells: int | NDArray[np.intp]) -> Floats:
+        counts, events = series.counts[rows, cells], series.events[rows]
+        shaped = events if np.ndim(cells) == 0 else events[:, None]
+        return log_likelihood_ratios(counts, shaped, expected.log_rate[rows, cells], expected.error[rows, cells])
+
+    def together(rows: slice, unit: int) -> Floats:
+        summed: Floats = tempered(ratios(rows, gatherer.members[unit].indices.astype(np.intp))).sum(axis=2)
+        return summed
+
+    expectation = series.trials * probability(expected.log_rate)
+    return Judged(Evidence(ratios, series.counts, expectation, series.events), together, gatherer, strengths)
+
+
+def flagged(
+    judged: Judged, channels: ChannelTable, live: NDArray[np.bool_], lumisections: NDArray[np.int32]
+) -> tuple[tuple[Interval, ...], tuple[Group, ...]]:
+    """Intervals of channels, and the groups that they make up, of what was gathered."""
+    gatherer = judged.gatherer
+    spans = spans_of(gatherer.bank.excursions(), judged.evidence.ratios)
+    units = [
+        Unit(*unit_place(span.cell), span.first, span.last, span.loss)
+        for span in spans_of(gatherer.unit_bank.excursions(), judged.together)
+    ]
+    intervals, groups = grouped(spans, judged.evidence, readout_levels(channels), live, lumisections, units)
+    singles = single_groups(intervals, channel_names(channels))
+    return intervals, by_weight([*(group for _, group in groups), *singles])
+
+
+def unit_place(unit: int) -> tuple[int, int]:
+    """Level among :func:`readout_levels`, and number there, of a unit of :func:`unit_members`."""
+    return (MODULE_LEVEL, unit) if unit < MODULES else (CARD_LEVEL, unit - MODULES)
 
 
 def judge_channels(
@@ -96,15 +172,13 @@ def judge_channels(
     ``skipped``: (LS of the series,) lumisections whose conditions forbid a judgement. They were
     reconstructed, but gather no evidence.
     """
-    threshold = bundle.tail.threshold(false_alarms)
+    thresholds, live = bundle.thresholds(false_alarms), bundle.reference.live
     kept = np.flatnonzero(~skipped)
     series = series.part(kept)
     found = Reconstruction(found.activity[kept], found.log_rate[kept], found.reference_rate[kept])
-    judged = gather_evidence(series, found, bundle, threshold)
-    spans = spans_of(judged.bank.excursions(), judged.evidence)
-    levels, live = readout_levels(series.channels), bundle.reference.live
-    intervals, groups = grouped(spans, judged.evidence, levels, live, series.lumisections)
-    singles = single_groups(intervals, channel_names(series.channels))
+    expected = followed(found, series, bundle.reference, bundle.model_error)
+    judged = gather_evidence(series, expected, live, thresholds)
+    intervals, groups = flagged(judged, series.channels, live, series.lumisections)
     assessed = np.zeros(len(maps), dtype=bool)
     assessed[series.position] = True
     return Verdict(
@@ -118,8 +192,8 @@ def judge_channels(
         score=spread(judged.score, series.position, len(maps)),
         states=states_of(intervals, assessed, live, maps.lumisections),
         intervals=intervals,
-        groups=by_weight([*(group for _, group in groups), *singles]),
-        judge=Judge(bundle.name, bundle.version, bundle.digest, threshold / float(np.log(10)), false_alarms),
+        groups=groups,
+        judge=Judge(bundle.name, bundle.version, bundle.digest, thresholds.channel / float(np.log(10)), false_alarms),
         notes=notes,
     )
 

@@ -25,15 +25,19 @@ PAUSE = 6.0
 WEAKEST_LOSS, WEAKEST_GAIN = len(LOSSES) - 1, len(LOSSES)
 
 
+Ratios = Callable[[slice, int], Floats]
+"""Gives the (hypotheses, LS) log-likelihood ratios of some rows of one cell (or unit)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """What flags are made of, per assessed lumisection (rows) and cell (columns: channels or strips).
 
-    ``ratios``: gives the (hypotheses, LS) log-likelihood ratios of some rows of one cell; ``observed`` and
-    ``expected`` counts; ``trials``: (LS,) the largest count there can be, infinite for strips.
+    ``ratios`` of single cells; ``observed`` and ``expected`` counts; ``trials``: (LS,) the largest count
+    there can be, infinite for strips.
     """
 
-    ratios: Callable[[slice, int], Floats]
+    ratios: Ratios
     observed: NDArray[np.integer]
     expected: Floats
     trials: Floats
@@ -49,14 +53,14 @@ class Span:
     loss: bool
 
 
-def spans_of(excursions: Excursions, evidence: Evidence) -> list[Span]:
+def spans_of(excursions: Excursions, ratios: Ratios) -> list[Span]:
     """Excursions above threshold as spans with sharp edges, apart where the fault pauses."""
     spans = []
     for loss in (True, False):
         for cell, first, last, _ in merged(excursions, loss):
-            ratios = evidence.ratios(slice(first, last + 1), cell)
-            for begin, end in _apart(ratios[WEAKEST_LOSS if loss else WEAKEST_GAIN]):
-                inner = _sharpened(ratios[:, begin : end + 1], first + begin, first + end, loss)
+            within = ratios(slice(first, last + 1), cell)
+            for begin, end in _apart(within[WEAKEST_LOSS if loss else WEAKEST_GAIN]):
+                inner = _sharpened(within[:, begin : end + 1], first + begin, first + end, loss)
                 spans.append(Span(cell, *inner, loss))
     return spans
 

@@ -8,7 +8,7 @@ evidence of their own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,11 +48,15 @@ def grouped(
     levels: Sequence[Level],
     live: NDArray[np.bool_],
     lumisections: NDArray[np.int32],
+    together: Sequence[Unit] = (),
 ) -> tuple[tuple[Interval, ...], tuple[tuple[Unit, Group], ...]]:
     """Intervals with the names of their groups, and the groups, biggest units first.
 
     Levels are given from the largest unit to the smallest. An interval belongs to the largest unit that
     explains at least half of it, and a unit to which none belongs is not reported.
+
+    Args:
+        together: units whose channels show the fault only together; those of which most cells agree count.
     """
     units: list[Unit] = []
     completed: list[Span] = []
@@ -62,6 +66,8 @@ def grouped(
         for span in own:
             flagged[span.first : span.last + 1, span.cell] = True
         found = _units(flagged, levels, live, loss)
+        pooled = [u for u in together if u.loss == loss and _agreed(u, evidence, levels, live)]
+        found = _joined([*found, *pooled])
         units += found
         completed += _completed(own, found, evidence, levels, live)
     intervals = []
@@ -89,6 +95,29 @@ def _units(flagged: NDArray[np.bool_], levels: Sequence[Level], live: NDArray[np
             for first, last in _runs(share >= SHARE):
                 found.append(Unit(depth, number, first, last, loss))
     return found
+
+
+def _agreed(unit: Unit, evidence: Evidence, levels: Sequence[Level], live: NDArray[np.bool_]) -> bool:
+    """Whether most cells of a unit are nearer to its common factor than to health: not one bad cell among good ones."""
+    rows = slice(unit.first, unit.last + 1)
+    cells = np.flatnonzero((levels[unit.level].unit_of == unit.number) & live)
+    observed = evidence.observed[rows][:, cells].sum(axis=0)
+    expected = np.maximum(evidence.expected[rows][:, cells].sum(axis=0), 1e-9)
+    factor = float(np.median(observed / expected))
+    near = np.abs(observed / expected - factor) <= np.abs(observed / expected - 1)
+    return bool((factor < 1) == unit.loss and near.mean() >= SHARE)
+
+
+def _joined(units: list[Unit]) -> list[Unit]:
+    """Units of the same place and direction that overlap or touch become one; largest levels first."""
+    joined: list[Unit] = []
+    for unit in sorted(units, key=lambda u: (u.level, u.number, u.first)):
+        last = joined[-1] if joined else None
+        if last and (last.level, last.number) == (unit.level, unit.number) and unit.first <= last.last + 1:
+            joined[-1] = replace(last, last=max(last.last, unit.last))
+        else:
+            joined.append(unit)
+    return joined
 
 
 def _runs(where: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:

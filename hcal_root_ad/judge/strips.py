@@ -126,7 +126,9 @@ def judge_strips(maps: LumiMaps, strips: NDArray[np.int64], false_alarms: float)
         score[row] = bank.signed()
     evidence = Evidence(lambda rows, cell: ratios[:, rows, cell], observed, expected, np.full(len(observed), np.inf))
     lumisections = maps.lumisections[position]
-    intervals, groups = grouped(spans_of(bank.excursions(), evidence), evidence, strip_levels(), live, lumisections)
+    intervals, groups = grouped(
+        spans_of(bank.excursions(), evidence.ratios), evidence, strip_levels(), live, lumisections
+    )
     singles = single_groups(intervals, strip_names(maps.channels))
     return StripVerdict(
         lumisections=maps.lumisections,

@@ -28,9 +28,11 @@ from hcal_root_ad.errors import BundleError, UsageError
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.networks.graphstad import GraphSTAD, GraphSTADConfig
 
-FORMAT = 1
+FORMAT = 2
 LOWEST = 3.0
 """Evidence (natural log) below which nothing is ever flagged; more false alarms are not for sale."""
+UNIT_SHARE = 0.1
+"""Share of the wished false alarms that readout units may raise."""
 WEIGHTS, CALIBRATION, HEAD = "weights.safetensors", "calibration.safetensors", "bundle.toml"
 
 
@@ -46,16 +48,20 @@ class Tail:
     slope: float
 
     def threshold(self, false_alarms: float) -> float:
-        """Height (natural log) that clean channels exceed ``false_alarms`` times per 100 LS.
+        """Height (natural log) that clean peaks exceed ``false_alarms`` times per 100 LS."""
+        return float(self.onset + np.log(self.rate * 100 / false_alarms) / self.slope)
 
-        Raises:
-            UsageError: if so many are wished that the tail says nothing about them.
-        """
-        height = float(self.onset + np.log(self.rate * 100 / false_alarms) / self.slope)
-        if height < LOWEST:
-            most = self.rate * 100 * float(np.exp(self.slope * (self.onset - LOWEST)))
-            raise UsageError(f"{false_alarms:g} false intervals per 100 LS cannot be asked for; at most {most:.0f} can")
-        return height
+    def most(self) -> float:
+        """Most false alarms per 100 LS that a threshold can be set for."""
+        return self.rate * 100 * float(np.exp(self.slope * (self.onset - LOWEST)))
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Evidence (natural log) from which a channel, or a readout unit as a whole, is flagged."""
+
+    channel: float
+    unit: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +70,7 @@ class Bundle:
 
     Attributes:
         model_error: (channels,) standard error of the reconstructed log λ, from clean LS not learned from.
-        tail: how often clean channels reach which evidence.
+        tail, unit_tail: how often clean channels, and clean readout units, reach which evidence.
         false_alarms: the wished rate by default, per 100 LS.
         ring_normalisation: whether RIN is on (see :func:`hcal_root_ad.learn.normalise.ring_shift`).
         story: what it was trained on, from what it was transferred; free text by key.
@@ -79,6 +85,7 @@ class Bundle:
     reference: Reference
     model_error: NDArray[np.floating]
     tail: Tail
+    unit_tail: Tail
     definition: str = "Occupancy"
     false_alarms: float = 0.5
     ring_normalisation: bool = False
@@ -86,6 +93,21 @@ class Bundle:
     story: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
+
+    def thresholds(self, false_alarms: float | None = None) -> Thresholds:
+        """Thresholds for a wished rate of false alarms per 100 LS (the bundle's own if not given).
+
+        A false alarm of a unit is one line, but flags many channels: units get ``UNIT_SHARE`` of the rate.
+
+        Raises:
+            UsageError: if so many are wished that the tail says nothing about them.
+        """
+        rate = self.false_alarms if false_alarms is None else false_alarms
+        if rate * (1 - UNIT_SHARE) > self.tail.most():
+            most = self.tail.most() / (1 - UNIT_SHARE)
+            raise UsageError(f"{rate:g} false alarms per 100 LS cannot be asked for; at most {most:.0f} can")
+        unit = self.unit_tail.threshold(rate * UNIT_SHARE)
+        return Thresholds(self.tail.threshold(rate * (1 - UNIT_SHARE)), max(unit, LOWEST))
 
     def save(self, folder: Path) -> Bundle:
         """Write the bundle; an older one of the same place is replaced when all is written."""
@@ -128,6 +150,7 @@ class Bundle:
             "ring_normalisation": self.ring_normalisation,
             "activity": list(self.reference.activity),
             "tail": asdict(self.tail),
+            "unit_tail": asdict(self.unit_tail),
             "network": {"kind": "GraphSTAD"} | asdict(self.network.config),
             "story": dict(self.story),
         }
@@ -138,8 +161,8 @@ class Bundle:
         lines += ["", "| measured | |", "|---|---|"]
         lines += [f"| {key} | {value:.4g} |" for key, value in self.metrics.items()]
         lines += ["", f"Channels live: {int(self.reference.live.sum())} of {len(self.channels)}. "
-                  f"Threshold for {self.false_alarms:g} false intervals per 100 LS: log10 likelihood ratio "
-                  f"{self.tail.threshold(self.false_alarms) / np.log(10):.2f}."]  # fmt: skip
+                  f"Threshold for {self.false_alarms:g} false alarms per 100 LS: log10 likelihood ratio "
+                  f"{self.thresholds().channel / np.log(10):.2f}."]  # fmt: skip
         lines += ["", "Retrain on real runs with `hcal-root-ad train RUNS… --subdetector HE -o BUNDLE`,",
                   "or adapt this one to another detector state with",
                   "`hcal-root-ad transfer --from BUNDLE --runs CLEAN… -o NEW`.", ""]  # fmt: skip
@@ -206,6 +229,7 @@ def _load(folder: Path) -> Bundle:
         ),
         model_error=values["model_error"].astype(np.float64),
         tail=Tail(**head["tail"]),
+        unit_tail=Tail(**head["unit_tail"]),
         definition=head["definition"],
         false_alarms=float(head["false_alarms"]),
         ring_normalisation=bool(head["ring_normalisation"]),

@@ -5,23 +5,25 @@ Measured on clean lumisections whose reference was learned elsewhere, as it will
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from hcal_root_ad.errors import BundleError, InputError
+from hcal_root_ad.detector import ChannelTable
+from hcal_root_ad.errors import BundleError
 from hcal_root_ad.evidence import EvidenceBank, log_likelihood_ratios, merged
 from hcal_root_ad.learn.bundle import Bundle, Tail
 from hcal_root_ad.learn.follow import Follower, followed
 from hcal_root_ad.learn.loop import Piece, pieces_of
 from hcal_root_ad.learn.reconstruct import Reconstruction, reconstruct
 from hcal_root_ad.learn.reference import Reference
-from hcal_root_ad.learn.series import Series, clean_series
+from hcal_root_ad.learn.series import clean_series
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD
 from hcal_root_ad.occupancy import Floats, deviance, information, probability, pull
+from hcal_root_ad.pooling import unit_members, unit_ratios
 
 ERROR_FLOOR = 0.005
 """Standard error of log λ below which no channel is believed: what run-to-run shifts leave unseen."""
@@ -54,78 +56,98 @@ def own_errors(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction
     return np.sqrt(variance)[ring]
 
 
-def tail_of(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction], own: Floats) -> Tail:
-    """Tail of evidence peaks: as seen on the clean lumisections, or as the error model makes it, if that is higher.
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """Evidence of channels, and of the readout units that they make up, over lumisections in order."""
+
+    channels: EvidenceBank
+    units: EvidenceBank
+
+
+def gathering(live: int, units: int) -> Gathered:
+    """Banks that keep what a tail is fitted to."""
+    return Gathered(EvidenceBank(live, PEAK_HEIGHT), EvidenceBank(units, PEAK_HEIGHT))
+
+
+def tails_of(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction], own: Floats) -> tuple[Tail, Tail]:
+    """Tails of evidence peaks of channels and of units: as seen on the clean lumisections, or as the error model
+    makes them, whichever is higher.
 
     A few dozen clean LS of one run show neither the far tail nor what other runs will do; the model,
-    played out over many runs, does. What is seen guards against what the model leaves out.
+    played out over many runs, does. What is seen guards against what the model leaves out. Runs are
+    played and seen as wholes, so that what lasts within a run counts once per run.
     """
-    reference, events = pieces[0].reference, np.concatenate([piece.series.events for piece in pieces])
-    tails = [tail for tail in (played_tail(reference, own, events), seen_tail(pieces, reconstructions, own)) if tail]
-    if not tails:
-        raise InputError("the clean lumisections show too little evidence to set a threshold; give more of them")
-    return max(tails, key=lambda tail: tail.onset + np.log(tail.rate) / tail.slope)
+    reference, channels = pieces[0].reference, pieces[0].series.channels
+    events = np.concatenate([piece.series.events for piece in pieces])
+    played = played_runs(channels, reference, own, events)
+    seen = [gather(piece, found, own) for piece, found in zip(pieces, reconstructions, strict=True)]
+    lumisections = sum(len(piece.series) for piece in pieces)
+
+    def higher(bank: Callable[[Gathered], EvidenceBank]) -> Tail:
+        made = fitted_tail([peak for one in played for peak in peaks_of(bank(one))], PLAYED_RUNS * PLAYED_LENGTH)
+        found = fitted_tail([peak for one in seen for peak in peaks_of(bank(one))], lumisections)
+        return max(made, found, key=lambda tail: tail.threshold(1.0))
+
+    return higher(lambda gathered: gathered.channels), higher(lambda gathered: gathered.units)
 
 
-def seen_tail(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction], own: Floats) -> Tail | None:
-    """Tail of the peaks on the clean lumisections themselves; None if there are too few to tell."""
-    peaks: list[float] = []
-    for piece, found in zip(pieces, reconstructions, strict=True):
-        live = np.flatnonzero(piece.reference.live)
-        peaks += _peaks(gather(piece.series, found, piece.reference, own, live, PEAK_HEIGHT))
-    return _fitted(peaks, sum(len(piece.series) for piece in pieces))
-
-
-def played_tail(reference: Reference, own: Floats, events: Floats) -> Tail | None:
-    """Tail of the peaks of healthy channels whose log rates are off by what the errors say, run by run."""
+def played_runs(channels: ChannelTable, reference: Reference, own: Floats, events: Floats) -> list[Gathered]:
+    """Evidence of healthy channels whose log rates are off by what the errors say, run by run."""
     draw = np.random.default_rng(PLAYED_SEED)
     live = np.flatnonzero(reference.live)
+    members = unit_members(channels, reference.live)[:, live]
     level = reference.level[live]
     error = np.sqrt(own**2 + reference.level_error**2)[live]
-    peaks: list[float] = []
+    runs = []
     for _ in range(PLAYED_RUNS):
-        bank = EvidenceBank(len(live), PEAK_HEIGHT)
+        gathered = gathering(len(live), members.shape[0])
         p = probability(level + error * draw.standard_normal(len(live)))
         follower = Follower(len(live))
         for trials in draw.choice(events, PLAYED_LENGTH):
             counts = draw.binomial(int(trials), p)
             shift, left = follower.estimate(error)
             follower.add(counts, trials, level, shift)
-            bank.add(log_likelihood_ratios(counts, trials, level + shift, left))
-        peaks += _peaks(bank)
-    return _fitted(peaks, PLAYED_RUNS * PLAYED_LENGTH)
+            ratios = log_likelihood_ratios(counts, trials, level + shift, left)
+            gathered.channels.add(ratios)
+            gathered.units.add(unit_ratios(members, ratios))
+        runs.append(gathered)
+    return runs
 
 
-def _peaks(bank: EvidenceBank) -> list[float]:
+def gather(piece: Piece, found: Reconstruction, own: Floats) -> Gathered:
+    """Evidence of the live channels, and of their units, over a clean piece."""
+    series, reference = piece.series, piece.reference
+    live = np.flatnonzero(reference.live)
+    members = unit_members(series.channels, reference.live)[:, live]
+    gathered = gathering(len(live), members.shape[0])
+    expectation = followed(found, series, reference, own)
+    for row in range(len(series)):
+        log_rate, error = expectation.log_rate[row, live], expectation.error[row, live]
+        ratios = log_likelihood_ratios(series.counts[row, live], series.events[row], log_rate, error)
+        gathered.channels.add(ratios)
+        gathered.units.add(unit_ratios(members, ratios))
+    return gathered
+
+
+def peaks_of(bank: EvidenceBank) -> list[float]:
+    """Peaks of a bank's excursions, those of one direction that overlap joined."""
     excursions = bank.excursions()
     return [peak for loss in (True, False) for *_, peak in merged(excursions, loss)]
 
 
-def _fitted(peaks: Sequence[float], lumisections: int) -> Tail | None:
-    """Exponential tail through the highest peaks (its maximum-likelihood slope is one over their mean excess)."""
+def fitted_tail(peaks: Sequence[float], lumisections: int) -> Tail:
+    """Exponential tail through the highest peaks (its maximum-likelihood slope is one over their mean excess).
+
+    That is peaks over threshold with shape 0, as sums of log-likelihood ratios have (Page 1954). Of a
+    true likelihood ratio the slope is at least 1 (Ville's inequality): where fewer than ``FEWEST_PEAKS`` are seen,
+    it is taken as 1, and one peak more than seen is allowed for.
+    """
     if len(peaks) < FEWEST_PEAKS:
-        return None
+        return Tail(onset=PEAK_HEIGHT, rate=(len(peaks) + 1) / lumisections, slope=1.0)
     highest = np.sort(peaks)[::-1][: TAIL_PEAKS + 1]
     onset = float(highest[-1])
     slope = 1.0 / max(float(np.mean(highest[:-1] - onset)), 1e-9)
     return Tail(onset=onset, rate=(len(highest) - 1) / lumisections, slope=slope)
-
-
-def gather(
-    series: Series,
-    found: Reconstruction,
-    reference: Reference,
-    own: Floats,
-    live: np.ndarray,
-    height: float,
-) -> EvidenceBank:
-    """Run the evidence sums of the live channels over a series."""
-    bank = EvidenceBank(len(live), height)
-    expectation = followed(found, series, reference, own)
-    for row in range(len(series)):
-        log_rate, error = expectation.log_rate[row, live], expectation.error[row, live]
-        bank.add(log_likelihood_ratios(series.counts[row, live], series.events[row], log_rate, error))
-    return bank
 
 
 def reconstruct_pieces(network: GraphSTAD, pieces: Sequence[Piece], ring_normalisation: bool) -> list[Reconstruction]:
@@ -163,10 +185,12 @@ def calibrate(bundle: Bundle, runs: Sequence[LumiMaps], folder: Path) -> Bundle:
     pieces = pieces_of([bundle.reference], series, bundle.ring_normalisation)
     reconstructions = reconstruct_pieces(bundle.network, pieces, bundle.ring_normalisation)
     own = own_errors(pieces, reconstructions)
+    tail, unit_tail = tails_of(pieces, reconstructions, own)
     calibrated = replace(
         bundle,
         model_error=own,
-        tail=tail_of(pieces, reconstructions, own),
+        tail=tail,
+        unit_tail=unit_tail,
         metrics={**bundle.metrics, **reconstruction_metrics(pieces, reconstructions)},
         story={**bundle.story, "calibration": "runs " + ", ".join(str(run.run) for run in runs)},
     )

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hcal_root_ad.detector import ChannelTable, Era, channel_table
-from hcal_root_ad.learn.bundle import Bundle, Tail
+from hcal_root_ad.learn.bundle import UNIT_SHARE, Bundle, Tail
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD
@@ -21,7 +21,10 @@ from hcal_root_ad.occupancy import log_rate
 P = 0.3
 """Digi probability of every channel at activity 0."""
 TAIL = Tail(onset=10.0, rate=0.01, slope=1.0)
-"""Clean channels exceed e^10 once per 100 LS: one false interval per 100 LS is a threshold of 10."""
+"""Clean channels exceed e^10 once per 100 LS."""
+
+ONE = 1 / (1 - UNIT_SHARE)
+"""False alarms per 100 LS that leave single channels one, which is a threshold of 10 (natural log)."""
 
 MakeBundle = Callable[..., Bundle]
 MakeMaps = Callable[..., LumiMaps]
@@ -54,7 +57,8 @@ def make_bundle() -> MakeBundle:
             reference=flat_reference(channels),
             model_error=np.zeros(len(channels)),
             tail=tail,
-            false_alarms=1.0,
+            unit_tail=tail,
+            false_alarms=ONE,
             digest="ab12",
         )
 

@@ -15,16 +15,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hcal_root_ad.detector import channel_table
-from hcal_root_ad.judge.channels import judge_channels, states_of
+from hcal_root_ad.judge.channels import MODULE_LEVEL, judge_channels, readout_levels, states_of
 from hcal_root_ad.judge.verdict import Interval, Kind, State, Verdict
-from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.learn.bundle import UNIT_SHARE, Bundle
 from hcal_root_ad.learn.reconstruct import Reconstruction
 from hcal_root_ad.learn.series import Series, series_of
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.pooling import module_of
 
 P = 0.3
 WEAK, FINE = 21, 30
 PER_LS = 21 * np.log(0.65) + 79 * np.log(0.805 / 0.7)
+ONE = 1 / (1 - UNIT_SHARE)
+"""False alarms per 100 LS that leave single channels one."""
 THREE = channel_table().select("HE").take(np.array([100, 3000, 6000]))
 """Three channels of different boxes: too few for a unit, so that each stands for itself."""
 
@@ -45,7 +48,7 @@ def judge(make_bundle: Callable[..., Bundle], make_maps: Callable[..., LumiMaps]
         *,
         events: int | list[int] = 100,
         lumisections: list[int] | None = None,
-        false_alarms: float = 1.0,
+        false_alarms: float = ONE,
         error: float = 0.0,
         skipped: Sequence[int] = (),
         live: tuple[bool, bool, bool] = (True, True, True),
@@ -117,10 +120,10 @@ def test_a_channel_has_the_worse_of_two_states() -> None:
 
 
 def test_what_was_asked_and_what_judged_is_kept(judge: Judging, make_bundle: Callable[..., Bundle]) -> None:
-    verdict = judge([FINE] * 3, false_alarms=0.1)
+    verdict = judge([FINE] * 3, false_alarms=0.1 * ONE)
     assert verdict.judge.bundle == make_bundle("HE").name
     assert verdict.judge.digest == "ab12"
-    assert verdict.judge.false_alarms == 0.1
+    assert verdict.judge.false_alarms == 0.1 * ONE
     # Ten times rarer is ln 10 higher at slope 1, and log10 is what people read.
     assert verdict.judge.threshold == pytest.approx((10 + np.log(10)) / np.log(10))
     assert (verdict.subdetector, verdict.granularity, verdict.notes) == ("HE", "lumisection", ("a note",))
@@ -171,9 +174,11 @@ def test_evidence_carries_over_a_gap_and_the_gap_is_not_assessed(judge: Judging)
 
 def test_a_long_fault_is_forgotten_soon_after_its_end(judge: Judging) -> None:
     # 20 dead LS would be worth 3500; capped at 2.5 thresholds, three healthy LS (−9.4 each for ×0.8) undo them.
+    # The score looks back five LS.
     verdict = judge([0] * 20 + [300] * 5 + [0] * 3, events=1000)
     assert times(verdict) == [(0, 1, 20), (0, 26, 28)]
-    assert verdict.score[22, 0] == 0
+    assert verdict.score[23, 0] < 0
+    assert verdict.score[24, 0] == 0
 
 
 def test_skipped_lumisections_are_not_assessed_and_gather_nothing(judge: Judging) -> None:
@@ -254,3 +259,23 @@ def test_states_and_intervals_say_the_same(judge: Judging, counts: list[int]) ->
         assert interval.score * np.log(10) >= 0
     assert verdict.states[:, 0].tolist() == told.tolist()
     assert len(verdict.groups) == len(verdict.intervals)
+
+
+def test_a_module_that_loses_an_eighth_is_found_as_a_whole_though_no_channel_shows_it(
+    make_bundle: Callable[..., Bundle], make_maps: Callable[..., LumiMaps]
+) -> None:
+    # 26 of 100 at p = 0.3: 26·ln 0.8 + 74·ln(0.76/0.7) = 0.28 per LS for ×0.8; a threshold of 10 takes 36 LS alone.
+    bundle = make_bundle("HE")
+    maps = make_maps(20, 100)
+    module = module_of(bundle.channels)
+    cells = np.flatnonzero(module == module[1000])
+    rows = maps.channels.rows_of("HE")
+    maps.counts[10:, rows[cells]] = 26
+    series = series_of(maps, "HE")
+    eta = np.full(series.counts.shape, bundle.reference.level)
+    found = Reconstruction(np.zeros(len(series)), eta, eta)
+    verdict = judge_channels(maps, series, found, bundle, ONE, np.zeros(len(series), dtype=bool), ())
+    (group,) = verdict.groups
+    assert (group.first, group.last, group.channels, group.kind) == (11, 20, len(cells), Kind.DEGRADED)
+    assert group.unit == readout_levels(bundle.channels)[MODULE_LEVEL].names[module[1000]]
+    assert {interval.channel for interval in verdict.intervals} == set(cells)

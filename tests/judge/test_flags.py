@@ -93,43 +93,43 @@ def test_the_order_of_lumisections_does_not_make_the_kind(
 
 def test_healthy_lumisections_at_the_edges_are_cut() -> None:
     evidence = evidence_of(HEALTHY, HEALTHY, 0, 0, 0, HEALTHY)
-    assert spans_of(excursion(0, 0, 5), evidence) == [Span(0, 2, 4, loss=True)]
+    assert spans_of(excursion(0, 0, 5), evidence.ratios) == [Span(0, 2, 4, loss=True)]
 
 
 def test_healthy_lumisections_at_the_edges_of_a_gain_are_cut() -> None:
     evidence = evidence_of(HEALTHY, 600, 600, HEALTHY, HEALTHY)
-    assert spans_of(excursion(len(LOSSES), 0, 4), evidence) == [Span(0, 1, 2, loss=False)]
+    assert spans_of(excursion(len(LOSSES), 0, 4), evidence.ratios) == [Span(0, 1, 2, loss=False)]
 
 
 def test_a_fault_that_began_within_a_lumisection_begins_with_it() -> None:
     # 225 of 300 speak against dead (225·ln 0.02), but decisively for ×0.8: 225·ln 0.8 + 775·ln(0.76/0.7) = 13.5.
     evidence = evidence_of(225, *[0] * 10, 225)
     assert evidence.ratios(slice(0, 1), 0)[0, 0] < -500
-    assert spans_of(excursion(0, 0, 11), evidence) == [Span(0, 0, 11, loss=True)]
+    assert spans_of(excursion(0, 0, 11), evidence.ratios) == [Span(0, 0, 11, loss=True)]
 
 
 def test_a_lumisection_that_says_little_either_way_is_cut() -> None:
     # ×0.8 at 268 of 1000: 268·ln 0.8 + 732·ln(0.76/0.7) = 0.4, far from decisive.
-    assert spans_of(excursion(0, 0, 2), evidence_of(268, 0, 0)) == [Span(0, 1, 2, loss=True)]
+    assert spans_of(excursion(0, 0, 2), evidence_of(268, 0, 0).ratios) == [Span(0, 1, 2, loss=True)]
 
 
 def test_a_fault_that_pauses_is_two() -> None:
-    spans = spans_of(excursion(0, 0, 4), evidence_of(0, 0, HEALTHY, 0, 0))
+    spans = spans_of(excursion(0, 0, 4), evidence_of(0, 0, HEALTHY, 0, 0).ratios)
     assert spans == [Span(0, 0, 1, loss=True), Span(0, 3, 4, loss=True)]
 
 
 def test_a_doubtful_lumisection_in_the_middle_stays() -> None:
     # 285 of 300 expected: 4.8 against the weakest fault, which is no clear pause.
-    assert spans_of(excursion(0, 0, 4), evidence_of(0, 0, 285, 0, 0)) == [Span(0, 0, 4, loss=True)]
+    assert spans_of(excursion(0, 0, 4), evidence_of(0, 0, 285, 0, 0).ratios) == [Span(0, 0, 4, loss=True)]
 
 
 def test_a_single_lumisection_is_left_alone() -> None:
-    assert spans_of(excursion(0, 3, 3), evidence_of(*[HEALTHY] * 3, 0)) == [Span(0, 3, 3, loss=True)]
+    assert spans_of(excursion(0, 3, 3), evidence_of(*[HEALTHY] * 3, 0).ratios) == [Span(0, 3, 3, loss=True)]
 
 
 def test_losses_and_gains_of_a_channel_are_flags_of_their_own() -> None:
     evidence = evidence_of(0, 0, HEALTHY, 600, 600)
-    found = spans_of(excursions_of(evidence), evidence)
+    found = spans_of(excursions_of(evidence), evidence.ratios)
     assert found == [Span(0, 0, 1, loss=True), Span(0, 3, 4, loss=False)]
 
 
@@ -137,7 +137,7 @@ def test_losses_and_gains_of_a_channel_are_flags_of_their_own() -> None:
 def test_sharpening_only_ever_cuts_and_never_all(counts: list[int]) -> None:
     evidence = evidence_of(*counts)
     excursions = excursions_of(evidence)
-    spans = spans_of(excursions, evidence)
+    spans = spans_of(excursions, evidence.ratios)
     for loss in (True, False):
         wide = list(merged(excursions, loss))
         sharp = [span for span in spans if span.loss == loss]
@@ -170,6 +170,6 @@ def test_a_score_is_that_of_the_best_hypothesis_of_its_direction() -> None:
 
 def test_nothing_above_threshold_makes_no_flag() -> None:
     evidence = evidence_of(*[HEALTHY] * 4)
-    assert spans_of(excursions_of(evidence), evidence) == []
+    assert spans_of(excursions_of(evidence), evidence.ratios) == []
     assert (evidence.ratios(slice(0, 4), 0) < 0).all()
     assert evidence.ratios(slice(0, 4), 0).shape == (HYPOTHESES, 4)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hcal_root_ad.evaluate.protocol import WINDOW, Fitted, System, Training, Truth
-from hcal_root_ad.evidence import log_likelihood_ratios
-from hcal_root_ad.judge.channels import gather_evidence, readout_levels, states_of
-from hcal_root_ad.judge.flags import spans_of
-from hcal_root_ad.judge.groups import grouped
+from hcal_root_ad.evaluate.protocol import Fitted, System, Training, Truth
+from hcal_root_ad.judge.channels import Judged, flagged, gather_evidence, states_of
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.fit import fit_bundle
@@ -27,37 +23,25 @@ from hcal_root_ad.occupancy import Floats
 
 @dataclass(frozen=True, eq=False)
 class _Evidence:
-    """Score: the strongest evidence for any fault that lasts until now, over one to five LS.
-
-    Flags are those of the judgement itself.
-    """
+    """Score: the strongest evidence for any fault that lasts until now, as published. Flags: the judgement's."""
 
     bundle: Bundle
     threshold: float
     network: bool
 
     def score(self, series: Series, truth: Truth) -> Floats:  # noqa: ARG002
-        found = followed(self._reconstruction(series), series, self.bundle.reference, self.bundle.model_error)
-        scores = np.zeros(series.counts.shape, dtype=np.float32)
-        live = self.bundle.reference.live
-        for stretch in series.stretches():
-            recent: deque[Floats] = deque(maxlen=WINDOW)
-            for row in range(stretch.start, stretch.stop):
-                one = log_likelihood_ratios(
-                    series.counts[row], series.events[row], found.log_rate[row], found.error[row]
-                )
-                recent.append(one)
-                sums = np.cumsum(np.stack(list(recent)[::-1]), axis=0)
-                scores[row] = np.where(live, sums.max(axis=(0, 1)), -np.inf)
-        return scores
+        return np.where(self.bundle.reference.live, self._judged(series).strengths.max(axis=1), -np.inf)
 
     def flags(self, series: Series) -> NDArray[np.bool_]:
-        judged = gather_evidence(series, self._reconstruction(series), self.bundle, self.threshold)
-        spans = spans_of(judged.bank.excursions(), judged.evidence)
-        levels, live = readout_levels(series.channels), self.bundle.reference.live
-        intervals, _ = grouped(spans, judged.evidence, levels, live, series.lumisections)
+        live = self.bundle.reference.live
+        intervals, _ = flagged(self._judged(series), series.channels, live, series.lumisections)
         states = states_of(intervals, np.ones(len(series), dtype=bool), live, series.lumisections)
         return np.asarray(states >= State.PROBLEMATIC)
+
+    def _judged(self, series: Series) -> Judged:
+        bundle = self.bundle
+        expected = followed(self._reconstruction(series), series, bundle.reference, bundle.model_error)
+        return gather_evidence(series, expected, bundle.reference.live, bundle.thresholds())
 
     def _reconstruction(self, series: Series) -> Reconstruction:
         bundle = self.bundle
@@ -80,7 +64,7 @@ def _fit(training: Training, network: bool) -> Fitted:
         definition="simulation",
         story={},
     )
-    return _Evidence(bundle, bundle.tail.threshold(bundle.false_alarms), network)
+    return _Evidence(bundle, bundle.thresholds().channel, network)
 
 
 SYSTEMS = (

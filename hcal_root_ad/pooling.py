@@ -1,0 +1,156 @@
+"""Evidence that channels share: with their readout module, their QIE card, and their neighbours.
+
+A module that loses a fifth of its digis is seen in the sum of its channels long before any one of them
+shows it. Adding up log-likelihood ratios would let one dead channel speak for a whole module; so each
+channel's say is tempered: with a probability ε it behaves unlike its unit.
+
+Arrays are (hypotheses, channels) of one lumisection, natural-log likelihood ratios.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import scipy.sparse as sparse
+from numpy.typing import NDArray
+
+from hcal_root_ad.detector import MODULES_PER_BOX, N_IPHI, N_RBX, ChannelTable, readout_graph
+from hcal_root_ad.evidence import IS_LOSS
+from hcal_root_ad.occupancy import Floats
+
+UNLIKE = 0.1
+"""Probability ε that a channel behaves unlike its unit: its say stays within ± log((1 − ε)/ε) = 2.2."""
+PRIOR = 4.0
+"""Log odds against a channel failing with others rather than by itself."""
+REACH = 12.0
+"""Others' evidence beyond this changes nothing: the channel must speak for itself, too."""
+RECENT = 5
+"""Lumisections over which the score gathers evidence: the papers' window."""
+SHARED = slice(2, 6)
+"""Hypotheses that are pooled: the weaker losses and gains. Strong ones need no help."""
+FEWEST = 8
+"""Fewer live channels than this make no unit: one of them would have too much say."""
+MODULES = 2 * N_RBX * MODULES_PER_BOX
+CARDS_PER_MODULE = 4
+COARSE_FROM = 21
+"""From this |ieta| on, HE cells are two iphi wide."""
+
+
+def module_of(channels: ChannelTable) -> NDArray[np.intp]:
+    """(channels,) readout module of each channel of one sub-detector, −1 for none."""
+    return np.where(channels.rm > 0, readout_graph(channels).module_of, -1).astype(np.intp)
+
+
+def card_of(channels: ChannelTable) -> NDArray[np.intp]:
+    """(channels,) QIE card of each channel, −1 where no published map says."""
+    module = readout_graph(channels).module_of
+    return np.where(channels.card > 0, module * CARDS_PER_MODULE + channels.card - 1, -1).astype(np.intp)
+
+
+def tempered(ratios: Floats) -> Floats:
+    """log((ε + (1 − ε)·Λ) / ((1 − ε) + ε·Λ)): a channel's say in its unit, given its own likelihood ratio Λ."""
+    likelihood = np.exp(np.clip(ratios, -30, 30))
+    return np.log((UNLIKE + (1 - UNLIKE) * likelihood) / ((1 - UNLIKE) + UNLIKE * likelihood))
+
+
+def unit_members(channels: ChannelTable, live: NDArray[np.bool_]) -> sparse.csr_matrix:
+    """(units, channels) which live channels make up a unit: modules first, cards after them.
+
+    Units with fewer than ``FEWEST`` live channels are empty.
+    """
+    columns, rows = [], []
+    for unit in (module_of(channels), np.where(card_of(channels) < 0, -1, card_of(channels) + MODULES)):
+        counted = np.bincount(unit[live & (unit >= 0)], minlength=int(unit.max(initial=0)) + 1)
+        chosen = np.flatnonzero(live & (unit >= 0) & (counted[unit] >= FEWEST))
+        columns.append(chosen)
+        rows.append(unit[chosen])
+    shape = (MODULES * (1 + CARDS_PER_MODULE), len(channels))
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    return sparse.csr_matrix((np.ones(len(row), dtype=np.float32), (row, column)), shape=shape)
+
+
+def unit_ratios(members: sparse.csr_matrix, ratios: Floats) -> Floats:
+    """(hypotheses, units) evidence of units as wholes, from their channels'."""
+    return np.asarray((members @ tempered(ratios).astype(np.float32).T).T)
+
+
+def neighbours(channels: ChannelTable, live: NDArray[np.bool_]) -> sparse.csr_matrix:
+    """(channels, channels) live channels at most one cell away on the same side; a channel is its own, too."""
+    ieta, iphi, depth, side = (getattr(channels, name).astype(np.intp) for name in ("ieta", "iphi", "depth", "side"))
+    high = int(np.abs(ieta).max())
+    place = np.full((2, high + 2, N_IPHI, int(depth.max()) + 2), -1)
+    place[side[live], np.abs(ieta[live]), iphi[live] - 1, depth[live]] = np.flatnonzero(live)
+    rows, columns = [], []
+    chosen = np.flatnonzero(live)
+    for eta, phi, deep in product((-1, 0, 1), (-2, -1, 0, 1, 2), (-1, 0, 1)):
+        other = np.abs(ieta[chosen]) + eta
+        wide = np.maximum(np.abs(ieta[chosen]), other) >= COARSE_FROM
+        found = place[side[chosen], other, (iphi[chosen] - 1 + phi) % N_IPHI, depth[chosen] + deep]
+        near = (found >= 0) & ((abs(phi) < 2) | wide)
+        rows.append(chosen[near])
+        columns.append(found[near])
+    row, column = np.concatenate(rows), np.concatenate(columns)
+    shape = (len(channels), len(channels))
+    return sparse.csr_matrix((np.ones(len(row), dtype=np.float32), (row, column)), shape=shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Pools:
+    """Who shares evidence with whom, among the live channels of one sub-detector.
+
+    ``units``: (units, channels), see :func:`unit_members`. ``near``: (channels, channels).
+    ``own``: (2, channels) numbers of each channel's module and card among the units, −1 for none.
+    """
+
+    units: sparse.csr_matrix
+    near: sparse.csr_matrix
+    own: NDArray[np.intp]
+
+
+def pools_of(channels: ChannelTable, live: NDArray[np.bool_]) -> Pools:
+    """Pools of one sub-detector."""
+    units = unit_members(channels, live)
+    card = card_of(channels)
+    own = np.stack([module_of(channels), np.where(card < 0, -1, card + MODULES)])
+    counted = np.asarray(units.sum(axis=1)).ravel()
+    return Pools(units, neighbours(channels, live), np.where((own >= 0) & (counted[own] > 0), own, -1))
+
+
+class RecentEvidence:
+    """The score: the strongest evidence of the last ``RECENT`` consecutive lumisections, the channel's own and what it shares.
+
+    The logarithm of a posterior odds, but for a constant: that the channel fails alone, or, e^−PRIOR as
+    probable, with its module, its card or its neighbours.
+    """
+
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
+        self._last: deque[Floats] = deque(maxlen=RECENT)
+
+    def forget(self) -> None:
+        """Start anew, after a gap."""
+        self._last.clear()
+
+    def add(self, ratios: Floats) -> NDArray[np.float32]:
+        """(2, channels) evidence for a loss and for a gain that lasts until this LS."""
+        self._last.appendleft(ratios)
+        total = ratios
+        best = ratios.copy()
+        for earlier in list(self._last)[1:]:
+            total = total + earlier
+            best = np.maximum(best, total)
+        best[SHARED] = np.maximum(best[SHARED], self._shared(ratios[SHARED], total[SHARED]))
+        return np.stack([best[IS_LOSS].max(axis=0), best[~IS_LOSS].max(axis=0)]).astype(np.float32)
+
+    def _shared(self, now: Floats, window: Floats) -> Floats:
+        """(shared hypotheses, channels) the better of this LS and the window, each with what the others add."""
+        both = np.concatenate([now, window])
+        say = np.ascontiguousarray(tempered(both).T, dtype=np.float32)
+        units = np.vstack([self._pools.units @ say, np.full((1, say.shape[1]), -np.inf, dtype=np.float32)])
+        others = (np.maximum(self._pools.near @ say, units[self._pools.own].max(axis=0)) - say).T
+        pooled = both + np.log1p(np.exp(np.minimum(others, REACH) - PRIOR)) - np.log1p(np.exp(-PRIOR))
+        stronger: Floats = np.maximum(pooled[: len(now)], pooled[len(now) :])
+        return stronger
