@@ -26,8 +26,6 @@ _LS_SECONDS = 23.311
 _FIRST_SECOND = 1_700_000_000
 _OTHERS = 2
 """Maps of another subsystem in each LS, which a reader must step over."""
-_DIFFERENT = 8
-"""How many different contents they have; drawing each anew would take longer than all the rest."""
 _DIGIS = 40.0
 """Digis in a cell of them, on average."""
 
@@ -67,14 +65,13 @@ def write_nanodqmio(
     path = folder / f"nanodqmio_run{simulated.run}.root"
     draw = np.random.default_rng(np.random.SeedSequence([simulated.seed, simulated.run, 0x10]))
     order = np.argsort(np.arange(len(simulated.maps)) + draw.uniform(0.0, 4.0, len(simulated.maps)))
-    other_maps = draw.poisson(_DIGIS, (_DIFFERENT, N_DQM_IETA, N_IPHI))
     with root_file(path, title="1", compression=compression) as file:
         _write_history(file)
         file.cd()
         index = _Index(simulated.run)
         trees = {name: _Elements(name, _empty_value(name)) for name in _TREES}
         for row in order:
-            maps_of_others = other_maps[(row + np.arange(others)) % _DIFFERENT]
+            maps_of_others = draw.poisson(_DIGIS, (others, N_DQM_IETA, N_IPHI))
             _fill_lumisection(trees, index, simulated, int(row), maps_of_others)
         for tree in (index.tree, *(elements.tree for elements in trees.values())):
             tree.Write()
