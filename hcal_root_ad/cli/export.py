@@ -1,4 +1,4 @@
-"""Write a bundle as an ONNX file: reference, network, scores and thresholds inside, memory in and out."""
+"""Write a bundle as an ONNX file: reference, network, evidence and thresholds inside, memory in and out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cmssw", action="store_true",
                         help="as a model for CMSSW's HcalMLTask; prints the configuration that uses it")  # fmt: skip
     parser.add_argument("--false-alarms", type=positive, metavar="PER_100_LS",
-                        help="false intervals per 100 LS, which set the threshold (default: the bundle's)")  # fmt: skip
+                        help="false alarms per 100 LS, which set the thresholds (default: the bundle's)")  # fmt: skip
 
 
 def execute(arguments: argparse.Namespace) -> int:

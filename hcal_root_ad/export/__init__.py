@@ -1,1 +1,1 @@
-"""Bundles as ONNX files: reference, network, scores and thresholds of one lumisection, its memory in and out."""
+"""Bundles as ONNX files: reference, network, evidence and thresholds of one lumisection, memory in and out."""

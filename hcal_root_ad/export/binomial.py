@@ -1,6 +1,6 @@
-"""The statistics of :mod:`hcal_root_ad.occupancy` and :mod:`hcal_root_ad.evidence` as tensor operations that export.
+"""The statistics of ``occupancy``, ``evidence`` and ``pooling`` as tensor operations that export.
 
-The formulas, clips and precision (float64) are those of the two modules, and the tests hold them against each
+The formulas, clips and precision (float64) are those of the three modules, and the tests hold them against each
 other. ONNX has neither ``expm1`` nor ``log1p``; probabilities stay within 1e-5 of 0 and 1, so a plain
 ``log(1 − p)`` keeps ten digits.
 """
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hcal_root_ad.evidence import BAND, GAINS, LOSSES
 from hcal_root_ad.occupancy import LARGEST, SMALLEST
+from hcal_root_ad.pooling import UNLIKE
 
 
 def probability(log_rate: Tensor) -> Tensor:
@@ -50,3 +51,9 @@ def log_likelihood_ratios(counts: Tensor, events: Tensor, log_rate: Tensor, erro
     q = torch.clamp(torch.exp(counts.new_tensor(GAINS)[:, None] * log_q), min=1 - LARGEST)
     gains = counts * (torch.log(1 - q) - torch.log(p)) + misses * (torch.log(q) - log_q)
     return torch.cat([losses, gains])
+
+
+def tempered(ratios: Tensor) -> Tensor:
+    """A channel's say in its unit, given its own log-likelihood ratios."""
+    likelihood = torch.exp(torch.clamp(ratios, -30.0, 30.0))
+    return torch.log((UNLIKE + (1 - UNLIKE) * likelihood) / ((1 - UNLIKE) + UNLIKE * likelihood))

@@ -199,7 +199,7 @@ def configuration(bundle: Bundle, path: Path, false_alarms: float | None = None)
             'process.load("DQM.HcalTasks.hcalMLTask_cfi")',
             f"process.hcalMLTask.onnx_model_path_{bundle.subdetector} = cms.untracked.string(",
             f'    "{FOLDER}/{path.name}")',
-            f"# The bundle's threshold for {rate:g} false intervals per 100 LS; HB and HE share one: take the larger.",
-            f"process.hcalMLTask.flagDecisionThr = cms.untracked.double({bundle.tail.threshold(rate):.1f})",
+            f"# The bundle's threshold for {rate:g} false alarms per 100 LS; HB and HE share one: take the larger.",
+            f"process.hcalMLTask.flagDecisionThr = cms.untracked.double({bundle.thresholds(rate).channel:.1f})",
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sparse
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -20,17 +21,24 @@ def members(label: NDArray[np.integer], groups: int) -> NDArray[np.int64]:
     return table
 
 
+def members_of(matrix: sparse.csr_matrix) -> NDArray[np.int64]:
+    """(groups, most) channels of each group of a (groups, channels) incidence matrix, padded with their number."""
+    edges = matrix.tocoo()
+    groups, channels = matrix.shape
+    return np.append(edges.col, channels).astype(np.int64)[members(edges.row, groups)]
+
+
 class GroupSum(nn.Module):
-    """(1, channels) → (1, groups) sums over the channels of each group."""
+    """(rows, channels) → (rows, groups) sums over the channels of each group, given as a table of members."""
 
     table: Tensor
 
-    def __init__(self, label: NDArray[np.integer]) -> None:
+    def __init__(self, table: NDArray[np.int64]) -> None:
         super().__init__()
-        self.register_buffer("table", torch.from_numpy(members(label, int(label.max()) + 1)))
+        self.register_buffer("table", torch.from_numpy(table))
 
     def forward(self, values: Tensor) -> Tensor:
-        return functional.pad(values, (0, 1))[:, self.table].sum(dim=-1)
+        return functional.pad(values, (0, 1)).T[self.table].sum(dim=1).T
 
 
 class GatheredMean(Aggregation):  # type: ignore[misc]  # PyG has no types

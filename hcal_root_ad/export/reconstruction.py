@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import BundleError
 from hcal_root_ad.export.binomial import information, log_rate, probability, pull, slope
-from hcal_root_ad.export.gathers import GatheredMean, GroupSum
+from hcal_root_ad.export.gathers import GatheredMean, GroupSum, members
 from hcal_root_ad.learn import normalise
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.reconstruct import CHANNEL_POWER, ring_side
@@ -87,7 +87,7 @@ class RingShift(nn.Module):
         super().__init__()
         ring = ring_side(channels) if ring_normalisation else channels.ring
         self.ring_normalisation = ring_normalisation
-        self.over_ring = GroupSum(ring)
+        self.over_ring = GroupSum(members(ring, int(ring.max()) + 1))
         one_of = np.zeros(int(ring.max()) + 1, dtype=np.intp)
         one_of[ring] = np.arange(len(ring))
         self.register_buffer("ring", torch.from_numpy(ring.astype(np.int64)))

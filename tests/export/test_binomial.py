@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcal_root_ad import evidence, occupancy
+from hcal_root_ad import evidence, occupancy, pooling
 from hcal_root_ad.export import binomial
 
 LOG_RATE = st.floats(-14, 7)
@@ -37,3 +37,9 @@ def test_log_likelihood_ratios(eta: float, events: int, share: float, error: flo
     tensors = (torch.tensor([[value]], dtype=torch.float64) for value in (counts[0], events, eta, error))
     found = binomial.log_likelihood_ratios(*tensors).numpy()
     assert np.allclose(found[:, 0], wanted[:, 0], rtol=1e-5, atol=1e-4)
+
+
+@given(st.floats(-1000, 1000))
+def test_tempered(ratio: float) -> None:
+    found = binomial.tempered(torch.tensor([ratio], dtype=torch.float64))
+    assert np.allclose(found, pooling.tempered(np.array([ratio])), rtol=1e-9, atol=1e-12)

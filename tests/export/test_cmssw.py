@@ -283,5 +283,5 @@ def test_configuration_names_the_file_and_the_threshold(bundle: Bundle) -> None:
     text = configuration(bundle, Path("somewhere/model.onnx"))
     assert f"process.hcalMLTask.onnx_model_path_{bundle.subdetector} = cms.untracked.string(" in text
     assert '"DQM/HcalTasks/data/hcal_root_ad/model.onnx"' in text
-    assert f"flagDecisionThr = cms.untracked.double({bundle.tail.threshold(0.5):.1f})" in text
+    assert f"flagDecisionThr = cms.untracked.double({bundle.thresholds().channel:.1f})" in text
     compile(text, "configuration", "exec")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from hcal_root_ad.evidence import EvidenceBank, log_likelihood_ratios
+from hcal_root_ad.evidence import EvidenceBank
 from hcal_root_ad.export.lumisection import INPUTS, OUTPUTS, STATES, JudgeLumisection, write_model
 from hcal_root_ad.export.onnx_file import session
-from hcal_root_ad.judge.channels import CAP
+from hcal_root_ad.judge.channels import Gatherer
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.follow import followed
 from hcal_root_ad.learn.reconstruct import reconstruct
@@ -53,7 +53,7 @@ def test_onnx_runtime_and_torch_agree_over_a_run_with_state_carried(
     bundle: Bundle, maps: LumiMaps, through_onnx: list[Answer]
 ) -> None:
     assert len(through_onnx) >= 30
-    module = JudgeLumisection(bundle, bundle.tail.threshold(bundle.false_alarms)).eval()
+    module = JudgeLumisection(bundle, bundle.thresholds()).eval()
     state = module.start()
     for grid, events, found in zip(maps.grid(), maps.events, through_onnx, strict=True):
         with torch.no_grad():
@@ -69,34 +69,54 @@ def test_onnx_runtime_and_torch_agree_over_a_run_with_state_carried(
 def test_onnx_runtime_and_the_judge_agree_over_a_run(
     bundle: Bundle, maps: LumiMaps, through_onnx: list[Answer]
 ) -> None:
-    threshold = bundle.tail.threshold(bundle.false_alarms)
-    series, live = series_of(maps, bundle.subdetector), bundle.reference.live
+    thresholds, live, cells = bundle.thresholds(), bundle.reference.live, (0, *bundle.channels.grid)
+    series = series_of(maps, bundle.subdetector)
     found = reconstruct(bundle.network, bundle.reference, series, bundle.ring_normalisation)
     expectation = followed(found, series, bundle.reference, bundle.model_error)
-    bank = EvidenceBank(len(live), threshold, CAP * threshold)
-    flagged = 0
+    gatherer = Gatherer(bundle.channels, live, thresholds)
+    flagged = units = 0
     for row, position in enumerate(series.position):
-        answer = {
-            name: value[0, *bundle.channels.grid]
-            for name, value in through_onnx[position].items()
-            if value.ndim == 4 and value.shape[1] == 64
-        }
+        answer, events = through_onnx[position], series.events[row]
         log_rate, error = expectation.log_rate[row], expectation.error[row]
-        expected = series.events[row] * -np.expm1(-np.exp(log_rate))
-        assert np.allclose(answer["expected"][live], expected[live], rtol=1e-5)
-        bank.add(np.where(live, log_likelihood_ratios(series.counts[row], series.events[row], log_rate, error), 0))
-        assert np.allclose(answer["score"], bank.signed(), rtol=1e-4, atol=1e-4)
-        over = np.abs(bank.signed()) * np.log(10) >= threshold
-        assert np.array_equal(answer["flag"], np.where(over, np.sign(bank.signed()), 0))
-        flagged += over.sum()
-    assert flagged > 1000, "the dead boxes must be among the flags"
+        expected = events * -np.expm1(-np.exp(log_rate))
+        assert np.allclose(answer["expected"][cells][live], expected[live], rtol=1e-5)
+        gatherer.add(int(series.lumisections[row]), series.counts[row], events, log_rate, error)
+        flagged += same(answer["evidence"][cells], answer["flag"][cells], gatherer.bank, thresholds.channel)
+        evidence, flag = units_in_order(answer["unit_evidence"]), units_in_order(answer["unit_flag"])
+        units += same(evidence, flag, gatherer.unit_bank, thresholds.unit)
+    assert flagged > 700, "the dead box must be among the flags"
+    assert units >= 20, "and its modules among the units"
+
+
+def units_in_order(values: np.ndarray) -> np.ndarray:
+    """Modules first, their cards after them."""
+    return np.concatenate([values[0, ..., 0].ravel(), values[0, ..., 1:].ravel()])
+
+
+def same(evidence: np.ndarray, flag: np.ndarray, bank: EvidenceBank, threshold: float) -> int:
+    """Evidence and flags are those of the judge's bank; how many flags there are."""
+    wanted = bank.signed()
+    assert np.allclose(evidence, wanted, rtol=1e-4, atol=1e-4)
+    over = np.abs(wanted) * np.log(10) >= threshold
+    assert np.array_equal(flag, np.where(over, np.sign(wanted), 0))
+    return int(over.sum())
+
+
+def test_a_dead_box_s_modules_are_where_the_axes_say(bundle: Bundle, through_onnx: list[Answer]) -> None:
+    side, box = {"HE": (1, 7), "HB": (0, 3)}[bundle.subdetector]
+    flags = through_onnx[9]["unit_flag"][0]
+    assert flags[side, box - 1, 1:, 0].tolist() == [-1] * 4
+    elsewhere = flags.copy()
+    elsewhere[side, box - 1] = 0
+    assert not elsewhere.any()
 
 
 def test_a_short_lumisection_gathers_nothing_and_breaks_the_network_s_memory(through_onnx: list[Answer]) -> None:
     assessed = [float(answer["assessed"][0]) for answer in through_onnx]
     assert assessed == [float(position != SHORT) for position in range(len(assessed))]
     before, short = through_onnx[SHORT - 1], through_onnx[SHORT]
-    assert np.array_equal(short["evidence_next"], before["evidence_next"])
+    assert np.array_equal(short["sums_next"], before["sums_next"])
+    assert np.array_equal(short["unit_sums_next"], before["unit_sums_next"])
     assert np.array_equal(short["follower_next"], before["follower_next"])
     assert before["rnn_next"].any()
     assert not short["rnn_next"].any()
@@ -132,14 +152,14 @@ def test_the_file_says_what_it_is(bundle: Bundle, model: Path) -> None:
     about = opened.get_modelmeta().custom_metadata_map
     assert (about["bundle"], about["version"], about["digest"]) == (bundle.name, bundle.version, bundle.digest)
     assert about["axes"].startswith("LS 1, ieta -32..-1 and 1..32 (64), iphi 1..72 (72), depth 1..7 (7)")
-    assert float(about["threshold_log10"]) == pytest.approx(bundle.tail.threshold(0.5) / np.log(10), rel=1e-5)
+    assert float(about["threshold_log10"]) == pytest.approx(bundle.thresholds().channel / np.log(10), rel=1e-5)
 
 
 def test_fewer_false_alarms_raise_the_threshold(he: Bundle, tmp_path: Path) -> None:
     write_model(he, tmp_path / "strict.onnx", false_alarms=0.05)
     about = session(tmp_path / "strict.onnx").get_modelmeta().custom_metadata_map
     assert about["false_alarms_per_100_ls"] == "0.05"
-    assert float(about["threshold_log10"]) > he.tail.threshold(0.5) / np.log(10)
+    assert float(about["threshold_log10"]) > he.thresholds().channel / np.log(10)
 
 
 def test_the_loop_shown_in_the_docs_runs(
