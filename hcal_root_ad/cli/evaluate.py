@@ -6,14 +6,22 @@ import argparse
 import datetime
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from hcal_root_ad.cli.inputs import read_runs
 from hcal_root_ad.cli.terminal import progress, show
+from hcal_root_ad.errors import UsageError
+
+if TYPE_CHECKING:
+    from hcal_root_ad.evaluate.material import Material
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
                         help="folder of the table and the figures; an interrupted evaluation is continued")  # fmt: skip
-    parser.add_argument("--suite", default="short", metavar="NAME", help="quick, short (default) or full")
+    parser.add_argument("--suite", default="short", metavar="NAME",
+                        help="quick, short (default), full; or real: ten LS of a real run, see --data")  # fmt: skip
+    parser.add_argument("--data", nargs="+", metavar="PATH", help="the real run: its DQM files, or their folder")
     parser.add_argument("--systems", nargs="+", default=[], metavar="NAME", help="some of the systems (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here, too")
 
@@ -23,13 +31,11 @@ def execute(arguments: argparse.Namespace) -> int:
 
     from hcal_root_ad.evaluate.campaign import evaluate
     from hcal_root_ad.evaluate.figures import partial_auc_figure
-    from hcal_root_ad.evaluate.material import simulated
     from hcal_root_ad.evaluate.registry import chosen
-    from hcal_root_ad.evaluate.suite import suite_named
     from hcal_root_ad.evaluate.table import markdown
     from hcal_root_ad.evaluate.written import write_text
 
-    material, systems = simulated(suite_named(arguments.suite)), chosen(arguments.systems)
+    material, systems = _material(arguments), chosen(arguments.systems)
     with progress("Evaluating") as report:
         rows = evaluate(material, systems, arguments.output, report)
     made = (
@@ -44,3 +50,21 @@ def execute(arguments: argparse.Namespace) -> int:
         write_text(arguments.json, json.dumps(rows, indent=1))
     show(f"table:   {table}")
     return 0
+
+
+def _material(arguments: argparse.Namespace) -> Material:
+    """The runs that a suite stands for."""
+    from hcal_root_ad.evaluate.material import simulated
+    from hcal_root_ad.evaluate.real import NAME, RealSuite, real
+    from hcal_root_ad.evaluate.suite import suite_named
+
+    if arguments.suite != NAME:
+        if arguments.data:
+            raise UsageError(f"--data is for --suite {NAME}; the suite {arguments.suite} simulates its runs.")
+        return simulated(suite_named(arguments.suite))
+    if not arguments.data:
+        raise UsageError(f"--suite {NAME} needs a real run; name its DQM files, or their folder, with --data.")
+    runs = read_runs(arguments.data)
+    if len(runs) > 1:
+        raise UsageError(f"--data holds the runs {', '.join(str(run.run) for run in runs)}; name the files of one run.")
+    return real(runs[0], RealSuite())

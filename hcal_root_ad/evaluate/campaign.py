@@ -61,7 +61,7 @@ def _taken_or_measured(
 
 def _limit(name: str, folds: Sequence[Fold]) -> Row:
     origin, measured = LIMITS[name]
-    return {"origin": origin, "deep": False, "runs": [run for fold in folds for run in measured(fold.tests)]}
+    return {"origin": origin, "deep": False, "runs": [run for fold in folds for run in measured(fold.tests())]}
 
 
 def _measured(system: System, folds: Sequence[Fold]) -> Row:
@@ -69,14 +69,14 @@ def _measured(system: System, folds: Sequence[Fold]) -> Row:
     runs: list[dict[str, Any]] = []
     thresholds = []
     for fold in folds:
-        training, tests = fold.training, fold.tests
+        training, tests = fold.training(system.deep), fold.tests()
         start = time.perf_counter()
         fitted = system.fit(training)
         learned = time.perf_counter()
         runs += measure(fitted, tests)
         thresholds.append(float(fitted.threshold))
         to_fit, to_score = to_fit + learned - start, to_score + time.perf_counter() - learned
-    lumisections = sum(len(test.series) for fold in folds for test in fold.tests)
+    lumisections = sum(len(test.series) for fold in folds for test in fold.tests())
     return {
         "origin": system.origin,
         "deep": system.deep,

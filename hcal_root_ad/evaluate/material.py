@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,22 +22,16 @@ SIMULATED = (
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Clean runs of one sub-detector, and other runs with faults; both are made when first asked for.
+    """Clean runs of one sub-detector, and other runs with faults.
 
-    ``lumisections``: numbers of those of each run that is learned from, known without making the run.
+    ``training``: what deep systems learn from, or the others. ``tests``: the runs with faults. Both make their runs
+    when first called, and keep them. ``lumisections``: numbers of those of each run that deep systems learn from,
+    known without making the run.
     """
 
-    train: Callable[[], Training]
-    test: Callable[[], Sequence[TestRun]]
+    training: Callable[[bool], Training]
+    tests: Callable[[], Sequence[TestRun]]
     lumisections: Sequence[NDArray[np.int32]]
-
-    @cached_property
-    def training(self) -> Training:
-        return self.train()
-
-    @cached_property
-    def tests(self) -> Sequence[TestRun]:
-        return self.test()
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +56,9 @@ def simulated(suite: Suite) -> Material:
     """The simulated runs of a suite: one fold."""
 
     def folds(subdetector: str) -> Sequence[Fold]:
-        return (
-            Fold(
-                lambda: training_of(suite, subdetector),
-                lambda: list(test_runs_of(suite, subdetector)),
-                learned_lumisections(suite),
-            ),
-        )
+        training = cache(lambda: training_of(suite, subdetector))
+        tests = cache(lambda: list(test_runs_of(suite, subdetector)))
+        return [Fold(lambda _deep: training(), tests, learned_lumisections(suite))]
 
     return Material(
         name=suite.name,

@@ -7,7 +7,7 @@ system on all conditions at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -100,15 +100,15 @@ SUITES = {
 def suite_named(name: str) -> Suite:
     """A suite by name."""
     if name not in SUITES:
-        raise UsageError(f"no suite {name!r}; there are {', '.join(SUITES)}.")
+        raise UsageError(f"no suite {name!r}; there are {', '.join(SUITES)} and real.")
     return SUITES[name]
 
 
-def conditions_of(suite: Suite) -> list[Condition]:
+def conditions_of(factors: Sequence[float], scales: Sequence[str]) -> list[Condition]:
     """All conditions of a suite; a course needs several LS, so it has no isolated form."""
     conditions = []
-    for scale in suite.scales:
-        for factor in suite.factors:
+    for scale in scales:
+        for factor in factors:
             conditions += [Condition(f"R={factor:g}", scale, p) for p in ("isolated", "persistent")]
         conditions += [Condition(course, scale, "persistent") for course in COURSES]
     return conditions
@@ -163,8 +163,10 @@ def test_runs_of(suite: Suite, subdetector: str) -> Iterator[TestRun]:
 def _test_run(suite: Suite, detector: SimulatedDetector, subdetector: str, seed: int) -> TestRun:
     rows = detector.channels.rows_of(subdetector)
     channels, live = detector.channels.take(rows), detector.live[rows]
-    placed = place(conditions_of(suite), channels, live, suite.test_length, np.random.default_rng(seed))
-    faults = [_fault(one, rows, np.random.default_rng([seed, n])) for n, one in enumerate(placed)]
+    placed = place(
+        conditions_of(suite.factors, suite.scales), channels, live, suite.test_length, np.random.default_rng(seed)
+    )
+    faults = [fault_of(one, rows, np.random.default_rng([seed, n])) for n, one in enumerate(placed)]
     simulated = simulate_run(detector, simulate_conditions(suite.test_length, seed), faults, seed=seed)
     series = series_of(simulated.maps, subdetector)
     columns = np.ix_(series.position, rows)
@@ -242,8 +244,8 @@ def _random_box(channels: ChannelTable, free: NDArray[np.bool_], draw: np.random
     return np.flatnonzero(inside)
 
 
-def _fault(placed: Placed, rows: NDArray[np.intp], draw: np.random.Generator) -> Fault:
-    """The simulator's fault of a placed condition; LS are positions + 1 there."""
+def fault_of(placed: Placed, rows: NDArray[np.intp], draw: np.random.Generator) -> Fault:
+    """The simulator's fault of a placed condition; LS are positions + 1 there, ``rows`` those of its channels."""
     steps = placed.last - placed.first + 1
     factor, added = np.ones(steps), np.zeros(steps)
     kind = placed.condition.kind

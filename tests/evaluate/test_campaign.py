@@ -83,5 +83,5 @@ def test_names_of_systems() -> None:
 
 def test_the_verb_refuses_what_it_does_not_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--suite", "huge", "-o", str(tmp_path / "out")]) == 2
-    assert "no suite 'huge'; there are full, short, quick." in capsys.readouterr().err
+    assert "no suite 'huge'; there are full, short, quick and real." in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

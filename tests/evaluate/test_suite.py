@@ -8,6 +8,8 @@ from hcal_root_ad.evaluate.measure import fault_pairs, healthy_pairs
 from hcal_root_ad.evaluate.protocol import WINDOW
 from hcal_root_ad.evaluate.suite import (
     BLOCK,
+    FACTORS,
+    SCALES,
     SUITES,
     TestRun,
     conditions_of,
@@ -27,13 +29,13 @@ def test_run() -> TestRun:
 
 
 def test_every_condition_of_the_issue_is_in_the_full_suite() -> None:
-    names = {condition.name for condition in conditions_of(SUITES["full"])}
+    names = {condition.name for condition in conditions_of(FACTORS, SCALES)}
     assert len(names) == 6 * (8 * 2 + 3)
     assert {"R=0.8 RM isolated", "R=4 sector persistent", "flickering card persistent"} <= names
 
 
 def test_each_condition_is_met_in_a_run(test_run: TestRun) -> None:
-    assert {placed.condition for placed in test_run.placed} == set(conditions_of(QUICK))
+    assert {placed.condition for placed in test_run.placed} == set(conditions_of(QUICK.factors, QUICK.scales))
 
 
 def test_faults_last_as_long_as_they_say_and_leave_room_to_forget(test_run: TestRun) -> None:
@@ -46,7 +48,7 @@ def test_faults_last_as_long_as_they_say_and_leave_room_to_forget(test_run: Test
 def test_the_truth_shows_the_fault_and_nothing_else(test_run: TestRun) -> None:
     changed = np.asarray(test_run.truth.faulty != test_run.truth.healthy)
     expected = np.zeros_like(changed)
-    for condition in conditions_of(QUICK):
+    for condition in conditions_of(QUICK.factors, QUICK.scales):
         expected |= fault_pairs(test_run, condition)
     assert not (changed & ~expected & (test_run.series.events >= 200)[:, None]).any()
     assert not (healthy_pairs(test_run) & changed).any()
