@@ -19,7 +19,7 @@ from hcal_root_ad.export.binomial import information, log_rate, probability, pul
 from hcal_root_ad.export.gathers import GatheredMean, GroupSum, members
 from hcal_root_ad.learn import normalise
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.reconstruct import CHANNEL_POWER, ring_side
+from hcal_root_ad.learn.reconstruct import model_error, ring_side
 from hcal_root_ad.learn.reference import HUBER, NEWTON_STEPS, REJECT, Reference
 from hcal_root_ad.networks.graphstad import BOXES, MODULES, GraphSTAD
 
@@ -136,9 +136,10 @@ class Reconstruct(nn.Module):
     """
 
     level: Tensor
-    level_variance: Tensor
     power: Tensor
     live: Tensor
+    variance_inside: Tensor
+    variance_outside: Tensor
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__()
@@ -150,7 +151,11 @@ class Reconstruct(nn.Module):
         self.network = exportable(bundle.network)
         self.known = reference.activity
         self.register_buffer("level", buffer(reference.level))
-        self.register_buffer("level_variance", buffer(bundle.model_error**2 + reference.level_error**2))
+        # The square of the model error is linear in the square of the distance outside: two points tell both terms.
+        edge = reference.activity[1]
+        inside, one_outside = model_error(reference, bundle.model_error, np.array([edge, edge + 1.0])) ** 2
+        self.register_buffer("variance_inside", buffer(inside))
+        self.register_buffer("variance_outside", buffer(one_outside - inside))
         self.register_buffer("power", buffer(reference.power))
         self.register_buffer("live", buffer(reference.live))
 
@@ -183,4 +188,4 @@ class Reconstruct(nn.Module):
 
     def error(self, activity: Tensor) -> Tensor:
         """(1, channels) standard error of log λ, see :func:`hcal_root_ad.learn.reconstruct.model_error`."""
-        return torch.sqrt(self.level_variance + (CHANNEL_POWER * self.outside(activity)) ** 2)
+        return torch.sqrt(self.variance_inside + self.variance_outside * self.outside(activity) ** 2)

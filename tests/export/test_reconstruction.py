@@ -50,10 +50,13 @@ def test_log_rates_and_errors_are_alike_with_state_carried(
             assert np.allclose(module.error(activity), error)
 
 
-def test_errors_grow_outside_of_known_conditions(he: Bundle) -> None:
-    activity = he.reference.activity[1] + 1.0
-    wanted = model_error(he.reference, he.model_error, np.array([activity]))
-    assert np.allclose(Reconstruct(he).error(torch.tensor([[activity]], dtype=torch.float64)), wanted)
+@pytest.mark.parametrize("distance", [-0.1, 0.3, 1.0, 2.5])
+def test_errors_grow_outside_of_known_conditions(he: Bundle, distance: float) -> None:
+    low, high = he.reference.activity
+    module = Reconstruct(he)
+    for activity in (low - distance, high + distance):
+        wanted = model_error(he.reference, he.model_error, np.array([activity]))
+        assert np.allclose(module.error(torch.tensor([[activity]], dtype=torch.float64)), wanted, rtol=1e-9)
 
 
 def test_a_bundle_without_live_channels_is_refused(he: Bundle) -> None:
