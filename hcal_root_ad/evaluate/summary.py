@@ -99,8 +99,9 @@ def per_condition(row: Row, number: str) -> dict[Condition, Interval]:
 
 
 def _over(partial: dict[Condition, Interval], most: dict[Condition, Interval]) -> dict[Condition, float]:
-    """Share of a limit, for the conditions that the limit can tell at all."""
-    return {condition: value[0] / most[condition][0] for condition, value in partial.items() if most[condition][0] > 0}
+    """Share of a limit, for the conditions whose limit is known and above 0."""
+    known = {condition: mean for condition, (mean, *_) in most.items() if mean > 0}
+    return {condition: partial[condition][0] / known[condition] for condition in partial if condition in known}
 
 
 def _summed_up(shares: dict[Condition, float]) -> Share:

@@ -15,7 +15,8 @@ What is assumed:
 - Nobody can know the shape of a random box without knowing the box. The limit is told the shape, not the
   place: the healthy pairs are those of the same shape at the 36 places where the readout repeats itself (every
   fourth iphi, both sides), the faulty place at other times among them, as far as there are channels. A
-  system that must search shapes as well has more healthy candidates to fear, and so stays below.
+  system that must search shapes as well has more healthy candidates to fear, and so stays below. (Where a shape
+  has no healthy place left, as in the one Phase-1 box of 2017, its condition has no limit in that run.)
 - Units are independent and alike before they are looked at, as in Neyman and Pearson's lemma.
 """
 
@@ -73,7 +74,8 @@ def _one_kind(test: TestRun, conditions: list[Condition]) -> dict[str, Numbers]:
             at_fault = [placed.rows for placed in placed_of(test, condition)]
             positives = _of_units(test, at_fault, pairs, ratios, alternative)
             negatives = _of_units(test, _candidates(test, condition), healthy_pairs(test), undisturbed, alternative)
-        numbers[condition.name] = ranking(positives, np.sort(negatives))
+        if len(negatives):
+            numbers[condition.name] = ranking(positives, np.sort(negatives))
     return numbers
 
 
