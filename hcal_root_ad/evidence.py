@@ -63,6 +63,11 @@ class Excursions:
     last: NDArray[np.intp]
     peak: NDArray[np.float32]
 
+    def above(self, height: float) -> Excursions:
+        """Those whose peak reaches a height."""
+        high = self.peak >= height
+        return Excursions(self.hypothesis[high], self.channel[high], self.first[high], self.last[high], self.peak[high])
+
 
 class EvidenceBank:
     """The running sums of all channels; feed it lumisections in order, then collect the excursions.

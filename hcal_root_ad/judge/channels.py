@@ -139,14 +139,18 @@ def judged_of(series: Series, expected: Expectation, gatherer: Gatherer, strengt
 
 
 def flagged(
-    judged: Judged, channels: ChannelTable, live: NDArray[np.bool_], lumisections: NDArray[np.int32]
+    judged: Judged,
+    channels: ChannelTable,
+    live: NDArray[np.bool_],
+    lumisections: NDArray[np.int32],
+    thresholds: Thresholds,
 ) -> tuple[tuple[Interval, ...], tuple[Group, ...]]:
-    """Intervals of channels, and the groups that they make up, of what was gathered."""
-    gatherer = judged.gatherer
-    spans = spans_of(gatherer.bank.excursions(), judged.evidence.ratios)
+    """Intervals of channels, and the groups that they make up, at thresholds at least those of the gathering."""
+    bank, unit_bank = judged.gatherer.bank, judged.gatherer.unit_bank
+    spans = spans_of(bank.excursions().above(thresholds.channel), judged.evidence.ratios)
     units = [
         Unit(*unit_place(span.cell), span.first, span.last, span.loss)
-        for span in spans_of(gatherer.unit_bank.excursions(), judged.together)
+        for span in spans_of(unit_bank.excursions().above(thresholds.unit), judged.together)
     ]
     intervals, groups = grouped(spans, judged.evidence, readout_levels(channels), live, lumisections, units)
     singles = single_groups(intervals, channel_names(channels))
@@ -178,7 +182,7 @@ def judge_channels(
     found = Reconstruction(found.activity[kept], found.log_rate[kept], found.reference_rate[kept])
     expected = followed(found, series, bundle.reference, bundle.model_error)
     judged = gather_evidence(series, expected, live, thresholds)
-    intervals, groups = flagged(judged, series.channels, live, series.lumisections)
+    intervals, groups = flagged(judged, series.channels, live, series.lumisections, thresholds)
     assessed = np.zeros(len(maps), dtype=bool)
     assessed[series.position] = True
     return Verdict(

@@ -90,10 +90,11 @@ def _advance(network: GraphSTAD, features: Floats, state: State) -> tuple[Floats
 def model_error(reference: Reference, own: Floats, activity: Floats) -> Floats:
     """(LS, channels) standard error of log λ: the channel's own, and what conditions add.
 
-    The level is known so well only, and a channel's own pileup power differs from its ring's, which
-    shows outside of the activities that the reference has seen.
+    The level is known so well only, and so is the pileup power: the ring's, and how a channel differs from its
+    ring. That shows outside of the activities that the reference has seen.
     """
     low, high = reference.activity
     outside = np.maximum(np.maximum(low - activity, activity - high), 0.0)
-    error: Floats = np.sqrt(own**2 + reference.level_error**2 + (CHANNEL_POWER * outside[:, None]) ** 2)
+    power_error = np.sqrt(CHANNEL_POWER**2 + reference.power_error**2)
+    error: Floats = np.sqrt(own**2 + reference.level_error**2 + np.multiply.outer(outside, power_error) ** 2)
     return error

@@ -34,7 +34,9 @@ class _Evidence:
 
     def flags(self, series: Series) -> NDArray[np.bool_]:
         live = self.bundle.reference.live
-        intervals, _ = flagged(self._judged(series), series.channels, live, series.lumisections)
+        intervals, _ = flagged(
+            self._judged(series), series.channels, live, series.lumisections, self.bundle.thresholds()
+        )
         states = states_of(intervals, np.ones(len(series), dtype=bool), live, series.lumisections)
         return np.asarray(states >= State.PROBLEMATIC)
 

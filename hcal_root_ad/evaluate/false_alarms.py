@@ -1,0 +1,138 @@
+"""Asked against observed: false alarms on clean runs of detectors that a bundle was never trained on.
+
+Each detector's bundle is transferred from a shipped one with a single clean run of 100 LS; then other clean
+runs of that detector are judged, early in a fill (high pileup) and late (low). A false alarm is one line of
+the verdict: a channel, or a readout unit as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from scipy.stats import chi2
+
+from hcal_root_ad.judge.channels import flagged, gather_evidence
+from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.learn.follow import followed
+from hcal_root_ad.learn.reconstruct import reconstruct
+from hcal_root_ad.learn.series import series_of
+from hcal_root_ad.learn.transfer import transfer
+from hcal_root_ad.simulate.conditions import simulate_conditions
+from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.run import simulate_run
+
+ASKED = (0.05, 0.5, 5.0)
+"""False alarms per 100 LS and sub-detector that are asked for: two decades."""
+PILEUP = {"high": 0.02, "low": 0.85}
+"""Where in its fill a run begins, as a share of the fill's length."""
+ADAPTED_AT = 0.4
+"""The clean run that a bundle is adapted on begins here: neither high nor low."""
+RUN_LENGTH = 100
+FIRST_DETECTOR = 5000
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured: ``runs`` clean runs of 100 LS per detector and pileup."""
+
+    detectors: int
+    runs: int
+
+
+SIZES = {"quick": Size(1, 1), "presets": Size(3, 25), "full": Size(6, 60)}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """False alarms on some clean lumisections of one sub-detector at one pileup."""
+
+    subdetector: str
+    pileup: str
+    asked: float
+    alarms: int
+    lumisections: int
+
+    @property
+    def per_100(self) -> float:
+        return 100 * self.alarms / self.lumisections
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """68 % Poisson interval of the rate per 100 LS (F. Garwood, Biometrika 28 (1936) 437)."""
+        low = chi2.ppf(0.16, 2 * self.alarms) / 2 if self.alarms else 0.0
+        high = chi2.ppf(0.84, 2 * self.alarms + 2) / 2
+        return 100 * float(low) / self.lumisections, 100 * float(high) / self.lumisections
+
+
+def measure_false_alarms(
+    sources: Sequence[Bundle], size: Size, progress: Progress | None = None, asked: Sequence[float] = ASKED
+) -> list[Observed]:
+    """False alarms per sub-detector, pileup and wished rate, over all detectors and runs."""
+    found: dict[tuple[str, str, float], list[int]] = {}
+    done, total = 0, size.detectors * (len(sources) + len(PILEUP) * size.runs)
+    for number in range(size.detectors):
+        detector = simulate_detector(FIRST_DETECTOR + number)
+        adapted = []
+        for source in sources:
+            adapted.append(_adapted(source, detector))
+            done += 1
+            if progress:
+                progress(done, total)
+        for pileup in PILEUP:
+            for one in _counted(adapted, detector, pileup, size.runs, asked):
+                for key, alarms, lumisections in one:
+                    entry = found.setdefault(key, [0, 0])
+                    entry[0] += alarms
+                    entry[1] += lumisections
+                done += 1
+                if progress:
+                    progress(done, total)
+    return [Observed(*key, *numbers) for key, numbers in found.items()]
+
+
+def _adapted(source: Bundle, detector: SimulatedDetector) -> Bundle:
+    conditions = simulate_conditions(RUN_LENGTH, detector.seed, ADAPTED_AT)
+    clean = simulate_run(detector, conditions, seed=detector.seed).maps
+    with TemporaryDirectory() as folder:
+        return transfer(source, [clean], Path(folder) / source.name)
+
+
+Counted = tuple[tuple[str, str, float], int, int]
+
+
+def _counted(
+    bundles: Sequence[Bundle], detector: SimulatedDetector, pileup: str, runs: int, asked: Sequence[float]
+) -> Iterator[list[Counted]]:
+    """Per clean run: alarms and lumisections of each sub-detector at each wished rate."""
+    for number in range(runs):
+        seed = 1000 * detector.seed + 100 * list(PILEUP).index(pileup) + number
+        maps = simulate_run(detector, simulate_conditions(RUN_LENGTH, seed, PILEUP[pileup]), seed=seed).maps
+        counted = []
+        for bundle in bundles:
+            series, live = series_of(maps, bundle.subdetector), bundle.reference.live
+            found = reconstruct(bundle.network, bundle.reference, series, bundle.ring_normalisation)
+            expected = followed(found, series, bundle.reference, bundle.model_error)
+            judged = gather_evidence(series, expected, live, bundle.thresholds(max(asked)))
+            for rate in asked:
+                _, groups = flagged(judged, series.channels, live, series.lumisections, bundle.thresholds(rate))
+                counted.append(((bundle.subdetector, pileup, rate), len(groups), len(series)))
+        yield counted
+
+
+def table(observed: Sequence[Observed], head: str) -> str:
+    """The measurement in Markdown."""
+    lines = ["# False alarms, asked and observed", "", head, "",
+             "| sub-detector | pileup | asked per 100 LS | observed per 100 LS | observed / asked | alarms | clean LS |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for one in sorted(observed, key=lambda o: (o.subdetector, o.pileup, o.asked)):
+        low, high = one.interval
+        lines.append(
+            f"| {one.subdetector} | {one.pileup} | {one.asked:g} | {one.per_100:.3g} [{low:.3g}, {high:.3g}] "
+            f"| {one.per_100 / one.asked:.2f} | {one.alarms} | {one.lumisections} |"
+        )
+    return "\n".join([*lines, ""])
