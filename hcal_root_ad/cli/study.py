@@ -1,4 +1,4 @@
-"""Run a study: transfer learning of GraphSTAD block by block, on simulated runs."""
+"""Run a study on simulated runs: what transfer learning carries over, or classifiers of whole images."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from hcal_root_ad.cli.terminal import progress, show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("study", choices=("transfer",), help="which study")
+    parser.add_argument("study", choices=("transfer", "classifiers"), help="which study")
     parser.add_argument("--grid", default="presets", metavar="NAME",
-                        help="quick (seconds), presets (half an hour; default), blocks (hours), full")  # fmt: skip
+                        help="quick (seconds), presets (half an hour); transfer also: blocks, full")  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on with the study in DIR")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for table and figures")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.evaluate.transfer_study.study import run_study
+    if arguments.study == "transfer":
+        from hcal_root_ad.evaluate.transfer_study.study import run_study as run
+    else:
+        from hcal_root_ad.evaluate.classifiers.study import run_classifiers as run
 
-    with progress("Grid points") as report:
-        written = run_study(arguments.grid, arguments.output, arguments.resume, report)
+    with progress("Points") as report:
+        written = run(arguments.grid, arguments.output, arguments.resume, report)
     show(*map(str, written))
     return 0

@@ -13,13 +13,12 @@ from hcal_root_ad.evaluate import limit, unit_limit
 from hcal_root_ad.evaluate.material import Fold, Material
 from hcal_root_ad.evaluate.measure import measure
 from hcal_root_ad.evaluate.protocol import System
-from hcal_root_ad.evaluate.written import write_text
+from hcal_root_ad.evaluate.written import POINTS, write_text
 
 Progress = Callable[[int, int], None]
 Row = dict[str, Any]
 """System, sub-detector, origin, share of the published training, seconds to fit and to score an LS, and per test run
 its numbers."""
-POINTS = "points"
 LIMITS = {
     limit.NAME: ("the true rates and the fault known", limit.measure_limit),
     unit_limit.NAME: ("the same, and which channels would fail together", unit_limit.measure_unit_limit),

@@ -1,25 +1,19 @@
-"""The image classifiers: regions and modules by hand, and tables that separate what is plain."""
+"""The image classifiers: regions and modules by hand, likelihoods that name what is plain, and a study that resumes."""
 
-from dataclasses import dataclass
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from hcal_root_ad.detector import ChannelTable, channel_table
-from hcal_root_ad.evaluate import classifiers
-from hcal_root_ad.evaluate.classifiers import (
-    DEAD,
-    GOOD,
-    HOT,
-    ecal_table,
-    hcal_table,
-    hot_tower,
-    missing_module,
-    simulate_barrel,
-    standardised,
-)
-from hcal_root_ad.evaluate.protocol import Truth
+from hcal_root_ad.cli.main import main
+from hcal_root_ad.detector import channel_table
+from hcal_root_ad.errors import InputError, UsageError
+from hcal_root_ad.evaluate.classifiers import ecal, hcal, study
+from hcal_root_ad.evaluate.classifiers.ecal import Barrel, hot_tower, missing_module, simulate_barrel, standardised
+from hcal_root_ad.evaluate.classifiers.hcal import DEAD, HOT, images_of, learned, verdicts
+from hcal_root_ad.evaluate.classifiers.networks_on_images import GOOD, judged
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.networks.rivals.image_classifiers import ecal_autoencoder, ecal_classifier, logistic, pooled, strided
 
@@ -34,17 +28,6 @@ def runs() -> list[Series]:
     return [whole.part(slice(0, 4)), whole.part(slice(4, 8))]
 
 
-@dataclass
-class Deviation:
-    """A system that knows the rates: distance of the occupancy from its mean."""
-
-    mean: np.ndarray
-    threshold: float = 0.2
-
-    def score(self, series: Series, truth: Truth) -> np.ndarray:  # noqa: ARG002
-        return np.abs(series.counts / series.trials - self.mean)
-
-
 def test_networks_take_the_images_they_are_for() -> None:
     for classifier in (pooled(), strided(), logistic()):
         assert classifier(torch.zeros(2, 1, 32, 72)).shape == (2, 3)
@@ -54,26 +37,41 @@ def test_networks_take_the_images_they_are_for() -> None:
 
 @pytest.mark.parametrize(("region", "cells"), [("5×5 fixed", 25), ("5×5 random", 25), ("one channel", 1)])
 def test_regions_of_images(runs: list[Series], region: str, cells: int) -> None:
-    images, classes = classifiers._hcal_images(runs[:1], region, np.random.default_rng(3))
-    assert classes.tolist() == [GOOD] * 4 + [HOT] * 4 + [DEAD] * 4
-    assert [s.stop - s.start for s in images.stretches()] == [1] * 12
-    pixels = classifiers._occupancy_image(images)[:, 0].numpy()
+    images = images_of(runs[:1], region, np.random.default_rng(3))
+    assert images.truth.tolist() == [GOOD] * 4 + [HOT] * 4 + [DEAD] * 4
+    assert [s.stop - s.start for s in images.series.stretches()] == [1] * 12
+    pixels = images.pixels[:, 0].numpy()
     assert ((pixels[4:8] == 1).sum(axis=(1, 2)) == cells).all()
     assert ((pixels[8:] == 0).sum(axis=(1, 2)) == cells).all()
-    assert np.array_equal(pixels[0], classifiers._occupancy_image(runs[0])[0, 0])
     places = {tuple(np.argwhere(image == 0)[0]) for image in pixels[8:]}
     assert len(places) == (1 if region == "5×5 fixed" else 4)
 
 
-def test_hcal_table_has_every_architecture_and_ours(runs: list[Series]) -> None:
-    channels: ChannelTable = runs[0].channels
-    ours = Deviation((runs[0].counts / runs[0].trials).mean(axis=0))
-    rows = hcal_table(runs[:1], runs[1:], seed=1, ours=ours, epochs=1)
-    assert len(channels) == 9072
-    assert len(rows) == 3 * 4
-    assert all(row.accuracy == row.auc == row.recall == 1 for row in rows if row.system == "ours")
-    assert all(0 <= row.accuracy <= 1 and 0 <= row.auc <= 1 for row in rows)
-    assert rows == hcal_table(runs[:1], runs[1:], seed=1, ours=ours, epochs=1)
+def test_pixels_are_where_the_channels_are(runs: list[Series]) -> None:
+    image = images_of(runs[:1], "one channel", np.random.default_rng(3)).pixels[0, 0].numpy()
+    channels, series = runs[0].channels, runs[0]
+    (row,) = np.flatnonzero((channels.ieta == -16) & (channels.iphi == 72) & (channels.depth == 1))
+    assert image[0, 71] == np.float32(series.counts[0, row] / series.events[0])
+    (row,) = np.flatnonzero((channels.ieta == 1) & (channels.iphi == 1) & (channels.depth == 1))
+    assert image[16, 0] == np.float32(series.counts[0, row] / series.events[0])
+
+
+@pytest.mark.parametrize("region", hcal.REGIONS)
+def test_likelihoods_name_every_class(runs: list[Series], region: str) -> None:
+    draw = np.random.default_rng(1)
+    training, exam = (images_of(part, region, draw) for part in (runs[:1], runs[1:]))
+    said, badness = verdicts(training, exam)
+    assert np.array_equal(said, exam.truth)
+    assert badness[exam.truth != GOOD].min() > badness[exam.truth == GOOD].max()
+
+
+def test_a_network_learns_what_is_always_at_one_place(runs: list[Series]) -> None:
+    row = learned("logistic", "5×5 fixed", runs[:1], runs[1:], seed=1, epochs=40)
+    assert (row.task, row.system, row.learned, row.tested) == ("HB 5×5 fixed", "logistic", 12, 12)
+    assert row.accuracy is not None
+    assert row.accuracy > 0.5
+    assert row.auc == 1
+    assert row == learned("logistic", "5×5 fixed", runs[:1], runs[1:], seed=1, epochs=40)
 
 
 def test_a_hot_tower_and_a_missing_module_by_hand() -> None:
@@ -94,19 +92,75 @@ def test_standardised_images_have_mean_0_and_variance_1() -> None:
     assert torch.allclose(images.std(dim=(1, 2, 3)), torch.ones(2), atol=1e-3)
 
 
-def test_ecal_table_has_both_systems_on_both_faults() -> None:
-    rows = ecal_table(seed=2, runs=3, per_run=4, epochs=1)
+def test_the_barrel_pair_on_both_faults() -> None:
+    barrel = Barrel(seed=2, runs=3, per_run=4)
+    rows = [row for task in ecal.TASKS for row in ecal.supervised(barrel, task, epochs=1)]
+    rows += ecal.autoencoder(barrel, epochs=1)
     assert [(row.task, row.system) for row in rows] == [
         ("EB hot tower", "supervised CNN"),
         ("EB missing module", "supervised CNN"),
         ("EB hot tower", "autoencoder"),
         ("EB missing module", "autoencoder"),
     ]
-    assert all(np.isnan(row.accuracy) == (row.system == "autoencoder") for row in rows)
-    assert all(0 <= row.auc <= 1 and 0 <= row.recall <= 1 for row in rows)
+    assert all((row.accuracy is None) == (row.system == "autoencoder") for row in rows)
+    assert all(0 <= row.auc <= 1 and 0 <= row.recall <= 1 and row.tested == 8 for row in rows)
+
+
+def test_the_barrel_is_tested_on_other_images_than_it_is_learned_from() -> None:
+    barrel = Barrel(seed=2, runs=3, per_run=2)
+    assert len(barrel.learn) == 4
+    assert len(barrel.test) == 2
+    assert not any(np.array_equal(one, other) for one in barrel.learn for other in barrel.test)
 
 
 def test_judged_by_hand() -> None:
     truth, said = np.array([0, 0, 1, 2]), np.array([0, 1, 1, 1])
-    row = classifiers._judged("t", "s", said, np.array([0.1, 0.6, 0.5, 0.9]), truth)
-    assert (row.accuracy, row.auc, row.recall) == (0.5, 0.75, 0.5)
+    row = judged("t", "s", said, np.array([0.1, 0.6, 0.5, 0.9]), truth, learned=7)
+    assert (row.accuracy, row.auc, row.recall, row.learned, row.tested) == (0.5, 0.75, 0.5, 7, 4)
+
+
+# --- the command
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("classifiers") / "out"
+    assert main(["study", "classifiers", "--grid", "quick", "-o", str(folder)]) == 0
+    return folder
+
+
+def test_the_study_writes_numbers_and_table(folder: Path) -> None:
+    results = json.loads((folder / "results.json").read_text())["results"]
+    assert len(results) == 3 * 4 + 4
+    text = (folder / "table.md").read_text()
+    assert all(f"| {result['task']} | {result['system']} |" in text for result in results)
+    assert "--grid quick" in text
+    assert "seed 2022" in text
+
+
+def test_resuming_measures_only_what_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = json.loads((folder / "results.json").read_text())
+    autoencoder = f"EB {ecal.AUTOENCODER}"
+    (folder / "points" / f"{study._digest(study.SIZES['quick'], autoencoder)}.json").unlink()
+    measured: list[str] = []
+
+    def instead(*_: object) -> list[study.Judged]:
+        measured.append(autoencoder)
+        return [study.Judged(**row) for row in before["results"] if row["system"] == ecal.AUTOENCODER]
+
+    monkeypatch.setattr(ecal, "autoencoder", instead)
+    told: list[tuple[int, int]] = []
+    study.run_classifiers("quick", folder, resume=True, progress=lambda done, total: told.append((done, total)))
+    assert measured == [autoencoder]
+    assert told[-1] == (15, 15)
+    assert json.loads((folder / "results.json").read_text()) == before
+
+
+def test_wrong_use_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="add --resume"):
+        study.run_classifiers("quick", folder)
+    with pytest.raises(UsageError, match="no grid 'blocks'; there are presets, quick"):
+        study.run_classifiers("blocks", tmp_path / "new")
+    (tmp_path / "a.json").write_text('[{"task": 1}]')
+    with pytest.raises(InputError, match=r"a\.json: expected rows"):
+        study.read_rows(tmp_path / "a.json")

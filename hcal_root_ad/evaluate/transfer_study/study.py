@@ -13,17 +13,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from hcal_root_ad.detector import channel_table
-from hcal_root_ad.errors import InputError, UsageError
+from hcal_root_ad.errors import InputError
 from hcal_root_ad.evaluate.transfer_study.figures import draw_figures
 from hcal_root_ad.evaluate.transfer_study.grids import grid_named
 from hcal_root_ad.evaluate.transfer_study.measurement import Result, measure, source_settings, train_source
 from hcal_root_ad.evaluate.transfer_study.settings import SCRATCH, Point, digest_of
 from hcal_root_ad.evaluate.transfer_study.tables import markdown
-from hcal_root_ad.evaluate.written import write_text
+from hcal_root_ad.evaluate.written import POINTS, study_folder, write_text
 from hcal_root_ad.networks.graphstad import GraphSTAD
 
 Progress = Callable[[int, int], None]
-POINTS, SOURCES = "points", "sources"
+SOURCES = "sources"
 
 
 def run_study(grid: str, folder: Path, resume: bool = False, progress: Progress | None = None) -> tuple[Path, ...]:
@@ -37,10 +37,8 @@ def run_study(grid: str, folder: Path, resume: bool = False, progress: Progress 
         InputError: a result in the folder cannot be read.
     """
     points = grid_named(grid)
-    if folder.exists() and not resume and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty; add --resume to go on with the study in it, or name a new folder")
-    for name in (POINTS, SOURCES):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+    study_folder(folder, resume)
+    (folder / SOURCES).mkdir(exist_ok=True)
     results = []
     for done, point in enumerate(points):
         if progress:

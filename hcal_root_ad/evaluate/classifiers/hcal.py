@@ -1,0 +1,119 @@
+"""Good, hot or dead: the supervised classifiers of the CMS–IBM HCAL study, and likelihoods on the same images.
+
+An image is HB depth 1 in one LS, digis per event. In a hot or dead one every event has a digi in a region,
+or none has (the study wrote 10⁴ and 0). Unlike there, training and test images come from different runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hcal_root_ad.evaluate.classifiers.networks_on_images import GOOD, Classes, Judged, classified, judged, train
+from hcal_root_ad.evidence import HYPOTHESES, IS_LOSS, log_likelihood_ratios
+from hcal_root_ad.learn.reference import fit_activity, fit_reference
+from hcal_root_ad.learn.series import Series
+from hcal_root_ad.networks.rivals.image_classifiers import HCAL_IMAGE, logistic, pooled, strided
+from hcal_root_ad.occupancy import Floats
+
+HOT, DEAD = 1, 2
+ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {"pooled": pooled, "strided": strided, "logistic": logistic}
+OURS = "ours"
+REGIONS = ("5×5 fixed", "5×5 random", "one channel")
+RUN_SHIFT = 0.02
+"""Standard error of log λ by which a channel may differ from run to run."""
+FALSE_ALARMS = 1e-3
+"""Share of good images that ours may call bad, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """``series``: every image as a lumisection of its own; ``truth``: (images,) its class."""
+
+    series: Series
+    truth: Classes
+
+    @property
+    def pixels(self) -> Tensor:
+        """(images, 1, 32, 72) digis per event."""
+        channels = self.series.channels
+        image = np.zeros((len(self.series), *HCAL_IMAGE), dtype=np.float32)
+        image[:, _row(channels.ieta), channels.iphi - 1] = self.series.counts / self.series.trials
+        return torch.from_numpy(image).unsqueeze(1)
+
+
+def learned(
+    system: str, region: str, learn: Sequence[Series], test: Sequence[Series], seed: int, epochs: int
+) -> Judged:
+    """A system (of :data:`ARCHITECTURES`, or ours) after learning from clean runs of HB, on images of other runs."""
+    draw = np.random.default_rng(seed)
+    training, exam = images_of(learn, region, draw), images_of(test, region, draw)
+    if system == OURS:
+        said, badness = verdicts(training, exam)
+    else:
+        torch.manual_seed(seed)
+        network = ARCHITECTURES[system]()
+        train(network, training.pixels, torch.from_numpy(training.truth), epochs, batch=32)
+        said, badness = classified(network, exam.pixels)
+    return judged(f"HB {region}", system, said, badness, exam.truth, len(training.truth))
+
+
+def images_of(runs: Sequence[Series], region: str, draw: np.random.Generator) -> Images:
+    """A good, a hot and a dead copy of every LS of clean runs of HB."""
+    first = np.flatnonzero(runs[0].channels.depth == 1)
+    channels = runs[0].channels.take(first)
+    counts = np.concatenate([run.counts[:, first] for run in runs])
+    events = np.concatenate([run.events for run in runs])
+    hot, dead = counts.copy(), counts.copy()
+    fixed = _region(channels.ieta, channels.iphi, region, np.random.default_rng(0))
+    for ls in range(len(counts)):
+        for image, value in ((hot, events[ls]), (dead, 0)):
+            where = fixed if region.endswith("fixed") else _region(channels.ieta, channels.iphi, region, draw)
+            image[ls, where] = value
+    total = 3 * len(counts)
+    # No LS next to another, so that nothing is remembered from one image to the next.
+    numbers = 2 * np.arange(total)
+    series = Series(
+        channels, np.concatenate([counts, hot, dead]), np.tile(events, 3), numbers.astype(np.int32), numbers
+    )
+    return Images(series, np.repeat([GOOD, HOT, DEAD], len(counts)))
+
+
+def _region(
+    ieta: NDArray[np.int16], iphi: NDArray[np.int16], region: str, draw: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Channels in a square of five rows and columns, or in one cell, at a random place of HB."""
+    width = 1 if region == "one channel" else 5
+    row, column = _row(ieta), iphi - 1
+    top, left = (draw.integers(0, size - width + 1) for size in HCAL_IMAGE)
+    return np.asarray((row >= top) & (row < top + width) & (column >= left) & (column < left + width))
+
+
+def _row(ieta: NDArray[np.int16]) -> NDArray[np.int16]:
+    return np.where(ieta < 0, ieta + 16, ieta + 15).astype(np.int16)
+
+
+def verdicts(training: Images, exam: Images) -> tuple[Classes, Floats]:
+    """Ours: (images,) class and largest log-likelihood ratio of any loss or gain in any channel.
+
+    The expected rates are those of the pileup-aware reference, learned from the good images alone. A healthy
+    channel exceeds a ratio of 1/s for one fault at most in a share s of cases; so the threshold needs no bad image.
+    """
+    reference = fit_reference([training.series.part(np.flatnonzero(training.truth == GOOD))])
+    series, live = exam.series, np.flatnonzero(reference.live)
+    error = np.sqrt(reference.level_error**2 + RUN_SHIFT**2)[live]
+    log_rate = reference.log_rate(fit_activity(reference, series.counts, series.events))[:, live]
+    threshold = np.log(HYPOTHESES * len(live) / FALSE_ALARMS)
+    said, badness = np.full(len(series), GOOD), np.zeros(len(series))
+    for image in range(len(series)):
+        ratios = log_likelihood_ratios(series.counts[image, live], series.events[image], log_rate[image], error)
+        strongest = ratios.max(axis=1)
+        badness[image] = strongest.max()
+        if badness[image] > threshold:
+            said[image] = DEAD if IS_LOSS[strongest.argmax()] else HOT
+    return said, badness
