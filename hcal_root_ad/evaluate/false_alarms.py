@@ -1,14 +1,15 @@
 """Asked against observed: false alarms on clean runs of detectors that a bundle was never trained on.
 
 Each detector's bundle is transferred from a shipped one with a single clean run of 100 LS; then other clean
-runs of that detector are judged, early in a fill (high pileup) and late (low). A false alarm is one line of
+runs of that detector are judged, early in a fill (high pileup) and late (low), and under
+conditions that change. A false alarm is one line of
 the verdict: a channel, or a readout unit as a whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,14 +21,35 @@ from hcal_root_ad.learn.follow import followed
 from hcal_root_ad.learn.reconstruct import reconstruct
 from hcal_root_ad.learn.series import series_of
 from hcal_root_ad.learn.transfer import transfer
-from hcal_root_ad.simulate.conditions import simulate_conditions
+from hcal_root_ad.simulate.conditions import FillShape, simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
-from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.simulate.run import Drift, simulate_run
 
 ASKED = (0.05, 0.5, 5.0)
 """False alarms per 100 LS and sub-detector that are asked for: two decades."""
-PILEUP = {"high": 0.02, "low": 0.85}
-"""Where in its fill a run begins, as a share of the fill's length."""
+HIGH, LOW = 0.02, 0.85
+"""Where in its fill a run begins, as a share of the fill's length: at high and at low pileup."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Conditions that clean runs are judged under; ``share`` of the runs of the first two."""
+
+    start: float
+    share: float = 0.2
+    shape: FillShape = field(default_factory=FillShape)
+    drift: Drift = field(default_factory=Drift)
+
+
+WORLDS = {
+    "high pileup": World(HIGH, 1.0),
+    "low pileup": World(LOW, 1.0),
+    "luminosity steps of 30 % every 12 LS": World(HIGH, shape=FillShape(level_step=0.3, plateau=(1000, 1200))),
+    "prescale changes every 20 LS": World(HIGH, shape=FillShape(prescale_every=20)),
+    "beam gaps every 25 LS": World(HIGH, shape=FillShape(beam_gap_every=25)),
+    "short lumisections every 8 LS": World(HIGH, shape=FillShape(stop_every=8, long_stop=0.02)),
+    "drifts three times as large": World(HIGH, drift=Drift(box=0.03, module=0.015, channel=0.015)),
+}
 ADAPTED_AT = 0.4
 """The clean run that a bundle is adapted on begins here: neither high nor low."""
 RUN_LENGTH = 100
@@ -38,7 +60,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured: ``runs`` clean runs of 100 LS per detector and pileup."""
+    """How much is measured: ``runs`` clean runs of 100 LS per detector, at high and at low pileup."""
 
     detectors: int
     runs: int
@@ -49,10 +71,10 @@ SIZES = {"quick": Size(1, 1), "presets": Size(3, 25), "full": Size(6, 60)}
 
 @dataclass(frozen=True)
 class Observed:
-    """False alarms on some clean lumisections of one sub-detector at one pileup."""
+    """False alarms on some clean lumisections of one sub-detector in one world."""
 
     subdetector: str
-    pileup: str
+    world: str
     asked: float
     alarms: int
     lumisections: int
@@ -72,9 +94,9 @@ class Observed:
 def measure_false_alarms(
     sources: Sequence[Bundle], size: Size, progress: Progress | None = None, asked: Sequence[float] = ASKED
 ) -> list[Observed]:
-    """False alarms per sub-detector, pileup and wished rate, over all detectors and runs."""
+    """False alarms per sub-detector, world and wished rate, over all detectors and runs."""
     found: dict[tuple[str, str, float], list[int]] = {}
-    done, total = 0, size.detectors * (len(sources) + len(PILEUP) * size.runs)
+    done, total = 0, size.detectors * (len(sources) + sum(runs_of(size, world) for world in WORLDS))
     for number in range(size.detectors):
         detector = simulate_detector(FIRST_DETECTOR + number)
         adapted = []
@@ -83,8 +105,8 @@ def measure_false_alarms(
             done += 1
             if progress:
                 progress(done, total)
-        for pileup in PILEUP:
-            for one in _counted(adapted, detector, pileup, size.runs, asked):
+        for world in WORLDS:
+            for one in _counted(adapted, detector, world, runs_of(size, world), asked):
                 for key, alarms, lumisections in one:
                     entry = found.setdefault(key, [0, 0])
                     entry[0] += alarms
@@ -93,6 +115,11 @@ def measure_false_alarms(
                 if progress:
                     progress(done, total)
     return [Observed(*key, *numbers) for key, numbers in found.items()]
+
+
+def runs_of(size: Size, world: str) -> int:
+    """Clean runs per detector in a world."""
+    return max(1, round(size.runs * WORLDS[world].share))
 
 
 def _adapted(source: Bundle, detector: SimulatedDetector) -> Bundle:
@@ -106,12 +133,13 @@ Counted = tuple[tuple[str, str, float], int, int]
 
 
 def _counted(
-    bundles: Sequence[Bundle], detector: SimulatedDetector, pileup: str, runs: int, asked: Sequence[float]
+    bundles: Sequence[Bundle], detector: SimulatedDetector, world: str, runs: int, asked: Sequence[float]
 ) -> Iterator[list[Counted]]:
     """Per clean run: alarms and lumisections of each sub-detector at each wished rate."""
     for number in range(runs):
-        seed = 1000 * detector.seed + 100 * list(PILEUP).index(pileup) + number
-        maps = simulate_run(detector, simulate_conditions(RUN_LENGTH, seed, PILEUP[pileup]), seed=seed).maps
+        seed = 1000 * detector.seed + 100 * list(WORLDS).index(world) + number
+        conditions = simulate_conditions(RUN_LENGTH, seed, WORLDS[world].start, WORLDS[world].shape)
+        maps = simulate_run(detector, conditions, seed=seed, drift=WORLDS[world].drift).maps
         counted = []
         for bundle in bundles:
             series, live = series_of(maps, bundle.subdetector), bundle.reference.live
@@ -120,19 +148,29 @@ def _counted(
             judged = gather_evidence(series, expected, live, bundle.thresholds(max(asked)))
             for rate in asked:
                 _, groups = flagged(judged, series.channels, live, series.lumisections, bundle.thresholds(rate))
-                counted.append(((bundle.subdetector, pileup, rate), len(groups), len(series)))
+                counted.append(((bundle.subdetector, world, rate), len(groups), len(series)))
         yield counted
+
+
+HEAD = (
+    "sub-detector",
+    "clean runs",
+    "asked per 100 LS",
+    "observed per 100 LS",
+    "observed / asked",
+    "alarms",
+    "clean LS",
+)
 
 
 def table(observed: Sequence[Observed], head: str) -> str:
     """The measurement in Markdown."""
-    lines = ["# False alarms, asked and observed", "", head, "",
-             "| sub-detector | pileup | asked per 100 LS | observed per 100 LS | observed / asked | alarms | clean LS |",
-             "|---|---|---|---|---|---|---|"]  # fmt: skip
-    for one in sorted(observed, key=lambda o: (o.subdetector, o.pileup, o.asked)):
+    lines = ["# False alarms, asked and observed", "", head, ""]
+    lines += ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
+    for one in sorted(observed, key=lambda o: (o.subdetector, list(WORLDS).index(o.world), o.asked)):
         low, high = one.interval
         lines.append(
-            f"| {one.subdetector} | {one.pileup} | {one.asked:g} | {one.per_100:.3g} [{low:.3g}, {high:.3g}] "
+            f"| {one.subdetector} | {one.world} | {one.asked:g} | {one.per_100:.3g} [{low:.3g}, {high:.3g}] "
             f"| {one.per_100 / one.asked:.2f} | {one.alarms} | {one.lumisections} |"
         )
     return "\n".join([*lines, ""])

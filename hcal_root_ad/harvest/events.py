@@ -8,7 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.harvest.section import Section, ls_ranges, table_of_run
+from hcal_root_ad.detector import era_of_run
+from hcal_root_ad.harvest.section import Section, hf_rows, ls_ranges, table_of_run
 from hcal_root_ad.lumi_maps import EventSource
 
 DISAGREEMENT = 0.01
@@ -53,7 +54,7 @@ def events_of(
 
 
 def _section_plateau(section: Section) -> int | None:
-    return None if section.counts is None else hf_plateau(section.counts[table_of_run(section.run).rows_of("HF")])
+    return None if section.counts is None else hf_plateau(section.counts[hf_rows(era_of_run(section.run))])
 
 
 def _counted(section: Section, versus_ls: Mapping[int, int], plateau: int) -> tuple[int, EventSource]:

@@ -25,6 +25,12 @@ def table_of_run(run: int) -> ChannelTable:
 
 
 @cache
+def hf_rows(era: str) -> NDArray[np.intp]:
+    """Rows of HF in the table of all channels of an era."""
+    return channel_table(era).rows_of("HF")
+
+
+@cache
 def needed_depths(era: str) -> tuple[int, ...]:
     """Depths that an era's HB and HE channels have."""
     return tuple(int(d) for d in np.unique(channel_table(era).select("HB", "HE").depth))
@@ -67,8 +73,8 @@ class Section:
     @property
     def complete(self) -> bool:
         """Whether the map of every depth that the era needs came, each equally often."""
-        often = self.seen[np.array(needed_depths(era_of_run(self.run))) - 1]
-        return bool(often[0] > 0 and np.all(often == often[0]))
+        often = [int(self.seen[depth - 1]) for depth in needed_depths(era_of_run(self.run))]
+        return often[0] > 0 and min(often) == max(often)
 
     def add_map(self, depth: int, values: NDArray[np.generic], where: str) -> None:
         """Add one 84 × 72 map of counts; ``where`` names file, element and LS for errors.
@@ -83,6 +89,11 @@ class Section:
         self.counts[rows] += counts[x, y]
         self.seen[depth - 1] += 1
         self.stray += int(counts[empty].sum())
+
+    def add_counts(self, counts: NDArray[np.int32], depths: tuple[int, ...]) -> None:
+        """Add the counts (all channels of the era,) that the maps of ``depths`` hold; the array becomes ours."""
+        self.counts = counts if self.counts is None else self.counts + counts
+        self.seen[np.array(depths) - 1] += 1
 
     def add_own_events(self, events: int) -> None:
         """Add to HCAL's own counter."""

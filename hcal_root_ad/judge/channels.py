@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import MODULES_PER_BOX, N_RBX, SUBDET_PM, ChannelTable, box_name, readout_graph
 from hcal_root_ad.evidence import EvidenceBank, log_likelihood_ratios
 from hcal_root_ad.judge.flags import Evidence, Ratios, spans_of
+from hcal_root_ad.judge.forecast import Forecast, forecasts_of, sentences
 from hcal_root_ad.judge.groups import Level, Unit, by_weight, grouped, single_groups
 from hcal_root_ad.judge.verdict import Group, Interval, Judge, State, Verdict
 from hcal_root_ad.learn.bundle import Bundle, Thresholds
 from hcal_root_ad.learn.follow import Expectation, followed
-from hcal_root_ad.learn.reconstruct import Reconstruction
+from hcal_root_ad.learn.reconstruct import Reconstruction, model_error
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.occupancy import Floats, Numbers, probability
@@ -34,6 +36,8 @@ Value = TypeVar("Value", bound=np.generic)
 
 MODULE_LEVEL, CARD_LEVEL = 3, 4
 """Places of modules and cards among :func:`readout_levels`."""
+ANNOUNCED = 8
+"""Most lines about what will be bad."""
 CAP = 2.5
 """Evidence sums stop growing at this many thresholds: a fault that has ended is forgotten soon."""
 
@@ -183,6 +187,8 @@ def judge_channels(
     expected = followed(found, series, bundle.reference, bundle.model_error)
     judged = gather_evidence(series, expected, live, thresholds)
     intervals, groups = flagged(judged, series.channels, live, series.lumisections, thresholds)
+    error = model_error(bundle.reference, bundle.model_error, found.activity)
+    forecasts = forecasts_of(series, found.reference_rate, error, live)
     assessed = np.zeros(len(maps), dtype=bool)
     assessed[series.position] = True
     return Verdict(
@@ -198,8 +204,17 @@ def judge_channels(
         intervals=intervals,
         groups=groups,
         judge=Judge(bundle.name, bundle.version, bundle.digest, thresholds.channel / float(np.log(10)), false_alarms),
-        notes=notes,
+        forecasts=forecasts,
+        notes=(*notes, *announced(forecasts, series.channels)),
     )
+
+
+def announced(forecasts: Sequence[Forecast], channels: ChannelTable) -> tuple[str, ...]:
+    """Sentences about channels that will be bad; of many only the soonest."""
+    modules = readout_levels(channels)[MODULE_LEVEL]
+    lines = list(sentences(forecasts, channel_names(channels), modules.unit_of, modules.names))
+    hidden = len(lines) - ANNOUNCED
+    return (*lines[:ANNOUNCED], *([f"and {hidden} more places that age"] if hidden > 0 else []))
 
 
 def spread(values: NDArray[Value], position: NDArray[np.intp], length: int) -> NDArray[Value]:

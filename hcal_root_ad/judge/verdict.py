@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
+from hcal_root_ad.judge.forecast import Forecast
 from hcal_root_ad.lumi_maps import LumiMaps
 
 
@@ -107,6 +108,7 @@ class Verdict:
         states: (LS, channels) uint8, values of :class:`State`.
         intervals, groups: the flags, as rows and as lines for people.
         judge: what judged.
+        forecasts: channels that age, and when they will be bad.
         granularity: ``"lumisection"``, or ``"run"`` where only run totals were there (then one row).
         notes: sentences for the user.
     """
@@ -123,6 +125,7 @@ class Verdict:
     intervals: tuple[Interval, ...]
     groups: tuple[Group, ...]
     judge: Judge
+    forecasts: tuple[Forecast, ...] = ()
     granularity: str = "lumisection"
     notes: tuple[str, ...] = ()
 

@@ -64,7 +64,8 @@ def presets() -> Iterator[Point]:
         yield Point(MAIN, _SMALL, blocks, fraction=fraction, preserved=True)
     for annealing, blocks in product(ANNEALINGS, (SCRATCH, INITIALISED)):
         yield Point(MAIN, _SMALL, blocks, annealing=annealing)
-    for direction, fraction, blocks in product(("HB→HE", "HE 2018→Run3", "HE minus→plus"), (1.0, 0.1), ends):
+    elsewhere = [direction for direction in DIRECTIONS if direction != MAIN]
+    for direction, fraction, blocks in product(elsewhere, (1.0, 0.1), ends):
         yield Point(direction, _SMALL, blocks, fraction=fraction)
     for seed, blocks in product((2, 3), _KEY_BLOCKS):
         yield Point(MAIN, _SMALL, blocks, seed=seed)
