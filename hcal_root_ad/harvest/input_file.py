@@ -1,4 +1,4 @@
-"""Input files: from what the user typed to paths, what each file is, and errors of broken files as sentences."""
+"""Input files: from what the user typed to files here or elsewhere, what each is, and damage as a sentence."""
 
 from __future__ import annotations
 
@@ -6,18 +6,40 @@ import hashlib
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import uproot
 
-from hcal_root_ad.errors import InputError
+from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.lumi_maps import Source
 
 _DATA_FILE = re.compile(r"\.(root|parquet)$|\.root\.ls\d+_\w+$")
 ROOT_MAGIC, PARQUET_MAGIC = b"root", b"PAR1"
+_MAGIC_BYTES = 4
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file that is read through the network, for example ``root://…`` or ``https://…``."""
+
+    url: str
+
+    @property
+    def name(self) -> str:
+        """Last part of the address, without what may follow a question mark."""
+        return self.url.partition("?")[0].rpartition("/")[2]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+InputFile = Path | RemoteFile
 
 # What uproot and pyarrow raise on damaged content, found by overwriting bytes of good files.
 DAMAGE = (
@@ -36,20 +58,29 @@ DAMAGE = (
 )
 
 
-def expand_paths(paths: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
-    """Files that are meant: each path is a file, a folder (searched through) or a glob pattern.
+def expand_paths(paths: str | InputFile | Iterable[str | InputFile]) -> tuple[InputFile, ...]:
+    """Files that are meant: each path is a file, a folder (searched through), a glob pattern or an address.
 
     Raises:
         InputError: a path that does not exist, a folder or pattern without files.
     """
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
-    found = [file for path in given for file in _files_of(Path(path))]
+    given = [paths] if isinstance(paths, str | Path | RemoteFile) else list(paths)
+    found = [file for path in given for file in _files_of(input_file(path))]
     if not found:
         raise InputError("No input was given; name a DQM file, a folder of them, or a glob pattern.")
     return tuple(dict.fromkeys(found))
 
 
-def _files_of(path: Path) -> list[Path]:
+def input_file(path: str | InputFile) -> InputFile:
+    """What a path or an address (``scheme://…``) stands for."""
+    if isinstance(path, str):
+        return RemoteFile(path) if "://" in path else Path(path)
+    return path
+
+
+def _files_of(path: InputFile) -> Sequence[InputFile]:
+    if isinstance(path, RemoteFile):
+        return [path]
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if _DATA_FILE.search(p.name) and not p.name.startswith("."))
         if not files:
@@ -63,15 +94,15 @@ def _files_of(path: Path) -> list[Path]:
     raise InputError(f"There is no file {path}; check the path.")
 
 
-def magic(path: Path) -> bytes:
+def magic(path: InputFile) -> bytes:
     """The first four bytes.
 
     Raises:
         InputError: the file cannot be read, or is empty.
     """
     try:
-        with path.open("rb") as file:
-            start = file.read(4)
+        with damage_as_input_error(path) if isinstance(path, RemoteFile) else nullcontext():
+            start = _first_bytes(path)
     except OSError as error:
         raise InputError(f"The file {path} cannot be read: {error.strerror}.") from error
     if not start:
@@ -79,29 +110,67 @@ def magic(path: Path) -> bytes:
     return start
 
 
-def source_of(path: Path) -> Source:
-    """Name, size and digest of a file."""
+def _first_bytes(path: InputFile) -> bytes:
+    if isinstance(path, RemoteFile):
+        system, place = fsspec.core.url_to_fs(path.url)
+        return bytes(system.cat_file(place, 0, _MAGIC_BYTES))
+    with path.open("rb") as file:
+        return file.read(_MAGIC_BYTES)
+
+
+def source_of(path: InputFile) -> Source:
+    """Name, size and digest of a file; one that is elsewhere would have to be fetched whole and has no digest."""
+    if isinstance(path, RemoteFile):
+        system, place = fsspec.core.url_to_fs(path.url)
+        return Source(name=path.name, size=int(system.size(place) or 0), sha256="")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Source(name=path.name, size=path.stat().st_size, sha256=digest)
 
 
 @contextmanager
-def damage_as_input_error(path: Path) -> Iterator[None]:
-    """Turn what readers raise on a damaged file into an :class:`InputError` with one sentence."""
-    try:
-        yield
-    except DAMAGE as error:
-        reason = " ".join(str(error).split())[:120].encode("ascii", "backslashreplace").decode()
-        message = f"The file {path} is damaged or cut short ({type(error).__name__}: {reason}); fetch it again."
-        raise InputError(message) from error
+def source_beside(path: InputFile) -> Iterator[Future[Source]]:
+    """:func:`source_of`, worked out while the file is read."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(source_of, path)
 
 
 @contextmanager
-def open_root(path: Path) -> Iterator[Any]:
+def damage_as_input_error(path: InputFile) -> Iterator[None]:
+    """Turn what readers raise on a damaged file into an :class:`InputError` with one sentence."""
+    try:
+        yield
+    except HcalRootAdError:
+        raise
+    except Exception as error:
+        if isinstance(path, RemoteFile):
+            raise InputError(_unreachable(path, error)) from error
+        if isinstance(error, DAMAGE):
+            message = f"The file {path} is damaged or cut short ({_reason(error)}); fetch it again."
+            raise InputError(message) from error
+        raise
+
+
+def _unreachable(path: RemoteFile, error: Exception) -> str:
+    """A sentence on a file elsewhere: whatever fails may be the address, the network, the server, or the file."""
+    scheme = path.url.partition("://")[0]
+    if isinstance(error, ImportError) or "Protocol not known" in str(error):
+        return f"{path} needs what reads {scheme}://, which is not installed: pip install 'hcal-root-ad[remote]'."
+    return f"{path} cannot be read ({_reason(error)}); check the address, or copy the file here."
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())[:120].encode("ascii", "backslashreplace").decode()
+    return f"{type(error).__name__}: {text}"
+
+
+@contextmanager
+def open_root(path: InputFile) -> Iterator[Any]:
     """Open a ROOT file; anything that breaks while it is read ends in an :class:`InputError`."""
-    with damage_as_input_error(path), uproot.open(path, object_cache=None, array_cache=None) as directory:
-        promised, size = directory.file.fEND, path.stat().st_size
+    # As a key, the path is not searched for a colon with the name of an object behind it.
+    opened = {str(path): None}
+    with damage_as_input_error(path), uproot.open(opened, object_cache=None, array_cache=None) as directory:
+        promised, size = directory.file.fEND, directory.file.source.num_bytes
         if promised > size:
             raise InputError(
                 f"The file {path} is cut short: it should have {promised} bytes, but has {size}; fetch it again."

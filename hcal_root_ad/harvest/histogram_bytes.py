@@ -1,0 +1,120 @@
+"""The bytes of histograms of one kind: what must be equal in all of them, and where their bins are.
+
+A streamed TH1 or TH2 is a nest of its base classes, each behind its length and version, then the axes, and at the
+very end the bins as an array with its length (``TH1::Streamer``, ``TH2::Streamer``, ``TArray``). Objects of the same
+size with equal classes, versions and axes have their bins at the same place, so many are read at once. The layout is
+learnt from one object that uproot has decoded, and holds only for those that agree with it.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CELLS: dict[str, np.dtype[Any]] = {
+    "F": np.dtype(">f4"),
+    "D": np.dtype(">f8"),
+    "S": np.dtype(">i2"),
+    "I": np.dtype(">i4"),
+}
+"""Type of the bins by the last letter of the class, as in TH2F."""
+_CLASS = re.compile("TH[12][FDSI]")
+_LENGTH = struct.Struct(">I")
+_COUNT = struct.Struct(">i")
+_IS_LENGTH = 0x4000_0000
+_HEADER = 6
+"""Bytes of a length and a version."""
+_RANGE = struct.calcsize(">idd")
+"""Bytes of an axis's number of bins, lower and upper edge."""
+
+
+@dataclass(frozen=True, eq=False)
+class HistogramLayout:
+    """Layout of histograms of one class, version, size and binning.
+
+    ``fixed`` are places and bytes that all of them share: classes and versions, bins and edges of the
+    axes, number of bins in the array. ``cells`` bins with under- and overflow, of type ``dtype``, follow
+    from byte ``start`` on. ``shape`` is without under- and overflow, x first.
+    """
+
+    fixed: tuple[tuple[int, int, bytes], ...]
+    start: int
+    cells: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    def contents(self, raw: memoryview) -> NDArray[Any] | None:
+        """Bins with under- and overflow, flat, x running fastest (a view); None for an object of another layout."""
+        for start, stop, expected in self.fixed:
+            if raw[start:stop] != expected:
+                return None
+        return np.frombuffer(raw, dtype=self.dtype, count=self.cells, offset=self.start)
+
+
+def learn_layout(raw: memoryview, classname: str, decoded: Any) -> HistogramLayout | None:
+    """Layout of an object from its bytes and from what uproot made of them; None if the two do not tell one."""
+    if not _CLASS.fullmatch(classname):
+        return None
+    try:
+        head, axes = _walk(bytes(raw), dimensions=len(decoded.axes))
+    except struct.error:
+        return None
+    flow = np.asarray(decoded.values(flow=True))
+    dtype, shape = CELLS[classname[-1]], tuple(n - 2 for n in flow.shape)
+    start = len(raw) - flow.size * dtype.itemsize
+    array = (start - _COUNT.size, start)
+    told = tuple(_COUNT.unpack_from(raw, place)[0] for place, _ in (array, *axes[1:]))
+    if told != (flow.size, *shape):
+        return None
+    fixed = tuple((a, b, bytes(raw[a:b])) for a, b in (head, *axes, array))
+    layout = HistogramLayout(fixed, start, flow.size, dtype, shape)
+    return layout if np.array_equal(layout.contents(raw), flow.T.ravel(), equal_nan=True) else None  # type: ignore[arg-type]
+
+
+def _walk(raw: bytes, dimensions: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
+    """(start, stop) of the classes and versions before the name; of the number of bins, and of each axis's bins."""
+    position = _class_name(raw)
+    while _length(raw, position) is not None:  # TH2F, TH2, TH1, and TNamed, whose base stores no length
+        name, position = position, position + _HEADER
+    head, position = (0, name), _behind(raw, name)
+    for _ in ("TAttLine", "TAttFill", "TAttMarker"):
+        position = _behind(raw, position)
+    axes = [(position, position + _COUNT.size)]
+    position += _COUNT.size
+    for _ in range(dimensions):
+        axes.append(_axis(raw, position))
+        position = _behind(raw, position)
+    return head, axes
+
+
+def _axis(raw: bytes, position: int) -> tuple[int, int]:
+    """(start, stop) of a TAxis's number of bins, edges, and array of edges."""
+    start = _behind(raw, _behind(raw, position + _HEADER))  # TNamed, TAttAxis
+    (edges,) = _COUNT.unpack_from(raw, start + _RANGE)
+    stop = start + _RANGE + _COUNT.size + 8 * edges
+    if not start < stop < len(raw):
+        raise struct.error("an axis that ends outside of its object")
+    return start, stop
+
+
+def _class_name(raw: bytes) -> int:
+    """Where an object begins behind the name of its class, which some branches store before each."""
+    return 0 if _length(raw, 0) is not None else raw[0] + 2
+
+
+def _length(raw: bytes, position: int) -> int | None:
+    (word,) = _LENGTH.unpack_from(raw, position)
+    return word & ~_IS_LENGTH if word & _IS_LENGTH else None
+
+
+def _behind(raw: bytes, position: int) -> int:
+    """The place behind the part of an object whose length stands at ``position``."""
+    length = _length(raw, position)
+    if length is None:
+        raise struct.error("no length where one was expected")
+    return position + _LENGTH.size + length
