@@ -120,7 +120,7 @@ def pools_of(channels: ChannelTable, live: NDArray[np.bool_]) -> Pools:
 
 
 class RecentEvidence:
-    """The score: the strongest evidence of the last ``RECENT`` consecutive lumisections, the channel's own and what it shares.
+    """The score: the strongest evidence of the last ``RECENT`` consecutive lumisections, own and shared.
 
     The logarithm of a posterior odds, but for a constant: that the channel fails alone, or, e^−PRIOR as
     probable, with its module, its card or its neighbours.

@@ -8,15 +8,19 @@ the verdict: a channel, or a readout unit as a whole.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from scipy.stats import chi2
 
+from hcal_root_ad.errors import UsageError
 from hcal_root_ad.judge.channels import flagged, gather_evidence
-from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.learn.bundle import Bundle, load_bundle
 from hcal_root_ad.learn.follow import followed
 from hcal_root_ad.learn.reconstruct import reconstruct
 from hcal_root_ad.learn.series import series_of
@@ -54,6 +58,7 @@ ADAPTED_AT = 0.4
 """The clean run that a bundle is adapted on begins here: neither high nor low."""
 RUN_LENGTH = 100
 FIRST_DETECTOR = 5000
+SOURCES = ("he-graphstad", "hb-graphstad-from-he")
 
 Progress = Callable[[int, int], None]
 
@@ -66,7 +71,7 @@ class Size:
     runs: int
 
 
-SIZES = {"quick": Size(1, 1), "presets": Size(3, 25), "full": Size(6, 60)}
+SIZES = {"quick": Size(1, 1), "short": Size(2, 6), "presets": Size(3, 25), "full": Size(6, 60)}
 
 
 @dataclass(frozen=True)
@@ -174,3 +179,29 @@ def table(observed: Sequence[Observed], head: str) -> str:
             f"| {one.per_100 / one.asked:.2f} | {one.alarms} | {one.lumisections} |"
         )
     return "\n".join([*lines, ""])
+
+
+def run_false_alarms(
+    grid: str, folder: Path, resume: bool = False, progress: Progress | None = None
+) -> tuple[Path, ...]:
+    """The study as a command: table and numbers in a folder. It is not resumable; what is there is never overwritten.
+
+    Raises:
+        UsageError: for an unknown grid, or a folder that holds a result.
+    """
+    if grid not in SIZES:
+        raise UsageError(f"no grid {grid!r} of false alarms; there are {', '.join(SIZES)}.")
+    written = (folder / "table.md", folder / "results.json")
+    if resume or any(path.exists() for path in written):
+        raise UsageError(f"{folder}: a false-alarm study is made in one go into a new folder; choose another one.")
+    sources = [load_bundle(name) for name in SOURCES]
+    observed = measure_false_alarms(sources, SIZES[grid], progress)
+    head = (
+        f"`hcal-root-ad study false-alarms --grid {grid}`, version {version('hcal-root-ad')}, {date.today()}: "
+        f"{', '.join(SOURCES)} transferred to {SIZES[grid].detectors} detectors (seeds from {FIRST_DETECTOR}) "
+        f"with one clean run of {RUN_LENGTH} LS each; other clean runs judged. In brackets: 68 % Poisson intervals."
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    written[0].write_text(table(observed, head))
+    written[1].write_text(json.dumps([asdict(one) for one in observed], indent=1) + "\n")
+    return written
