@@ -29,7 +29,7 @@ class EventSource(IntEnum):
 
 @dataclass(frozen=True)
 class Source:
-    """An input file as it was read."""
+    """An input file as it was read; without a digest where it was read through the network, in parts."""
 
     name: str
     size: int

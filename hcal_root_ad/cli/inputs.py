@@ -6,21 +6,27 @@ import argparse
 import glob
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hcal_root_ad import content
 from hcal_root_ad.cli.terminal import progress
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import LumiMaps
 
+if TYPE_CHECKING:
+    from hcal_root_ad.harvest.input_file import RemoteFile
 
-def input_path(name: str) -> Path:
-    """The file, folder or glob pattern of that path, else the reference run of that name.
+
+def input_path(name: str) -> Path | RemoteFile:
+    """The address, file, folder or glob pattern of that path, else the reference run of that name.
 
     Raises:
         InputError: neither exists.
     """
-    path = Path(name)
-    if path.exists() or glob.has_magic(name):
+    from hcal_root_ad.harvest.input_file import RemoteFile, input_file
+
+    path = input_file(name)
+    if isinstance(path, RemoteFile) or path.exists() or glob.has_magic(name):
         return path
     reference_run = content.find("reference_runs", name)
     if reference_run is None:
@@ -30,10 +36,11 @@ def input_path(name: str) -> Path:
 
 
 def input_files(names: Sequence[str]) -> tuple[Path, ...]:
-    """The files that the named inputs stand for, folders and patterns resolved."""
+    """The files here that the named inputs stand for, folders and patterns resolved; addresses are left out."""
     from hcal_root_ad.harvest.input_file import expand_paths
 
-    return expand_paths([input_path(name) for name in names])
+    files = expand_paths([input_path(name) for name in names])
+    return tuple(file for file in files if isinstance(file, Path))
 
 
 def _reference_runs() -> list[str]:

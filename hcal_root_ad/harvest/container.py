@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
+from hcal_root_ad.harvest.input_file import InputFile
 from hcal_root_ad.harvest.section import Section, needed_depths
-from hcal_root_ad.lumi_maps import Source
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class RunTotal:
     """
 
     section: Section
-    path: Path
+    path: InputFile
     lumisection: int | None
     naming: Literal["", "lumisection", "snapshot"]
 
@@ -43,8 +42,7 @@ class RunTotal:
 class FileContent:
     """What a definition found in a file; ``events_versus_ls`` is HCAL's own counter by run and LS."""
 
-    path: Path
-    source: Source
+    path: InputFile
     definition: Definition
     sections: tuple[Section, ...]
     totals: tuple[RunTotal, ...] = ()
@@ -56,7 +54,7 @@ class Container(Protocol):
     """An open input file."""
 
     kind: ContainerKind
-    path: Path
+    path: InputFile
     format: str
     runs: tuple[int, ...]
 
@@ -67,8 +65,8 @@ class Container(Protocol):
     def element(self, name: str) -> Element | None:
         """The element of that name, found without listing everything."""
 
-    def content(self, definition: Definition) -> FileContent:
-        """All that the definition finds."""
+    def content(self, definition: Definition, within: range | None = None) -> FileContent:
+        """All that the definition finds, or only what is of lumisections ``within``."""
 
 
 def fitting_subsystem(container: Container, definition: Definition) -> str | None:

@@ -17,7 +17,7 @@ from hcal_root_ad.detector import N_DQM_IETA, N_IPHI, era_of_run
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.container import Element, FileContent, fitting_subsystem
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
-from hcal_root_ad.harvest.input_file import damage_as_input_error, source_of
+from hcal_root_ad.harvest.input_file import InputFile, damage_as_input_error
 from hcal_root_ad.harvest.section import Section, ls_ranges, needed_depths, where
 
 _COLUMNS = ("me", "run_number", "ls_number", "data")
@@ -32,7 +32,7 @@ class DialsFile:
 
     def __init__(self, parquet: pq.ParquetFile, path: Path) -> None:
         self._parquet = parquet
-        self.path = path
+        self.path: InputFile = path
         missing = [name for name in _COLUMNS if name not in parquet.schema_arrow.names]
         if missing:
             raise InputError(
@@ -54,16 +54,17 @@ class DialsFile:
     def element(self, name: str) -> Element | None:
         return self.elements.get(name)
 
-    def content(self, definition: Definition) -> FileContent:
+    def content(self, definition: Definition, within: range | None = None) -> FileContent:
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
         depths = {definition.map_element(subsystem, d): d for run in self.runs for d in needed_depths(era_of_run(run))}
         pairs = sorted({*zip(self._runs.tolist(), self._lumisections.tolist(), strict=True)})
-        sections = {(run, ls): Section(run, ls) for run, ls in pairs}
+        sections = {(run, ls): Section(run, ls) for run, ls in pairs if within is None or ls in within}
         for name, run, ls, values in self._maps(depths):
-            sections[run, ls].add_map(depths[name], values, where(self.path, name, run, ls))
+            if (run, ls) in sections:
+                sections[run, ls].add_map(depths[name], values, where(self.path, name, run, ls))
         twice = [s.lumisection for s in sections.values() if s.complete and s.seen.max() > 1]
         notes = (f"{ls_ranges(twice)}: came in several rows of {self.path.name} and were summed.",) if twice else ()
-        return FileContent(self.path, source_of(self.path), definition, tuple(sections.values()), notes=notes)
+        return FileContent(self.path, definition, tuple(sections.values()), notes=notes)
 
     def _maps(self, names: Mapping[str, int]) -> Iterator[tuple[str, int, int, NDArray[np.generic]]]:
         """The wanted maps as (84, 72) arrays [ieta][iphi]."""

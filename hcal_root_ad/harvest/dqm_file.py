@@ -7,47 +7,26 @@ Layout: CMSSW ``DQMServices/Core/src/LegacyIOHelper.cc``; file names: ``DQMFileS
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_IPHI, SUBDET_PM, era_of_run
+from hcal_root_ad.detector import N_IPHI, SUBDET_PM, Era, era_of_run
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.container import Element, FileContent, RunTotal, events_against_ls, fitting_subsystem
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
-from hcal_root_ad.harvest.input_file import source_of
+from hcal_root_ad.harvest.dqm_folders import DqmFolders, Scope, Stored
+from hcal_root_ad.harvest.input_file import InputFile
+from hcal_root_ad.harvest.map_counts import WantedMaps, in_batches, is_map, read_maps
 from hcal_root_ad.harvest.section import Section, needed_depths, table_of_run, where, whole_numbers
 from hcal_root_ad.lumi_maps import CoarseMaps
 
-_SCALAR = re.compile(r"<(?P<name>[^>]*)>(?P<kind>[ifs])=(?P<text>.*)</(?P=name)>$", re.DOTALL)
-_LS_FOLDER = re.compile(r"By Lumi Section (\d+)-(\d+)$")
 _SNAPSHOT_NAME = re.compile(r"\.root\.ls(\d+)_")
 _LS_NAME = re.compile(r"_L(\d+)\.root$")
 _ONLINE_NAME = re.compile(r"_V\d+_[A-Za-z0-9]+_R\d+(_L\d+)?\.root$")
-
-
-@dataclass(frozen=True)
-class Scope:
-    """A run summary (``first`` and ``last`` 0) or the lumisections of a folder."""
-
-    run: int
-    first: int = 0
-    last: int = 0
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """Where an element is: its folder and key, or the text of a scalar."""
-
-    classname: str
-    folder: Any = None
-    key: str = ""
-    text: str = ""
 
 
 class DqmFile:
@@ -56,42 +35,16 @@ class DqmFile:
     kind = ContainerKind.DQM_FILE
     format = "harvested DQM file (folders as the DQM GUI shows them)"
 
-    def __init__(self, root: Any, path: Path) -> None:
+    def __init__(self, root: Any, path: InputFile) -> None:
         self.path = path
-        self._data = root["DQMData"]
-        self._run_folders = {
-            int(name.removeprefix("Run ")): self._data[name]
-            for name in self._data.keys(recursive=False, cycle=False)
-            if re.fullmatch(r"Run \d+", name)
-        }
-        self.runs = tuple(sorted(self._run_folders))
+        self._folders = DqmFolders(root)
+        self.runs = self._folders.runs
         self._elements_of: dict[str, Mapping[str, Element]] = {}
-        self._listed: dict[tuple[int, str], dict[Scope, dict[str, _Stored]]] = {}
-
-    def subsystems(self, run: int) -> tuple[str, ...]:
-        """Subsystem folders of a run."""
-        return tuple(self._run_folders[run].keys(recursive=False, cycle=False, filter_classname="TDirectory*"))
-
-    def scopes(self, run: int, subsystem: str) -> Mapping[Scope, Mapping[str, _Stored]]:
-        """A subsystem's elements by scope, each folder listed once."""
-        if (run, subsystem) not in self._listed:
-            self._listed[run, subsystem] = dict(self._list(run, subsystem))
-        return self._listed[run, subsystem]
-
-    def _list(self, run: int, subsystem: str) -> Iterator[tuple[Scope, dict[str, _Stored]]]:
-        if subsystem not in self.subsystems(run):
-            return
-        folder = self._run_folders[run][subsystem]
-        for name in folder.keys(recursive=False, cycle=False, filter_classname="TDirectory*"):
-            match = _LS_FOLDER.fullmatch(name)
-            if match or name == "Run summary":
-                span = (int(match[1]), int(match[2])) if match else (0, 0)
-                yield Scope(run, *span), dict(_walk(folder[name], subsystem))
 
     @cached_property
     def elements(self) -> Mapping[str, Element]:
         """Elements of the subsystems whose name begins with Hcal; of all where there is none."""
-        names = {name for run in self.runs for name in self.subsystems(run)}
+        names = {name for run in self.runs for name in self._folders.subsystems(run)}
         chosen = {name for name in names if name.startswith("Hcal")} or names
         return {name: made for subsystem in sorted(chosen) for name, made in self._elements(subsystem).items()}
 
@@ -102,40 +55,37 @@ class DqmFile:
         if subsystem not in self._elements_of:
             seen: dict[str, tuple[str, int]] = {}
             for run in self.runs:
-                for scope, stored in self.scopes(run, subsystem).items():
+                for scope, stored in self._folders.scopes(run, subsystem).items():
                     for name, entry in stored.items():
                         so_far = seen.get(name, (entry.classname, 0))[1]
                         seen[name] = (entry.classname, so_far + (scope.last > 0))
             self._elements_of[subsystem] = {name: Element(name, *seen[name]) for name in sorted(seen)}
         return self._elements_of[subsystem]
 
-    def content(self, definition: Definition) -> FileContent:
+    def content(self, definition: Definition, within: range | None = None) -> FileContent:
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
-        sections = tuple(self._sections(definition, subsystem))
+        sections = self._sections(definition, subsystem, within)
         has_maps = any(section.counts is not None for section in sections)
         return FileContent(
             path=self.path,
-            source=source_of(self.path),
             definition=definition,
             sections=sections if has_maps else (),
             totals=() if has_maps else tuple(self._totals(definition, subsystem)),
-            events_versus_ls={run: self.events_versus_ls(run, definition, subsystem) for run in self.runs},
+            events_versus_ls={run: self.events_versus_ls(run, definition, subsystem, within) for run in self.runs},
         )
 
-    def _sections(self, definition: Definition, subsystem: str) -> Iterator[Section]:
-        for run in self.runs:
-            for scope in self.scopes(run, subsystem):
-                if scope.last:
-                    section = Section(run, scope.last, scope.first)
-                    self._fill(section, scope, definition, subsystem)
-                    if section.counts is not None or scope.first == scope.last:
-                        yield section
+    def _sections(self, definition: Definition, subsystem: str, within: range | None) -> tuple[Section, ...]:
+        scopes = [scope for run in self.runs for scope in self._folders.scopes(run, subsystem)]
+        chosen = [scope for scope in scopes if scope.last and (within is None or scope.last in within)]
+        sections = {scope: Section(scope.run, scope.last, scope.first) for scope in chosen}
+        self._fill(sections, definition, subsystem)
+        return tuple(s for s in sections.values() if s.counts is not None or s.first == s.lumisection)
 
     def _totals(self, definition: Definition, subsystem: str) -> Iterator[RunTotal]:
         for run in self.runs:
             lumisection, naming = self._label(run, subsystem)
             section = Section(run, lumisection or 0)
-            self._fill(section, Scope(run), definition, subsystem)
+            self._fill({Scope(run): section}, definition, subsystem)
             counted = sum(self.events_versus_ls(run, definition, subsystem).values())
             section.own_events = counted or section.own_events
             yield RunTotal(section, self.path, lumisection, naming)
@@ -148,53 +98,75 @@ class DqmFile:
             return int(snapshot[1]), "snapshot"
         if per_ls:
             return int(per_ls[1]), "snapshot" if online else "lumisection"
-        info = self.scopes(run, subsystem).get(Scope(run), {}).get(f"{subsystem}/EventInfo/iLumiSection")
+        info = self._folders.scopes(run, subsystem).get(Scope(run), {}).get(f"{subsystem}/EventInfo/iLumiSection")
         return int(info.text) if info and info.text.isdigit() else None, "snapshot" if online else ""
 
-    def _fill(self, section: Section, scope: Scope, definition: Definition, subsystem: str) -> None:
-        """Give a section the maps and counters of a scope."""
-        stored = self.scopes(section.run, subsystem).get(scope, {})
-        for depth in needed_depths(era_of_run(section.run)):
-            name = definition.map_element(subsystem, depth)
-            if name in stored:
-                words = where(self.path, name, section.run, section.lumisection)
-                section.add_map(depth, _values(stored[name], words), words)
-        section.own_events = self._counter(stored, definition.expand(definition.own_events, subsystem))
-        for name in definition.expand(definition.other_events, subsystem):
-            elsewhere = self.scopes(section.run, name.split("/")[0]).get(scope, {})
-            section.other_events = section.other_events or self._counter(elsewhere, (name,))
+    def _fill(self, sections: Mapping[Scope, Section], definition: Definition, subsystem: str) -> None:
+        """Give each section the maps and counters of its scope."""
+        own = definition.expand(definition.own_events, subsystem)
+        other = definition.expand(definition.other_events, subsystem)
+        self._add_maps(sections, definition, subsystem)
+        for scope, events in self._counters(sections, own):
+            sections[scope].own_events = events
+        for scope, events in self._counters(sections, other):
+            sections[scope].other_events = events
 
-    def _counter(self, stored: Mapping[str, _Stored], names: tuple[str, ...]) -> int | None:
-        """Events that the first of the named elements holds."""
-        for name in names:
-            if name in stored:
-                entry = stored[name]
-                if entry.text:
-                    return int(float(entry.text))
-                return round(float(entry.folder[entry.key].values().sum()))
-        return None
+    def _add_maps(self, sections: Mapping[Scope, Section], definition: Definition, subsystem: str) -> None:
+        kinds: dict[tuple[str, Era], list[tuple[Scope, int, Stored]]] = {}
+        for scope in sections:
+            stored, era = self._folders.scopes(scope.run, subsystem).get(scope, {}), era_of_run(scope.run)
+            for depth in needed_depths(era):
+                if element := stored.get(definition.map_element(subsystem, depth)):
+                    kinds.setdefault((element.classname, era), []).append((scope, depth, element))
+        for (classname, era), found in kinds.items():
+            words = partial(self._words, definition, subsystem)
+            if not is_map(classname):
+                scope, depth, _ = found[0]
+                raise InputError(f"{words(sections[scope], depth)} is a {classname or 'scalar'}; a TH2 was expected.")
+            stock = self._folders.stock([element for _, _, element in found])
+            numbers = {scope: n for n, scope in enumerate(sections)}
+            chosen = list(sections.values())
+            wanted = (WantedMaps.one(n, numbers[scope], depth) for n, (scope, depth, _) in enumerate(found))
+            for maps in read_maps(stock, in_batches(wanted, stock.size), era):
+                maps.add_to(chosen[maps.part], partial(words, chosen[maps.part]))
 
-    def events_versus_ls(self, run: int, definition: Definition, subsystem: str) -> dict[int, int]:
+    def _words(self, definition: Definition, subsystem: str, section: Section, depth: int) -> str:
+        return where(self.path, definition.map_element(subsystem, depth), section.run, section.lumisection)
+
+    def _counters(self, scopes: Iterable[Scope], names: Sequence[str]) -> Iterator[tuple[Scope, int]]:
+        """Events that the first of the named elements holds in each scope."""
+        found: dict[Scope, Stored] = {}
+        for scope in scopes:
+            for name in names:
+                element = self._folders.scopes(scope.run, name.split("/")[0]).get(scope, {}).get(name)
+                if element:
+                    found.setdefault(scope, element)
+        yield from zip(found, self._folders.counts(list(found.values())), strict=True)
+
+    def events_versus_ls(
+        self, run: int, definition: Definition, subsystem: str, within: range | None = None
+    ) -> dict[int, int]:
         """HCAL's counter against the LS: the largest of the elements in each LS."""
-        stored = self.scopes(run, subsystem).get(Scope(run), {})
+        stored = self._folders.scopes(run, subsystem).get(Scope(run), {})
         largest: dict[int, int] = {}
         for name in definition.expand(definition.events_versus_ls, subsystem):
             if name in stored:
-                histogram = stored[name].folder[stored[name].key]
+                histogram = self._folders.histogram(stored[name])
                 profile = stored[name].classname == "TProfile"
                 contents = histogram.member("fBinEntries")[1:-1] if profile else histogram.values()
                 for ls, n in events_against_ls(contents, histogram.axis().low).items():
-                    largest[ls] = max(n, largest.get(ls, 0))
+                    if within is None or ls in within:
+                        largest[ls] = max(n, largest.get(ls, 0))
         return largest
 
     def coarse(self, run: int, definition: Definition, events: Mapping[int, int]) -> tuple[CoarseMaps, list[int]]:
         """Strips per LS, totals and mean digis of a run, and the LS that they stand for."""
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
-        stored = self.scopes(run, subsystem).get(Scope(run), {})
+        stored = self._folders.scopes(run, subsystem).get(Scope(run), {})
         strips = self._strips(run, stored, definition, subsystem)
         lumisections = sorted({*events, *(int(ls) for ls in np.flatnonzero(strips.any(axis=(1, 2))))})
         section = Section(run, 0)
-        self._fill(section, Scope(run), definition, subsystem)
+        self._fill({Scope(run): section}, definition, subsystem)
         rows = table_of_run(run).rows_of("HB", "HE")
         maps = CoarseMaps(
             strips=_at(strips, lumisections) if len(strips) else None,
@@ -206,7 +178,7 @@ class DqmFile:
         return maps, lumisections
 
     def _strips(
-        self, run: int, stored: Mapping[str, _Stored], definition: Definition, subsystem: str
+        self, run: int, stored: Mapping[str, Stored], definition: Definition, subsystem: str
     ) -> NDArray[np.int64]:
         """Counts by LS number (0 … last), half and iphi; no LS where the file has no strips."""
         strips = np.zeros((0, len(SUBDET_PM), N_IPHI), dtype=np.int64)
@@ -215,7 +187,7 @@ class DqmFile:
             if name not in stored:
                 continue
             words = where(self.path, name, run, 0)
-            histogram = stored[name].folder[stored[name].key]
+            histogram = self._folders.histogram(stored[name])
             values = whole_numbers(histogram.values(), words)
             first = int(np.ceil(histogram.axis(0).low))
             if values.shape[1] != N_IPHI or histogram.axis(0).width != 1:
@@ -226,14 +198,14 @@ class DqmFile:
         return strips
 
     def _mean_digis(
-        self, stored: Mapping[str, _Stored], definition: Definition, subsystem: str, lumisections: list[int]
+        self, stored: Mapping[str, Stored], definition: Definition, subsystem: str, lumisections: list[int]
     ) -> NDArray[np.float64] | None:
         means = np.full((len(lumisections), 2), np.nan)
         for column, subdetector in enumerate(("HB", "HE")):
             name = definition.mean_digis.format(subsystem=subsystem, subdetector=subdetector)
             if name not in stored:
                 continue
-            profile = stored[name].folder[stored[name].key]
+            profile = self._folders.histogram(stored[name])
             filled = np.asarray(profile.member("fBinEntries")[1:-1]) > 0
             first = int(np.ceil(profile.axis().low))
             by_ls = {first + int(n): float(profile.values()[n]) for n in np.flatnonzero(filled)}
@@ -245,24 +217,3 @@ def _at(strips: NDArray[np.int64], lumisections: list[int]) -> NDArray[np.int64]
     """Strips of the given LS, zero beyond the axis."""
     reach = max([*lumisections, 0]) + 1 - len(strips)
     return np.pad(strips, ((0, max(reach, 0)), (0, 0), (0, 0)))[lumisections]
-
-
-def _values(entry: _Stored, words: str) -> NDArray[np.generic]:
-    if not entry.classname.startswith("TH2"):
-        raise InputError(f"{words} is a {entry.classname or 'scalar'}; a TH2 was expected.")
-    values: NDArray[np.generic] = entry.folder[entry.key].values()
-    return values
-
-
-def _walk(folder: Any, prefix: str) -> Iterator[tuple[str, _Stored]]:
-    """All elements below a folder by full name; scalars carry their text."""
-    for key, classname in folder.iterclassnames(recursive=False, cycle=False):
-        if classname.startswith("TDirectory"):
-            yield from _walk(folder[key], f"{prefix}/{key}")
-        elif classname == "TObjString":
-            scalar = _SCALAR.match(key)
-            if scalar:
-                yield f"{prefix}/{scalar['name']}", _Stored({"i": "int", "f": "float", "s": "string"}[scalar["kind"]],
-                                                            text=scalar["text"])  # fmt: skip
-        else:
-            yield f"{prefix}/{key}", _Stored(classname, folder, key)

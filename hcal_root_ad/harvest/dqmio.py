@@ -9,22 +9,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import groupby
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.bulk import HistogramReader
 from hcal_root_ad.harvest.container import Element, FileContent, events_against_ls, fitting_subsystem
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
 from hcal_root_ad.harvest.dqmio_trees import ElementTree, Row, read_index
-from hcal_root_ad.harvest.histogram_bytes import CELLS
-from hcal_root_ad.harvest.input_file import source_of
-from hcal_root_ad.harvest.map_counts import PartMaps, WantedMaps, in_batches, read_maps
+from hcal_root_ad.harvest.input_file import InputFile
+from hcal_root_ad.harvest.map_counts import PartMaps, WantedMaps, in_batches, is_map, read_maps
 from hcal_root_ad.harvest.section import Section, ls_ranges, needed_depths, where
-from hcal_root_ad.lumi_maps import Source
 
 Sections = dict[tuple[int, int], Section]
 """Sections by run and LS."""
@@ -44,7 +40,7 @@ class DqmioFile:
     kind = ContainerKind.DQMIO
     format = "DQMIO trees (nanoDQMIO holds a selection of the elements)"
 
-    def __init__(self, root: Any, path: Path) -> None:
+    def __init__(self, root: Any, path: InputFile) -> None:
         self._root = root
         self.path = path
         self._rows = tuple(read_index(root))
@@ -85,16 +81,11 @@ class DqmioFile:
         self._add_events(sections, rows, definition, subsystem)
         return FileContent(
             path=self.path,
-            source=self._source,
             definition=definition,
             sections=tuple(sections.values()),
             events_versus_ls=self._events_versus_ls(definition, subsystem, within),
             notes=tuple(self._summed(sections)),
         )
-
-    @cached_property
-    def _source(self) -> Source:
-        return source_of(self.path)
 
     def _found(self, rows: Iterable[Row], names: Collection[str]) -> Iterator[tuple[ElementTree, list[Found]]]:
         """Elements of those names, tree by tree."""
@@ -114,7 +105,7 @@ class DqmioFile:
             depths = {definition.map_element(subsystem, depth): depth for depth in needed_depths(era)}
             names = tuple(depths)
             for tree, found in self._found([row for row in rows if era_of_run(row.run) == era], depths):
-                if not tree.classname.startswith("TH2"):
+                if not is_map(tree.classname):
                     raise InputError(f"{names[0]} in {self.path} is a {tree.classname}; a TH2 was expected.")
                 for row, maps in _read_tree(tree, era, found, depths):
                     maps.add_to(sections[row.run, row.lumisection], partial(self._words, row, names))
@@ -187,6 +178,5 @@ def _read_tree(
         places.append((entry, latest[row], depth))
     entries, parts, of_depth = np.array(sorted(places), dtype=np.int64).T
     wanted = (WantedMaps(basket, n, parts[which], of_depth[which]) for basket, n, which in tree.baskets(entries))
-    reader, dtype = HistogramReader(tree), CELLS[tree.classname[-1]]
-    for maps in read_maps(reader, in_batches(wanted, tree.size), era, dtype):
+    for maps in read_maps(tree, in_batches(wanted, tree.size), era):
         yield rows[maps.part], maps

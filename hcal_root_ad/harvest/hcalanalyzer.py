@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.container import Element, FileContent
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
-from hcal_root_ad.harvest.input_file import source_of
+from hcal_root_ad.harvest.input_file import InputFile
 from hcal_root_ad.harvest.section import Section, needed_depths, table_of_run, where, whole_numbers
 
 _IETA_AXIS, _IPHI_AXIS = (64, -32.0, 32.0), (72, 0.0, 72.0)
@@ -31,7 +30,7 @@ class HcalAnalyzerFile:
     kind = ContainerKind.HCALANALYZER
     format = "HcalAnalyzer file (a TH3 of LS × ieta × iphi per depth)"
 
-    def __init__(self, root: Any, path: Path) -> None:
+    def __init__(self, root: Any, path: InputFile) -> None:
         self._root = root
         self.path = path
         self._classes = dict(root.classnames(recursive=True, cycle=False))
@@ -55,7 +54,7 @@ class HcalAnalyzerFile:
     def element(self, name: str) -> Element | None:
         return self.elements.get(name)
 
-    def content(self, definition: Definition) -> FileContent:
+    def content(self, definition: Definition, within: range | None = None) -> FileContent:
         if len(self.runs) != 1:
             raise InputError(
                 f"{self.path} holds {len(self.runs)} runs in maps without a run axis; give one run per file."
@@ -69,7 +68,8 @@ class HcalAnalyzerFile:
         elif definition.event_tree == self._tree:
             for ls, n in zip(rows, events, strict=True):
                 sections[int(ls)].own_events = int(n)
-        return FileContent(self.path, source_of(self.path), definition, tuple(sections.values()), notes=tuple(notes))
+        kept = tuple(section for ls, section in sections.items() if within is None or ls in within)
+        return FileContent(self.path, definition, kept, notes=tuple(notes))
 
     def _fill(self, sections: dict[int, Section], run: int, definition: Definition) -> Iterator[str]:
         """Gather every depth into the sections; LS with digis but without a row in the tree are added."""

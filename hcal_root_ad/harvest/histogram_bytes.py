@@ -8,7 +8,6 @@ learnt from one object that uproot has decoded, and holds only for those that ag
 
 from __future__ import annotations
 
-import re
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-CELLS: dict[str, np.dtype[Any]] = {
-    "F": np.dtype(">f4"),
-    "D": np.dtype(">f8"),
-    "S": np.dtype(">i2"),
-    "I": np.dtype(">i4"),
-}
-"""Type of the bins by the last letter of the class, as in TH2F."""
-_CLASS = re.compile("TH[12][FDSI]")
+_LETTERS = {"F": ">f4", "D": ">f8", "S": ">i2", "I": ">i4"}
+CELLS = {f"TH{n}{letter}": np.dtype(kind) for n in (1, 2) for letter, kind in _LETTERS.items()}
+"""Type of the bins of each class that is read in bulk."""
 _LENGTH = struct.Struct(">I")
 _COUNT = struct.Struct(">i")
 _IS_LENGTH = 0x4000_0000
@@ -58,14 +52,14 @@ class HistogramLayout:
 
 def learn_layout(raw: memoryview, classname: str, decoded: Any) -> HistogramLayout | None:
     """Layout of an object from its bytes and from what uproot made of them; None if the two do not tell one."""
-    if not _CLASS.fullmatch(classname):
+    if classname not in CELLS:
         return None
     try:
         head, axes = _walk(bytes(raw), dimensions=len(decoded.axes))
     except struct.error:
         return None
     flow = np.asarray(decoded.values(flow=True))
-    dtype, shape = CELLS[classname[-1]], tuple(n - 2 for n in flow.shape)
+    dtype, shape = CELLS[classname], tuple(n - 2 for n in flow.shape)
     start = len(raw) - flow.size * dtype.itemsize
     array = (start - _COUNT.size, start)
     told = tuple(_COUNT.unpack_from(raw, place)[0] for place, _ in (array, *axes[1:]))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.harvest.container import Element
 from hcal_root_ad.harvest.definition import choose_definitions
-from hcal_root_ad.harvest.input_file import expand_paths
+from hcal_root_ad.harvest.input_file import InputFile, expand_paths, source_beside
 from hcal_root_ad.harvest.read import granularity, lumi_maps_of
 from hcal_root_ad.harvest.recognise import Fit, choose, fit, open_container
 from hcal_root_ad.harvest.section import ls_ranges
@@ -43,7 +42,7 @@ class Inspection:
         notes: what was skipped, summed or found strange.
     """
 
-    path: Path
+    path: InputFile
     format: str
     runs: tuple[RunContents, ...]
     elements: tuple[Element, ...]
@@ -68,7 +67,7 @@ class Inspection:
         return "\n".join(lines)
 
 
-def inspect_file(path: str | Path) -> Inspection:
+def inspect_file(path: str | InputFile) -> Inspection:
     """Look into one file; it is read as :func:`~hcal_root_ad.harvest.read.read_lumi_maps` would read it.
 
     Raises:
@@ -76,13 +75,14 @@ def inspect_file(path: str | Path) -> Inspection:
     """
     (file,) = expand_paths(path)
     allowed = choose_definitions(None)
-    with open_container(file) as container:
+    with source_beside(file) as source, open_container(file) as container:
         chosen = choose(container, allowed, None)
         others = [d.name for d in allowed if d != chosen and fit(container, d) is not Fit.NONE]
         elements = tuple(container.elements.values())
         content = container.content(chosen)
         words = container.format
-    maps = lumi_maps_of([content])
+        sources = {file: source.result()}
+    maps = lumi_maps_of([content], sources)
     return Inspection(
         path=file,
         format=words,

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import channel_table
-from hcal_root_ad.harvest.bulk import Bins, HistogramReader, in_order
+from hcal_root_ad.harvest.bulk import Bins, HistogramReader, Stock, in_order
+from hcal_root_ad.harvest.histogram_bytes import CELLS
 from hcal_root_ad.harvest.section import MAP_SHAPE, Section, needed_depths
 
 _FLOW_SHAPE = (MAP_SHAPE[1] + 2, MAP_SHAPE[0] + 2)
@@ -31,6 +32,11 @@ class WantedMaps(NamedTuple):
     numbers: NDArray[np.int64]
     parts: NDArray[np.int64]
     depths: NDArray[np.int64]
+
+    @classmethod
+    def one(cls, record: int, part: int, depth: int) -> WantedMaps:
+        """A record's only object."""
+        return cls(record, *(np.array([n], dtype=np.int64) for n in (0, part, depth)))
 
 
 class PartMaps(NamedTuple):
@@ -66,13 +72,17 @@ def in_batches(wanted: Iterable[WantedMaps], size: Callable[[int], int]) -> Iter
         yield batch
 
 
-def read_maps(
-    reader: HistogramReader, batches: Iterable[Sequence[WantedMaps]], era: str, dtype: np.dtype[Any]
-) -> Iterator[PartMaps]:
-    """Read maps whose bins are of ``dtype``; a part that lies in several batches comes in pieces."""
+def is_map(classname: str) -> bool:
+    """Whether a class can hold a depth map."""
+    return classname in CELLS and classname.startswith("TH2")
+
+
+def read_maps(stock: Stock, batches: Iterable[Sequence[WantedMaps]], era: str) -> Iterator[PartMaps]:
+    """Read maps of a stock; a part that lies in several batches comes in pieces."""
+    reader = HistogramReader(stock)
 
     def read(batch: Sequence[WantedMaps]) -> list[PartMaps]:
-        return list(_read_batch(reader, batch, era, dtype))
+        return list(_read_batch(reader, batch, era, CELLS[stock.classname]))
 
     for found in in_order(read, batches):
         yield from found

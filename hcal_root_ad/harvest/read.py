@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 from hcal_root_ad.errors import InputError, NoHcalError
 from hcal_root_ad.harvest import snapshots
 from hcal_root_ad.harvest.container import FileContent
 from hcal_root_ad.harvest.definition import Definition, choose_definitions
 from hcal_root_ad.harvest.dqm_file import DqmFile
-from hcal_root_ad.harvest.input_file import expand_paths, open_root
+from hcal_root_ad.harvest.input_file import InputFile, expand_paths, open_root, source_beside
 from hcal_root_ad.harvest.merge import merge
 from hcal_root_ad.harvest.recognise import choose, open_container
 from hcal_root_ad.harvest.section import Section
-from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
+from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps, Source
 
 Progress = Callable[[int, int], None]
 """Called after each file with the number of files done and the number of all."""
 
 
 def read_lumi_maps(
-    paths: str | Path | Iterable[str | Path], definition: str | None = None, progress: Progress | None = None
+    paths: str | InputFile | Iterable[str | InputFile], definition: str | None = None, progress: Progress | None = None
 ) -> tuple[LumiMaps, ...]:
     """Read the HCAL maps of DQM files.
 
     Args:
-        paths: files, folders or glob patterns; all files of a run make one :class:`LumiMaps`.
+        paths: files, folders, glob patterns, or addresses (``root://…``, ``https://…``); all files of a run
+            make one :class:`LumiMaps`.
         definition: name of a harvester definition, or of its quantity (``OccupancyCut``); found out if None.
         progress: called with (done, total) after each file.
 
@@ -41,36 +41,40 @@ def read_lumi_maps(
     """
     files = expand_paths(paths)
     allowed = choose_definitions(definition)
-    contents = []
+    contents, sources = [], {}
     for done, path in enumerate(files, start=1):
-        with open_container(path) as container:
+        with source_beside(path) as source, open_container(path) as container:
             contents.append(container.content(choose(container, allowed, definition)))
+            sources[path] = source.result()
         if progress is not None:
             progress(done, len(files))
-    return lumi_maps_of(contents)
+    return lumi_maps_of(contents, sources)
 
 
-def lumi_maps_of(contents: list[FileContent]) -> tuple[LumiMaps, ...]:
+def lumi_maps_of(contents: list[FileContent], sources: Mapping[InputFile, Source]) -> tuple[LumiMaps, ...]:
     """One :class:`LumiMaps` per run from what was found in each file."""
     for content in contents:
         if not content.sections and not content.totals:
             raise NoHcalError(f"{content.path} holds no HCAL maps per lumisection.")
-    unique = {content.source.sha256: content for content in reversed(contents)}
-    kept = [content for content in contents if unique[content.source.sha256] is content]
+    same = {path: source.sha256 or str(path) for path, source in sources.items()}
+    unique = {same[content.path]: content for content in reversed(contents)}
+    kept = [content for content in contents if unique[same[content.path]] is content]
     notes = tuple(
-        f"{content.path} is the same file as {unique[content.source.sha256].path} and was read once."
+        f"{content.path} is the same file as {unique[same[content.path]].path} and was read once."
         for content in contents
-        if unique[content.source.sha256] is not content
+        if unique[same[content.path]] is not content
     )
     runs = {s.run for c in kept for s in (*c.sections, *(total.section for total in c.totals))}
-    return tuple(_run_maps(run, [c for c in kept if _holds(c, run)], notes) for run in sorted(runs))
+    return tuple(_run_maps(run, [c for c in kept if _holds(c, run)], sources, notes) for run in sorted(runs))
 
 
 def _holds(content: FileContent, run: int) -> bool:
     return any(s.run == run for s in (*content.sections, *(total.section for total in content.totals)))
 
 
-def _run_maps(run: int, contents: list[FileContent], notes: tuple[str, ...]) -> LumiMaps:
+def _run_maps(
+    run: int, contents: list[FileContent], sources_of: Mapping[InputFile, Source], notes: tuple[str, ...]
+) -> LumiMaps:
     definition = _common_definition(run, contents)
     totals = [total for content in contents for total in content.totals if total.section.run == run]
     sections = [section for content in contents for section in content.sections if section.run == run]
@@ -82,12 +86,12 @@ def _run_maps(run: int, contents: list[FileContent], notes: tuple[str, ...]) -> 
     if totals:
         resolved = snapshots.sections_of(totals, definition.cumulative)
         if resolved is None:
-            return _coarse_maps(run, contents[0], versus_ls, notes)
+            return _coarse_maps(run, contents[0], sources_of[contents[0].path], versus_ls, notes)
         sections, more_notes = resolved
         notes = (*notes, *more_notes)
     if not any(section.counts is not None for section in sections):
         raise NoHcalError(f"{contents[0].path} holds no HCAL maps per lumisection of run {run}.")
-    sources = tuple(content.source for content in contents)
+    sources = tuple(sources_of[content.path] for content in contents)
     all_notes = (*notes, *(note for content in contents for note in content.notes))
     return merge(run, sections, versus_ls, definition, sources, all_notes)
 
@@ -113,13 +117,15 @@ def _events_versus_ls(run: int, contents: list[FileContent]) -> dict[int, int]:
     return together
 
 
-def _coarse_maps(run: int, content: FileContent, versus_ls: Mapping[int, int], notes: tuple[str, ...]) -> LumiMaps:
+def _coarse_maps(
+    run: int, content: FileContent, source: Source, versus_ls: Mapping[int, int], notes: tuple[str, ...]
+) -> LumiMaps:
     """Strips and totals of a file that holds no maps per lumisection."""
     with open_root(content.path) as root:
         coarse, lumisections = DqmFile(root, content.path).coarse(run, content.definition, versus_ls)
     sections = [Section(run, ls) for ls in lumisections]
     says = (f"{content.path.name} holds no depth maps per LS: judged as {granularity(coarse)}.", *notes)
-    return merge(run, sections, versus_ls, content.definition, (content.source,), says, coarse)
+    return merge(run, sections, versus_ls, content.definition, (source,), says, coarse)
 
 
 def granularity(coarse: CoarseMaps | None) -> str:

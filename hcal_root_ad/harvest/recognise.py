@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
-from pathlib import Path
 from typing import Any
 
 from hcal_root_ad.detector import era_of_run
@@ -16,7 +15,7 @@ from hcal_root_ad.harvest.definition import Definition
 from hcal_root_ad.harvest.dqm_file import DqmFile
 from hcal_root_ad.harvest.dqmio import DqmioFile
 from hcal_root_ad.harvest.hcalanalyzer import HcalAnalyzerFile
-from hcal_root_ad.harvest.input_file import PARQUET_MAGIC, ROOT_MAGIC, magic, open_root
+from hcal_root_ad.harvest.input_file import PARQUET_MAGIC, ROOT_MAGIC, InputFile, RemoteFile, magic, open_root
 from hcal_root_ad.harvest.section import needed_depths
 
 
@@ -33,7 +32,7 @@ class Fit(IntEnum):
 
 
 @contextmanager
-def open_container(path: Path) -> Iterator[Container]:
+def open_container(path: InputFile) -> Iterator[Container]:
     """Open an input file as what it is.
 
     Raises:
@@ -45,6 +44,10 @@ def open_container(path: Path) -> Iterator[Container]:
         with open_root(path) as root:
             yield _root_container(root, path)
     elif start == PARQUET_MAGIC:
+        if isinstance(path, RemoteFile):
+            raise InputError(
+                f"{path} is a parquet file, and only ROOT files are read through the network; copy it here."
+            )
         from hcal_root_ad.harvest.dials import open_dials  # pyarrow is slow to import
 
         with open_dials(path) as parquet:
@@ -53,7 +56,7 @@ def open_container(path: Path) -> Iterator[Container]:
         raise InputError(f"{path} is neither a ROOT nor a parquet file; it begins with {start!r}.")
 
 
-def _root_container(root: Any, path: Path) -> Container:
+def _root_container(root: Any, path: InputFile) -> Container:
     top = root.keys(recursive=False, cycle=False)
     if "Indices" in top:
         return DqmioFile(root, path)

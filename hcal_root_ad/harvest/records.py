@@ -66,8 +66,13 @@ _scratch = _Scratch()
 
 def fetch(source: Any, records: Sequence[Record]) -> list[memoryview]:
     """Bytes of records, in one request to an uproot source, which joins neighbours."""
+    if any(record.size <= 0 for record in records):
+        raise ValueError("a record without a size")
     chunks = source.chunks([(record.seek, record.seek + record.size) for record in records], notifications=Queue())
-    return [memoryview(chunk.raw_data) for chunk in chunks]
+    try:
+        return [memoryview(chunk.raw_data) for chunk in chunks]
+    except TypeError as error:  # uproot takes what fsspec could not read, an exception, for bytes
+        raise OSError("bytes that cannot be read") from error
 
 
 def key_object(raw: memoryview) -> Objects:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, ChannelTable, channel_table, era_of_run
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.harvest.input_file import InputFile
 
 MAP_SHAPE = (N_DQM_IETA, N_IPHI)
 """Bins of a DQM depth map: ieta × iphi."""
@@ -136,7 +136,7 @@ def whole_numbers(values: NDArray[np.generic], where: str) -> NDArray[np.int32]:
     return whole.astype(np.int32)
 
 
-def where(path: Path, element: str, run: int, lumisection: int) -> str:
+def where(path: InputFile, element: str, run: int, lumisection: int) -> str:
     """Words for errors: which element of which file."""
     return f"{element} of run {run}, LS {lumisection} in {path}" if lumisection else f"{element} of run {run} in {path}"
 

@@ -10,22 +10,19 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from hcal_root_ad.errors import InputError, OutputError
+from hcal_root_ad.harvest.root_keys import DIRECTORY_CLASSES, key_list_of, keys_of, read_key, read_string
 
 _BEGIN = 100
 _HEADER = (struct.Struct(">4sIIIIIIIBIII"), struct.Struct(">4sIIQQIIIBIQI"))
-_KEY = (struct.Struct(">iHIIHHII"), struct.Struct(">iHIIHHQQ"))
-_DIRECTORY = (struct.Struct(">HIIIIIII"), struct.Struct(">HIIIIQQQ"))
 _LENGTH = struct.Struct(">i")
 _BLOCK_HEADER = 9
 """Bytes of a compressed block before its zlib stream."""
 _STRING_IN_OBJECT = 16
 """Bytes of a TObjString before its text: byte count and version, and the TObject."""
-_DIRECTORY_CLASSES = ("TDirectory", "TDirectoryFile")
 _SCATTERED = ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 """Classes whose data lie in records that no directory lists."""
 
@@ -84,7 +81,7 @@ class Container:
         try:
             if self.compression(record):
                 payload = zlib.decompress(payload[_BLOCK_HEADER:])
-            return _string(payload, _STRING_IN_OBJECT)[0]
+            return read_string(payload, _STRING_IN_OBJECT)[0]
         except (zlib.error, struct.error, IndexError) as error:
             raise InputError(
                 f"{self.path}: expected a text at {record.path!r}, found other bytes; write the file anew."
@@ -136,10 +133,11 @@ def _parse(path: Path, data: bytes) -> Container:
                 f"{path}: expected a tree of directories, found a cycle at {folder!r}; the file is broken."
             )
         visited.add(seek)
-        key_list = _key_list_of(data, header)
+        place = key_list_of(data, header)
+        key_list = read_record(data, place.seek) if place else None
         bookkeeping += [(record.seek, record.end) for record in (read_record(data, seek), key_list) if record]
-        for record in _keys(data, key_list, folder) if key_list else ():
-            if record.class_name in _DIRECTORY_CLASSES:
+        for record in (Record(*key, folder) for key in keys_of(data, key_list.seek)) if key_list else ():
+            if record.class_name in DIRECTORY_CLASSES:
                 folders[record.path] = record.seek
                 pending.append((record.seek, record.seek + record.key_size, record.path))
             else:
@@ -147,40 +145,9 @@ def _parse(path: Path, data: bytes) -> Container:
     return Container(path, data, end, tuple(objects), folders, tuple(bookkeeping))
 
 
-def _key_list_of(data: bytes, header: int) -> Record | None:
-    """The key list of the directory whose header is at ``header``; None for a directory without one."""
-    big = struct.unpack_from(">H", data, header)[0] > 1000
-    _, _, _, size, _, _, _, seek = _DIRECTORY[big].unpack_from(data, header)
-    return read_record(data, seek) if size else None
-
-
-def _keys(data: bytes, key_list: Record, folder: str) -> Iterator[Record]:
-    position = key_list.seek + key_list.key_size
-    (count,) = _LENGTH.unpack_from(data, position)
-    position += _LENGTH.size
-    for _ in range(count):
-        record = read_record(data, position, folder)
-        yield record
-        position += record.key_size
-
-
-def read_record(data: bytes, position: int, directory: str = "") -> Record:
-    """The key whose bytes begin at ``position`` (in a key list, the object is elsewhere: see ``seek``)."""
-    big = struct.unpack_from(">H", data, position + 4)[0] > 1000
-    layout = _KEY[big]
-    size, _, object_size, _, key_size, cycle, seek, parent = layout.unpack_from(data, position)
-    class_name, offset = _string(data, position + layout.size)
-    name, _ = _string(data, offset)
-    return Record(seek, size, key_size, object_size, cycle, parent, class_name, name, directory)
-
-
-def _string(data: bytes, position: int) -> tuple[str, int]:
-    length, position = data[position], position + 1
-    if length == 255:
-        (length,), position = struct.unpack_from(">I", data, position), position + 4
-    if position + length > len(data):
-        raise IndexError(position)
-    return data[position : position + length].decode("utf-8", "surrogateescape"), position + length
+def read_record(data: bytes, position: int) -> Record:
+    """The record whose key's bytes begin at ``position``."""
+    return Record(*read_key(data, position))
 
 
 def walk(container: Container) -> tuple[dict[int, Record], str | None]:

@@ -1,0 +1,145 @@
+"""Folders of a harvested file: which element is where, by run, subsystem and scope, and their histograms as a stock.
+
+Layout: CMSSW ``DQMServices/Core/src/LegacyIOHelper.cc``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hcal_root_ad.harvest.bulk import HistogramReader
+from hcal_root_ad.harvest.records import Objects, Record, fetch, key_object
+from hcal_root_ad.harvest.root_keys import DIRECTORY_CLASSES, Key, walk_folders
+
+_SCALAR = re.compile(r"<(?P<name>[^>]*)>(?P<kind>[ifs])=(?P<text>.*)</(?P=name)>$", re.DOTALL)
+_KINDS = {"i": "int", "f": "float", "s": "string"}
+_LS_FOLDER = re.compile(r"By Lumi Section (\d+)-(\d+)$")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A run summary (``first`` and ``last`` 0) or the lumisections of a folder."""
+
+    run: int
+    first: int = 0
+    last: int = 0
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where an element is: its path in the file and its key, or the text of a scalar."""
+
+    classname: str
+    path: str = ""
+    key: Key | None = None
+    text: str = ""
+
+
+Scopes = Mapping[Scope, Mapping[str, Stored]]
+"""Elements by scope and full name."""
+
+
+class DqmFolders:
+    """The folders of an open file; each subsystem is listed once, when it is asked for."""
+
+    def __init__(self, root: Any) -> None:
+        self._root = root
+        data = root["DQMData"]
+        runs = [name for name in data.keys(recursive=False, cycle=False) if re.fullmatch(r"Run \d+", name)]
+        self._subsystems = {int(name.removeprefix("Run ")): _folders(data[name]) for name in runs}
+        self.runs = tuple(sorted(self._subsystems))
+        self._listed: dict[tuple[int, str], Scopes] = {}
+
+    def subsystems(self, run: int) -> tuple[str, ...]:
+        """Subsystem folders of a run."""
+        return tuple(self._subsystems[run])
+
+    def scopes(self, run: int, subsystem: str) -> Scopes:
+        """A subsystem's elements."""
+        if (run, subsystem) not in self._listed:
+            self._listed[run, subsystem] = self._list(run, subsystem) if subsystem in self._subsystems[run] else {}
+        return self._listed[run, subsystem]
+
+    def _list(self, run: int, subsystem: str) -> Scopes:
+        scopes: dict[Scope, dict[str, Stored]] = {}
+        place = f"DQMData/Run {run}/{subsystem}"
+        for path, key in walk_folders(self._root.file.source, self._subsystems[run][subsystem]):
+            folder, _, inside = (path or key.name).partition("/")
+            match = _LS_FOLDER.fullmatch(folder)
+            if match or folder == "Run summary":
+                scope = Scope(run, int(match[1]), int(match[2])) if match else Scope(run)
+                stored = scopes.setdefault(scope, {})
+                if path and key.class_name not in DIRECTORY_CLASSES:
+                    stored |= _stored(key, f"{subsystem}/{inside}".rstrip("/"), f"{place}/{path}")
+        return scopes
+
+    def histogram(self, stored: Stored) -> Any:
+        """One histogram, as uproot decodes it."""
+        return self._root[stored.path]
+
+    def stock(self, elements: Sequence[Stored]) -> KeyStock:
+        """Histograms of one class to be read together; record n is the n-th of them."""
+        return KeyStock(self._root, elements)
+
+    def counts(self, elements: Sequence[Stored]) -> list[int]:
+        """What elements count: the number that a scalar tells, the sum over the bins of a histogram."""
+        counts = [int(float(element.text)) if element.text else 0 for element in elements]
+        for classname in {element.classname for element in elements if element.key}:
+            places = [n for n, element in enumerate(elements) if element.key and element.classname == classname]
+            reader = HistogramReader(self.stock([elements[n] for n in places]))
+            read = reader.read(range(len(places)), [np.zeros(1, dtype=np.int64)] * len(places))
+            for n, (bins,) in zip(places, read, strict=True):
+                counts[n] = round(float(bins.inside().sum()))
+        return counts
+
+
+class KeyStock:
+    """Histograms of one class, each behind a key of its own."""
+
+    def __init__(self, root: Any, elements: Sequence[Stored]) -> None:
+        self._root, self._elements = root, elements
+        self.classname = elements[0].classname
+        self.place = str(root.file.file_path)
+
+    def size(self, record: int) -> int:
+        """Compressed bytes of a record."""
+        return self._key(record).size
+
+    def open(self, records: Sequence[int]) -> Iterator[Objects]:
+        """The one object of each key."""
+        keys = [self._key(record) for record in records]
+        yield from map(key_object, fetch(self._root.file.source, [Record(key.seek, key.size) for key in keys]))
+
+    def decode(self, record: int, objects: Objects, number: int) -> Any:  # noqa: ARG002
+        """The object of a key, fetched anew."""
+        return self._root[self._elements[record].path]
+
+    def _key(self, record: int) -> Key:
+        key = self._elements[record].key
+        assert key is not None
+        return key
+
+
+def _folders(directory: Any) -> dict[str, Key]:
+    """Keys of the folders in a folder, by name."""
+    names = directory.keys(recursive=False, cycle=False, filter_classname="TDirectory*")
+    return {name: _key(directory.key(name)) for name in names}
+
+
+def _key(key: Any) -> Key:
+    """A key that uproot read."""
+    place = (key.fSeekKey, key.fNbytes, key.fKeylen, key.fObjlen, key.fCycle, key.fSeekPdir)
+    return Key(*place, key.fClassName, key.fName)
+
+
+def _stored(key: Key, folder: str, place: str) -> dict[str, Stored]:
+    """An element by its full name; none for a text that is no scalar."""
+    if key.class_name != "TObjString":
+        return {f"{folder}/{key.name}": Stored(key.class_name, f"{place}/{key.name};{key.cycle}", key)}
+    scalar = _SCALAR.match(key.name)
+    return {f"{folder}/{scalar['name']}": Stored(_KINDS[scalar["kind"]], text=scalar["text"])} if scalar else {}

@@ -1,0 +1,97 @@
+"""Keys and directories of a ROOT file as bytes (ROOT ``io/doc/TFile``), and thousands of folders listed at once.
+
+uproot makes an object of each folder, with several reads; a harvested file has some five folders per lumisection.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from hcal_root_ad.harvest.records import Record, fetch
+
+DIRECTORY_CLASSES = ("TDirectory", "TDirectoryFile")
+_KEY = (struct.Struct(">iHIIHHII"), struct.Struct(">iHIIHHQQ"))
+_DIRECTORY = (struct.Struct(">HIIIIIII"), struct.Struct(">HIIIIQQQ"))
+_COUNT = struct.Struct(">i")
+
+
+class Key(NamedTuple):
+    """A key: where its record is, how large, of which class and name; ``parent`` is the place of its folder."""
+
+    seek: int
+    size: int
+    key_size: int
+    object_size: int
+    cycle: int
+    parent: int
+    class_name: str
+    name: str
+
+
+def read_key(data: bytes, position: int) -> Key:
+    """The key whose bytes begin at ``position`` (in a key list, the object is elsewhere: see ``seek``)."""
+    big = struct.unpack_from(">H", data, position + 4)[0] > 1000
+    layout = _KEY[big]
+    size, _, object_size, _, key_size, cycle, seek, parent = layout.unpack_from(data, position)
+    class_name, offset = read_string(data, position + layout.size)
+    name, _ = read_string(data, offset)
+    return Key(seek, size, key_size, object_size, cycle, parent, class_name, name)
+
+
+def read_string(data: bytes, position: int) -> tuple[str, int]:
+    """A string behind its length, and the place behind it."""
+    length, position = data[position], position + 1
+    if length == 255:
+        (length,), position = struct.unpack_from(">I", data, position), position + 4
+    if position + length > len(data):
+        raise IndexError(position)
+    return data[position : position + length].decode("utf-8", "surrogateescape"), position + length
+
+
+def key_list_of(data: bytes, header: int) -> Record | None:
+    """Place of the key list of the directory whose header is at ``header``; None for a directory without one."""
+    big = struct.unpack_from(">H", data, header)[0] > 1000
+    _, _, _, size, _, _, _, seek = _DIRECTORY[big].unpack_from(data, header)
+    return Record(seek, size) if size else None
+
+
+def keys_of(data: bytes, position: int) -> Iterator[Key]:
+    """Keys in the key list whose record begins at ``position``."""
+    position += read_key(data, position).key_size
+    (count,) = _COUNT.unpack_from(data, position)
+    position += _COUNT.size
+    for _ in range(count):
+        key = read_key(data, position)
+        yield key
+        position += key.key_size
+
+
+def walk_folders(source: Any, top: Key) -> Iterator[tuple[str, Key]]:
+    """All that is below a folder, level by level: path of the folder that holds it (from ``top``), and its newest key.
+
+    Raises:
+        ValueError: a folder within itself.
+    """
+    level, seen = [("", top)], {top.seek}
+    while level:
+        below = []
+        for (path, _), keys in zip(level, _list_folders(source, [key for _, key in level]), strict=True):
+            for key in {key.name: key for key in sorted(keys, key=lambda key: key.cycle)}.values():
+                yield path, key
+                if key.class_name in DIRECTORY_CLASSES:
+                    if key.seek in seen:
+                        raise ValueError(f"the folder {key.name} within itself")
+                    seen.add(key.seek)
+                    below.append((f"{path}/{key.name}".lstrip("/"), key))
+        level = below
+
+
+def _list_folders(source: Any, folders: Sequence[Key]) -> Iterator[list[Key]]:
+    """Keys in each of the folders."""
+    raws = fetch(source, [Record(folder.seek, folder.size) for folder in folders])
+    lists = [key_list_of(bytes(raw), folder.key_size) for raw, folder in zip(raws, folders, strict=True)]
+    listed = iter(fetch(source, [place for place in lists if place]))
+    for place in lists:
+        yield list(keys_of(bytes(next(listed)), 0)) if place else []
