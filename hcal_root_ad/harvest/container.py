@@ -65,6 +65,9 @@ class Container(Protocol):
     def element(self, name: str) -> Element | None:
         """The element of that name, found without listing everything."""
 
+    def last_lumisection(self, definition: Definition) -> int:
+        """Highest lumisection that the file knows of; 0 where it holds the run only."""
+
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
         """All that the definition finds, or only what is of lumisections ``within``."""
 

@@ -54,6 +54,9 @@ class DialsFile:
     def element(self, name: str) -> Element | None:
         return self.elements.get(name)
 
+    def last_lumisection(self, definition: Definition) -> int:  # noqa: ARG002
+        return int(self._lumisections.max(initial=0))
+
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
         depths = {definition.map_element(subsystem, d): d for run in self.runs for d in needed_depths(era_of_run(run))}

@@ -62,6 +62,10 @@ class DqmFile:
             self._elements_of[subsystem] = {name: Element(name, *seen[name]) for name in sorted(seen)}
         return self._elements_of[subsystem]
 
+    def last_lumisection(self, definition: Definition) -> int:
+        subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
+        return max((scope.last for run in self.runs for scope in self._folders.scopes(run, subsystem)), default=0)
+
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
         sections = self._sections(definition, subsystem, within)

@@ -73,6 +73,9 @@ class DqmioFile:
         for name, lumisections in tree.elements(self._own_rows[tree_name]).items():
             yield Element(name, tree.classname, lumisections)
 
+    def last_lumisection(self, definition: Definition) -> int:  # noqa: ARG002
+        return max((row.lumisection for row in self._rows), default=0)
+
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
         rows = [row for row in self._rows if row.lumisection and (within is None or row.lumisection in within)]

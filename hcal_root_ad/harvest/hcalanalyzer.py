@@ -54,6 +54,10 @@ class HcalAnalyzerFile:
     def element(self, name: str) -> Element | None:
         return self.elements.get(name)
 
+    def last_lumisection(self, definition: Definition) -> int:
+        lumisections = self._root[definition.map_element(definition.subsystems[0], 1)].axis(0)
+        return max(int(self._branch("LumiSec").max(initial=0)), int(lumisections.member("fNbins")) - 1)
+
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
         if len(self.runs) != 1:
             raise InputError(

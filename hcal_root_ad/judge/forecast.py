@@ -27,6 +27,8 @@ FEWEST = 12
 """Assessed lumisections below which nothing is foretold."""
 CONVINCING = 18.0
 """Log marginal likelihood ratio of a ramp against none: of 16,000 channels none should come by chance."""
+STRAIGHT = 2.5
+"""Mean squared pull left by the ramp above which the channel does something else: it stepped, or was hot."""
 LEAST_LOSS = 0.06
 """Share of the digis that a ramp must have taken so far; drifts of a sound detector stay within a few percent."""
 HORIZON = 3000
@@ -119,6 +121,10 @@ def _forecast(blocks: _Blocks, prior: Floats, onsets: Floats, channel: int) -> F
     one = _Blocks(blocks.time, blocks.ratio[:, [channel]], blocks.weight[:, [channel]])
     fits = [_fit(one, prior[[channel]], onset) for onset in onsets]
     gain = np.array([fit[0][0] for fit in fits])
+    c, b = fits[int(gain.argmax())][1][:, 0]
+    left = one.ratio[:, 0] - 1 - c + b * np.maximum(one.time - onsets[int(gain.argmax())], 0)
+    if (one.weight[:, 0] * left**2).mean() > STRAIGHT:
+        return None
     share = np.exp(gain - gain.max())
     draw = np.random.default_rng(channel)
     which = draw.choice(len(onsets), DRAWS, p=share / share.sum())

@@ -63,6 +63,13 @@ def test_what_does_not_change_is_not_foretold(factor: float) -> None:
     assert forecasts_of(*series_of(np.full(100, factor), 3), LIVE) == ()
 
 
+def test_a_step_is_no_ramp_and_neither_is_an_excess_that_ends() -> None:
+    step = np.where(np.arange(100) < 60, 1.0, 0.7)
+    ended = np.where(np.arange(100) < 60, 2.5, 1.0)
+    assert forecasts_of(*series_of(step, 3), LIVE) == ()
+    assert forecasts_of(*series_of(ended, 3), LIVE) == ()
+
+
 def test_what_is_bad_already_or_not_live_is_not_foretold() -> None:
     assert forecasts_of(*series_of(ramp(100, 5, 0.007)), LIVE) == ()
     dead = LIVE.copy()
