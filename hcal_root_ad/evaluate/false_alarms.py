@@ -104,14 +104,14 @@ def measure_false_alarms(
     done, total = 0, size.detectors * (len(sources) + sum(runs_of(size, world) for world in WORLDS))
     for number in range(size.detectors):
         detector = simulate_detector(FIRST_DETECTOR + number)
-        adapted = []
+        bundles = []
         for source in sources:
-            adapted.append(_adapted(source, detector))
+            bundles.append(adapted(source, detector))
             done += 1
             if progress:
                 progress(done, total)
         for world in WORLDS:
-            for one in _counted(adapted, detector, world, runs_of(size, world), asked):
+            for one in _counted(bundles, detector, world, runs_of(size, world), asked):
                 for key, alarms, lumisections in one:
                     entry = found.setdefault(key, [0, 0])
                     entry[0] += alarms
@@ -127,7 +127,8 @@ def runs_of(size: Size, world: str) -> int:
     return max(1, round(size.runs * WORLDS[world].share))
 
 
-def _adapted(source: Bundle, detector: SimulatedDetector) -> Bundle:
+def adapted(source: Bundle, detector: SimulatedDetector) -> Bundle:
+    """A bundle transferred to a detector with one clean run."""
     conditions = simulate_conditions(RUN_LENGTH, detector.seed, ADAPTED_AT)
     clean = simulate_run(detector, conditions, seed=detector.seed).maps
     with TemporaryDirectory() as folder:
