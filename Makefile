@@ -47,7 +47,7 @@ $(VENV)/.installed-for-tests: $(VENV)/.installed
 	@touch $@
 
 TRAINING = $(OUT)/training
-TRAINING_DATA = "14 simulated clean runs of 120 LS of one detector (detector seed 2022, seed 1), pileup 20 to 60; no real data"
+TRAINING_DATA = "14 simulated clean runs of 120 LS of one detector (detector seed 2022, seed 1), pileup 20 to 60; no real data. Measured in [accuracy](../../docs/results/accuracy/table.md) and [false alarms](../../docs/results/false_alarms/table.md)"
 
 bundles: $(VENV)/.installed-for-tests
 	$(BIN)/hcal-root-ad simulate -o $(TRAINING) --container nanodqmio --lumisections 120 --runs 14 \

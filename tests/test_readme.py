@@ -10,7 +10,9 @@ import pytest
 from hcal_root_ad.cli.main import VERBS
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("harvesters/*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("harvesters/*.md"), *ROOT.glob("models/**/*.md")]
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
