@@ -24,7 +24,7 @@ from hcal_root_ad.export.lumisection import lumisection
 from hcal_root_ad.export.onnx_file import describe, write_onnx
 from hcal_root_ad.export.reconstruction import TYPICAL_EVENTS, Reconstruct, typical_counts
 from hcal_root_ad.harvest.definition import choose_definitions
-from hcal_root_ad.judge.run import REACH
+from hcal_root_ad.judge.conditions import REACH
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.series import MINIMUM_EVENTS
 from hcal_root_ad.networks.graphstad import BOXES

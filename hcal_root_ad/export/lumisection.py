@@ -21,7 +21,7 @@ from hcal_root_ad.export.gathers import Cells, GroupSum, members_of
 from hcal_root_ad.export.onnx_file import describe, write_onnx
 from hcal_root_ad.export.reconstruction import TYPICAL_EVENTS, Reconstruct, typical_counts
 from hcal_root_ad.judge.channels import CAP
-from hcal_root_ad.judge.run import REACH as KNOWN_REACH
+from hcal_root_ad.judge.conditions import REACH as KNOWN_REACH
 from hcal_root_ad.learn.bundle import Bundle, Thresholds
 from hcal_root_ad.learn.follow import CLIP, LAG, LEAST_ERROR, MEMORY, REACH, REJECT, SMALLEST_ERROR
 from hcal_root_ad.learn.series import MINIMUM_EVENTS

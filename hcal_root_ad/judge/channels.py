@@ -16,9 +16,9 @@ from hcal_root_ad.judge.forecast import Forecast, forecasts_of, sentences
 from hcal_root_ad.judge.groups import Level, Unit, by_weight, grouped, single_groups
 from hcal_root_ad.judge.verdict import Group, Interval, Judge, State, Verdict
 from hcal_root_ad.learn.bundle import Bundle, Thresholds
-from hcal_root_ad.learn.follow import Expectation, followed
+from hcal_root_ad.learn.follow import Expectation, Follower, followed
 from hcal_root_ad.learn.reconstruct import Reconstruction, model_error
-from hcal_root_ad.learn.series import Series
+from hcal_root_ad.learn.series import Series, series_of
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.occupancy import Floats, Numbers, probability
 from hcal_root_ad.pooling import (
@@ -118,12 +118,17 @@ class Judged:
 def gather_evidence(series: Series, expected: Expectation, live: NDArray[np.bool_], thresholds: Thresholds) -> Judged:
     """Evidence of every channel and unit, lumisections in order."""
     gatherer = Gatherer(series.channels, live, thresholds)
-    strengths = np.zeros((len(series), 2, len(live)), dtype=np.float32)
+    return judged_of(series, expected, gatherer, gathered(gatherer, series, expected))
+
+
+def gathered(gatherer: Gatherer, series: Series, expected: Expectation) -> NDArray[np.float32]:
+    """(LS, 2, channels) the score of each lumisection, as a gatherer gives it."""
+    strengths = np.zeros((len(series), 2, series.counts.shape[1]), dtype=np.float32)
     for row in range(len(series)):
         counts, events = series.counts[row], series.events[row]
         lumisection = int(series.lumisections[row])
         strengths[row] = gatherer.add(lumisection, counts, events, expected.log_rate[row], expected.error[row])
-    return judged_of(series, expected, gatherer, strengths)
+    return strengths
 
 
 def judged_of(series: Series, expected: Expectation, gatherer: Gatherer, strengths: NDArray[np.float32]) -> Judged:
@@ -166,6 +171,88 @@ def unit_place(unit: int) -> tuple[int, int]:
     return (MODULE_LEVEL, unit) if unit < MODULES else (CARD_LEVEL, unit - MODULES)
 
 
+class ChannelJudge:
+    """Judges the channels of one sub-detector as their reconstruction comes, lumisection after lumisection.
+
+    Carried are the drift of every channel and its evidence; the verdict looks back at what was flagged.
+    """
+
+    def __init__(self, bundle: Bundle, false_alarms: float) -> None:
+        self._bundle, self._false_alarms = bundle, false_alarms
+        self._thresholds = bundle.thresholds(false_alarms)
+        live = bundle.reference.live
+        self._follower = Follower(len(live))
+        self._gatherer = Gatherer(bundle.channels, live, self._thresholds)
+        self._pieces: list[tuple[Series, Reconstruction, Expectation, NDArray[np.float32]]] = []
+
+    def add(self, series: Series, found: Reconstruction, skipped: NDArray[np.bool_]) -> None:
+        """Judge further lumisections.
+
+        ``skipped``: (LS of the series,) those whose conditions forbid a judgement. They were reconstructed, but
+        gather no evidence.
+        """
+        kept = np.flatnonzero(~skipped)
+        series = series.part(kept)
+        found = Reconstruction(found.activity[kept], found.log_rate[kept], found.reference_rate[kept])
+        expected = followed(found, series, self._bundle.reference, self._bundle.model_error, self._follower)
+        self._pieces.append((series, found, expected, gathered(self._gatherer, series, expected)))
+
+    def verdict(self, maps: LumiMaps, notes: tuple[str, ...]) -> Verdict:
+        """Flags, intervals, groups and states of all lumisections so far; ``maps`` are of the run so far."""
+        bundle, live, thresholds = self._bundle, self._bundle.reference.live, self._thresholds
+        series, found, expected, strengths = self._whole(maps)
+        judged = judged_of(series, expected, self._gatherer, strengths)
+        intervals, groups = flagged(judged, series.channels, live, series.lumisections, thresholds)
+        error = model_error(bundle.reference, bundle.model_error, found.activity)
+        forecasts = forecasts_of(series, found.reference_rate, error, live)
+        assessed = np.zeros(len(maps), dtype=bool)
+        assessed[series.position] = True
+        name, digest = (bundle.name, bundle.version), bundle.digest
+        return Verdict(
+            subdetector=bundle.subdetector,
+            channels=series.channels,
+            lumisections=maps.lumisections,
+            events=maps.events,
+            assessed=assessed,
+            observed=spread(series.counts, series.position, len(maps)),
+            expected=spread(judged.evidence.expected.astype(np.float32), series.position, len(maps)),
+            score=spread(judged.score, series.position, len(maps)),
+            states=states_of(intervals, assessed, live, maps.lumisections),
+            intervals=intervals,
+            groups=groups,
+            judge=Judge(*name, digest, thresholds.channel / float(np.log(10)), self._false_alarms),
+            forecasts=forecasts,
+            notes=(*notes, *announced(forecasts, series.channels)),
+        )
+
+    def _whole(self, maps: LumiMaps) -> tuple[Series, Reconstruction, Expectation, NDArray[np.float32]]:
+        """All pieces as one."""
+        nothing = np.zeros((0, len(self._bundle.channels)))
+        empty = series_of(maps, self._bundle.subdetector, np.zeros(0, dtype=np.intp))
+        start = (
+            empty,
+            Reconstruction(np.zeros(0), nothing, nothing),
+            Expectation(nothing, nothing),
+            np.zeros((0, 2, len(self._bundle.channels)), dtype=np.float32),
+        )
+        series, found, expected, strengths = zip(start, *self._pieces, strict=True)
+        joined = (
+            [np.concatenate([getattr(one, name) for one in pieces]) for name in names]
+            for pieces, names in (
+                (series, ("counts", "events", "lumisections", "position")),
+                (found, ("activity", "log_rate", "reference_rate")),
+                (expected, ("log_rate", "error")),
+            )
+        )
+        counts, rates, expectation = joined
+        return (
+            Series(empty.channels, *counts),
+            Reconstruction(*rates),
+            Expectation(*expectation),
+            np.concatenate(strengths),
+        )
+
+
 def judge_channels(
     maps: LumiMaps,
     series: Series,
@@ -175,38 +262,10 @@ def judge_channels(
     skipped: NDArray[np.bool_],
     notes: tuple[str, ...],
 ) -> Verdict:
-    """Flags, intervals, groups and states of one sub-detector.
-
-    ``skipped``: (LS of the series,) lumisections whose conditions forbid a judgement. They were
-    reconstructed, but gather no evidence.
-    """
-    thresholds, live = bundle.thresholds(false_alarms), bundle.reference.live
-    kept = np.flatnonzero(~skipped)
-    series = series.part(kept)
-    found = Reconstruction(found.activity[kept], found.log_rate[kept], found.reference_rate[kept])
-    expected = followed(found, series, bundle.reference, bundle.model_error)
-    judged = gather_evidence(series, expected, live, thresholds)
-    intervals, groups = flagged(judged, series.channels, live, series.lumisections, thresholds)
-    error = model_error(bundle.reference, bundle.model_error, found.activity)
-    forecasts = forecasts_of(series, found.reference_rate, error, live)
-    assessed = np.zeros(len(maps), dtype=bool)
-    assessed[series.position] = True
-    return Verdict(
-        subdetector=bundle.subdetector,
-        channels=series.channels,
-        lumisections=maps.lumisections,
-        events=maps.events,
-        assessed=assessed,
-        observed=spread(series.counts, series.position, len(maps)),
-        expected=spread(judged.evidence.expected.astype(np.float32), series.position, len(maps)),
-        score=spread(judged.score, series.position, len(maps)),
-        states=states_of(intervals, assessed, live, maps.lumisections),
-        intervals=intervals,
-        groups=groups,
-        judge=Judge(bundle.name, bundle.version, bundle.digest, thresholds.channel / float(np.log(10)), false_alarms),
-        forecasts=forecasts,
-        notes=(*notes, *announced(forecasts, series.channels)),
-    )
+    """Judge a whole series at once, see :class:`ChannelJudge`."""
+    judge = ChannelJudge(bundle, false_alarms)
+    judge.add(series, found, skipped)
+    return judge.verdict(maps, notes)
 
 
 def announced(forecasts: Sequence[Forecast], channels: ChannelTable) -> tuple[str, ...]:

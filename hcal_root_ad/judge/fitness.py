@@ -29,21 +29,48 @@ def fits_channels(bundle: Bundle, channels: ChannelTable) -> bool:
     return np.array_equal(bundle.channels.raw_id, channels.select(bundle.subdetector).raw_id)
 
 
-def misfit(bundle: Bundle, series: Series, activity: Floats | None = None) -> float:
-    """Typical deviation of the channels' sums over a series from the reference; 1 if the bundle is right.
+class Misfit:
+    """Typical deviation of the channels' sums over a growing series from the reference; 1 if the bundle is right.
 
     In units of what statistics and the model's own error explain, so that neither few events nor
     many lumisections change the answer.
     """
-    reference, live = bundle.reference, bundle.reference.live
-    if len(series) == 0 or not live.any():
-        return 0.0
-    activity, eta = reference_log_rate(reference, series, bundle.ring_normalisation, activity)
-    p, trials = probability(eta[:, live]), series.trials
-    error = model_error(reference, bundle.model_error, activity)[:, live]
-    deviation = (series.counts[:, live] - trials * p).sum(axis=0)
-    variance = (trials * p * (1 - p)).sum(axis=0) + (trials * slope(p) * error).sum(axis=0) ** 2
-    return float(np.quantile(np.abs(deviation) / np.sqrt(variance), SOUND) / NORMAL_QUARTILE)
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self._deviation, self._variance, self._systematic = np.zeros((3, int(bundle.reference.live.sum())))
+        self._lumisections = 0
+
+    def add(self, series: Series, activity: Floats | None = None) -> None:
+        """Take note of further lumisections; their activity is fitted, if not given."""
+        bundle, reference, live = self._bundle, self._bundle.reference, self._bundle.reference.live
+        if len(series) == 0:
+            return
+        activity, eta = reference_log_rate(reference, series, bundle.ring_normalisation, activity)
+        p, trials = probability(eta[:, live]), series.trials
+        error = model_error(reference, bundle.model_error, activity)[:, live]
+        deviation, variance = series.counts[:, live] - trials * p, trials * p * (1 - p)
+        # Row by row, so that the sums do not depend on how the lumisections came.
+        for row in range(len(series)):
+            self._deviation += deviation[row]
+            self._variance += variance[row]
+            self._systematic += (trials[row] * slope(p[row])) * error[row]
+        self._lumisections += len(series)
+
+    @property
+    def value(self) -> float:
+        """The typical deviation so far; 0 before anything was seen."""
+        if self._lumisections == 0 or len(self._deviation) == 0:
+            return 0.0
+        width = np.sqrt(self._variance + self._systematic**2)
+        return float(np.quantile(np.abs(self._deviation) / width, SOUND) / NORMAL_QUARTILE)
+
+
+def misfit(bundle: Bundle, series: Series) -> float:
+    """:class:`Misfit` of a whole series."""
+    found = Misfit(bundle)
+    found.add(series)
+    return found.value
 
 
 def self_referenced(bundle: Bundle, series: Series) -> Bundle:

@@ -71,10 +71,12 @@ class Expectation:
     error: Floats
 
 
-def followed(found: Reconstruction, series: Series, reference: Reference, own: Floats) -> Expectation:
-    """The reconstruction of a series, moved by each channel's own drift."""
+def followed(
+    found: Reconstruction, series: Series, reference: Reference, own: Floats, follower: Follower | None = None
+) -> Expectation:
+    """The reconstruction of a series, moved by each channel's own drift; ``follower`` knows what came before."""
     prior = model_error(reference, own, found.activity)
-    follower = Follower(found.log_rate.shape[1])
+    follower = follower or Follower(found.log_rate.shape[1])
     log_rate, error = np.empty_like(found.log_rate), np.empty_like(prior)
     for row in range(len(series)):
         shift, error[row] = follower.estimate(prior[row])

@@ -12,7 +12,7 @@ from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.learn.normalise import network_input, ring_shift
 from hcal_root_ad.learn.reference import Reference, fit_activity
 from hcal_root_ad.learn.series import Series
-from hcal_root_ad.networks.graphstad import GraphSTAD, State
+from hcal_root_ad.networks.graphstad import GraphSTAD
 from hcal_root_ad.occupancy import Floats, probability
 
 CHUNK = 64
@@ -61,6 +61,35 @@ def ring_side(channels: ChannelTable) -> NDArray[np.intp]:
     return channels.ring * 2 + channels.side
 
 
+class Reconstructor:
+    """Reconstructs a series as it grows. The RNN state is carried, and starts anew after every gap."""
+
+    def __init__(self, network: GraphSTAD, reference: Reference, ring_normalisation: bool) -> None:
+        self._network, self._reference, self._ring_normalisation = network, reference, ring_normalisation
+        self._state = network.start()
+        self._last: int | None = None
+
+    def add(self, series: Series, activity: Floats | None = None) -> Reconstruction:
+        """Reconstruct further lumisections, all later than those before."""
+        activity, eta = reference_log_rate(self._reference, series, self._ring_normalisation, activity)
+        shift = np.zeros(eta.shape, dtype=np.float32)
+        for stretch in series.stretches():
+            if series.lumisections[stretch.start] - 1 != self._last:
+                self._state = self._network.start()
+            for first in range(stretch.start, stretch.stop, CHUNK):
+                rows = slice(first, min(first + CHUNK, stretch.stop))
+                shift[rows] = self._advance(series.part(rows), eta[rows])
+            self._last = int(series.lumisections[stretch.stop - 1])
+        return Reconstruction(activity, eta + shift, eta)
+
+    def _advance(self, series: Series, eta: Floats) -> Floats:
+        features = network_input(series.counts, series.trials, probability(eta), self._reference.live)
+        device = self._network.module_of.device
+        with torch.inference_mode():
+            shift, _, self._state = self._network(torch.from_numpy(features)[None].to(device), self._state)
+        return np.asarray(shift[0].cpu())
+
+
 def reconstruct(
     network: GraphSTAD,
     reference: Reference,
@@ -68,23 +97,8 @@ def reconstruct(
     ring_normalisation: bool,
     activity: Floats | None = None,
 ) -> Reconstruction:
-    """Reconstruct a series. The RNN state starts anew after every gap in the lumisections."""
-    activity, eta = reference_log_rate(reference, series, ring_normalisation, activity)
-    shift = np.zeros(eta.shape, dtype=np.float32)
-    for stretch in series.stretches():
-        state = network.start()
-        for first in range(stretch.start, stretch.stop, CHUNK):
-            rows = slice(first, min(first + CHUNK, stretch.stop))
-            features = network_input(series.counts[rows], series.trials[rows], probability(eta[rows]), reference.live)
-            shift[rows], state = _advance(network, features, state)
-    return Reconstruction(activity, eta + shift, eta)
-
-
-def _advance(network: GraphSTAD, features: Floats, state: State) -> tuple[Floats, State]:
-    device = network.module_of.device
-    with torch.inference_mode():
-        shift, _, state = network(torch.from_numpy(features)[None].to(device), state)
-    return shift[0].cpu().numpy(), state
+    """Reconstruct a whole series."""
+    return Reconstructor(network, reference, ring_normalisation).add(series, activity)
 
 
 def model_error(reference: Reference, own: Floats, activity: Floats) -> Floats:

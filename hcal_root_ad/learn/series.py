@@ -55,10 +55,10 @@ class Series:
         yield from (slice(first, last) for first, last in itertools.pairwise(edges) if last > first)
 
 
-def series_of(maps: LumiMaps, subdetector: str) -> Series:
-    """The assessable lumisections of one sub-detector: HCAL maps present, enough events known."""
+def series_of(maps: LumiMaps, subdetector: str, position: NDArray[np.intp] | None = None) -> Series:
+    """The assessable lumisections of one sub-detector, or those of them at the given positions."""
     rows = maps.channels.rows_of(subdetector)
-    position = np.flatnonzero(maps.present & (maps.events >= MINIMUM_EVENTS))
+    position = assessable(maps) if position is None else position
     # More digis than events cannot be: the count is cut, so that one wrong counter does no harm.
     counts = np.minimum(maps.counts[np.ix_(position, rows)], maps.events[position, None]).astype(np.int32)
     return Series(
@@ -68,6 +68,11 @@ def series_of(maps: LumiMaps, subdetector: str) -> Series:
         lumisections=maps.lumisections[position],
         position=position,
     )
+
+
+def assessable(maps: LumiMaps) -> NDArray[np.intp]:
+    """Positions of the lumisections that can be judged: HCAL maps present, enough events known."""
+    return np.flatnonzero(maps.present & (maps.events >= MINIMUM_EVENTS))
 
 
 def clean_series(runs: Sequence[LumiMaps], subdetector: str) -> list[Series]:

@@ -21,6 +21,7 @@ from hcal_root_ad.learn.loop import (
     pieces_of,
     train_network,
 )
+from hcal_root_ad.learn.reconstruct import reconstruct
 from hcal_root_ad.learn.reference import Reference, fit_reference
 from hcal_root_ad.learn.series import Series, series_of
 from hcal_root_ad.lumi_maps import LumiMaps
@@ -45,17 +46,12 @@ def box_drift_piece(steps: int = 20, seed: int = 1) -> tuple[Piece, np.ndarray]:
 
 
 def test_it_learns_the_common_move_of_a_box() -> None:
-    from hcal_root_ad.learn.normalise import network_input
-    from hcal_root_ad.learn.reconstruct import _advance
-
     torch.manual_seed(1)
     network = GraphSTAD(CHANNELS)
     losses = train_network(network, [box_drift_piece(seed=s)[0] for s in range(4)], Schedule(epochs=12, window=5))
     piece, moved = box_drift_piece(seed=99)
-    features = network_input(
-        piece.series.counts, piece.series.trials, probability(piece.reference_rate), piece.reference.live
-    )
-    shift, _ = _advance(network, features, network.start())
+    found = reconstruct(network, piece.reference, piece.series, False, piece.activity)
+    shift = found.log_rate - found.reference_rate
     assert losses[-1] < losses[0]
     assert np.corrcoef(shift[-1], moved)[0, 1] > 0.8
 

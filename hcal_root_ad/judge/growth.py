@@ -1,0 +1,97 @@
+"""A run that grows: later lumisections join those before, in room that doubles when it is used up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.lumi_maps import LumiMaps
+
+Value = TypeVar("Value", bound=np.generic)
+
+
+class GrowingRows(Generic[Value]):
+    """Rows of an array that grows at its end. What was there never changes, so views of it stay good."""
+
+    def __init__(self, first: NDArray[Value]) -> None:
+        self._room, self._used = first, len(first)
+
+    def __len__(self) -> int:
+        return self._used
+
+    def add(self, rows: NDArray[Value]) -> None:
+        """Append rows; the first array is copied only now, its owner's rows stay as they are."""
+        needed = self._used + len(rows)
+        if needed > len(self._room):
+            room = np.empty((max(needed, 2 * self._used), *self._room.shape[1:]), dtype=self._room.dtype)
+            room[: self._used] = self._room[: self._used]
+            self._room = room
+        self._room[self._used : needed] = rows
+        self._used = needed
+
+    @property
+    def rows(self) -> NDArray[Value]:
+        """A view of all rows."""
+        return self._room[: self._used]
+
+
+class GrowingRun:
+    """The maps of one run, piece by piece."""
+
+    def __init__(self, first: LumiMaps) -> None:
+        self._maps = first
+        self._counts = GrowingRows(first.counts)
+        self.seen = _seen(first)
+
+    @property
+    def maps(self) -> LumiMaps:
+        """All lumisections so far; the counts are a view."""
+        return self._maps
+
+    def add(self, further: LumiMaps) -> None:
+        """Join lumisections that come after all before.
+
+        Raises:
+            InputError: if they are of another run or other channels, not later, or not maps per lumisection.
+        """
+        have = self._maps
+        _check(have, further)
+        self._counts.add(further.counts)
+        self.seen = self.seen | _seen(further)
+        joined: dict[str, Any] = {
+            name: np.append(getattr(have, name), getattr(further, name))
+            for name in ("lumisections", "events", "event_source", "present")
+        }
+        self._maps = replace(
+            have,
+            **joined,
+            counts=self._counts.rows,
+            sources=tuple(dict.fromkeys((*have.sources, *further.sources))),
+            notes=tuple(dict.fromkeys((*have.notes, *further.notes))),
+        )
+
+
+def _seen(maps: LumiMaps) -> NDArray[np.bool_]:
+    """(channels,) whether a channel had a digi in any LS that came with maps."""
+    seen = np.zeros(len(maps.channels), dtype=np.bool_)
+    for row in np.flatnonzero(maps.present):
+        seen |= maps.counts[row] > 0
+    return seen
+
+
+def _check(have: LumiMaps, further: LumiMaps) -> None:
+    if further.run != have.run:
+        raise InputError(f"expected more of run {have.run}, found run {further.run}; judge each run by itself")
+    if have.coarse is not None or further.coarse is not None:
+        raise InputError(f"run {have.run}: strips and run totals cannot be judged in pieces; give them as one file")
+    if not np.array_equal(have.channels.raw_id, further.channels.raw_id):
+        raise InputError(f"run {have.run}: its pieces have different channels; give files of one detector")
+    if len(have) and len(further) and further.lumisections[0] <= have.lumisections[-1]:
+        raise InputError(
+            f"run {have.run}: expected lumisections after LS {have.lumisections[-1]}, found LS "
+            f"{further.lumisections[0]}; give them in order"
+        )
