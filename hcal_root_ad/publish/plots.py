@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.judge.verdict import Group, Interval, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import Group, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.publish import figures
 from hcal_root_ad.publish.reductions import (
     Array,
@@ -19,6 +18,7 @@ from hcal_root_ad.publish.reductions import (
     boxes_of,
     depth_maps,
     flagged,
+    group_columns,
     judged,
     kind_counts,
     on_axis,
@@ -97,7 +97,7 @@ def _marks(per_lumi: tuple[Judgement, ...]) -> list[figures.Mark]:
     """The strongest groups that lie in one readout box."""
     found = []
     for verdict, group in _strongest(per_lumi):
-        boxes = np.unique(boxes_of(verdict)[_channels(verdict, group)])
+        boxes = np.unique(boxes_of(verdict)[group_columns(verdict, group)])
         if len(boxes) == 1:
             half, rbx = divmod(int(boxes[0]), N_RBX)
             found.append(figures.Mark(SUBDET_PM[half], rbx + 1, group.first, group.last, _describe(group)))
@@ -154,7 +154,7 @@ def _strongest(per_lumi: tuple[Judgement, ...]) -> list[tuple[Judgement, Group]]
 
 def _history(verdict: Judgement, group: Group) -> figures.History:
     """Digis per event of the group's channels, at the assessed lumisections."""
-    channels = _channels(verdict, group)
+    channels = group_columns(verdict, group)
     rows = np.flatnonzero(verdict.assessed)
     events = np.maximum(verdict.events[rows], 1).astype(np.float64)
     part = np.ix_(rows, channels)
@@ -170,21 +170,6 @@ def _history(verdict: Judgement, group: Group) -> figures.History:
         first=group.first,
         last=group.last,
     )
-
-
-def _channels(verdict: Judgement, group: Group) -> NDArray[np.intp]:
-    """Columns of the intervals that the group stands for."""
-    rows = {interval.channel for interval in verdict.intervals if _stands_for(group, interval)}
-    return np.array(sorted(rows), dtype=np.intp)
-
-
-def _stands_for(group: Group, interval: Interval) -> bool:
-    if interval.group:
-        together = interval.first <= group.last and interval.last >= group.first
-        return together and (interval.group, interval.kind) == (group.unit, group.kind)
-    # A channel on its own is a line for people, but no group in the table of flags.
-    own = (interval.kind, interval.first, interval.last, 1, interval.observed, interval.expected, interval.score)
-    return own == (group.kind, group.first, group.last, group.channels, group.observed, group.expected, group.score)
 
 
 def _empty_maps() -> Array:

@@ -1,0 +1,297 @@
+"""``RunRecord``: a verdict on a run as one small file, all that certification and reports need of it.
+
+A ``.npz`` file without pickles: one array per number below, and one JSON text with the words. Equal verdicts give equal
+bytes, so a digest of the file tells whether anything changed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.detector import N_DQM_IETA, N_IPHI
+from hcal_root_ad.errors import InputError, OutputError
+from hcal_root_ad.judge.forecast import Forecast
+from hcal_root_ad.judge.verdict import Group, Judge, Kind, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.lumi_maps import Source
+from hcal_root_ad.publish.reductions import (
+    boxes_of,
+    depth_maps,
+    flagged,
+    group_columns,
+    judged,
+    sum_by_box,
+    unit_states,
+    worst_state,
+)
+
+SUFFIX = ".verdict.npz"
+SHOWN = 200
+"""Groups of a part whose digis are kept against LS; the others are words only."""
+STRIPS = "strips"
+"""Name and granularity of the part that was judged by strips of one iphi."""
+_FORMAT = 1
+_MAPS = {"worst": np.uint8, "fraction": np.float32, "observed": np.float32, "expected": np.float32, "score": np.float32}
+_BLOCK = 256
+"""Lumisections summed at a time, so that a long run is not held twice."""
+
+
+@dataclass(frozen=True, eq=False)
+class PartRecord:
+    """What was judged of one sub-detector, or of the strips of a file without maps per lumisection.
+
+    Rows are the run's lumisections, or one row for the whole run where ``granularity`` is ``"run"``.
+
+    Attributes:
+        name: ``HB``, ``HE`` or ``strips``.
+        granularity: ``"lumisection"``, ``"run"`` or ``"strips"``.
+        judge: what judged.
+        assessed: (LS,) whether the LS could be judged.
+        judged: (LS, 72) int32 channels (or strips) of each readout box that were judged.
+        problematic, bad: (LS, 72) int32 how many of them are in that state.
+        box_states: (LS, 72) uint8 states of the boxes; 0 where a box has no channel here.
+        groups: what was flagged, strongest first.
+        group_observed, group_expected: (groups, at most ``SHOWN``; LS) float32 digis of each group's flagged channels.
+        worst: (7, 84, 72) uint8 worst state of each channel in the run, on the DQM axes; 0 without a channel.
+        fraction: its share of the judged LS that are flagged. observed, expected: its digis in the judged LS.
+        score: its largest score, with sign. All (7, 84, 72) float32, and all maps are (0, 84, 72) for strips.
+        forecasts: channels that age, by name, the soonest first.
+    """
+
+    name: str
+    granularity: str
+    judge: Judge
+    assessed: NDArray[np.bool_]
+    judged: NDArray[np.int32]
+    problematic: NDArray[np.int32]
+    bad: NDArray[np.int32]
+    box_states: NDArray[np.uint8]
+    groups: tuple[Group, ...]
+    group_observed: NDArray[np.float32]
+    group_expected: NDArray[np.float32]
+    worst: NDArray[np.uint8]
+    fraction: NDArray[np.float32]
+    observed: NDArray[np.float32]
+    expected: NDArray[np.float32]
+    score: NDArray[np.float32]
+    forecasts: tuple[tuple[str, Forecast], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class RunRecord:
+    """A verdict on a run, reduced: (LS,) int32 ``lumisections``, (LS,) int64 ``events``, and its parts."""
+
+    run: int
+    definition: str
+    lumisections: NDArray[np.int32]
+    events: NDArray[np.int64]
+    sources: tuple[Source, ...]
+    notes: tuple[str, ...]
+    program: str
+    parts: tuple[PartRecord, ...]
+
+
+def record_name(run: int) -> str:
+    """File name of a run's record, such as ``R370101.verdict.npz``."""
+    return f"R{run}{SUFFIX}"
+
+
+def record_of(verdict: RunVerdict) -> RunRecord:
+    """The verdict, reduced to readout boxes per LS, channels per run, and groups."""
+    parts = [_channels(part) for part in verdict.verdicts]
+    if verdict.strips:
+        parts.append(_strips(verdict.strips))
+    return RunRecord(
+        run=verdict.maps.run,
+        definition=verdict.maps.definition,
+        lumisections=verdict.maps.lumisections,
+        events=verdict.maps.events,
+        sources=verdict.maps.sources,
+        notes=verdict.every_note,
+        program=f"hcal-root-ad {version('hcal-root-ad')}",
+        parts=tuple(parts),
+    )
+
+
+def save_record(record: RunRecord, path: Path) -> None:
+    """Write a record, whole or not at all; the folder is made if it is not there.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:  # numpy would add a suffix to a name
+            np.savez_compressed(file, allow_pickle=False, **_arrays(record))
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place.") from error
+    finally:
+        if temporary.exists():
+            temporary.unlink()
+
+
+def load_record(path: Path) -> RunRecord:
+    """Read a record.
+
+    Raises:
+        InputError: the file is missing, damaged, or no record of this version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a run's record (*{SUFFIX}).")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return _record({name: archive[name] for name in archive.files})
+    except Exception as error:  # a damaged archive can break zipfile and numpy in any way
+        raise InputError(
+            f"{path}: expected a run's record (*{SUFFIX}, version {_FORMAT}), found a damaged file or another kind; "
+            "judge the run again to write it anew."
+        ) from error
+
+
+def _channels(verdict: Verdict) -> PartRecord:
+    # Not at the top: it brings torch, which reading a record does not need.
+    from hcal_root_ad.judge.channels import channel_names
+
+    names = channel_names(verdict.channels) if verdict.forecasts else []
+    return PartRecord(
+        name=verdict.subdetector,
+        granularity=verdict.granularity,
+        forecasts=tuple((names[one.channel], one) for one in verdict.forecasts),
+        **_boxes(verdict),
+        **_maps(verdict),
+    )
+
+
+def _strips(strips: StripVerdict) -> PartRecord:
+    maps: dict[str, Any] = {name: np.zeros((0, N_DQM_IETA, N_IPHI), dtype=kind) for name, kind in _MAPS.items()}
+    return PartRecord(name=STRIPS, granularity=STRIPS, **_boxes(strips), **maps)
+
+
+def _maps(verdict: Verdict) -> dict[str, Any]:
+    """The maps of the run, by field."""
+    use = judged(verdict.states)
+    highest = verdict.score.max(axis=0, where=use, initial=0)
+    lowest = verdict.score.min(axis=0, where=use, initial=0)
+    maps = {
+        "worst": worst_state(verdict.states),
+        "fraction": flagged(verdict.states).sum(axis=0) / np.maximum(use.sum(axis=0), 1),
+        "observed": verdict.observed.sum(axis=0, dtype=np.float64, where=use),
+        "expected": verdict.expected.sum(axis=0, dtype=np.float64, where=use),
+        "score": np.where(highest >= -lowest, highest, lowest),
+    }
+    return {name: depth_maps(verdict.channels, values).astype(_MAPS[name]) for name, values in maps.items()}
+
+
+def _boxes(verdict: Verdict | StripVerdict) -> dict[str, Any]:
+    """What channels and strips have in common."""
+    boxes = boxes_of(verdict)
+    groups = tuple(sorted(verdict.groups, key=lambda group: -abs(group.score)))
+    observed, expected = _histories(verdict, groups[:SHOWN])
+    return {
+        "judge": verdict.judge,
+        "assessed": verdict.assessed,
+        "judged": sum_by_box(judged(verdict.states), boxes).astype(np.int32),
+        "problematic": sum_by_box(verdict.states == State.PROBLEMATIC, boxes).astype(np.int32),
+        "bad": sum_by_box(verdict.states == State.BAD, boxes).astype(np.int32),
+        "box_states": unit_states(verdict.states, boxes),
+        "groups": groups,
+        "group_observed": observed,
+        "group_expected": expected,
+    }
+
+
+def _histories(
+    verdict: Verdict | StripVerdict, groups: Sequence[Group]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(groups, LS) digis seen and expected of each group's channels; 0 at lumisections not assessed."""
+    length = len(verdict.assessed)
+    observed, expected = (np.zeros((len(groups), length), dtype=np.float32) for _ in range(2))
+    for number, group in enumerate(groups):
+        columns = group_columns(verdict, group)
+        for first in range(0, length, _BLOCK):
+            rows = slice(first, first + _BLOCK)
+            use = verdict.assessed[rows]
+            observed[number, rows] = use * verdict.observed[rows, columns].sum(axis=1, dtype=np.float64)
+            expected[number, rows] = use * verdict.expected[rows, columns].sum(axis=1, dtype=np.float64)
+    return observed, expected
+
+
+def _arrays(record: RunRecord) -> dict[str, NDArray[Any]]:
+    """The record as named arrays; those of a part are named after it."""
+    words = {
+        "format": _FORMAT,
+        "run": record.run,
+        "definition": record.definition,
+        "sources": [asdict(source) for source in record.sources],
+        "notes": record.notes,
+        "program": record.program,
+        "parts": [_words(part) for part in record.parts],
+    }
+    arrays = {
+        "words": np.array(json.dumps(words, sort_keys=True, default=_plain)),
+        "lumisections": record.lumisections,
+        "events": record.events,
+    }
+    for part in record.parts:
+        arrays |= {f"{part.name}.{name}": getattr(part, name) for name in _ARRAYS}
+    return arrays
+
+
+def _words(part: PartRecord) -> dict[str, Any]:
+    return {
+        "name": part.name,
+        "granularity": part.granularity,
+        "judge": asdict(part.judge),
+        "groups": [asdict(group) for group in part.groups],
+        "forecasts": [[name, asdict(forecast)] for name, forecast in part.forecasts],
+    }
+
+
+_ARRAYS = tuple(
+    field.name
+    for field in fields(PartRecord)
+    if field.name not in ("name", "granularity", "judge", "groups", "forecasts")
+)
+
+
+def _plain(number: np.generic) -> Any:
+    """A numpy number as Python's, for JSON."""
+    return number.item()
+
+
+def _record(arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
+    words = json.loads(str(arrays["words"]))
+    if words["format"] != _FORMAT:
+        raise ValueError(words["format"])
+    return RunRecord(
+        run=words["run"],
+        definition=words["definition"],
+        lumisections=arrays["lumisections"],
+        events=arrays["events"],
+        sources=tuple(Source(**source) for source in words["sources"]),
+        notes=tuple(words["notes"]),
+        program=words["program"],
+        parts=tuple(_part(part, arrays) for part in words["parts"]),
+    )
+
+
+def _part(words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> PartRecord:
+    return PartRecord(
+        name=words["name"],
+        granularity=words["granularity"],
+        judge=Judge(**words["judge"]),
+        groups=tuple(Group(**{**group, "kind": Kind(group["kind"])}) for group in words["groups"]),
+        forecasts=tuple((name, Forecast(**forecast)) for name, forecast in words["forecasts"]),
+        **{name: arrays[f"{words['name']}.{name}"] for name in _ARRAYS},
+    )
