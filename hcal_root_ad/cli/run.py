@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="false intervals per 100 LS and sub-detector (default: the bundle's)")  # fmt: skip
     parser.add_argument("--flags", type=Path, metavar="FILE.csv", help="write every flagged interval, one row each")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the main pictures into this folder")
+    parser.add_argument("--record", type=Path, metavar="DIR",
+                        help="save the verdicts into this folder (R<run>.verdict.npz), for `report`")  # fmt: skip
     parser.add_argument("--online", action="store_true", help="name the ROOT file as the online GUI wants it")
     parser.add_argument("--attach", action="store_true",
                         help="write a copy of the harvested input file with our folders added")  # fmt: skip
@@ -49,6 +51,8 @@ def execute(arguments: argparse.Namespace) -> int:
         _publish(verdict, attach_to, arguments, plot_folder)
     if arguments.flags:
         _write_flags(verdicts, arguments.flags)
+    if arguments.record:
+        _save_records(verdicts, arguments.record)
     return 0
 
 
@@ -78,13 +82,15 @@ def _check_places(
 ) -> None:
     """Refuse what cannot be written while nothing is."""
     from hcal_root_ad.publish.publish import target_path
+    from hcal_root_ad.publish.record import record_name
 
     targets = [
         target_path(maps, arguments.output, online=arguments.online, attach_to=attach_to)
         for maps, attach_to in zip(runs, attached, strict=True)
     ]
     flags = [arguments.flags] if arguments.flags else []
-    check_places([*targets, *flags], [folder for folder in plots if folder], inputs)
+    records = [arguments.record / record_name(maps.run) for maps in runs] if arguments.record else []
+    check_places([*targets, *flags, *records], [folder for folder in plots if folder], inputs)
 
 
 def _load_bundles(names: Sequence[str]) -> list[Bundle]:
@@ -122,3 +128,12 @@ def _write_flags(verdicts: Sequence[RunVerdict], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_flags(verdicts, path)
     show(f"flags:     {path}")
+
+
+def _save_records(verdicts: Sequence[RunVerdict], folder: Path) -> None:
+    from hcal_root_ad.publish.record import record_name, record_of, save_record
+
+    for verdict in verdicts:
+        path = folder / record_name(verdict.maps.run)
+        save_record(record_of(verdict), path)
+        show(f"record:    {path}")

@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from hcal_root_ad.cli.main import main
+from hcal_root_ad.detector import box_name
+from hcal_root_ad.publish.record import load_record
 
 pytest.importorskip("ROOT", reason="genuine ROOT writes the simulated files")
 
+BOXES = [box_name(box) for box in range(72)]
 FAULTS = """
 [[fault]]
 kind = "dead"
@@ -33,9 +36,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_judge_publish_flag_and_draw(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out, flags, plots = tmp_path / "out", tmp_path / "tables" / "flags.csv", tmp_path / "plots"
+    out, flags, plots, records = (tmp_path / name for name in ("out", "tables/flags.csv", "plots", "records"))
     words = ["run", *map(str, runs), "-o", str(out), "--flags", str(flags), "--plots", str(plots)]
-    assert main(words) == 0
+    assert main([*words, "--record", str(records)]) == 0
     said = capsys.readouterr().out
     assert len(re.findall(r"HEP07\s.*dead\s.*6–8", said)) == 2
 
@@ -51,6 +54,11 @@ def test_judge_publish_flag_and_draw(runs: list[Path], tmp_path: Path, capsys: p
         assert len(box) > 150
         columns = ("rbx", "ls_first", "ls_last", "observed")
         assert {tuple(row[name] for name in columns) for row in box} == {("HEP07", "6", "8", "0")}
+
+    for run in numbers:
+        _, he = load_record(records / f"R{run}.verdict.npz").parts
+        assert he.box_states[:, BOXES.index("HEP07")].tolist() == [3] * 5 + [5] * 3 + [3] * 4
+        assert "HEP07" in [group.unit for group in he.groups]
 
     pictures = sorted(plots.glob("*/*.png"))
     assert {path.parent.name for path in pictures} == {f"R{run}" for run in numbers}

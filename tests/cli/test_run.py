@@ -83,6 +83,8 @@ def never_judged(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--flags", "out"), "out is a folder"),
         (("--flags", "plots", "--plots", "plots/main"), "plots is a folder"),
         (("--flags", "/proc/flags.csv"), "/proc"),
+        (("--record", "FILE"), "FILE is a file"),
+        (("--record", "FILE/below"), "FILE is a file"),
         (("--flags", "a.root"), "a.root would be replaced"),
     ],
 )
