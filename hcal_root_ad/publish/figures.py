@@ -5,42 +5,36 @@ Figures are made without pyplot, so that no state is left behind in a user's ses
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec
 
 import matplotlib as mpl
-import mplhep
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm
+from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, StrMethodFormatter
 
 from hcal_root_ad.detector import N_RBX
-from hcal_root_ad.publish.axes import IETA_LABELS
+from hcal_root_ad.publish.canvas import (
+    NO_CHANNEL,
+    NOT_JUDGED,
+    STATES,
+    depth_map,
+    depth_page,
+    in_cms_style,
+    legend_below,
+    lumi_axis,
+    lumi_map,
+    page,
+    patch,
+    png,
+    state_colours,
+)
 from hcal_root_ad.publish.reductions import Array
 
-P = ParamSpec("P")
-
-_STYLE = mplhep.style.CMS | {
-    "font.size": 13, "axes.linewidth": 1.2, "savefig.dpi": 120,
-    "xtick.major.size": 6, "xtick.minor.size": 3, "ytick.major.size": 6, "ytick.minor.size": 3,
-}  # fmt: skip
-_NO_CHANNEL, _NOT_JUDGED = "#cfcfcf", "#c9c9c9"
-STATES = {
-    1: ("not connected or masked", "#737373"),
-    2: ("not assessed", "#ffffff"),
-    3: ("good", "#7fc97f"),
-    4: ("problematic", "#ffd92f"),
-    5: ("bad", "#c1121f"),
-}
-"""Names and colours of the states: those of hcaldqm, in shades that differ in brightness too."""
 KINDS = {
     "dead": ("#5790fc", "-"),
     "degraded": ("#f89c20", "--"),
@@ -50,9 +44,6 @@ KINDS = {
 }
 """Colours (CMS's palette for colour-blind readers) and lines of the kinds of fault."""
 _LINES = {"HB": ("#5790fc", "-"), "HE": ("#e42536", "--")}
-_HB_HE = slice(13, 71)
-"""Bins of the DQM ieta axis that HB and HE use: −29 to 29."""
-_IETA_TICKS = ("-29", "-20", "-16", "-10", "-5", "5", "10", "16", "20", "29")
 _BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2}
 
 
@@ -80,37 +71,26 @@ class History:
     last: int
 
 
-def _in_cms_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    @wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.rc_context(_STYLE):
-            return draw(*args, **kwargs)
-
-    return styled
-
-
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, whole or not at all."""
     temporary = path.with_name(f".{path.name}.partial")
-    with mpl.rc_context(_STYLE):  # texts are laid out only now
-        FigureCanvasAgg(figure)
-        figure.savefig(temporary, format="png")
+    temporary.write_bytes(png(figure))
     temporary.replace(path)
     return path
 
 
-@_in_cms_style
+@in_cms_style
 def box_figure(
     run: int, flagged: Mapping[str, Array], judged: Mapping[str, Array], marks: Sequence[Mark], unit: str
 ) -> Figure:
     """Flagged ``unit`` per readout box against LS: (LS, 18) counts per half, and whether the box was judged then."""
-    figure = _page(run, 14, 9.8)
+    figure = page(run, 14, 9.8)
     axes = figure.subplots(2, 2, sharex=True).ravel()
     colours = ListedColormap(mpl.colormaps["viridis_r"](np.linspace(0.15, 1, 256)))  # its palest is lost on white
     norm = LogNorm(1, max(10.0, *(float(values.max(initial=0)) for values in flagged.values())))
     for axis, (half, values) in zip(axes, flagged.items(), strict=True):
-        _lumi_map(axis, np.where(judged[half], np.nan, 1), cmap=ListedColormap([_NOT_JUDGED]))
-        image = _lumi_map(axis, np.where(values > 0, values, np.nan), cmap=colours, norm=norm)
+        lumi_map(axis, np.where(judged[half], np.nan, 1), cmap=ListedColormap([NOT_JUDGED]))
+        image = lumi_map(axis, np.where(values > 0, values, np.nan), cmap=colours, norm=norm)
         _mark(axis, [(number, mark) for number, mark in enumerate(marks, start=1) if mark.half == half])
         axis.yaxis.set_major_locator(FixedLocator(range(1, N_RBX + 1)))
         axis.set_yticklabels([f"{half}{rbx:02d}" for rbx in range(1, N_RBX + 1)], fontsize=9)
@@ -119,57 +99,57 @@ def box_figure(
     for axis in axes[2:]:
         axis.set_xlabel("lumisection")
     found = [f"{number}  {mark.text}" for number, mark in enumerate(marks, start=1)] or ["nothing flagged"]
-    _legend_below(figure, [_patch(_NOT_JUDGED, "not assessed"), *(Patch(alpha=0, label=text) for text in found)])
+    legend_below(figure, [patch(NOT_JUDGED, "not assessed"), *(Patch(alpha=0, label=text) for text in found)])
     return figure
 
 
-@_in_cms_style
+@in_cms_style
 def state_figure(run: int, states: Array) -> Figure:
     """(7, 84, 72) worst states of the run per depth, ieta × iphi; 0 where there is no channel."""
-    figure, axes = _depth_page(run)
-    colours, norm = _state_colours()
+    figure, axes = depth_page(run)
+    colours, norm = state_colours()
     for axis, values in zip(axes, states, strict=False):
-        _depth_map(axis, np.where(values > 0, values, np.nan), cmap=colours, norm=norm)
-    entries = [_patch(_NO_CHANNEL, "no channel")]
-    entries += [_patch(colour, f"{name}: {int((states == state).sum()):,}") for state, (name, colour) in STATES.items()]
+        depth_map(axis, np.where(values > 0, values, np.nan), cmap=colours, norm=norm)
+    entries = [patch(NO_CHANNEL, "no channel")]
+    entries += [patch(colour, f"{name}: {int((states == state).sum()):,}") for state, (name, colour) in STATES.items()]
     axes[-1].legend(handles=entries, loc="center", title="channels, by worst state of the run", alignment="left")
     return figure
 
 
-@_in_cms_style
+@in_cms_style
 def residual_figure(run: int, pulls: Array, judged: Array, largest: float = 10.0) -> Figure:
     """(7, 84, 72) signed pulls of the run, seen against expected; ``judged`` tells which cells count."""
-    figure, axes = _depth_page(run)
+    figure, axes = depth_page(run)
     style = {"cmap": mpl.colormaps["RdBu_r"], "vmin": -largest, "vmax": largest}
     for axis, values, use in zip(axes, pulls, judged, strict=False):
-        image = _depth_map(axis, np.where(use, values, np.nan), **style)
+        image = depth_map(axis, np.where(use, values, np.nan), **style)
     place = axes[-1].inset_axes((0.02, 0.6, 0.96, 0.08))
     bar = figure.colorbar(image, cax=place, orientation="horizontal", extend="both")
     bar.set_label("(seen $-$ expected) / binomial $\\sigma$, over the judged LS", loc="center")
-    entries = [_patch(_NO_CHANNEL, "no channel, masked or not assessed")]
+    entries = [patch(NO_CHANNEL, "no channel, masked or not assessed")]
     axes[-1].legend(handles=entries, loc="upper center", bbox_to_anchor=(0.5, 0.35))
     return figure
 
 
-@_in_cms_style
+@in_cms_style
 def strip_figure(run: int, states: Mapping[str, Array]) -> Figure:
     """(LS, 72) states of iphi strips per half, LS × iphi."""
-    figure = _page(run, 14, 9.8)
+    figure = page(run, 14, 9.8)
     axes = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
-    colours, norm = _state_colours()
+    colours, norm = state_colours()
     for axis, (half, values) in zip(axes, states.items(), strict=True):
-        _lumi_map(axis, np.where(values > 0, values, np.nan), cmap=colours, norm=norm)
+        lumi_map(axis, np.where(values > 0, values, np.nan), cmap=colours, norm=norm)
         axis.yaxis.set_major_locator(FixedLocator([1, 18, 36, 54, 72]))
         axis.set_title(half, fontsize=13)
     for axis in axes[2:]:
         axis.set_xlabel("lumisection")
     for axis in axes[::2]:
         axis.set_ylabel("iphi")
-    _legend_below(figure, [_patch(colour, name) for name, colour in STATES.values()])
+    legend_below(figure, [patch(colour, name) for name, colour in STATES.values()])
     return figure
 
 
-@_in_cms_style
+@in_cms_style
 def trend_figure(
     run: int,
     events: Array,
@@ -180,7 +160,7 @@ def trend_figure(
 ) -> Figure:
     """Against LS, LS 1 first: events, flagged ``unit`` per sub-detector and kind, and the reconstruction error."""
     panels = 1 + len(flagged) + bool(errors)
-    figure = _page(run, 12, 2.7 * panels + 0.7)
+    figure = page(run, 12, 2.7 * panels + 0.7)
     axes = np.atleast_1d(figure.subplots(panels, 1, sharex=True))
     edges = np.arange(len(events) + 1) + 0.5
     _events(axes[0], edges, events)
@@ -191,20 +171,20 @@ def trend_figure(
         _errors(axes[-1], edges, {name: np.where(assessed, values, np.nan) for name, values in errors.items()})
     for axis in axes:
         low, high = axis.get_ylim()
-        axis.stairs(np.where(assessed, low, high), edges, baseline=low, fill=True, color=_NOT_JUDGED, zorder=0)
+        axis.stairs(np.where(assessed, low, high), edges, baseline=low, fill=True, color=NOT_JUDGED, zorder=0)
         axis.set_ylim(low, high)
-        _lumi_axis(axis, len(events))
+        lumi_axis(axis, len(events))
     axes[-1].set_xlabel("lumisection")
     figure.align_ylabels(axes)
     return figure
 
 
-@_in_cms_style
+@in_cms_style
 def history_figure(run: int, histories: Sequence[History]) -> Figure:
     """Digis per event, seen against expected, for each of the strongest groups."""
     columns = min(len(histories), 2)
     rows = -(-len(histories) // columns)
-    figure = _page(run, 7 * columns, 3.4 * rows + 1.2)
+    figure = page(run, 7 * columns, 3.4 * rows + 1.2)
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     for axis, history in zip(axes, histories, strict=False):
         _history(axis, history)
@@ -212,75 +192,8 @@ def history_figure(run: int, histories: Sequence[History]) -> Figure:
         axis.set_visible(False)
     for axis in axes[max(0, len(histories) - columns) : len(histories)]:
         axis.set_xlabel("lumisection")
-    _legend_below(figure, axes[0].get_legend_handles_labels()[0])
+    legend_below(figure, axes[0].get_legend_handles_labels()[0])
     return figure
-
-
-def _page(run: int, width: float, height: float) -> Figure:
-    """A figure with the CMS label and the run above the panels."""
-    figure = Figure(figsize=(width, height))
-    top = 1 - 0.45 / height
-    figure.set_layout_engine("constrained", rect=(0, 0, 1, top))
-    line = figure.add_axes((0.015, top, 0.97, 0.001))
-    line.set_axis_off()
-    # Without scilocator_adjust=False, mplhep would open a pyplot figure of its own.
-    mplhep.cms.label(llabel="HCAL DQM", rlabel=f"Run {run}", ax=line, fontsize=19, scilocator_adjust=False)
-    return figure
-
-
-def _depth_page(run: int) -> tuple[Figure, list[Axes]]:
-    """Seven ieta × iphi panels, and an eighth without axes for the legend."""
-    figure = _page(run, 19, 9.8)
-    axes = list(figure.subplots(2, 4, sharex=True, sharey=True).ravel())
-    labels = IETA_LABELS[_HB_HE]
-    axes[0].xaxis.set_major_locator(FixedLocator([labels.index(label) + 0.5 for label in _IETA_TICKS]))
-    axes[0].set_xticklabels(_IETA_TICKS)
-    axes[0].yaxis.set_major_locator(FixedLocator([1, 18, 36, 54, 72]))
-    for depth, axis in enumerate(axes[:-1], start=1):
-        axis.set_facecolor(_NO_CHANNEL)
-        axis.set_title(f"depth {depth}", fontsize=14)
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.yaxis.set_minor_locator(NullLocator())
-        axis.tick_params(labelbottom=True, labelsize=10)
-        axis.set_xlabel("ieta")
-    for axis in axes[::4]:
-        axis.set_ylabel("iphi")
-    axes[-1].axis("off")
-    return figure, axes
-
-
-def _depth_map(axis: Axes, values: Array, **style: Any) -> Any:
-    edges = np.arange(_HB_HE.stop - _HB_HE.start + 1), np.arange(values.shape[1] + 1) + 0.5
-    return axis.pcolormesh(*edges, values[_HB_HE].T, rasterized=True, **style)
-
-
-def _lumi_map(axis: Axes, values: Array, **style: Any) -> Any:
-    """(LS, rows) values, rows from 1."""
-    edges = (np.arange(size + 1) + 0.5 for size in values.shape)
-    _lumi_axis(axis, len(values))
-    axis.yaxis.set_minor_locator(NullLocator())
-    return axis.pcolormesh(*edges, values.T, rasterized=True, **style)
-
-
-def _lumi_axis(axis: Axes, length: int) -> None:
-    axis.set_xlim(0.5, length + 0.5)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
-    if length < 20:
-        axis.xaxis.set_minor_locator(NullLocator())
-
-
-def _state_colours() -> tuple[ListedColormap, BoundaryNorm]:
-    colours = ListedColormap([colour for _, colour in STATES.values()])
-    return colours, BoundaryNorm(np.arange(len(STATES) + 1) + 0.5, len(STATES))
-
-
-def _patch(colour: str, label: str) -> Patch:
-    return Patch(facecolor=colour, edgecolor="black", label=label)
-
-
-def _legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
-    columns = min(len(handles), 5 if len(handles) == 5 else 4)
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=12, handlelength=1.2)
 
 
 def _mark(axis: Axes, marks: Sequence[tuple[int, Mark]]) -> None:
@@ -300,7 +213,7 @@ def _events(axis: Axes, edges: Array, events: Array) -> None:
     axis.stairs(events, edges, color="black", linewidth=1.4)
     axis.set_ylabel("events")
     axis.set_ylim(0, 1.3 * max(float(events.max(initial=0)), 1))
-    axis.legend(handles=[Patch(facecolor=_NOT_JUDGED, label="not assessed")], loc="upper left")
+    axis.legend(handles=[Patch(facecolor=NOT_JUDGED, label="not assessed")], loc="upper left")
 
 
 def _kinds(axis: Axes, edges: Array, kinds: Mapping[str, Array], title: str) -> None:

@@ -1,0 +1,129 @@
+"""What the pictures share: the CMS style, the colours of the states, pages and axes.
+
+Figures are made without pyplot, so that no state is left behind in a user's session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from io import BytesIO
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import mplhep
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+from hcal_root_ad.publish.axes import IETA_LABELS
+from hcal_root_ad.publish.reductions import Array
+
+P = ParamSpec("P")
+
+STYLE = mplhep.style.CMS | {
+    "font.size": 13, "axes.linewidth": 1.2, "savefig.dpi": 120,
+    "xtick.major.size": 6, "xtick.minor.size": 3, "ytick.major.size": 6, "ytick.minor.size": 3,
+}  # fmt: skip
+NO_CHANNEL, NOT_JUDGED = "#cfcfcf", "#c9c9c9"
+STATES = {
+    1: ("not connected or masked", "#737373"),
+    2: ("not assessed", "#ffffff"),
+    3: ("good", "#7fc97f"),
+    4: ("problematic", "#ffd92f"),
+    5: ("bad", "#c1121f"),
+}
+"""Names and colours of the states: those of hcaldqm, in shades that differ in brightness too."""
+_HB_HE = slice(13, 71)
+"""Bins of the DQM ieta axis that HB and HE use: −29 to 29."""
+_IETA_TICKS = ("-29", "-20", "-16", "-10", "-5", "5", "10", "16", "20", "29")
+
+
+def in_cms_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    @wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    buffer = BytesIO()
+    with mpl.rc_context(STYLE):  # texts are laid out only now
+        FigureCanvasAgg(figure)
+        figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def page(run: int, width: float, height: float) -> Figure:
+    """A figure with the CMS label and the run above the panels."""
+    figure = Figure(figsize=(width, height))
+    top = 1 - 0.45 / height
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, top))
+    line = figure.add_axes((0.015, top, 0.97, 0.001))
+    line.set_axis_off()
+    # Without scilocator_adjust=False, mplhep would open a pyplot figure of its own.
+    mplhep.cms.label(llabel="HCAL DQM", rlabel=f"Run {run}", ax=line, fontsize=19, scilocator_adjust=False)
+    return figure
+
+
+def depth_page(run: int) -> tuple[Figure, list[Axes]]:
+    """Seven ieta × iphi panels, and an eighth without axes for the legend."""
+    figure = page(run, 19, 9.8)
+    axes = list(figure.subplots(2, 4, sharex=True, sharey=True).ravel())
+    labels = IETA_LABELS[_HB_HE]
+    axes[0].xaxis.set_major_locator(FixedLocator([labels.index(label) + 0.5 for label in _IETA_TICKS]))
+    axes[0].set_xticklabels(_IETA_TICKS)
+    axes[0].yaxis.set_major_locator(FixedLocator([1, 18, 36, 54, 72]))
+    for depth, axis in enumerate(axes[:-1], start=1):
+        axis.set_facecolor(NO_CHANNEL)
+        axis.set_title(f"depth {depth}", fontsize=14)
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.yaxis.set_minor_locator(NullLocator())
+        axis.tick_params(labelbottom=True, labelsize=10)
+        axis.set_xlabel("ieta")
+    for axis in axes[::4]:
+        axis.set_ylabel("iphi")
+    axes[-1].axis("off")
+    return figure, axes
+
+
+def depth_map(axis: Axes, values: Array, **style: Any) -> Any:
+    edges = np.arange(_HB_HE.stop - _HB_HE.start + 1), np.arange(values.shape[1] + 1) + 0.5
+    return axis.pcolormesh(*edges, values[_HB_HE].T, rasterized=True, **style)
+
+
+def lumi_map(axis: Axes, values: Array, **style: Any) -> Any:
+    """(LS, rows) values, rows from 1."""
+    edges = (np.arange(size + 1) + 0.5 for size in values.shape)
+    lumi_axis(axis, len(values))
+    axis.yaxis.set_minor_locator(NullLocator())
+    return axis.pcolormesh(*edges, values.T, rasterized=True, **style)
+
+
+def lumi_axis(axis: Axes, length: int) -> None:
+    axis.set_xlim(0.5, length + 0.5)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
+    if length < 20:
+        axis.xaxis.set_minor_locator(NullLocator())
+
+
+def state_colours() -> tuple[ListedColormap, BoundaryNorm]:
+    colours = ListedColormap([colour for _, colour in STATES.values()])
+    return colours, BoundaryNorm(np.arange(len(STATES) + 1) + 0.5, len(STATES))
+
+
+def patch(colour: str, label: str) -> Patch:
+    return Patch(facecolor=colour, edgecolor="black", label=label)
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
+    columns = min(len(handles), 5 if len(handles) == 5 else 4)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=12, handlelength=1.2)
