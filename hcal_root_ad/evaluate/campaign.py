@@ -31,16 +31,22 @@ def evaluate(
 ) -> list[Row]:
     """Measure the limits and the systems; results that are there already are taken over."""
     (folder / POINTS).mkdir(parents=True, exist_ok=True)
+    entries: dict[str, tuple[str | System, ...]] = {
+        name: (*LIMITS, *_measured_on(name, systems)) for name in material.subdetectors
+    }
+    total = sum(map(len, entries.values()))
     rows: list[Row] = []
-    total = (len(LIMITS) + len(systems)) * len(material.subdetectors)
     for subdetector in material.subdetectors:
         folds = material.folds(subdetector)
-        entries: tuple[str | System, ...] = (*LIMITS, *systems)
-        for entry in entries:
+        for entry in entries[subdetector]:
             rows.append(_taken_or_measured(entry, material, subdetector, folds, folder))
             if progress:
                 progress(len(rows), total)
     return rows
+
+
+def _measured_on(subdetector: str, systems: Sequence[System]) -> list[System]:
+    return [system for system in systems if not system.only or subdetector in system.only]
 
 
 def _taken_or_measured(

@@ -81,7 +81,7 @@ class System:
     ``fit`` learns; ``origin`` says in a few words where the idea comes from, for the table;
     ``deep`` marks systems that train a network; ``settings`` holds whatever else a result depends on.
     ``trained`` gives the share of the published training, from the effort and the LS of each run learned from;
-    None where nothing is published.
+    None where nothing is published. ``only``: sub-detectors that it is measured on; all of them if empty.
     """
 
     name: str
@@ -90,6 +90,7 @@ class System:
     deep: bool = False
     settings: str = ""
     trained: Callable[[Effort, Sequence[NDArray[np.int32]]], float] | None = None
+    only: tuple[str, ...] = ()
 
 
 def clean_threshold(scores: Sequence[Floats], false_alarm_share: float) -> float:

@@ -85,3 +85,12 @@ def test_the_verb_refuses_what_it_does_not_know(tmp_path: Path, capsys: pytest.C
     assert main(["evaluate", "--suite", "huge", "-o", str(tmp_path / "out")]) == 2
     assert "no suite 'huge'; there are full, short, quick and real." in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_part_is_measured_where_it_was_published_alone(rows: list[campaign.Row], folder: Path) -> None:
+    part = replace(systems()[NAMES[0]], only=("HB",))
+    measured = campaign.evaluate(simulated(TINY), [part, systems()[NAMES[1]]], folder)
+    assert [row["system"] for row in measured] == [row["system"] for row in rows if row["system"] != NAMES[0]]
+    assert {name for name, system in systems().items() if system.only} == {
+        "graphstad-rin", "graphstad-ae", "cnn-rnn-ae", "cnn-rnn-vae", "cnn-rnn-vae-rin", "cnn-fc-ae", "cnn-fc-vae",
+    }  # fmt: skip
