@@ -14,11 +14,25 @@ SEARCH_VARIABLE = "HCAL_ROOT_AD_PATH"
 
 def search_path(kind: Kind) -> tuple[Path, ...]:
     """Existing folders of a kind, in the order in which names are looked up."""
-    own = [Path(entry) for entry in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if entry]
+    return tuple(folder / kind for folder in (*_own(), *_shipped()) if (folder / kind).is_dir())
+
+
+def own_folder(kind: Kind) -> Path | None:
+    """The user's first folder of a kind, there or not yet; None where the user has named none, or the shipped one."""
+    own = _own()
+    if not own or own[0].resolve() in [folder.resolve() for folder in _shipped()]:
+        return None
+    return own[0] / kind
+
+
+def _own() -> list[Path]:
+    return [Path(entry) for entry in os.environ.get(SEARCH_VARIABLE, "").split(os.pathsep) if entry]
+
+
+def _shipped() -> tuple[Path, Path]:
+    """An installed wheel carries the content inside the package; a checkout has it beside the package."""
     package = Path(__file__).parent
-    # An installed wheel carries the content inside the package; a checkout has it beside the package.
-    candidates = (*own, package / "content", package.parent)
-    return tuple(folder / kind for folder in candidates if (folder / kind).is_dir())
+    return package / "content", package.parent
 
 
 def find(kind: Kind, name: str) -> Path | None:

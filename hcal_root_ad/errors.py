@@ -7,6 +7,7 @@
     │   └── NoHcalError    the file is fine but holds no HCAL maps that we could judge
     ├── DefinitionError    a harvester definition is wrong or unknown
     ├── BundleError        a bundle is missing, damaged, or made for something else
+    ├── CatalogueError     a catalogue of reference runs is wrong, or a reference unknown or damaged
     ├── OutputError        the output cannot be written, or would be refused by a GUI
     └── UsageError         options that contradict each other, values out of range
 
@@ -32,6 +33,10 @@ class DefinitionError(HcalRootAdError):
 
 class BundleError(HcalRootAdError):
     """A bundle is missing, damaged, or made for another detector."""
+
+
+class CatalogueError(HcalRootAdError):
+    """A catalogue of reference runs is wrong, or a reference is unknown, damaged, or of another detector."""
 
 
 class OutputError(HcalRootAdError):

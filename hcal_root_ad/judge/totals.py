@@ -16,6 +16,7 @@ from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.reconstruct import Reconstruction, reference_log_rate
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.learn.series import Series
+from hcal_root_ad.learn.series import series_of_totals as series_of_totals
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.occupancy import log_rate
 
@@ -25,19 +26,6 @@ RING_ERROR = 0.05
 """Least spread of log λ between channels of a ring."""
 RING_REACH = 3.0
 """A channel's own response is not known here: only what is far out of its ring's spread is told."""
-
-
-def series_of_totals(maps: LumiMaps, totals: NDArray[np.int64], subdetector: str) -> Series:
-    """The whole run as one lumisection, numbered as the run's first."""
-    rows = maps.channels.rows_of(subdetector)
-    events = int(maps.events.sum())
-    return Series(
-        channels=maps.channels.take(rows),
-        counts=np.minimum(totals[rows], events)[None].astype(np.int32),
-        events=np.array([float(events)]),
-        lumisections=maps.lumisections[:1],
-        position=np.array([0]),
-    )
 
 
 def ring_reference(series: Series) -> Reference:

@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.learn.normalise import network_input, ring_shift
-from hcal_root_ad.learn.reference import Reference, fit_activity
+from hcal_root_ad.learn.reference import CHANNEL_POWER, Reference, fit_activity
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.networks.graphstad import GraphSTAD
 from hcal_root_ad.occupancy import Floats, probability
 
 CHUNK = 64
 """Lumisections per call of the network; the result does not depend on it."""
-CHANNEL_POWER = 0.03
-"""Spread of the pileup power between the channels of a ring (2 % in the simulation, rounded up)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,8 @@ UNKNOWN_POWER = 0.25
 """Prior width of a ring's pileup power around 1, where nothing is known."""
 TRANSFERRED_POWER = 0.06
 """Prior width around another detector's power (4 % between simulated detectors, rounded up)."""
+CHANNEL_POWER = 0.03
+"""Spread of the pileup power between the channels of a ring (2 % in the simulation, rounded up)."""
 HUBER = 2.5
 """Pulls beyond this many σ lose weight, so that a few faults in a clean run do no harm."""
 REJECT = 8.0

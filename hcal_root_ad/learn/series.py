@@ -75,6 +75,19 @@ def assessable(maps: LumiMaps) -> NDArray[np.intp]:
     return np.flatnonzero(maps.present & (maps.events >= MINIMUM_EVENTS))
 
 
+def series_of_totals(maps: LumiMaps, totals: NDArray[np.int64], subdetector: str) -> Series:
+    """The whole run as one lumisection, numbered as the run's first."""
+    rows = maps.channels.rows_of(subdetector)
+    events = int(maps.events.sum())
+    return Series(
+        channels=maps.channels.take(rows),
+        counts=np.minimum(totals[rows], events)[None].astype(np.int32),
+        events=np.array([float(events)]),
+        lumisections=maps.lumisections[:1],
+        position=np.array([0]),
+    )
+
+
 def clean_series(runs: Sequence[LumiMaps], subdetector: str) -> list[Series]:
     """The assessable lumisections of every run; a single run is cut in two halves.
 

@@ -1,0 +1,127 @@
+"""One sub-detector of a run against the rates of a reference: digis, expectation at the run's pileup, shifts, errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from hcal_root_ad.learn.rates import CHUNK, Rates, Sums, sums_against
+from hcal_root_ad.learn.reference import RATE_FLOOR, Reference
+from hcal_root_ad.learn.series import Series
+from hcal_root_ad.occupancy import Floats, deviance, pull
+
+SOUND, NORMAL_QUARTILE = 0.25, 0.3186
+"""Share of channels that must fit, and how far a quarter of a normal distribution reaches, in standard deviations."""
+MEDIAN = 1.57
+"""Variance of a median over that of a mean, for many normal values (π/2)."""
+FARTHEST = 3.0
+"""A ring's pileup power is moved by this many of its standard errors at most."""
+FEWEST_DIGIS = 5
+"""A channel with fewer digis is empty, as one with a rate below ``RATE_FLOOR`` is."""
+CHANCE = 0.01
+"""Expected number of channels per comparison that chance alone calls changed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Against:
+    """One sub-detector of a run, against a reference.
+
+    Attributes:
+        rates: what the reference knows. reference: the same, its rings' pileup powers moved to fit the run.
+        series, activity: the lumisections compared, and their (LS,) log activity.
+        sums: digis seen and expected over them.
+        error: (channels,) standard error of the shift: statistics of the run, and of the reference and its
+            runs, scaled up by ``misfit``.
+        misfit: typical deviation of the channels in units of their errors, where it is above 1; a reference of
+            another detector shows here, and never as thousands of changed channels.
+    """
+
+    rates: Rates
+    reference: Reference
+    series: Series
+    activity: Floats
+    sums: Sums
+    error: Floats
+    misfit: float
+
+    @property
+    def live(self) -> NDArray[np.bool_]:
+        """(channels,) which channels the reference knows."""
+        return self.reference.live
+
+    @property
+    def empty(self) -> NDArray[np.bool_]:
+        """(channels,) empty in the run."""
+        n: NDArray[np.bool_] = self.sums.observed <= np.maximum(RATE_FLOOR * self.sums.events, FEWEST_DIGIS)
+        return n
+
+    @property
+    def pull(self) -> Floats:
+        """(channels,) binomial pull of the digis seen, statistics alone; 0 where the reference knows nothing."""
+        return np.where(self.live, pull(self.sums.observed, np.array(self.sums.events), self.sums.probability), 0.0)
+
+    @property
+    def significance(self) -> Floats:
+        """(channels,) signed root of the deviance, less what the errors of the reference explain.
+
+        Like a pull, but right for few digis, too.
+        """
+        sums = self.sums
+        root = np.sqrt(np.maximum(deviance(sums.observed, np.array(sums.events), sums.probability), 0))
+        signed = np.sign(sums.observed - sums.expected) * root / np.sqrt(sums.information * self.error**2)
+        return np.where(self.live, signed, 0.0)
+
+    def by_lumisection(self, where: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+        """(LS,) digis seen and expected in the channels where a (channels,) mask says."""
+        expected = np.zeros(len(self.series))
+        for first in range(0, len(self.series), CHUNK):
+            rows = slice(first, first + CHUNK)
+            p = self.reference.expected(self.activity[rows]) * self.live
+            expected[rows] = self.series.events[rows] * p[:, where].sum(axis=1)
+        return self.series.counts[:, where].sum(axis=1, dtype=np.float64), expected
+
+
+def hold_against(rates: Rates, series: Series, activity: Floats) -> Against:
+    """Hold a series with at least one lumisection, at its activities (LS,), against the rates of a reference."""
+    mean = float(np.average(activity, weights=series.events))
+    reference = _with_powers_of(rates, sums_against(rates.reference, series, activity), mean)
+    sums = sums_against(reference, series, activity)
+    sums = replace(sums, expected=np.where(reference.live, sums.expected, 0.0))
+    found = Against(rates, reference, series, activity, sums, np.ones(len(series.channels)), 1.0)
+    statistics, known = 1 / np.sqrt(sums.information), rates.error(mean)
+    filled = found.live & ~found.empty
+    misfit = max(1.0, _typical((sums.shift / np.hypot(statistics, known))[filled]))
+    return replace(found, error=np.hypot(statistics, misfit * known), misfit=misfit)
+
+
+def _with_powers_of(rates: Rates, sums: Sums, mean: float) -> Reference:
+    """The reference, each ring's pileup power moved within its error by what the ring does in common in this run.
+
+    Away from the activity of the clean runs, the power is what a whole ring's shift is first put down to.
+    """
+    reference, ring = rates.reference, rates.channels.ring
+    power = reference.power.copy()
+    if mean == 0:
+        return reference
+    variance = 1 / sums.information + rates.spread**2
+    for label in np.unique(ring[reference.live]):
+        mates = (ring == label) & reference.live
+        width = abs(mean) * float(reference.power_error[mates][0])
+        chance = MEDIAN * float(np.median(variance[mates])) / mates.sum()
+        share = width**2 / (width**2 + chance)
+        moved = np.clip(share * np.median(sums.shift[mates]), -FARTHEST * width, FARTHEST * width)
+        power[ring == label] += moved / mean
+    return replace(reference, power=power)
+
+
+def _typical(deviations: Floats) -> float:
+    """Width of normal deviations, as their nearest quarter shows it: faults of the others do not widen it."""
+    return float(np.quantile(np.abs(deviations), SOUND) / NORMAL_QUARTILE) if len(deviations) else 0.0
+
+
+def threshold(channels: int) -> float:
+    """Significance that ``CHANCE`` healthy channels of so many exceed, in either direction."""
+    return float(-ndtri(CHANCE / (2 * max(channels, 1))))
