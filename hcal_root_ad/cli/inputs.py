@@ -14,37 +14,45 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
-    from hcal_root_ad.harvest.input_file import RemoteFile
+    from hcal_root_ad.harvest.input_file import InputFile
 
 
-def input_path(name: str) -> Path | RemoteFile:
-    """The address, file, folder or glob pattern of that path, else the reference run of that name.
+def input_paths(name: str) -> tuple[InputFile, ...]:
+    """The address, file, folder or glob pattern of that path, else the files of the reference run of that name.
 
     Raises:
-        InputError: neither exists.
+        InputError: neither exists. CatalogueError: a catalogue of reference runs is wrong.
     """
     from hcal_root_ad.harvest.input_file import RemoteFile, input_file
+    from hcal_root_ad.learn.catalogue import entries
 
     path = input_file(name)
     if isinstance(path, RemoteFile) or path.exists() or glob.has_magic(name):
-        return path
+        return (path,)
+    catalogue = entries()
+    if name in catalogue:
+        return catalogue[name].inputs
     reference_run = content.find("reference_runs", name)
     if reference_run is None:
-        known = ", ".join(_reference_runs()) or "none"
+        known = ", ".join(sorted({*catalogue, *_loose_runs()})) or "none"
         raise InputError(f"{name}: no such file, and no reference run of that name (there are: {known}).")
-    return reference_run
+    return (reference_run,)
+
+
+def all_files(names: Sequence[str]) -> tuple[InputFile, ...]:
+    """The files and addresses that the named inputs stand for, folders and patterns resolved."""
+    from hcal_root_ad.harvest.input_file import expand_paths
+
+    return expand_paths([path for name in names for path in input_paths(name)])
 
 
 def input_files(names: Sequence[str]) -> tuple[Path, ...]:
-    """The files here that the named inputs stand for, folders and patterns resolved; addresses are left out."""
-    from hcal_root_ad.harvest.input_file import expand_paths
-
-    files = expand_paths([input_path(name) for name in names])
-    return tuple(file for file in files if isinstance(file, Path))
+    """The files here that the named inputs stand for; addresses are left out."""
+    return tuple(file for file in all_files(names) if isinstance(file, Path))
 
 
-def _reference_runs() -> list[str]:
-    """Names of the reference runs: folders, or files, with DQM data."""
+def _loose_runs() -> list[str]:
+    """Folders, or files, with DQM data that lie among the reference runs without an entry in a catalogue."""
     found = {name: content.find("reference_runs", name) for name in content.names("reference_runs")}
     return [name for name, path in found.items() if path and (path.is_dir() or path.suffix == ".root")]
 
@@ -53,7 +61,7 @@ def read_runs(names: Sequence[str], definition: str | None = None) -> tuple[Lumi
     """All runs in the named inputs, with a progress bar."""
     from hcal_root_ad.harvest.read import read_lumi_maps
 
-    paths = [input_path(name) for name in names]
+    paths = [path for name in names for path in input_paths(name)]
     with progress("Reading") as report:
         return read_lumi_maps(paths, definition, progress=report)
 

@@ -21,6 +21,8 @@ VERBS = {
     "train": "train GraphSTAD on clean runs",
     "transfer": "start a bundle from another one: HB from HE, or a new detector state",
     "calibrate": "set error scales and thresholds of a bundle from clean runs",
+    "compare": "hold runs against a reference run: what differs, as table, ROOT file, JSON and picture",
+    "reference": "keep the catalogue of reference runs: add, list, show, verify",
     "export": "write a bundle as ONNX, or as a model for CMSSW's HcalMLTask",
     "evaluate": "measure every system on the same runs, against the limit",
     "study": "what transfer learning carries over, block by block",

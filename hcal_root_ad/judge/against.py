@@ -1,4 +1,4 @@
-"""One sub-detector of a run against the rates of a reference: digis, expectation at the run's pileup, shifts, errors."""
+"""One sub-detector of a run against the rates of a reference, at the run's own pileup: expectation, shifts, errors."""
 
 from __future__ import annotations
 

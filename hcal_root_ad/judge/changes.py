@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.against import Against, threshold
-from hcal_root_ad.judge.channels import MODULE_LEVEL, channel_names, readout_levels
+from hcal_root_ad.judge.channels import channel_names, readout_levels
 from hcal_root_ad.judge.groups import SHARE, SMALLEST, Level
 from hcal_root_ad.learn.rates import LEAST_SPREAD
 from hcal_root_ad.learn.reference import HUBER, RATE_FLOOR
@@ -135,21 +135,19 @@ def changed(against: Against) -> tuple[Changed, ...]:
     channels, changes = against.series.channels, channel_changes(against)
     told = np.zeros(len(channels), dtype=bool)
     lines: list[Changed] = []
-    for depth, level in enumerate(readout_levels(channels)[: MODULE_LEVEL + 1]):
+    for depth, level in enumerate(readout_levels(channels)):
         for line, members in (*_lost_or_found(against, level, changes), *_moved(against, level, depth)):
             if not told[members].all():
                 lines.append(line)
                 told |= members
     names = channel_names(channels)
     for change, where in changes.items():
-        for row in np.flatnonzero(where & ~told):
-            lines.append(_line(against, names[row], change, np.arange(len(channels)) == row))
+        rows = np.flatnonzero(where & ~told)
+        lines += [_line(against, names[row], change, np.arange(len(channels)) == row) for row in rows]
     return tuple(sorted(lines, key=lambda line: (-line.channels, -abs(line.significance))))
 
 
-def _lost_or_found(
-    against: Against, level: Level, changes: Mapping[Change, Mask]
-) -> Iterator[tuple[Changed, Mask]]:
+def _lost_or_found(against: Against, level: Level, changes: Mapping[Change, Mask]) -> Iterator[tuple[Changed, Mask]]:
     """Units of which most channels that the reference has are empty, or most of all are filled that it has not."""
     instrumented = against.series.channels.instrumented
     for change, of in ((Change.EMPTY, against.live), (Change.FILLED, instrumented)):

@@ -13,7 +13,7 @@ from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM
 from hcal_root_ad.judge.against import Against
 from hcal_root_ad.judge.root_tests import Chi2Result, KolmogorovResult, beyond_chance, chi2_test, kolmogorov_test
 
-Counts = NDArray[np.float64]
+Counts = NDArray[np.floating]
 
 SHAPE_LIMIT = 0.05
 """RMS relative difference in shape beyond chance above which an element differs (a lost module: 0.06 of a map)."""
@@ -149,4 +149,7 @@ def _projection(
 ) -> list[Counts]:
     """Three projections on bins 0 … size − 1, of all channels or of those inside."""
     chosen = np.ones(len(place), dtype=bool) if inside is None else inside
-    return [np.bincount(place[chosen], values[chosen], size) for values in _digis(against, scale)]
+    return [
+        np.asarray(np.bincount(place[chosen], values[chosen], size), dtype=np.float64)
+        for values in _digis(against, scale)
+    ]

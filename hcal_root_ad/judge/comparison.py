@@ -38,6 +38,15 @@ class Pull:
     ratio_error: float
 
 
+@dataclass(frozen=True)
+class Drift:
+    """Mean shifts of log λ of one run, per half and per readout box: a point in a series of runs."""
+
+    run: int
+    halves: tuple[UnitShift, ...]
+    boxes: tuple[UnitShift, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """All that was compared of one run.
@@ -49,7 +58,7 @@ class Comparison:
         elements: monitor elements with ROOT's tests.
         changes: channels and readout units that changed.
         pulls: channels with the largest pulls.
-        halves, boxes: mean shifts of log λ.
+        drift: mean shifts of log λ.
         notes: sentences for the user.
     """
 
@@ -60,8 +69,7 @@ class Comparison:
     elements: tuple[ComparedElement, ...]
     changes: tuple[Changed, ...]
     pulls: tuple[Pull, ...]
-    halves: tuple[UnitShift, ...]
-    boxes: tuple[UnitShift, ...]
+    drift: Drift
     notes: tuple[str, ...]
 
     @property
@@ -85,7 +93,9 @@ def compare(maps: LumiMaps, reference: NamedReference) -> Comparison:
     """
     _refuse_another(maps, reference)
     parts, notes = _parts(maps, reference)
-    shifts = {depth: tuple(one for part in parts.values() for one in unit_shifts(part, depth)) for depth in _SHIFTS}
+    shifts = (
+        tuple(one for part in parts.values() for one in unit_shifts(part, depth)) for depth in (HALF_LEVEL, BOX_LEVEL)
+    )
     lines = [line for part in parts.values() for line in changed(part)]
     return Comparison(
         maps=maps,
@@ -95,13 +105,9 @@ def compare(maps: LumiMaps, reference: NamedReference) -> Comparison:
         elements=tuple(compared_elements(parts)),
         changes=tuple(sorted(lines, key=lambda line: (-line.channels, -abs(line.significance)))),
         pulls=_largest_pulls(parts),
-        halves=shifts[HALF_LEVEL],
-        boxes=shifts[BOX_LEVEL],
+        drift=Drift(maps.run, *shifts),
         notes=(*_about(maps, reference, parts), *notes),
     )
-
-
-_SHIFTS = (HALF_LEVEL, BOX_LEVEL)
 
 
 def _refuse_another(maps: LumiMaps, reference: NamedReference) -> None:

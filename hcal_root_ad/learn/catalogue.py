@@ -257,3 +257,13 @@ def fitting_reference(maps: LumiMaps) -> NamedReference | None:
     """
     fitting = fitting_entries(maps.channels.era, quantity_of(maps.definition), trigger_of(maps), maps.run)
     return loaded(fitting[0]) if fitting else None
+
+
+def none_fits(maps: LumiMaps) -> str:
+    """Words on a run that no reference fits."""
+    trigger = trigger_of(maps)
+    asked = f"{maps.channels.era.value}, {quantity_of(maps.definition) or maps.definition}"
+    return (
+        f"no reference of the catalogue fits run {maps.run} ({asked}, trigger {trigger or 'not named by its file'}); "
+        "make one of a clean run with `hcal-root-ad reference add`"
+    )

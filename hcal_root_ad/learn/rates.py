@@ -68,7 +68,8 @@ class Sums:
     def shift(self) -> Floats:
         """(channels,) log λ of n/N less that of E/N: the rate's ratio is its exponential. Half a digi is added."""
         n, e = ((values + 0.5) / (self.events + 1) for values in (self.observed, self.expected))
-        return log_rate(n) - log_rate(e)
+        difference: Floats = log_rate(n) - log_rate(e)
+        return difference
 
     @property
     def probability(self) -> Floats:

@@ -33,6 +33,30 @@ def depth_map(path: str, values: ArrayLike, title: str, contents: str, entries: 
     return MonitorElement(path, _filled(*axes, values=values, contents=contents), title, (IETA_LABELS, ()), entries)
 
 
+def ieta_projection(
+    path: str, values: Array, title: str, contents: str, entries: float | None = None
+) -> MonitorElement:
+    """(84,) values against ieta."""
+    axis = Regular(N_DQM_IETA, 0, N_DQM_IETA, label="ieta")
+    return MonitorElement(path, _filled(axis, values=values, contents=contents), title, (IETA_LABELS,), entries)
+
+
+def iphi_projection(
+    path: str, values: Array, title: str, contents: str, entries: float | None = None
+) -> MonitorElement:
+    """(72,) values against iphi."""
+    axis = Regular(N_IPHI, 0.5, N_IPHI + 0.5, label="iphi")
+    return MonitorElement(path, _filled(axis, values=values, contents=contents), title, entries=entries)
+
+
+def box_projection(
+    path: str, values: Array, title: str, contents: str, half: str, entries: float | None = None
+) -> MonitorElement:
+    """(18,) values against the readout boxes of a half."""
+    axis = Regular(N_RBX, 0.5, N_RBX + 0.5, label="RBX")
+    return MonitorElement(path, _filled(axis, values=values, contents=contents), title, (RBX_LABELS[half],), entries)
+
+
 def trend(path: str, values: Array, title: str, contents: str, entries: float | None = None) -> MonitorElement:
     """(LS,) values against LS, LS 1 first."""
     histogram = _filled(lumisections(len(values)), values=values, contents=contents)

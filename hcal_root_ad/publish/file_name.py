@@ -20,15 +20,15 @@ ONLINE_TAG = "HcalML"
 """Subsystem tag of online files: letters and digits, as the classic GUI demands."""
 
 
-def offline_name(run: int, source: str = "") -> str:
+def offline_name(run: int, source: str = "", mark: str = "HcalML") -> str:
     """``DQM_V0001_R<run>__<primary>__<processed>__DQMIO.root``, the dataset taken from the source's name if it has one.
 
     The processing string is marked, so that an upload never takes the place of the dataset's own file.
     """
-    primary, processed, tier = _dataset_parts(source) or ("HcalML", f"{_era(run)}-HcalRootAd-v1", "DQMIO")
-    if primary != "HcalML" and "HcalML" not in processed:
+    primary, processed, tier = _dataset_parts(source) or (mark, f"{_era(run)}-HcalRootAd-v1", "DQMIO")
+    if primary != mark and mark not in processed:
         stem, version = re.fullmatch(r"(.*?)(-v\d+)?", processed).groups(default="")  # type: ignore[union-attr]
-        processed = f"{stem}_HcalML{version}"
+        processed = f"{stem}_{mark}{version}"
     return _valid(f"DQM_V0001_R{run:09d}__{primary}__{processed}__{tier}.root")
 
 

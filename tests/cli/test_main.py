@@ -12,7 +12,7 @@ import pytest
 
 from hcal_root_ad import cli
 from hcal_root_ad.cli import check
-from hcal_root_ad.cli.inputs import input_path
+from hcal_root_ad.cli.inputs import input_paths
 from hcal_root_ad.cli.main import VERBS, main
 from hcal_root_ad.errors import HcalRootAdError, InputError
 
@@ -122,7 +122,7 @@ def test_module_form_is_the_same_program() -> None:
 
 def test_unknown_input_says_what_there_is() -> None:
     with pytest.raises(InputError, match=r"no-such\.root: no such file, and no reference run of that name"):
-        input_path("no-such.root")
+        input_paths("no-such.root")
 
 
 def test_reference_run_is_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +130,7 @@ def test_reference_run_is_found_by_name(tmp_path: Path, monkeypatch: pytest.Monk
     run = tmp_path / "reference_runs" / "good.root"
     run.touch()
     monkeypatch.setenv("HCAL_ROOT_AD_PATH", str(tmp_path))
-    assert input_path("good.root") == run
+    assert input_paths("good.root") == (run,)
     monkeypatch.chdir(tmp_path)
     Path("good.root").touch()
-    assert input_path("good.root") == Path("good.root")
+    assert input_paths("good.root") == (Path("good.root"),)

@@ -1,0 +1,102 @@
+"""Hold runs against a reference run: what differs, as a table, a ROOT file for the DQM GUI, JSON and pictures."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcal_root_ad.cli.inputs import input_files, read_runs
+from hcal_root_ad.cli.places import check_places
+from hcal_root_ad.cli.terminal import progress, remark, show
+from hcal_root_ad.errors import CatalogueError
+from hcal_root_ad.lumi_maps import LumiMaps
+
+if TYPE_CHECKING:
+    from hcal_root_ad.judge.comparison import Drift
+    from hcal_root_ad.learn.catalogue import NamedReference
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="DQM file, or name of a reference run; several: drift")
+    parser.add_argument("--reference", metavar="NAME",
+                        help="reference of the catalogue (default: the one that fits each run best)")  # fmt: skip
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write into")
+    parser.add_argument("--definition", metavar="NAME", help="harvester definition (default: the one that fits)")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 if anything differs beyond its threshold")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    runs = read_runs(arguments.runs, arguments.definition)
+    reference = _reference(arguments.reference, runs[0])
+    check_places(_places(runs, arguments.output), inputs=input_files(arguments.runs))
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    found = [_compare(maps, reference, arguments.output) for maps in runs]
+    if len(found) > 1:
+        _write_drift(reference, [drift for drift, _ in found], arguments.output)
+    return int(arguments.strict and any(differs for _, differs in found))
+
+
+def _reference(name: str | None, maps: LumiMaps) -> NamedReference:
+    """The reference that was asked for, or the one of the catalogue that fits the (first) run."""
+    from hcal_root_ad.learn.catalogue import fitting_reference, load_reference, none_fits
+
+    reference = load_reference(name) if name else fitting_reference(maps)
+    if reference is None:
+        raise CatalogueError(f"{none_fits(maps)}; name one with --reference.")
+    if not name:
+        remark(f"run {maps.run}: compared with the reference {reference.entry}, which fits it best")
+    return reference
+
+
+def _compare(maps: LumiMaps, reference: NamedReference, folder: Path) -> tuple[Drift, bool]:
+    """Compare one run and write what was found; returns its shifts, and whether anything differs."""
+    from hcal_root_ad.judge.comparison import compare
+    from hcal_root_ad.publish.comparison_elements import comparison_elements
+    from hcal_root_ad.publish.comparison_json import comparison_numbers, save_json
+    from hcal_root_ad.publish.comparison_plots import draw_comparison
+    from hcal_root_ad.publish.comparison_table import changes_table, elements_table
+    from hcal_root_ad.publish.root_file import write_root_file
+
+    with progress(f"Comparing run {maps.run}") as report:
+        if report:
+            report(0, 1)
+        comparison = compare(maps, reference)
+        root_file, stem = _root_file(maps, folder), _stem(maps, folder)
+        write_root_file(comparison_elements(comparison), root_file)
+        numbers = save_json(comparison_numbers(comparison), stem.with_name(f"{stem.name}.json"))
+        pictures = draw_comparison(comparison, stem)
+    show(elements_table(comparison), changes_table(comparison))
+    remark(*(f"run {maps.run}: {note}" for note in comparison.notes))
+    show(f"ROOT file: {root_file}", f"numbers:   {numbers}", f"pictures:  {', '.join(map(str, pictures))}")
+    return comparison.drift, comparison.differs
+
+
+def _write_drift(reference: NamedReference, drifts: Sequence[Drift], folder: Path) -> None:
+    from hcal_root_ad.publish.comparison_json import drift_numbers, save_json
+    from hcal_root_ad.publish.comparison_plots import draw_drift
+    from hcal_root_ad.publish.comparison_table import drift_table
+
+    show(drift_table(reference.name, drifts))
+    show(f"numbers:   {save_json(drift_numbers(reference.entry, drifts), folder / 'drift.json')}")
+    show(f"picture:   {draw_drift(reference.name, drifts, folder / 'drift.png')}")
+
+
+def _places(runs: Sequence[LumiMaps], folder: Path) -> list[Path]:
+    """Every file that will be written."""
+    stems = [_stem(maps, folder) for maps in runs]
+    files = [stem.with_name(stem.name + end) for stem in stems for end in (".json", ".png", "_channels.png")]
+    drift = [folder / "drift.json", folder / "drift.png"] if len(runs) > 1 else []
+    return [*(_root_file(maps, folder) for maps in runs), *files, *drift]
+
+
+def _stem(maps: LumiMaps, folder: Path) -> Path:
+    return folder / f"comparison_R{maps.run}"
+
+
+def _root_file(maps: LumiMaps, folder: Path) -> Path:
+    """A dataset of its own, so that an upload takes the place of nothing else."""
+    from hcal_root_ad.publish.file_name import offline_name
+
+    return folder / offline_name(maps.run, maps.sources[0].name if maps.sources else "", "HcalMLComparison")

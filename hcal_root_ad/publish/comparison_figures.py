@@ -1,0 +1,203 @@
+"""Pictures of a comparison: readout boxes, monitor elements, halves and channels beside the reference.
+
+Each function takes arrays and returns a figure, as in :mod:`hcal_root_ad.publish.figures`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
+
+from hcal_root_ad.detector import N_RBX, SUBDET_PM
+from hcal_root_ad.publish.canvas import NO_CHANNEL, depth_map, depth_page, in_cms_style, lumi_axis, page, patch
+from hcal_root_ad.publish.reductions import Array
+
+COLOURS = {"HBM": "#5790fc", "HBP": "#964a8b", "HEM": "#e42536", "HEP": "#f89c20"}
+_MARKERS = {"HBM": "o", "HBP": "s", "HEM": "^", "HEP": "D"}
+_BAD, _EMPTY, _FILLED = "#c1121f", "#000000", "#33a02c"
+_LARGEST = 2.0
+"""Rate ratios are drawn up to this, and down to its inverse."""
+_LINES = 14
+"""Changes written out in words."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shifts:
+    """Change of log rate and its error per readout box of a half, (18,); NaN where a box has no channel in both."""
+
+    half: str
+    shift: Array
+    error: Array
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One monitor element: how far it differs, its limit, and a word where it is beyond it."""
+
+    element: str
+    value: float
+    limit: float
+    word: str
+
+
+@dataclass(frozen=True, eq=False)
+class Trend:
+    """Digis of a half, seen over expected, at the lumisections compared; (LS,) each."""
+
+    half: str
+    lumisections: Array
+    ratio: Array
+
+
+@in_cms_style
+def comparison_figure(
+    run: int,
+    reference: str,
+    boxes: Sequence[Shifts],
+    bars: Sequence[Bar],
+    trends: Sequence[Trend],
+    changes: Sequence[str],
+    limit: float,
+) -> Figure:
+    """Boxes, elements, halves against LS and the changes in words; ``limit`` is that of a box, in log rate."""
+    figure = page(run, 16, 11)
+    (left, right), (below, words) = figure.subplots(2, 2, width_ratios=(1.25, 1))
+    _boxes(left, boxes, limit)
+    _bars(right, bars)
+    _trends(below, trends)
+    _words(words, reference, changes)
+    return figure
+
+
+@in_cms_style
+def channel_figure(run: int, ratios: Array, empty: Array, filled: Array) -> Figure:
+    """(7, 84, 72) rates over the reference's (NaN: no channel in both), and which channels are on one side only."""
+    figure, axes = depth_page(run)
+    style = {"cmap": mpl.colormaps["RdBu_r"], "norm": LogNorm(1 / _LARGEST, _LARGEST)}
+    for axis, values, lost, found in zip(axes, ratios, empty, filled, strict=False):
+        image = depth_map(axis, values, **style)
+        for where, colour in ((lost, _EMPTY), (found, _FILLED)):
+            depth_map(axis, np.where(where, 1.0, np.nan), cmap=mpl.colors.ListedColormap([colour]))
+    bar = figure.colorbar(image, cax=axes[-1].inset_axes((0.02, 0.6, 0.96, 0.08)), orientation="horizontal",
+                          extend="both", ticks=[0.5, 0.7, 1, 1.4, 2], format=StrMethodFormatter("{x:g}"))  # fmt: skip
+    bar.ax.xaxis.set_minor_locator(NullLocator())
+    bar.set_label("rate / rate in the reference, at this run's pileup", loc="center")
+    entries = [
+        patch(_EMPTY, f"empty here, filled in the reference: {int(empty.sum()):,}"),
+        patch(_FILLED, f"filled here, empty in the reference: {int(filled.sum()):,}"),
+        patch(NO_CHANNEL, "no channel, or empty in both"),
+    ]
+    axes[-1].legend(handles=entries, loc="upper center", bbox_to_anchor=(0.5, 0.35))
+    return figure
+
+
+@in_cms_style
+def drift_figure(
+    reference: str, runs: Sequence[int], halves: Mapping[str, tuple[Array, Array]], boxes: Array
+) -> Figure:
+    """Over (runs,): shift and error of each half, and (runs, 72) shifts of boxes, NaN where there is none."""
+    figure = page(runs[-1], 15, 7)
+    left, right = figure.subplots(1, 2)
+    place = np.arange(len(runs))
+    for number, (half, (shift, error)) in enumerate(halves.items()):
+        left.errorbar(
+            place + 0.06 * (number - 1.5), 100 * shift, 100 * error, label=half, color=COLOURS[half],
+            marker=_MARKERS[half], capsize=2, linewidth=1.2,
+        )  # fmt: skip
+    left.axhline(0, color="black", linewidth=1)
+    left.set_ylabel("mean change of log rate [%]")
+    left.legend(ncols=4, loc="upper center", title=f"against {reference}")
+    left.set_ylim(*_room(left.get_ylim()))
+    most = max(5.0, float(np.nanmax(np.abs(100 * boxes), initial=0.0)))
+    image = right.pcolormesh(np.arange(len(runs) + 1) - 0.5, np.arange(boxes.shape[1] + 1) + 0.5, 100 * boxes.T,
+                             cmap="RdBu_r", vmin=-most, vmax=most)  # fmt: skip
+    right.set_facecolor(NO_CHANNEL)
+    right.yaxis.set_major_locator(FixedLocator([N_RBX * n + 9.5 for n in range(4)]))
+    right.set_yticklabels(SUBDET_PM)
+    for n in range(1, 4):
+        right.axhline(N_RBX * n + 0.5, color="black", linewidth=1)
+    figure.colorbar(image, ax=right, label="mean change of log rate per RBX [%]")
+    shown = range(0, len(runs), -(-len(runs) // 12))
+    for axis in (left, right):
+        axis.xaxis.set_major_locator(FixedLocator(shown))
+        axis.set_xticklabels([str(runs[n]) for n in shown], rotation=40, ha="right", fontsize=10)
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_xlim(-0.5, len(runs) - 0.5)
+        axis.set_xlabel("run")
+    right.yaxis.set_minor_locator(NullLocator())
+    return figure
+
+
+def _boxes(axis: Axes, boxes: Sequence[Shifts], limit: float) -> None:
+    axis.axhspan(-100 * limit, 100 * limit, color="#e8e8e8", zorder=0)
+    for number, one in enumerate(boxes):
+        place = np.arange(1, N_RBX + 1) + 0.15 * (number - 1.5)
+        axis.errorbar(
+            place, 100 * one.shift, 100 * one.error, label=one.half, color=COLOURS[one.half], linestyle="none",
+            marker=_MARKERS[one.half], markersize=5, elinewidth=1,
+        )  # fmt: skip
+    axis.axhline(0, color="black", linewidth=1)
+    axis.set_xlim(0.4, N_RBX + 0.6)
+    axis.xaxis.set_major_locator(FixedLocator(range(1, N_RBX + 1)))
+    axis.xaxis.set_minor_locator(NullLocator())
+    low, high = axis.get_ylim()
+    axis.set_ylim(*_room((min(low, -120 * limit), max(high, 120 * limit))))
+    axis.set_xlabel("RBX")
+    axis.set_ylabel("mean change of log rate [%]")
+    axis.legend(ncols=4, loc="upper center")
+
+
+def _bars(axis: Axes, bars: Sequence[Bar]) -> None:
+    place = np.arange(len(bars))
+    values = np.array([100 * bar.value for bar in bars])
+    axis.barh(place, values, color=[_BAD if bar.word else COLOURS["HBM"] for bar in bars], height=0.7)
+    for y, bar in enumerate(bars):
+        axis.text(100 * bar.value, y, f" {bar.word}", va="center", fontsize=9)
+    axis.axvline(100 * bars[0].limit, color="black", linestyle="--", linewidth=1, label="limit")
+    axis.set_yticks(place, [bar.element for bar in bars], fontsize=9)
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.invert_yaxis()
+    axis.set_xlim(0, 1.5 * max(float(values.max(initial=0)), 120 * bars[0].limit))
+    axis.set_xlabel("RMS difference in shape beyond chance [%]")
+    axis.legend(loc="lower right")
+
+
+def _trends(axis: Axes, trends: Sequence[Trend]) -> None:
+    for one in trends:
+        axis.plot(one.lumisections, one.ratio, color=COLOURS[one.half], marker=_MARKERS[one.half], markersize=3,
+                  linewidth=0.8, label=one.half)  # fmt: skip
+    axis.axhline(1, color="black", linewidth=1)
+    axis.set_xlabel("lumisection")
+    axis.set_ylabel("digis seen / expected")
+    if not trends:
+        axis.text(0.5, 0.5, "the file holds no maps per lumisection", transform=axis.transAxes, ha="center")
+        return
+    lumi_axis(axis, int(max(one.lumisections.max() for one in trends)))
+    low, high = axis.get_ylim()
+    axis.set_ylim(*_room((min(low, 0.97), max(high, 1.03))))
+    axis.yaxis.set_major_locator(MaxNLocator(6))
+    axis.legend(ncols=4, loc="upper center")
+
+
+def _words(axis: Axes, reference: str, changes: Sequence[str]) -> None:
+    axis.axis("off")
+    hidden = len(changes) - _LINES
+    lines = [
+        *(changes[:_LINES] or ["no channel or readout unit changed"]),
+        *([f"and {hidden} more"] if hidden > 0 else []),
+    ]
+    axis.text(0, 1, f"against {reference}", transform=axis.transAxes, va="top", weight="bold", wrap=True)
+    axis.text(0, 0.9, "\n".join(lines), transform=axis.transAxes, va="top", fontsize=12, linespacing=1.5)
+
+
+def _room(limits: tuple[float, float]) -> tuple[float, float]:
+    """The same limits with room for a legend above."""
+    low, high = limits
+    return low, high + 0.18 * (high - low)
