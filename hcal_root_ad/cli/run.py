@@ -101,9 +101,10 @@ def _load_bundles(names: Sequence[str]) -> list[Bundle]:
 
 def _judge(maps: LumiMaps, bundles: Sequence[Bundle], false_alarms: float | None) -> RunVerdict:
     from hcal_root_ad.judge.run import judge_run
+    from hcal_root_ad.learn.catalogue import fitting_reference
 
     with progress(f"Judging run {maps.run}") as report:
-        return judge_run(maps, bundles, false_alarms=false_alarms, progress=report)
+        return judge_run(maps, bundles, false_alarms=false_alarms, find_reference=fitting_reference, progress=report)
 
 
 def _publish(verdict: RunVerdict, attach_to: Path | None, arguments: argparse.Namespace, plots: Path | None) -> None:

@@ -8,17 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.judge.conditions import REACH, SETTLED, agreeing
 from hcal_root_ad.learn.rates import CHUNK
 from hcal_root_ad.learn.reference import Reference, fit_activity
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.occupancy import Floats
-
-REACH = 1.5
-"""How far (in log activity) conditions may lie outside of what the reference has seen."""
-SETTLED = 0.6
-"""Share of channels that must agree with an activity; with half of a sub-detector off, the fit may follow either."""
-AGREE, AT_LEAST = 4.0, 0.25
-"""Statistical standard deviations, or share of the expected digis, within which a channel agrees with an activity."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,21 +43,14 @@ class _Own:
 
 
 def _own(reference: Reference, series: Series) -> _Own:
-    u, agreeing = np.zeros(len(series)), np.zeros(len(series))
+    u, sound = np.zeros(len(series)), np.zeros(len(series), dtype=np.bool_)
     for first in range(0, len(series), CHUNK):
         rows = slice(first, first + CHUNK)
-        u[rows] = fit_activity(reference, series.counts[rows], series.events[rows])
-        agreeing[rows] = agree(reference, series.counts[rows], series.trials[rows], u[rows]).sum(axis=1)
+        one = series.part(rows)
+        u[rows] = fit_activity(reference, one.counts, one.events)
+        sound[rows] = agreeing(reference, one, u[rows]).sum(axis=1) >= SETTLED * reference.live.sum()
     near = np.abs(u - np.clip(u, *reference.activity)) <= REACH
-    return _Own(u, near, near & (agreeing >= SETTLED * reference.live.sum()))
-
-
-def agree(reference: Reference, counts: NDArray[np.int32], trials: Floats, u: Floats) -> NDArray[np.bool_]:
-    """(LS, channels) live channels whose counts are about what activities (LS,) let expect."""
-    p = reference.expected(u)
-    width = np.maximum(AGREE * np.sqrt(trials * p * (1 - p)), AT_LEAST * trials * p)
-    agreeing: NDArray[np.bool_] = (np.abs(counts - trials * p) < width) & reference.live
-    return agreeing
+    return _Own(u, near, near & sound)
 
 
 def _helped(name: str, reference: Reference, series: Series, own: Mapping[str, _Own]) -> Activity:
@@ -75,9 +62,12 @@ def _helped(name: str, reference: Reference, series: Series, own: Mapping[str, _
 
 
 def _from_another(reference: Reference, one: Series, elsewhere: float) -> float:
-    """Activity of one LS, from the channels that agree with what another sub-detector sees in it."""
+    """Activity of one LS, from the channels that agree with what another sub-detector sees in it.
+
+    Unlike the judge's, it is not cut to what the reference has seen: a reference of one run has seen one activity.
+    """
     start = np.array([elsewhere])
-    agreeing = agree(reference, one.counts, one.trials, start)[0]
-    if not agreeing.any():
-        return float(start[0])
-    return float(fit_activity(replace(reference, live=agreeing), one.counts, one.events, start)[0])
+    agree = agreeing(reference, one, start)[0]
+    if not agree.any():
+        return elsewhere
+    return float(fit_activity(replace(reference, live=agree), one.counts, one.events, start)[0])

@@ -10,15 +10,22 @@ import numpy as np
 from hcal_root_ad.errors import NoHcalError
 from hcal_root_ad.judge.fitness import MISFIT, misfit
 from hcal_root_ad.judge.strips import judge_strips
-from hcal_root_ad.judge.totals import judge_totals, ring_reference, series_of_totals
+from hcal_root_ad.judge.substitute import Substitutes
+from hcal_root_ad.judge.totals import judge_totals, ring_reference
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.series import MINIMUM_EVENTS, Series
+from hcal_root_ad.learn.catalogue import FindReference
+from hcal_root_ad.learn.series import MINIMUM_EVENTS, Series, series_of_totals
 from hcal_root_ad.lumi_maps import LumiMaps
 
 
-def judge_coarse(maps: LumiMaps, bundles: Sequence[Bundle], false_alarms: float | None) -> RunVerdict:
-    """Judge strips and run totals.
+def judge_coarse(
+    maps: LumiMaps,
+    bundles: Sequence[Bundle],
+    false_alarms: float | None,
+    find_reference: FindReference | None = None,
+) -> RunVerdict:
+    """Judge strips and run totals; ``find_reference`` as in :class:`~hcal_root_ad.judge.running.RunJudge`.
 
     Raises:
         NoHcalError: if neither can be judged.
@@ -30,10 +37,11 @@ def judge_coarse(maps: LumiMaps, bundles: Sequence[Bundle], false_alarms: float 
     if coarse.totals is not None and maps.events.sum() >= MINIMUM_EVENTS:
         totals = {name: series_of_totals(maps, coarse.totals, name) for name in ("HB", "HE")}
         found = [name for name, series in totals.items() if series.counts.any()]
-        notes = not_judged(found, bundles)
+        notes, substitutes = not_judged(found, bundles), Substitutes(find_reference)
         for bundle in bundles:
             if bundle.subdetector in found:
-                fitting, against_ring = _totals_bundle(bundle, totals[bundle.subdetector])
+                fitting, against_ring, said = _totals_bundle(maps, bundle, totals[bundle.subdetector], substitutes)
+                notes = (*notes, *said)
                 verdicts.append(judge_totals(maps, coarse.totals, fitting, rate, against_ring))
     strips = None if coarse.strips is None else judge_strips(maps, coarse.strips, rate)
     if not verdicts and (strips is None or not strips.assessed.any()):
@@ -44,11 +52,19 @@ def judge_coarse(maps: LumiMaps, bundles: Sequence[Bundle], false_alarms: float 
     return RunVerdict(maps, tuple(verdicts), strips=strips, notes=notes)
 
 
-def _totals_bundle(bundle: Bundle, series: Series) -> tuple[Bundle, bool]:
-    """The bundle, and whether channels must be held against their rings because it knows another detector."""
-    if not np.array_equal(bundle.channels.raw_id, series.channels.raw_id):
-        return replace(bundle, channels=series.channels, reference=ring_reference(series)), True
-    return bundle, misfit(bundle, series) > MISFIT
+def _totals_bundle(
+    maps: LumiMaps, bundle: Bundle, series: Series, substitutes: Substitutes
+) -> tuple[Bundle, bool, tuple[str, ...]]:
+    """The bundle to use, whether channels must be held against their rings because nothing knows them, and notes."""
+    same = np.array_equal(bundle.channels.raw_id, series.channels.raw_id)
+    if same and misfit(bundle, series) <= MISFIT:
+        return bundle, False, ()
+    substitute = substitutes.of(maps, bundle)
+    if substitute and misfit(substitute.bundle, series) <= MISFIT:
+        return substitute.bundle, False, (substitute.note("by its run totals"),)
+    if same:
+        return bundle, True, ()
+    return replace(bundle, channels=series.channels, reference=ring_reference(series)), True, ()
 
 
 def not_judged(found: Sequence[str], bundles: Sequence[Bundle]) -> tuple[str, ...]:

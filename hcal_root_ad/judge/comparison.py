@@ -15,7 +15,7 @@ from hcal_root_ad.judge.changes import BOX_LEVEL, HALF_LEVEL, Changed, UnitShift
 from hcal_root_ad.judge.channels import channel_names
 from hcal_root_ad.judge.compared_elements import ComparedElement, Likeness, compared_elements
 from hcal_root_ad.learn.catalogue import NamedReference, quantity_of, trigger_of
-from hcal_root_ad.learn.rates import assessable
+from hcal_root_ad.learn.rates import comparable
 from hcal_root_ad.learn.series import MINIMUM_EVENTS
 from hcal_root_ad.lumi_maps import LumiMaps
 
@@ -126,7 +126,7 @@ def _refuse_another(maps: LumiMaps, reference: NamedReference) -> None:
 
 def _parts(maps: LumiMaps, reference: NamedReference) -> tuple[dict[str, Against], list[str]]:
     """Sub-detectors of the reference at the lumisections that can be compared, and sentences on what was left out."""
-    series = {name: assessable(maps, name) for name in reference.rates}
+    series = {name: comparable(maps, name) for name in reference.rates}
     found = activities({name: one.reference for name, one in reference.rates.items()}, series)
     near = np.any([one.near for one in found.values()], axis=0)
     kept = np.flatnonzero(near & (next(iter(series.values())).events >= MINIMUM_EVENTS))

@@ -8,8 +8,9 @@ import numpy as np
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.learn.rates import Rates
 from hcal_root_ad.learn.reconstruct import model_error, reference_log_rate
-from hcal_root_ad.learn.reference import fit_reference
+from hcal_root_ad.learn.reference import TRANSFERRED_POWER, fit_reference
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.networks.graphstad import GraphSTAD
 from hcal_root_ad.occupancy import Floats, probability, slope
@@ -76,14 +77,38 @@ def misfit(bundle: Bundle, series: Series) -> float:
 def self_referenced(bundle: Bundle, series: Series) -> Bundle:
     """The bundle's network and calibration on a reference learned (robustly) from the run itself."""
     same = np.array_equal(bundle.channels.raw_id, series.channels.raw_id)
-    network = bundle.network
-    if not same:
-        network = GraphSTAD(series.channels, bundle.network.config).eval()
-        network.load_state_dict(bundle.network.state_dict())
     return replace(
         bundle,
         channels=series.channels,
-        network=network,
+        network=_network_for(bundle, series.channels),
         reference=fit_reference([series], bundle.reference.power if same else None),
         model_error=np.full(len(series.channels), float(np.median(bundle.model_error))),
     )
+
+
+def on_reference(bundle: Bundle, rates: Rates) -> Bundle:
+    """The bundle's network and calibration on the rates of a reference run, whose spread is the model's error.
+
+    A run says little about the pileup powers: of the same channels, the bundle's own have a say too.
+    """
+    reference = rates.reference
+    if np.array_equal(bundle.channels.raw_id, rates.channels.raw_id):
+        weight, other = reference.power_error**-2, TRANSFERRED_POWER**-2
+        power = (weight * reference.power + other * bundle.reference.power) / (weight + other)
+        reference = replace(reference, power=power, power_error=1 / np.sqrt(weight + other))
+    return replace(
+        bundle,
+        channels=rates.channels,
+        network=_network_for(bundle, rates.channels),
+        reference=reference,
+        model_error=rates.spread,
+    )
+
+
+def _network_for(bundle: Bundle, channels: ChannelTable) -> GraphSTAD:
+    """The bundle's network; its weights fit the channels of any detector."""
+    if np.array_equal(bundle.channels.raw_id, channels.raw_id):
+        return bundle.network
+    network = GraphSTAD(channels, bundle.network.config).eval()
+    network.load_state_dict(bundle.network.state_dict())
+    return network

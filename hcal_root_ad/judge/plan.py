@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.judge.conditions import Conditions, activity_from
 from hcal_root_ad.judge.fitness import FEWEST, MISFIT, fits_channels, self_referenced
+from hcal_root_ad.judge.substitute import Substitutes
 from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.learn.catalogue import FindReference
 from hcal_root_ad.learn.series import Series, assessable, series_of
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.occupancy import Floats
@@ -54,10 +56,14 @@ class Plan:
 
 
 class Planner:
-    """Plans for the bundles that serve a run, as the run grows; what was seen is not looked at again."""
+    """Plans for the bundles that serve a run, as the run grows; what was seen is not looked at again.
 
-    def __init__(self) -> None:
+    ``find_reference`` gives a reference run for a detector that a bundle does not know.
+    """
+
+    def __init__(self, find_reference: FindReference | None = None) -> None:
         self._conditions: dict[str, Conditions] = {}
+        self._substitutes = Substitutes(find_reference)
 
     def plans(self, maps: LumiMaps, bundles: Sequence[Bundle]) -> list[Plan]:
         """Use each bundle's reference if it knows this detector, else one made of the run itself."""
@@ -66,7 +72,7 @@ class Planner:
             # Where one sub-detector sees what it knows, another that never does is at fault: its reference stays.
             why = "the activity of every lumisection is far outside of what it has seen"
             seen = [
-                _referenced_to_itself(maps, bundle, why) if len(one) else (one, notes)
+                self._referenced_otherwise(maps, bundle, why) if len(one) else (one, notes)
                 for bundle, (one, notes) in zip(bundles, seen, strict=True)
             ]
         return [_plan(maps, one, notes, [other for other, _ in seen if other is not one]) for one, notes in seen]
@@ -76,12 +82,23 @@ class Planner:
             return Conditions(bundle), ()
         if not fits_channels(bundle, maps.channels):
             why = f"it was made for {bundle.channels.era.value}, the run is of {maps.channels.era.value}"
-            return _referenced_to_itself(maps, bundle, why)
+            return self._referenced_otherwise(maps, bundle, why)
         conditions = self._conditions.setdefault(bundle.subdetector, Conditions(bundle))
         look_at(maps, conditions)
         if conditions.misfit > MISFIT:
-            return _referenced_to_itself(maps, bundle, f"its typical deviation is {conditions.misfit:.1f} sigma")
+            return self._referenced_otherwise(maps, bundle, f"its typical deviation is {conditions.misfit:.1f} sigma")
         return conditions, ()
+
+    def _referenced_otherwise(self, maps: LumiMaps, bundle: Bundle, why: str) -> tuple[Conditions, tuple[str, ...]]:
+        """On a reference run that knows the detector, else on the run itself."""
+        if (substitute := self._substitutes.of(maps, bundle)) is None:
+            return _referenced_to_itself(maps, bundle, why)
+        name = f"{bundle.subdetector} of {substitute.name}"
+        conditions = self._conditions.setdefault(name, Conditions(substitute.bundle))
+        look_at(maps, conditions)
+        if conditions.misfit > MISFIT or not conditions.near.any():
+            return _referenced_to_itself(maps, bundle, why)
+        return conditions, (substitute.note(why),)
 
 
 def pieces_of(maps: LumiMaps, subdetector: str, position: NDArray[np.intp]) -> list[Series]:

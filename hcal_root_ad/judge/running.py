@@ -21,6 +21,7 @@ from hcal_root_ad.judge.growth import GrowingRun
 from hcal_root_ad.judge.plan import Plan, Planner, pieces_of
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.learn.catalogue import FindReference
 from hcal_root_ad.learn.reconstruct import Reconstructor
 from hcal_root_ad.learn.series import MINIMUM_EVENTS, assessable
 from hcal_root_ad.lumi_maps import LumiMaps, Source
@@ -33,16 +34,24 @@ class RunJudge:
 
     Args:
         false_alarms: wished false intervals per 100 LS and sub-detector; the bundle's own if not given.
+        find_reference: finds a reference run for a detector that a bundle does not know; without it, or where it
+            finds none that does, such a run is held against itself.
 
     Raises:
         BundleError: if two bundles are for the same sub-detector.
     """
 
-    def __init__(self, bundles: Sequence[Bundle], false_alarms: float | None = None) -> None:
+    def __init__(
+        self,
+        bundles: Sequence[Bundle],
+        false_alarms: float | None = None,
+        find_reference: FindReference | None = None,
+    ) -> None:
         _check_bundles(bundles)
         self._bundles, self._false_alarms = tuple(bundles), false_alarms
         self._run: GrowingRun | None = None
-        self._planner = Planner()
+        self._find_reference = find_reference
+        self._planner = Planner(find_reference)
         self._judges: list[_SubdetectorJudge] = []
 
     def add(self, maps: LumiMaps, progress: Progress | None = None) -> None:
@@ -90,7 +99,7 @@ class RunJudge:
             raise NoHcalError("no lumisection was given; nothing can be judged")
         maps, found = self._run.maps, _found(self._run)
         if maps.coarse is not None:
-            return judge_coarse(maps, self._bundles, self._false_alarms)
+            return judge_coarse(maps, self._bundles, self._false_alarms, self._find_reference)
         if not found:
             raise NoHcalError(f"run {maps.run}: no digi of HB or HE in any lumisection; nothing can be judged")
         if not self._judges:

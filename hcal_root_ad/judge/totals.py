@@ -15,8 +15,7 @@ from hcal_root_ad.judge.verdict import Verdict
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.reconstruct import Reconstruction, reference_log_rate
 from hcal_root_ad.learn.reference import Reference
-from hcal_root_ad.learn.series import Series
-from hcal_root_ad.learn.series import series_of_totals as series_of_totals
+from hcal_root_ad.learn.series import Series, series_of_totals
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.occupancy import log_rate
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -99,6 +99,10 @@ class NamedReference:
     @property
     def name(self) -> str:
         return self.entry.name
+
+
+FindReference = Callable[[LumiMaps], NamedReference | None]
+"""Finds a reference for a run, as :func:`fitting_reference` does."""
 
 
 def read_catalogue(folder: Path) -> dict[str, Entry]:

@@ -74,12 +74,12 @@ class Sums:
     @property
     def probability(self) -> Floats:
         """(channels,) mean digi probability E/N."""
-        return np.clip(self.expected / self.events, SMALLEST, LARGEST)
+        return np.asarray(np.clip(self.expected / self.events, SMALLEST, LARGEST))
 
     @property
     def information(self) -> Floats:
         """(channels,) what the counts say of the shift; its statistical error is one over the root."""
-        return information(np.array(self.events), self.probability)
+        return np.asarray(information(np.array(self.events), self.probability))
 
 
 def sums_against(reference: Reference, series: Series, activity: Floats) -> Sums:
@@ -92,7 +92,7 @@ def sums_against(reference: Reference, series: Series, activity: Floats) -> Sums
     return Sums(float(series.events.sum()), observed, expected)
 
 
-def assessable(maps: LumiMaps, subdetector: str) -> Series:
+def comparable(maps: LumiMaps, subdetector: str) -> Series:
     """The lumisections that can be held against a reference; of a file without maps per LS, the run as one."""
     if maps.coarse is not None and maps.coarse.totals is not None:
         return series_of_totals(maps, maps.coarse.totals, subdetector)
@@ -112,7 +112,7 @@ def fit_rates(runs: Sequence[LumiMaps], progress: Progress | None = None) -> dic
     for done, name in enumerate(SUBDETECTORS):
         if progress:
             progress(done, len(SUBDETECTORS))
-        series = [one for one in (assessable(run, name) for run in runs) if one.counts.any()]
+        series = [one for one in (comparable(run, name) for run in runs) if one.counts.any()]
         if series:
             _refuse_few(name, runs, series)
             found[name] = _fit(series)

@@ -11,10 +11,10 @@ import pytest
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.judge.fitness import fits_channels
 from hcal_root_ad.judge.run import judge_run
-from hcal_root_ad.judge.totals import judge_totals, ring_reference, series_of_totals
+from hcal_root_ad.judge.totals import judge_totals, ring_reference
 from hcal_root_ad.judge.verdict import Kind, State, Verdict
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.series import Series
+from hcal_root_ad.learn.series import Series, series_of_totals
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
 from hcal_root_ad.occupancy import log_rate
 
