@@ -10,7 +10,7 @@ import numpy as np
 from hcal_root_ad.detector import N_DEPTH, N_RBX, SUBDET_PM
 from hcal_root_ad.judge.against import Against
 from hcal_root_ad.judge.changes import Change, channel_changes
-from hcal_root_ad.judge.compared_elements import DISTANCE_LIMIT, SHAPE_LIMIT, ComparedElement, Likeness
+from hcal_root_ad.judge.compared_elements import DISTANCE_LIMIT, ComparedElement, Likeness
 from hcal_root_ad.judge.comparison import Comparison
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.publish.axes import box_projection, depth_map, ieta_projection, iphi_projection, trend
@@ -122,7 +122,7 @@ def _tests(element: ComparedElement) -> Iterator[QualityResult]:
     """Two results per element, named as CMSSW's tests of that kind; the number is the one that has the limit."""
     chi2, kolmogorov = element.chi2, element.kolmogorov
     shape = (
-        f"shape differs by {element.beyond:.2%} beyond chance, limit {SHAPE_LIMIT:.0%} "
+        f"shape differs by {element.beyond:.2%} beyond chance, limit {element.limit:.0%} "
         f"(chi2 {chi2.chi2:.6g}, ndf {chi2.ndf}, p {chi2.p:.3g})"
     )
     yield _test(element, "Comp2RefChi2", element.shape_differs, element.beyond, shape)

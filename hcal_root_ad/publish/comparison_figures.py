@@ -160,11 +160,12 @@ def _bars(axis: Axes, bars: Sequence[Bar]) -> None:
     axis.barh(place, values, color=[_BAD if bar.word else COLOURS["HBM"] for bar in bars], height=0.7)
     for y, bar in enumerate(bars):
         axis.text(100 * bar.value, y, f" {bar.word}", va="center", fontsize=9)
-    axis.axvline(100 * bars[0].limit, color="black", linestyle="--", linewidth=1, label="limit")
+    limits = np.array([100 * bar.limit for bar in bars])
+    axis.vlines(limits, place - 0.45, place + 0.45, color="black", linewidth=2, label="limit")
     axis.set_yticks(place, [bar.element for bar in bars], fontsize=9)
     axis.yaxis.set_minor_locator(NullLocator())
     axis.invert_yaxis()
-    axis.set_xlim(0, 1.5 * max(float(values.max(initial=0)), 120 * bars[0].limit))
+    axis.set_xlim(0, 1.5 * max(float(values.max(initial=0)), 1.2 * float(limits.max())))
     axis.set_xlabel("RMS difference in shape beyond chance [%]")
     axis.legend(loc="lower right")
 

@@ -28,6 +28,7 @@ def comparison_numbers(comparison: Comparison) -> dict[str, Any]:
         "lumisections": comparison.lumisections.tolist(),
         "limits": {
             "shape_beyond_chance": compared_elements.SHAPE_LIMIT,
+            "trend_beyond_chance": compared_elements.TREND_LIMIT,
             "kolmogorov_distance": compared_elements.DISTANCE_LIMIT,
             "element_chance": compared_elements.CHANCE,
             "channels_by_chance": against.CHANCE,

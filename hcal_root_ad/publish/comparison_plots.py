@@ -10,13 +10,11 @@ from matplotlib.figure import Figure
 
 from hcal_root_ad.detector import N_RBX, SUBDET_PM
 from hcal_root_ad.judge.changes import LEAST_UNIT_CHANGE, Change, Changed, UnitShift, channel_changes
-from hcal_root_ad.judge.compared_elements import SHAPE_LIMIT, ComparedElement, Likeness
+from hcal_root_ad.judge.compared_elements import TREND, ComparedElement, Likeness
 from hcal_root_ad.judge.comparison import Comparison, Drift
 from hcal_root_ad.publish import comparison_figures as figures
 from hcal_root_ad.publish.figures import save
 from hcal_root_ad.publish.reductions import Array, depth_maps
-
-_ALIKE = (Likeness.SAME, Likeness.NO_DATA)
 
 
 def draw_comparison(comparison: Comparison, stem: Path) -> tuple[Path, Path]:
@@ -55,13 +53,13 @@ def _shifts(boxes: Sequence[UnitShift], half: str) -> figures.Shifts:
 
 def _bar(element: ComparedElement) -> figures.Bar:
     words = {Likeness.EMPTY: "empty here", Likeness.FILLED: "empty in the reference", Likeness.DIFFERS: "differs"}
-    value = element.beyond if element.likeness not in (Likeness.EMPTY, Likeness.FILLED) else SHAPE_LIMIT
-    return figures.Bar(element.path, value, SHAPE_LIMIT, words.get(element.likeness, ""))
+    value = element.beyond if element.likeness not in (Likeness.EMPTY, Likeness.FILLED) else element.limit
+    return figures.Bar(element.path, value, element.limit, words.get(element.likeness, ""))
 
 
 def _trends(comparison: Comparison) -> Iterator[figures.Trend]:
     for element in comparison.elements:
-        if element.path.startswith("OccupancyvsLS/"):
+        if element.path.startswith(TREND):
             ratio = element.observed / np.maximum(element.expected, 1)
             yield figures.Trend(element.path.rpartition("/")[2], comparison.lumisections, ratio)
 
