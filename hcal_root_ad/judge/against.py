@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,27 +53,28 @@ class Against:
         """(channels,) which channels the reference knows."""
         return self.reference.live
 
-    @property
+    @cached_property
     def empty(self) -> NDArray[np.bool_]:
         """(channels,) empty in the run."""
         n: NDArray[np.bool_] = self.sums.observed <= np.maximum(RATE_FLOOR * self.sums.events, FEWEST_DIGIS)
         return n
 
-    @property
+    @cached_property
     def pull(self) -> Floats:
         """(channels,) binomial pull of the digis seen, statistics alone; 0 where the reference knows nothing."""
         return np.where(self.live, pull(self.sums.observed, np.array(self.sums.events), self.sums.probability), 0.0)
 
-    @property
+    @cached_property
     def significance(self) -> Floats:
-        """(channels,) signed root of the deviance, less what the errors of the reference explain.
+        """(channels,) the shift in units of its error; 0 where the reference knows nothing.
 
-        Like a pull, but right for few digis, too.
+        Or the signed root of the deviance less what the errors of the reference explain, where that is smaller: the
+        one is right for many digis, the other for few.
         """
         sums = self.sums
-        root = np.sqrt(np.maximum(deviance(sums.observed, np.array(sums.events), sums.probability), 0))
-        signed = np.sign(sums.observed - sums.expected) * root / np.sqrt(sums.information * self.error**2)
-        return np.where(self.live, signed, 0.0)
+        deviances = deviance(sums.observed, np.array(sums.events), sums.probability)
+        root = np.sqrt(np.maximum(deviances, 0)) / np.sqrt(sums.information * self.error**2)
+        return np.where(self.live, np.sign(sums.shift) * np.minimum(root, np.abs(sums.shift) / self.error), 0.0)
 
     def by_lumisection(self, where: NDArray[np.bool_]) -> tuple[Floats, Floats]:
         """(LS,) digis seen and expected in the channels where a (channels,) mask says."""

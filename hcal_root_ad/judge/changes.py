@@ -9,6 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.judge.against import Against, threshold
 from hcal_root_ad.judge.channels import channel_names, readout_levels
 from hcal_root_ad.judge.groups import SHARE, SMALLEST, Level
@@ -133,48 +134,71 @@ def _common_error(against: Against, means: Sequence[float], both: Mask) -> float
 def changed(against: Against) -> tuple[Changed, ...]:
     """Everything that changed in one sub-detector; what the line of a unit says is not said of its parts again."""
     channels, changes = against.series.channels, channel_changes(against)
-    told = np.zeros(len(channels), dtype=bool)
     lines: list[Changed] = []
+    told, explained = np.zeros(len(channels), dtype=bool), np.zeros(len(channels))
     for depth, level in enumerate(readout_levels(channels)):
-        for line, members in (*_lost_or_found(against, level, changes), *_moved(against, level, depth)):
-            if not told[members].all():
-                lines.append(line)
-                told |= members
-    names = channel_names(channels)
-    for change, where in changes.items():
-        rows = np.flatnonzero(where & ~told)
-        lines += [_line(against, names[row], change, np.arange(len(channels)) == row) for row in rows]
-    return tuple(sorted(lines, key=lambda line: (-line.channels, -abs(line.significance))))
+        for name, change, where in _lost_or_found(against, level, changes):
+            if not told[where].all():
+                lines.append(_line(against, name, change, where))
+                told |= where
+        for one, members in _moved(against, level, depth, explained):
+            change = Change.LOWER if one.shift < 0 else Change.HIGHER
+            lines.append(_line(against, one.unit, change, members, one))
+            explained[members] = one.shift
+    return tuple(sorted([*lines, *_single(against, changes, told, explained)], key=by_weight))
 
 
-def _lost_or_found(against: Against, level: Level, changes: Mapping[Change, Mask]) -> Iterator[tuple[Changed, Mask]]:
+def by_weight(line: Changed) -> tuple[int, float]:
+    """Key of the order in which people should see lines: most channels first, then most significant."""
+    return -line.channels, -abs(line.significance)
+
+
+def _lost_or_found(
+    against: Against, level: Level, changes: Mapping[Change, Mask]
+) -> Iterator[tuple[str, Change, Mask]]:
     """Units of which most channels that the reference has are empty, or most of all are filled that it has not."""
     instrumented = against.series.channels.instrumented
     for change, of in ((Change.EMPTY, against.live), (Change.FILLED, instrumented)):
-        for unit, name in enumerate(level.names):
-            members = of & (level.unit_of == unit)
-            where = members & changes[change]
-            if members.sum() >= SMALLEST and where.sum() >= SHARE * members.sum():
-                yield _line(against, name, change, where), where
+        inside = level.unit_of >= 0
+        size, found = (
+            np.bincount(level.unit_of[inside & where], minlength=len(level.names))
+            for where in (of, of & changes[change])
+        )
+        for unit in np.flatnonzero((size >= SMALLEST) & (found >= SHARE * size)):
+            yield level.names[unit], change, of & changes[change] & (level.unit_of == unit)
 
 
-def _moved(against: Against, level: Level, depth: int) -> Iterator[tuple[Changed, Mask]]:
-    """Units whose channels have another rate in common; of a whole sub-detector, that looks like pileup."""
+def _moved(against: Against, level: Level, depth: int, explained: Floats) -> Iterator[tuple[UnitShift, Mask]]:
+    """Units whose channels have another rate in common, beyond what larger units explain already.
+
+    Of a whole sub-detector, that would look like pileup.
+    """
     if depth < HALF_LEVEL:
         return
     limit, both = threshold(len(level.names)), against.live & ~against.empty
     for one in unit_shifts(against, depth):
-        ratio = float(np.exp(one.shift))
-        if one.channels < SMALLEST or abs(one.shift) < limit * one.error or abs(ratio - 1) < LEAST_UNIT_CHANGE:
-            continue
         members = both & (level.unit_of == level.names.index(one.unit))
-        yield _line(against, one.unit, Change.LOWER if ratio < 1 else Change.HIGHER, members, one), members
+        more = one.shift - float(np.median(explained[members]))
+        far = abs(more) > limit * one.error and abs(np.expm1(more)) > LEAST_UNIT_CHANGE
+        if one.channels >= SMALLEST and far:
+            yield one, members
+
+
+def _single(against: Against, changes: Mapping[Change, Mask], told: Mask, explained: Floats) -> Iterator[Changed]:
+    """Channels that changed otherwise than their units."""
+    more = against.sums.shift - explained
+    own = (np.abs(more) > threshold(len(told)) * against.error) & (np.abs(np.expm1(more)) > LEAST_CHANGE)
+    names = channel_names(against.series.channels)
+    for change, where in changes.items():
+        for row in np.flatnonzero(where & (own if change in (Change.LOWER, Change.HIGHER) else ~told)):
+            yield _line(against, names[row], change, np.arange(len(told)) == row)
 
 
 def _line(against: Against, name: str, change: Change, where: Mask, moved: UnitShift | None = None) -> Changed:
     """The line of a channel or unit; of a unit that moved as a whole, with its common shift."""
     seen, expected = float(against.sums.observed[where].sum()), float(against.sums.expected[where].sum())
-    strongest = float(max(against.significance[where], key=abs))
+    found = against.significance[where]
+    strongest = float(found[np.abs(found).argmax()])
     ratio: float | None
     error: float | None
     if change is Change.FILLED:
@@ -186,8 +210,8 @@ def _line(against: Against, name: str, change: Change, where: Mask, moved: UnitS
         shift, error = (moved.shift, moved.error) if moved else _of_one(against, where)
         strongest = shift / error if moved else strongest
         ratio, error = float(np.exp(shift)), float(np.exp(shift)) * error
-    names = against.series.channels.names
-    return Changed(names[0], name, change, int(where.sum()), int(seen), expected, ratio, error, strongest)
+    subdetector = Subdetector(against.series.channels.subdetector[0]).name
+    return Changed(subdetector, name, change, int(where.sum()), int(seen), expected, ratio, error, strongest)
 
 
 def _of_one(against: Against, where: Mask) -> tuple[float, float]:

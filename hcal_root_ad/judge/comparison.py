@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.errors import CatalogueError, NoHcalError
 from hcal_root_ad.judge.activity import activities
 from hcal_root_ad.judge.against import Against, hold_against
-from hcal_root_ad.judge.changes import BOX_LEVEL, HALF_LEVEL, Changed, UnitShift, changed, unit_shifts
+from hcal_root_ad.judge.changes import BOX_LEVEL, HALF_LEVEL, Changed, UnitShift, by_weight, changed, unit_shifts
 from hcal_root_ad.judge.channels import channel_names
 from hcal_root_ad.judge.compared_elements import ComparedElement, Likeness, compared_elements
 from hcal_root_ad.learn.catalogue import NamedReference, quantity_of, trigger_of
@@ -103,7 +103,7 @@ def compare(maps: LumiMaps, reference: NamedReference) -> Comparison:
         parts=parts,
         lumisections=next(iter(parts.values())).series.lumisections,
         elements=tuple(compared_elements(parts)),
-        changes=tuple(sorted(lines, key=lambda line: (-line.channels, -abs(line.significance)))),
+        changes=tuple(sorted(lines, key=by_weight)),
         pulls=_largest_pulls(parts),
         drift=Drift(maps.run, *shifts),
         notes=(*_about(maps, reference, parts), *notes),

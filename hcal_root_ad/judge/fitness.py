@@ -93,9 +93,9 @@ def on_reference(bundle: Bundle, rates: Rates) -> Bundle:
     """
     reference = rates.reference
     if np.array_equal(bundle.channels.raw_id, rates.channels.raw_id):
-        weight, other = reference.power_error**-2, TRANSFERRED_POWER**-2
-        power = (weight * reference.power + other * bundle.reference.power) / (weight + other)
-        reference = replace(reference, power=power, power_error=1 / np.sqrt(weight + other))
+        own, other = reference.power_error**2, TRANSFERRED_POWER**2
+        power = (other * reference.power + own * bundle.reference.power) / (own + other)
+        reference = replace(reference, power=power, power_error=np.sqrt(own * other / (own + other)))
     return replace(
         bundle,
         channels=rates.channels,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +24,7 @@ from hcal_root_ad.learn.catalogue import (
     quantity_of,
     read_catalogue,
 )
-from hcal_root_ad.learn.rates import Progress, fit_rates, save_rates
+from hcal_root_ad.learn.rates import Progress, Rates, fit_rates, save_rates
 from hcal_root_ad.lumi_maps import LumiMaps
 
 RATES = "rates.safetensors"
@@ -79,39 +79,50 @@ def add_reference(
         UsageError: as :func:`own_catalogue`. InputError: the runs make no reference. OutputError: it cannot be written.
     """
     folder = own_catalogue(name)
-    quantity = _common_quantity(runs)
+    _common_quantity(runs)
     rates = fit_rates(runs, progress)
     partial = folder / f".{name}.partial-{os.getpid()}"
     try:
         partial.mkdir(parents=True)
         save_rates(rates, partial / RATES)
         digests = {_written(file, folder): source_of(file).sha256 for file in files}
-        trigger = primary_dataset([file.name for file in files]) if description.trigger is None else description.trigger
-        table = {
-            "runs": [maps.run for maps in runs],
-            "era": runs[0].channels.era.value,
-            "quantity": quantity,
+        rates_digest = {f"{name}/{RATES}": source_of(partial / RATES).sha256}
+        table = _table(runs, rates, files, description) | {
             "files": list(digests),
-            "trigger": trigger,
-            "state": description.state,
-            "first_run": description.first_run,
-            "last_run": description.last_run,
             "rates": f"{name}/{RATES}",
-            "lumisections": sum(int(maps.present.sum()) for maps in runs),
-            "events": int(max(one.events for one in rates.values())),
-            "what": description.what,
-            "made_by": f"hcal-root-ad {version('hcal-root-ad')}, reference add",
-            "sha256": {f"{name}/{RATES}": source_of(partial / RATES).sha256, **_known(digests)},
+            # Files elsewhere were not fetched whole and have no digest.
+            "sha256": rates_digest | {path: digest for path, digest in digests.items() if digest},
         }
         (partial / CATALOGUE).write_text(_appended(folder, name, table), encoding="utf-8")
         (folder / name).mkdir()
         (partial / RATES).rename(folder / name / RATES)
         (partial / CATALOGUE).replace(folder / CATALOGUE)
     except OSError as error:
+        shutil.rmtree(folder / name, ignore_errors=True)
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another folder.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return read_catalogue(folder)[name]
+
+
+def _table(
+    runs: Sequence[LumiMaps], rates: Mapping[str, Rates], files: Sequence[InputFile], description: Description
+) -> dict[str, Any]:
+    """What is known of the runs, as the catalogue says it."""
+    trigger = primary_dataset([file.name for file in files]) if description.trigger is None else description.trigger
+    return {
+        "runs": [maps.run for maps in runs],
+        "era": runs[0].channels.era.value,
+        "quantity": _common_quantity(runs),
+        "trigger": trigger,
+        "state": description.state,
+        "first_run": description.first_run,
+        "last_run": description.last_run,
+        "lumisections": sum(int(maps.present.sum()) for maps in runs),
+        "events": int(max(one.events for one in rates.values())),
+        "what": description.what,
+        "made_by": f"hcal-root-ad {version('hcal-root-ad')}, reference add",
+    }
 
 
 def _common_quantity(runs: Sequence[LumiMaps]) -> str:
@@ -128,11 +139,6 @@ def _written(file: InputFile, folder: Path) -> str:
         return file.url
     path, home = file.resolve(), folder.resolve()
     return str(path.relative_to(home) if path.is_relative_to(home) else path)
-
-
-def _known(digests: dict[str, str]) -> dict[str, str]:
-    """Digests of the files that have one; files elsewhere were not fetched whole."""
-    return {name: digest for name, digest in digests.items() if digest}
 
 
 def _appended(folder: Path, name: str, table: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ class Sums:
     observed: Floats
     expected: Floats
 
-    @property
+    @cached_property
     def shift(self) -> Floats:
         """(channels,) log λ of n/N less that of E/N: the rate's ratio is its exponential. Half a digi is added."""
         n, e = ((values + 0.5) / (self.events + 1) for values in (self.observed, self.expected))
@@ -76,7 +77,7 @@ class Sums:
         """(channels,) mean digi probability E/N."""
         return np.asarray(np.clip(self.expected / self.events, SMALLEST, LARGEST))
 
-    @property
+    @cached_property
     def information(self) -> Floats:
         """(channels,) what the counts say of the shift; its statistical error is one over the root."""
         return np.asarray(information(np.array(self.events), self.probability))

@@ -6,6 +6,7 @@ Nothing is trained: an untrained network leaves the reference where it is.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ import torch
 
 from hcal_root_ad.detector import ChannelTable, Era, channel_table
 from hcal_root_ad.learn.bundle import UNIT_SHARE, Bundle, Tail
+from hcal_root_ad.learn.catalogue import Entry, NamedReference
+from hcal_root_ad.learn.rates import Rates
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD
@@ -28,6 +31,7 @@ ONE = 1 / (1 - UNIT_SHARE)
 
 MakeBundle = Callable[..., Bundle]
 MakeMaps = Callable[..., LumiMaps]
+MakeReference = Callable[..., NamedReference]
 
 
 def flat_reference(channels: ChannelTable, activity: tuple[float, float] = (-0.5, 0.5)) -> Reference:
@@ -91,5 +95,21 @@ def make_maps() -> MakeMaps:
             definition="nanodqmio",
             coarse=coarse,
         )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_reference() -> MakeReference:
+    """A reference of run 370100, 300 digis of every channel in each of its 10 LS of 1000 events; runs spread by 3 %."""
+
+    def make(*subdetectors: str, era: Era = Era.RUN3, spread: float = 0.03, trigger: str = "") -> NamedReference:
+        rates = {}
+        for name in subdetectors or ("HB", "HE"):
+            channels = channel_table(era).select(name)
+            every = np.ones(len(channels))
+            digis = (3000 * every).astype(np.int64)
+            rates[name] = Rates(channels, flat_reference(channels), spread * every, digis, 10_000.0)
+        return NamedReference(Entry("flat", Path(), (370100,), era, "Occupancy", (), trigger=trigger), rates)
 
     return make
