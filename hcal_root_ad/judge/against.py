@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 
 from hcal_root_ad.learn.rates import CHUNK, Rates, Sums, sums_against
 from hcal_root_ad.learn.reference import RATE_FLOOR, Reference
@@ -124,6 +124,10 @@ def _typical(deviations: Floats) -> float:
     return float(np.quantile(np.abs(deviations), SOUND) / NORMAL_QUARTILE) if len(deviations) else 0.0
 
 
-def threshold(channels: int) -> float:
-    """Significance that ``CHANCE`` healthy channels of so many exceed, in either direction."""
-    return float(-ndtri(CHANCE / (2 * max(channels, 1))))
+def threshold(places: int, known_from: int = 0) -> float:
+    """Significance that ``CHANCE`` healthy places of so many exceed, in either direction.
+
+    Where the error itself is known only from the scatter of some places, it is Student's, not normal.
+    """
+    tail = CHANCE / (2 * max(places, 1))
+    return float(-stdtrit(known_from - 1, tail) if known_from > 1 else -ndtri(tail))

@@ -23,6 +23,9 @@ HALF_LEVEL, BOX_LEVEL = 1, 2
 """Places of halves and boxes among :func:`~hcal_root_ad.judge.channels.readout_levels`."""
 NORMAL = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
+KEPT = 0.9776
+"""Mean square of standard normal values that are cut at ±``HUBER``."""
+ROUNDS = 20
 
 Mask = NDArray[np.bool_]
 
@@ -127,8 +130,20 @@ def _mean_shift(against: Against, rows: NDArray[np.intp]) -> tuple[float, float]
 def _common_error(against: Against, means: Sequence[float], both: Mask) -> float:
     """How far units move as wholes from run to run."""
     most = float(np.median(against.rates.spread[both])) * against.misfit
-    scatter = NORMAL * float(np.median(np.abs(np.array(means) - np.median(means))))
-    return min(max(scatter, LEAST_SPREAD), most)
+    return min(max(robust_width(np.array(means)), LEAST_SPREAD), most)
+
+
+def robust_width(values: Floats) -> float:
+    """Standard deviation of normal values of which a few may be far off: Huber's proposal 2 about the median.
+
+    P. J. Huber, Ann. Math. Statist. 35 (1964) 73. Of 36 values it is known to 13 %, of which the median absolute
+    deviation, where it starts, knows 20 %.
+    """
+    away = np.abs(values - np.median(values))
+    width = NORMAL * float(np.median(away))
+    for _ in range(ROUNDS):
+        width = float(np.sqrt((np.minimum(away, HUBER * width) ** 2).mean() / KEPT))
+    return width
 
 
 def changed(against: Against) -> tuple[Changed, ...]:
@@ -175,8 +190,9 @@ def _moved(against: Against, level: Level, depth: int, explained: Floats) -> Ite
     """
     if depth < HALF_LEVEL:
         return
-    limit, both = threshold(len(level.names)), against.live & ~against.empty
-    for one in unit_shifts(against, depth):
+    both, shifts = against.live & ~against.empty, unit_shifts(against, depth)
+    limit = threshold(len(shifts), known_from=len(shifts))
+    for one in shifts:
         members = both & (level.unit_of == level.names.index(one.unit))
         more = one.shift - float(np.median(explained[members]))
         far = abs(more) > limit * one.error and abs(np.expm1(more)) > LEAST_UNIT_CHANGE

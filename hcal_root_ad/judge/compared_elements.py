@@ -21,7 +21,7 @@ SHAPE_LIMIT, TREND_LIMIT = 0.05, 0.01
 Clean simulated runs of one detector reach 0.031 and 0.001; a readout module lost throughout makes 0.07 of a map.
 """
 DISTANCE_LIMIT = 0.01
-"""Kolmogorov–Smirnov distance above which an element differs (clean runs of one detector: up to 0.004)."""
+"""Kolmogorov–Smirnov distance above which an element differs (clean simulated runs: up to 0.006)."""
 TREND = "OccupancyvsLS"
 """First part of the paths of elements against LS."""
 CHANCE = 1e-3

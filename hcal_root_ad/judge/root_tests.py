@@ -71,7 +71,7 @@ def beyond_chance(result: Chi2Result, total: float, other: float) -> float:
     """RMS relative difference in shape beyond counting statistics, ``√((χ² − ndf)·(1/N + 1/M))``; 0 where none is.
 
     The excess of χ² grows with the counts, its root over them does not: a run of any length is held to one limit.
-    Bins weigh as their contents do.
+    Each bin's difference is relative to the mean of both by their counts, and weighs as that does.
     """
     if total <= 0 or other <= 0:
         return 0.0

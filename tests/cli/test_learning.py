@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hcal_root_ad.cli.main import main
+from hcal_root_ad.detector import Era
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 Library = Callable[[str], list[Call]]
@@ -54,6 +55,38 @@ def test_transfer_to_a_new_state_of_the_same(library: Library) -> None:
     calls = library("transfer")
     assert main(["transfer", "--from", "he", "--runs", "a.root", "-o", "mine"]) == 0
     assert calls[0][1]["to"] is None
+
+
+@pytest.fixture
+def of_run3(library: Library, monkeypatch: pytest.MonkeyPatch) -> list[Call]:
+    """Calls of ``transfer`` from a bundle that says what it is of."""
+    calls = library("transfer")
+    source = SimpleNamespace(name="he", channels=SimpleNamespace(era=Era.RUN3), definition="dqmio-occupancy")
+    monkeypatch.setattr("hcal_root_ad.learn.bundle.load_bundle", lambda _: source)
+    return calls
+
+
+def test_transfer_without_runs_takes_those_of_the_reference_that_fits(
+    of_run3: list[Call], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("HCAL_ROOT_AD_PATH", raising=False)
+    assert main(["transfer", "--from", "he", "-o", "mine"]) == 0
+    (path,) = of_run3[0][0][1]
+    assert Path(path).name == "DQM_V0001_R000404000__SimulatedZeroBias__Run3-v1__DQMIO.root"
+    assert Path(path).exists()
+    assert "no --runs: adapting to the clean runs of the reference clean (run 404000" in capsys.readouterr().err
+
+
+def test_transfer_without_runs_needs_a_reference_whose_files_are_there(
+    of_run3: list[Call], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = 'runs = [1]\nera = "Run3"\nquantity = "Occupancy"\nfiles = ["gone.root"]\nrates = "r"\n'
+    (tmp_path / "reference_runs").mkdir()
+    (tmp_path / "reference_runs" / "catalogue.toml").write_text(f"[mine]\n{entry}[clean]\n{entry}")
+    monkeypatch.setenv("HCAL_ROOT_AD_PATH", str(tmp_path))
+    assert main(["transfer", "--from", "he", "-o", "mine"]) == 2
+    assert "--runs is missing, and no reference of the catalogue for Run3 and Occupancy" in capsys.readouterr().err
+    assert of_run3 == []
 
 
 def test_calibrate_in_place_or_elsewhere(library: Library, tmp_path: Path) -> None:

@@ -1,0 +1,256 @@
+"""A comparison as monitor elements that both GUIs take, with ROOT's own numbers; as JSON, tables and pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from ctypes import c_double, c_int
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from rich.console import Console
+
+from hcal_root_ad.detector import SUBDET_PM, Era, channel_table
+from hcal_root_ad.judge.comparison import Comparison, compare
+from hcal_root_ad.judge.verdict import State
+from hcal_root_ad.learn.catalogue import Entry, NamedReference
+from hcal_root_ad.learn.rates import Rates
+from hcal_root_ad.learn.reference import Reference
+from hcal_root_ad.lumi_maps import EventSource, LumiMaps, Source
+from hcal_root_ad.occupancy import log_rate, probability
+from hcal_root_ad.publish.check import check_file
+from hcal_root_ad.publish.comparison_elements import FOLDER, comparison_elements
+from hcal_root_ad.publish.comparison_json import comparison_numbers, drift_numbers, save_json
+from hcal_root_ad.publish.comparison_plots import draw_comparison, draw_drift
+from hcal_root_ad.publish.comparison_table import changes_table, drift_table, elements_table
+from hcal_root_ad.publish.elements import MonitorElements, QualityStatus
+from hcal_root_ad.publish.root_file import file_folder, write_root_file
+
+CHANNELS = channel_table(Era.RUN3).select("HB", "HE")
+HEP07 = np.flatnonzero(CHANNELS.box == 60)
+HOT = 1234
+"""An HB channel at twice its rate."""
+NEW = 4321
+"""An HB channel that the reference does not know."""
+
+
+def make_reference() -> NamedReference:
+    draw, rates = np.random.default_rng(1), {}
+    for name in ("HB", "HE"):
+        channels = CHANNELS.select(name)
+        size = len(channels)
+        one, level = np.ones(size), log_rate(0.2 + 0.3 * draw.random(size))
+        live = (np.arange(size) != NEW) if name == "HB" else one > 0
+        reference = Reference(level, 0.01 * one, one, 0.05 * one, live, (-0.1, 0.1))
+        digis = draw.binomial(20_000, probability(level)) * live
+        rates[name] = Rates(channels, reference, 0.02 * one, digis.astype(np.int64), 20_000.0)
+    entry = Entry("june", Path(), (370100,), Era.RUN3, "Occupancy", (), "ZeroBias", "with <brackets>", rates="r")
+    return NamedReference(entry, rates)
+
+
+def make_run(reference: NamedReference, run: int = 370101, u: float = -0.4) -> LumiMaps:
+    """Ten lumisections (LS 3 is not there) at another pileup; HEP07 is dead, one channel hot, one new."""
+    draw, lumisections = np.random.default_rng(run), np.array([1, 2, *range(4, 12)], dtype=np.int32)
+    level = np.concatenate([rates.reference.level for rates in reference.rates.values()])
+    level[HOT] += np.log(2)
+    counts = draw.binomial(1000, probability(level + u), (10, len(CHANNELS))).astype(np.int32)
+    counts[:, HEP07] = 0
+    source = Source(f"DQM_V0001_R000{run}__ZeroBias__Run2023C-v1__DQMIO.root", 1234, "00ff")
+    return LumiMaps(
+        run=run,
+        channels=CHANNELS,
+        lumisections=lumisections,
+        events=np.full(10, 1000),
+        event_source=np.full(10, EventSource.COUNTER, dtype=np.uint8),
+        counts=counts,
+        present=np.ones(10, dtype=bool),
+        definition="dqmio-occupancy",
+        sources=(source,),
+        notes=("A note with a µ.",),
+    )
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Comparison:
+    reference = make_reference()
+    return compare(make_run(reference), reference)
+
+
+@pytest.fixture(scope="module")
+def elements(comparison: Comparison) -> MonitorElements:
+    return comparison_elements(comparison)
+
+
+@pytest.fixture(scope="module")
+def written(elements: MonitorElements, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    name = "DQM_V0001_R000370101__ZeroBias__Run2023C_HcalMLComparison-v1__DQMIO.root"
+    path = tmp_path_factory.mktemp("compared") / name
+    write_root_file(elements, path)
+    return path
+
+
+def test_both_guis_take_the_file(written: Path) -> None:
+    assert check_file(written) == ()
+
+
+def test_paths_are_those_of_hcal_dqm_below_one_folder(elements: MonitorElements) -> None:
+    paths = [element.path for element in elements.elements]
+    assert len(paths) == len(set(paths)) == 21 + 21 + 17 + 4 * 7 + 4
+    assert all(path.startswith(f"{FOLDER}/") for path in paths)
+    for kind in ("", "Expected", "Reference"):
+        assert f"{FOLDER}/{kind}Occupancy/depth/depth3" in paths
+    assert f"{FOLDER}/ExpectedOccupancyvsLS/SubdetPM/HEP" in paths
+    assert f"{FOLDER}/ReferenceOccupancyvsLS/SubdetPM/HEP" not in paths
+
+
+def test_axes_and_labels(elements: MonitorElements) -> None:
+    ieta = elements[f"{FOLDER}/Occupancyvsieta/Subdet/HE"]
+    assert (ieta.histogram.axes[0].size, ieta.bin_labels[0][13], ieta.bin_labels[0][70]) == (84, "-29", "29")
+    boxes = elements[f"{FOLDER}/OccupancyvsRBX/SubdetPM/HEP"]
+    assert (boxes.bin_labels[0][6], boxes.histogram.values()[6]) == ("HEP07", 0)
+    trend = elements[f"{FOLDER}/OccupancyvsLS/SubdetPM/HBM"].histogram
+    assert trend.axes[0].edges.tolist() == list(range(1, 13))
+    assert trend.values()[2] == 0
+
+
+def test_maps_of_channels(elements: MonitorElements, comparison: Comparison) -> None:
+    def at(name: str, row: int) -> float:
+        depth = CHANNELS.depth[row]
+        values = elements[f"{FOLDER}/{name}/depth/depth{depth}"].histogram.values()
+        return float(values[CHANNELS.dqm_x[row], CHANNELS.dqm_y[row]])
+
+    assert at("StateSummary", int(HEP07[5])) == State.BAD
+    assert at("StateSummary", HOT) == State.PROBLEMATIC
+    assert at("StateSummary", NEW) == State.PROBLEMATIC
+    assert at("StateSummary", 77) == State.GOOD
+    assert at("RateRatio", HOT) == pytest.approx(2.0, rel=0.15)
+    assert at("RateRatio", int(HEP07[5])) == at("RateRatio", NEW) == 0
+    assert at("Pull", HOT) == pytest.approx(comparison.parts["HB"].pull[HOT])
+    assert abs(at("Significance", HOT)) < abs(at("Pull", HOT))
+
+
+def test_quality_results_name_the_kind_of_fault(elements: MonitorElements, comparison: Comparison) -> None:
+    results = {(result.path, result.qtest): result for result in elements.quality}
+    assert {qtest for _, qtest in results} == {"Comp2RefChi2", "Comp2RefKolmogorov", "Comp2RefChannels"}
+    boxes = results[f"{FOLDER}/OccupancyvsRBX/SubdetPM/HEP", "Comp2RefChi2"]
+    assert boxes.status == QualityStatus.WARNING
+    # One box of 18 is gone: shares of 1/17 for 1/18, each against the mean of both by their digis.
+    compared = next(one for one in comparison.elements if one.path == "OccupancyvsRBX/SubdetPM/HEP")
+    part = compared.observed.sum() / (compared.observed.sum() + compared.expected.sum())
+    mean = part / 17 + (1 - part) / 18
+    assert boxes.result == pytest.approx(np.sqrt(1 / 18 / (1 - part) + 17 * (1 / 17 - 1 / 18) ** 2 / mean), rel=0.02)
+    assert "beyond chance, limit 5% (chi2 " in boxes.message
+    assert results[f"{FOLDER}/OccupancyvsRBX/SubdetPM/HBM", "Comp2RefChi2"].status == QualityStatus.OK
+    channels = results[f"{FOLDER}/StateSummary/depth/depth7", "Comp2RefChannels"]
+    assert channels.status == QualityStatus.ERROR
+    assert channels.message == f"{int(channels.result)} empty"
+    hot = results[f"{FOLDER}/StateSummary/depth/depth{CHANNELS.depth[HOT]}", "Comp2RefChannels"]
+    assert "1 higher" in hot.message
+
+
+def test_an_empty_element_is_an_error_of_its_own() -> None:
+    reference = make_reference()
+    run = make_run(reference)
+    run.counts[:, CHANNELS.rows_of("HE")] = 0
+    results = {(r.path, r.qtest): r for r in comparison_elements(compare(run, reference)).quality}
+    for qtest in ("Comp2RefChi2", "Comp2RefKolmogorov"):
+        result = results[f"{FOLDER}/Occupancy/depth/depth7", qtest]
+        assert (result.status, result.message) == (QualityStatus.ERROR, "empty here, filled in the reference")
+
+
+def test_provenance_says_what_was_compared(elements: MonitorElements) -> None:
+    said = {scalar.path.rpartition("/")[2]: scalar.value for scalar in elements.scalars}
+    assert said["reference"] == "june (run 370100, ZeroBias, with <brackets>)"
+    assert said["input0001"] == "DQM_V0001_R000370101__ZeroBias__Run2023C-v1__DQMIO.root, 1234 bytes, sha256 00ff"
+    assert said["note01"] == "A note with a µ."
+
+
+@pytest.fixture(scope="module")
+def root_file(written: Path) -> Iterator[Any]:
+    root = pytest.importorskip("ROOT")
+    before, root.gErrorIgnoreLevel = root.gErrorIgnoreLevel, root.kFatal
+    file = root.TFile.Open(str(written))
+    yield file
+    file.Close()
+    root.gErrorIgnoreLevel = before
+
+
+def test_genuine_root_finds_the_same_numbers_in_the_file(root_file: Any, comparison: Comparison) -> None:
+    numbers = comparison_numbers(comparison)["elements"]
+    assert len(numbers) == 21
+    for one in numbers:
+        kinds = ("", "Expected", "Reference") if one["reference_as_it_was"] else ("", "Expected")
+        found = [root_file.Get(f"{file_folder(370101, FOLDER)}/{kind}{one['path']}") for kind in kinds]
+        assert_same(found[0], found[1], one)
+        if len(found) == 3:
+            assert_same(found[0], found[2], one["reference_as_it_was"])
+
+
+def assert_same(first: Any, second: Any, numbers: dict[str, Any]) -> None:
+    chi2, ndf, good = c_double(), c_int(), c_int()
+    p = first.Chi2TestX(second, chi2, ndf, good, "UU")
+    assert numbers["chi2"]["chi2"] == pytest.approx(chi2.value, rel=1e-6, abs=1e-9)
+    assert numbers["chi2"]["ndf"] == ndf.value
+    assert numbers["chi2"]["p"] == pytest.approx(p, rel=1e-6, abs=1e-12)
+    assert numbers["kolmogorov"]["distance"] == pytest.approx(first.KolmogorovTest(second, "M"), rel=1e-6, abs=1e-12)
+    assert numbers["kolmogorov"]["p"] == pytest.approx(first.KolmogorovTest(second), rel=1e-6, abs=1e-12)
+
+
+def test_json_holds_all_numbers(comparison: Comparison, tmp_path: Path) -> None:
+    path = save_json(comparison_numbers(comparison), tmp_path / "comparison.json")
+    assert list(tmp_path.iterdir()) == [path]
+    numbers = json.loads(path.read_text())
+    assert (numbers["run"], numbers["differs"], numbers["reference"]["name"]) == (370101, True, "june")
+    assert numbers["lumisections"] == [1, 2, *range(4, 12)]
+    first = numbers["changes"][0]
+    assert (first["unit"], first["change"], first["channels"], first["observed"]) == ("HEP07", "empty", 188, 0)
+    new = next(line for line in numbers["changes"] if line["change"] == "filled")
+    assert (new["ratio"], new["expected"]) == (None, 0)
+    hb = numbers["channels"]["HB"]
+    assert [len(column) for column in hb.values()] == [9072] * 6
+    assert hb["shift"][HOT] == pytest.approx(np.log(2), abs=0.15)
+    assert numbers["subdetectors"]["HE"]["mean_log_activity"] == pytest.approx(-0.4, abs=0.02)
+
+
+def test_the_largest_changes_are_shown(comparison: Comparison) -> None:
+    shown = printed(changes_table(comparison))
+    (line,) = [line for line in shown.splitlines() if "HEP07" in line]
+    assert "empty" in line
+    assert "0.000 ± 0.000" in line
+    assert "against june (run 370100, ZeroBias, with <brackets>): 3 places changed" in shown
+    lines = [line for line in printed(elements_table(comparison)).splitlines() if "Occupancy" in line]
+    assert len(lines) == 21
+    assert sum("differs" in line for line in lines) == len(comparison.differing)
+
+
+def test_drift_is_one_line_per_run(tmp_path: Path) -> None:
+    reference = make_reference()
+    drifts = [compare(make_run(reference, 370101 + n, u=-0.1 * n), reference).drift for n in range(3)]
+    lines = [line for line in printed(drift_table("june", drifts)).splitlines() if "37010" in line]
+    assert len(lines) == 3
+    assert all(line.count("±") == 5 for line in lines)
+    numbers = drift_numbers(reference.entry, drifts)
+    assert [one["run"] for one in numbers["runs"]] == [370101, 370102, 370103]
+    assert [half["unit"] for half in numbers["runs"][0]["halves"]] == list(SUBDET_PM)
+    assert len(numbers["runs"][0]["boxes"]) == 71  # HEP07 has no channel filled in both
+    assert all(abs(half["shift"]) < 4 * half["error"] for one in numbers["runs"] for half in one["halves"])
+    assert np.ptp(imread(draw_drift("june", drifts, tmp_path / "drift.png"))[..., :3]) == 1
+
+
+def test_pictures_are_written_whole_and_leave_no_pyplot_state_behind(comparison: Comparison, tmp_path: Path) -> None:
+    paths = draw_comparison(comparison, tmp_path / "comparison_R370101")
+    assert [path.name for path in paths] == ["comparison_R370101.png", "comparison_R370101_channels.png"]
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    assert all(np.ptp(imread(path)[..., :3]) == 1 for path in paths)
+    assert plt.get_fignums() == []
+
+
+def printed(table: Any) -> str:
+    console = Console(width=160, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
