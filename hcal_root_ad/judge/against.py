@@ -23,7 +23,7 @@ FARTHEST = 3.0
 FEWEST_DIGIS = 5
 """A channel with fewer digis is empty, as one with a rate below ``RATE_FLOOR`` is."""
 CHANCE = 0.01
-"""Expected number of channels per comparison that chance alone calls changed."""
+"""Expected number of places that chance alone calls changed, of a sub-detector's channels or of a level's units."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +56,7 @@ class Against:
     @cached_property
     def empty(self) -> NDArray[np.bool_]:
         """(channels,) empty in the run."""
-        n: NDArray[np.bool_] = self.sums.observed <= np.maximum(RATE_FLOOR * self.sums.events, FEWEST_DIGIS)
-        return n
+        return _empty(self.sums)
 
     @cached_property
     def pull(self) -> Floats:
@@ -99,18 +98,25 @@ def hold_against(rates: Rates, series: Series, activity: Floats) -> Against:
     return replace(found, error=np.hypot(statistics, misfit * known), misfit=misfit)
 
 
+def _empty(sums: Sums) -> NDArray[np.bool_]:
+    empty: NDArray[np.bool_] = sums.observed <= np.maximum(RATE_FLOOR * sums.events, FEWEST_DIGIS)
+    return empty
+
+
 def _with_powers_of(rates: Rates, sums: Sums, mean: float) -> Reference:
     """The reference, each ring's pileup power moved within its error by what the ring does in common in this run.
 
-    Away from the activity of the clean runs, the power is what a whole ring's shift is first put down to.
+    Away from the activity of the clean runs, the power is what a whole ring's shift is first put down to. Empty
+    channels say nothing of it.
     """
     reference, ring = rates.reference, rates.channels.ring
     power = reference.power.copy()
     if mean == 0:
         return reference
     variance = 1 / sums.information + rates.spread**2
-    for label in np.unique(ring[reference.live]):
-        mates = (ring == label) & reference.live
+    told = reference.live & ~_empty(sums)
+    for label in np.unique(ring[told]):
+        mates = (ring == label) & told
         width = abs(mean) * float(reference.power_error[mates][0])
         chance = MEDIAN * float(np.median(variance[mates])) / mates.sum()
         share = width**2 / (width**2 + chance)

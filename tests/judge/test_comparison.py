@@ -97,6 +97,17 @@ def chi2_like(one) -> float:
     return (test.chi2 - test.ndf) * (1 / n.sum() + 1 / m.sum())
 
 
+def test_a_dead_half_at_another_luminosity_does_not_make_the_other_half_hot(
+    make_maps: MakeMaps, make_reference: MakeReference
+) -> None:
+    maps, reference = make_maps(), make_reference()
+    for rates in reference.rates.values():
+        rates.reference.power_error[:] = 0.25
+    maps.counts[:] = round(1000 * (1 - 0.7**0.6))
+    maps.counts[:, HEP] = 0
+    assert [(line.unit, line.change) for line in compare(maps, reference).changes] == [("HEP", Change.EMPTY)]
+
+
 def test_what_died_on_the_way_shows_against_lumisections(make_maps: MakeMaps, make_reference: MakeReference) -> None:
     maps = make_maps(12)
     maps.counts[6:, HEP07] = 0
