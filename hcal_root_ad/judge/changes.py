@@ -19,6 +19,8 @@ from hcal_root_ad.occupancy import Floats, deviance
 
 LEAST_CHANGE, LEAST_UNIT_CHANGE = 0.10, 0.05
 """Relative change of the rate of a channel, and of a readout unit as a whole, below which it is drift."""
+BEYOND = 0.5
+"""The same beyond what a larger unit explains: digis lost alike change rates unlike, the more of them near p = 1."""
 HALF_LEVEL, BOX_LEVEL = 1, 2
 """Places of halves and boxes among :func:`~hcal_root_ad.judge.channels.readout_levels`."""
 NORMAL = 1.4826
@@ -194,16 +196,18 @@ def _moved(against: Against, level: Level, depth: int, explained: Floats) -> Ite
     limit = threshold(len(shifts), known_from=len(shifts))
     for one in shifts:
         members = both & (level.unit_of == level.names.index(one.unit))
-        more = one.shift - float(np.median(explained[members]))
-        far = abs(more) > limit * one.error and abs(np.expm1(more)) > LEAST_UNIT_CHANGE
+        before = float(np.median(explained[members]))
+        size = abs(one.shift - before)
+        far = size > limit * one.error and np.expm1(size) > (BEYOND if before else LEAST_UNIT_CHANGE)
         if one.channels >= SMALLEST and far:
             yield one, members
 
 
 def _single(against: Against, changes: Mapping[Change, Mask], told: Mask, explained: Floats) -> Iterator[Changed]:
     """Channels that changed otherwise than their units."""
-    more = against.sums.shift - explained
-    own = (np.abs(more) > threshold(len(told)) * against.error) & (np.abs(np.expm1(more)) > LEAST_CHANGE)
+    size = np.abs(against.sums.shift - explained)
+    least = np.where(explained == 0, np.log1p(LEAST_CHANGE), np.log1p(BEYOND))
+    own = (size > threshold(len(told)) * against.error) & (size > least)
     names = channel_names(against.series.channels)
     for change, where in changes.items():
         for row in np.flatnonzero(where & (own if change in (Change.LOWER, Change.HIGHER) else ~told)):

@@ -62,15 +62,21 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def page(run: int, width: float, height: float) -> Figure:
-    """A figure with the CMS label and the run above the panels."""
+def page(run: int | str, width: float, height: float) -> Figure:
+    """A figure with the CMS label above the panels, and the run by number, or runs in words."""
     figure = Figure(figsize=(width, height))
     top = 1 - 0.45 / height
     figure.set_layout_engine("constrained", rect=(0, 0, 1, top))
     line = figure.add_axes((0.015, top, 0.97, 0.001))
     line.set_axis_off()
     # Without scilocator_adjust=False, mplhep would open a pyplot figure of its own.
-    mplhep.cms.label(llabel="HCAL DQM", rlabel=f"Run {run}", ax=line, fontsize=19, scilocator_adjust=False)
+    mplhep.cms.label(
+        llabel="HCAL DQM",
+        rlabel=f"Run {run}" if isinstance(run, int) else run,
+        ax=line,
+        fontsize=19,
+        scilocator_adjust=False,
+    )
     return figure
 
 

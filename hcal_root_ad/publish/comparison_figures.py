@@ -103,7 +103,7 @@ def drift_figure(
     reference: str, runs: Sequence[int], halves: Mapping[str, tuple[Array, Array]], boxes: Array
 ) -> Figure:
     """Over (runs,): shift and error of each half, and (runs, 72) shifts of boxes, NaN where there is none."""
-    figure = page(runs[-1], 15, 7)
+    figure = page(f"Runs {min(runs)} to {max(runs)}", 15, 7)
     left, right = figure.subplots(1, 2)
     place = np.arange(len(runs))
     for number, (half, (shift, error)) in enumerate(halves.items()):
@@ -148,8 +148,15 @@ def _boxes(axis: Axes, boxes: Sequence[Shifts], limit: float) -> None:
     axis.xaxis.set_major_locator(FixedLocator(range(1, N_RBX + 1)))
     axis.xaxis.set_minor_locator(NullLocator())
     low, high = axis.get_ylim()
-    axis.set_ylim(*_room((min(low, -120 * limit), max(high, 120 * limit))))
-    axis.set_xlabel("RBX")
+    low, high = min(low, -120 * limit), max(high, 120 * limit)
+    low -= 0.06 * (high - low)
+    for number, one in enumerate(boxes):
+        empty = np.flatnonzero(np.isnan(one.shift))
+        place = empty + 1 + 0.15 * (number - 1.5)
+        axis.plot(place, np.full(len(empty), low + 0.03 * (high - low)), "x", color=COLOURS[one.half],
+                  markersize=9, markeredgewidth=2.5)  # fmt: skip
+    axis.set_ylim(*_room((low, high)))
+    axis.set_xlabel("RBX ($\\times$: no channel filled in both)")
     axis.set_ylabel("mean change of log rate [%]")
     axis.legend(ncols=4, loc="upper center")
 

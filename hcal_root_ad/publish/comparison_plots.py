@@ -52,7 +52,8 @@ def _shifts(boxes: Sequence[UnitShift], half: str) -> figures.Shifts:
 
 
 def _bar(element: ComparedElement) -> figures.Bar:
-    words = {Likeness.EMPTY: "empty here", Likeness.FILLED: "empty in the reference", Likeness.DIFFERS: "differs"}
+    differs = "differs" if element.shape_differs else f"KS distance {element.kolmogorov.distance:.3f}"
+    words = {Likeness.EMPTY: "empty here", Likeness.FILLED: "empty in the reference", Likeness.DIFFERS: differs}
     value = element.beyond if element.likeness not in (Likeness.EMPTY, Likeness.FILLED) else element.limit
     return figures.Bar(element.path, value, element.limit, words.get(element.likeness, ""))
 

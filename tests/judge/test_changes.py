@@ -99,6 +99,16 @@ def test_what_a_unit_explains_is_not_said_of_its_parts_and_what_goes_beyond_is(
     assert found[1].ratio == pytest.approx(0.4, abs=0.005)
 
 
+def test_digis_lost_alike_are_one_line_though_rates_are_not(make_maps: MakeMaps, make_reference: MakeReference) -> None:
+    # 70 % of the digis are 0.58 of the rate at p = 0.8, and 0.66 at p = 0.3.
+    maps, reference = make_maps(), make_reference()
+    full = TABLE.depth == 1
+    reference.rates["HE"].reference.level[full] = np.log(-np.log(0.2))
+    maps.counts[:, HE[full]] = 800
+    maps.counts[:, HE[HEP07]] = np.rint(0.7 * maps.counts[:, HE[HEP07]])
+    assert lines(against(maps, reference)) == [("HEP07", Change.LOWER, 188)]
+
+
 def test_single_channels_of_every_kind(make_maps: MakeMaps, make_reference: MakeReference) -> None:
     maps, live = make_maps(), np.ones(len(HE), dtype=bool)
     live[[400, 500]] = False

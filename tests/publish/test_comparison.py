@@ -22,6 +22,8 @@ from hcal_root_ad.learn.rates import Rates
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps, Source
 from hcal_root_ad.occupancy import log_rate, probability
+from hcal_root_ad.publish import comparison_figures as figures
+from hcal_root_ad.publish.canvas import png
 from hcal_root_ad.publish.check import check_file
 from hcal_root_ad.publish.comparison_elements import FOLDER, comparison_elements
 from hcal_root_ad.publish.comparison_json import comparison_numbers, drift_numbers, save_json
@@ -247,6 +249,21 @@ def test_pictures_are_written_whole_and_leave_no_pyplot_state_behind(comparison:
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     assert all(np.ptp(imread(path)[..., :3]) == 1 for path in paths)
     assert plt.get_fignums() == []
+
+
+def test_a_lost_box_and_quiet_ones_leave_the_panels_their_room() -> None:
+    shift = np.where(np.arange(18) == 6, np.nan, 0.01)
+    boxes = [
+        figures.Shifts(half, shift if half == "HEP" else np.full(18, 0.01), np.full(18, 0.02)) for half in SUBDET_PM
+    ]
+    bars = [
+        figures.Bar("Occupancy/depth/depth1", 0.02, 0.05, ""),
+        figures.Bar("OccupancyvsLS/SubdetPM/HBM", 0, 0.01, ""),
+    ]
+    trends = [figures.Trend("HBM", np.arange(1, 11), np.ones(10))]
+    figure = figures.comparison_figure(370101, "june", boxes, bars, trends, [], 0.05)
+    png(figure)  # the layout is made when it is drawn
+    assert all(0.25 < axis.get_position().height < 0.5 for axis in figure.axes[1:])
 
 
 def printed(table: Any) -> str:
