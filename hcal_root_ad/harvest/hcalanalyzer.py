@@ -36,6 +36,7 @@ class HcalAnalyzerFile:
         self._classes = dict(root.classnames(recursive=True, cycle=False))
         self._tree = next((name for name, kind in self._classes.items() if kind == "TTree"), None)
         self.runs = tuple(int(run) for run in np.unique(self._branch("RunNum")))
+        self._read: dict[Definition, tuple[Mapping[int, Section], tuple[str, ...]]] = {}
 
     def _branch(self, name: str) -> NDArray[np.int64]:
         if self._tree is None or name not in self._root[self._tree]:
@@ -59,6 +60,14 @@ class HcalAnalyzerFile:
         return max(int(self._branch("LumiSec").max(initial=0)), int(lumisections.member("fNbins")) - 1)
 
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
+        if definition not in self._read:  # each piece of a stream asks anew, and a TH3 is decoded as a whole
+            self._read[definition] = self._sections(definition)
+        sections, notes = self._read[definition]
+        kept = tuple(section for ls, section in sections.items() if within is None or ls in within)
+        return FileContent(self.path, definition, kept, notes=notes)
+
+    def _sections(self, definition: Definition) -> tuple[Mapping[int, Section], tuple[str, ...]]:
+        """Sections by LS, and remarks."""
         if len(self.runs) != 1:
             raise InputError(
                 f"{self.path} holds {len(self.runs)} runs in maps without a run axis; give one run per file."
@@ -72,8 +81,7 @@ class HcalAnalyzerFile:
         elif definition.event_tree == self._tree:
             for ls, n in zip(rows, events, strict=True):
                 sections[int(ls)].own_events = int(n)
-        kept = tuple(section for ls, section in sections.items() if within is None or ls in within)
-        return FileContent(self.path, definition, kept, notes=tuple(notes))
+        return sections, tuple(notes)
 
     def _fill(self, sections: dict[int, Section], run: int, definition: Definition) -> Iterator[str]:
         """Gather every depth into the sections; LS with digis but without a row in the tree are added."""

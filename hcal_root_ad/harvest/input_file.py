@@ -17,6 +17,7 @@ import fsspec
 import uproot
 
 from hcal_root_ad.errors import HcalRootAdError, InputError
+from hcal_root_ad.harvest.local_source import LocalSource
 from hcal_root_ad.lumi_maps import Source
 
 _DATA_FILE = re.compile(r"\.(root|parquet)$|\.root\.ls\d+_\w+$")
@@ -169,7 +170,8 @@ def open_root(path: InputFile) -> Iterator[Any]:
     """Open a ROOT file; anything that breaks while it is read ends in an :class:`InputError`."""
     # As a key, the path is not searched for a colon with the name of an object behind it.
     opened = {str(path): None}
-    with damage_as_input_error(path), uproot.open(opened, object_cache=None, array_cache=None) as directory:
+    options = {} if isinstance(path, RemoteFile) else {"handler": LocalSource}
+    with damage_as_input_error(path), uproot.open(opened, object_cache=None, array_cache=None, **options) as directory:
         promised, size = directory.file.fEND, directory.file.source.num_bytes
         if promised > size:
             raise InputError(

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from queue import Queue
 from typing import Any, NamedTuple
 
-import cramjam
-import deflate
+import imagecodecs
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+
+from hcal_root_ad.harvest.local_source import LocalSource
 
 _KEY = struct.Struct(">iHIIHH")
 _BASKET = struct.Struct(">HIIII")
@@ -61,16 +62,25 @@ class _Scratch(threading.local):
         return self._room[:size]
 
 
-_scratch = _Scratch()
+_compressed, _uncompressed = _Scratch(), _Scratch()
 
 
-def fetch(source: Any, records: Sequence[Record]) -> list[memoryview]:
-    """Bytes of records, in one request to an uproot source, which joins neighbours."""
+def fetch(source: Any, records: Sequence[Record]) -> Iterator[memoryview]:
+    """Bytes of records; each holds until the same thread fetches the next.
+
+    From elsewhere, all come in one request, in which uproot's sources join neighbours.
+    """
     if any(record.size <= 0 for record in records):
         raise ValueError("a record without a size")
+    if isinstance(source, LocalSource):
+        for record in records:
+            room = _compressed.take(record.size)
+            source.read_into(record.seek, room)
+            yield room
+        return
     chunks = source.chunks([(record.seek, record.seek + record.size) for record in records], notifications=Queue())
     try:
-        return [memoryview(chunk.raw_data) for chunk in chunks]
+        yield from (memoryview(chunk.raw_data) for chunk in chunks)
     except TypeError as error:  # uproot takes what fsspec could not read, an exception, for bytes
         raise OSError("bytes that cannot be read") from error
 
@@ -114,7 +124,7 @@ def _decompress(payload: memoryview, size: int) -> memoryview:
     blocks = list(_blocks(payload))
     if sum(block_size for _, _, block_size in blocks) != size:
         raise ValueError(f"compressed blocks that do not add up to the {size} bytes of their record")
-    out, filled = _scratch.take(size), 0
+    out, filled = _uncompressed.take(size), 0
     for codec, block, block_size in blocks:
         written = _decompress_block(codec, block, out[filled : filled + block_size])
         if written != block_size:
@@ -137,34 +147,32 @@ def _blocks(payload: memoryview) -> Iterator[tuple[bytes, memoryview, int]]:
 
 
 def _decompress_block(codec: bytes, block: memoryview, out: memoryview) -> int:
+    if codec not in _CODECS:
+        raise ValueError(f"the unknown compression {codec!r}")
     try:
-        return _CODECS[codec](block, out)
-    except KeyError:
-        raise ValueError(f"the unknown compression {codec!r}") from None
-    except (cramjam.DecompressionError, deflate.DeflateError) as error:
+        return len(_CODECS[codec](block, out))
+    except RuntimeError as error:  # the base of all errors of imagecodecs
         raise ValueError(f"a compressed block that is damaged ({error})") from error
 
 
-def _zlib(block: memoryview, out: memoryview) -> int:
-    found = deflate.zlib_decompress(block, len(out))
-    out[: len(found)] = found
-    return len(found)
+def _zlib(block: memoryview, out: memoryview) -> Any:
+    return imagecodecs.deflate_decode(block, out=out)
 
 
-def _lzma(block: memoryview, out: memoryview) -> int:
-    return int(cramjam.xz.decompress_into(block, out))
+def _lzma(block: memoryview, out: memoryview) -> Any:
+    return imagecodecs.lzma_decode(block, out=out)
 
 
-def _lz4(block: memoryview, out: memoryview) -> int:
+def _lz4(block: memoryview, out: memoryview) -> Any:
     (checksum,) = _CHECKSUM.unpack_from(block)
     block = block[_CHECKSUM.size :]
     if xxhash.xxh64(block).intdigest() != checksum:
         raise ValueError("a compressed block whose checksum does not fit")
-    return int(cramjam.lz4.decompress_block_into(block, out, output_len=len(out)))
+    return imagecodecs.lz4_decode(block, out=out)
 
 
-def _zstd(block: memoryview, out: memoryview) -> int:
-    return int(cramjam.zstd.decompress_into(block, out))
+def _zstd(block: memoryview, out: memoryview) -> Any:
+    return imagecodecs.zstd_decode(block, out=out)
 
 
 _CODECS = {b"ZL": _zlib, b"XZ": _lzma, b"L4": _lz4, b"ZS": _zstd}
