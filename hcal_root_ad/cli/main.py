@@ -17,6 +17,7 @@ VERBS = {
     "inspect": "what is in this file, and which harvester definition fits",
     "harvest": "save the digi counts per lumisection and channel as a tensor file",
     "run": "judge runs and write the ROOT file for the DQM GUI",
+    "report": "make an HTML page to look at, of a run or a campaign",
     "check": "will both DQM GUIs take this file?",
     "simulate": "write runs of a simulated detector, with known faults",
     "train": "train GraphSTAD on clean runs",

@@ -18,9 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
+from hcal_root_ad.detector import N_DEPTH
 from hcal_root_ad.publish.axes import IETA_LABELS
 from hcal_root_ad.publish.reductions import Array
 
@@ -39,7 +40,8 @@ STATES = {
     5: ("bad", "#c1121f"),
 }
 """Names and colours of the states: those of hcaldqm, in shades that differ in brightness too."""
-_HB_HE = slice(13, 71)
+BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2}
+HB_HE = slice(13, 71)
 """Bins of the DQM ieta axis that HB and HE use: −29 to 29."""
 _IETA_TICKS = ("-29", "-20", "-16", "-10", "-5", "5", "10", "16", "20", "29")
 
@@ -80,30 +82,33 @@ def page(run: int | str, width: float, height: float) -> Figure:
     return figure
 
 
-def depth_page(run: int) -> tuple[Figure, list[Axes]]:
+def depth_page(run: int, columns: int = 4) -> tuple[Figure, list[Axes]]:
     """Seven ieta × iphi panels, and an eighth without axes for the legend."""
-    figure = page(run, 19, 9.8)
-    axes = list(figure.subplots(2, 4, sharex=True, sharey=True).ravel())
-    labels = IETA_LABELS[_HB_HE]
+    rows = -(-(N_DEPTH + 1) // columns)
+    figure = page(run, 4.75 * columns, 4.9 * rows)
+    axes = list(figure.subplots(rows, columns, sharex=True, sharey=True).ravel())
+    labels = IETA_LABELS[HB_HE]
     axes[0].xaxis.set_major_locator(FixedLocator([labels.index(label) + 0.5 for label in _IETA_TICKS]))
     axes[0].set_xticklabels(_IETA_TICKS)
     axes[0].yaxis.set_major_locator(FixedLocator([1, 18, 36, 54, 72]))
-    for depth, axis in enumerate(axes[:-1], start=1):
+    for depth, axis in enumerate(axes[:N_DEPTH], start=1):
         axis.set_facecolor(NO_CHANNEL)
         axis.set_title(f"depth {depth}", fontsize=14)
         axis.xaxis.set_minor_locator(NullLocator())
         axis.yaxis.set_minor_locator(NullLocator())
         axis.tick_params(labelbottom=True, labelsize=10)
         axis.set_xlabel("ieta")
-    for axis in axes[::4]:
+    for axis in axes[:N_DEPTH:columns]:
         axis.set_ylabel("iphi")
-    axes[-1].axis("off")
-    return figure, axes
+    for axis in axes[N_DEPTH:]:
+        axis.axis("off")
+    return figure, axes[: N_DEPTH + 1]
 
 
 def depth_map(axis: Axes, values: Array, **style: Any) -> Any:
-    edges = np.arange(_HB_HE.stop - _HB_HE.start + 1), np.arange(values.shape[1] + 1) + 0.5
-    return axis.pcolormesh(*edges, values[_HB_HE].T, rasterized=True, **style)
+    """(84, 72) values on the DQM axes, cut to HB and HE."""
+    edges = np.arange(HB_HE.stop - HB_HE.start + 1), np.arange(values.shape[1] + 1) + 0.5
+    return axis.pcolormesh(*edges, values[HB_HE].T, rasterized=True, **style)
 
 
 def lumi_map(axis: Axes, values: Array, **style: Any) -> Any:
@@ -133,3 +138,15 @@ def patch(colour: str, label: str) -> Patch:
 def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
     columns = min(len(handles), 5 if len(handles) == 5 else 4)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=12, handlelength=1.2)
+
+
+def outline(axis: Axes, number: int, row: int, first: float, last: float) -> None:
+    """Outline lumisections of one row of a map, with a number in a circle."""
+    left = first - 0.5
+    axis.add_patch(Rectangle((left, row - 0.5), last - first + 1, 1, fill=False, edgecolor="black", linewidth=1.3))
+    # The number stands before the outline, or in it where that begins near the panel's edge.
+    offset, side = (4, "left") if first < 0.05 * axis.get_xlim()[1] else (-4, "right")
+    axis.annotate(
+        str(number), (left, row), xytext=(offset, 0), textcoords="offset points", ha=side, va="center",
+        fontsize=10, weight="bold", bbox=BOX | {"boxstyle": "circle,pad=0.15", "edgecolor": "black"},
+    )  # fmt: skip

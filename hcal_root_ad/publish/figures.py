@@ -14,11 +14,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator, StrMethodFormatter
 
 from hcal_root_ad.detector import N_RBX
 from hcal_root_ad.publish.canvas import (
+    BOX,
     NO_CHANNEL,
     NOT_JUDGED,
     STATES,
@@ -28,6 +29,7 @@ from hcal_root_ad.publish.canvas import (
     legend_below,
     lumi_axis,
     lumi_map,
+    outline,
     page,
     patch,
     png,
@@ -44,7 +46,6 @@ KINDS = {
 }
 """Colours (CMS's palette for colour-blind readers) and lines of the kinds of fault."""
 _LINES = {"HB": ("#5790fc", "-"), "HE": ("#e42536", "--")}
-_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2}
 
 
 @dataclass(frozen=True)
@@ -198,15 +199,7 @@ def history_figure(run: int, histories: Sequence[History]) -> Figure:
 
 def _mark(axis: Axes, marks: Sequence[tuple[int, Mark]]) -> None:
     for number, mark in marks:
-        left = mark.first - 0.5
-        width = mark.last - mark.first + 1
-        axis.add_patch(Rectangle((left, mark.rbx - 0.5), width, 1, fill=False, edgecolor="black", linewidth=1.3))
-        # The number stands before the outline, or in it where that begins near the panel's edge.
-        offset, side = (4, "left") if mark.first < 0.05 * axis.get_xlim()[1] else (-4, "right")
-        axis.annotate(
-            str(number), (left, mark.rbx), xytext=(offset, 0), textcoords="offset points", ha=side, va="center",
-            fontsize=10, weight="bold", bbox=_BOX | {"boxstyle": "circle,pad=0.15", "edgecolor": "black"},
-        )  # fmt: skip
+        outline(axis, number, mark.rbx, mark.first, mark.last)
 
 
 def _events(axis: Axes, edges: Array, events: Array) -> None:
@@ -229,7 +222,7 @@ def _kinds(axis: Axes, edges: Array, kinds: Mapping[str, Array], title: str) -> 
     if kinds:
         axis.legend(loc="upper left", ncols=5)
     else:
-        axis.text(0.5, 0.5, "nothing flagged", transform=axis.transAxes, ha="center", va="center", bbox=_BOX)
+        axis.text(0.5, 0.5, "nothing flagged", transform=axis.transAxes, ha="center", va="center", bbox=BOX)
 
 
 def _errors(axis: Axes, edges: Array, errors: Mapping[str, Array]) -> None:

@@ -22,6 +22,7 @@ from hcal_root_ad.judge.forecast import Forecast
 from hcal_root_ad.judge.verdict import Group, Judge, Kind, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.publish.reductions import (
+    LOSSES,
     boxes_of,
     depth_maps,
     flagged,
@@ -57,7 +58,7 @@ class PartRecord:
         judged: (LS, 72) int32 channels (or strips) of each readout box that were judged.
         problematic, bad: (LS, 72) int32 how many of them are in that state.
         box_states: (LS, 72) uint8 states of the boxes; 0 where a box has no channel here.
-        groups: what was flagged, strongest first.
+        groups: what was flagged, strongest first; where a unit is flagged again, that comes behind all others.
         group_observed, group_expected: (groups, at most ``SHOWN``; LS) float32 digis of each group's flagged channels.
         worst: (7, 84, 72) uint8 worst state of each channel in the run, on the DQM axes; 0 without a channel.
         fraction: its share of the judged LS that are flagged. observed, expected: its digis in the judged LS.
@@ -196,7 +197,7 @@ def _maps(verdict: Verdict) -> dict[str, Any]:
 def _boxes(verdict: Verdict | StripVerdict) -> dict[str, Any]:
     """What channels and strips have in common."""
     boxes = boxes_of(verdict)
-    groups = tuple(sorted(verdict.groups, key=lambda group: -abs(group.score)))
+    groups = _strongest_first(verdict.groups)
     observed, expected = _histories(verdict, groups[:SHOWN])
     return {
         "judge": verdict.judge,
@@ -209,6 +210,14 @@ def _boxes(verdict: Verdict | StripVerdict) -> dict[str, Any]:
         "group_observed": observed,
         "group_expected": expected,
     }
+
+
+def _strongest_first(groups: Sequence[Group]) -> tuple[Group, ...]:
+    """By score; what a place does again comes behind all places, so that each has its history."""
+    order = sorted(groups, key=lambda group: -abs(group.score))
+    firsts: dict[tuple[str, bool], Group] = {}
+    again = [group for group in order if firsts.setdefault((group.unit, group.kind in LOSSES), group) is not group]
+    return (*firsts.values(), *again)
 
 
 def _histories(

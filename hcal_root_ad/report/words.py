@@ -1,0 +1,113 @@
+"""Verdicts in words: lumisections as ranges, readout units by their full names, faults as sentences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.detector import N_RBX, SUBDET_PM, rbx_of
+from hcal_root_ad.judge.verdict import Group, Kind
+
+Range = tuple[int, int]
+
+_UNIT = re.compile(r"(?P<half>H[BE](?P<side>[MP]))(?P<box>\d\d)?(-RM(?P<module>\d))?(-card(?P<card>\d))?")
+_CHANNEL = re.compile(r"(?P<name>H[BE]) (?P<ieta>[+-]\d+)/(?P<iphi>\d+)/(?P<depth>\d)")
+_STRIP = re.compile(r"(?P<half>H[BE][MP]) iphi (?P<iphi>\d+)")
+
+
+def ranges(numbers: NDArray[np.integer]) -> list[Range]:
+    """Ascending numbers as inclusive ranges of consecutive ones."""
+    if len(numbers) == 0:
+        return []
+    ends = np.flatnonzero(np.diff(numbers) != 1)
+    firsts, lasts = numbers[np.append(0, ends + 1)], numbers[np.append(ends, len(numbers) - 1)]
+    return [(int(first), int(last)) for first, last in zip(firsts, lasts, strict=True)]
+
+
+def joined(found: Sequence[Range]) -> list[Range]:
+    """Ranges in order, those that overlap or touch made one."""
+    merged: list[Range] = []
+    for first, last in sorted(found):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def listed(found: Sequence[Range], most: int = 12) -> str:
+    """Ranges as text, such as ``3–7, 9 and 4 more``."""
+    shown = ", ".join(str(first) if first == last else f"{first}–{last}" for first, last in found[:most])
+    hidden = len(found) - most
+    return f"{shown} and {hidden} more" if hidden > 0 else shown or "none"
+
+
+def place(unit: str) -> str:
+    """The full name of a group's unit: ``HEP07-RM2`` is readout module 2 of HEP07."""
+    if match := _CHANNEL.fullmatch(unit):
+        ieta = match["ieta"].replace("-", "−")
+        return f"channel {match['name']} ieta {ieta}, iphi {match['iphi']}, depth {match['depth']}"
+    if match := _STRIP.fullmatch(unit):
+        return f"strip iphi {match['iphi']} of {match['half']}"
+    match = _UNIT.fullmatch(unit)
+    if match is None:
+        return f"the whole of {unit}"
+    if match["box"] is None:
+        return f"the {'minus' if match['side'] == 'M' else 'plus'} side of {unit[:2]}"
+    box = f"{match['half']}{match['box']}"
+    if match["module"] is None:
+        return f"readout box {box}"
+    module = f"readout module {match['module']} of {box}"
+    return f"QIE card {match['card']} of {module}" if match["card"] else module
+
+
+def box_of_unit(unit: str) -> int | None:
+    """Readout box 0…71 in which a group's unit lies, None if it is larger than a box."""
+    if match := _CHANNEL.fullmatch(unit):
+        half, rbx = match["name"] + ("P" if match["ieta"][0] == "+" else "M"), _rbx(match["iphi"])
+    elif match := _STRIP.fullmatch(unit):
+        half, rbx = match["half"], _rbx(match["iphi"])
+    elif (match := _UNIT.fullmatch(unit)) and match["box"]:
+        half, rbx = match["half"], int(match["box"])
+    else:
+        return None
+    return SUBDET_PM.index(half) * N_RBX + rbx - 1
+
+
+def count(number: float) -> str:
+    """A number of digis for people: exact below ten thousand, then three figures."""
+    for size, word in ((1e9, " billion"), (1e6, " million")):
+        if number >= size:
+            return f"{number / size:.3g}{word}"
+    return f"{round(number):,}"
+
+
+def quantity(number: int, one: str) -> str:
+    """``1 channel``, ``2 channels``."""
+    return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
+
+
+def happened(kind: Kind, observed: float, expected: float) -> str:
+    """What the channels gave, against what was expected of them."""
+    ratio = observed / expected if expected > 0 else np.inf
+    if observed == 0:
+        return f"no digi at all where {count(expected)} were expected"
+    share = f"{100 * ratio:.0f} %" if ratio >= 0.01 else "less than 1 %"
+    if kind is Kind.DEAD:
+        return f"{count(observed)} digis where {count(expected)} were expected ({share})"
+    if kind is Kind.DEGRADED:
+        return f"{share} of the {count(expected)} digis that were expected"
+    bursts = ", coming and going" if kind is Kind.NOISY else ""
+    return f"{ratio:.2f} times the {count(expected)} digis that were expected{bursts}"
+
+
+def strongest(groups: Sequence[Group]) -> Group:
+    """The group with the largest score."""
+    return max(groups, key=lambda group: abs(group.score))
+
+
+def _rbx(iphi: str) -> int:
+    return int(rbx_of(np.array(int(iphi))))
