@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.verdict import Group, Kind, State
-from hcal_root_ad.publish.record import SHOWN, STRIPS, PartRecord, RunRecord
+from hcal_root_ad.publish.record import STRIPS, PartRecord, RunRecord
 from hcal_root_ad.publish.reductions import LOSSES, N_BOXES, States, on_axis
 from hcal_root_ad.report.words import Range, happened, joined, listed, place, quantity, strongest
 
@@ -75,7 +75,7 @@ def findings_of(record: RunRecord) -> tuple[Finding, ...]:
 
 
 def _finding(part: PartRecord, rows: list[tuple[int, Group]]) -> Finding:
-    with_history = [(row, group) for row, group in rows if row < SHOWN]
+    with_history = [(row, group) for row, group in rows if row < len(part.group_observed)]
     row = max(with_history, key=lambda pair: pair[1].channels)[0] if with_history else None
     return Finding(part, tuple(group for _, group in rows), row)
 

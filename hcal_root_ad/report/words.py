@@ -92,9 +92,11 @@ def quantity(number: int, one: str) -> str:
 
 def happened(kind: Kind, observed: float, expected: float) -> str:
     """What the channels gave, against what was expected of them."""
-    ratio = observed / expected if expected > 0 else np.inf
     if observed == 0:
         return f"no digi at all where {count(expected)} were expected"
+    if expected <= 0:
+        return f"{count(observed)} digis where none was expected"
+    ratio = observed / expected
     share = f"{100 * ratio:.0f} %" if ratio >= 0.01 else "less than 1 %"
     if kind is Kind.DEAD:
         return f"{count(observed)} digis where {count(expected)} were expected ({share})"

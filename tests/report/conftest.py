@@ -1,0 +1,150 @@
+"""Records small enough to do by hand, a long one, and a headless browser where there is one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hcal_root_ad.detector import Era, channel_table
+from hcal_root_ad.judge.forecast import Forecast
+from hcal_root_ad.judge.verdict import Group, Judge, Kind, State
+from hcal_root_ad.lumi_maps import Source
+from hcal_root_ad.publish.record import PartRecord, RunRecord
+from hcal_root_ad.publish.reductions import depth_maps
+
+JUDGE = Judge("he-graphstad", "1", "ab12", 6.5, 1.0)
+BOXES = {"HB": slice(0, 36), "HE": slice(36, 72)}
+HEP07, HBP09 = 60, 26
+EVENTS, EXPECTED = 1500, 600.0
+
+MakePart = Callable[..., PartRecord]
+
+
+def make_part(name: str, lumisections: np.ndarray, *faults: tuple[Group, int, int]) -> PartRecord:
+    """A sub-detector with 100 channels in each box; a fault is (group, box, channels that are bad)."""
+    n, boxes = len(lumisections), BOXES[name]
+    assessed = lumisections != 3
+    judged, problematic, bad = (np.zeros((n, 72), dtype=np.int32) for _ in range(3))
+    judged[:, boxes] = 100 * assessed[:, None]
+    states = np.zeros((n, 72), dtype=np.uint8)
+    states[:, boxes] = np.where(assessed, State.GOOD, State.NOT_ASSESSED)[:, None]
+    maps = _maps(name)
+    expected = np.full((len(faults), n), EXPECTED, dtype=np.float32) * assessed
+    observed = expected.copy()
+    for row, (group, box, channels) in enumerate(faults):
+        at = (lumisections >= group.first) & (lumisections <= group.last) & assessed
+        (bad if group.kind.state is State.BAD else problematic)[at, box] += channels
+        states[at, box] = State.BAD if bad[at, box].max(initial=0) >= 25 else State.PROBLEMATIC
+        observed[row, at] *= group.observed / group.expected
+        cell = tuple(place[row] for place in np.nonzero(maps["worst"] == State.GOOD))
+        maps["worst"][cell], maps["fraction"][cell], maps["score"][cell] = group.kind.state, 0.5, -group.score
+    return PartRecord(
+        name, "lumisection", JUDGE, assessed, judged, problematic, bad, states,
+        tuple(group for group, _, _ in faults), observed, expected, **maps,
+    )  # fmt: skip
+
+
+def _maps(name: str) -> dict[str, Any]:
+    channels = channel_table(Era.RUN3).select(name)
+    there = depth_maps(channels, 1)
+    return {
+        "worst": (State.GOOD * there).astype(np.uint8),
+        "fraction": np.zeros(there.shape, dtype=np.float32),
+        "observed": (5000 * there).astype(np.float32),
+        "expected": (5000 * there).astype(np.float32),
+        "score": np.zeros(there.shape, dtype=np.float32),
+    }
+
+
+DEAD = Group("HEP07", Kind.DEAD, 5, 12, 90, 0, 4200.0, 2000.0)
+HOT = Group("HB +4/33/2", Kind.HOT, 10, 11, 1, 3000, 1000.0, 40.0)
+HOT_AGAIN = Group("HB +4/33/2", Kind.WARM, 13, 13, 1, 700, 500.0, 7.0)
+
+
+@pytest.fixture(scope="session")
+def make() -> MakePart:
+    return make_part
+
+
+@pytest.fixture(scope="session")
+def record() -> RunRecord:
+    """LS 1 to 13 without LS 8, LS 3 not assessed; HEP07 dead, a channel of HB hot twice, another one ageing."""
+    lumisections = np.array([1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13], dtype=np.int32)
+    hb = make_part("HB", lumisections, (HOT, HBP09, 1), (HOT_AGAIN, HBP09, 1))
+    he = make_part("HE", lumisections, (DEAD, HEP07, 90))
+    return RunRecord(
+        run=370101,
+        definition="dqmio-occupancy",
+        lumisections=lumisections,
+        events=np.where(lumisections == 3, 20, EVENTS).astype(np.int64),
+        sources=(Source("nanodqmio.root", 1234, "00ff"), Source("root://far/away.root", 99, "")),
+        notes=("A note with <b>brackets</b> & an ampersand.",),
+        program="hcal-root-ad 0.1.0",
+        parts=(hb, replace(he, forecasts=(("HE +20/5/3", Forecast(0, 2, 0.8, 0.05, 40, 50, 70)),))),
+    )
+
+
+@pytest.fixture(scope="session")
+def quiet(record: RunRecord) -> RunRecord:
+    """The same run with nothing wrong."""
+    parts = tuple(make_part(name, record.lumisections) for name in ("HB", "HE"))
+    return replace(record, parts=parts, notes=())
+
+
+@pytest.fixture(scope="session")
+def long_record(record: RunRecord) -> RunRecord:
+    """2,000 LS with 400 findings: a bad night."""
+    lumisections = np.arange(1, 2001, dtype=np.int32)
+    draw = np.random.default_rng(5)
+    channels = channel_table(Era.RUN3).select("HE")
+    faults = []
+    for row in draw.choice(len(channels), 200, replace=False):
+        first = int(draw.integers(4, 1900))
+        unit = f"HE {channels.ieta[row]:+d}/{channels.iphi[row]}/{channels.depth[row]}"
+        group = Group(unit, Kind.DEGRADED, first, first + 60, 1, 300, 600.0, float(draw.uniform(6, 900)))
+        faults.append((group, int(channels.box[row]), 1))
+    he = make_part("HE", lumisections, *faults)
+    noisy = (he.group_expected * draw.normal(1, 0.05, he.group_expected.shape)).astype(np.float32)
+    he = replace(he, group_observed=noisy)
+    groups = tuple(replace(group, unit="HB" + group.unit[2:]) for group in he.groups)
+    hb = replace(make_part("HB", lumisections), groups=groups, group_observed=noisy, group_expected=he.group_expected)
+    events = draw.integers(1000, 2000, len(lumisections))
+    return replace(record, lumisections=lumisections, events=events, parts=(hb, he))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium with a profile of its own, which must not speak to anybody."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium drives the browser")
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    driver = shutil.which("chromedriver")
+    if program is None or driver is None:
+        pytest.skip("no chromium and chromedriver here")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    for flag in (
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+        f"--user-data-dir={tmp_path_factory.mktemp('profile')}", "--window-size=1280,900",
+    ):  # fmt: skip
+        options.add_argument(flag)
+    chromium = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield chromium
+    chromium.quit()
+
+
+@pytest.fixture
+def press(browser: Any) -> Callable[..., None]:
+    """Press keys, by name."""
+    from selenium.webdriver import ActionChains, Keys
+
+    def press_keys(*names: str) -> None:
+        ActionChains(browser).send_keys(*(getattr(Keys, name) for name in names)).perform()
+
+    return press_keys

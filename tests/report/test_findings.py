@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from hcal_root_ad.judge.verdict import Group, Kind, State
+from hcal_root_ad.publish.record import PartRecord, RunRecord
+from hcal_root_ad.report.findings import assessed_in, bad_in, box_states, findings_of, headline_of
+
+MakePart = Callable[..., PartRecord]
+
+
+def test_what_one_place_does_again_is_one_finding(record: RunRecord) -> None:
+    dead, hot = findings_of(record)
+    assert (dead.unit, dead.state, dead.channels, dead.ranges) == ("HEP07", State.BAD, 90, [(5, 12)])
+    assert dead.reason == "90 channels of readout box HEP07 gave no digi at all where 4,200 were expected"
+    assert (hot.kinds, hot.ranges, hot.row) == ((Kind.HOT, Kind.WARM), [(10, 11), (13, 13)], 0)
+    assert hot.reason == (
+        "Channel HB ieta +4, iphi 33, depth 2 gave 2.47 times the 1,500 digis that were expected, in 2 intervals"
+    )
+
+
+def test_a_loss_and_an_excess_of_one_place_are_two_findings(record: RunRecord, make: MakePart) -> None:
+    groups = [Group("HEP07", kind, 5, 6, 90, 0, 10.0, 5.0) for kind in (Kind.DEAD, Kind.HOT, Kind.DEGRADED)]
+    part = make("HE", record.lumisections, *((group, 60, 90) for group in groups))
+    findings = findings_of(replace(record, parts=(part,)))
+    assert sorted(finding.kinds for finding in findings) == [(Kind.DEAD, Kind.DEGRADED), (Kind.HOT,)]
+
+
+def test_the_history_is_that_with_most_channels(record: RunRecord, make: MakePart) -> None:
+    groups = [Group("HEP07", Kind.DEAD, ls, ls, n, 0, 10.0, 99.0 - ls) for ls, n in ((5, 20), (9, 90), (11, 30))]
+    part = make("HE", record.lumisections, *((group, 60, 90) for group in groups))
+    (finding,) = findings_of(replace(record, parts=(part,)))
+    assert finding.row == 1
+
+
+def test_headlines(record: RunRecord, quiet: RunRecord) -> None:
+    bad = headline_of(record, findings_of(record))
+    assert (bad.state, bad.missing) == (State.BAD, ())
+    assert bad.sentence == (
+        "A readout box is bad in 7 of the 11 lumisections that were judged. "
+        "Strongest: readout box HEP07, dead in LS 5–12."
+    )
+    few = replace(record, parts=record.parts[:1])
+    problematic = headline_of(few, findings_of(few))
+    assert (problematic.state, problematic.missing) == (State.PROBLEMATIC, ("HE",))
+    assert problematic.sentence.startswith(
+        "1 place is flagged in the 11 lumisections that were judged, but no readout box is bad. Strongest: channel HB"
+    )
+    good = headline_of(quiet, ())
+    assert (good.state, good.sentence) == (State.GOOD, "Nothing is flagged in the 11 lumisections that were judged.")
+
+
+def test_nothing_judged_is_never_good(quiet: RunRecord) -> None:
+    parts = tuple(replace(part, assessed=np.zeros_like(part.assessed)) for part in quiet.parts)
+    headline = headline_of(replace(quiet, parts=parts), ())
+    assert headline.state is State.NOT_ASSESSED
+    assert headline.sentence.startswith("No lumisection could be judged")
+    assert headline_of(replace(quiet, parts=()), ()).missing == ("HB", "HE")
+
+
+def test_a_run_judged_as_a_whole_says_so(record: RunRecord) -> None:
+    arrays = ("assessed", "judged", "problematic", "bad", "box_states")
+    rows = {name: getattr(record.parts[1], name)[4:5] for name in arrays}
+    whole = replace(record, parts=(replace(record.parts[1], granularity="run", **rows),))
+    headline = headline_of(whole, findings_of(whole))
+    assert headline.sentence.startswith("A readout box is bad in the run, which was judged as a whole.")
+    assert bad_in(whole).all()
+    assert (box_states(whole)[:, 60] == State.BAD).sum() == 12
+
+
+def test_states_are_on_an_axis_from_lumisection_1(record: RunRecord) -> None:
+    states = box_states(record)
+    assert states.shape == (13, 72)
+    assert states[:, 60].tolist() == [3, 3, 2, 3, 5, 5, 5, 2, 5, 5, 5, 5, 3]
+    assert states[7].tolist() == [State.NOT_ASSESSED] * 72
+    only_he = box_states(replace(record, parts=record.parts[1:]))
+    assert not only_he[:, :36].any()
+    assert assessed_in(record).sum() == 11
+
+
+def test_strips_are_looked_at_where_channels_were_not_judged_per_lumisection(record: RunRecord) -> None:
+    strips = replace(record.parts[1], name="strips", granularity="strips")
+    whole = replace(record.parts[0], granularity="run", assessed=np.array([True]))
+    both = replace(record, parts=(whole, strips))
+    assert bad_in(both).sum() == 7
+    assert headline_of(both, findings_of(both)).missing == ()

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hcal_root_ad.errors import OutputError
+from hcal_root_ad.judge.verdict import State
+from hcal_root_ad.publish.record import PartRecord, RunRecord
+from hcal_root_ad.report.page import Picture, write_page
+from hcal_root_ad.report.run_page import run_page
+
+MakePart = Callable[..., PartRecord]
+VOID = {"meta", "link", "img", "br"}
+
+
+class Outline(HTMLParser):
+    """Open elements, addresses, ids and text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.addresses += [value for name in ("src", "href") if (value := values.get(name))]
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+        if tag in ("td", "th", "dt", "dd"):
+            self.text += " "
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "title"):
+            self.text += data
+
+
+@pytest.fixture(scope="module")
+def page(record: RunRecord) -> str:
+    return run_page(record)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the drawing out, which takes all the time, where only words matter."""
+    monkeypatch.setattr(
+        "hcal_root_ad.report.run_page.picture", lambda _, words: Picture("data:image/png,", 1, 1, words)
+    )
+
+
+def words_of(page: str) -> str:
+    return re.sub(r"\s+", " ", Outline(page).text.replace("\u2060", ""))
+
+
+def test_verdict_comes_first_then_what_it_rests_on(page: str) -> None:
+    words = words_of(page)
+    order = ["Run 370101", "A readout box is bad in 7 of the 11 lumisections", "Timeline", "Maps per depth", "Findings",
+             "Ageing", "Conditions", "Provenance"]  # fmt: skip
+    body = words[words.index("Provenance") + 1 :]  # behind the table of contents
+    places = [body.index(heading) for heading in order[1:]]
+    assert places == sorted(places)
+
+
+def test_numbers_are_those_of_the_record(page: str) -> None:
+    words = words_of(page)
+    assert re.search(r"HB lumisection 11 of 12 8 0 1 1 0 2", words)
+    assert re.search(r"HE lumisection 11 of 12 4 7 1 0 0 1", words)
+    assert "HEP07 ✖ bad dead 90 channels of readout box HEP07 gave no digi at all" in words
+    assert "HE +20/5/3 2 80% 5.0% 50 40–70" in words
+    assert "Lumisections 12 (1–7, 9–13) Not in the input 8 Not assessed 3 Events 16,520 in all, 1,500 in a" in words
+    assert "he-graphstad, version 1 6.50 1.0 ab12" in words
+    assert "read through the network, no digest" in words
+
+
+def test_page_is_well_formed_and_asks_for_nothing(page: str) -> None:
+    outline = Outline(page)
+    assert outline.open == ["html"] or outline.open == []
+    assert len(outline.ids) == len(set(outline.ids))
+    assert {address[:5] for address in outline.addresses if not address.startswith("#")} == {"data:"}
+    assert {address[1:] for address in outline.addresses if address.startswith("#")} <= set(outline.ids)
+    assert "<script" not in page
+    assert "default-src 'none'" in page
+
+
+def test_texts_are_escaped(page: str) -> None:
+    assert "A note with &lt;b&gt;brackets&lt;/b&gt; &amp; an ampersand." in page
+    assert "<b>brackets" not in page
+
+
+def test_equal_records_give_equal_pages(record: RunRecord, page: str) -> None:
+    assert run_page(record) == page
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_quiet_run_says_that_nothing_is_flagged(quiet: RunRecord) -> None:
+    words = words_of(run_page(quiet))
+    assert "✔ good Nothing is flagged in the 11 lumisections that were judged." in words
+    assert "To keep in mind" not in words
+    assert "No channel loses digis" in words
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_was_not_judged_is_named(record: RunRecord) -> None:
+    assert "HE not judged: nothing on this page speaks about it." in words_of(
+        run_page(replace(record, parts=record.parts[:1]))
+    )
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_strips_have_no_maps_per_depth(record: RunRecord) -> None:
+    empty = {
+        name: getattr(record.parts[1], name)[:0] for name in ("worst", "fraction", "observed", "expected", "score")
+    }
+    strips = replace(record.parts[1], name="strips", granularity="strips", **empty)
+    page = run_page(replace(record, parts=(strips,)))
+    assert 'id="maps"' not in page
+    assert "90 strips of readout box HEP07" in page
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_judged_as_a_whole_has_no_small_pictures(record: RunRecord) -> None:
+    he = record.parts[1]
+    rows = {name: getattr(he, name)[4:5] for name in ("assessed", "judged", "problematic", "bad", "box_states")}
+    histories = {name: getattr(he, name)[:, 4:5] for name in ("group_observed", "group_expected")}
+    page = run_page(replace(record, parts=(replace(he, granularity="run", **rows, **histories),)))
+    assert 'class="stamp"><img' not in page
+    assert "the run, which was judged as a whole" in page
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_nothing_judged_is_drawn_too(quiet: RunRecord) -> None:
+    parts = tuple(
+        replace(part, assessed=np.zeros_like(part.assessed), box_states=np.minimum(part.box_states, State.NOT_ASSESSED))
+        for part in quiet.parts
+    )
+    assert "○ not assessed No lumisection could be judged" in words_of(run_page(replace(quiet, parts=parts)))
+    assert "No lumisection could be judged" in run_page(replace(quiet, parts=()))
+
+
+def test_a_long_run_stays_small(long_record: RunRecord) -> None:
+    page = run_page(long_record)
+    assert len(page.encode()) < 3_000_000
+    words = words_of(page)
+    assert "A column holds 2 LS and shows the worst of them." in words
+    assert page.count('class="stamp"') == 60
+    assert "240 weaker findings" in words
+    assert "And 100 more" in words
+
+
+def test_a_page_is_whole_or_not_there(tmp_path: Path) -> None:
+    write_page("<p>é", tmp_path / "new" / "page.html")
+    assert (tmp_path / "new" / "page.html").read_bytes() == "<p>é".encode()
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_page("", tmp_path / "taken")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["new", "page.html", "taken"]

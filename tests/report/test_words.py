@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hcal_root_ad.detector import box_name, channel_table
+from hcal_root_ad.judge.channels import channel_names, readout_levels
+from hcal_root_ad.judge.strips import strip_names
+from hcal_root_ad.judge.verdict import Kind
+from hcal_root_ad.report.words import box_of_unit, count, happened, joined, listed, place, ranges
+
+
+@given(st.sets(st.integers(1, 60)))
+def test_ranges_hold_exactly_the_numbers(numbers: set[int]) -> None:
+    found = ranges(np.array(sorted(numbers), dtype=np.int32))
+    assert [n for first, last in found for n in range(first, last + 1)] == sorted(numbers)
+    assert all(following[0] > last + 1 for (_, last), following in pairwise(found))
+
+
+def test_joined_ranges_do_not_overlap_or_touch() -> None:
+    assert joined([(5, 6), (1, 3), (2, 2), (7, 9), (11, 11)]) == [(1, 3), (5, 9), (11, 11)]
+    assert joined([]) == []
+
+
+def test_listed() -> None:
+    assert listed([(3, 7), (9, 9)]) == "3–7, 9"
+    assert listed([(1, 1), (3, 3), (5, 5), (7, 8)], most=2) == "1, 3 and 2 more"
+    assert listed([]) == "none"
+
+
+@pytest.mark.parametrize(
+    ("unit", "words", "box"),
+    [
+        ("HE", "the whole of HE", None),
+        ("HBM", "the minus side of HB", None),
+        ("HEP07", "readout box HEP07", "HEP07"),
+        ("HEM03-RM2", "readout module 2 of HEM03", "HEM03"),
+        ("HBP05-RM1-card2", "QIE card 2 of readout module 1 of HBP05", "HBP05"),
+        ("HE -25/33/4", "channel HE ieta −25, iphi 33, depth 4", "HEM09"),
+        ("HB +2/72/1", "channel HB ieta +2, iphi 72, depth 1", "HBP01"),
+        ("HEP iphi 23", "strip iphi 23 of HEP", "HEP07"),
+    ],
+)
+def test_units_by_their_full_names(unit: str, words: str, box: str | None) -> None:
+    assert place(unit) == words
+    number = box_of_unit(unit)
+    assert (None if number is None else box_name(number)) == box
+
+
+def test_every_name_that_the_judge_gives_is_understood() -> None:
+    for name in ("HB", "HE"):
+        channels = channel_table().select(name)
+        for unit in (unit for level in readout_levels(channels)[2:] for unit in level.names):
+            assert place(unit).startswith(("readout ", "QIE card "))
+            assert box_name(box_of_unit(unit)) == unit[:5]
+        for row, unit in enumerate(channel_names(channels)):
+            assert place(unit).startswith(f"channel {name} ieta ")
+            assert box_of_unit(unit) == channels.box[row]
+    for column, unit in enumerate(strip_names(channel_table().select("HB", "HE"))):
+        assert box_of_unit(unit) == 18 * (column // 72) + (column % 72 + 2) % 72 // 4
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(0, "0"), (38, "38"), (9999.6, "10,000"), (975_768, "975,768"), (2.5e6, "2.5 million"),
+                          (1.234e9, "1.23 billion")],
+)  # fmt: skip
+def test_count(number: float, words: str) -> None:
+    assert count(number) == words
+
+
+@pytest.mark.parametrize(
+    ("kind", "observed", "expected", "words"),
+    [
+        (Kind.DEAD, 0, 975_768, "no digi at all where 975,768 were expected"),
+        (Kind.DEAD, 38, 975_768, "38 digis where 975,768 were expected (less than 1 %)"),
+        (Kind.DEAD, 70, 1000, "70 digis where 1,000 were expected (7 %)"),
+        (Kind.DEGRADED, 600, 1000, "60 % of the 1,000 digis that were expected"),
+        (Kind.HOT, 2940, 1000, "2.94 times the 1,000 digis that were expected"),
+        (Kind.NOISY, 5000, 1000, "5.00 times the 1,000 digis that were expected, coming and going"),
+        (Kind.HOT, 12, 0, "12 digis where none was expected"),
+    ],
+)
+def test_what_happened(kind: Kind, observed: float, expected: float, words: str) -> None:
+    assert happened(kind, observed, expected) == words
