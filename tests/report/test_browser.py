@@ -16,6 +16,8 @@ from hcal_root_ad.report.run_page import run_page
 
 CONTRAST = 4.5
 """Least contrast of text (WCAG 2.2, level AA, text of any size)."""
+A4 = 703
+"""Pixels of 96 to the inch between the margins of a sheet."""
 
 CONTRASTS = """
 const channels = colour => colour.match(/[\\d.]+/g).map(Number);
@@ -172,16 +174,21 @@ def test_nothing_sticks_out(chromium: Any, width: int) -> None:
     assert wide == [width, 0]
 
 
-def test_print_shows_what_is_folded(chromium: Any) -> None:
+def test_print_shows_all_that_is_folded_or_wide(chromium: Any) -> None:
     shown = "return [...document.querySelectorAll('details > :not(summary)')].map(one => one.checkVisibility())"
     assert set(chromium.execute_script(shown)) == {False}
+    within = "return [...document.querySelectorAll('.wide')].map(one => one.scrollWidth - one.clientWidth)"
+    a4 = {"width": A4, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", a4)
     chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     try:
+        assert set(chromium.execute_script(within)) == {0}
         assert set(chromium.execute_script(shown)) == {True}
         hidden = "return getComputedStyle(document.querySelector('nav')).display"
         assert chromium.execute_script(hidden) == "none"
     finally:
         chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+        chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     assert len(chromium.execute_cdp_cmd("Page.printToPDF", {})["data"]) > 10_000
 
 
