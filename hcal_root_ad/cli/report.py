@@ -1,4 +1,4 @@
-"""Make one HTML page to look at: of a run, or of a campaign of certify; it opens anywhere, without a network."""
+"""Make an HTML page to look at, of a run or of a campaign of certify; it opens anywhere, without a network."""
 
 from __future__ import annotations
 
@@ -17,24 +17,38 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH",
-                        help="record of a run (R<run>.verdict.npz, from `run --record`), or a DQM file or the name "
-                             "of a reference run, which is judged first with the shipped bundles")  # fmt: skip
+                        help="folder of a campaign; record of a run (R<run>.verdict.npz, from `run --record`); or DQM "
+                             "file or reference run, which is judged first with the shipped bundles")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html", help="page to write")
+    parser.add_argument("--runs", action="store_true",
+                        help="of a campaign: a page for each run too, in FILE_runs/, with links")  # fmt: skip
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    from hcal_root_ad.report.campaign import is_campaign
+
+    path, output = Path(arguments.path), arguments.output
+    if is_campaign(path):
+        _report_campaign(path, output, arguments.runs)
+    elif arguments.runs:
+        raise UsageError(f"--runs goes with the folder of a campaign, but {path} is none; leave it out.")
+    else:
+        _report_run(arguments.path, output)
+    show(f"report:    {output}")
+    return 0
+
+
+def _report_run(name: str, output: Path) -> None:
     from hcal_root_ad.publish.record import SUFFIX, load_record
 
-    recorded = arguments.path.endswith(SUFFIX)
-    check_places([arguments.output], inputs=[Path(arguments.path)] if recorded else input_files([arguments.path]))
-    record = load_record(Path(arguments.path)) if recorded else _judged(arguments.path)
+    recorded = name.endswith(SUFFIX)
+    check_places([output], inputs=[Path(name)] if recorded else input_files([name]))
+    record = load_record(Path(name)) if recorded else _judged(name)
 
     from hcal_root_ad.report.page import write_page
     from hcal_root_ad.report.run_page import run_page
 
-    write_page(run_page(record), arguments.output)
-    show(f"report:    {arguments.output}")
-    return 0
+    write_page(run_page(record), output)
 
 
 def _judged(name: str) -> RunRecord:
@@ -50,3 +64,22 @@ def _judged(name: str) -> RunRecord:
         raise UsageError(f"{name} holds runs {numbers}, but a report is of one; use `run --record` and name a record.")
     with progress(f"Judging run {runs[0].run}") as report:
         return record_of(judge_run(runs[0], [load_bundle(name) for name in SHIPPED_BUNDLES], progress=report))
+
+
+def _report_campaign(folder: Path, output: Path, with_runs: bool) -> None:
+    from hcal_root_ad.publish.record import load_record, record_name
+    from hcal_root_ad.report.campaign import RECORDS, load_campaign
+    from hcal_root_ad.report.campaign_page import campaign_page
+    from hcal_root_ad.report.page import write_page
+    from hcal_root_ad.report.run_page import run_page
+
+    campaign = load_campaign(folder)
+    runs = campaign.runs if with_runs else []
+    pages = {run: f"{output.stem}_runs/R{run}.html" for run in runs}
+    check_places([output, *(output.parent / page for page in pages.values())])
+    with progress("Drawing runs") as report:
+        for done, (run, page) in enumerate(pages.items(), start=1):
+            write_page(run_page(load_record(folder / RECORDS / record_name(run))), output.parent / page)
+            if report:
+                report(done, len(pages))
+    write_page(campaign_page(campaign, pages), output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,8 +162,8 @@ def small_figure(history: History) -> Figure:
     figure = Figure(figsize=(2.9, 1.05))
     axis = figure.add_axes((0.12, 0.21, 0.85, 0.75))
     x = history.lumisections
-    for first, last in history.flagged:
-        axis.axvspan(first - 0.5, last + 0.5, color=_RED, alpha=0.15, linewidth=0)
+    shaded = [(first - 0.5, last - first + 1) for first, last in history.flagged]
+    axis.broken_barh(shaded, (0, 1), transform=axis.get_xaxis_transform(), color=_RED, alpha=0.15, linewidth=0)
     low, high = history.expected - history.sigma, history.expected + history.sigma
     axis.fill_between(x, low, high, step="mid", color=_BLUE, alpha=0.35, linewidth=0)
     axis.step(x, history.expected, where="mid", color=_BLUE, linewidth=1)
@@ -176,4 +176,30 @@ def small_figure(history: History) -> Figure:
     axis.minorticks_off()
     axis.tick_params(length=3, width=0.6, pad=2, labelsize=8.5, top=False, right=False)
     axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+@in_cms_style
+def runs_figure(runs: Sequence[int], states: Array, names: Mapping[str, int]) -> Figure:
+    """(LS, runs) states, LS 1 first, the first run on top; ``names`` says what each state stands for."""
+    length, size = len(states), -(-len(states) // COLUMNS)
+    edges = np.append(np.arange(0, length, size), length) + 0.5
+    figure = page(f"{len(runs)} runs", 14, float(np.clip(2.2 + 0.24 * len(runs), 3, 14)))
+    axis = figure.subplots()
+    colours, norm = state_colours()
+    shown = worst_of(states, size).astype(float)
+    axis.set_facecolor(NO_CHANNEL)
+    values = np.where(shown > 0, shown, np.nan).T
+    axis.pcolormesh(edges, np.arange(len(runs) + 1), values, cmap=colours, norm=norm, rasterized=True)
+    axis.invert_yaxis()
+    step = -(-max(len(runs), 1) // 45)
+    axis.yaxis.set_major_locator(FixedLocator([row + 0.5 for row in range(0, len(runs), step)]))
+    axis.set_yticklabels([str(run) for run in runs[::step]], fontsize=10)
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.set_ylabel("run")
+    lumi_axis(axis, length)
+    axis.set_xlabel("lumisection")
+    legend_below(
+        figure, [*(patch(STATES[state][1], name) for name, state in names.items()), patch(NO_CHANNEL, "no LS")]
+    )
     return figure

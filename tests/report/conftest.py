@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,10 @@ from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.judge.forecast import Forecast
 from hcal_root_ad.judge.verdict import Group, Judge, Kind, State
 from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.publish.record import PartRecord, RunRecord
+from hcal_root_ad.publish.record import PartRecord, RunRecord, record_name, save_record
 from hcal_root_ad.publish.reductions import depth_maps
+from hcal_root_ad.report.page import Picture
+from hcal_root_ad.report.run_page import run_page
 
 JUDGE = Judge("he-graphstad", "1", "ab12", 6.5, 1.0)
 BOXES = {"HB": slice(0, 36), "HE": slice(36, 72)}
@@ -118,6 +122,29 @@ def long_record(record: RunRecord) -> RunRecord:
 
 
 @pytest.fixture(scope="session")
+def run_html(record: RunRecord) -> str:
+    """The page on the small run, drawn once for all tests."""
+    return run_page(record)
+
+
+@pytest.fixture(scope="session")
+def long_html(long_record: RunRecord) -> str:
+    """The page on the long run, drawn once for all tests."""
+    return run_page(long_record)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the drawing out, which takes all the time, where only words matter."""
+
+    def picture(_: object, words: str) -> Picture:
+        return Picture("data:image/png,", 1, 1, words)
+
+    for module in ("run_page", "campaign_page"):
+        monkeypatch.setattr(f"hcal_root_ad.report.{module}.picture", picture)
+
+
+@pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A headless Chromium with a profile of its own, which must not speak to anybody."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium drives the browser")
@@ -148,3 +175,45 @@ def press(browser: Any) -> Callable[..., None]:
         ActionChains(browser).send_keys(*(getattr(Keys, name) for name in names)).perform()
 
     return press_keys
+
+
+CSV = """\
+run,lumisection,status,cause,hb,he,events,pileup,delivered,recorded,policy
+370101,1,GOOD,,GOOD,GOOD,1500,50.9,,1,standard 1 (abc)
+370101,2,GOOD,,GOOD,GOOD,1500,40,,1,standard 1 (abc)
+370101,3,BAD,HE: lost readout box,GOOD,BAD,1500,,,1,standard 1 (abc)
+370101,4,GOOD,,GOOD,GOOD,1500,,,1,standard 1 (abc)
+370102,1,STANDBY,no stable beams,STANDBY,STANDBY,0,,,0,standard 1 (abc)
+370102,2,NOTSET,too few events or no data,NOTSET,NOTSET,10,,,,standard 1 (abc)
+"""
+
+
+@pytest.fixture(scope="session")
+def campaign_folder(record: RunRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What certify leaves of two runs: four and two LS, one of them bad; and a file that failed."""
+    folder = tmp_path_factory.mktemp("campaign")
+    flag = {"status": "BAD", "cause": "HE: lost readout box", "comment": "HE up to 60.0% bad, lost HEP07; policy"}
+    fine = {"status": "GOOD", "cause": "", "comment": "policy"}
+    registry = {
+        "370101": [
+            {"start": 1, "end": 2, "hcal-hcal": fine},
+            {"start": 3, "end": 3, "hcal-hcal": flag},
+            {"start": 4, "end": 4, "hcal-hcal": fine},
+        ],
+        "370102": [{"start": 1, "end": 1, "hcal-hcal": {"status": "STANDBY", "cause": "", "comment": ""}}],
+    }
+    rules = {"bad_channels": 0.02, "problematic_channels": 0.05, "lost_box": 0.75, "lost_boxes": 0, "consecutive": 1}
+    policy = {"label": "standard 1 (abc)", "digest": "abc", "name": "standard", "version": "1", "description": "Bad.",
+              "needed": ["HB", "HE"], "rules": {"HB": rules, "HE": rules}}  # fmt: skip
+    run = {"judges": {"HB": "hb 1", "HE": "he 1 ab12"}}
+    provenance = {
+        "program": "hcal-root-ad 0.1.0", "policy": policy, "notes": ["A note."], "runs": {"370101": run, "370102": run},
+        "failed": [{"file": "broken.root", "sentence": "broken.root is damaged <here>."}],
+    }  # fmt: skip
+    (folder / "lumisections.csv").write_text(CSV)
+    (folder / "run_registry.json").write_text(json.dumps(registry))
+    (folder / "certification.json").write_text('{"370101": [[1, 2], [4, 4]]}')
+    (folder / "certification.provenance.json").write_text(json.dumps(provenance))
+    for number in (370101, 370102):
+        save_record(replace(record, run=number), folder / "records" / record_name(number))
+    return folder

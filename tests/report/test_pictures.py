@@ -95,5 +95,5 @@ def test_small_picture_spans_its_lumisections() -> None:
     figure = small_figure(History(x, x / 10, x / 20, x / 100, [(40, 42)]))
     (axis,) = figure.axes
     assert axis.get_xlim() == (29.5, 49.5)
-    assert axis.patches[0].get_x() == 39.5
+    assert axis.collections[0].get_paths()[0].get_extents().intervalx.tolist() == [39.5, 42.5]
     assert axis.get_ylim()[1] > 4.9

@@ -1,0 +1,152 @@
+"""A campaign as ``certify`` leaves it in its folder, read from the files that it writes for everybody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyarrow import ArrowException, csv
+
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.report.words import Range
+
+GOLDEN, REGISTRY, PROVENANCE = "certification.json", "run_registry.json", "certification.provenance.json"
+TABLE, RECORDS = "lumisections.csv", "records"
+STATUSES = ("GOOD", "BAD", "STANDBY", "NOTSET")
+_COLUMN = "hcal-hcal"
+_TEXTS, _NUMBERS = ("status", "hb", "he", "cause"), ("events", "pileup", "recorded")
+
+
+@dataclass(frozen=True, eq=False)
+class Lumisections:
+    """The table of lumisections, by run and then by LS: one array per column, all of the same length.
+
+    ``status`` (of HCAL), ``hb``, ``he``: texts of :data:`STATUSES`; ``cause``: text. ``events``, ``pileup`` and
+    ``recorded``: float64, NaN where not known.
+    """
+
+    run: NDArray[np.int64]
+    lumisection: NDArray[np.int64]
+    status: NDArray[np.str_]
+    hb: NDArray[np.str_]
+    he: NDArray[np.str_]
+    cause: NDArray[np.str_]
+    events: NDArray[np.float64]
+    pileup: NDArray[np.float64]
+    recorded: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.run)
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Lumisections of a run that are bad for one cause."""
+
+    run: int
+    first: int
+    last: int
+    cause: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An input that could not be judged, and the sentence why."""
+
+    file: str
+    sentence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Campaign:
+    """What a page on a campaign shows.
+
+    ``good``: good ranges by run. ``bad``: bad stretches in order. ``policy``: the table of the provenance file.
+    """
+
+    folder: Path
+    lumisections: Lumisections
+    good: Mapping[int, tuple[Range, ...]]
+    bad: tuple[Stretch, ...]
+    failed: tuple[Failed, ...]
+    policy: Mapping[str, Any]
+    program: str
+    notes: tuple[str, ...]
+    judges: tuple[str, ...]
+
+    @property
+    def runs(self) -> list[int]:
+        return [int(run) for run in np.unique(self.lumisections.run)]
+
+
+def is_campaign(path: Path) -> bool:
+    """Whether a path is the folder of a campaign."""
+    return (path / GOLDEN).is_file()
+
+
+def load_campaign(folder: Path) -> Campaign:
+    """Read the folder of a campaign.
+
+    Raises:
+        InputError: a file is missing, damaged or of another form.
+    """
+    golden, registry, provenance = (_read_json(folder / name) for name in (GOLDEN, REGISTRY, PROVENANCE))
+    table = _read_table(folder / TABLE)
+    try:
+        return Campaign(
+            folder=folder,
+            lumisections=table,
+            good={int(run): tuple((int(a), int(b)) for a, b in parts) for run, parts in golden.items()},
+            bad=tuple(_bad(registry)),
+            failed=tuple(Failed(str(one["file"]), str(one["sentence"])) for one in provenance["failed"]),
+            policy=provenance["policy"],
+            program=provenance["program"],
+            notes=tuple(provenance["notes"]),
+            judges=tuple(sorted({judge for run in provenance["runs"].values() for judge in run["judges"].values()})),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{folder}: expected the folder of a campaign of this version, found one of another form; certify again."
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; the folder of a campaign has one, so certify again.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected JSON, found damage; certify again.") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: expected a JSON object, found another form; certify again.")
+    return found
+
+
+def _read_table(path: Path) -> Lumisections:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; the folder of a campaign has one, so certify again.")
+    kinds = dict.fromkeys(("run", "lumisection"), "int64") | dict.fromkeys(_TEXTS, "string")
+    options = csv.ConvertOptions(
+        include_columns=["run", "lumisection", *_TEXTS, *_NUMBERS],
+        column_types=kinds | dict.fromkeys(_NUMBERS, "float64"),
+    )
+    try:
+        table = csv.read_csv(path, convert_options=options)
+    except (ArrowException, OSError) as error:
+        raise InputError(f"{path}: expected certify's table, found damage or another form; certify again.") from error
+    columns = {name: table[name].to_numpy() for name in ("run", "lumisection", *_NUMBERS)}
+    return Lumisections(**columns, **{name: table[name].to_numpy().astype(np.str_) for name in _TEXTS})
+
+
+def _bad(registry: Mapping[str, Any]) -> Iterator[Stretch]:
+    for run, parts in registry.items():
+        for part in parts:
+            flag = part[_COLUMN]
+            if flag["status"] == "BAD":
+                yield Stretch(int(run), int(part["start"]), int(part["end"]), flag["cause"], flag["comment"])
