@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[1]
 
 pytest.importorskip("hatchling")
 
+TEMPLATES = "hcal_root_ad/report/templates"
+
 LIST_CONTENT = """
 import json, hcal_root_ad
 from hcal_root_ad import content
@@ -61,6 +63,9 @@ def test_wheel_holds_code_licence_types_and_script(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     names = archive.namelist()
     assert {"hcal_root_ad/py.typed", "hcal_root_ad/cli/main.py", "hcal_root_ad/__main__.py"} <= set(names)
+    templates = {f"{TEMPLATES}/{path.name}" for path in (ROOT / TEMPLATES).iterdir()}
+    assert len(templates) >= 5
+    assert templates <= set(names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     (scripts,) = (name for name in names if name.endswith("entry_points.txt"))
     assert "hcal-root-ad = hcal_root_ad.cli.main:main" in archive.read(scripts).decode()
