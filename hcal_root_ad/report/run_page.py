@@ -18,6 +18,7 @@ from hcal_root_ad.report.findings import (
     box_states,
     findings_of,
     headline_of,
+    parts_by_lumisection,
 )
 from hcal_root_ad.report.page import Picture, picture, render
 from hcal_root_ad.report.pictures import (
@@ -107,7 +108,7 @@ def run_page(record: RunRecord) -> str:
         entries=[_entry(number, one, record) for number, one in enumerate(findings[:LINES], start=1)],
         stamps=STAMPS,
         hidden=max(0, len(findings) - LINES),
-        timeline=_timeline(record.run, events, states, findings),
+        timeline=_timeline(record, events, states, findings),
         block=-(-length // COLUMNS),
         boxes=list(_boxes(states)),
         maps=_maps(record),
@@ -185,18 +186,22 @@ def _in_words(history: History, inside: Array) -> str:
     return " ".join(sentences)
 
 
-def _timeline(run: int, events: Array, states: States, findings: Sequence[Finding]) -> Picture:
-    outlines = []
-    for number, finding in enumerate(findings[:OUTLINED], start=1):
-        box = box_of_unit(finding.unit)
-        if box is not None:
-            outlines.append(Outline(number, box, finding.ranges[0][0], finding.ranges[-1][1]))
+def _timeline(record: RunRecord, events: Array, states: States, findings: Sequence[Finding]) -> Picture:
+    outlines = list(_outlines(findings, parts_by_lumisection(record)))
     bad = sorted({box_name(int(box)) for box in np.flatnonzero((states == State.BAD).any(axis=0))})
     words = (
         f"State of the 72 readout boxes in LS 1 to {len(states)}. Bad at some time: {', '.join(bad) or 'none'}. "
         "The table below gives the lumisections."
     )
-    return picture(timeline_figure(run, events, states, outlines), words)
+    return picture(timeline_figure(record.run, events, states, outlines), words)
+
+
+def _outlines(findings: Sequence[Finding], shown: Sequence[PartRecord]) -> Iterator[Outline]:
+    """Outlines of the strongest findings within a box, in the parts whose states are shown."""
+    for number, finding in enumerate(findings[:OUTLINED], start=1):
+        box = box_of_unit(finding.unit)
+        if box is not None and finding.part in shown:
+            yield Outline(number, box, finding.ranges[0][0], finding.ranges[-1][1])
 
 
 def _boxes(states: States) -> Iterator[Box]:

@@ -153,6 +153,17 @@ def test_a_long_run_stays_small(long_html: str) -> None:
     assert "And 100 more" in words
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_the_timeline_outlines_what_it_shows(record: RunRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finding in the totals of the run has no place among the lumisections of the strips."""
+    strips = replace(record.parts[1], name="strips", granularity="strips")
+    totals = replace(record.parts[0], granularity="run", assessed=np.array([True]))
+    drawn = []
+    monkeypatch.setattr("hcal_root_ad.report.run_page.timeline_figure", lambda *arguments: drawn.append(arguments[3]))
+    run_page(replace(record, parts=(totals, strips)))
+    assert [(one.number, one.box, one.first, one.last) for one in drawn[0]] == [(1, 60, 5, 12)]
+
+
 def test_a_page_is_whole_or_not_there(tmp_path: Path) -> None:
     write_page("<p>é", tmp_path / "new" / "page.html")
     assert (tmp_path / "new" / "page.html").read_bytes() == "<p>é".encode()
