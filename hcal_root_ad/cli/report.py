@@ -56,6 +56,7 @@ def _judged(name: str) -> RunRecord:
     from hcal_root_ad.cli.run import SHIPPED_BUNDLES
     from hcal_root_ad.judge.run import judge_run
     from hcal_root_ad.learn.bundle import load_bundle
+    from hcal_root_ad.learn.catalogue import fitting_reference
     from hcal_root_ad.publish.record import record_of
 
     runs = read_runs([name])
@@ -63,7 +64,8 @@ def _judged(name: str) -> RunRecord:
         numbers = ", ".join(str(maps.run) for maps in runs)
         raise UsageError(f"{name} holds runs {numbers}, but a report is of one; use `run --record` and name a record.")
     with progress(f"Judging run {runs[0].run}") as report:
-        return record_of(judge_run(runs[0], [load_bundle(name) for name in SHIPPED_BUNDLES], progress=report))
+        bundles = [load_bundle(bundle) for bundle in SHIPPED_BUNDLES]
+        return record_of(judge_run(runs[0], bundles, find_reference=fitting_reference, progress=report))
 
 
 def _report_campaign(folder: Path, output: Path, with_runs: bool) -> None:

@@ -65,6 +65,16 @@ def test_judge_publish_flag_and_draw(runs: list[Path], tmp_path: Path, capsys: p
     assert len(pictures) == len(list(plots.rglob("*.png")))
 
 
+def test_a_report_judges_as_run_does(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(runs[0]), "-o", str(tmp_path / "out"), "--record", str(tmp_path)]) == 0
+    (record,) = tmp_path.glob("*.verdict.npz")
+    for path, page in ((record, "recorded.html"), (runs[0], "judged.html")):
+        assert main(["report", str(path), "-o", str(tmp_path / page)]) == 0
+    assert (tmp_path / "recorded.html").read_bytes() == (tmp_path / "judged.html").read_bytes()
+    assert main(["report", str(runs[0].parent), "-o", str(tmp_path / "both.html")]) == 2
+    assert "but a report is of one" in capsys.readouterr().err
+
+
 def test_attach_adds_to_a_copy(runs: list[Path], tmp_path: Path) -> None:
     before = runs[0].read_bytes()
     assert main(["run", str(runs[0]), "-o", str(tmp_path), "--attach"]) == 0
