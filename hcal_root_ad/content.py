@@ -1,4 +1,4 @@
-"""Where definitions, bundles and reference runs are found by name: the user's folders first, then the shipped ones."""
+"""Where definitions, bundles, policies, reference runs are found by name: the user's own first, then the shipped."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import Literal
 
-Kind = Literal["harvesters", "models", "reference_runs"]
+Kind = Literal["harvesters", "models", "policies", "reference_runs"]
 
 SEARCH_VARIABLE = "HCAL_ROOT_AD_PATH"
-"""Environment variable: folders (separated as in PATH) that hold ``harvesters``, ``models`` or ``reference_runs``."""
+"""Environment variable: folders (separated as in PATH) that hold ``harvesters``, ``models``, …."""
 
 
 def search_path(kind: Kind) -> tuple[Path, ...]:

@@ -8,6 +8,7 @@
     ├── DefinitionError    a harvester definition is wrong or unknown
     ├── BundleError        a bundle is missing, damaged, or made for something else
     ├── CatalogueError     a catalogue of reference runs is wrong, or a reference unknown or damaged
+    ├── PolicyError        a certification policy is wrong or unknown
     ├── OutputError        the output cannot be written, or would be refused by a GUI
     └── UsageError         options that contradict each other, values out of range
 
@@ -37,6 +38,10 @@ class BundleError(HcalRootAdError):
 
 class CatalogueError(HcalRootAdError):
     """A catalogue of reference runs is wrong, or a reference is unknown, damaged, or of another detector."""
+
+
+class PolicyError(HcalRootAdError):
+    """A certification policy is wrong or unknown."""
 
 
 class OutputError(HcalRootAdError):

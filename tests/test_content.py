@@ -49,7 +49,7 @@ def test_an_unknown_name_is_none() -> None:
     assert content.find("models", "no-such-bundle") is None
 
 
-@pytest.mark.parametrize("kind", ["harvesters", "models", "reference_runs"])
+@pytest.mark.parametrize("kind", ["harvesters", "models", "policies", "reference_runs"])
 def test_every_kind_is_shipped(kind: content.Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(content.SEARCH_VARIABLE, raising=False)
     assert len(content.search_path(kind)) == 1

@@ -22,7 +22,7 @@ TEMPLATES = "hcal_root_ad/report/templates"
 LIST_CONTENT = """
 import json, hcal_root_ad
 from hcal_root_ad import content
-names = {kind: content.names(kind) for kind in ("harvesters", "models", "reference_runs")}
+names = {kind: content.names(kind) for kind in ("harvesters", "models", "policies", "reference_runs")}
 print(json.dumps([hcal_root_ad.__file__, names]))
 """
 
@@ -73,7 +73,7 @@ def test_wheel_holds_code_licence_types_and_script(wheel: Path) -> None:
 
 
 def test_wheel_holds_every_tracked_content_file(wheel: Path) -> None:
-    git = ["git", "-C", str(ROOT), "ls-files", "harvesters", "models", "reference_runs"]
+    git = ["git", "-C", str(ROOT), "ls-files", "harvesters", "models", "policies", "reference_runs"]
     listing = subprocess.run(git, capture_output=True, text=True)
     if listing.returncode:
         pytest.skip("not a git checkout")
@@ -89,7 +89,7 @@ def test_installed_copy_finds_its_content_without_the_checkout(
     assert done.returncode == 0, done.stderr
     where, names = json.loads(done.stdout)
     assert Path(where).is_relative_to(installed)
-    shipped = {kind: list(content.names(kind)) for kind in ("harvesters", "models", "reference_runs")}
+    shipped = {kind: list(content.names(kind)) for kind in ("harvesters", "models", "policies", "reference_runs")}
     assert names == shipped
     assert all(shipped.values())
 

@@ -1,6 +1,6 @@
 """``hcal-root-ad VERB …``: finds the verb, imports its module alone, and turns errors into one sentence.
 
-Exit codes: 0 done, 1 a problem was found (``check``, ``compare --strict``, ``reference verify``), 2 wrong use or
+Exit codes: 0 done, 1 a problem was found (``check``, ``compare --strict``, ``reference verify``, ``certify``), 2 wrong use or
 unreadable input, 130 interrupted.
 """
 
@@ -18,6 +18,7 @@ VERBS = {
     "harvest": "save the digi counts per lumisection and channel as a tensor file",
     "run": "judge runs and write the ROOT file for the DQM GUI",
     "report": "make an HTML page to look at, of a run or a campaign",
+    "certify": "which lumisections of many runs are good, by a written policy",
     "check": "will both DQM GUIs take this file?",
     "simulate": "write runs of a simulated detector, with known faults",
     "train": "train GraphSTAD on clean runs",

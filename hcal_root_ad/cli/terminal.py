@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 Report = Callable[[int, int], None]
 """What the library calls while it works: ``report(done, total)``."""
+
+CampaignReport = Callable[[int, int, int], None]
+"""As :data:`Report`, for runs, and with the lumisections judged so far."""
 
 _WIDTH_OF_A_PIPE = 160
 
@@ -39,3 +43,31 @@ def progress(task: str) -> Iterator[Report | None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         row = bar.add_task(task, total=None)
         yield lambda done, total: bar.update(row, completed=done, total=total)
+
+
+class _Throughput(ProgressColumn):
+    """Lumisections so far, and how many a second."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        lumisections = int(task.fields["lumisections"])
+        rate = lumisections / task.elapsed if task.elapsed else 0.0
+        return Text(f"{lumisections} LS, {rate:.1f} LS/s")
+
+
+@contextmanager
+def campaign_progress(task: str) -> Iterator[CampaignReport | None]:
+    """Progress bar over runs and lumisections, with throughput and time left; gives None where nobody looks."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs,"), _Throughput(),
+        TextColumn(", left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    # A run may take minutes: the speed is that of the last hour.
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=3600)
+    with bar:
+        row = bar.add_task(task, total=None, lumisections=0)
+        yield lambda done, total, lumisections: bar.update(row, completed=done, total=total, lumisections=lumisections)

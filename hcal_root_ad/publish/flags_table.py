@@ -32,14 +32,15 @@ def write_flags(verdict: RunVerdict | Sequence[RunVerdict], path: Path) -> None:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             for run in runs:
-                writer.writerows(_rows(run))
+                writer.writerows(flag_rows(run))
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place.") from error
 
 
-def _rows(run: RunVerdict) -> Iterator[Row]:
+def flag_rows(run: RunVerdict) -> Iterator[Row]:
+    """The intervals of a run, in the order of :data:`COLUMNS`; "" where there is none."""
     for verdict in run.verdicts:
         for interval in _in_order(verdict):
             yield (run.maps.run, *_channel(verdict, interval.channel), *_finding(interval))

@@ -1,0 +1,78 @@
+"""The files of a campaign: as named, as listed in a text or JSON file, and as known from before where they are gone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.harvest.input_file import InputFile, expand_paths
+
+LISTS = (".txt", ".list", ".json")
+"""Ends of the names of dataset lists."""
+
+
+def campaign_files(
+    names: Sequence[str], known: Sequence[str], resolve: Callable[[str], InputFile]
+) -> tuple[InputFile, ...]:
+    """Files that are meant by names of files, folders, patterns, addresses, and dataset lists.
+
+    Args:
+        known: paths from an earlier campaign; a file, folder or pattern that matches nothing any more stands for those
+            of them that it names.
+        resolve: gives the path or address of a name (InputError if there is none).
+
+    Raises:
+        InputError: a name that stands for nothing, a list that cannot be read.
+    """
+    found = (file for name in names for one in _listed(name) for file in _files(one, known, resolve))
+    return tuple(sorted(dict.fromkeys(found), key=str))
+
+
+def _files(name: str, known: Sequence[str], resolve: Callable[[str], InputFile]) -> Sequence[InputFile]:
+    try:
+        return expand_paths(resolve(name))
+    except InputError:
+        asked = str(Path(name).absolute())
+        gone = [path for path in known if path == asked or fnmatch(path, asked) or path.startswith(f"{asked}/")]
+        if not gone:
+            raise
+        return [Path(path) for path in gone]
+
+
+def _listed(name: str) -> Iterator[str]:
+    """The names in a dataset list, those that are relative from its folder; any other name as it is."""
+    path = Path(name)
+    if path.suffix not in LISTS or not path.is_file():
+        yield name
+        return
+    names = list(_names(path))
+    if not names:
+        raise InputError(f"The dataset list {path} names no file.")
+    for one in names:
+        yield one if "://" in one else str(path.parent / one)
+
+
+def _names(path: Path) -> Iterable[str]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".json":
+            return list(_strings(json.loads(text), path))
+    except (OSError, ValueError) as error:
+        raise InputError(f"The dataset list {path} cannot be read: {error}.") from error
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _strings(table: Any, path: Path) -> Iterator[str]:
+    """Names in JSON: a list, or lists by dataset."""
+    if isinstance(table, str):
+        yield table
+    elif isinstance(table, dict | list):
+        for entry in table.values() if isinstance(table, dict) else table:
+            yield from _strings(entry, path)
+    else:
+        raise InputError(f"The dataset list {path} holds {table!r} where a file's name was expected.")

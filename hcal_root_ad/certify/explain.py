@@ -1,0 +1,120 @@
+"""Words for a ruling: the comment of a range, and all that is known of one lumisection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+
+from hcal_root_ad.certify.certification import (
+    HCAL,
+    NOT_JUDGED,
+    RunCertification,
+    Status,
+    assessed_of,
+    broken,
+)
+from hcal_root_ad.certify.findings import WHOLE_RUN, Finding
+from hcal_root_ad.certify.policy import SUBDETECTORS, Rules
+from hcal_root_ad.errors import UsageError
+from hcal_root_ad.judge.verdict import Group
+
+_SHOWN = 3
+"""Groups, and lost boxes, that a comment names."""
+
+
+def comment(run: RunCertification, of: str, first: int, last: int) -> str:
+    """One line on a range in which no ruling changes: the numbers where it is BAD, and the policy."""
+    names = run.policy.needed if of == HCAL else (of,)
+    row = run.rows(first, last).start
+    faults = [_fault(run, name, first, last) for name in names if run.rulings[name][row].status is Status.BAD]
+    return "; ".join([*faults, f"policy {run.policy.label}"])
+
+
+def _fault(run: RunCertification, name: str, first: int, last: int) -> str:
+    rules, rows = run.policy.rules[name], run.rows(first, last)
+    lost = list(dict.fromkeys(box for one in run.findings[name] for box in one.lost_names(rules, rows)))
+    bad = max(float(one.bad_share[rows].max()) for one in run.findings[name])
+    problematic = max(float(one.problematic_share[rows].max()) for one in run.findings[name])
+    numbers = f"{name} up to {bad:.1%} bad, {problematic:.1%} problematic or bad"
+    groups = ", ".join(f"{group.unit} {group.kind}" for group in islice(groups_in(run, name, first, last), _SHOWN))
+    parts = [numbers, f"lost {_some(lost)}" if lost else "", f"strongest: {groups}" if groups else ""]
+    return ", ".join(part for part in parts if part)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return " ".join(names[:_SHOWN]) + more
+
+
+def groups_in(run: RunCertification, name: str, first: int, last: int) -> Iterator[Group]:
+    """What was flagged of a sub-detector in some of these lumisections, strongest first."""
+    for part in run.record.parts:
+        for group in part.groups:
+            if group.unit.startswith(name) and group.first <= last and group.last >= first:
+                yield group
+
+
+def explanation(run: RunCertification, lumisection: int) -> Iterator[str]:
+    """Why a lumisection is what it is, line by line.
+
+    Raises:
+        UsageError: nothing is known of that lumisection.
+    """
+    first, last = int(run.lumisections[0]), int(run.lumisections[-1])
+    if not first <= lumisection <= last:
+        raise UsageError(f"Run {run.run} is known from LS {first} to LS {last}; LS {lumisection} is not among them.")
+    row = lumisection - first
+    yield f"Run {run.run}, LS {lumisection}: {_words(run, HCAL, row)}"
+    yield f"  policy      {run.policy.label}: {run.policy.description}"
+    yield f"  conditions  {_conditions(run, row)}"
+    for name in SUBDETECTORS:
+        yield f"  {name}          {_words(run, name, row)}"
+        yield from (f"              {line}" for line in _evidence(run, name, row))
+    for part in run.record.parts:
+        judge = part.judge
+        yield f"  judged by   {judge.bundle} {judge.version} ({part.name}, {judge.digest[:12] or 'no digest'})"
+    yield from (f"  file        {source.name}" for source in run.record.sources[:_SHOWN])
+
+
+def _words(run: RunCertification, name: str, row: int) -> str:
+    ruling = run.rulings[name][row]
+    return f"{ruling.status} ({ruling.cause})" if ruling.cause else str(ruling.status)
+
+
+def _conditions(run: RunCertification, row: int) -> str:
+    at = run.lumisections[row : row + 1]
+    standby = run.conditions.standby(at)[0] or ("no OMS export" if run.conditions.oms is None else "fit to be judged")
+    numbers = {name: float(run.conditions.quantity(name, at)[0]) for name in ("pileup", "recorded")}
+    known = [f"{name} {value:g}" for name, value in numbers.items() if np.isfinite(value)]
+    return ", ".join([standby, f"{int(run.events[row])} events", *known])
+
+
+def _evidence(run: RunCertification, name: str, row: int) -> Iterator[str]:
+    """Every rule with what was found, and the groups that were flagged."""
+    findings, rules = run.findings[name], run.policy.rules[name]
+    if not findings:
+        yield f"{NOT_JUDGED}: " + (
+            "; ".join(note for note in run.record.notes if name in note) or "no bundle serves it"
+        )
+        return
+    if assessed_of(findings)[row]:
+        for one in findings:
+            yield from _against_rules(one, rules, row)
+        if broken(findings, rules)[row] and run.rulings[name][row].status is Status.GOOD:
+            yield f"a rule is broken, but in fewer than {rules.consecutive} LS in a row"
+    lumisection = int(run.lumisections[row])
+    for group in islice(groups_in(run, name, lumisection, lumisection), 2 * _SHOWN):
+        yield (
+            f"flagged: {group.unit} {group.kind}, LS {group.first}–{group.last}, {group.channels} channels, "
+            f"{group.observed} digis seen, {group.expected:.0f} expected"
+        )
+
+
+def _against_rules(one: Finding, rules: Rules, row: int) -> Iterator[str]:
+    of = {"strips": "strips", WHOLE_RUN: "channels (totals of the run)"}.get(one.granularity, "channels")
+    lost = one.lost_names(rules, slice(row, row + 1))
+    yield f"{one.bad_share[row]:.2%} of {one.judged[row].sum()} {of} bad, at most {rules.bad_channels:.2%} may be"
+    yield f"{one.problematic_share[row]:.2%} problematic or bad, at most {rules.problematic_channels:.2%} may be"
+    yield f"{len(lost)} readout boxes lost{': ' + _some(lost) if lost else ''}, at most {rules.lost_boxes} may be"

@@ -1,0 +1,142 @@
+"""Work items of a campaign: files that share runs, known by the digest of all that the judgement depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hcal_root_ad import content
+from hcal_root_ad.certify.conditions import RunConditions
+from hcal_root_ad.certify.survey import Surveyed
+from hcal_root_ad.errors import BundleError
+from hcal_root_ad.learn.bundle import load_bundle
+
+ConditionsOf = Callable[[int], RunConditions]
+
+
+@dataclass(frozen=True)
+class BundleReference:
+    """Where a bundle lies, and what it must be."""
+
+    folder: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What runs are judged with; policies are no part of it."""
+
+    bundles: tuple[BundleReference, ...]
+    false_alarms: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """Files that belong together because they share runs; usually the files of one run.
+
+    ``identity``: digest of the files' content, the bundles, the wished false alarms, the lumisections left out, and
+    the program's version. Neither the files' places nor their order matter.
+    """
+
+    identity: str
+    files: tuple[Surveyed, ...]
+    runs: tuple[int, ...]
+    conditions: Mapping[int, RunConditions]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file, or a run of a file, that could not be judged, and why."""
+
+    file: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class JudgedRun:
+    """What is stored of a run: lumisections, flagged intervals, and the name of its ROOT file ("" without one)."""
+
+    run: int
+    lumisections: int
+    flags: int
+    root: str
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """What came of an item: runs that were judged, and what failed."""
+
+    identity: str
+    files: tuple[Surveyed, ...]
+    runs: tuple[JudgedRun, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    def as_table(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def result_of_table(table: Mapping[str, Any]) -> ItemResult:
+    """The inverse of :meth:`ItemResult.as_table`."""
+    return ItemResult(
+        identity=table["identity"],
+        files=tuple(Surveyed(**{**one, "runs": tuple(one["runs"])}) for one in table["files"]),
+        runs=tuple(JudgedRun(**one) for one in table["runs"]),
+        failures=tuple(Failure(**one) for one in table["failures"]),
+    )
+
+
+def judging_with(bundles: Sequence[str], false_alarms: float | None) -> Judging:
+    """Bundles by name or folder.
+
+    Raises:
+        BundleError: one is missing or damaged, or two serve the same sub-detector.
+        UsageError: so many false alarms cannot be asked for.
+    """
+    loaded = {}
+    for name in bundles:
+        bundle = load_bundle(name)
+        bundle.thresholds(false_alarms)
+        if bundle.subdetector in loaded:
+            raise BundleError(f"{name} and another bundle are both for {bundle.subdetector}; give one of them.")
+        folder = Path(name) if Path(name).is_dir() else content.find("models", name)
+        loaded[bundle.subdetector] = BundleReference(str(Path(str(folder)).absolute()), bundle.digest)
+    return Judging(tuple(loaded[subdetector] for subdetector in sorted(loaded)), false_alarms)
+
+
+def items_of(files: Sequence[Surveyed], judging: Judging, conditions_of: ConditionsOf) -> tuple[Item, ...]:
+    """Items by run number; files with the same content count once, those that cannot be used not at all."""
+    unique = {one.digest: one for one in sorted(files, key=lambda one: one.path, reverse=True) if one.runs}
+    groups = _sharing_runs([unique[digest] for digest in sorted(unique)])
+    items = [_item(group, judging, conditions_of) for group in groups]
+    return tuple(sorted(items, key=lambda item: item.runs))
+
+
+def _sharing_runs(files: Sequence[Surveyed]) -> list[list[Surveyed]]:
+    groups: list[tuple[set[int], list[Surveyed]]] = []
+    for file in files:
+        touching = [group for group in groups if group[0] & set(file.runs)]
+        runs = set(file.runs).union(*(group[0] for group in touching))
+        members = [member for group in touching for member in group[1]]
+        groups = [group for group in groups if group not in touching] + [(runs, [*members, file])]
+    return [sorted(members, key=lambda one: one.digest) for _, members in groups]
+
+
+def _item(files: list[Surveyed], judging: Judging, conditions_of: ConditionsOf) -> Item:
+    runs = tuple(sorted({run for file in files for run in file.runs}))
+    conditions = {run: conditions_of(run) for run in runs}
+    text = json.dumps(
+        {
+            "files": [file.digest for file in files],
+            "bundles": [bundle.digest for bundle in judging.bundles],
+            "false_alarms": judging.false_alarms,
+            "conditions": {str(run): conditions[run].judging for run in runs},
+            "program": version("hcal-root-ad"),
+        },
+        sort_keys=True,
+    )
+    return Item(hashlib.sha256(text.encode()).hexdigest(), tuple(files), runs, conditions)

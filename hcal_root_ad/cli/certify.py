@@ -1,0 +1,174 @@
+"""Certify many runs: judge what is new, apply a policy, and write which lumisections are good, and why.
+
+The folder DIR keeps every run's record: the same command goes on where it was stopped, and without INPUT the runs
+that DIR holds are certified anew, without their files, for example by another --policy. Exit codes: 0 done, 1 some
+file or run could not be judged (the others are), 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from hcal_root_ad.cli.inputs import count, input_path, positive
+from hcal_root_ad.cli.places import check_places
+from hcal_root_ad.cli.run import SHIPPED_BUNDLES
+from hcal_root_ad.cli.terminal import campaign_progress, progress, remark, show
+from hcal_root_ad.errors import UsageError
+
+if TYPE_CHECKING:
+    from hcal_root_ad.certify.campaign import Campaign
+    from hcal_root_ad.certify.conditions import Conditions
+    from hcal_root_ad.certify.items import ConditionsOf
+    from hcal_root_ad.certify.outputs import Summary
+    from hcal_root_ad.certify.policy import Policy
+    from hcal_root_ad.certify.store import Store
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inputs", nargs="*", metavar="INPUT",
+                        help="file, folder, pattern or dataset list (.txt, .list, .json); none: DIR's")  # fmt: skip
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the campaign")
+    parser.add_argument("--policy", metavar="NAME_OR_FILE", help="what makes an LS bad (default: standard)")
+    parser.add_argument("--oms", type=Path, metavar="FILE", help="OMS lumisections (CSV or JSON): beams, flags, pileup")
+    parser.add_argument("--dcs", type=Path, metavar="FILE", help='selection {"run": [[first, last], …]}: no other LS')
+    parser.add_argument("--labels", type=Path, metavar="FILE",
+                        help="flags that people set (Run Registry or golden JSON), to compare with")  # fmt: skip
+    parser.add_argument(
+        "--explain", type=_lumisection, metavar="RUN:LS", help="say why that LS is good or bad, no more"
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=count, default=1, metavar="N", help="processes on this machine (default: 1)")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers do the work")
+    where.add_argument("--condor", type=Path, metavar="FILE", help="HTCondor jobs as the file says (docs/certify.md)")
+    parser.add_argument("--retry-failed", action="store_true", help="try again what could not be judged")
+    parser.add_argument("--bundle", action="append", metavar="NAME_OR_PATH",
+                        help="who judges; repeatable, one per sub-detector (default: the shipped ones)")  # fmt: skip
+    parser.add_argument("--false-alarms", type=positive, metavar="PER_100_LS",
+                        help="false intervals per 100 LS and sub-detector (default: the bundle's)")  # fmt: skip
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from hcal_root_ad.certify.store import Store
+
+    store = Store(arguments.output.absolute())
+    if arguments.explain:
+        run, lumisection = arguments.explain
+        return _explain(store, run, lumisection, arguments.policy)
+    if not arguments.inputs and (arguments.bundle or arguments.false_alarms or arguments.retry_failed):
+        raise UsageError("Without INPUT nothing is judged: leave --bundle, --false-alarms and --retry-failed out.")
+    return _certify(arguments, store)
+
+
+def _certify(arguments: argparse.Namespace, store: Store) -> int:
+    from hcal_root_ad.certify.campaign import conditions_for, stored
+    from hcal_root_ad.certify.labels import Agreement, read_labels
+    from hcal_root_ad.certify.outputs import write_outputs
+    from hcal_root_ad.certify.policy import load_policy
+
+    policy = load_policy(arguments.policy or "standard")
+    conditions = _conditions(arguments.oms, arguments.dcs)
+    agreement = Agreement(read_labels(arguments.labels)) if arguments.labels else None
+    if not arguments.inputs and not store.results():
+        raise UsageError(f"{store.folder} holds no certified run yet; name the INPUT to judge.")
+    check_places([], [store.folder])
+    conditions_of = conditions_for(conditions, store)
+    with store.alone():
+        campaign = _judge(arguments, store, conditions_of) if arguments.inputs else stored(store)
+        notes = conditions.notes if conditions else ()
+        summary = write_outputs(campaign, store, policy, conditions_of, agreement, notes)
+    remark(*notes)
+    _report(campaign, summary, policy, store)
+    if agreement:
+        _show_agreement(agreement.as_table())
+    return int(bool(campaign.every_failure))
+
+
+def _lumisection(text: str) -> tuple[int, int]:
+    """Option type: RUN:LS."""
+    run, colon, lumisection = text.partition(":")
+    if not (colon and run.isdigit() and lumisection.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected RUN:LS, for example 370101:25, found {text}")
+    return int(run), int(lumisection)
+
+
+def _conditions(oms: Path | None, dcs: Path | None) -> Conditions | None:
+    """What was given now, None if nothing was."""
+    from hcal_root_ad.certify.conditions import Conditions
+    from hcal_root_ad.certify.golden import read_selection
+    from hcal_root_ad.certify.oms import read_oms
+
+    if oms is None and dcs is None:
+        return None
+    runs, notes = read_oms(oms) if oms else (None, ())
+    return Conditions(runs, read_selection(dcs) if dcs else None, notes)
+
+
+def _judge(arguments: argparse.Namespace, store: Store, conditions_of: ConditionsOf) -> Campaign:
+    """Judge what the inputs hold and is not judged yet."""
+    from hcal_root_ad.certify.campaign import judge_all, look_at
+    from hcal_root_ad.certify.dataset import campaign_files
+    from hcal_root_ad.certify.engine import open_engine
+    from hcal_root_ad.certify.items import judging_with
+    from hcal_root_ad.certify.survey import KnownFiles
+
+    judging = judging_with(arguments.bundle or SHIPPED_BUNDLES, arguments.false_alarms)
+    files = campaign_files(arguments.inputs, KnownFiles(store.files).paths, input_path)
+    again = arguments.retry_failed
+    with open_engine(arguments.workers, arguments.scheduler, arguments.condor) as engine:
+        with progress("Looking at files") as report:
+            found = look_at(files, store, engine, again, report)
+        start = perf_counter()
+        with campaign_progress("Judging") as advance:
+            campaign = judge_all(found, judging, conditions_of, store, engine, again, advance)
+    if campaign.judged_now:
+        seconds, new = perf_counter() - start, campaign.judged_now
+        show(f"judged:    {new} LS in {seconds:.0f} s, {new / seconds:.1f} LS/s")
+    return campaign
+
+
+def _report(campaign: Campaign, summary: Summary, policy: Policy, store: Store) -> None:
+    """How many lumisections are what, where everything lies, and what failed."""
+    from rich.table import Table
+
+    from hcal_root_ad.certify.certification import HCAL, Status
+    from hcal_root_ad.certify.outputs import FLAGS, GOLDEN, REGISTRY, TABLE
+    from hcal_root_ad.certify.policy import SUBDETECTORS
+
+    table = Table("LS", *Status, title=f"{len(campaign.runs)} runs, policy {policy.label}", title_justify="left")
+    for name in (*SUBDETECTORS, HCAL):
+        table.add_row(name, *(str(summary.count(name, status)) for status in Status))
+    show(table)
+    for what, name in (("good LS", GOLDEN), ("ranges", REGISTRY), ("LS table", TABLE), ("flags", FLAGS)):
+        show(f"{what + ':':<10} {store.folder / name}")
+    failures = campaign.every_failure
+    remark(*(f"failed: {failure.file}: {failure.sentence}" for failure in failures))
+    if failures:
+        remark(f"{len(failures)} could not be judged; once that is mended, try again with --retry-failed.")
+
+
+def _show_agreement(table: Mapping[str, Any]) -> None:
+    for row in table["counts"]:
+        show(f"{row['here']:<8} here, {row['there']:<8} there: {row['lumisections']} LS")
+    if table["compared"]:
+        show(
+            f"agreement: {table['agreed']} of {table['compared']} LS that both called good or bad, {table['share']:.2%}"
+        )
+
+
+def _explain(store: Store, run: int, lumisection: int, policy_name: str | None) -> int:
+    """Say why, from what is stored: by the policy of the last certification, or the one that is given."""
+    from hcal_root_ad.certify.certification import certify_run
+    from hcal_root_ad.certify.explain import explanation
+    from hcal_root_ad.certify.outputs import last_policy
+    from hcal_root_ad.certify.policy import load_policy
+    from hcal_root_ad.certify.store import known_run
+    from hcal_root_ad.publish.record import load_record
+
+    record = load_record(known_run(store, run))
+    policy = load_policy(policy_name) if policy_name else last_policy(store)
+    show(*explanation(certify_run(record, policy, store.conditions(run)), lumisection))
+    return 0
