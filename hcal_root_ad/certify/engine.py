@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import socket
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,6 +44,19 @@ class OnDask:
         self._client = cache(connect)
 
     def results(
+        self, function: Callable[[Task], Result], tasks: Sequence[Task]
+    ) -> Iterator[tuple[Task, Result | Exception]]:
+        # A task that waited at a worker when another one killed it is blamed too: those are tried again, one by one.
+        suspects: list[Task] = []
+        for task, result in self._together(function, tasks):
+            if isinstance(result, Exception):
+                suspects.append(task)
+            else:
+                yield task, result
+        for task in suspects:
+            yield from self._together(function, [task])
+
+    def _together(
         self, function: Callable[[Task], Result], tasks: Sequence[Task]
     ) -> Iterator[tuple[Task, Result | Exception]]:
         if not tasks:
@@ -101,7 +115,7 @@ def local_cluster(workers: int) -> Any:
     from distributed import LocalCluster
 
     return LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=None,
+        n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=":0",
         silence_logs=logging.CRITICAL,
     )  # fmt: skip
 
@@ -111,16 +125,21 @@ def condor_cluster(path: Path) -> Any:
 
     Raises:
         InputError: the file is missing, no TOML, or says what dask-jobqueue does not know.
+        UsageError: this machine cannot submit jobs.
     """
     from dask_jobqueue import HTCondorCluster
 
     jobs, options = read_condor(path)
+    if shutil.which("condor_submit") is None:
+        raise UsageError(
+            "There is no condor_submit on this machine; log in where jobs are submitted, or use --workers."
+        )
     options.setdefault("scheduler_options", {}).setdefault("host", socket.gethostname())
     try:
         cluster = HTCondorCluster(**options)
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: dask-jobqueue does not take [cluster] as it is ({error}).") from error
-    cluster.scale(jobs=jobs)
+    cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)  # a job that the queue ended is submitted anew
     return cluster
 
 

@@ -40,6 +40,7 @@ def join_flags(parts: Iterable[Path], path: Path, words: Mapping[str, str]) -> N
     empty = ak.to_arrow_table(flags_array(None), extensionarray=False)
     schema = empty.schema.with_metadata({**(empty.schema.metadata or {}), **words})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        writer.write_table(empty.cast(schema))  # awkward does not read a file without any row group
         for part in parts:
             table: pa.Table = ak.to_arrow_table(ak.from_parquet(part), extensionarray=False)
             if len(table):

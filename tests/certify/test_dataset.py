@@ -1,0 +1,72 @@
+"""Names to files: folders, patterns, lists, and files that are gone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hcal_root_ad.certify.dataset import campaign_files
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.harvest.input_file import InputFile, RemoteFile, input_file
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("era/b.root", "era/a.root", "era/deep/c.parquet", "era/notes.md", "d.root"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def files(*names: str | Path, known: tuple[str, ...] = ()) -> list[InputFile]:
+    return list(campaign_files([str(name) for name in names], known, input_file))
+
+
+def test_folders_patterns_and_files_once_each_and_in_order(folder: Path) -> None:
+    found = files(folder / "era", folder / "d.root", folder / "era" / "*.root")
+    assert found == [folder / name for name in ("d.root", "era/a.root", "era/b.root", "era/deep/c.parquet")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("set.txt", "# an era\nera/a.root\n\n  d.root\n"),
+        ("set.list", "era/a*.root\nd.root\n"),
+        ("set.json", json.dumps(["era/a.root", "d.root"])),
+        ("set.json", json.dumps({"/ZeroBias/Run2023C/DQMIO": ["era/a.root"], "/Jet": {"files": ["d.root"]}})),
+    ],
+)
+def test_a_dataset_list_is_relative_to_its_folder(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text)
+    assert files(folder / name) == [folder / "d.root", folder / "era" / "a.root"]
+
+
+def test_lists_may_hold_addresses(folder: Path) -> None:
+    (folder / "set.txt").write_text("root://eos//store/x.root\n")
+    assert files(folder / "set.txt") == [RemoteFile("root://eos//store/x.root")]
+
+
+def test_what_is_gone_is_what_was_known_by_that_name(tmp_path: Path) -> None:
+    known = tuple(str(tmp_path / name) for name in ("era/a.root", "era/deep/b.root", "other/c.root"))
+    a, b, _ = map(Path, known)
+    assert files(tmp_path / "era", known=known) == [a, b]
+    assert files(tmp_path / "era" / "a*.root", known=known) == [a]
+    assert files(a, known=known) == [a]
+    with pytest.raises(InputError, match="There is no file"):
+        files(tmp_path / "era" / "x.root", known=known)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("set.txt", "# nothing\n", "names no file"),
+        ("set.json", "{", "cannot be read"),
+        ("set.json", "[1]", "holds 1 where a file's name was expected"),
+    ],
+)
+def test_lists_that_cannot_be_used(tmp_path: Path, name: str, text: str, sentence: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        files(tmp_path / name)

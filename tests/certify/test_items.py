@@ -1,0 +1,101 @@
+"""What belongs together, and what an item is known by."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hcal_root_ad.certify.conditions import NO_STABLE_BEAMS, OmsRun, RunConditions
+from hcal_root_ad.certify.items import (
+    BundleReference,
+    Failure,
+    Item,
+    ItemResult,
+    JudgedRun,
+    Judging,
+    items_of,
+    judging_with,
+    result_of_table,
+)
+from hcal_root_ad.certify.survey import Surveyed
+from hcal_root_ad.errors import BundleError, UsageError
+
+JUDGING = Judging((BundleReference("/models/he", "d1"),), 0.5)
+A = Surveyed("/data/a.root", 1, 1, "aa", (1,))
+B = Surveyed("/data/b.root", 1, 1, "bb", (1,))
+C = Surveyed("/data/c.root", 1, 1, "cc", (2, 3))
+D = Surveyed("/data/d.root", 1, 1, "dd", (3, 4))
+BROKEN = Surveyed("/data/e.root", 1, 1, problem="The file is empty.")
+
+
+def items(*files: Surveyed, judging: Judging = JUDGING, conditions: RunConditions | None = None) -> tuple[Item, ...]:
+    return items_of(files, judging, lambda _: conditions or RunConditions())
+
+
+def identity(*files: Surveyed, judging: Judging = JUDGING, conditions: RunConditions | None = None) -> str:
+    (item,) = items(*files, judging=judging, conditions=conditions)
+    return item.identity
+
+
+def test_files_that_share_runs_are_one_item() -> None:
+    found = items(D, A, BROKEN, C, B)
+    assert [(item.runs, [file.digest for file in item.files]) for item in found] == [
+        ((1,), ["aa", "bb"]),
+        ((2, 3, 4), ["cc", "dd"]),
+    ]
+
+
+def test_a_file_that_joins_two_groups_makes_them_one() -> None:
+    joining = Surveyed("/data/f.root", 1, 1, "ab", (1, 4))
+    (item,) = items(A, D, C, joining)
+    assert item.runs == (1, 2, 3, 4)
+
+
+def test_neither_place_nor_order_nor_copies_matter() -> None:
+    moved = replace(B, path="/elsewhere/x.root", changed=9)
+    assert identity(A, B) == identity(moved, A) == identity(A, B, replace(A, path="/data/copy.root"))
+
+
+def oms(*causes: str) -> RunConditions:
+    return RunConditions(OmsRun(np.arange(1, len(causes) + 1, dtype=np.int32), causes, *np.zeros((3, len(causes)))))
+
+
+def test_content_bundles_false_alarms_and_what_is_left_out_matter() -> None:
+    other_bundle = Judging((BundleReference("/models/he", "d2"),), 0.5)
+    found = {
+        identity(A),
+        identity(A, B),
+        identity(A, judging=other_bundle),
+        identity(A, judging=replace(JUDGING, false_alarms=1.0)),
+        identity(A, conditions=oms("", NO_STABLE_BEAMS)),
+        identity(A, conditions=RunConditions(selected=((1, 1),))),
+    }
+    assert len(found) == 6
+
+
+def test_where_a_bundle_lies_does_not_matter() -> None:
+    assert identity(A) == identity(A, judging=Judging((BundleReference("/copy/he", "d1"),), 0.5))
+
+
+def test_a_result_comes_back_from_json() -> None:
+    result = ItemResult("1234", (A, C), (JudgedRun(1, 50, 3, "a.root"),), (Failure("/data/c.root", "damaged"),))
+    assert result_of_table(json.loads(json.dumps(result.as_table()))) == result
+
+
+def test_shipped_bundles_by_name_have_their_digests() -> None:
+    judging = judging_with(["he-graphstad", "hb-graphstad-from-he"], None)
+    assert [bundle.folder.rsplit("/", 1)[-1] for bundle in judging.bundles] == ["hb-graphstad-from-he", "he-graphstad"]
+    assert all(len(bundle.digest) == 64 for bundle in judging.bundles)
+    assert judging_with(["hb-graphstad-from-he", "he-graphstad"], None) == judging
+
+
+def test_bundles_that_cannot_be_used() -> None:
+    with pytest.raises(BundleError, match="both for HE"):
+        judging_with(["he-graphstad", "he-graphstad"], None)
+    with pytest.raises(BundleError, match="no bundle 'none'"):
+        judging_with(["none"], None)
+    with pytest.raises(UsageError, match="cannot be asked for"):
+        judging_with(["he-graphstad"], 1e9)

@@ -1,0 +1,86 @@
+"""Flags that people set, in their forms, and how far a certification agrees."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hcal_root_ad.certify.certification import certify_run
+from hcal_root_ad.certify.labels import Agreement, Labels, read_labels
+from hcal_root_ad.certify.policy import Policy
+from hcal_root_ad.certify.run_registry import registry_ranges
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.publish.record import RunRecord
+
+FLAGS = [(1, 3, "GOOD"), (4, 9, "BAD")]
+RANGES = [{"start": a, "end": b, "hcal-hcal": {"status": s, "cause": "", "comment": ""}} for a, b, s in FLAGS]
+WRITTEN = {
+    "ranges by run": {"370101": RANGES},
+    "ranges by run and column": {
+        "370101": {"hcal-hcal": [{"start": a, "end": b, "status": s} for a, b, s in FLAGS], "dt-dt": []}
+    },
+    "one list": [{"run_number": 370101, **part} for part in RANGES],
+    "bare flags": [{"run_number": 370101, "start": a, "end": b, "hcal-hcal": s} for a, b, s in FLAGS],
+}
+
+
+def read(folder: Path, table: object) -> Labels:
+    path = folder / "labels.json"
+    path.write_text(json.dumps(table))
+    return read_labels(path)
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+def test_every_form_says_the_same(tmp_path: Path, form: str) -> None:
+    assert read(tmp_path, WRITTEN[form]) == {370101: [((1, 3), "GOOD"), ((4, 9), "BAD")]}
+
+
+def test_our_own_ranges_agree_with_themselves(tmp_path: Path, dead_box: RunRecord, policy: Policy) -> None:
+    run = certify_run(dead_box, policy)
+    agreement = Agreement(read(tmp_path, {"370101": registry_ranges(run)}))
+    agreement.add(run)
+    assert agreement.counts == {("GOOD", "GOOD"): 7, ("BAD", "BAD"): 3, ("NOTSET", "NOTSET"): 2}
+    assert agreement.as_table()["share"] == 1.0
+
+
+def test_disagreement_is_counted_by_lumisection(tmp_path: Path, dead_box: RunRecord, policy: Policy) -> None:
+    """Here BAD in 4–6, NOTSET in 8 and 9; people said BAD from 4 to 9, and nothing of 10–12."""
+    agreement = Agreement(read(tmp_path, WRITTEN["one list"]))
+    agreement.add(certify_run(dead_box, policy))
+    assert agreement.counts == {
+        ("GOOD", "GOOD"): 3, ("BAD", "BAD"): 3, ("GOOD", "BAD"): 1, ("NOTSET", "BAD"): 2, ("GOOD", "no label"): 3,
+    }  # fmt: skip
+    table = agreement.as_table()
+    assert (table["compared"], table["agreed"], table["share"]) == (7, 6, 6 / 7)
+
+
+def test_a_golden_json_says_good_and_not_good(tmp_path: Path, dead_box: RunRecord, policy: Policy) -> None:
+    agreement = Agreement(read(tmp_path, {"370101": [[1, 4], [7, 12]]}))
+    agreement.add(certify_run(dead_box, policy))
+    assert agreement.counts[("BAD", "GOOD")] == 1
+    assert agreement.counts[("BAD", "not good")] == 2
+    assert (agreement.as_table()["compared"], agreement.as_table()["agreed"]) == (10, 9)
+
+
+def test_nothing_to_compare_has_no_share(dead_box: RunRecord, policy: Policy) -> None:
+    agreement = Agreement({})
+    agreement.add(certify_run(dead_box, policy))
+    assert agreement.as_table()["share"] is None
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ({"370101": [{"first": 1}]}, "holds no flag hcal-hcal"),
+        ([{"start": 1}], "not of the Run Registry's form"),
+        ([1], "not of the Run Registry's form"),
+        (3, "not of the Run Registry's form"),
+        ({"370101": [{"start": 1, "end": 2, "dt-dt": {"status": "GOOD"}}]}, "holds no flag hcal-hcal"),
+        ({"x": RANGES}, "not of the Run Registry's form"),
+    ],
+)
+def test_other_forms_are_refused(tmp_path: Path, table: object, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        read(tmp_path, table)

@@ -1,0 +1,95 @@
+"""Policies are read from TOML, refused with the nearest name, and known by what they say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hcal_root_ad import content
+from hcal_root_ad.certify.policy import Policy, load_policy, policy_of
+from hcal_root_ad.errors import PolicyError
+
+TEXT = """
+version = "7"
+description = "mine"
+needed = ["HE", "HB"]
+[rules]
+bad_channels = 0.02
+problematic_channels = 0.1
+lost_box = 0.75
+lost_boxes = 0
+consecutive = 1
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_name_is_that_of_the_file_and_subdetectors_are_in_order(tmp_path: Path) -> None:
+    policy = load_policy(written(tmp_path, TEXT))
+    assert (policy.name, policy.version, policy.needed) == ("mine", "7", ("HB", "HE"))
+    assert policy.rules["HB"] == policy.rules["HE"]
+    assert policy.label == f"mine 7 ({policy.digest})"
+
+
+def test_a_subdetector_overrules_single_keys(tmp_path: Path) -> None:
+    policy = load_policy(written(tmp_path, TEXT + "[rules.HE]\nlost_boxes = 2\n"))
+    assert policy.rules["HE"] == replace(policy.rules["HB"], lost_boxes=2)
+
+
+def test_keys_may_stand_with_the_subdetectors_only(tmp_path: Path) -> None:
+    head, _, rules = TEXT.partition("[rules]")
+    policy = load_policy(written(tmp_path, f"{head}[rules.HB]{rules}[rules.HE]{rules}"))
+    assert policy.rules["HB"].lost_box == 0.75
+
+
+@pytest.mark.parametrize("name", content.names("policies", "*.toml"))
+def test_shipped_policies_are_read(name: str) -> None:
+    assert load_policy(name.removesuffix(".toml")).needed == ("HB", "HE")
+
+
+def test_the_digest_is_of_what_it_says_not_of_its_layout(tmp_path: Path) -> None:
+    digest = load_policy(written(tmp_path, TEXT)).digest
+    assert load_policy(written(tmp_path, "# a comment\n" + TEXT.replace("0.10", "0.1"))).digest == digest
+    assert load_policy(written(tmp_path, TEXT.replace("lost_boxes = 0", "lost_boxes = 1"))).digest != digest
+
+
+def test_a_table_gives_the_policy_back(policy: Policy) -> None:
+    again = policy_of(policy.as_table(), "there")
+    assert again == policy
+    assert again.digest == policy.digest
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("lost_boxes", "lost_boxs"), "unknown key rules.lost_boxs; the nearest known one is rules.lost_boxes."),
+        (("version", "versoin"), "unknown key versoin; the nearest known one is version."),
+        (("lost_box = 0.75\n", ""), "lacks the key rules.HB.lost_box."),
+        (("bad_channels = 0.02", "bad_channels = 2"), "rules.HB.bad_channels = 2; a share between 0 and 1"),
+        (("consecutive = 1", "consecutive = 0"), "rules.HB.consecutive = 0; a whole number from 1 on"),
+        (("lost_boxes = 0", "lost_boxes = 0.5"), "rules.HB.lost_boxes = 0.5; a whole number from 0 on"),
+        (("lost_boxes = 0", "lost_boxes = true"), "rules.HB.lost_boxes = True; a whole number"),
+        (('["HE", "HB"]', '["HF"]'), "needed = ['HF']; a list of HB, HE is due."),
+        (('["HE", "HB"]', "[]"), "needed = []"),
+        (('"7"', "7"), "version = 7; a text was expected."),
+        (("[rules]", "[rules"), "cannot be read"),
+        (("[rules]", "rules = 3\n[other]"), "unknown key other"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(tmp_path: Path, change: tuple[str, str], sentence: str) -> None:
+    path = written(tmp_path, TEXT.replace(*change))
+    with pytest.raises(PolicyError) as refusal:
+        load_policy(path)
+    assert sentence in str(refusal.value)
+    assert str(path) in str(refusal.value)
+
+
+def test_an_unknown_policy_names_those_that_there_are() -> None:
+    with pytest.raises(PolicyError, match="'tight': expected a TOML file, or one of standard, strict"):
+        load_policy("tight")
