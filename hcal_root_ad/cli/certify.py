@@ -22,10 +22,11 @@ from hcal_root_ad.errors import UsageError
 if TYPE_CHECKING:
     from hcal_root_ad.certify.campaign import Campaign
     from hcal_root_ad.certify.conditions import Conditions
-    from hcal_root_ad.certify.items import ConditionsOf
+    from hcal_root_ad.certify.items import ConditionsOf, Judging
     from hcal_root_ad.certify.outputs import Summary
     from hcal_root_ad.certify.policy import Policy
     from hcal_root_ad.certify.store import Store
+    from hcal_root_ad.harvest.input_file import InputFile
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,12 +73,11 @@ def _certify(arguments: argparse.Namespace, store: Store) -> int:
     policy = load_policy(arguments.policy or "standard")
     conditions = _conditions(arguments.oms, arguments.dcs)
     agreement = Agreement(read_labels(arguments.labels)) if arguments.labels else None
-    if not arguments.inputs and not store.results():
-        raise UsageError(f"{store.folder} holds no certified run yet; name the INPUT to judge.")
+    work = _work(arguments, store)
     check_places([], [store.folder])
     conditions_of = conditions_for(conditions, store)
     with store.alone():
-        campaign = _judge(arguments, store, conditions_of) if arguments.inputs else stored(store)
+        campaign = _judge(*work, arguments, store, conditions_of) if work else stored(store)
         notes = conditions.notes if conditions else ()
         summary = write_outputs(campaign, store, policy, conditions_of, agreement, notes)
     remark(*notes)
@@ -107,16 +107,31 @@ def _conditions(oms: Path | None, dcs: Path | None) -> Conditions | None:
     return Conditions(runs, read_selection(dcs) if dcs else None, notes)
 
 
-def _judge(arguments: argparse.Namespace, store: Store, conditions_of: ConditionsOf) -> Campaign:
-    """Judge what the inputs hold and is not judged yet."""
-    from hcal_root_ad.certify.campaign import judge_all, look_at
+def _work(arguments: argparse.Namespace, store: Store) -> tuple[Judging, tuple[InputFile, ...]] | None:
+    """Who judges what; None where only what is stored is certified anew."""
     from hcal_root_ad.certify.dataset import campaign_files
-    from hcal_root_ad.certify.engine import open_engine
     from hcal_root_ad.certify.items import judging_with
     from hcal_root_ad.certify.survey import KnownFiles
 
-    judging = judging_with(arguments.bundle or SHIPPED_BUNDLES, arguments.false_alarms)
-    files = campaign_files(arguments.inputs, KnownFiles(store.files).paths, input_path)
+    if arguments.inputs:
+        judging = judging_with(arguments.bundle or SHIPPED_BUNDLES, arguments.false_alarms)
+        return judging, campaign_files(arguments.inputs, KnownFiles(store.files).paths, input_path)
+    if not store.results():
+        raise UsageError(f"{store.folder} holds no certified run yet; name the INPUT to judge.")
+    return None
+
+
+def _judge(
+    judging: Judging,
+    files: tuple[InputFile, ...],
+    arguments: argparse.Namespace,
+    store: Store,
+    conditions_of: ConditionsOf,
+) -> Campaign:
+    """Judge what the files hold and is not judged yet."""
+    from hcal_root_ad.certify.campaign import judge_all, look_at
+    from hcal_root_ad.certify.engine import open_engine
+
     again = arguments.retry_failed
     with open_engine(arguments.workers, arguments.scheduler, arguments.condor) as engine:
         with progress("Looking at files") as report:
