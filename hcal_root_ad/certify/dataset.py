@@ -16,7 +16,7 @@ LISTS = (".txt", ".list", ".json")
 
 
 def campaign_files(
-    names: Sequence[str], known: Sequence[str], resolve: Callable[[str], InputFile]
+    names: Sequence[str], known: Sequence[str], resolve: Callable[[str], InputFile], output: Path | None = None
 ) -> tuple[InputFile, ...]:
     """Files that are meant by names of files, folders, patterns, addresses, and dataset lists.
 
@@ -24,12 +24,17 @@ def campaign_files(
         known: paths from an earlier campaign; a file, folder or pattern that matches nothing any more stands for those
             of them that it names.
         resolve: gives the path or address of a name (InputError if there is none).
+        output: what lies in this folder is left out: a campaign may be kept inside the folder of its inputs.
 
     Raises:
         InputError: a name that stands for nothing, a list that cannot be read.
     """
     found = (file for name in names for one in _listed(name) for file in _files(one, known, resolve))
-    return tuple(sorted(dict.fromkeys(found), key=str))
+    return tuple(sorted({file for file in found if not _inside(file, output)}, key=str))
+
+
+def _inside(file: InputFile, folder: Path | None) -> bool:
+    return isinstance(file, Path) and folder is not None and file.absolute().is_relative_to(folder)
 
 
 def _files(name: str, known: Sequence[str], resolve: Callable[[str], InputFile]) -> Sequence[InputFile]:

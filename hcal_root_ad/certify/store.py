@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hcal_root_ad.certify.conditions import RunConditions, conditions_of_table
-from hcal_root_ad.certify.items import Item, ItemResult, result_of_table
+from hcal_root_ad.certify.items import Item, ItemResult, JudgedRun, result_of_table
 from hcal_root_ad.certify.whole_file import write_text
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.publish.record import SUFFIX, record_name
@@ -77,9 +77,18 @@ class Store:
     def keep(self, result: ItemResult) -> None:
         """Mark an item as done: a marker for each of its runs, or one of its own where all failed."""
         self._failed(result.identity).unlink(missing_ok=True)
+        for run in result.runs:
+            self._forget(run)
         text = json.dumps(result.as_table(), indent=1) + "\n"
         for marker in [self._marker(one.run) for one in result.runs] or [self._failed(result.identity)]:
             write_text(marker, text)
+
+    def _forget(self, run: JudgedRun) -> None:
+        """Remove the ROOT file that the same run had under another name."""
+        earlier = _read(self._marker(run.run))
+        names = {one.root for one in earlier.runs if one.run == run.run} if earlier else set()
+        for name in names - {run.root, ""}:
+            (self.folder / ROOT / name).unlink(missing_ok=True)
 
     def conditions(self, run: int) -> RunConditions:
         """The conditions under which a run was certified last; unknown ones if it never was."""

@@ -115,7 +115,7 @@ def _work(arguments: argparse.Namespace, store: Store) -> tuple[Judging, tuple[I
 
     if arguments.inputs:
         judging = judging_with(arguments.bundle or SHIPPED_BUNDLES, arguments.false_alarms)
-        return judging, campaign_files(arguments.inputs, KnownFiles(store.files).paths, input_path)
+        return judging, campaign_files(arguments.inputs, KnownFiles(store.files).paths, input_path, store.folder)
     if not store.results():
         raise UsageError(f"{store.folder} holds no certified run yet; name the INPUT to judge.")
     return None

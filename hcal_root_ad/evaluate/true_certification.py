@@ -46,7 +46,7 @@ def true_states(truth: Truth, table: ChannelTable) -> NDArray[np.uint8]:
     row_of = {cell: row for row, cell in enumerate(_cells(table))}
     states = np.full((truth["lumisections"], len(table)), State.GOOD, dtype=np.uint8)
     for fault in truth["faults"]:
-        rows = [row_of[name, ieta, iphi, depth] for name, ieta, iphi, depth in fault["channels"]]
+        rows = np.array([row_of[name, ieta, iphi, depth] for name, ieta, iphi, depth in fault["channels"]])
         inside = np.arange(fault["first_ls"] - 1, fault["last_ls"])
         factor, added = (np.broadcast_to(fault[key], len(inside)) for key in ("factor", "added"))
         bad = (factor <= DEAD_BELOW) | (factor >= HOT_ABOVE) | (added > 0)
@@ -79,17 +79,22 @@ def _part(name: str, states: NDArray[np.uint8], boxes: NDArray[np.intp]) -> Part
         "problematic": sum_by_box(states == State.PROBLEMATIC, boxes),
         "bad": sum_by_box(states == State.BAD, boxes),
     }
-    maps = ("worst", "fraction", "observed", "expected", "score")
-    nothing = np.zeros((0, len(states)), dtype=np.float32)
+    nothing, empty = np.zeros((0, len(states)), dtype=np.float32), np.zeros((N_DEPTH, N_DQM_IETA, N_IPHI), np.float32)
     return PartRecord(
         name=name,
         granularity="lumisection",
         judge=Judge("truth", "", "", 0.0, 0.0),
-        assessed=(states >= State.GOOD).any(axis=1),
-        **{key: value.astype(np.int32) for key, value in counts.items()},
+        assessed=np.asarray((states >= State.GOOD).any(axis=1)),
+        judged=counts["judged"].astype(np.int32),
+        problematic=counts["problematic"].astype(np.int32),
+        bad=counts["bad"].astype(np.int32),
         box_states=unit_states(states, boxes),
         groups=(),
         group_observed=nothing,
         group_expected=nothing,
-        **{key: np.zeros((N_DEPTH, N_DQM_IETA, N_IPHI), dtype=np.float32) for key in maps},
+        worst=empty.astype(np.uint8),
+        fraction=empty,
+        observed=empty,
+        expected=empty,
+        score=empty,
     )

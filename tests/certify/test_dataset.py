@@ -43,6 +43,13 @@ def test_a_dataset_list_is_relative_to_its_folder(folder: Path, name: str, text:
     assert files(folder / name) == [folder / "d.root", folder / "era" / "a.root"]
 
 
+def test_what_the_campaign_wrote_is_no_input(folder: Path) -> None:
+    (folder / "era" / "out").mkdir()
+    (folder / "era" / "out" / "flags.parquet").touch()
+    found = campaign_files([str(folder / "era")], (), input_file, folder / "era" / "out")
+    assert list(found) == [folder / "era" / name for name in ("a.root", "b.root", "deep/c.parquet")]
+
+
 def test_lists_may_hold_addresses(folder: Path) -> None:
     (folder / "set.txt").write_text("root://eos//store/x.root\n")
     assert files(folder / "set.txt") == [RemoteFile("root://eos//store/x.root")]

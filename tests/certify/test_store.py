@@ -60,6 +60,14 @@ def test_an_item_whose_run_another_one_wrote_since_is_not_done(store: Store) -> 
     assert store.results() == (latest,)
 
 
+def test_a_root_file_under_an_earlier_name_goes(store: Store) -> None:
+    done(store, "x", 1)
+    (store.folder / "root" / "1.root").rename(store.folder / "root" / "other.root")
+    store.keep(ItemResult("y", (FILE,), (JudgedRun(1, 10, 0, "other.root"),)))
+    done(store, "z", 1)
+    assert [path.name for path in (store.folder / "root").iterdir()] == ["1.root"]
+
+
 def test_what_failed_stays_failed_until_it_is_tried_again(store: Store) -> None:
     result = ItemResult("x", (FILE,), failures=(Failure(FILE.path, "damaged"),))
     store.records.mkdir(parents=True)
