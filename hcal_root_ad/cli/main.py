@@ -19,6 +19,7 @@ VERBS = {
     "run": "judge runs and write the ROOT file for the DQM GUI",
     "report": "make an HTML page to look at, of a run or a campaign",
     "certify": "which lumisections of many runs are good, by a written policy",
+    "watch": "judge a run while it is taken: a folder that fills, published anew after each LS",
     "check": "will both DQM GUIs take this file?",
     "simulate": "write runs of a simulated detector, with known faults",
     "train": "train GraphSTAD on clean runs",

@@ -20,7 +20,7 @@ from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.harvest.local_source import LocalSource
 from hcal_root_ad.lumi_maps import Source
 
-_DATA_FILE = re.compile(r"\.(root|parquet)$|\.root\.ls\d+_\w+$")
+_DATA_FILE = re.compile(r"\.(root|parquet)$|\.root\.ls\d+_host.+_pid\d+$")
 ROOT_MAGIC, PARQUET_MAGIC = b"root", b"PAR1"
 _MAGIC_BYTES = 4
 
@@ -83,7 +83,7 @@ def _files_of(path: InputFile) -> Sequence[InputFile]:
     if isinstance(path, RemoteFile):
         return [path]
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if _DATA_FILE.search(p.name) and not p.name.startswith("."))
+        files = sorted(p for p in path.rglob("*") if is_data_file(p.name))
         if not files:
             raise InputError(f"The folder {path} holds no .root or .parquet file.")
         return files
@@ -93,6 +93,11 @@ def _files_of(path: InputFile) -> Sequence[InputFile]:
     if matches:
         return [file for match in matches for file in _files_of(match)]
     raise InputError(f"There is no file {path}; check the path.")
+
+
+def is_data_file(name: str) -> bool:
+    """Whether a file of that name is meant where its folder is: ROOT, parquet or a snapshot, and not hidden."""
+    return bool(_DATA_FILE.search(name)) and not name.startswith(".")
 
 
 def magic(path: InputFile) -> bytes:

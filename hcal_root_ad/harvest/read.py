@@ -43,12 +43,19 @@ def read_lumi_maps(
     allowed = choose_definitions(definition)
     contents, sources = [], {}
     for done, path in enumerate(files, start=1):
-        with source_beside(path) as source, open_container(path) as container:
-            contents.append(container.content(choose(container, allowed, definition)))
-            sources[path] = source.result()
+        content, sources[path] = read_content(path, allowed, definition)
+        contents.append(content)
         if progress is not None:
             progress(done, len(files))
     return lumi_maps_of(contents, sources)
+
+
+def read_content(
+    path: InputFile, allowed: tuple[Definition, ...], request: str | None = None
+) -> tuple[FileContent, Source]:
+    """What the definition that fits best finds in one file, and the file itself; raises as ``read_lumi_maps`` does."""
+    with source_beside(path) as source, open_container(path) as container:
+        return container.content(choose(container, allowed, request)), source.result()
 
 
 def lumi_maps_of(contents: list[FileContent], sources: Mapping[InputFile, Source]) -> tuple[LumiMaps, ...]:

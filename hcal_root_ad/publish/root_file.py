@@ -61,6 +61,11 @@ def attach_to_file(elements: MonitorElements, source: Path, path: Path) -> None:
     _publish(path, fill)
 
 
+def staging_name(process: int) -> str:
+    """Folder beside the target in which a process writes, before the file takes its place."""
+    return f".publishing-{process}"
+
+
 def file_folder(run: int, folder: str) -> str:
     """Folder in the file of a GUI folder: ``Hcal/HcalMLTask`` is ``DQMData/Run 1/Hcal/Run summary/HcalMLTask``."""
     subsystem, _, rest = folder.partition("/")
@@ -96,7 +101,7 @@ def _publish(path: Path, fill: Callable[[Path], None]) -> None:
 @contextmanager
 def _staging(path: Path) -> Iterator[Path]:
     """A file of the target's name in a folder of its own beside the target (``check`` looks at the name)."""
-    folder = path.parent / f".publishing-{os.getpid()}"
+    folder = path.parent / staging_name(os.getpid())
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder / path.name

@@ -18,7 +18,10 @@ def folder(tmp_path: Path) -> Path:
         "a.root",
         "c.parquet",
         "DQM.root.ls00000005_hostx_pid00000001",
+        "DQM.root.ls00000006_hosta-b-01.cms_pid00000001",
+        "DQM.root.ls00000007_hostx_pid00000001.tmp",
         "DQM.root.origin",
+        "DQM.root.origin.ls00000005_hostx_pid00000001",
         ".hidden.root",
         "n.txt",
     )
@@ -29,7 +32,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_means_its_data_files(folder: Path) -> None:
     found = [path.name for path in expand_paths(folder)]
-    assert found == ["DQM.root.ls00000005_hostx_pid00000001", "a.root", "b.root", "c.parquet"]
+    snapshots = ["DQM.root.ls00000005_hostx_pid00000001", "DQM.root.ls00000006_hosta-b-01.cms_pid00000001"]
+    assert found == [*snapshots, "a.root", "b.root", "c.parquet"]
 
 
 def test_a_pattern_and_repeated_paths(folder: Path) -> None:

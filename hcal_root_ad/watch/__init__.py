@@ -1,0 +1,1 @@
+"""Online: a folder that fills while a run is taken, judged lumisection by lumisection and published anew each time."""

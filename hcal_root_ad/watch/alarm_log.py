@@ -1,0 +1,96 @@
+"""``DIR/alarms.jsonl``: every change of an alarm as one line of JSON, from which the alarms are known after a restart.
+
+Keys: ``time`` (UTC), ``run``, ``lumisection`` (the newest one judged), ``event`` (raised, amended, cleared), ``unit``,
+``kind``, ``first`` and ``last`` (lumisections with the flag), ``channels``, ``score`` (log10 likelihood ratio), and
+``into`` (the larger unit that takes its place, or empty). What is not cleared lasted until the end of its run.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.judge.verdict import Kind
+from hcal_root_ad.watch.alarms import Alarm, Change, Event, Place
+
+NAME = "alarms.jsonl"
+
+
+class AlarmLog:
+    """Appends whole lines; those that the disk does not take are kept for the next time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lines: list[str] = []
+        self._mend()
+
+    def _mend(self) -> None:
+        """Cut off a line that a killed process left without its end."""
+        if self._path.exists():
+            content = self._path.read_bytes()
+            if torn := len(content) - content.rfind(b"\n") - 1:
+                with self._path.open("r+b") as file:
+                    file.truncate(len(content) - torn)
+
+    def active(self, run: int) -> dict[Place, Alarm]:
+        """Alarms of a run that are raised and not cleared. Raises InputError where the log is not one of ours."""
+        alarms: dict[Place, Alarm] = {}
+        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
+        try:
+            for entry in map(json.loads, lines):
+                if entry["run"] == run:
+                    alarm = _alarm(entry)
+                    alarms[alarm.place] = alarm
+                    if entry["event"] == Event.CLEARED:
+                        del alarms[alarm.place]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self._path} is no log of alarms ({error}); move it away.") from error
+        return alarms
+
+    def add(self, changes: Iterable[Change], run: int, lumisection: int, now: float) -> None:
+        """Take changes, to be written with :meth:`write`."""
+        self._lines += [json.dumps(_entry(change, run, lumisection, now)) + "\n" for change in changes]
+
+    @property
+    def waits(self) -> bool:
+        """Whether changes are not written yet."""
+        return bool(self._lines)
+
+    def write(self) -> None:
+        """Append what is not written yet. Raises OSError where the disk does not take it; it stays to be written."""
+        if not self._lines:
+            return
+        content = "".join(self._lines).encode()
+        with self._path.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                if file.write(content) < len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                file.truncate(size)
+                raise
+        self._lines = []
+
+
+def utc(now: float) -> str:
+    """A time (s) for people and machines, to the millisecond."""
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _entry(change: Change, run: int, lumisection: int, now: float) -> dict[str, Any]:
+    alarm = change.alarm
+    return {
+        "time": utc(now), "run": run, "lumisection": lumisection, "event": str(change.event), "unit": alarm.unit,
+        "kind": str(alarm.kind), "first": alarm.first, "last": alarm.last, "channels": alarm.channels,
+        "score": round(alarm.score, 2), "into": change.into,
+    }  # fmt: skip
+
+
+def _alarm(entry: dict[str, Any]) -> Alarm:
+    return Alarm(entry["unit"], Kind(entry["kind"]), entry["first"], entry["last"], entry["channels"], entry["score"])

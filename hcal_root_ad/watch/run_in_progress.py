@@ -1,0 +1,181 @@
+"""A run while it is taken: its files in order, and the judge that goes on where it was.
+
+What was judged must be how the run begins. Where it is not, because a lumisection came late, came again or changed
+what is known of others, the run is judged anew; so the verdict is always the one on all files at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from hcal_root_ad.errors import InputError, NoHcalError
+from hcal_root_ad.harvest.read import lumi_maps_of
+from hcal_root_ad.harvest.section import ls_ranges
+from hcal_root_ad.judge.run import judge_run
+from hcal_root_ad.judge.running import RunJudge
+from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.watch.order import reach
+from hcal_root_ad.watch.taken import Taken
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What came of new files: the verdict on the run so far, and what is new in it.
+
+    ``late``: lumisections that had been passed over. ``anew``: whether the run was judged from its beginning again.
+    """
+
+    verdict: RunVerdict
+    files: tuple[Taken, ...]
+    lumisections: tuple[int, ...]
+    late: tuple[int, ...]
+    anew: bool
+
+    def following(self, earlier: Step) -> Step:
+        """This step and an earlier one of which nothing came to light as one."""
+        return replace(
+            self,
+            files=(*earlier.files, *self.files),
+            lumisections=(*earlier.lumisections, *self.lumisections),
+            late=(*earlier.late, *self.late),
+            anew=earlier.anew or self.anew,
+        )
+
+
+class RunInProgress:
+    """One run: files are taken as they come, and judged as far as they are in order."""
+
+    def __init__(
+        self, run: int, bundles: Sequence[Bundle], false_alarms: float | None, say: Callable[[str], None]
+    ) -> None:
+        self.run = run
+        self._bundles, self._false_alarms, self._say = tuple(bundles), false_alarms, say
+        self._taken: dict[Path, Taken] = {}
+        self._used: dict[Path, Taken] = {}
+        self._aside: dict[Path, Taken] = {}
+        self._last = 0
+        self._judge: RunJudge | None = None
+        self._judged: LumiMaps | None = None
+
+    @property
+    def newest(self) -> float:
+        """When the last file came (s)."""
+        return max(taken.seen for taken in self._taken.values())
+
+    @property
+    def waits(self) -> bool:
+        """Whether files wait for lumisections before them."""
+        return bool(self._new())
+
+    def take(self, taken: Taken) -> None:
+        """A file, or the changed content of one."""
+        self._taken[taken.path] = taken
+
+    def advance(self, now: float, patience: float) -> Step | None:
+        """Judge what has become ready; None where nothing has.
+
+        Raises:
+            HcalRootAdError: the run cannot be judged (yet); its files are kept.
+        """
+        passed, earlier = self._last, self._judged
+        reached = reach((taken.arrival for taken in self._taken.values()), passed, now, patience)
+        for gap in reached.missing:
+            self._say(f"run {self.run}: {ls_ranges(list(gap))} did not come in time, passed over for now.")
+        self._last = reached.last
+        ready = [taken for taken in self._new() if taken.arrival.last <= reached.last]
+        maps = self._use(ready) if ready else None
+        if maps is None:
+            return None
+        verdict = self._verdict(maps)
+        known = set() if earlier is None else set(earlier.lumisections.tolist())
+        new = tuple(ls for ls in maps.lumisections.tolist() if ls not in known)
+        anew = earlier is not None and not _begins_with(maps, earlier)
+        return Step(verdict, tuple(ready), new, tuple(ls for ls in new if known and ls < passed), anew)
+
+    def _new(self) -> list[Taken]:
+        """Files that are neither used nor put aside, in the order in which they came."""
+        known = (self._used, self._aside)
+        new = [taken for path, taken in self._taken.items() if not any(one.get(path) is taken for one in known)]
+        return sorted(new, key=lambda taken: (taken.seen, taken.arrival.last))
+
+    def _use(self, ready: Sequence[Taken]) -> LumiMaps | None:
+        """The run with new files; those that contradict what came before are put aside, which may leave none."""
+        try:
+            return self._with(ready)
+        except NoHcalError:
+            raise
+        except InputError:
+            maps = None
+        for taken in ready:
+            try:
+                maps = self._with([taken])
+            except NoHcalError:
+                continue
+            except InputError as error:
+                self._aside[taken.path] = taken
+                self._say(f"run {self.run}: {taken.path.name} is left out: {error}")
+        return maps
+
+    def _with(self, ready: Sequence[Taken]) -> LumiMaps:
+        """The run with more files, which are used from then on if they fit; without HCAL maps they fit, too."""
+        used = self._used | {taken.path: taken for taken in ready}
+        try:
+            maps = _lumi_maps(used)
+        except NoHcalError:
+            self._used = used
+            raise
+        self._used = used
+        return maps
+
+    def _verdict(self, maps: LumiMaps) -> RunVerdict:
+        if maps.coarse is not None:
+            self._judge = self._judged = None
+            return judge_run(maps, self._bundles, false_alarms=self._false_alarms)
+        judge, done = self._judge, 0
+        if judge is None or self._judged is None or not _begins_with(maps, self._judged):
+            judge = RunJudge(self._bundles, self._false_alarms)
+        else:
+            done = len(self._judged)
+        self._judge = None  # what breaks while it is judged is judged anew
+        if done < len(maps):
+            judge.add(_rows_from(maps, done))
+        self._judge, self._judged = judge, maps
+        return replace(judge.verdict(), maps=maps)
+
+
+def _lumi_maps(used: Mapping[Path, Taken]) -> LumiMaps:
+    """One run's maps as ``run`` would read them from these files."""
+    files = [used[path] for path in sorted(used)]
+    if len(files) == 1 and (files[0].arrival.growing or not files[0].arrival.last) and not files[0].path.exists():
+        raise NoHcalError(f"{files[0].path} is gone, and what it held cannot be told apart without another snapshot.")
+    (maps,) = lumi_maps_of([taken.content for taken in files], {taken.path: taken.source for taken in files})
+    return maps
+
+
+def _begins_with(maps: LumiMaps, earlier: LumiMaps) -> bool:
+    """Whether the first lumisections of some maps are those of earlier ones, to the last digi."""
+    pairs = (
+        (maps.lumisections, earlier.lumisections),
+        (maps.events, earlier.events),
+        (maps.present, earlier.present),
+        (maps.counts, earlier.counts),
+    )
+    return all(np.array_equal(now[: len(before)], before) for now, before in pairs)
+
+
+def _rows_from(maps: LumiMaps, first: int) -> LumiMaps:
+    """The maps without their first lumisections."""
+    return replace(
+        maps,
+        lumisections=maps.lumisections[first:],
+        events=maps.events[first:],
+        event_source=maps.event_source[first:],
+        counts=maps.counts[first:],
+        present=maps.present[first:],
+    )

@@ -1,0 +1,209 @@
+"""The watch itself: look into the folder, judge what is new, publish, say one line; again and again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hcal_root_ad.errors import HcalRootAdError, InputError, OutputError, UsageError
+from hcal_root_ad.judge.running import RunJudge
+from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.publish.publish import publish
+from hcal_root_ad.watch.alarm_log import NAME, AlarmLog
+from hcal_root_ad.watch.alarms import Alarm, Place, changes
+from hcal_root_ad.watch.complaints import Complaints
+from hcal_root_ad.watch.intake import Intake, Read, Say, reader
+from hcal_root_ad.watch.ledger import Ledger
+from hcal_root_ad.watch.run_in_progress import RunInProgress, Step
+from hcal_root_ad.watch.sentences import alarm_sentence, status_sentence
+from hcal_root_ad.watch.taken import Taken
+
+PAUSE = 0.2
+"""Seconds between two looks, at least."""
+RETRY = 10.0
+"""Seconds after which what could not be written is tried again, where no lumisection comes before."""
+KEPT = 3
+"""Newest runs whose counts are kept in any case; those of an older one go once its files have left the folder."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """``patience``: seconds that a missing lumisection, or a file that is not whole, is waited for."""
+
+    folder: Path
+    output: Path
+    patience: float = 60.0
+    false_alarms: float | None = None
+    online: bool = False
+
+    def check(self) -> None:
+        """Raises InputError or UsageError where there is nothing to watch, or the output would be watched, too."""
+        if not self.folder.is_dir():
+            raise InputError(f"{self.folder} is no folder; name the one in which the DQM leaves its files.")
+        if self.output.resolve().is_relative_to(self.folder.resolve()):
+            raise UsageError(f"{self.output} is in the folder that is watched; choose another place with -o.")
+
+
+@dataclass(eq=False)
+class _Open:
+    """A run that is being taken, its alarms, and the last step until it is published."""
+
+    run: int
+    progress: RunInProgress
+    alarms: dict[Place, Alarm]
+    unpublished: Step | None = None
+    tried: float = 0.0
+    path: Path | None = None
+
+
+class Watch:
+    """Watches one folder; each :meth:`look` handles all that is there.
+
+    Args:
+        say: gets every line for people.
+        clock: the time (s since 1970).
+        read: reads one file.
+
+    Raises:
+        InputError, UsageError, BundleError: the settings and bundles cannot be used.
+    """
+
+    def __init__(
+        self, settings: Settings, bundles: Sequence[Bundle], say: Say,
+        clock: Callable[[], float] = time.time, read: Read | None = None,
+    ) -> None:  # fmt: skip
+        settings.check()
+        RunJudge(bundles, settings.false_alarms)
+        for bundle in bundles:
+            bundle.thresholds(settings.false_alarms)
+        self._settings, self._bundles, self._say, self._clock = settings, tuple(bundles), say, clock
+        self._complaints = Complaints(say)
+        self._log = AlarmLog(settings.output / NAME)
+        self._ledger = Ledger(settings.output, settings.folder, say)
+        self._intake = Intake(settings.folder, settings.patience, say, read or reader())
+        self._unsaved: list[Taken] = []
+        self._runs: dict[int, _Open] = {}
+        self._begun, self._newest = clock(), 0
+        for run in self._ledger.runs():
+            self._intake.settle(self._ledger.stamps(run))
+            if not self._ledger.is_over(run):
+                self._open(run)
+
+    def forever(self, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Look again and again."""
+        while True:
+            self.look()
+            sleep(max(PAUSE, self._intake.effort))
+
+    def once(self) -> None:
+        """Handle what is there; with no patience at all. Raises OutputError where something stays unwritten."""
+        self.look()
+        if self._unsaved or self._log.waits or any(one.unpublished for one in self._runs.values()):
+            raise OutputError(f"{self._settings.output}: not everything could be written; watch again to write it.")
+
+    def look(self) -> None:
+        """Take what is whole, judge what is in order, publish what is new."""
+        try:
+            for taken in self._intake.look(self._clock()):
+                self._take(taken)
+            self._complaints.settle("folder", f"{self._settings.folder} can be listed again.")
+        except OSError as error:
+            self._complaints.add("folder", f"{self._settings.folder} cannot be listed ({error.strerror}); tried again.")
+        self._save()
+        for run in sorted(self._runs):
+            self._advance(self._runs[run])
+        for run in sorted(self._runs):
+            self._end(self._runs[run])
+
+    def _open(self, run: int) -> _Open:
+        """A run with what is kept of it."""
+        progress = RunInProgress(run, self._bundles, self._settings.false_alarms, self._say)
+        before = self._ledger.stamps(run)
+        kept = self._ledger.load(run)
+        self._intake.again(before.keys() - {taken.path for taken in kept})
+        for taken in kept:
+            progress.take(taken)
+        if kept:
+            self._say(f"run {run}: goes on with the {len(kept)} files that were taken before.")
+        self._ledger.reopen(run)
+        self._newest = max(run, self._newest)
+        self._runs[run] = _Open(run, progress, self._log.active(run))
+        return self._runs[run]
+
+    def _take(self, taken: Taken) -> None:
+        one = self._runs.get(taken.run) or self._open(taken.run)
+        one.progress.take(taken)
+        self._unsaved.append(taken)
+        self._save()
+
+    def _save(self) -> None:
+        """Keep what was taken. What the disk does not take is tried again; until then only this process has it."""
+        try:
+            while self._unsaved:
+                self._ledger.save(self._unsaved[0])
+                del self._unsaved[0]
+            self._complaints.settle("state", "What was taken is saved again.")
+        except OSError as error:
+            self._complaints.add("state", f"What was taken cannot be saved ({error.strerror}); tried again.")
+
+    def _advance(self, one: _Open) -> None:
+        """Judge what is ready; alarms first, then the file."""
+        now, about = self._clock(), f"run {one.run}"
+        try:
+            step = one.progress.advance(now, self._settings.patience)
+        except HcalRootAdError as error:
+            self._complaints.add(about, f"{about}: {error}")
+            return
+        if step:
+            self._complaints.settle(about)
+            self._alarm(one, step, now)
+            one.unpublished = step if one.unpublished is None else step.following(one.unpublished)
+        if one.unpublished and (step or now - one.tried >= RETRY):
+            one.tried = now
+            self._publish(one, one.unpublished)
+        self._write_alarms()
+
+    def _alarm(self, one: _Open, step: Step, now: float) -> None:
+        one.alarms, found = changes(one.alarms, step.verdict)
+        self._log.add(found, one.run, int(step.verdict.maps.lumisections[-1]), now)
+        self._write_alarms()
+        for change in found:
+            self._say(alarm_sentence(one.run, change))
+
+    def _write_alarms(self) -> None:
+        try:
+            self._log.write()
+            self._complaints.settle("alarms", "The log of alarms is written again.")
+        except OSError as error:
+            self._complaints.add("alarms", f"The log of alarms cannot be written ({error.strerror}); tried again.")
+
+    def _publish(self, one: _Open, step: Step) -> None:
+        about = f"file of run {one.run}"
+        try:
+            one.path = publish(step.verdict, self._settings.output, online=self._settings.online)
+        except HcalRootAdError as error:
+            self._complaints.add(about, f"run {one.run} is not published, tried again: {error}")
+            return
+        one.unpublished = None
+        self._complaints.settle(about, f"run {one.run} is published again.")
+        seen = [taken.seen for taken in step.files if taken.seen >= self._begun]
+        latency = self._clock() - min(seen) if seen else None
+        self._say(status_sentence(step, one.alarms.values(), latency))
+
+    def _end(self, one: _Open) -> None:
+        """Let go of a run once a later one has begun and nothing of it is waited for."""
+        quiet = self._clock() - one.progress.newest >= self._settings.patience
+        if one.run == self._newest or not quiet or one.progress.waits or one.unpublished or self._unsaved:
+            return
+        try:
+            self._ledger.end(one.run)
+        except OSError as error:
+            self._complaints.add("state", f"The end of run {one.run} cannot be saved ({error.strerror}); tried again.")
+            return
+        del self._runs[one.run]
+        self._say(f"run {one.run}: over, {len(one.alarms)} alarms still raised, {one.path or 'nothing published'}")
+        for run in self._ledger.runs()[:-KEPT]:
+            if self._ledger.is_over(run) and not self._ledger.stamps(run).keys() & self._intake.lying.keys():
+                self._ledger.forget(run)
