@@ -60,7 +60,7 @@ def unfinished(path: Path) -> str:
             return "" if size > 8 and file.read(4) == PARQUET_MAGIC else "the end of a parquet file is missing"
     if not start:
         return "it is empty"
-    reason = _root_unfinished(start, size) if start[:4] == ROOT_MAGIC else ""
+    reason = _root_unfinished(start, size) if ROOT_MAGIC.startswith(start[:4]) else ""
     return reason or _unlike_origin(path, size)
 
 

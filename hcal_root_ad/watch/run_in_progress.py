@@ -60,6 +60,7 @@ class RunInProgress:
         self._used: dict[Path, Taken] = {}
         self._aside: dict[Path, Taken] = {}
         self._last = 0
+        self._known: frozenset[int] = frozenset()
         self._judge: RunJudge | None = None
         self._judged: LumiMaps | None = None
 
@@ -84,7 +85,8 @@ class RunInProgress:
             HcalRootAdError: the run cannot be judged (yet); its files are kept.
         """
         passed, earlier = self._last, self._judged
-        reached = reach((taken.arrival for taken in self._taken.values()), passed, now, patience)
+        fitting = (one.arrival for path, one in self._taken.items() if self._aside.get(path) is not one)
+        reached = reach(fitting, passed, now, patience)
         for gap in reached.missing:
             self._say(f"run {self.run}: {ls_ranges(list(gap))} did not come in time, passed over for now.")
         self._last = reached.last
@@ -93,8 +95,8 @@ class RunInProgress:
         if maps is None:
             return None
         verdict = self._verdict(maps)
-        known = set() if earlier is None else set(earlier.lumisections.tolist())
-        new = tuple(ls for ls in maps.lumisections.tolist() if ls not in known)
+        known, self._known = self._known, frozenset(maps.lumisections.tolist())
+        new = tuple(sorted(self._known - known))
         anew = earlier is not None and not _begins_with(maps, earlier)
         return Step(verdict, tuple(ready), new, tuple(ls for ls in new if known and ls < passed), anew)
 
@@ -152,9 +154,13 @@ class RunInProgress:
 def _lumi_maps(used: Mapping[Path, Taken]) -> LumiMaps:
     """One run's maps as ``run`` would read them from these files."""
     files = [used[path] for path in sorted(used)]
-    if len(files) == 1 and (files[0].arrival.growing or not files[0].arrival.last) and not files[0].path.exists():
-        raise NoHcalError(f"{files[0].path} is gone, and what it held cannot be told apart without another snapshot.")
-    (maps,) = lumi_maps_of([taken.content for taken in files], {taken.path: taken.source for taken in files})
+    try:
+        (maps,) = lumi_maps_of([taken.content for taken in files], {taken.path: taken.source for taken in files})
+    except InputError as error:
+        if len(files) == 1:
+            # A first snapshot is opened once more, and may be gone by then; the next one needs it all the same.
+            raise NoHcalError(f"nothing can be judged yet ({error})") from error
+        raise
     return maps
 
 

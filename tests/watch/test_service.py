@@ -1,0 +1,425 @@
+"""The watch from look to look: order, disorder, restarts, full disks, and the verdict that ``run`` would give.
+
+The judge of these tests keeps what it is given and finds nothing, so that many runs can be replayed; what is published
+is kept in memory. ``test_agreement.py`` and ``tests/cli/test_watch.py`` have the real ones.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hcal_root_ad.errors import InputError, NoHcalError, OutputError, UsageError
+from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.watch import run_in_progress, service
+from hcal_root_ad.watch.service import KEPT, RETRY, Settings, Watch
+
+from .conftest import RUN, Clock, DqmFolder, maps_of, read, same_maps
+
+PATIENCE = 60.0
+
+
+class KeepingJudge:
+    """Takes lumisections that rise, as a judge does, and gives them back."""
+
+    def __init__(self, *_: object) -> None:
+        self.maps: LumiMaps | None = None
+
+    def add(self, maps: LumiMaps) -> None:
+        if self.maps is not None:
+            assert maps.lumisections[0] > self.maps.lumisections[-1]
+            names = ("lumisections", "events", "event_source", "counts", "present")
+            both = {name: np.concatenate([getattr(self.maps, name), getattr(maps, name)]) for name in names}
+            maps = replace(maps, **both)
+        self.maps = maps
+
+    def verdict(self) -> RunVerdict:
+        assert self.maps is not None
+        return RunVerdict(self.maps, ())
+
+
+@dataclass
+class Published:
+    """What was published, by run; ``full`` says that the disk takes nothing."""
+
+    runs: dict[int, list[RunVerdict]] = field(default_factory=dict)
+    full: bool = False
+
+    def __call__(self, verdict: RunVerdict, folder: Path, *, online: bool = False) -> Path:
+        if self.full:
+            raise OutputError(f"{folder}: cannot be written (No space left on device); choose another folder.")
+        self.runs.setdefault(verdict.maps.run, []).append(verdict)
+        return folder / f"R{verdict.maps.run}{'_online' if online else ''}.root"
+
+    def last(self, run: int = RUN) -> LumiMaps:
+        return self.runs[run][-1].maps
+
+
+@pytest.fixture
+def published() -> Iterator[Published]:
+    with replaced() as found:
+        yield found
+
+
+class replaced:
+    """The judge and the publication of these tests in the place of the real ones."""
+
+    def __enter__(self) -> Published:
+        self.patch, found = pytest.MonkeyPatch(), Published()
+        self.patch.setattr(run_in_progress, "RunJudge", KeepingJudge)
+        self.patch.setattr(service, "RunJudge", KeepingJudge)
+        self.patch.setattr(service, "publish", found)
+        return found
+
+    def __exit__(self, *_: object) -> None:
+        self.patch.undo()
+
+
+Start = Callable[[], Watch]
+
+
+@pytest.fixture
+def start(published: Published, dqm: DqmFolder, tmp_path: Path, said: list[str], clock: Clock) -> Start:  # noqa: ARG001
+    """Starts a watch, and starts it again as after a kill: nothing is left of the one before but its files."""
+    return lambda: Watch(Settings(dqm.path, tmp_path / "out", PATIENCE), (), said.append, clock, read)
+
+
+def lumisections(published: Published, run: int = RUN) -> list[list[int]]:
+    """Those of each publication."""
+    return [verdict.maps.lumisections.tolist() for verdict in published.runs.get(run, [])]
+
+
+def test_each_lumisection_is_published_as_it_comes(
+    start: Start, dqm: DqmFolder, published: Published, clock: Clock, said: list[str]
+) -> None:
+    watch = start()
+    for ls in (1, 2, 3):
+        dqm.leave(ls)
+        watch.look()
+        clock.passes(23)
+        watch.look()
+    assert lumisections(published) == [[1], [1, 2], [1, 2, 3]]
+    assert said[1] == f"run {RUN} | LS 2 | 1000 events | not assessed | 0 alarms | 0.00 s"
+    assert same_maps(published.last(), maps_of(dqm.path))
+
+
+def test_a_missing_lumisection_is_waited_for_then_passed_over_then_counted_all_the_same(
+    start: Start, dqm: DqmFolder, published: Published, clock: Clock, said: list[str]
+) -> None:
+    watch = start()
+    dqm.leave(1, 3)
+    watch.look()
+    clock.passes(PATIENCE - 1)
+    watch.look()
+    assert lumisections(published) == [[1]]
+    clock.passes(1)
+    watch.look()
+    assert lumisections(published)[1:] == [[1, 3]]
+    assert said[-2] == f"run {RUN}: LS 2 did not come in time, passed over for now."
+    dqm.leave(2)
+    watch.look()
+    assert lumisections(published)[2:] == [[1, 2, 3]]
+    assert f"run {RUN} | LS 2 | 1000 events | not assessed | 0 alarms | LS 2 late | judged anew" in said[-1]
+    assert same_maps(published.last(), maps_of(dqm.path))
+
+
+def test_half_written_files_block_nobody(start: Start, dqm: DqmFolder, published: Published, clock: Clock) -> None:
+    watch = start()
+    dqm.leave_half(2)
+    dqm.leave(1, 3)
+    watch.look()
+    clock.passes(PATIENCE)
+    watch.look()
+    assert lumisections(published) == [[1], [1, 3]]
+
+
+def test_the_same_lumisection_twice_is_what_run_makes_of_it(
+    start: Start, dqm: DqmFolder, published: Published
+) -> None:
+    watch = start()
+    dqm.leave(1, 2)
+    watch.look()
+    shutil.copy(dqm.name(1), dqm.path / "copy.root")
+    (dqm.path / "part.root").write_text(dqm.text(2, more=7))
+    watch.look()
+    maps = published.last()
+    assert same_maps(maps, maps_of(dqm.path))
+    assert maps.events.tolist() == [1000, 2000]
+    assert any("same file" in note for note in maps.notes)
+
+
+def test_snapshots_are_taken_apart_and_may_go(
+    start: Start, dqm: DqmFolder, published: Published, clock: Clock, said: list[str], tmp_path: Path
+) -> None:
+    """As the DQM does by default: each snapshot is removed once the next one is there."""
+    whole = DqmFolder(tmp_path / "all")
+    whole.path.mkdir()
+    for number, ls in enumerate((10, 20, 30)):
+        for folder in (dqm, whole):
+            folder.leave(ls, snapshot=True)
+        start().look()
+        dqm.name(ls, snapshot=True).unlink()
+        clock.passes(230)
+        assert len(published.runs.get(RUN, [])) == number
+    assert lumisections(published) == [[10, 20], [10, 20, 30]]
+    assert same_maps(published.last(), maps_of(whole.path))
+    assert sum("nothing can be judged yet" in sentence for sentence in said) == 1
+
+
+def test_a_file_that_contradicts_the_others_is_left_out(
+    start: Start, dqm: DqmFolder, published: Published, said: list[str]
+) -> None:
+    dqm.leave(10, 20, snapshot=True)
+    watch = start()
+    watch.look()
+    odd = dqm.name(15, snapshot=True)
+    odd.write_text(dqm.text(15, snapshot=True, more=-250))
+    watch.look()
+    assert lumisections(published) == [[10, 20]]
+    assert f"run {RUN}: {odd.name} is left out: The counts of " in said[-1]
+    again = start()
+    again.look()
+    dqm.leave(30, snapshot=True)
+    again.look()
+    assert lumisections(published)[1:] == [[10, 20], [10, 20, 30]]
+
+
+def test_a_restart_neither_loses_nor_repeats(
+    start: Start, dqm: DqmFolder, published: Published, said: list[str]
+) -> None:
+    dqm.leave(1, 2)
+    start().look()
+    for path in dqm.path.iterdir():
+        path.unlink()
+    dqm.leave(3)
+    start().look()
+    assert lumisections(published) == [[1, 2], [1, 2, 3]]
+    assert said[1] == f"run {RUN}: goes on with the 2 files that were taken before."
+    assert said[2] == f"run {RUN} | LS 1–3 | 3000 events | not assessed | 0 alarms | 0.00 s"
+
+
+def test_damaged_state_is_said_and_built_anew_from_the_folder(
+    start: Start, dqm: DqmFolder, published: Published, said: list[str], tmp_path: Path
+) -> None:
+    dqm.leave(1, 2, 3)
+    start().look()
+    sorted((tmp_path / "out").rglob("*.npz"))[1].write_bytes(b"damage")
+    start().look()
+    assert lumisections(published) == [[1, 2, 3]] * 2
+    assert sum("saved state that cannot be used" in sentence for sentence in said) == 1
+
+
+def test_the_next_run_ends_the_one_before_but_its_late_files_count(
+    start: Start, dqm: DqmFolder, published: Published, clock: Clock, said: list[str]
+) -> None:
+    watch = start()
+    dqm.leave(1, 3)
+    watch.look()
+    dqm.leave(1, run=RUN + 1)
+    watch.look()
+    clock.passes(PATIENCE)
+    watch.look()
+    assert lumisections(published) == [[1], [1, 3]]
+    assert said[-1] == f"run {RUN}: over, 0 alarms still raised, {watch._settings.output / f'R{RUN}.root'}"
+    dqm.leave(2)
+    watch.look()
+    clock.passes(PATIENCE)
+    watch.look()
+    assert lumisections(published)[-1] == [1, 2, 3]
+    assert sum("over, " in sentence for sentence in said) == 2
+    assert lumisections(published, RUN + 1) == [[1]]
+
+
+def test_a_run_that_is_over_is_not_judged_again_after_a_restart(
+    start: Start, dqm: DqmFolder, published: Published, clock: Clock
+) -> None:
+    dqm.leave(1)
+    dqm.leave(1, run=RUN + 1)
+    watch = start()
+    watch.look()
+    clock.passes(PATIENCE)
+    watch.look()
+    start().look()
+    assert len(published.runs[RUN]) == 1
+    assert len(published.runs[RUN + 1]) == 2
+
+
+def test_counts_of_runs_that_are_over_go_when_their_files_are_gone(
+    start: Start, dqm: DqmFolder, clock: Clock, tmp_path: Path
+) -> None:
+    watch = start()
+    for run in range(RUN, RUN + KEPT + 3):
+        dqm.leave(1, run=run)
+        watch.look()
+        clock.passes(PATIENCE)
+        watch.look()
+        if run != RUN + 1:
+            dqm.name(1, run).unlink()
+    kept = sorted(int(place.name[1:]) for place in (tmp_path / "out" / ".watch").glob("R*"))
+    assert kept == [RUN + 1, RUN + KEPT, RUN + KEPT + 1, RUN + KEPT + 2]
+
+
+def test_a_full_disk_is_said_once_and_the_run_published_when_there_is_room(
+    start: Start, dqm: DqmFolder, published: Published, clock: Clock, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = start()
+    published.full = True
+    with monkeypatch.context() as full:
+        full.setattr(np, "savez_compressed", _no_space)
+        for ls in (1, 2, 3):
+            dqm.leave(ls)
+            watch.look()
+            clock.passes(1)
+        with pytest.raises(OutputError, match="not everything could be written"):
+            watch.once()
+    assert len(said) == 2
+    assert "cannot be saved (No space left on device)" in said[0]
+    assert "is not published, tried again" in said[1]
+    published.full = False
+    watch.look()
+    assert lumisections(published) == []
+    clock.passes(RETRY)
+    watch.look()
+    assert lumisections(published) == [[1, 2, 3]]
+    assert said[2:4] == ["What was taken is saved again.", f"run {RUN} is published again."]
+    assert said[4].startswith(f"run {RUN} | LS 1–3 | 3000 events")
+    for path in dqm.path.iterdir():
+        path.unlink()
+    start().look()
+    assert lumisections(published)[-1] == [1, 2, 3]
+
+
+def _no_space(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_folder_that_goes_and_comes(
+    start: Start, dqm: DqmFolder, published: Published, said: list[str], tmp_path: Path
+) -> None:
+    dqm.leave(1)
+    watch = start()
+    dqm.path.rename(tmp_path / "away")
+    watch.look()
+    watch.look()
+    assert said == [f"{dqm.path} cannot be listed (No such file or directory); tried again."]
+    (tmp_path / "away").rename(dqm.path)
+    watch.look()
+    assert lumisections(published) == [[1]]
+
+
+def test_a_run_that_cannot_be_judged_is_said_once(
+    start: Start, dqm: DqmFolder, published: Published, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(_: KeepingJudge) -> RunVerdict:
+        raise NoHcalError("nothing can be judged")
+
+    watch = start()
+    with monkeypatch.context() as dark:
+        dark.setattr(KeepingJudge, "verdict", nothing)
+        for ls in (1, 2):
+            dqm.leave(ls)
+            watch.look()
+    assert said == [f"run {RUN}: nothing can be judged"]
+    dqm.leave(3)
+    watch.look()
+    assert lumisections(published) == [[1, 2, 3]]
+    assert said[-1].startswith(f"run {RUN} | LS 1–3 |")
+
+
+def test_what_is_watched_and_written(tmp_path: Path, dqm: DqmFolder) -> None:
+    with pytest.raises(InputError, match="is no folder; name the one"):
+        Settings(tmp_path / "none", tmp_path / "out").check()
+    for inside in (dqm.path, dqm.path / "out"):
+        with pytest.raises(UsageError, match="is in the folder that is watched"):
+            Settings(dqm.path, inside).check()
+
+
+def test_forever_looks_and_sleeps(start: Start, dqm: DqmFolder, published: Published) -> None:
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise KeyboardInterrupt
+        dqm.leave(len(pauses))
+
+    with pytest.raises(KeyboardInterrupt):
+        start().forever(sleep)
+    assert lumisections(published) == [[1], [1, 2]]
+    assert min(pauses) >= service.PAUSE
+
+
+STYLES = ("whole", "half", "twice", "changed", "never")
+ARRIVAL = st.tuples(st.integers(0, 8), st.sampled_from(STYLES), st.integers(1, 6))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.lists(ARRIVAL, min_size=1, max_size=6), min_size=1, max_size=2),
+    st.sets(st.integers(0, 25), max_size=4),
+    st.booleans(),
+)
+def test_whatever_happens_the_last_word_is_that_of_run(
+    tmp_path_factory: pytest.TempPathFactory,
+    runs: list[list[tuple[int, str, int]]],
+    kills: set[int],
+    snapshot: bool,
+) -> None:
+    """Late, out of order, half-written, changed, twice, missing, and killed at any moment."""
+    place = tmp_path_factory.mktemp("replay")
+    dqm, clock = DqmFolder(place / "dqm"), Clock()
+    dqm.path.mkdir()
+    plan: dict[int, list[Callable[[], object]]] = {}
+    for number, arrivals in enumerate(runs):
+        for ls, arrival in enumerate(arrivals, start=1):
+            for tick, act in _acts(dqm, RUN + number, ls, snapshot, *arrival):
+                plan.setdefault(tick + 6 * number, []).append(act)
+    with replaced() as published:
+
+        def begin() -> Watch:
+            return Watch(Settings(dqm.path, place / "out", 3.0), (), lambda _: None, clock, read)
+
+        watch = begin()
+        for tick in range(30):
+            for act in plan.get(tick, []):
+                act()
+            watch.look()
+            clock.passes(1)
+            if tick in kills:
+                watch = begin()
+        for run in {RUN + number for number in range(len(runs))}:
+            there = [path for path in dqm.path.iterdir() if f"R{run:09d}" in path.name]
+            if len(there) > snapshot:
+                assert same_maps(published.last(run), maps_of(dqm.path, run))
+            else:
+                assert run not in published.runs
+
+
+def _acts(
+    dqm: DqmFolder, run: int, ls: int, snapshot: bool, delay: int, style: str, later: int
+) -> Iterator[tuple[int, Callable[[], object]]]:
+    """What happens to the file of one lumisection, and when."""
+    name, text = dqm.name(ls, run, snapshot), dqm.text(ls, run, snapshot)
+    first = ls + delay
+    if style == "never":
+        return
+    if style == "half":
+        yield first, lambda: name.write_text(text[:-5])
+        yield first + later, lambda: name.write_text(text)
+        return
+    if style == "changed" and not snapshot:
+        yield first, lambda: name.write_text(dqm.text(ls, run, more=60))
+        yield first + later, lambda: name.write_text(text)
+        return
+    yield first, lambda: name.write_text(text)
+    if style == "twice":
+        copy = name.with_name(name.name.replace("__A__", "__AA__"))
+        yield first + later, lambda: copy.write_text(text)
