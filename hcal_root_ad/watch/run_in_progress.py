@@ -157,7 +157,7 @@ def _lumi_maps(used: Mapping[Path, Taken]) -> LumiMaps:
     try:
         (maps,) = lumi_maps_of([taken.content for taken in files], {taken.path: taken.source for taken in files})
     except InputError as error:
-        if len(files) == 1:
+        if len({taken.source.sha256 for taken in files}) == 1:
             # A first snapshot is opened once more, and may be gone by then; the next one needs it all the same.
             raise NoHcalError(f"nothing can be judged yet ({error})") from error
         raise
