@@ -16,14 +16,17 @@ LISTS = (".txt", ".list", ".json")
 
 
 def campaign_files(
-    names: Sequence[str], known: Sequence[str], resolve: Callable[[str], InputFile], output: Path | None = None
+    names: Sequence[str],
+    known: Sequence[str],
+    resolve: Callable[[str], Iterable[InputFile]],
+    output: Path | None = None,
 ) -> tuple[InputFile, ...]:
     """Files that are meant by names of files, folders, patterns, addresses, and dataset lists.
 
     Args:
         known: paths from an earlier campaign; a file, folder or pattern that matches nothing any more stands for those
             of them that it names.
-        resolve: gives the path or address of a name (InputError if there is none).
+        resolve: gives the paths or addresses of a name (InputError if there is none).
         output: what lies in this folder is left out: a campaign may be kept inside the folder of its inputs.
 
     Raises:
@@ -37,7 +40,7 @@ def _inside(file: InputFile, folder: Path | None) -> bool:
     return isinstance(file, Path) and folder is not None and file.absolute().is_relative_to(folder)
 
 
-def _files(name: str, known: Sequence[str], resolve: Callable[[str], InputFile]) -> Sequence[InputFile]:
+def _files(name: str, known: Sequence[str], resolve: Callable[[str], Iterable[InputFile]]) -> Sequence[InputFile]:
     try:
         return expand_paths(resolve(name))
     except InputError:

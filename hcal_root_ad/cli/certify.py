@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from hcal_root_ad.cli.inputs import count, input_path, positive
+from hcal_root_ad.cli.inputs import count, input_paths, positive
 from hcal_root_ad.cli.places import check_places
 from hcal_root_ad.cli.run import SHIPPED_BUNDLES
 from hcal_root_ad.cli.terminal import campaign_progress, progress, remark, show
@@ -115,7 +115,7 @@ def _work(arguments: argparse.Namespace, store: Store) -> tuple[Judging, tuple[I
 
     if arguments.inputs:
         judging = judging_with(arguments.bundle or SHIPPED_BUNDLES, arguments.false_alarms)
-        return judging, campaign_files(arguments.inputs, KnownFiles(store.files).paths, input_path, store.folder)
+        return judging, campaign_files(arguments.inputs, KnownFiles(store.files).paths, input_paths, store.folder)
     if not store.results():
         raise UsageError(f"{store.folder} holds no certified run yet; name the INPUT to judge.")
     return None

@@ -1,7 +1,7 @@
 """``hcal-root-ad VERB …``: finds the verb, imports its module alone, and turns errors into one sentence.
 
-Exit codes: 0 done, 1 a problem was found (``check``, ``compare --strict``, ``reference verify``, ``certify``), 2 wrong use or
-unreadable input, 130 interrupted.
+Exit codes: 0 done, 1 a problem was found (``check``, ``compare --strict``, ``reference verify``, ``certify``),
+2 wrong use or unreadable input, 130 interrupted.
 """
 
 from __future__ import annotations

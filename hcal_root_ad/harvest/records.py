@@ -156,11 +156,11 @@ def _decompress_block(codec: bytes, block: memoryview, out: memoryview) -> int:
 
 
 def _zlib(block: memoryview, out: memoryview) -> Any:
-    return imagecodecs.deflate_decode(block, out=out)
+    return imagecodecs.deflate_decode(block, out=out)  # type: ignore[arg-type]  # any buffer will do
 
 
 def _lzma(block: memoryview, out: memoryview) -> Any:
-    return imagecodecs.lzma_decode(block, out=out)
+    return imagecodecs.lzma_decode(block, out=out)  # type: ignore[arg-type]  # any buffer will do
 
 
 def _lz4(block: memoryview, out: memoryview) -> Any:
@@ -168,11 +168,11 @@ def _lz4(block: memoryview, out: memoryview) -> Any:
     block = block[_CHECKSUM.size :]
     if xxhash.xxh64(block).intdigest() != checksum:
         raise ValueError("a compressed block whose checksum does not fit")
-    return imagecodecs.lz4_decode(block, out=out)
+    return imagecodecs.lz4_decode(block, out=out)  # type: ignore[arg-type]  # any buffer will do
 
 
 def _zstd(block: memoryview, out: memoryview) -> Any:
-    return imagecodecs.zstd_decode(block, out=out)
+    return imagecodecs.zstd_decode(block, out=out)  # type: ignore[arg-type]  # any buffer will do
 
 
 _CODECS = {b"ZL": _zlib, b"XZ": _lzma, b"L4": _lz4, b"ZS": _zstd}

@@ -43,7 +43,9 @@ def contents(folder: Path) -> dict[str, object]:
     (path,) = folder.glob("*.root")
     with uproot.open(path) as file:
         kinds = file.classnames()
-        bins = {key: file[key].values(flow=True).tolist() for key, kind in kinds.items() if kind.startswith(("TH", "TP"))}
+        bins = {
+            key: file[key].values(flow=True).tolist() for key, kind in kinds.items() if kind.startswith(("TH", "TP"))
+        }
     return {path.name: ""} | kinds | bins
 
 

@@ -90,9 +90,7 @@ def test_foreign_files_are_said_once_for_all_of_their_kind(
     assert len(looked) == 6
 
 
-def test_what_breaks_the_reader_blocks_nobody(
-    dqm: DqmFolder, clock: Clock, said: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_breaks_the_reader_blocks_nobody(dqm: DqmFolder, clock: Clock, said: list[str]) -> None:
     def breaking(path: Path) -> tuple[FileContent, Source]:
         if path == dqm.name(1):
             raise RecursionError("deep")

@@ -141,9 +141,7 @@ def test_half_written_files_block_nobody(start: Start, dqm: DqmFolder, published
     assert lumisections(published) == [[1], [1, 3]]
 
 
-def test_the_same_lumisection_twice_is_what_run_makes_of_it(
-    start: Start, dqm: DqmFolder, published: Published
-) -> None:
+def test_the_same_lumisection_twice_is_what_run_makes_of_it(start: Start, dqm: DqmFolder, published: Published) -> None:
     watch = start()
     dqm.leave(1, 2)
     watch.look()
