@@ -81,7 +81,9 @@ def _report_campaign(folder: Path, output: Path, with_runs: bool) -> None:
     check_places([output, *(output.parent / page for page in pages.values())])
     with progress("Drawing runs") as report:
         for done, (run, page) in enumerate(pages.items(), start=1):
-            write_page(run_page(load_record(folder / RECORDS / record_name(run))), output.parent / page)
+            record = load_record(folder / RECORDS / record_name(run))
+            pileup = campaign.lumisections.pileup[campaign.lumisections.rows_of(run)]
+            write_page(run_page(record, pileup), output.parent / page)
             if report:
                 report(done, len(pages))
     write_page(campaign_page(campaign, pages), output)

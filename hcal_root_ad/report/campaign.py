@@ -43,6 +43,11 @@ class Lumisections:
     def __len__(self) -> int:
         return len(self.run)
 
+    def rows_of(self, run: int) -> slice:
+        """Rows of one run."""
+        first, last = np.searchsorted(self.run, run), np.searchsorted(self.run, run, side="right")
+        return slice(int(first), int(last))
+
 
 @dataclass(frozen=True)
 class Stretch:

@@ -13,7 +13,7 @@ from hcal_root_ad.publish.reductions import Array, States
 from hcal_root_ad.report.campaign import STATUSES, Campaign, Lumisections
 from hcal_root_ad.report.page import Picture, picture, render
 from hcal_root_ad.report.pictures import COLUMNS, runs_figure
-from hcal_root_ad.report.words import count, listed, quantity
+from hcal_root_ad.report.words import count, listed, quantity, spread
 
 STRETCHES = 300
 """Most bad stretches listed, the longest first; the Run Registry file has all."""
@@ -105,15 +105,12 @@ def _causes(table: Lumisections) -> Iterator[Cause]:
 
 def _row(campaign: Campaign, run: int, page: str | None) -> RunRow:
     table = campaign.lumisections
-    first, last = np.searchsorted(table.run, run), np.searchsorted(table.run, run, side="right")
-    rows = slice(int(first), int(last))
-    pileup = table.pileup[rows]
-    known = pileup[np.isfinite(pileup)]
+    rows = table.rows_of(run)
     return RunRow(
         run=run,
         page=page,
         counts=Counter(table.status[rows].tolist()),
         good=listed(campaign.good.get(run, ()), 8),
         events=count(float(np.nansum(table.events[rows]))),
-        pileup=f"{known.min():.0f}–{known.max():.0f}" if len(known) else "not known",
+        pileup=spread(table.pileup[rows]),
     )

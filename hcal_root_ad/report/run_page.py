@@ -11,7 +11,7 @@ from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, box_name
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.publish.axes import IETA_LABELS
 from hcal_root_ad.publish.record import STRIPS, PartRecord, RunRecord
-from hcal_root_ad.publish.reductions import Array, States, flagged, on_axis
+from hcal_root_ad.publish.reductions import Array, Floats, States, flagged, on_axis
 from hcal_root_ad.report.findings import (
     Finding,
     assessed_in,
@@ -32,7 +32,7 @@ from hcal_root_ad.report.pictures import (
     state_maps,
     timeline_figure,
 )
-from hcal_root_ad.report.words import box_of_unit, count, listed, quantity, ranges
+from hcal_root_ad.report.words import box_of_unit, count, listed, quantity, ranges, spread
 
 STAMPS = 60
 """Findings with a picture; the others are lines."""
@@ -93,8 +93,11 @@ class Channel:
     score: float
 
 
-def run_page(record: RunRecord) -> str:
-    """The page as HTML: verdict, timeline, maps, findings, ageing, conditions, provenance."""
+def run_page(record: RunRecord, pileup: Floats | None = None) -> str:
+    """The page as HTML: verdict, timeline, maps, findings, ageing, conditions, provenance.
+
+    ``pileup``: of the run's lumisections, where a campaign knows it.
+    """
     findings = findings_of(record)
     states, length = box_states(record), int(record.lumisections.max(initial=1))
     events = on_axis(record.events, record.lumisections, length)
@@ -113,7 +116,7 @@ def run_page(record: RunRecord) -> str:
         boxes=list(_boxes(states)),
         maps=_maps(record),
         forecasts=[(name, one) for part in record.parts for name, one in part.forecasts],
-        conditions=_conditions(record, events, assessed),
+        conditions=_conditions(record, events, assessed, np.zeros(0) if pileup is None else pileup),
     )
 
 
@@ -262,9 +265,10 @@ class Conditions:
     not_assessed: str
     events: str
     typical: str
+    pileup: str
 
 
-def _conditions(record: RunRecord, events: Array, assessed: Array) -> Conditions:
+def _conditions(record: RunRecord, events: Array, assessed: Array, pileup: Floats) -> Conditions:
     there = record.lumisections
     absent = np.setdiff1d(np.arange(1, len(events) + 1), there)
     dark = there[~assessed[there - 1]]
@@ -276,4 +280,5 @@ def _conditions(record: RunRecord, events: Array, assessed: Array) -> Conditions
         not_assessed=listed(ranges(dark)),
         events=count(float(record.events.sum())),
         typical=count(float(np.median(record.events))) if len(there) else "0",
+        pileup=spread(pileup),
     )

@@ -85,6 +85,12 @@ def count(number: float) -> str:
     return f"{round(number):,}"
 
 
+def spread(values: NDArray[np.float64]) -> str:
+    """From where to where numbers go that are known (finite), such as ``40–51``."""
+    known = values[np.isfinite(values)]
+    return f"{known.min():.0f}–{known.max():.0f}" if len(known) else "not known"
+
+
 def quantity(number: int, one: str) -> str:
     """``1 channel``, ``2 channels``."""
     return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"

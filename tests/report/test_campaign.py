@@ -2,30 +2,45 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from hcal_root_ad.certify import outputs, store
+from hcal_root_ad.certify.certification import Status
+from hcal_root_ad.certify.lumisections import COLUMNS
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.publish.record import RunRecord, load_record, record_name, save_record
+from hcal_root_ad.report import campaign
 from hcal_root_ad.report.campaign import Stretch, is_campaign, load_campaign
 from hcal_root_ad.report.campaign_page import campaign_page
 from hcal_root_ad.report.pictures import runs_figure
 
 
+def test_names_are_those_of_certify() -> None:
+    """Written down twice, because certify brings the judge, which a page does not need."""
+    assert (campaign.GOLDEN, campaign.REGISTRY, campaign.PROVENANCE, campaign.TABLE) == (
+        outputs.GOLDEN, outputs.REGISTRY, outputs.PROVENANCE, outputs.TABLE,
+    )  # fmt: skip
+    assert campaign.RECORDS == store.RECORDS
+    assert tuple(Status) == campaign.STATUSES
+    assert {field.name for field in fields(campaign.Lumisections)} <= set(COLUMNS)
+
+
 def test_a_folder_is_read_as_certify_writes_it(campaign_folder: Path) -> None:
-    campaign = load_campaign(campaign_folder)
-    assert campaign.runs == [370101, 370102]
-    assert campaign.good == {370101: ((1, 2), (4, 4))}
-    assert campaign.bad == (Stretch(370101, 3, 3, "HE: lost readout box", "HE up to 60.0% bad, lost HEP07; policy"),)
-    assert campaign.lumisections.status.tolist() == ["GOOD", "GOOD", "BAD", "GOOD", "STANDBY", "NOTSET"]
-    assert campaign.lumisections.cause.tolist()[2] == "HE: lost readout box"
-    assert campaign.lumisections.pileup[:2].tolist() == [50.9, 40]
-    assert np.isnan(campaign.lumisections.recorded[5])
-    assert campaign.failed[0].sentence == "broken.root is damaged <here>."
-    assert campaign.judges == ("hb 1", "he 1 ab12")
+    found = load_campaign(campaign_folder)
+    assert found.runs == [370101, 370102]
+    assert found.good == {370101: ((1, 2), (4, 4))}
+    assert found.bad == (Stretch(370101, 3, 3, "HE: lost readout box", "HE up to 60.0% bad, lost HEP07; policy"),)
+    assert found.lumisections.status.tolist() == ["GOOD", "GOOD", "BAD", "GOOD", "STANDBY", "NOTSET"]
+    assert found.lumisections.cause.tolist()[2] == "HE: lost readout box"
+    assert found.lumisections.pileup[:2].tolist() == [50.9, 40]
+    assert np.isnan(found.lumisections.recorded[5])
+    assert found.failed[0].sentence == "broken.root is damaged <here>."
+    assert found.judges == ("hb 1", "he 1 ab12")
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -106,6 +121,8 @@ def test_verb_writes_the_campaign_and_on_request_its_runs(
     assert main(["report", str(campaign_folder), "-o", str(page), "--runs"]) == 0
     assert sorted(path.name for path in (tmp_path / "era_runs").iterdir()) == ["R370101.html", "R370102.html"]
     assert 'href="era_runs/R370102.html"' in page.read_text()
+    assert "<dt>Pileup</dt><dd>40\u2060–\u206051</dd>" in (tmp_path / "era_runs" / "R370101.html").read_text()
+    assert "<dt>Pileup</dt><dd>not known</dd>" in (tmp_path / "era_runs" / "R370102.html").read_text()
 
 
 @pytest.mark.usefixtures("undrawn")
