@@ -220,9 +220,7 @@ def _strongest_first(groups: Sequence[Group]) -> tuple[Group, ...]:
     return (*firsts.values(), *again)
 
 
-def _histories(
-    verdict: Verdict | StripVerdict, groups: Sequence[Group]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _histories(verdict: Verdict | StripVerdict, groups: Sequence[Group]) -> tuple[NDArray[np.float32], ...]:
     """(groups, LS) digis seen and expected of each group's channels; 0 at lumisections not assessed."""
     length = len(verdict.assessed)
     observed, expected = (np.zeros((len(groups), length), dtype=np.float32) for _ in range(2))
@@ -248,7 +246,7 @@ def _arrays(record: RunRecord) -> dict[str, NDArray[Any]]:
         "parts": [_words(part) for part in record.parts],
     }
     arrays = {
-        "words": np.array(json.dumps(words, sort_keys=True, default=_plain)),
+        "words": np.array(json.dumps(words, sort_keys=True, default=np.generic.item)),
         "lumisections": record.lumisections,
         "events": record.events,
     }
@@ -272,11 +270,6 @@ _ARRAYS = tuple(
     for field in fields(PartRecord)
     if field.name not in ("name", "granularity", "judge", "groups", "forecasts")
 )
-
-
-def _plain(number: np.generic) -> Any:
-    """A numpy number as Python's, for JSON."""
-    return number.item()
 
 
 def _record(arrays: Mapping[str, NDArray[Any]]) -> RunRecord:

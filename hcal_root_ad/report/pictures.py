@@ -160,7 +160,7 @@ class History:
 def small_figure(history: History) -> Figure:
     """Seen against expected, in a picture the size of a stamp."""
     figure = Figure(figsize=(2.9, 1.05))
-    axis = figure.add_axes((0.12, 0.21, 0.85, 0.75))
+    axis = figure.add_axes((0.12, 0.21, 0.82, 0.75))
     x = history.lumisections
     shaded = [(first - 0.5, last - first + 1) for first, last in history.flagged]
     axis.broken_barh(shaded, (0, 1), transform=axis.get_xaxis_transform(), color=_RED, alpha=0.15, linewidth=0)
