@@ -120,5 +120,6 @@ def _parts(verdict: RunVerdict) -> Iterator[_Part]:
 
 def _group_of(verdict: Verdict) -> dict[Place, str]:
     grouped = [interval for interval in verdict.intervals if interval.group]
-    names = channel_names(verdict.channels) if grouped else []
-    return {(names[one.channel], one.kind in LOSSES): one.group for one in grouped}
+    rows, which = np.unique([interval.channel for interval in grouped], return_inverse=True)
+    names = channel_names(verdict.channels.take(rows.astype(np.intp)))
+    return {(names[n], one.kind in LOSSES): one.group for n, one in zip(which, grouped, strict=True)}

@@ -156,6 +156,11 @@ class Watch:
         except HcalRootAdError as error:
             self._complaints.add(about, f"{about}: {error}")
             return
+        except Exception as error:  # one run that breaks the judge must not keep the next one from being judged
+            self._complaints.add(
+                about, f"{about} cannot be judged ({type(error).__name__}: {error}); please report it."
+            )
+            return
         if step:
             self._complaints.settle(about)
             self._alarm(one, step, now)
