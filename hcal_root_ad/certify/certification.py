@@ -47,7 +47,8 @@ class Ruling:
 class RunCertification:
     """A run under a policy.
 
-    ``lumisections``: (LS,) consecutive, from the first to the last that the record or OMS knows. ``events``: (LS,).
+    ``lumisections``: (LS,) consecutive, from the first to the last that the record or OMS knows; there may be none.
+    ``events``: (LS,).
     ``rulings``: one per LS for ``HB``, ``HE`` and ``HCAL``. ``findings``: what they rest on, by sub-detector.
     """
 
@@ -85,8 +86,8 @@ def certify_run(record: RunRecord, policy: Policy, conditions: RunConditions | N
     conditions = conditions or RunConditions()
     axis = _axis(record, conditions)
     given, events = np.zeros(len(axis), dtype=np.bool_), np.zeros(len(axis), dtype=np.int64)
-    given[record.lumisections - axis[0]] = True
-    events[record.lumisections - axis[0]] = record.events
+    rows = np.searchsorted(axis, record.lumisections)
+    given[rows], events[rows] = True, record.events
     common = _common(given, conditions, axis)
     findings = {name: findings_of(record, name, axis) for name in SUBDETECTORS}
     rulings = {name: _rulings(findings[name], policy.rules[name], common) for name in SUBDETECTORS}
@@ -97,7 +98,7 @@ def certify_run(record: RunRecord, policy: Policy, conditions: RunConditions | N
 def _axis(record: RunRecord, conditions: RunConditions) -> NDArray[np.int32]:
     known = [record.lumisections] + ([conditions.oms.lumisections] if conditions.oms else [])
     every = np.concatenate(known)
-    return np.arange(every.min(), every.max() + 1, dtype=np.int32)
+    return np.arange(every.min(), every.max() + 1, dtype=np.int32) if len(every) else every
 
 
 def _common(given: NDArray[np.bool_], conditions: RunConditions, axis: NDArray[np.int32]) -> list[Ruling | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.input_file import InputFile, expand_paths
 
+_ADDRESS = re.compile(r"\w+://|dials:")
 LISTS = (".txt", ".list", ".json")
 """Ends of the names of dataset lists."""
 
@@ -27,28 +29,31 @@ def campaign_files(
         known: paths from an earlier campaign; a file, folder or pattern that matches nothing any more stands for those
             of them that it names.
         resolve: gives the paths or addresses of a name (InputError if there is none).
-        output: what lies in this folder is left out: a campaign may be kept inside the folder of its inputs.
+        output: what is found in this folder is left out: a campaign may be kept inside the folder of its inputs.
 
     Raises:
         InputError: a name that stands for nothing, a list that cannot be read.
     """
-    found = (file for name in names for one in _listed(name) for file in _files(one, known, resolve))
-    return tuple(sorted({file for file in found if not _inside(file, output)}, key=str))
+    found = (file for name in names for one in _listed(name) for file in _files(one, known, resolve, output))
+    return tuple(sorted(set(found), key=str))
 
 
-def _inside(file: InputFile, folder: Path | None) -> bool:
-    return isinstance(file, Path) and folder is not None and file.absolute().is_relative_to(folder)
-
-
-def _files(name: str, known: Sequence[str], resolve: Callable[[str], Iterable[InputFile]]) -> Sequence[InputFile]:
+def _files(
+    name: str, known: Sequence[str], resolve: Callable[[str], Iterable[InputFile]], output: Path | None
+) -> Sequence[InputFile]:
     try:
-        return expand_paths(resolve(name))
+        named = list(resolve(name))
+        return [file for file in expand_paths(named) if file in named or not _inside(file, output)]
     except InputError:
         asked = str(Path(name).absolute())
         gone = [path for path in known if path == asked or fnmatch(path, asked) or path.startswith(f"{asked}/")]
         if not gone:
             raise
         return [Path(path) for path in gone]
+
+
+def _inside(file: InputFile, folder: Path | None) -> bool:
+    return isinstance(file, Path) and folder is not None and file.absolute().is_relative_to(folder)
 
 
 def _listed(name: str) -> Iterator[str]:
@@ -61,7 +66,7 @@ def _listed(name: str) -> Iterator[str]:
     if not names:
         raise InputError(f"The dataset list {path} names no file.")
     for one in names:
-        yield one if "://" in one else str(path.parent / one)
+        yield one if _ADDRESS.match(one) else str(path.parent / one)
 
 
 def _names(path: Path) -> Iterable[str]:

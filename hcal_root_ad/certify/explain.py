@@ -62,10 +62,10 @@ def explanation(run: RunCertification, lumisection: int) -> Iterator[str]:
     Raises:
         UsageError: nothing is known of that lumisection.
     """
-    first, last = int(run.lumisections[0]), int(run.lumisections[-1])
-    if not first <= lumisection <= last:
-        raise UsageError(f"Run {run.run} is known from LS {first} to LS {last}; LS {lumisection} is not among them.")
-    row = lumisection - first
+    row = int(np.searchsorted(run.lumisections, lumisection))
+    if lumisection not in run.lumisections:
+        known = f"from LS {run.lumisections[0]} to LS {run.lumisections[-1]}" if len(run.lumisections) else "without LS"
+        raise UsageError(f"Run {run.run} is known {known}; LS {lumisection} is not among them.")
     yield f"Run {run.run}, LS {lumisection}: {_words(run, HCAL, row)}"
     yield f"  policy      {run.policy.label}: {run.policy.description}"
     yield f"  conditions  {_conditions(run, row)}"

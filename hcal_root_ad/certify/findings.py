@@ -66,7 +66,7 @@ def findings_of(record: RunRecord, subdetector: str, axis: NDArray[np.int32]) ->
 
 
 def _findings(record: RunRecord, subdetector: str, axis: NDArray[np.int32]) -> Iterator[Finding]:
-    rows = record.lumisections - axis[0]
+    rows = np.searchsorted(axis, record.lumisections)
     for part in record.parts:
         if part.name in (subdetector, STRIPS):
             boxes = _BOXES[subdetector]
@@ -79,7 +79,7 @@ def _findings(record: RunRecord, subdetector: str, axis: NDArray[np.int32]) -> I
             )
 
 
-def _spread(part: PartRecord, values: NDArray[Any], rows: NDArray[np.int32], length: int) -> NDArray[Any]:
+def _spread(part: PartRecord, values: NDArray[Any], rows: NDArray[np.intp], length: int) -> NDArray[Any]:
     """A part's rows at their places on the axis; its one row at all of them where it stands for the run."""
     spread = np.zeros((length, *values.shape[1:]), dtype=values.dtype)
     spread[rows] = values[0] if part.granularity == WHOLE_RUN else values

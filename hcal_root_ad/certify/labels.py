@@ -90,10 +90,9 @@ class Agreement:
 
     def add(self, run: RunCertification) -> None:
         """Count the lumisections of a run."""
-        start, end = int(run.lumisections[0]), int(run.lumisections[-1])
-        flags = dict.fromkeys(range(start, end + 1), NO_LABEL)
+        flags = dict.fromkeys(run.lumisections.tolist(), NO_LABEL)
         for (first, last), status in self.labels.get(run.run, ()):
-            flags.update(dict.fromkeys(range(max(first, start), min(last, end) + 1), status))
+            flags.update((ls, status) for ls in flags if first <= ls <= last)
         self.counts.update(
             (str(ruling.status), flag) for ruling, flag in zip(run.rulings[HCAL], flags.values(), strict=True)
         )

@@ -8,7 +8,8 @@ file or run could not be judged (the others are), 2 wrong use.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -30,17 +31,17 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("inputs", nargs="*", metavar="INPUT",
-                        help="file, folder, pattern or dataset list (.txt, .list, .json); none: DIR's")  # fmt: skip
+    parser.add_argument(
+        "inputs", nargs="*", metavar="INPUT",
+        help="file, folder, pattern, address, dataset list (.txt, .list, .json), or dials:RUN; none: the runs in DIR",
+    )  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the campaign")
     parser.add_argument("--policy", metavar="NAME_OR_FILE", help="what makes an LS bad (default: standard)")
     parser.add_argument("--oms", type=Path, metavar="FILE", help="OMS lumisections (CSV or JSON): beams, flags, pileup")
     parser.add_argument("--dcs", type=Path, metavar="FILE", help='selection {"run": [[first, last], …]}: no other LS')
     parser.add_argument("--labels", type=Path, metavar="FILE",
                         help="flags that people set (Run Registry or golden JSON), to compare with")  # fmt: skip
-    parser.add_argument(
-        "--explain", type=_lumisection, metavar="RUN:LS", help="say why that LS is good or bad, no more"
-    )
+    parser.add_argument("--explain", type=_lumisection, metavar="RUN:LS", help="only say why an LS is good or bad")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--workers", type=count, default=1, metavar="N", help="processes on this machine (default: 1)")
     where.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers do the work")
@@ -115,10 +116,30 @@ def _work(arguments: argparse.Namespace, store: Store) -> tuple[Judging, tuple[I
 
     if arguments.inputs:
         judging = judging_with(arguments.bundle or SHIPPED_BUNDLES, arguments.false_alarms)
-        return judging, campaign_files(arguments.inputs, KnownFiles(store.files).paths, input_paths, store.folder)
+        known = KnownFiles(store.files).paths
+        return judging, campaign_files(arguments.inputs, known, _resolver(store), store.folder)
     if not store.results():
         raise UsageError(f"{store.folder} holds no certified run yet; name the INPUT to judge.")
     return None
+
+
+def _resolver(store: Store) -> Callable[[str], tuple[InputFile, ...]]:
+    """Gives the paths or addresses of a name; what is named ``dials:RUN`` is fetched where it is not here yet."""
+    from hcal_root_ad.harvest.dials_client import dials_run, fetch, open_client
+
+    login = cache(open_client)
+
+    def resolve(name: str) -> tuple[InputFile, ...]:
+        wanted = dials_run(name)
+        if wanted is None:
+            return input_paths(name)
+        path = store.folder / "dials" / wanted.file_name
+        if not path.is_file():
+            with progress(f"Fetching run {wanted.run} from DIALS") as report:
+                fetch(wanted, path, login(), report)
+        return (path,)
+
+    return resolve
 
 
 def _judge(

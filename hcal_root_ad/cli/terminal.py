@@ -48,12 +48,10 @@ def progress(task: str) -> Iterator[Report | None]:
 class _Throughput(ProgressColumn):
     """Lumisections so far, and how many a second."""
 
-    max_refresh = 0.5
-
     def render(self, task: Task) -> Text:
         lumisections = int(task.fields["lumisections"])
         rate = lumisections / task.elapsed if task.elapsed else 0.0
-        return Text(f"{lumisections} LS, {rate:.1f} LS/s")
+        return Text(f"{lumisections} LS, {rate:.1f} LS/s,")
 
 
 @contextmanager
@@ -64,7 +62,7 @@ def campaign_progress(task: str) -> Iterator[CampaignReport | None]:
         return
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs,"), _Throughput(),
-        TextColumn(", left"), TimeRemainingColumn(),
+        TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     # A run may take minutes: the speed is that of the last hour.
     bar = Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=3600)

@@ -126,6 +126,15 @@ def test_what_oms_knows_and_the_file_lacks_is_told(make_record: MakeRecord, poli
     assert [run.rulings[HCAL][row].cause for row in (0, 3)] == [NOT_IN_OMS, NOT_IN_FILES]
 
 
+def test_a_run_without_lumisections_has_no_ruling(dead_box: RunRecord, policy: Policy) -> None:
+    nothing = np.zeros(0, dtype=np.int64)
+    record = replace(dead_box, lumisections=nothing.astype(np.int32), events=nothing, parts=())
+    run = certify_run(record, policy)
+    assert (len(run.lumisections), run.good(), list(run.stretches())) == (0, [], [])
+    oms = OmsRun(np.array([2], dtype=np.int32), ("",), *np.zeros((3, 1)))
+    assert letters(certify_run(record, policy, RunConditions(oms))) == "N"
+
+
 def test_totals_of_the_run_stand_for_all_its_lumisections(make_record: MakeRecord, policy: Policy) -> None:
     whole = [replace(part, granularity="run") for part in make_record(1, {(1, HEP07): 188}).parts]
     record = replace(make_record(4), parts=tuple(whole))

@@ -20,8 +20,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def one(name: str) -> tuple[InputFile, ...]:
+    return (input_file(name),)
+
+
 def files(*names: str | Path, known: tuple[str, ...] = ()) -> list[InputFile]:
-    return list(campaign_files([str(name) for name in names], known, input_file))
+    return list(campaign_files([str(name) for name in names], known, one))
 
 
 def test_folders_patterns_and_files_once_each_and_in_order(folder: Path) -> None:
@@ -46,7 +50,7 @@ def test_a_dataset_list_is_relative_to_its_folder(folder: Path, name: str, text:
 def test_what_the_campaign_wrote_is_no_input(folder: Path) -> None:
     (folder / "era" / "out").mkdir()
     (folder / "era" / "out" / "flags.parquet").touch()
-    found = campaign_files([str(folder / "era")], (), input_file, folder / "era" / "out")
+    found = campaign_files([str(folder / "era")], (), one, folder / "era" / "out")
     assert list(found) == [folder / "era" / name for name in ("a.root", "b.root", "deep/c.parquet")]
 
 
@@ -77,3 +81,24 @@ def test_lists_that_cannot_be_used(tmp_path: Path, name: str, text: str, sentenc
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=sentence):
         files(tmp_path / name)
+
+
+def test_runs_from_dials_are_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hcal_root_ad.certify.store import Store
+    from hcal_root_ad.cli.certify import _resolver
+
+    fetched = []
+
+    def fetch(wanted: object, path: Path, *_: object) -> None:
+        fetched.append(wanted)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    monkeypatch.setattr("hcal_root_ad.harvest.dials_client.fetch", fetch)
+    monkeypatch.setattr("hcal_root_ad.harvest.dials_client.open_client", lambda: None)
+    (tmp_path / "set.txt").write_text("dials:370101\ndials:370102\n")
+    names = [str(tmp_path / "set.txt"), "dials:370101"]
+    for _ in range(2):
+        found = campaign_files(names, (), _resolver(Store(tmp_path)), tmp_path)
+        assert list(found) == [tmp_path / "dials" / f"dials_run{run}.parquet" for run in (370101, 370102)]
+    assert len(fetched) == 2

@@ -72,3 +72,6 @@ def test_a_silent_subdetector_says_why(dead_box: RunRecord, policy: Policy) -> N
 def test_an_lumisection_beyond_the_run(dead_box: RunRecord, policy: Policy) -> None:
     with pytest.raises(UsageError, match="known from LS 1 to LS 12; LS 13 is not among them"):
         list(explanation(certify_run(dead_box, policy), 13))
+    empty = replace(dead_box, lumisections=dead_box.lumisections[:0], events=dead_box.events[:0], parts=())
+    with pytest.raises(UsageError, match="known without LS; LS 13 is not among them"):
+        list(explanation(certify_run(empty, policy), 13))

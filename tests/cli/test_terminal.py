@@ -53,6 +53,24 @@ def test_bar_on_a_terminal_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) 
     assert "3/7" in screen.getvalue()
 
 
+def test_a_campaign_shows_runs_lumisections_and_throughput(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with terminal.campaign_progress("Judging") as advance:
+        assert advance is not None
+        advance(3, 7, 600)
+    shown = screen.getvalue()
+    assert all(words in shown for words in ("Judging", "3/7", "600 LS", "LS/s", "left"))
+
+
+def test_a_campaign_is_silent_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    with terminal.campaign_progress("Judging") as advance:
+        assert advance is None
+    assert capsys.readouterr() == ("", "")
+
+
 def test_colons_make_no_pictures(capsys: pytest.CaptureFixture[str]) -> None:
     line = "<h.q>qr=st:100:1:A:m</h.q>"
     table = Table("text")
