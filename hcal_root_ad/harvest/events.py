@@ -25,12 +25,13 @@ def hf_plateau(counts: NDArray[np.int32]) -> int | None:
     CMSSW ``DQM/HcalTasks/plugins/DigiTask.cc``). None where two thirds of the live channels do not
     agree to half a percent, or too few are alive.
     """
-    live = counts[counts > 0]
+    live = np.sort(counts[counts > 0])
     if len(live) < _FEWEST_CHANNELS:
         return None
-    plateau = int(np.median(live))
-    agree = np.abs(live - plateau) <= _CLOSE * plateau
-    return plateau if agree.mean() >= _MAJORITY else None
+    plateau = int(live[(len(live) - 1) // 2 : len(live) // 2 + 1].mean())  # the median
+    reach = int(_CLOSE * plateau)
+    agree = np.searchsorted(live, plateau + reach, side="right") - np.searchsorted(live, plateau - reach)
+    return plateau if agree >= _MAJORITY * len(live) else None
 
 
 def events_of(

@@ -117,26 +117,35 @@ def gather(flow: NDArray[Any], era: str) -> tuple[NDArray[np.int32], NDArray[np.
 
     ``flow`` is (parts, depths, cells with under- and overflow). Returns (parts, channels) and (parts,).
     """
-    rows, cells, others = _places(era)
     flat = flow.reshape(len(flow), -1)
-    found = flat.take(cells, axis=1).astype(flow.dtype.newbyteorder("="))
+    places = _places(era)
+    found = flat.take(places.channels, axis=1, mode="clip").astype(flow.dtype.newbyteorder("="))
     with np.errstate(invalid="ignore"):  # NaN and what is too large: seen below
-        whole = found.astype(np.int32)
-    fine = (
-        (found.min(axis=1) >= 0) & (found.max(axis=1) < _TOO_LARGE) & (whole.astype(found.dtype) == found).all(axis=1)
-    )
-    fine &= ~flat.take(others, axis=1).view(f"u{flow.dtype.itemsize}").any(axis=1)
-    counts = np.zeros((len(flow), len(channel_table(era))), dtype=np.int32)
-    counts[:, rows] = whole
+        counts = found.astype(np.int32)
+    fine = (counts.min(axis=1) >= 0) & (found.max(axis=1) < _TOO_LARGE) & (counts.astype(found.dtype) == found).all(axis=1)
+    bits = flat.view(f"u{flow.dtype.itemsize}")
+    in_channels = np.count_nonzero(counts) - np.count_nonzero(counts[:, places.shared])
+    if np.count_nonzero(bits) != in_channels:  # rare, and dearer: find out which maps hold what besides
+        fine &= ~bits.take(places.others, axis=1).any(axis=1)
     return counts, fine
 
 
+class _Places(NamedTuple):
+    """Cells of an era's channels among those of all depths, cells within the axes that are no channel's.
+
+    ``shared`` are channels whose cell is another's, too: HO has bins of HB's depth 4.
+    """
+
+    channels: NDArray[np.intp]
+    others: NDArray[np.intp]
+    shared: NDArray[np.intp]
+
+
 @cache
-def _places(era: str) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Rows of the channel table that the maps hold, their cells among all depths, and cells without a channel."""
+def _places(era: str) -> _Places:
     table, n_depths = channel_table(era), max(needed_depths(era))
-    rows = np.flatnonzero(table.depth <= n_depths)
     number = np.arange(n_depths * _CELLS).reshape(n_depths, *_FLOW_SHAPE)
-    cells = number[table.depth[rows] - 1, table.dqm_y[rows] + 1, table.dqm_x[rows] + 1]
-    others = np.setdiff1d(number[:, 1:-1, 1:-1], cells)
-    return rows, cells, others
+    cells = number[table.depth - 1, table.dqm_y + 1, table.dqm_x + 1]
+    _, firsts = np.unique(cells, return_index=True)
+    shared = np.setdiff1d(np.arange(len(cells)), firsts)
+    return _Places(cells, np.setdiff1d(number[:, 1:-1, 1:-1], cells), shared)
