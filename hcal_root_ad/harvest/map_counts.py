@@ -122,7 +122,8 @@ def gather(flow: NDArray[Any], era: str) -> tuple[NDArray[np.int32], NDArray[np.
     found = flat.take(places.channels, axis=1, mode="clip").astype(flow.dtype.newbyteorder("="))
     with np.errstate(invalid="ignore"):  # NaN and what is too large: seen below
         counts = found.astype(np.int32)
-    fine = (counts.min(axis=1) >= 0) & (found.max(axis=1) < _TOO_LARGE) & (counts.astype(found.dtype) == found).all(axis=1)
+    whole = (counts.astype(found.dtype) == found).all(axis=1)
+    fine = whole & (counts.min(axis=1) >= 0) & (found.max(axis=1) < _TOO_LARGE)
     bits = flat.view(f"u{flow.dtype.itemsize}")
     in_channels = np.count_nonzero(counts) - np.count_nonzero(counts[:, places.shared])
     if np.count_nonzero(bits) != in_channels:  # rare, and dearer: find out which maps hold what besides

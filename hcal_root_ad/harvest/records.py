@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Queue
 from typing import Any, NamedTuple
@@ -149,30 +149,21 @@ def _blocks(payload: memoryview) -> Iterator[tuple[bytes, memoryview, int]]:
 def _decompress_block(codec: bytes, block: memoryview, out: memoryview) -> int:
     if codec not in _CODECS:
         raise ValueError(f"the unknown compression {codec!r}")
+    if codec == _LZ4:
+        (checksum,) = _CHECKSUM.unpack_from(block)
+        block = block[_CHECKSUM.size :]
+        if xxhash.xxh64(block).intdigest() != checksum:
+            raise ValueError("a compressed block whose checksum does not fit")
     try:
-        return len(_CODECS[codec](block, out))
+        return len(_CODECS[codec](block, out=out))
     except RuntimeError as error:  # the base of all errors of imagecodecs
         raise ValueError(f"a compressed block that is damaged ({error})") from error
 
 
-def _zlib(block: memoryview, out: memoryview) -> Any:
-    return imagecodecs.deflate_decode(block, out=out)  # type: ignore[arg-type]  # any buffer will do
-
-
-def _lzma(block: memoryview, out: memoryview) -> Any:
-    return imagecodecs.lzma_decode(block, out=out)  # type: ignore[arg-type]  # any buffer will do
-
-
-def _lz4(block: memoryview, out: memoryview) -> Any:
-    (checksum,) = _CHECKSUM.unpack_from(block)
-    block = block[_CHECKSUM.size :]
-    if xxhash.xxh64(block).intdigest() != checksum:
-        raise ValueError("a compressed block whose checksum does not fit")
-    return imagecodecs.lz4_decode(block, out=out)  # type: ignore[arg-type]  # any buffer will do
-
-
-def _zstd(block: memoryview, out: memoryview) -> Any:
-    return imagecodecs.zstd_decode(block, out=out)  # type: ignore[arg-type]  # any buffer will do
-
-
-_CODECS = {b"ZL": _zlib, b"XZ": _lzma, b"L4": _lz4, b"ZS": _zstd}
+_LZ4 = b"L4"
+_CODECS: dict[bytes, Callable[..., Any]] = {
+    b"ZL": imagecodecs.deflate_decode,
+    b"XZ": imagecodecs.lzma_decode,
+    _LZ4: imagecodecs.lz4_decode,
+    b"ZS": imagecodecs.zstd_decode,
+}
