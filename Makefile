@@ -1,5 +1,6 @@
 # make run    judge a reference run and draw it        make check  style, types and tests
 # make test   run every test                           make clean  remove .venv, out, build and dist
+# make bench  measure how fast, beside what one would use instead (some twenty minutes on two quiet cores)
 # make bundles  simulate clean runs and train the shipped bundles anew (about ten minutes)
 #
 # Needs Python 3.11 or newer, git and make. Variables: PYTHON, VENV, REFERENCE_RUN, OUT, JOBS.
@@ -15,7 +16,7 @@ JOBS ?= auto
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check format clean bundles
+.PHONY: run test check format clean bundles bench
 
 run: $(VENV)/.installed
 	$(BIN)/hcal-root-ad run $(REFERENCE_RUN) -o $(OUT) --plots $(OUT)/plots --flags $(OUT)/flags.csv
@@ -55,6 +56,9 @@ bundles: $(VENV)/.installed-for-tests
 	$(BIN)/hcal-root-ad train $(TRAINING)/*.root --subdetector HE --data $(TRAINING_DATA) -o models/he-graphstad
 	$(BIN)/hcal-root-ad transfer --from models/he-graphstad --to HB --runs $(TRAINING)/*.root --data $(TRAINING_DATA) \
 		-o models/hb-graphstad-from-he
+
+bench: $(VENV)/.installed-for-tests
+	$(BIN)/python -m benchmarks -o docs/results/bench --scratch $(OUT)/bench
 
 clean:
 	rm -rf .venv out build dist

@@ -1,0 +1,1 @@
+"""How fast: measured beside what one would use instead. ``python -m benchmarks -o docs/results/bench``."""

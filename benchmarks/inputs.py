@@ -1,0 +1,75 @@
+"""The inputs: simulated runs of the detector that the shipped bundles know, made once and kept in a scratch folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.side_by_side import Stopwatch, Task
+from benchmarks.worker import Action
+
+if TYPE_CHECKING:
+    from hcal_root_ad.simulate.run import SimulatedRun
+
+DETECTOR, RUN = 2022, 371_000
+CODECS = {"zlib": 101, "LZMA": 201, "LZ4": 404, "ZSTD": 505}
+"""ROOT's number of codec and level. LZMA at its lowest level: the others take minutes to write and unpack the same."""
+OTHERS = 40
+"""Maps of another subsystem in each LS."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Files of runs of some length; each is made when it is first asked for."""
+
+    scratch: Path
+    stopwatch: Stopwatch
+    others: int = OTHERS
+
+    def nanodqmio(self, lumisections: int, codec: str = "zlib") -> Path:
+        """nanoDQMIO with the others' maps."""
+        folder = self.scratch / f"{lumisections}_LS_{self.others}_others_{codec}"
+        return self._made(folder, "nanodqmio", lumisections, str(self.others), str(CODECS[codec]))
+
+    def harvested(self, lumisections: int) -> Path:
+        """Harvested file with ``By Lumi Section`` folders."""
+        return self._made(self.scratch / f"{lumisections}_LS_harvested", "harvested", lumisections)
+
+    def _made(self, folder: Path, kind: str, lumisections: int, *options: str) -> Path:
+        if not list(folder.glob("*.root")):
+            self.stopwatch.once(Task(f"inputs:{kind}", (str(folder), str(lumisections), *options)))
+        (path,) = folder.glob("*.root")
+        return path
+
+
+def nanodqmio(folder: str, lumisections: str, others: str, compression: str) -> Action:
+    """Write one into a folder."""
+    from hcal_root_ad.simulate.dqmio import write_nanodqmio
+
+    def write() -> None:
+        run = _run(int(lumisections))
+        write_nanodqmio(run, Path(folder), others=int(others), compression=int(compression))
+
+    return write
+
+
+def harvested(folder: str, lumisections: str) -> Action:
+    """Write one into a folder."""
+    from hcal_root_ad.simulate.dqm_files import write_dqm_file
+
+    def write() -> None:
+        write_dqm_file(_run(int(lumisections)), Path(folder))
+
+    return write
+
+
+def _run(lumisections: int) -> SimulatedRun:
+    from hcal_root_ad.simulate.conditions import simulate_conditions
+    from hcal_root_ad.simulate.detector import simulate_detector
+    from hcal_root_ad.simulate.faults import mixed_faults
+    from hcal_root_ad.simulate.run import simulate_run
+
+    detector = simulate_detector(DETECTOR)
+    conditions = simulate_conditions(lumisections, RUN)
+    return simulate_run(detector, conditions, mixed_faults(detector, conditions, RUN), RUN, RUN)

@@ -1,0 +1,63 @@
+"""What is timed of a whole run: the command from file to published ROOT file, and its steps one by one."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from benchmarks.judging import BUNDLES
+from benchmarks.worker import Action
+
+
+def command(path: str, folder: str) -> Action:
+    """``hcal-root-ad run`` in this process; its imports count."""
+
+    def execute() -> None:
+        from hcal_root_ad.cli.main import main
+
+        if code := main(["run", path, "-o", folder]):
+            raise RuntimeError(f"run ended with {code}")
+
+    return execute
+
+
+def steps(path: str, folder: str) -> Action:
+    """Seconds of reading, of judging, and of publishing; imports do not count."""
+    from hcal_root_ad.harvest.read import read_lumi_maps
+    from hcal_root_ad.judge.run import judge_run
+    from hcal_root_ad.learn.bundle import load_bundle
+    from hcal_root_ad.publish.publish import publish
+
+    def execute() -> dict[str, float]:
+        bundles = [load_bundle(name) for name in BUNDLES]
+        times = [time.perf_counter()]
+        (maps,) = read_lumi_maps(path)
+        times.append(time.perf_counter())
+        verdict = judge_run(maps, bundles)
+        times.append(time.perf_counter())
+        publish(verdict, Path(folder))
+        times.append(time.perf_counter())
+        return {name: b - a for name, a, b in zip(("read", "judge", "publish"), times[:-1], times[1:], strict=True)}
+
+    return execute
+
+
+def help_text() -> Action:
+    """``hcal-root-ad --help`` as a process."""
+    found = shutil.which("hcal-root-ad", path=str(Path(sys.executable).parent))
+    return _process(*([found] if found else [sys.executable, "-m", "hcal_root_ad"]), "--help")
+
+
+def empty_python() -> Action:
+    """``python -c pass`` as a process."""
+    return _process(sys.executable, "-c", "pass")
+
+
+def _process(*words: str) -> Action:
+    def execute() -> None:
+        subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
+
+    return execute
