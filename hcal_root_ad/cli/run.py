@@ -40,13 +40,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     if arguments.attach and arguments.online:
         raise UsageError("--attach keeps the input's file name, so it cannot go with --online; leave one of them out.")
+    from hcal_root_ad.harvest.input_file import digest_ahead
+
     files = input_files(arguments.inputs)
     runs = read_runs(arguments.inputs)
     attached = [_harvested_file(maps, files) if arguments.attach else None for maps in runs]
     plots = _plot_folders(arguments.plots, runs)
     _check_places(arguments, runs, attached, plots, files)
     bundles = _load_bundles(arguments.bundle or SHIPPED_BUNDLES)
+    ahead = digest_ahead(source for maps in runs for source in maps.sources)
     verdicts = [_judge(maps, bundles, arguments.false_alarms) for maps in runs]
+    ahead.join()
     for verdict, attach_to, plot_folder in zip(verdicts, attached, plots, strict=True):
         _publish(verdict, attach_to, arguments, plot_folder)
     if arguments.flags:

@@ -8,6 +8,7 @@ the overflow.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -63,7 +64,7 @@ class HcalAnalyzerFile:
         if definition not in self._read:  # each piece of a stream asks anew, and a TH3 is decoded as a whole
             self._read[definition] = self._sections(definition)
         sections, notes = self._read[definition]
-        kept = tuple(section for ls, section in sections.items() if within is None or ls in within)
+        kept = tuple(replace(section) for ls, section in sections.items() if within is None or ls in within)
         return FileContent(self.path, definition, kept, notes=notes)
 
     def _sections(self, definition: Definition) -> tuple[Mapping[int, Section], tuple[str, ...]]:

@@ -9,8 +9,10 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from functools import cached_property
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import fsspec
@@ -129,9 +131,45 @@ def source_of(path: InputFile) -> Source:
     if isinstance(path, RemoteFile):
         system, place = fsspec.core.url_to_fs(path.url)
         return Source(name=path.name, size=int(system.size(place) or 0), sha256="")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Source(name=path.name, size=path.stat().st_size, sha256=digest)
+    return _SourceHere(path)
+
+
+class _SourceHere(Source):
+    """A file here. Its digest is worked out when it is asked for: that takes the whole file, reading a part of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._read = path, _state(path)
+        object.__setattr__(self, "name", path.name)
+        object.__setattr__(self, "size", path.stat().st_size)
+
+    @cached_property
+    def sha256(self) -> str:  # type: ignore[override]
+        """Digest of the file that was read; empty if it is no longer there, or another."""
+        try:
+            with self._path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return digest if _state(self._path) == self._read else ""
+        except OSError:
+            return ""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Source) and astuple(self) == astuple(other)
+
+    def __hash__(self) -> int:
+        return hash(astuple(self))
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes when a file is written anew."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def digest_ahead(sources: Iterable[Source]) -> Thread:
+    """Start working out digests that will be needed, beside other work."""
+    thread = Thread(target=lambda: [source.sha256 for source in sources])
+    thread.start()
+    return thread
 
 
 @contextmanager

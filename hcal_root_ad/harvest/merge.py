@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +24,7 @@ def merge(
     notes: Iterable[str] = (),
     coarse: CoarseMaps | None = None,
 ) -> LumiMaps:
-    """One run's maps, LS ascending and unique.
+    """One run's maps, LS ascending and unique; takes the counts of the sections away.
 
     Raises:
         InputError: lumisections that overlap in a way that cannot be summed.
@@ -35,9 +35,10 @@ def merge(
     channels = table_of_run(run)
     rows = channels.rows_of("HB", "HE")
     present = np.array([_assessable(section) for section in known], dtype=np.bool_)
+    remarks = list(_remarks(known, coarse is None))
     counts = np.zeros((len(known), len(rows)), dtype=np.int32)
     for n in np.flatnonzero(present):
-        counts[n] = known[n].counts[rows]  # type: ignore[index]
+        counts[n] = known[n].take_counts()[rows]
     return LumiMaps(
         run=run,
         channels=channels.take(rows),
@@ -48,7 +49,7 @@ def merge(
         present=present,
         definition=definition.name,
         sources=sources,
-        notes=(*notes, *merge_notes, *event_notes, *_remarks(known, counts, events, present, coarse is None)),
+        notes=(*notes, *merge_notes, *event_notes, *remarks, *_too_many(known, counts, events, present)),
         coarse=coarse,
     )
 
@@ -103,39 +104,39 @@ def _assessable(section: Section) -> bool:
     return section.counts is not None and section.complete and bool(section.counts.any())
 
 
-def _remarks(
-    sections: list[Section],
-    counts: NDArray[np.int32],
-    events: NDArray[np.int64],
-    present: NDArray[np.bool_],
-    fine: bool,
-) -> list[str]:
+def _remarks(sections: list[Section], fine: bool) -> Iterator[str]:
     """Sentences on what is missing or strange."""
 
     def listed(chosen: Iterable[Section]) -> str:
         return ls_ranges([section.lumisection for section in chosen])
 
-    notes = []
     without = [s for s in sections if s.counts is None]
     partial = [s for s in sections if s.counts is not None and not s.complete]
     empty = [s for s in sections if s.counts is not None and s.complete and not s.counts.any()]
     if without and fine:
-        notes.append(f"{listed(without)}: without HCAL maps, not assessed.")
+        yield f"{listed(without)}: without HCAL maps, not assessed."
     if partial:
-        notes.append(f"{listed(partial)}: the maps of some depths are missing, not assessed.")
+        yield f"{listed(partial)}: the maps of some depths are missing, not assessed."
     if empty:
-        notes.append(f"{listed(empty)}: the HCAL maps are empty (no digi in HB, HE or HF), not assessed.")
-    notes += [
-        f"LS {s.first}–{s.lumisection} cannot be told apart and stand as LS {s.lumisection}, counts and events alike."
-        for s in sections
-        if s.first < s.lumisection
-    ]
+        yield f"{listed(empty)}: the HCAL maps are empty (no digi in HB, HE or HF), not assessed."
+    for s in sections:
+        if s.first < s.lumisection:
+            yield (
+                f"LS {s.first}–{s.lumisection} cannot be told apart and stand as LS {s.lumisection}, counts and events "
+                "alike."
+            )
     stray = [s for s in sections if s.stray]
     if stray:
         digis = sum(s.stray for s in stray)
-        notes.append(f"{listed(stray)}: {digis} digis in bins that are no channel of this era were left out.")
+        yield f"{listed(stray)}: {digis} digis in bins that are no channel of this era were left out."
+
+
+def _too_many(
+    sections: list[Section], counts: NDArray[np.int32], events: NDArray[np.int64], present: NDArray[np.bool_]
+) -> Iterator[str]:
+    """A sentence on lumisections with channels that hold more digis than there are events."""
     above = np.flatnonzero(present & (counts.max(axis=1, initial=0) > events) & (events > 0))
     if len(above):
         worst = int((counts[above] > events[above, np.newaxis]).any(axis=0).sum())
-        notes.append(f"{listed([sections[n] for n in above])}: {worst} channels hold more digis than there are events.")
-    return notes
+        which = ls_ranges([sections[n].lumisection for n in above])
+        yield f"{which}: {worst} channels hold more digis than there are events."

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from hcal_root_ad.errors import InputError, NoHcalError
 from hcal_root_ad.harvest import snapshots
@@ -47,7 +49,7 @@ def read_lumi_maps(
         contents.append(content)
         if progress is not None:
             progress(done, len(files))
-    return lumi_maps_of(contents, sources)
+    return lumi_maps_of(contents, sources, keep=False)
 
 
 def read_content(
@@ -58,12 +60,15 @@ def read_content(
         return container.content(choose(container, allowed, request)), source.result()
 
 
-def lumi_maps_of(contents: list[FileContent], sources: Mapping[InputFile, Source]) -> tuple[LumiMaps, ...]:
-    """One :class:`LumiMaps` per run from what was found in each file."""
+def lumi_maps_of(
+    contents: list[FileContent], sources: Mapping[InputFile, Source], *, keep: bool = True
+) -> tuple[LumiMaps, ...]:
+    """One :class:`LumiMaps` per run from what was found in each file; without ``keep``, its counts are used up."""
     for content in contents:
         if not content.sections and not content.totals:
             raise NoHcalError(f"{content.path} holds no HCAL maps per lumisection.")
-    same = {path: source.sha256 or str(path) for path, source in sources.items()}
+    alike = Counter(source.size for source in sources.values())
+    same = {path: (alike[source.size] > 1 and source.sha256) or str(path) for path, source in sources.items()}
     unique = {same[content.path]: content for content in reversed(contents)}
     kept = [content for content in contents if unique[same[content.path]] is content]
     notes = tuple(
@@ -72,7 +77,7 @@ def lumi_maps_of(contents: list[FileContent], sources: Mapping[InputFile, Source
         if unique[same[content.path]] is not content
     )
     runs = {s.run for c in kept for s in (*c.sections, *(total.section for total in c.totals))}
-    return tuple(_run_maps(run, [c for c in kept if _holds(c, run)], sources, notes) for run in sorted(runs))
+    return tuple(_run_maps(run, [c for c in kept if _holds(c, run)], sources, notes, keep) for run in sorted(runs))
 
 
 def _holds(content: FileContent, run: int) -> bool:
@@ -80,7 +85,7 @@ def _holds(content: FileContent, run: int) -> bool:
 
 
 def _run_maps(
-    run: int, contents: list[FileContent], sources_of: Mapping[InputFile, Source], notes: tuple[str, ...]
+    run: int, contents: list[FileContent], sources_of: Mapping[InputFile, Source], notes: tuple[str, ...], keep: bool
 ) -> LumiMaps:
     definition = _common_definition(run, contents)
     totals = [total for content in contents for total in content.totals if total.section.run == run]
@@ -100,6 +105,7 @@ def _run_maps(
         raise NoHcalError(f"{contents[0].path} holds no HCAL maps per lumisection of run {run}.")
     sources = tuple(sources_of[content.path] for content in contents)
     all_notes = (*notes, *(note for content in contents for note in content.notes))
+    sections = [replace(section) for section in sections] if keep else sections
     return merge(run, sections, versus_ls, definition, sources, all_notes)
 
 

@@ -95,6 +95,12 @@ class Section:
         self.counts = counts if self.counts is None else self.counts + counts
         self.seen[np.array(depths) - 1] += 1
 
+    def take_counts(self) -> NDArray[np.int32]:
+        """The counts, which this section holds no longer: a run's would else be in memory twice."""
+        assert self.counts is not None
+        counts, self.counts = self.counts, None
+        return counts
+
     def add_own_events(self, events: int) -> None:
         """Add to HCAL's own counter."""
         self.own_events = (self.own_events or 0) + events
