@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", default=["*"], metavar="NAME",
                         help="rows to measure, by name or pattern (default: all)")  # fmt: skip
     parser.add_argument("--quick", action="store_true",
-                        help="tiny inputs, one measurement each, in one process: shows that all works, not how fast")  # fmt: skip
+                        help="tiny inputs, measured once, in one process: that it works, not how fast")  # fmt: skip
     return parser
 
 

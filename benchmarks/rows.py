@@ -121,7 +121,7 @@ def _reading(codec: str) -> Iterator[Row]:
     yield Row(f"{name}-uproot", f"{file}, 200 LS: uproot, only wanted entries ÷ ours", Target(5, True),
               lambda bench: _beside(bench, bench.sizes.small, codec, "careful_uproot", slow=True))  # fmt: skip
     yield Row(f"{name}-array", f"{file}, 200 LS: uproot, `array(library=\"np\")` over the branch ÷ ours",
-              Target(50, True), lambda bench: _whole_branch(bench, codec), "at 200 LS only, where uproot takes minutes")  # fmt: skip
+              Target(50, True), lambda bench: _whole_branch(bench, codec), "at 200 LS only: it takes long")  # fmt: skip
     for cores, target, words in ((1, LEVEL, "one core"), (2, Target(1.5, True), "two cores")):
         yield Row(f"{name}-root-{cores}", f"{file}, 1,000 LS, {words}: compiled loop of genuine ROOT ÷ ours", target,
                   lambda bench, cores=cores: _beside(bench, bench.sizes.middle, codec, "genuine_root", cores))  # type: ignore[misc]  # fmt: skip
@@ -184,8 +184,8 @@ def _harvested(bench: Bench) -> Found:
 def _judging() -> Iterator[Row]:
     for subdetectors in (("HE",), ("HB", "HE")):
         name = "-".join(subdetectors)
-        yield Row(f"judging-production-{name}", f"LS per second of judging HB and HE ÷ the production-shaped network on "
-                  f"{' and '.join(subdetectors)} in ONNX Runtime, one LS per call, two threads", Target(10, True),
+        yield Row(f"judging-production-{name}", f"LS per second of judging HB and HE ÷ the production-shaped network "
+                  f"on {' and '.join(subdetectors)} in ONNX Runtime, one LS per call, two threads", Target(10, True),
                   lambda bench, them=subdetectors: _production(bench, them))  # type: ignore[misc]  # fmt: skip
     yield Row("judging-one", "one LS alone, HB and HE, from cold state to verdict", Target(20, False, "ms"), _one)
     yield Row("judging-linear", "time per LS of judging 4,000 LS ÷ of 200 LS", Target(1.1, False), _linear)

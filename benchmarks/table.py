@@ -43,16 +43,16 @@ def page(results: dict[str, Any]) -> str:
     lines = [_line(row) for row in results["rows"]]
     notes = [f"- `{row['name']}`: {row['note']}." for row in results["rows"] if row["note"]]
     facts = [f"- {name}: {value}" for name, value in (results["machine"] | results["program"]).items() if value]
-    return "\n".join([
-        _HEAD.format(others=results["others"]) + "\n".join(lines), _METHOD, *(["## Notes", "", *notes, ""] if notes else []),
-        "## Where", "", *facts, f"- date: {results['date']}",
-    ])  # fmt: skip
+    remarks = ["## Notes", "", *notes, ""] if notes else []
+    rows = _HEAD.format(others=results["others"]) + "\n".join(lines)
+    return "\n".join([rows, _METHOD, *remarks, "## Where", "", *facts, f"- date: {results['date']}"])
 
 
 def _line(row: dict[str, Any]) -> str:
     measured, least, most = (_number(row[name]) for name in ("measured", "least", "most"))
     value = f"**{measured}** {row['unit']} [{least}, {most}]"
-    return f"| {row['name']} | {row['what']} | {row['target']} | {value} | {'yes' if row['met'] else 'no'} | {row['behind']} |"
+    cells = (row["name"], row["what"], row["target"], value, "yes" if row["met"] else "no", row["behind"])
+    return f"| {' | '.join(cells)} |"
 
 
 def _number(value: float) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +11,9 @@ import pytest
 pytest.importorskip("ROOT", reason="genuine ROOT writes the inputs")
 pytest.importorskip("onnxruntime", reason="ONNX Runtime runs the rival network")
 
-from benchmarks.__main__ import main  # noqa: E402
-from benchmarks.rows import Target, rows  # noqa: E402
-from benchmarks.side_by_side import DifferentAnswers, Stopwatch, Task, ratios  # noqa: E402
+from benchmarks.__main__ import main
+from benchmarks.rows import Target, rows
+from benchmarks.side_by_side import DifferentAnswers, Stopwatch, Task, ratios
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +47,15 @@ def test_exported_models_agree_with_torch(results: tuple[dict[str, Any], str]) -
     assert all(row["measured"] < 1e-4 for row in stored["rows"] if row["name"].startswith("export-"))
 
 
-@pytest.mark.parametrize(("target", "value", "met"), [
-    (Target(5, True), 5.0, True), (Target(5, True), 4.9, False), (Target(3, False), 3.0, True), (Target(3, False), 3.1, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("target", "value", "met"),
+    [
+        (Target(5, True), 5.0, True),
+        (Target(5, True), 4.9, False),
+        (Target(3, False), 3.0, True),
+        (Target(3, False), 3.1, False),
+    ],
+)
 def test_a_target_is_a_least_or_a_most(target: Target, value: float, met: bool) -> None:
     assert target.met(value) is met
     assert str(target) == f"{'≥' if target.at_least else '≤'} {target.limit:g} ×"
@@ -63,7 +68,7 @@ def test_a_worker_measures_in_a_process_of_its_own() -> None:
     assert all(ratio > 0 for ratio in ratios(pairs))
 
 
-def test_different_answers_are_no_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.worker.prepared", lambda function, arguments: lambda: len(function))
+def test_different_answers_are_no_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.worker.prepared", lambda function, _: lambda: len(function))
     with pytest.raises(DifferentAnswers):
         Stopwatch(isolated=False).alternate(Task("a"), Task("bb"), 1)

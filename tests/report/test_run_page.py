@@ -70,7 +70,7 @@ def test_numbers_are_those_of_the_record(run_html: str) -> None:
     assert "HE +20/5/3 2 80% 5.0% 50 40–70" in words
     assert "Lumisections 12 (1–7, 9–13) Not in the input 8 Not assessed 3 Events 16,520 in all, 1,500 in a" in words
     assert "he-graphstad, version 1 6.50 1.0 ab12" in words
-    assert "no digest (read through the network, or changed since)" in words
+    assert "no digest (read by network, or changed since)" in words
 
 
 def test_page_is_well_formed_and_asks_for_nothing(run_html: str) -> None:
