@@ -20,7 +20,7 @@ def export(channels: ChannelTable, path: Path) -> Path:
     """Write the network for the channels of one sub-detector; takes (1, 1, channels), one lumisection per call."""
     torch.manual_seed(0)
     network = SpatioTemporalAutoencoder(channels, Parts(latent=32, graph=False, ring_normalisation=True)).eval()
-    network.rings = _RingMean(channels)
+    network.rings = _RingMean(channels)  # type: ignore[assignment]
     with patch.object(nn.functional, "max_unpool3d", _upsample_where):
         write_onnx(network, {INPUT: torch.rand(1, 1, len(channels))}, ("reconstruction", "divergence"), {}, path)
     return path

@@ -143,7 +143,7 @@ class _SourceHere(Source):
         object.__setattr__(self, "size", path.stat().st_size)
 
     @cached_property
-    def sha256(self) -> str:  # type: ignore[override]
+    def sha256(self) -> str:
         """Digest of the file that was read; empty if it is no longer there, or another."""
         try:
             with self._path.open("rb") as file:
