@@ -37,7 +37,7 @@ class DifferentAnswers(Exception):
 
 
 class Stopwatch:
-    """Measures tasks, each in a process of its own; with ``isolated`` False all in this one, for a quick look."""
+    """Measures tasks, each in a process of its own; to be quick, without ``isolated``, all in this one and never warm."""
 
     def __init__(self, isolated: bool = True) -> None:
         self._isolated = isolated
@@ -52,7 +52,7 @@ class Stopwatch:
         """
         with ExitStack() as stack:
             a, b = (stack.enter_context(self._process(task)) for task in (ours, other))
-            if warm:
+            if warm and self._isolated:
                 a.measure(), b.measure()
             found = [(a.measure(), b.measure()) for _ in range(pairs)]
         for one, two in found:
@@ -68,7 +68,8 @@ class Stopwatch:
     def often(self, task: Task, times: int) -> list[Sample]:
         """Measurements in one process, after one that does not count."""
         with self._process(task) as process:
-            process.measure()
+            if self._isolated:
+                process.measure()
             return [process.measure() for _ in range(times)]
 
     @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from benchmarks.judging import BUNDLES
@@ -18,7 +20,9 @@ def command(path: str, folder: str) -> Action:
     def execute() -> None:
         from hcal_root_ad.cli.main import main
 
-        if code := main(["run", path, "-o", folder]):
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            code = main(["run", path, "-o", folder])
+        if code:
             raise RuntimeError(f"run ended with {code}")
 
     return execute

@@ -33,12 +33,12 @@ def merge(
     known = _with_known(run, unique, versus_ls)
     events, event_source, event_notes = events_of(known, versus_ls, definition.hf_holds_events)
     channels = table_of_run(run)
-    rows = channels.rows_of("HB", "HE")
+    rows = channels.rows_of("HB", "HE")  # the first ones
     present = np.array([_assessable(section) for section in known], dtype=np.bool_)
-    remarks = list(_remarks(known, coarse is None))
+    remarks = list(_remarks(known, present, coarse is None))
     counts = np.zeros((len(known), len(rows)), dtype=np.int32)
     for n in np.flatnonzero(present):
-        counts[n] = known[n].take_counts()[rows]
+        counts[n] = known[n].take_counts()[: len(rows)]
     return LumiMaps(
         run=run,
         channels=channels.take(rows),
@@ -104,7 +104,7 @@ def _assessable(section: Section) -> bool:
     return section.counts is not None and section.complete and bool(section.counts.any())
 
 
-def _remarks(sections: list[Section], fine: bool) -> Iterator[str]:
+def _remarks(sections: list[Section], present: NDArray[np.bool_], fine: bool) -> Iterator[str]:
     """Sentences on what is missing or strange."""
 
     def listed(chosen: Iterable[Section]) -> str:
@@ -112,7 +112,7 @@ def _remarks(sections: list[Section], fine: bool) -> Iterator[str]:
 
     without = [s for s in sections if s.counts is None]
     partial = [s for s in sections if s.counts is not None and not s.complete]
-    empty = [s for s in sections if s.counts is not None and s.complete and not s.counts.any()]
+    empty = [s for s, here in zip(sections, present, strict=True) if s.counts is not None and s.complete and not here]
     if without and fine:
         yield f"{listed(without)}: without HCAL maps, not assessed."
     if partial:
