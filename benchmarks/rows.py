@@ -251,9 +251,7 @@ def _run_memory(bench: Bench) -> Found:
 
 
 def _start_up(bench: Bench) -> Found:
-    pairs = bench.stopwatch.alternate(
-        Task("whole_run:empty_python"), Task("whole_run:help_text"), 4 * bench.sizes.pairs
-    )
+    pairs = bench.stopwatch.alternate(Task("start_up:empty_python"), Task("start_up:help_text"), 4 * bench.sizes.pairs)
     a, b = (1e3 * statistics.median(pair[n].seconds for pair in pairs) for n in (0, 1))
     return Found(ratios(pairs), f"{b:.0f} ms against {a:.0f} ms")
 

@@ -37,7 +37,7 @@ class DifferentAnswers(Exception):
 
 
 class Stopwatch:
-    """Measures tasks, each in a process of its own; to be quick, without ``isolated``, all in this one and never warm."""
+    """Measures tasks, each in a process of its own; not ``isolated``, which is quicker, all in this one, never warm."""
 
     def __init__(self, isolated: bool = True) -> None:
         self._isolated = isolated

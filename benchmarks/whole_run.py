@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -45,23 +42,5 @@ def steps(path: str, folder: str) -> Action:
         publish(verdict, Path(folder))
         times.append(time.perf_counter())
         return {name: b - a for name, a, b in zip(("read", "judge", "publish"), times[:-1], times[1:], strict=True)}
-
-    return execute
-
-
-def help_text() -> Action:
-    """``hcal-root-ad --help`` as a process."""
-    found = shutil.which("hcal-root-ad", path=str(Path(sys.executable).parent))
-    return _process(*([found] if found else [sys.executable, "-m", "hcal_root_ad"]), "--help")
-
-
-def empty_python() -> Action:
-    """``python -c pass`` as a process."""
-    return _process(sys.executable, "-c", "pass")
-
-
-def _process(*words: str) -> Action:
-    def execute() -> None:
-        subprocess.run(words, stdout=subprocess.DEVNULL, check=True)
 
     return execute

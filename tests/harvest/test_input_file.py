@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from hcal_root_ad.errors import HcalRootAdError, InputError, NoHcalError
 from hcal_root_ad.harvest.input_file import expand_paths, source_of
 from hcal_root_ad.harvest.read import read_lumi_maps
+from hcal_root_ad.lumi_maps import Source
 
 
 @pytest.fixture
@@ -54,6 +56,21 @@ def test_source_is_name_size_and_digest(tmp_path: Path) -> None:
     path.write_bytes(b"abc")
     source = source_of(path)
     assert (source.name, source.size, source.sha256[:16]) == ("a", 3, "ba7816bf8f01cfea")
+
+
+def test_a_digest_is_of_the_file_that_was_read_or_there_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"abc")
+    kept, changed, gone = source_of(path), source_of(path), source_of(path)
+    assert kept == Source("a", 3, kept.sha256)
+    assert Source("a", 3, kept.sha256) == kept
+    assert hash(kept) == hash(Source("a", 3, kept.sha256))
+    path.write_bytes(b"abd")
+    os.utime(path, ns=(0, 0))
+    assert (changed.name, changed.size, changed.sha256) == ("a", 3, "")
+    path.unlink()
+    assert gone.sha256 == ""
+    assert kept.sha256[:16] == "ba7816bf8f01cfea"
 
 
 @pytest.mark.parametrize(
