@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from heapq import heappop, heappush
 from pathlib import Path
 from random import Random
@@ -110,12 +111,12 @@ def acts(replay: Replay, files: dict[int, Path], draw: Random) -> list[tuple[flo
     for ls, path in files.items():
         delay = {"out of order": draw.uniform(1, 2), "late": draw.uniform(6, 12)}.get(replay.style[ls], 0.0)
         if replay.style[ls] == "half first":
-            at(ls, lambda path=path: _half(path, replay.folder))
+            at(ls, partial(_half, path, replay.folder))
             delay = draw.uniform(0.5, 2)
         if replay.style[ls] != "never":
-            at(ls + delay, lambda ls=ls, path=path: _whole(path, replay, ls))
+            at(ls + delay, partial(_whole, path, replay, ls))
         if replay.style[ls] == "twice":
-            at(ls + 1.5, lambda path=path: _again(path, replay.folder))
+            at(ls + 1.5, partial(_again, path, replay.folder))
     return plan
 
 
@@ -182,14 +183,15 @@ def table(replay: Replay) -> Iterator[str]:
     latency = {ls: replay.shown[ls] - whole for ls, whole in replay.whole.items()}
     missed = {ls for ls in latency if replay.whole[ls] <= replay.down[1] and replay.shown[ls] >= replay.down[0]}
     third = max(replay.whole) / 3
+
+    def came(style: str, ls: int) -> bool:
+        return ls not in missed and replay.style[ls] == style
+
     rows: dict[str, Callable[[int], bool]] = {
         "all, but for the restart": lambda ls: ls not in missed,
-        "in order, first third": lambda ls: ls not in missed and replay.style[ls] == "in order" and ls <= third,
-        "in order, last third": lambda ls: ls not in missed and replay.style[ls] == "in order" and ls > 2 * third,
-        **{
-            style: lambda ls, style=style: ls not in missed and replay.style[ls] == style
-            for style in ("out of order", "half first", "late", "twice")
-        },
+        "in order, first third": lambda ls: came("in order", ls) and ls <= third,
+        "in order, last third": lambda ls: came("in order", ls) and ls > 2 * third,
+        **{style: partial(came, style) for style in ("out of order", "half first", "late", "twice")},
         "came before the restart was over": lambda ls: ls in missed,
     }
     for name, chosen in rows.items():

@@ -164,9 +164,7 @@ def _provenance(comparison: Comparison) -> Iterator[Scalar]:
     yield Scalar(f"{folder}/referenceDigest", entry.sha256.get(entry.rates, ""))
     yield Scalar(f"{folder}/definition", comparison.maps.definition)
     for number, source in enumerate(comparison.maps.sources, start=1):
-        digest = (
-            f"sha256 {source.sha256}" if source.sha256 else "no digest (read by network, or changed since)"
-        )
+        digest = f"sha256 {source.sha256}" if source.sha256 else "no digest (read by network, or changed since)"
         yield Scalar(f"{folder}/input{number:04d}", f"{source.name}, {source.size} bytes, {digest}")
     for number, note in enumerate(comparison.notes, start=1):
         yield Scalar(f"{folder}/note{number:02d}", note)

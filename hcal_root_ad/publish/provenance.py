@@ -20,9 +20,7 @@ def provenance(run: RunVerdict) -> Iterator[Scalar]:
     if run.strips:
         yield from _judge(run.strips.judge, "strips", "iphi strips per lumisection")
     for number, source in enumerate(run.maps.sources, start=1):
-        digest = (
-            f"sha256 {source.sha256}" if source.sha256 else "no digest (read by network, or changed since)"
-        )
+        digest = f"sha256 {source.sha256}" if source.sha256 else "no digest (read by network, or changed since)"
         yield Scalar(f"{FOLDER}/input{number:04d}", f"{source.name}, {source.size} bytes, {digest}")
     for number, note in enumerate(_notes(run), start=1):
         yield Scalar(f"{FOLDER}/note{number:02d}", note)
