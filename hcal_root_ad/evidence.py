@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.occupancy import LARGEST, Floats, Numbers, probability
+from hcal_root_ad.occupancy import HIGHEST_RATE, Floats, Numbers, rate
 
 LOSSES = (0.02, 0.4, 0.65, 0.8)
 """Factors on the digi probability. 0.8 leaves a dead zone of about 10 %: drifts below it never add up."""
@@ -28,7 +28,7 @@ HYPOTHESES = len(LOSSES) + len(GAINS)
 IS_LOSS = np.arange(HYPOTHESES) < len(LOSSES)
 
 
-def log_likelihood_ratios(counts: Numbers, events: Floats, log_rate: Floats, error: Floats) -> Floats:
+def log_likelihood_ratios(counts: Numbers, events: Floats, log_rate: Floats, error: Floats) -> NDArray[np.float32]:
     """(hypotheses, …) log-likelihood ratio of each fault against health.
 
     Health is not one rate but all within ``BAND`` standard errors of the expected one (``error``, of
@@ -37,15 +37,16 @@ def log_likelihood_ratios(counts: Numbers, events: Floats, log_rate: Floats, err
     """
     ratios = np.empty((HYPOTHESES, *np.shape(counts)), dtype=np.float32)
     misses = events - counts
-    p = probability(log_rate - BAND * error)
-    log_q = np.log1p(-p)
+    # log q = −λ throughout, q = 1 − p being the probability of a miss.
+    lowest = rate(log_rate - BAND * error)
+    p = -np.expm1(-lowest)
     for h, factor in enumerate(LOSSES):
-        ratios[h] = counts * np.log(factor) + misses * (np.log1p(-factor * p) - log_q)
-    p = probability(log_rate + BAND * error)
-    log_p, log_q = np.log(p), np.log1p(-p)
+        ratios[h] = counts * float(np.log(factor)) + misses * (np.log1p(-factor * p) + lowest)
+    highest = rate(log_rate + BAND * error)
+    log_p = np.log(-np.expm1(-highest))
     for h, factor in enumerate(GAINS, start=len(LOSSES)):
-        q = np.maximum(np.exp(factor * log_q), 1 - LARGEST)
-        ratios[h] = counts * (np.log1p(-q) - log_p) + misses * (np.log(q) - log_q)
+        higher = np.minimum(factor * highest, HIGHEST_RATE)
+        ratios[h] = counts * (np.log(-np.expm1(-higher)) - log_p) + misses * (highest - higher)
     return ratios
 
 
@@ -72,6 +73,8 @@ class Excursions:
 class EvidenceBank:
     """The running sums of all channels; feed it lumisections in order, then collect the excursions.
 
+    Where and when an excursion began is known of every sum; its peak is followed only once it has reached the height.
+
     Args:
         channels: number of channels.
         height: excursions whose peak stays below it are forgotten.
@@ -81,53 +84,79 @@ class EvidenceBank:
     def __init__(self, channels: int, height: float, cap: float = np.inf) -> None:
         shape = (HYPOTHESES, channels)
         self.sums = np.zeros(shape, dtype=np.float32)
-        self._height, self._cap = height, cap
-        self._first = np.zeros(shape, dtype=np.int32)
-        self._last = np.zeros(shape, dtype=np.int32)
-        self._peak = np.zeros(shape, dtype=np.float32)
-        self._closed: list[tuple[NDArray[np.generic], ...]] = []
+        self._height, self._cap = np.float32(height), np.float32(cap)
+        self._lasted = np.zeros(shape, dtype=np.int32)
+        """For how many lumisections each sum has been above 0."""
+        self._high = _NONE
+        self._is_high = np.zeros(self.sums.size, dtype=np.bool_)
+        self._closed: list[_High] = []
         self._position = 0
 
     def add(self, ratios: Floats) -> None:
         """Add one lumisection's log-likelihood ratios (hypotheses, channels)."""
-        starting = self.sums <= 0
-        self._first[starting] = self._position
-        sums = np.clip(self.sums + ratios, 0, self._cap).astype(np.float32)
-        higher = (sums >= self._peak) & (sums > 0)
-        self._peak[higher] = sums[higher]
-        self._last[higher] = self._position
-        ended = (sums <= 0) & (self._peak > 0)
-        self._close(ended & (self._peak >= self._height))
-        self._peak[ended] = 0
-        self.sums = sums
+        self.sums += ratios
+        np.clip(self.sums, 0, self._cap, out=self.sums)
+        self._lasted += 1
+        self._lasted *= self.sums > 0
+        self._follow_high()
+        reaching = self.sums >= self._height
+        if reaching.any():
+            self._begin(np.flatnonzero(reaching))
         self._position += 1
 
-    def _close(self, chosen: NDArray[np.bool_]) -> None:
-        hypothesis, channel = np.nonzero(chosen)
-        if len(channel):
-            where = (hypothesis, channel)
-            self._closed.append((hypothesis, channel, self._first[where], self._last[where], self._peak[where]))
+    def _follow_high(self) -> None:
+        """Take note of the peaks of excursions that have reached the height, and of those that end."""
+        high = self._high
+        now = self.sums.ravel()[high.cell]
+        higher = now >= high.peak
+        high.peak[higher], high.last[higher] = now[higher], self._position
+        ended = now <= 0
+        if ended.any():
+            self._is_high[high.cell[ended]] = False
+            self._closed.append(high.part(ended))
+            self._high = high.part(~ended)
+
+    def _begin(self, reaching: NDArray[np.intp]) -> None:
+        """Follow excursions from where they reach the height."""
+        new = reaching[~self._is_high[reaching] & (self._lasted.ravel()[reaching] > 0)]
+        self._is_high[new] = True
+        first = self._position + 1 - self._lasted.ravel()[new].astype(np.intp)
+        last = np.full(len(new), self._position)
+        self._high = _joined([self._high, _High(new, first, last, self.sums.ravel()[new])])
 
     def excursions(self) -> Excursions:
         """All excursions so far, those still under way included."""
-        closed = list(self._closed)
-        self._close((self.sums > 0) & (self._peak >= self._height))
-        found, self._closed = self._closed, closed
-        columns = [np.concatenate(column) for column in zip(*found, strict=True)] if found else [np.zeros(0, int)] * 5
-        hypothesis, channel, first, last, peak = columns
-        return Excursions(
-            hypothesis.astype(np.intp),
-            channel.astype(np.intp),
-            first.astype(np.intp),
-            last.astype(np.intp),
-            peak.astype(np.float32),
-        )
+        found = _joined([*self._closed, self._high])
+        hypothesis, channel = np.divmod(found.cell, self.sums.shape[1])
+        return Excursions(hypothesis, channel, found.first, found.last, found.peak)
 
     def signed(self) -> NDArray[np.float32]:
         """(channels,) strongest sum of each channel in log10, negative for a loss."""
         loss, gain = self.sums[IS_LOSS].max(axis=0), self.sums[~IS_LOSS].max(axis=0)
         signed: NDArray[np.float32] = np.where(loss > gain, -loss, gain) / np.float32(np.log(10))
         return signed
+
+
+@dataclass(frozen=True, eq=False)
+class _High:
+    """Excursions that have reached the height: cell of the sums, first and last position, and peak."""
+
+    cell: NDArray[np.intp]
+    first: NDArray[np.intp]
+    last: NDArray[np.intp]
+    peak: NDArray[np.float32]
+
+    def part(self, chosen: NDArray[np.bool_]) -> _High:
+        return _High(self.cell[chosen], self.first[chosen], self.last[chosen], self.peak[chosen])
+
+
+_NOWHERE = np.zeros(0, dtype=np.intp)
+_NONE = _High(_NOWHERE, _NOWHERE, _NOWHERE, np.zeros(0, dtype=np.float32))
+
+
+def _joined(parts: list[_High]) -> _High:
+    columns = ([getattr(part, name) for part in parts] for name in ("cell", "first", "last", "peak"))
+    return _High(*(np.concatenate(column) for column in columns))
 
 
 def merged(excursions: Excursions, loss: bool) -> Iterator[tuple[int, int, int, float]]:

@@ -5,10 +5,12 @@ A channel that sees particles at rate λ per event has a digi with probability
 ring, the lumisection's common log activity u, and a small correction δ that a network may learn.
 Counts are binomial; ten real lumisections show nothing beyond that (run 306138).
 
-Arrays are (LS, channels) unless said otherwise; every function here is pure.
+Arrays are (LS, channels) unless said otherwise; every function here is pure, and single precision stays single.
 """
 
 from __future__ import annotations
+
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +22,18 @@ SMALLEST, LARGEST = 1e-5, 1 - 1e-5
 """Probabilities are kept inside these, so that one count never has infinite weight."""
 
 
+LOWEST_RATE, HIGHEST_RATE = float(-np.log1p(-SMALLEST)), float(-np.log1p(-LARGEST))
+
+
+def rate(log_rate: Floats) -> Floats:
+    """λ, inside of what the smallest and largest probabilities allow; it is also −log(1 − p)."""
+    with np.errstate(over="ignore"):
+        return np.clip(np.exp(log_rate), LOWEST_RATE, HIGHEST_RATE)
+
+
 def probability(log_rate: Floats) -> Floats:
     """Digi probability of a log rate: 1 − exp(−exp(log λ))."""
-    return np.clip(-np.expm1(-np.exp(np.minimum(log_rate, 5))), SMALLEST, LARGEST)
+    return -np.expm1(-rate(log_rate))
 
 
 def log_rate(p: Floats) -> Floats:
@@ -54,3 +65,31 @@ def deviance(counts: Numbers, events: Floats, p: Floats) -> Floats:
         hit = np.where(counts > 0, counts * np.log(counts / (events * p)), 0.0)
         miss = np.where(misses > 0, misses * np.log(misses / (events * (1 - p))), 0.0)
     return 2 * (hit + miss)
+
+
+class Binomial:
+    """What counts of N events are expected to be at log rates, and what a count then says.
+
+    Attributes:
+        rate: λ. p: digi probability. mean: N·p. variance: N·p·(1 − p).
+    """
+
+    def __init__(self, events: Floats, log_rate: Floats) -> None:
+        self.rate = rate(log_rate)
+        self.p = -np.expm1(-self.rate)
+        self.mean = events * self.p
+        self.variance = self.mean * (1 - self.p)
+
+    def pull(self, counts: Numbers) -> Floats:
+        """(n − N·p) / √(N·p·(1 − p)), see :func:`pull`."""
+        return np.asarray((counts - self.mean) / np.sqrt(self.variance))
+
+    @cached_property
+    def steepness(self) -> Floats:
+        """λ/p = dlog(odds) / dlog λ: what the difference between a count and its mean is worth on log λ."""
+        return self.rate / self.p
+
+    @property
+    def information(self) -> Floats:
+        """Fisher information on log λ, see :func:`information`."""
+        return np.asarray(self.variance * self.steepness**2)

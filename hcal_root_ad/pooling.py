@@ -9,16 +9,17 @@ Arrays are (hypotheses, channels) of one lumisection, natural-log likelihood rat
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
-from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 import scipy.sparse as sparse
+import torch
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import MODULES_PER_BOX, N_IPHI, N_RBX, ChannelTable, readout_graph
-from hcal_root_ad.evidence import IS_LOSS
+from hcal_root_ad.evidence import LOSSES
 from hcal_root_ad.occupancy import Floats
 
 UNLIKE = 0.1
@@ -31,6 +32,7 @@ RECENT = 5
 """Lumisections over which the score gathers evidence: the papers' window."""
 SHARED = slice(2, 6)
 """Hypotheses that are pooled: the weaker losses and gains. Strong ones need no help."""
+_SHARED_KINDS = slice(SHARED.start, len(LOSSES)), slice(len(LOSSES), SHARED.stop)
 FEWEST = 8
 """Fewer live channels than this make no unit: one of them would have too much say."""
 MODULES = 2 * N_RBX * MODULES_PER_BOX
@@ -52,8 +54,18 @@ def card_of(channels: ChannelTable) -> NDArray[np.intp]:
 
 def tempered(ratios: Floats) -> Floats:
     """log((ε + (1 − ε)·Λ) / ((1 − ε) + ε·Λ)): a channel's say in its unit, given its own likelihood ratio Λ."""
+    odds = UNLIKE / (1 - UNLIKE)
     likelihood = np.exp(np.clip(ratios, -30, 30))
-    return np.log((UNLIKE + (1 - UNLIKE) * likelihood) / ((1 - UNLIKE) + UNLIKE * likelihood))
+    say = likelihood + odds
+    likelihood *= odds
+    likelihood += 1
+    say /= likelihood
+    return np.asarray(np.log(say))
+
+
+def says(ratios: Floats) -> NDArray[np.float32]:
+    """(channels, hypotheses) what each channel says, from (hypotheses, channels) ratios; laid out to be summed."""
+    return np.ascontiguousarray(tempered(ratios).T, dtype=np.float32)
 
 
 def unit_members(channels: ChannelTable, live: NDArray[np.bool_]) -> sparse.csr_matrix:
@@ -74,7 +86,7 @@ def unit_members(channels: ChannelTable, live: NDArray[np.bool_]) -> sparse.csr_
 
 def unit_ratios(members: sparse.csr_matrix, ratios: Floats) -> Floats:
     """(hypotheses, units) evidence of units as wholes, from their channels'."""
-    return np.asarray((members @ tempered(ratios).astype(np.float32).T).T)
+    return np.asarray((members @ says(ratios)).T)
 
 
 def neighbours(channels: ChannelTable, live: NDArray[np.bool_]) -> sparse.csr_matrix:
@@ -97,26 +109,38 @@ def neighbours(channels: ChannelTable, live: NDArray[np.bool_]) -> sparse.csr_ma
     return sparse.csr_matrix((np.ones(len(row), dtype=np.float32), (row, column)), shape=shape)
 
 
-@dataclass(frozen=True, eq=False)
+class Sums:
+    """Sums over groups of channels: products with a sparse matrix, by torch, whose product is the fastest at hand."""
+
+    def __init__(self, members: sparse.csr_matrix) -> None:
+        starts, columns = (torch.from_numpy(part.astype(np.int32)) for part in (members.indptr, members.indices))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sparse")  # torch calls its sparse matrices unfinished
+            self._matrix = torch.sparse_csr_tensor(starts, columns, torch.from_numpy(members.data), members.shape)
+
+    def of(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(channels, columns) contiguous → (groups, columns)."""
+        with torch.inference_mode():
+            return np.asarray(self._matrix @ torch.from_numpy(values))
+
+
 class Pools:
     """Who shares evidence with whom, among the live channels of one sub-detector.
 
-    ``units``: (units, channels), see :func:`unit_members`. ``near``: (channels, channels).
-    ``own``: (2, channels) numbers of each channel's module and card among the units, −1 for none.
+    Attributes:
+        members: (units, channels), see :func:`unit_members`. units, near: sums over them, and over neighbours.
+        own: numbers of each channel's module and (where there are cards) card among the units, the number of units
+            for none; (channels,) each.
     """
 
-    units: sparse.csr_matrix
-    near: sparse.csr_matrix
-    own: NDArray[np.intp]
-
-
-def pools_of(channels: ChannelTable, live: NDArray[np.bool_]) -> Pools:
-    """Pools of one sub-detector."""
-    units = unit_members(channels, live)
-    card = card_of(channels)
-    own = np.stack([module_of(channels), np.where(card < 0, -1, card + MODULES)])
-    counted = np.asarray(units.sum(axis=1)).ravel()
-    return Pools(units, neighbours(channels, live), np.where((own >= 0) & (counted[own] > 0), own, -1))
+    def __init__(self, channels: ChannelTable, live: NDArray[np.bool_]) -> None:
+        self.members = unit_members(channels, live)
+        self.units, self.near = Sums(self.members), Sums(neighbours(channels, live))
+        counted = np.asarray(self.members.sum(axis=1)).ravel()
+        card = card_of(channels)
+        own = (module_of(channels), np.where(card < 0, -1, card + MODULES))
+        none = len(counted)
+        self.own = [np.where((unit >= 0) & (counted[unit] > 0), unit, none) for unit in own if (unit >= 0).any()]
 
 
 class RecentEvidence:
@@ -128,7 +152,7 @@ class RecentEvidence:
 
     def __init__(self, pools: Pools) -> None:
         self._pools = pools
-        self._last: deque[Floats] = deque(maxlen=RECENT)
+        self._last: deque[Floats] = deque(maxlen=RECENT - 1)
 
     def forget(self) -> None:
         """Start anew, after a gap."""
@@ -136,21 +160,26 @@ class RecentEvidence:
 
     def add(self, ratios: Floats) -> NDArray[np.float32]:
         """(2, channels) evidence for a loss and for a gain that lasts until this LS."""
+        total, best = ratios.copy(), ratios.copy()
+        for earlier in self._last:
+            total += earlier
+            np.maximum(best, total, out=best)
         self._last.appendleft(ratios)
-        total = ratios
-        best = ratios.copy()
-        for earlier in list(self._last)[1:]:
-            total = total + earlier
-            best = np.maximum(best, total)
-        best[SHARED] = np.maximum(best[SHARED], self._shared(ratios[SHARED], total[SHARED]))
-        return np.stack([best[IS_LOSS].max(axis=0), best[~IS_LOSS].max(axis=0)]).astype(np.float32)
+        # Losses first, then gains, as the hypotheses are.
+        shared = np.concatenate([part[kind] for kind in _SHARED_KINDS for part in (ratios, total)], dtype=np.float32)
+        shared += self._others(shared)
+        kinds = zip(np.split(best, [len(LOSSES)]), np.split(shared, 2), strict=True)
+        return np.stack([np.maximum(own.max(axis=0), pooled.max(axis=0)) for own, pooled in kinds], dtype=np.float32)
 
-    def _shared(self, now: Floats, window: Floats) -> Floats:
-        """(shared hypotheses, channels) the better of this LS and the window, each with what the others add."""
-        both = np.concatenate([now, window])
-        say = np.ascontiguousarray(tempered(both).T, dtype=np.float32)
-        units = np.vstack([self._pools.units @ say, np.full((1, say.shape[1]), -np.inf, dtype=np.float32)])
-        others = (np.maximum(self._pools.near @ say, units[self._pools.own].max(axis=0)) - say).T
-        pooled = both + np.log1p(np.exp(np.minimum(others, REACH) - PRIOR)) - np.log1p(np.exp(-PRIOR))
-        stronger: Floats = np.maximum(pooled[: len(now)], pooled[len(now) :])
-        return stronger
+    def _others(self, ratios: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(rows, channels) what the others add to a channel's evidence."""
+        say = says(ratios)
+        units = np.vstack([self._pools.units.of(say), np.full(say.shape[1], -np.inf, dtype=np.float32)])
+        others = self._pools.near.of(say)
+        for unit in self._pools.own:
+            np.maximum(others, units.take(unit, axis=0), out=others)
+        others -= say
+        np.minimum(others, REACH, out=others)
+        others -= PRIOR
+        added = np.log1p(np.exp(others, out=others), out=others)
+        return np.subtract(added.T, np.log1p(np.exp(-PRIOR)), order="C", dtype=np.float32)

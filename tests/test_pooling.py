@@ -15,11 +15,11 @@ from hcal_root_ad.pooling import (
     MODULES,
     PRIOR,
     UNLIKE,
+    Pools,
     RecentEvidence,
     card_of,
     module_of,
     neighbours,
-    pools_of,
     tempered,
     unit_members,
     unit_ratios,
@@ -107,7 +107,7 @@ def test_one_dead_channel_is_no_dead_module() -> None:
 def test_a_channel_alone_scores_its_own_evidence() -> None:
     live = np.zeros(len(HE), dtype=bool)
     live[[5]] = True
-    recent = RecentEvidence(pools_of(HE, live))
+    recent = RecentEvidence(Pools(HE, live))
     ratios = np.zeros((HYPOTHESES, len(HE)))
     ratios[1, 5], ratios[6, 5] = 2.0, -3.0
     assert recent.add(ratios)[:, 5] == pytest.approx([2.0, 0.0], abs=1e-6)
@@ -125,7 +125,7 @@ def test_what_others_say_helps_a_channel_that_agrees_and_not_one_that_does_not()
     counts[chosen] *= 0.8
     counts[chosen[0]] = EVENTS * P * 1.1
     ratios = ratios_of(HE, counts)
-    score = RecentEvidence(pools_of(HE, live)).add(ratios)[0]
+    score = RecentEvidence(Pools(HE, live)).add(ratios)[0]
     own = ratios[3, chosen[1]]
     # The others' evidence is beyond its reach of 12: 8 more, after log odds of 4 against.
     assert score[chosen[1]] == pytest.approx(own + np.log((1 + np.exp(12 - PRIOR)) / (1 + np.exp(-PRIOR))), rel=1e-3)

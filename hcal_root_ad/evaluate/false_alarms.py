@@ -151,7 +151,7 @@ def _counted(
             series, live = series_of(maps, bundle.subdetector), bundle.reference.live
             found = reconstruct(bundle.network, bundle.reference, series, bundle.ring_normalisation)
             expected = followed(found, series, bundle.reference, bundle.model_error)
-            judged = gather_evidence(series, expected, live, bundle.thresholds(max(asked)))
+            judged, _ = gather_evidence(series, expected, live, bundle.thresholds(max(asked)))
             for rate in asked:
                 _, groups = flagged(judged, series.channels, live, series.lumisections, bundle.thresholds(rate))
                 counted.append(((bundle.subdetector, world, rate), len(groups), len(series)))

@@ -1,7 +1,7 @@
 """``Reconstruct``: :func:`hcal_root_ad.learn.reconstruct.reconstruct` of one lumisection, as one module that exports.
 
 Reference and network: the activity of the LS, the shifts of the rings, what the network sees, and its
-answer. All statistics are float64, as in :mod:`hcal_root_ad.learn`; the network is float32.
+answer. All statistics are float64; the network is float32, as all is in :mod:`hcal_root_ad.learn`.
 """
 
 from __future__ import annotations

@@ -4,32 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import MODULES_PER_BOX, N_RBX, SUBDET_PM, ChannelTable, box_name, readout_graph
+from hcal_root_ad.detector import MODULES_PER_BOX, N_RBX, SUBDET_PM, ChannelTable, Subdetector, box_name, readout_graph
 from hcal_root_ad.evidence import EvidenceBank, log_likelihood_ratios
 from hcal_root_ad.judge.flags import Evidence, Ratios, spans_of
 from hcal_root_ad.judge.forecast import Forecast, forecasts_of, sentences
 from hcal_root_ad.judge.groups import Level, Unit, by_weight, grouped, single_groups
+from hcal_root_ad.judge.growth import GrowingRows
 from hcal_root_ad.judge.verdict import Group, Interval, Judge, State, Verdict
 from hcal_root_ad.learn.bundle import Bundle, Thresholds
-from hcal_root_ad.learn.follow import Expectation, Follower, followed
+from hcal_root_ad.learn.follow import Expectation, Follower, errors_again, followed
 from hcal_root_ad.learn.reconstruct import Reconstruction, model_error
-from hcal_root_ad.learn.series import Series, series_of
+from hcal_root_ad.learn.series import Series, blocks, counts_of
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.occupancy import Floats, Numbers, probability
+from hcal_root_ad.occupancy import Floats, log_rate, probability
 from hcal_root_ad.pooling import (
     CARDS_PER_MODULE,
     MODULES,
+    Pools,
     RecentEvidence,
     card_of,
     module_of,
-    pools_of,
+    says,
     tempered,
-    unit_ratios,
 )
 
 Value = TypeVar("Value", bound=np.generic)
@@ -59,92 +60,96 @@ def readout_levels(channels: ChannelTable) -> tuple[Level, ...]:
     )
 
 
-def channel_names(channels: ChannelTable) -> list[str]:
-    """Names such as ``HE +20/5/3`` (ieta/iphi/depth)."""
-    rows = zip(channels.names, channels.ieta, channels.iphi, channels.depth, strict=True)
-    return [f"{name} {ieta:+d}/{iphi}/{depth}" for name, ieta, iphi, depth in rows]
+class ChannelNames(Sequence[str]):
+    """Names such as ``HE +20/5/3`` (ieta/iphi/depth), made when they are asked for: few of thousands are."""
+
+    def __init__(self, channels: ChannelTable) -> None:
+        self._channels = channels
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    @overload
+    def __getitem__(self, row: int) -> str: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[str]: ...
+    def __getitem__(self, row: int | slice) -> str | list[str]:
+        if isinstance(row, slice):
+            return [self[number] for number in range(len(self))[row]]
+        of = self._channels
+        return f"{Subdetector(of.subdetector[row]).name} {of.ieta[row]:+d}/{of.iphi[row]}/{of.depth[row]}"
 
 
 class Gatherer:
     """Evidence of one sub-detector, lumisection after lumisection; channels that are not live gather none."""
 
-    def __init__(self, channels: ChannelTable, live: NDArray[np.bool_], thresholds: Thresholds) -> None:
-        pools = pools_of(channels, live)
-        self.members = pools.units
-        self.bank = EvidenceBank(len(channels), thresholds.channel, CAP * thresholds.channel)
+    def __init__(self, pools: Pools, live: NDArray[np.bool_], thresholds: Thresholds) -> None:
+        self._pools = pools
+        self.members = pools.members
+        self.bank = EvidenceBank(len(live), thresholds.channel, CAP * thresholds.channel)
         self.unit_bank = EvidenceBank(self.members.shape[0], thresholds.unit, CAP * thresholds.unit)
-        self._recent = RecentEvidence(pools)
+        self._recent = RecentEvidence(self._pools)
         self._lumisection: int | None = None
         self._live = live
 
-    def add(
-        self, lumisection: int, counts: Numbers, events: Floats, log_rate: Floats, error: Floats
-    ) -> NDArray[np.float32]:
-        """Add one lumisection (channels,); returns the score (2, channels) of a loss and of a gain, natural log.
+    def add(self, series: Series, expected: Expectation) -> NDArray[np.float32]:
+        """Add lumisections; returns the score (LS, 2, channels) of a loss and of a gain, natural log.
 
         The sums carry over gaps, the score does not.
         """
+        strengths = np.empty((len(series), 2, len(self._live)), dtype=np.float32)
+        for rows in blocks(len(series)):
+            counts, events = series.single(rows)
+            ratios = log_likelihood_ratios(counts, events, expected.log_rate[rows], expected.error[rows])
+            ratios *= self._live
+            for row, lumisection in zip(range(rows.start, rows.stop), series.lumisections[rows].tolist(), strict=True):
+                strengths[row] = self._add(lumisection, np.ascontiguousarray(ratios[:, row - rows.start]))
+        strengths *= self._live
+        return strengths
+
+    def _add(self, lumisection: int, ratios: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._lumisection is not None and lumisection != self._lumisection + 1:
             self._recent.forget()
         self._lumisection = lumisection
-        ratios = log_likelihood_ratios(counts, events, log_rate, error)
-        ratios *= self._live
         self.bank.add(ratios)
-        self.unit_bank.add(unit_ratios(self.members, ratios))
-        return self._recent.add(ratios) * self._live
+        self.unit_bank.add(self._pools.units.of(says(ratios)).T)
+        return self._recent.add(ratios)
+
+
+def signed(strengths: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(LS, channels) score in log10, negative for a loss, from (LS, 2, channels) evidence of a loss and of a gain."""
+    loss, gain = np.maximum(strengths, 0).transpose(1, 0, 2)
+    score: NDArray[np.float32] = np.copysign(np.maximum(loss, gain), gain - loss) / np.float32(np.log(10))
+    return score
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Evidence of a series: the score per LS, and what the flags are made of.
-
-    ``together``: ratios of readout units. ``strengths``: (LS, 2, channels) evidence of the last LS for a loss and
-    for a gain, natural log.
-    """
+    """What flags are made of: the evidence of channels, and what was gathered of them and of readout units."""
 
     evidence: Evidence
-    together: Ratios
     gatherer: Gatherer
-    strengths: NDArray[np.float32]
 
-    @property
-    def score(self) -> NDArray[np.float32]:
-        """(LS, channels) in log10, negative for a loss."""
-        loss, gain = np.maximum(self.strengths, 0).transpose(1, 0, 2)
-        signed: NDArray[np.float32] = np.where(loss > gain, -loss, gain) / np.float32(np.log(10))
-        return signed
+    def together(self, units: NDArray[np.intp]) -> Floats:
+        """Ratios of units as wholes, from those of their channels; see :data:`~hcal_root_ad.judge.flags.Ratios`."""
+        members = (self.gatherer.members[unit].indices.astype(np.intp) for unit in units.tolist())
+        return np.stack([tempered(self.evidence.ratios(cells)).sum(axis=1) for cells in members], axis=1)
 
 
-def gather_evidence(series: Series, expected: Expectation, live: NDArray[np.bool_], thresholds: Thresholds) -> Judged:
-    """Evidence of every channel and unit, lumisections in order."""
-    gatherer = Gatherer(series.channels, live, thresholds)
-    return judged_of(series, expected, gatherer, gathered(gatherer, series, expected))
+def gather_evidence(
+    series: Series, expected: Expectation, live: NDArray[np.bool_], thresholds: Thresholds
+) -> tuple[Judged, NDArray[np.float32]]:
+    """Evidence of a whole series, and the score of every LS, see :meth:`Gatherer.add`."""
+    gatherer = Gatherer(Pools(series.channels, live), live, thresholds)
+    strengths = gatherer.add(series, expected)
 
+    def ratios(cells: NDArray[np.intp]) -> Floats:
+        columns = (series.counts.astype(np.float32), expected.log_rate, expected.error)
+        counts, log_rate, error = (values[:, cells].T for values in columns)
+        return log_likelihood_ratios(counts, series.events.astype(np.float32), log_rate, error)
 
-def gathered(gatherer: Gatherer, series: Series, expected: Expectation) -> NDArray[np.float32]:
-    """(LS, 2, channels) the score of each lumisection, as a gatherer gives it."""
-    strengths = np.zeros((len(series), 2, series.counts.shape[1]), dtype=np.float32)
-    for row in range(len(series)):
-        counts, events = series.counts[row], series.events[row]
-        lumisection = int(series.lumisections[row])
-        strengths[row] = gatherer.add(lumisection, counts, events, expected.log_rate[row], expected.error[row])
-    return strengths
-
-
-def judged_of(series: Series, expected: Expectation, gatherer: Gatherer, strengths: NDArray[np.float32]) -> Judged:
-    """What was gathered, with ways to look at single channels and units again."""
-
-    def ratios(rows: slice, cells: int | NDArray[np.intp]) -> Floats:
-        counts, events = series.counts[rows, cells], series.events[rows]
-        shaped = events if np.ndim(cells) == 0 else events[:, None]
-        return log_likelihood_ratios(counts, shaped, expected.log_rate[rows, cells], expected.error[rows, cells])
-
-    def together(rows: slice, unit: int) -> Floats:
-        summed: Floats = tempered(ratios(rows, gatherer.members[unit].indices.astype(np.intp))).sum(axis=2)
-        return summed
-
-    expectation = series.trials * probability(expected.log_rate)
-    return Judged(Evidence(ratios, series.counts, expectation, series.events), together, gatherer, strengths)
+    counts = (series.trials * probability(expected.log_rate)).astype(np.float32)
+    return Judged(Evidence(ratios, series.counts, counts, series.events, np.arange(len(series))), gatherer), strengths
 
 
 def flagged(
@@ -162,7 +167,7 @@ def flagged(
         for span in spans_of(unit_bank.excursions().above(thresholds.unit), judged.together)
     ]
     intervals, groups = grouped(spans, judged.evidence, readout_levels(channels), live, lumisections, units)
-    singles = single_groups(intervals, channel_names(channels))
+    singles = single_groups(intervals, ChannelNames(channels))
     return intervals, by_weight([*(group for _, group in groups), *singles])
 
 
@@ -174,83 +179,78 @@ def unit_place(unit: int) -> tuple[int, int]:
 class ChannelJudge:
     """Judges the channels of one sub-detector as their reconstruction comes, lumisection after lumisection.
 
-    Carried are the drift of every channel and its evidence; the verdict looks back at what was flagged.
+    Carried are the drift of every channel and its evidence. Kept are, of every LS and channel, the expected count and
+    the score, in single precision; the verdict makes the rest anew where something was flagged.
     """
 
     def __init__(self, bundle: Bundle, false_alarms: float) -> None:
-        self._bundle, self._false_alarms = bundle, false_alarms
-        self._thresholds = bundle.thresholds(false_alarms)
-        live = bundle.reference.live
+        self.bundle, self._channels, self._false_alarms = bundle, bundle.channels, false_alarms
+        self._thresholds, live = bundle.thresholds(false_alarms), bundle.reference.live
         self._follower = Follower(len(live))
-        self._gatherer = Gatherer(bundle.channels, live, self._thresholds)
-        self._pieces: list[tuple[Series, Reconstruction, Expectation, NDArray[np.float32]]] = []
+        self._gatherer = Gatherer(bundle.pools, live, self._thresholds)
+        self._expected, self._score = (GrowingRows(np.zeros((0, len(live)), dtype=np.float32)) for _ in range(2))
+        self._position, self._activity = np.zeros(0, dtype=np.intp), np.zeros(0)
 
-    def add(self, series: Series, found: Reconstruction, skipped: NDArray[np.bool_]) -> None:
-        """Judge further lumisections.
+    def add(self, series: Series, found: Reconstruction) -> None:
+        """Judge further lumisections, reconstructed as found."""
+        expected = followed(found, series, self.bundle.reference, self.bundle.model_error, self._follower)
+        strengths = self._gatherer.add(series, expected)
+        self._position = np.append(self._position, series.position)
+        self._activity = np.append(self._activity, found.activity)
+        self._expected.put(series.position, (series.trials * probability(expected.log_rate)).astype(np.float32))
+        self._score.put(series.position, signed(strengths))
 
-        ``skipped``: (LS of the series,) those whose conditions forbid a judgement. They were reconstructed, but
-        gather no evidence.
-        """
-        kept = np.flatnonzero(~skipped)
-        series = series.part(kept)
-        found = Reconstruction(found.activity[kept], found.log_rate[kept], found.reference_rate[kept])
-        expected = followed(found, series, self._bundle.reference, self._bundle.model_error, self._follower)
-        self._pieces.append((series, found, expected, gathered(self._gatherer, series, expected)))
-
-    def verdict(self, maps: LumiMaps, notes: tuple[str, ...]) -> Verdict:
+    def verdict(self, maps: LumiMaps, forecasts: tuple[Forecast, ...], notes: tuple[str, ...]) -> Verdict:
         """Flags, intervals, groups and states of all lumisections so far; ``maps`` are of the run so far."""
-        bundle, live, thresholds = self._bundle, self._bundle.reference.live, self._thresholds
-        series, found, expected, strengths = self._whole(maps)
-        judged = judged_of(series, expected, self._gatherer, strengths)
-        intervals, groups = flagged(judged, series.channels, live, series.lumisections, thresholds)
-        error = model_error(bundle.reference, bundle.model_error, found.activity)
-        forecasts = forecasts_of(series, found.reference_rate, error, live)
+        live, thresholds, position = self.bundle.reference.live, self._thresholds, self._position
+        observed = _cut(counts_of(maps, self.bundle.subdetector), maps.events, position)
+        expected, score = self._expected.until(len(maps)), self._score.until(len(maps))
+        evidence = Evidence(self._ratios(maps, observed, expected), observed, expected, maps.events[position], position)
+        judged = Judged(evidence, self._gatherer)
+        intervals, groups = flagged(judged, self._channels, live, maps.lumisections[position], thresholds)
         assessed = np.zeros(len(maps), dtype=bool)
-        assessed[series.position] = True
-        name, digest = (bundle.name, bundle.version), bundle.digest
+        assessed[position] = True
+        identity = (self.bundle.name, self.bundle.version, self.bundle.digest)
         return Verdict(
-            subdetector=bundle.subdetector,
-            channels=series.channels,
+            subdetector=self.bundle.subdetector,
+            channels=self._channels,
             lumisections=maps.lumisections,
             events=maps.events,
             assessed=assessed,
-            observed=spread(series.counts, series.position, len(maps)),
-            expected=spread(judged.evidence.expected.astype(np.float32), series.position, len(maps)),
-            score=spread(judged.score, series.position, len(maps)),
+            observed=observed,
+            expected=expected,
+            score=score,
             states=states_of(intervals, assessed, live, maps.lumisections),
             intervals=intervals,
             groups=groups,
-            judge=Judge(*name, digest, thresholds.channel / float(np.log(10)), self._false_alarms),
+            judge=Judge(*identity, thresholds.channel / float(np.log(10)), self._false_alarms),
             forecasts=forecasts,
-            notes=(*notes, *announced(forecasts, series.channels)),
+            notes=(*notes, *announced(forecasts, self._channels)),
         )
 
-    def _whole(self, maps: LumiMaps) -> tuple[Series, Reconstruction, Expectation, NDArray[np.float32]]:
-        """All pieces as one."""
-        nothing = np.zeros((0, len(self._bundle.channels)))
-        empty = series_of(maps, self._bundle.subdetector, np.zeros(0, dtype=np.intp))
-        start = (
-            empty,
-            Reconstruction(np.zeros(0), nothing, nothing),
-            Expectation(nothing, nothing),
-            np.zeros((0, 2, len(self._bundle.channels)), dtype=np.float32),
-        )
-        series, found, expected, strengths = zip(start, *self._pieces, strict=True)
-        joined = (
-            [np.concatenate([getattr(one, name) for one in pieces]) for name in names]
-            for pieces, names in (
-                (series, ("counts", "events", "lumisections", "position")),
-                (found, ("activity", "log_rate", "reference_rate")),
-                (expected, ("log_rate", "error")),
-            )
-        )
-        counts, rates, expectation = joined
-        return (
-            Series(empty.channels, *counts),
-            Reconstruction(*rates),
-            Expectation(*expectation),
-            np.concatenate(strengths),
-        )
+    def _ratios(self, maps: LumiMaps, observed: NDArray[np.int32], expected: NDArray[np.float32]) -> Ratios:
+        """What was gathered of single channels, once more: expected counts tell the rates, and counts the errors."""
+        events = maps.events[self._position].astype(np.float32)
+        bundle = self.bundle
+
+        def ratios(cells: NDArray[np.intp]) -> Floats:
+            where = np.ix_(self._position, cells)
+            counts = observed[where].astype(np.float32)
+            rate = log_rate(expected[where] / events[:, None])
+            prior = model_error(bundle.reference, bundle.model_error, self._activity, cells)
+            error = errors_again(counts, events[:, None], rate, prior)
+            return log_likelihood_ratios(counts.T, events, rate.T, error.T)
+
+        return ratios
+
+
+def _cut(counts: NDArray[np.int32], events: NDArray[np.int64], position: NDArray[np.intp]) -> NDArray[np.int32]:
+    """The counts themselves, or a copy in which none of an assessed LS is above its events (a wrong counter)."""
+    above = [row for row in position if (counts[row] > events[row]).any()]
+    if above:
+        counts = counts.copy()
+        counts[above] = np.minimum(counts[above], events[above, None])
+    return counts
 
 
 def judge_channels(
@@ -262,16 +262,24 @@ def judge_channels(
     skipped: NDArray[np.bool_],
     notes: tuple[str, ...],
 ) -> Verdict:
-    """Judge a whole series at once, see :class:`ChannelJudge`."""
+    """Judge a whole series at once.
+
+    ``skipped``: (LS of the series,) lumisections whose conditions forbid a judgement. They were
+    reconstructed, but gather no evidence.
+    """
+    kept = np.flatnonzero(~skipped)
+    series, found = series.part(kept), found.part(kept)
     judge = ChannelJudge(bundle, false_alarms)
-    judge.add(series, found, skipped)
-    return judge.verdict(maps, notes)
+    judge.add(series, found)
+    error = model_error(bundle.reference, bundle.model_error, found.activity)
+    forecasts = forecasts_of(series, found.reference_rate, error, bundle.reference.live)
+    return judge.verdict(maps, forecasts, notes)
 
 
 def announced(forecasts: Sequence[Forecast], channels: ChannelTable) -> tuple[str, ...]:
     """Sentences about channels that will be bad; of many only the soonest."""
     modules = readout_levels(channels)[MODULE_LEVEL]
-    lines = list(sentences(forecasts, channel_names(channels), modules.unit_of, modules.names))
+    lines = list(sentences(forecasts, ChannelNames(channels), modules.unit_of, modules.names))
     hidden = len(lines) - ANNOUNCED
     return (*lines[:ANNOUNCED], *([f"and {hidden} more places that age"] if hidden > 0 else []))
 
@@ -292,8 +300,9 @@ def states_of(
     """(LS, cells) hcaldqm states."""
     states = np.full((len(assessed), len(live)), State.GOOD, dtype=np.uint8)
     for interval in intervals:
-        rows = (lumisections >= interval.first) & (lumisections <= interval.last)
-        states[rows, interval.channel] = np.maximum(states[rows, interval.channel], interval.kind.state)
+        first, last = np.searchsorted(lumisections, (interval.first, interval.last + 1))
+        column = states[first:last, interval.channel]
+        np.maximum(column, np.uint8(interval.kind.state), out=column)
     states[~assessed] = State.NOT_ASSESSED
     states[:, ~live] = State.NOT_CONNECTED
     return states

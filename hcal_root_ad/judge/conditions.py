@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.judge.fitness import Misfit
 from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.learn.reconstruct import Rings
 from hcal_root_ad.learn.reference import Reference, fit_activity
-from hcal_root_ad.learn.series import Series
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.learn.series import Series, blocks
+from hcal_root_ad.occupancy import Binomial, Floats
 
 REACH = 1.5
 """How far (in log activity) conditions may lie outside of what the reference has seen."""
@@ -26,17 +28,19 @@ class Conditions:
 
     Attributes:
         bundle: whose reference it is.
-        lumisections: (LS,). activity: (LS,) as fitted, or 0 if ``blind``.
+        lumisections: (LS,). activity: (LS,) as fitted, or 0 if ``blind``. ring_shift: (LS, rings) of log λ.
         near: (LS,) whether the activity is one that the reference can judge.
         ordinary: (LS,) whether, besides, most channels agree with it: ordinary collisions, seen by a sound
             sub-detector.
         blind: nothing is known to hold the run against.
     """
 
-    def __init__(self, bundle: Bundle, *, blind: bool = False) -> None:
+    def __init__(self, bundle: Bundle, channels: ChannelTable, *, blind: bool = False) -> None:
         self.bundle, self.blind = bundle, blind
+        self.rings = Rings(bundle.reference, channels, bundle.ring_normalisation)
         self.lumisections = np.zeros(0, dtype=np.int32)
         self.activity: Floats = np.zeros(0)
+        self.ring_shift = np.zeros((0, self.rings.number), dtype=np.float32)
         self.near = np.zeros(0, dtype=np.bool_)
         self.ordinary = np.zeros(0, dtype=np.bool_)
         self._misfit = Misfit(bundle)
@@ -47,17 +51,31 @@ class Conditions:
     def add(self, series: Series) -> None:
         """Look at further lumisections."""
         activity: Floats = np.zeros(len(series))
+        shift = np.zeros((len(series), self.rings.number), dtype=np.float32)
         near, ordinary = np.zeros((2, len(series)), dtype=np.bool_)
         if not self.blind:
-            reference = self.bundle.reference
-            activity = fit_activity(reference, series.counts, series.events)
-            near = np.abs(activity - np.clip(activity, *reference.activity)) <= REACH
-            ordinary = near & (agreeing(reference, series, activity).sum(axis=1) >= SETTLED * reference.live.sum())
-            self._misfit.add(series.part(np.flatnonzero(near)), activity[near])
+            activity = fit_activity(self.bundle.reference, series.counts, series.events)
+            near = np.abs(activity - np.clip(activity, *self.bundle.reference.activity)) <= REACH
+            for rows in blocks(len(series)):
+                shift[rows], ordinary[rows] = self._look(series.part(rows), activity[rows], near[rows])
         self.lumisections = np.append(self.lumisections, series.lumisections)
         self.activity = np.append(self.activity, activity)
+        self.ring_shift = np.concatenate([self.ring_shift, shift])
         self.near = np.append(self.near, near)
         self.ordinary = np.append(self.ordinary, ordinary)
+
+    def _look(
+        self, series: Series, activity: Floats, near: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Shifts of the rings, and which lumisections are ordinary."""
+        reference = self.bundle.reference
+        counts, events = series.single(slice(None))
+        expected = Binomial(events, reference.single.log_rate(activity))
+        agree = np.count_nonzero(_agreeing(reference, counts, expected), axis=1)
+        shift = self.rings.shift(counts, expected, activity)
+        moved = Binomial(events, self.rings.log_rate(activity, shift))
+        self._misfit.add(counts, moved, activity, near)
+        return shift, near & (agree >= SETTLED * reference.live.sum())
 
     @property
     def known(self) -> Floats:
@@ -69,19 +87,23 @@ class Conditions:
         """Typical deviation of the channels from the reference, over the lumisections near it."""
         return self._misfit.value
 
+    def seen_from(self, one: Series, elsewhere: float) -> tuple[float, NDArray[np.float32]]:
+        """Activity of one LS, from the channels that agree with what another sub-detector sees in it; ring shifts."""
+        reference, (counts, events) = self.bundle.reference, one.single(slice(None))
+        activity = np.clip([elsewhere], *reference.activity)
+        agree = agreeing(reference, one, activity)[0]
+        if agree.any():
+            activity = fit_activity(replace(reference, live=agree), one.counts, one.events, activity)
+        expected = Binomial(events, reference.single.log_rate(activity))
+        return float(activity[0]), self.rings.shift(counts, expected, activity)[0]
+
 
 def agreeing(reference: Reference, series: Series, activity: Floats) -> NDArray[np.bool_]:
     """(LS, channels) live channels whose counts are about what activities (LS,) let expect."""
-    p, trials = reference.expected(activity), series.trials
-    width = np.maximum(AGREE * np.sqrt(trials * p * (1 - p)), AT_LEAST * trials * p)
-    agree: NDArray[np.bool_] = (np.abs(series.counts - trials * p) < width) & reference.live
-    return agree
+    counts, events = series.single(slice(None))
+    return _agreeing(reference, counts, Binomial(events, reference.single.log_rate(activity)))
 
 
-def activity_from(reference: Reference, one: Series, elsewhere: float) -> float:
-    """Activity of one LS, from the channels that agree with what another sub-detector sees in it."""
-    start = np.clip([elsewhere], *reference.activity)
-    agree = agreeing(reference, one, start)[0]
-    if not agree.any():
-        return float(start[0])
-    return float(fit_activity(replace(reference, live=agree), one.counts, one.events, start)[0])
+def _agreeing(reference: Reference, counts: Floats, expected: Binomial) -> NDArray[np.bool_]:
+    width = np.maximum(AGREE * np.sqrt(expected.variance), AT_LEAST * expected.mean)
+    return np.asarray((np.abs(counts - expected.mean) < width) & reference.live)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.rates import Rates
 from hcal_root_ad.learn.reconstruct import model_error, reference_log_rate
 from hcal_root_ad.learn.reference import TRANSFERRED_POWER, fit_reference
-from hcal_root_ad.learn.series import Series
+from hcal_root_ad.learn.series import Series, blocks
 from hcal_root_ad.networks.graphstad import GraphSTAD
-from hcal_root_ad.occupancy import Floats, probability, slope
+from hcal_root_ad.occupancy import Binomial, Floats
 
 MISFIT = 2.0
 """Typical deviation, in standard errors of statistics and model, above which a bundle is of another detector."""
@@ -39,38 +40,37 @@ class Misfit:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._deviation, self._variance, self._systematic = np.zeros((3, int(bundle.reference.live.sum())))
+        self._deviation, self._variance, self._systematic = np.zeros((3, len(bundle.reference.live)))
         self._lumisections = 0
 
-    def add(self, series: Series, activity: Floats | None = None) -> None:
-        """Take note of further lumisections; their activity is fitted, if not given."""
-        bundle, reference, live = self._bundle, self._bundle.reference, self._bundle.reference.live
-        if len(series) == 0:
-            return
-        activity, eta = reference_log_rate(reference, series, bundle.ring_normalisation, activity)
-        p, trials = probability(eta[:, live]), series.trials
-        error = model_error(reference, bundle.model_error, activity)[:, live]
-        deviation, variance = series.counts[:, live] - trials * p, trials * p * (1 - p)
+    def add(self, counts: Floats, expected: Binomial, activity: Floats, near: NDArray[np.bool_]) -> None:
+        """Take note of the lumisections that are ``near``, of (LS, channels) counts and what is expected of them."""
+        error = model_error(self._bundle.reference, self._bundle.model_error, activity)
+        deviation, systematic = counts - expected.mean, expected.variance * expected.steepness * error
         # Row by row, so that the sums do not depend on how the lumisections came.
-        for row in range(len(series)):
+        for row in np.flatnonzero(near):
             self._deviation += deviation[row]
-            self._variance += variance[row]
-            self._systematic += (trials[row] * slope(p[row])) * error[row]
-        self._lumisections += len(series)
+            self._variance += expected.variance[row]
+            self._systematic += systematic[row]
+        self._lumisections += int(near.sum())
 
     @property
     def value(self) -> float:
         """The typical deviation so far; 0 before anything was seen."""
-        if self._lumisections == 0 or len(self._deviation) == 0:
+        live = self._bundle.reference.live
+        if self._lumisections == 0 or not live.any():
             return 0.0
-        width = np.sqrt(self._variance + self._systematic**2)
-        return float(np.quantile(np.abs(self._deviation) / width, SOUND) / NORMAL_QUARTILE)
+        width = np.sqrt(self._variance + self._systematic**2)[live]
+        return float(np.quantile(np.abs(self._deviation[live]) / width, SOUND) / NORMAL_QUARTILE)
 
 
 def misfit(bundle: Bundle, series: Series) -> float:
     """:class:`Misfit` of a whole series."""
     found = Misfit(bundle)
-    found.add(series)
+    activity, eta = reference_log_rate(bundle.reference, series, bundle.ring_normalisation)
+    for rows in blocks(len(series)):
+        counts, events = series.single(rows)
+        found.add(counts, Binomial(events, eta[rows]), activity[rows], np.ones(len(counts), dtype=np.bool_))
     return found.value
 
 

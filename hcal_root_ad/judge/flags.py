@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.evidence import IS_LOSS, LOSSES, Excursions, merged
 from hcal_root_ad.judge.verdict import Interval, Kind
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.occupancy import Floats, Numbers
 
 DEAD_BELOW = 0.1
 """Observed over expected digis below which a loss is called dead, not degraded."""
@@ -25,27 +25,36 @@ PAUSE = 6.0
 WEAKEST_LOSS, WEAKEST_GAIN = len(LOSSES) - 1, len(LOSSES)
 
 
-Ratios = Callable[[slice, int], Floats]
-"""Gives the (hypotheses, LS) log-likelihood ratios of some rows of one cell (or unit)."""
+BATCH = 64
+"""Cells that are looked at again together; it bounds the memory."""
+
+Ratios = Callable[[NDArray[np.intp]], Floats]
+"""Gives the (hypotheses, cells, LS) log-likelihood ratios of some cells (or units) in all assessed lumisections."""
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What flags are made of, per assessed lumisection (rows) and cell (columns: channels or strips).
+    """What flags are made of, per assessed lumisection and cell (columns: channels or strips).
 
-    ``ratios`` of single cells; ``observed`` and ``expected`` counts; ``trials``: (LS,) the largest count
-    there can be, infinite for strips.
+    ``ratios`` of single cells; ``observed`` and ``expected`` counts, (rows, cells), and ``position``, (LS,) the row of
+    each assessed lumisection; ``trials``: (LS,) the largest count there can be, infinite for strips.
     """
 
     ratios: Ratios
     observed: NDArray[np.integer]
     expected: Floats
-    trials: Floats
+    trials: Numbers
+    position: NDArray[np.intp]
+
+    def counts(self, rows: slice, cells: NDArray[np.intp]) -> tuple[NDArray[np.integer], Floats]:
+        """(LS, cells) observed and expected counts of some assessed lumisections."""
+        where = np.ix_(self.position[rows], cells)
+        return self.observed[where], self.expected[where]
 
 
 @dataclass(frozen=True)
 class Span:
-    """A flagged stretch of one cell, in rows of assessed lumisections (inclusive)."""
+    """A flagged stretch of one cell, in assessed lumisections (inclusive)."""
 
     cell: int
     first: int
@@ -57,12 +66,27 @@ def spans_of(excursions: Excursions, ratios: Ratios) -> list[Span]:
     """Excursions above threshold as spans with sharp edges, apart where the fault pauses."""
     spans = []
     for loss in (True, False):
-        for cell, first, last, _ in merged(excursions, loss):
-            within = ratios(slice(first, last + 1), cell)
+        found = [Span(cell, first, last, loss) for cell, first, last, _ in merged(excursions, loss)]
+        for number, whole in _with_ratios(found, ratios):
+            span = found[number]
+            within = whole[:, span.first : span.last + 1]
             for begin, end in _apart(within[WEAKEST_LOSS if loss else WEAKEST_GAIN]):
-                inner = _sharpened(within[:, begin : end + 1], first + begin, first + end, loss)
-                spans.append(Span(cell, *inner, loss))
+                first, last = span.first + begin, span.first + end
+                inner = _sharpened(within[:, begin : end + 1], first, last, loss)
+                spans.append(Span(span.cell, *inner, loss))
     return spans
+
+
+def _with_ratios(spans: Sequence[Span], ratios: Ratios) -> Iterator[tuple[int, Floats]]:
+    """The number of every span, cell by cell, with the (hypotheses, LS) ratios of its cell."""
+    of_cell: dict[int, list[int]] = {}
+    for number, span in enumerate(spans):
+        of_cell.setdefault(span.cell, []).append(number)
+    cells = sorted(of_cell)
+    for first in range(0, len(cells), BATCH):
+        batch = cells[first : first + BATCH]
+        for cell, values in zip(batch, ratios(np.array(batch)).transpose(1, 0, 2), strict=True):
+            yield from ((number, values) for number in of_cell[cell])
 
 
 def _apart(weakest: Floats) -> list[tuple[int, int]]:
@@ -107,24 +131,31 @@ def _best(ratios: Floats, loss: bool) -> int:
     return int(np.argmax(total))
 
 
-def interval_of(span: Span, evidence: Evidence, lumisections: NDArray[np.int32], group: str = "") -> Interval:
-    """A span with its numbers: kind, digis observed and expected, score."""
-    rows = slice(span.first, span.last + 1)
-    ratios = evidence.ratios(rows, span.cell)
-    observed, expected = evidence.observed[rows, span.cell], evidence.expected[rows, span.cell]
-    return Interval(
-        channel=span.cell,
-        kind=kind_of(observed, expected, evidence.trials[rows], span.loss),
-        first=int(lumisections[span.first]),
-        last=int(lumisections[span.last]),
-        observed=int(observed.sum()),
-        expected=float(expected.sum()),
-        score=float(ratios[_best(ratios, span.loss)].sum() / np.log(10)),
-        group=group,
-    )
+def intervals_of(
+    spans: Sequence[Span], groups: Sequence[str], evidence: Evidence, lumisections: NDArray[np.int32]
+) -> list[Interval]:
+    """Spans, and the name of the group of each or "", with their numbers: kind, digis seen and expected, score."""
+    intervals: dict[int, Interval] = {}
+    for number, whole in _with_ratios(spans, evidence.ratios):
+        span = spans[number]
+        rows = slice(span.first, span.last + 1)
+        ratios = whole[:, rows]
+        seen, wanted = evidence.counts(rows, np.array([span.cell]))
+        observed, expected = seen[:, 0], wanted[:, 0]
+        intervals[number] = Interval(
+            channel=span.cell,
+            kind=kind_of(observed, expected, evidence.trials[rows], span.loss),
+            first=int(lumisections[span.first]),
+            last=int(lumisections[span.last]),
+            observed=int(observed.sum()),
+            expected=float(expected.sum(dtype=np.float64)),
+            score=float(ratios[_best(ratios, span.loss)].sum() / np.log(10)),
+            group=groups[number],
+        )
+    return [intervals[number] for number in range(len(spans))]
 
 
-def kind_of(observed: NDArray[np.integer], expected: Floats, trials: Floats, loss: bool) -> Kind:
+def kind_of(observed: NDArray[np.integer], expected: Floats, trials: Numbers, loss: bool) -> Kind:
     """Kind of a fault from its counts per lumisection: (LS,) observed, expected, largest possible."""
     total, wanted = float(observed.sum()), float(expected.sum())
     if loss:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.learn.series import Series
-from hcal_root_ad.occupancy import Floats, probability
+from hcal_root_ad.occupancy import Binomial, Floats
 
 BAD_BELOW = 0.5
 """Share of its expected digis below which a channel is bad for physics."""
@@ -58,58 +58,99 @@ class Forecast:
 
 
 @dataclass(frozen=True, eq=False)
-class _Blocks:
-    """(blocks, channels) observed over expected digis and its inverse variance, at times (blocks,)."""
+class _Course:
+    """(blocks, channels) observed over expected digis and its inverse variance, at times (blocks,).
+
+    ``prior``: (channels,) standard error of the level.
+    """
 
     time: Floats
     ratio: Floats
     weight: Floats
+    prior: Floats
+
+    def of(self, channels: NDArray[np.intp]) -> _Course:
+        """Some of the channels."""
+        return _Course(self.time, self.ratio[:, channels], self.weight[:, channels], self.prior[channels])
+
+
+class Blocks:
+    """Digis seen and expected, summed to blocks of lumisections, from which forecasts are made.
+
+    Args:
+        lumisections: how many there will be.
+    """
+
+    def __init__(self, lumisections: int) -> None:
+        self._length = lumisections
+        self._size = max(1, -(-lumisections // BLOCKS))
+        self._sums: Floats | None = None
+        self._error: Floats | None = None
+        self._time, self._counted = np.zeros((2, -(-lumisections // self._size)))
+        self._row = 0
+
+    def add(self, series: Series, log_rate: Floats, error: Floats) -> None:
+        """Take note of further lumisections.
+
+        Args:
+            log_rate, error: (LS, channels) expected log λ without network and drift, and its standard error.
+        """
+        if self._length < FEWEST:
+            return
+        if self._sums is None or self._error is None:
+            self._sums = np.zeros((3, len(self._time), log_rate.shape[1]))
+            self._error = np.zeros(log_rate.shape[1])
+        expected = Binomial(series.trials.astype(log_rate.dtype), log_rate)
+        for row, lumisection in enumerate(series.lumisections):
+            block = self._row // self._size
+            for total, one in zip(self._sums, (series.counts, expected.mean, expected.variance), strict=True):
+                total[block] += one[row]
+            self._error += error[row]
+            self._time[block] += lumisection
+            self._counted[block] += 1
+            self._row += 1
+
+    def forecasts(self, live: NDArray[np.bool_]) -> tuple[Forecast, ...]:
+        """Channels that will be bad within the horizon, the soonest first."""
+        if self._sums is None or self._error is None:
+            return ()
+        course = self._course(self._sums, self._error)
+        onsets = np.linspace(course.time[0], course.time[-1], ONSETS + 2)[:-2]
+        best = np.full(len(live), -np.inf)
+        for onset in onsets[::SIFTED]:
+            best = np.maximum(best, _fit(course, onset)[0])
+        chosen = np.flatnonzero(live & (best > CONVINCING))
+        found = _forecasts(course.of(chosen), onsets, chosen)
+        return tuple(sorted(found, key=lambda one: (one.crossing, one.channel)))
+
+    def _course(self, sums: Floats, error: Floats) -> _Course:
+        observed, expected, variance = sums
+        expected = np.maximum(expected, 1e-9)
+        ratio, misses = observed / expected, variance / expected
+        # Binomial at the ratio itself, so that a channel at half of its digis is not thought better known than it is.
+        variance = np.maximum(ratio, 0.05) * (misses + (1 - misses) * np.maximum(1 - ratio, 0)) / expected
+        weight = np.where(expected > 1, 1 / np.maximum(variance, 1e-9), 0.0)
+        return _Course(self._time / self._counted, ratio, weight, np.maximum(error / self._length, 1e-3))
 
 
 def forecasts_of(series: Series, log_rate: Floats, error: Floats, live: NDArray[np.bool_]) -> tuple[Forecast, ...]:
-    """Channels that will be bad within the horizon, the soonest first.
-
-    Args:
-        log_rate, error: (LS, channels) expected log λ of the reconstruction, not followed, and its standard error.
-    """
-    if len(series) < FEWEST:
-        return ()
-    blocks = _blocks(series, log_rate)
-    prior = np.maximum(error.mean(axis=0), 1e-3)
-    onsets = np.linspace(blocks.time[0], blocks.time[-1], ONSETS + 2)[:-2]
-    best = np.full(len(live), -np.inf)
-    for onset in onsets[::SIFTED]:
-        best = np.maximum(best, _fit(blocks, prior, onset)[0])
-    chosen = np.flatnonzero(live & (best > CONVINCING))
-    found = [_forecast(blocks, prior, onsets, int(channel)) for channel in chosen]
-    return tuple(sorted((one for one in found if one), key=lambda one: (one.crossing, one.channel)))
+    """:class:`Blocks` and forecasts of a whole series."""
+    blocks = Blocks(len(series))
+    blocks.add(series, log_rate, error)
+    return blocks.forecasts(live)
 
 
-def _blocks(series: Series, log_rate: Floats) -> _Blocks:
-    size = -(-len(series) // BLOCKS)
-    starts = np.arange(0, len(series), size)
-    p = probability(log_rate)
-    expected = np.add.reduceat(series.trials * p, starts, axis=0)
-    observed = np.add.reduceat(series.counts, starts, axis=0)
-    ratio = observed / np.maximum(expected, 1e-9)
-    misses = np.add.reduceat(series.trials * p * (1 - p), starts, axis=0) / np.maximum(expected, 1e-9)
-    # Binomial at the ratio itself, so that a channel at half of its digis is not thought better known than it is.
-    variance = np.maximum(ratio, 0.05) * (misses + (1 - misses) * np.maximum(1 - ratio, 0)) / np.maximum(expected, 1e-9)
-    counted = np.add.reduceat(np.ones(len(series)), starts)
-    time = np.add.reduceat(series.lumisections.astype(float), starts) / counted
-    return _Blocks(time, ratio, np.where(expected > 1, 1 / np.maximum(variance, 1e-9), 0.0))
-
-
-def _fit(blocks: _Blocks, prior: Floats, onset: float) -> tuple[Floats, Floats, Floats]:
+def _fit(course: _Course, onset: float) -> tuple[Floats, Floats, Floats]:
     """Ramps from an onset on: (channels,) log marginal likelihood ratio against none, and (c, b) after the counts.
 
     Mean (2, channels), covariance (2, 2, channels). The slope's prior is wide: half of the digis within 20 LS.
     """
-    x = -np.maximum(blocks.time - onset, 0.0)[:, None]
-    y, w = blocks.ratio - 1, blocks.weight
-    level, slope = prior**-2.0, (0.5 / 20) ** -2
-    a, b, d = w.sum(axis=0) + level, (w * x).sum(axis=0), (w * x * x).sum(axis=0) + slope
-    u, v = (w * y).sum(axis=0), (w * x * y).sum(axis=0)
+    x = -np.maximum(course.time - onset, 0.0)[:, None]
+    y, w = course.ratio - 1, course.weight
+    level, slope = course.prior**-2.0, (0.5 / 20) ** -2
+    wx = w * x
+    a, b, d = w.sum(axis=0) + level, wx.sum(axis=0), (wx * x).sum(axis=0) + slope
+    u, v = (w * y).sum(axis=0), (wx * y).sum(axis=0)
     determinant = a * d - b * b
     mean = np.stack([d * u - b * v, a * v - b * u]) / determinant
     covariance = np.stack([np.stack([d, -b]), np.stack([-b, a])]) / determinant
@@ -117,29 +158,36 @@ def _fit(blocks: _Blocks, prior: Floats, onset: float) -> tuple[Floats, Floats, 
     return np.where(mean[1] > 0, gain, -np.inf), mean, covariance
 
 
-def _forecast(blocks: _Blocks, prior: Floats, onsets: Floats, channel: int) -> Forecast | None:
-    one = _Blocks(blocks.time, blocks.ratio[:, [channel]], blocks.weight[:, [channel]])
-    fits = [_fit(one, prior[[channel]], onset) for onset in onsets]
-    gain = np.array([fit[0][0] for fit in fits])
-    c, b = fits[int(gain.argmax())][1][:, 0]
-    left = one.ratio[:, 0] - 1 - c + b * np.maximum(one.time - onsets[int(gain.argmax())], 0)
-    if (one.weight[:, 0] * left**2).mean() > STRAIGHT:
-        return None
+def _forecasts(course: _Course, onsets: Floats, channels: NDArray[np.intp]) -> Iterator[Forecast]:
+    """Forecasts of the channels (columns) that follow a ramp and nothing else."""
+    gain, mean, covariance = (np.stack(part) for part in zip(*(_fit(course, one) for one in onsets), strict=True))
+    best = gain.argmax(axis=0)
+    level, slope = mean[best, :, np.arange(len(channels))].T
+    left = course.ratio - 1 - level + slope * np.maximum(course.time[:, None] - onsets[best], 0)
+    straight = (course.weight * left**2).mean(axis=0) <= STRAIGHT
+    for column in np.flatnonzero(straight).tolist():
+        fits = gain[:, column], mean[:, :, column], covariance[:, :, :, column]
+        if found := _forecast(*fits, onsets, float(course.time[-1]), int(channels[column])):
+            yield found
+
+
+def _forecast(
+    gain: Floats, mean: Floats, covariance: Floats, onsets: Floats, end: float, channel: int
+) -> Forecast | None:
+    """The crossing of one channel, from the fits of all onsets."""
     share = np.exp(gain - gain.max())
     draw = np.random.default_rng(channel)
     which = draw.choice(len(onsets), DRAWS, p=share / share.sum())
     level, slope = np.empty(DRAWS), np.empty(DRAWS)
     for number in np.unique(which):
         drawn = which == number
-        spread = fits[number][2][:, :, 0]
-        spread = spread + np.diag([0.0, (DRIFT / max(blocks.time[-1] - onsets[number], 1.0)) ** 2])
-        level[drawn], slope[drawn] = draw.multivariate_normal(fits[number][1][:, 0], spread, drawn.sum()).T
+        spread = covariance[number] + np.diag([0.0, (DRIFT / max(end - onsets[number], 1.0)) ** 2])
+        level[drawn], slope[drawn] = draw.multivariate_normal(mean[number], spread, drawn.sum()).T
     onset = onsets[which] + draw.uniform(-0.5, 0.5, DRAWS) * (onsets[1] - onsets[0])
     crossing = np.where(slope > 0, onset + (1 + level - BAD_BELOW) / np.maximum(slope, 1e-9), np.inf)
-    now = float(np.median(1 + level - slope * np.maximum(blocks.time[-1] - onset, 0)))
-    lost = float(np.median(slope * np.maximum(blocks.time[-1] - onset, 0)))
+    now = float(np.median(1 + level - slope * np.maximum(end - onset, 0)))
+    lost = float(np.median(slope * np.maximum(end - onset, 0)))
     low, middle, high = np.quantile(crossing, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], method="nearest")
-    end = blocks.time[-1]
     if lost < LEAST_LOSS or now < BAD_BELOW or not np.isfinite(high) or middle - end > HORIZON:
         return None
     loss = 100 * float(np.median(slope))

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.judge.flags import Evidence, Span, interval_of
+from hcal_root_ad.judge.flags import BATCH, Evidence, Span, intervals_of
 from hcal_root_ad.judge.verdict import Group, Interval, Kind
+from hcal_root_ad.occupancy import Floats
 
 SHARE = 0.6
 """Share of a unit's live cells that must be flagged."""
@@ -62,47 +63,44 @@ def grouped(
     completed: list[Span] = []
     for loss in (True, False):
         own = [span for span in spans if span.loss == loss]
-        flagged = np.zeros(evidence.observed.shape, dtype=bool)
-        for span in own:
-            flagged[span.first : span.last + 1, span.cell] = True
-        found = _units(flagged, levels, live, loss)
+        found = list(_units(own, levels, live, len(lumisections), loss))
         pooled = [u for u in together if u.loss == loss and _agreed(u, evidence, levels, live)]
         found = _joined([*found, *pooled])
         units += found
         completed += _completed(own, found, evidence, levels, live)
-    intervals = []
+    of_span = [_unit_of(span, units, levels) for span in completed]
+    names = [levels[unit.level].names[unit.number] if unit else "" for unit in of_span]
+    intervals = intervals_of(completed, names, evidence, lumisections)
     members: dict[Unit, list[Interval]] = {unit: [] for unit in units}
-    for span in completed:
-        unit = _unit_of(span, units, levels)
-        name = levels[unit.level].names[unit.number] if unit else ""
-        interval = interval_of(span, evidence, lumisections, name)
-        intervals.append(interval)
+    for unit, interval in zip(of_span, intervals, strict=True):
         if unit:
             members[unit].append(interval)
     groups = [(unit, _group(unit, members[unit], levels, lumisections)) for unit in units if members[unit]]
     return tuple(sorted(intervals, key=lambda i: (i.first, i.channel))), tuple(groups)
 
 
-def _units(flagged: NDArray[np.bool_], levels: Sequence[Level], live: NDArray[np.bool_], loss: bool) -> list[Unit]:
+def _units(
+    spans: Sequence[Span], levels: Sequence[Level], live: NDArray[np.bool_], length: int, loss: bool
+) -> Iterator[Unit]:
     """Units of which most live cells are flagged, in runs of lumisections."""
-    found = []
+    cell, first, last = np.array([(span.cell, span.first, span.last) for span in spans], dtype=np.intp).reshape(-1, 3).T
     for depth, level in enumerate(levels):
-        for number in range(len(level.names)):
-            cells = np.flatnonzero((level.unit_of == number) & live)
-            if len(cells) < level.smallest:
-                continue
-            share = flagged[:, cells].mean(axis=1)
-            for first, last in _runs(share >= SHARE):
-                found.append(Unit(depth, number, first, last, loss))
-    return found
+        size = np.bincount(level.unit_of[live & (level.unit_of >= 0)], minlength=len(level.names))
+        unit = level.unit_of[cell]
+        enough = np.bincount(unit[unit >= 0], minlength=len(size)) >= SHARE * size
+        for number in np.flatnonzero(enough & (size >= level.smallest)):
+            begun = np.bincount(first[unit == number], minlength=length + 1)
+            ended = np.bincount(last[unit == number] + 1, minlength=length + 1)
+            share = np.cumsum(begun - ended)[:-1] / size[number]
+            for begin, end in _runs(share >= SHARE):
+                yield Unit(depth, int(number), begin, end, loss)
 
 
 def _agreed(unit: Unit, evidence: Evidence, levels: Sequence[Level], live: NDArray[np.bool_]) -> bool:
     """Whether most cells of a unit are nearer to its common factor than to health: not one bad cell among good ones."""
-    rows = slice(unit.first, unit.last + 1)
-    cells = np.flatnonzero((levels[unit.level].unit_of == unit.number) & live)
-    observed = evidence.observed[rows][:, cells].sum(axis=0)
-    expected = np.maximum(evidence.expected[rows][:, cells].sum(axis=0), 1e-9)
+    cells = _cells_of(unit, levels, live)
+    observed, expected = _sums(evidence, slice(unit.first, unit.last + 1), cells)
+    expected = np.maximum(expected, 1e-9)
     factor = float(np.median(observed / expected))
     near = np.abs(observed / expected - factor) <= np.abs(observed / expected - 1)
     return bool((factor < 1) == unit.loss and near.mean() >= SHARE)
@@ -136,12 +134,28 @@ def _completed(
         by_cell.setdefault(span.cell, []).append(span)
     for unit in units:
         rows = slice(unit.first, unit.last + 1)
-        cells = np.flatnonzero((levels[unit.level].unit_of == unit.number) & live)
-        observed, expected = evidence.observed[rows][:, cells], evidence.expected[rows][:, cells]
+        cells = _cells_of(unit, levels, live)
+        observed, expected = _sums(evidence, rows, cells)
         factor = observed.sum() / max(expected.sum(), 1e-9)
-        for column, cell in enumerate(cells.tolist()):
-            _complete(by_cell.setdefault(cell, []), cell, unit, observed[:, column], expected[:, column], factor)
+        for batch in np.split(cells, range(BATCH, len(cells), BATCH)):
+            seen, wanted = evidence.counts(rows, batch)
+            for column, cell in enumerate(batch.tolist()):
+                _complete(by_cell.setdefault(cell, []), cell, unit, seen[:, column], wanted[:, column], factor)
     return [span for cell in sorted(by_cell) for span in by_cell[cell]]
+
+
+def _cells_of(unit: Unit, levels: Sequence[Level], live: NDArray[np.bool_]) -> NDArray[np.intp]:
+    return np.flatnonzero((levels[unit.level].unit_of == unit.number) & live)
+
+
+def _sums(evidence: Evidence, rows: slice, cells: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """(cells,) observed and expected counts, summed over lumisections."""
+    sums = [
+        [counts.sum(axis=0, dtype=np.float64) for counts in evidence.counts(rows, batch)]
+        for batch in np.split(cells, range(BATCH, len(cells), BATCH))
+    ]
+    observed, expected = (np.concatenate(column) for column in zip(*sums, strict=True))
+    return observed, expected
 
 
 def _complete(

@@ -24,19 +24,24 @@ class GrowingRows(Generic[Value]):
         return self._used
 
     def add(self, rows: NDArray[Value]) -> None:
-        """Append rows; the first array is copied only now, its owner's rows stay as they are."""
-        needed = self._used + len(rows)
-        if needed > len(self._room):
-            room = np.empty((max(needed, 2 * self._used), *self._room.shape[1:]), dtype=self._room.dtype)
+        """Append rows."""
+        self.put(np.arange(self._used, self._used + len(rows)), rows)
+
+    def put(self, position: NDArray[np.intp], rows: NDArray[Value]) -> None:
+        """Rows at ascending positions behind all others; zeros at those left out."""
+        if len(position):
+            self.until(int(position[-1]) + 1)
+            self._room[position] = rows
+
+    def until(self, length: int) -> NDArray[Value]:
+        """A view of the rows up to a length; zeros where there were none yet."""
+        if length > len(self._room):
+            # The first array may be somebody else's: it is copied, and stays as it is.
+            room = np.zeros((max(length, 2 * self._used), *self._room.shape[1:]), dtype=self._room.dtype)
             room[: self._used] = self._room[: self._used]
             self._room = room
-        self._room[self._used : needed] = rows
-        self._used = needed
-
-    @property
-    def rows(self) -> NDArray[Value]:
-        """A view of all rows."""
-        return self._room[: self._used]
+        self._used = max(self._used, length)
+        return self._room[:length]
 
 
 class GrowingRun:
@@ -69,7 +74,7 @@ class GrowingRun:
         self._maps = replace(
             have,
             **joined,
-            counts=self._counts.rows,
+            counts=self._counts.until(len(joined["lumisections"])),
             sources=tuple(dict.fromkeys((*have.sources, *further.sources))),
             notes=tuple(dict.fromkeys((*have.notes, *further.notes))),
         )

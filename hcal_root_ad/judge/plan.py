@@ -6,22 +6,21 @@ A run that grows may decide otherwise: a reference that seemed to fit does not, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.judge.conditions import Conditions, activity_from
+from hcal_root_ad.judge.conditions import Conditions
 from hcal_root_ad.judge.fitness import FEWEST, MISFIT, fits_channels, self_referenced
 from hcal_root_ad.judge.substitute import Substitutes
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.catalogue import FindReference
-from hcal_root_ad.learn.series import Series, assessable, series_of
+from hcal_root_ad.learn.reconstruct import Rings
+from hcal_root_ad.learn.reference import thinning
+from hcal_root_ad.learn.series import assessable, blocks, series_of
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.occupancy import Floats
-
-PIECE = 48
-"""Lumisections that are looked at together; nothing depends on it but the memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,8 @@ class Plan:
     Attributes:
         bundle: the one that was given, or the same on a reference learned from the run itself.
         position: (LS,) positions in the run of the lumisections that are reconstructed.
-        activity: (LS,) common log activity of each.
+        activity: (LS,) common log activity of each. ring_shift: (LS, rings) shifts of log λ.
+        rings: what a shift of a ring means for its channels.
         skipped: (LS,) those that cannot be judged, because their conditions are far outside of what is known.
         notes: sentences for the user.
     """
@@ -39,11 +39,18 @@ class Plan:
     bundle: Bundle
     position: NDArray[np.intp]
     activity: Floats
+    ring_shift: NDArray[np.float32]
+    rings: Rings
     skipped: NDArray[np.bool_]
     notes: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.position)
+
+    def part(self, rows: slice | NDArray[np.intp]) -> Plan:
+        """Some of the lumisections."""
+        names = ("position", "activity", "ring_shift", "skipped")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     def goes_on(self, earlier: Plan) -> bool:
         """Whether all that an earlier plan decided still holds."""
@@ -78,38 +85,38 @@ class Planner:
         return [_plan(maps, one, notes, [other for other, _ in seen if other is not one]) for one, notes in seen]
 
     def _look(self, maps: LumiMaps, bundle: Bundle) -> tuple[Conditions, tuple[str, ...]]:
-        if not len(assessable(maps)):
-            return Conditions(bundle), ()
-        if not fits_channels(bundle, maps.channels):
+        if len(assessable(maps)) and not fits_channels(bundle, maps.channels):
             why = f"it was made for {bundle.channels.era.value}, the run is of {maps.channels.era.value}"
             return self._referenced_otherwise(maps, bundle, why)
-        conditions = self._conditions.setdefault(bundle.subdetector, Conditions(bundle))
+        conditions = self._seen(bundle.subdetector, bundle)
         look_at(maps, conditions)
         if conditions.misfit > MISFIT:
             return self._referenced_otherwise(maps, bundle, f"its typical deviation is {conditions.misfit:.1f} sigma")
         return conditions, ()
+
+    def _seen(self, name: str, bundle: Bundle) -> Conditions:
+        """What the reference of a bundle has seen so far."""
+        if name not in self._conditions:
+            self._conditions[name] = Conditions(bundle, bundle.channels)
+        return self._conditions[name]
 
     def _referenced_otherwise(self, maps: LumiMaps, bundle: Bundle, why: str) -> tuple[Conditions, tuple[str, ...]]:
         """On a reference run that knows the detector, else on the run itself."""
         if (substitute := self._substitutes.of(maps, bundle)) is None:
             return _referenced_to_itself(maps, bundle, why)
         name = f"{bundle.subdetector} of {substitute.name}"
-        conditions = self._conditions.setdefault(name, Conditions(substitute.bundle))
+        conditions = self._seen(name, substitute.bundle)
         look_at(maps, conditions)
         if conditions.misfit > MISFIT or not conditions.near.any():
             return _referenced_to_itself(maps, bundle, why)
         return conditions, (substitute.note(why),)
 
 
-def pieces_of(maps: LumiMaps, subdetector: str, position: NDArray[np.intp]) -> list[Series]:
-    """The lumisections at some positions, in pieces that fit into memory."""
-    return [series_of(maps, subdetector, position[n : n + PIECE]) for n in range(0, len(position), PIECE)]
-
-
 def look_at(maps: LumiMaps, conditions: Conditions) -> None:
     """Let conditions see what they have not seen yet."""
-    for series in pieces_of(maps, conditions.bundle.subdetector, assessable(maps)[len(conditions) :]):
-        conditions.add(series)
+    new = assessable(maps)[len(conditions) :]
+    for rows in blocks(len(new)):
+        conditions.add(series_of(maps, conditions.bundle.subdetector, new[rows]))
 
 
 def _referenced_to_itself(maps: LumiMaps, bundle: Bundle, why: str) -> tuple[Conditions, tuple[str, ...]]:
@@ -117,14 +124,16 @@ def _referenced_to_itself(maps: LumiMaps, bundle: Bundle, why: str) -> tuple[Con
         f"{bundle.subdetector}: bundle {bundle.name} does not know this detector ({why}); judged against this run "
         "itself, so what is wrong throughout the run is not seen; adapt the bundle with transfer on a clean run"
     )
-    series = series_of(maps, bundle.subdetector)
-    if len(series) < FEWEST:
+    position = assessable(maps)
+    blind = len(position) < FEWEST
+    if blind:
         note = (
             f"{bundle.subdetector}: bundle {bundle.name} does not know this detector ({why}), and a run of "
-            f"{len(series)} lumisections cannot be held against itself: not assessed; adapt the bundle with transfer"
+            f"{len(position)} lumisections cannot be held against itself: not assessed; adapt the bundle with transfer"
         )
-    own = bundle if len(series) < FEWEST and fits_channels(bundle, maps.channels) else self_referenced(bundle, series)
-    conditions = Conditions(own, blind=len(series) < FEWEST)
+    if not (blind and fits_channels(bundle, maps.channels)):
+        bundle = self_referenced(bundle, series_of(maps, bundle.subdetector, position[:: thinning(len(position))]))
+    conditions = Conditions(bundle, bundle.channels, blind=blind)
     look_at(maps, conditions)
     return conditions, (note,)
 
@@ -132,13 +141,13 @@ def _referenced_to_itself(maps: LumiMaps, bundle: Bundle, why: str) -> tuple[Con
 def _plan(maps: LumiMaps, seen: Conditions, notes: tuple[str, ...], others: Sequence[Conditions]) -> Plan:
     """Lumisections under unknown conditions are left out, and said."""
     position, name = assessable(maps)[: len(seen)], seen.bundle.subdetector
-    activity, skipped = seen.activity.copy(), ~seen.near
+    activity, shift, skipped = seen.activity.copy(), seen.ring_shift.copy(), ~seen.near
     for other in others:
         # If another sub-detector sees ordinary collisions in the same LS, it is this one that fails, not the beam.
         there = dict(zip(other.lumisections[other.ordinary], other.known[other.ordinary], strict=True))
         for row in np.flatnonzero(~seen.ordinary & np.isin(seen.lumisections, list(there))):
             one = series_of(maps, name, position[[row]])
-            activity[row] = activity_from(seen.bundle.reference, one, there[seen.lumisections[row]])
+            activity[row], shift[row] = seen.seen_from(one, there[seen.lumisections[row]])
             skipped[row] = False
     if skipped.any() and not seen.blind:
         left_out = (
@@ -146,7 +155,7 @@ def _plan(maps: LumiMaps, seen: Conditions, notes: tuple[str, ...], others: Sequ
             f"of what the reference knows (no collisions?): LS {_listed(seen.lumisections[skipped])}"
         )
         notes = (*notes, left_out)
-    return Plan(seen.bundle, position, activity, skipped, notes)
+    return Plan(seen.bundle, position, activity, shift, seen.rings, skipped, notes)
 
 
 def _listed(lumisections: NDArray[np.int32], most: int = 8) -> str:

@@ -6,7 +6,7 @@ What is remembered of a sub-detector goes on from lumisection to lumisection. Wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,13 +17,14 @@ from hcal_root_ad.errors import BundleError, NoHcalError, UsageError
 from hcal_root_ad.judge.channels import ChannelJudge
 from hcal_root_ad.judge.coarse import judge_coarse, not_judged
 from hcal_root_ad.judge.fitness import fits_channels
+from hcal_root_ad.judge.forecast import Blocks
 from hcal_root_ad.judge.growth import GrowingRun
-from hcal_root_ad.judge.plan import Plan, Planner, pieces_of
-from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.judge.plan import Plan, Planner
+from hcal_root_ad.judge.verdict import RunVerdict, Verdict
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.catalogue import FindReference
-from hcal_root_ad.learn.reconstruct import Reconstructor
-from hcal_root_ad.learn.series import MINIMUM_EVENTS, assessable
+from hcal_root_ad.learn.reconstruct import Reconstruction, Reconstructor, model_error
+from hcal_root_ad.learn.series import MINIMUM_EVENTS, Series, assessable, blocks, series_of
 from hcal_root_ad.lumi_maps import LumiMaps, Source
 
 Progress = Callable[[int, int], None]
@@ -77,7 +78,7 @@ class RunJudge:
         for plan in self._planner.plans(run.maps, served):
             judge = before.get(plan.bundle.subdetector)
             if judge is None or not plan.goes_on(judge.plan):
-                judge = _SubdetectorJudge(plan.bundle, self._false_alarms)
+                judge = _SubdetectorJudge(plan, self._false_alarms)
             judge.go_on(run.maps, plan)
             self._judges.append(judge)
             if progress:
@@ -113,7 +114,7 @@ class RunJudge:
                 "nothing can be judged"
             )
         served = [judge.plan.bundle.subdetector for judge in self._judges]
-        verdicts = tuple(judge.channels.verdict(maps, judge.plan.notes) for judge in self._judges)
+        verdicts = tuple(judge.verdict(maps) for judge in self._judges)
         return RunVerdict(maps, verdicts, notes=not_judged([*found, *served], self._bundles))
 
     def state(self, since: int = 0) -> dict[str, NDArray[Any]]:
@@ -144,21 +145,36 @@ class RunJudge:
 class _SubdetectorJudge:
     """Network and channel judge of one sub-detector, under one plan."""
 
-    def __init__(self, bundle: Bundle, false_alarms: float | None) -> None:
-        nothing = np.zeros(0)
-        self.plan = Plan(bundle, np.zeros(0, dtype=np.intp), nothing, nothing.astype(np.bool_), ())
-        self.channels = ChannelJudge(bundle, bundle.false_alarms if false_alarms is None else false_alarms)
-        self._reconstructor = Reconstructor(bundle.network, bundle.reference, bundle.ring_normalisation)
+    def __init__(self, plan: Plan, false_alarms: float | None) -> None:
+        bundle = plan.bundle
+        self.plan = plan.part(slice(0, 0))
+        self._channels = ChannelJudge(bundle, bundle.false_alarms if false_alarms is None else false_alarms)
+        self._reconstructor = Reconstructor(bundle.folded, bundle.reference.live)
 
     def go_on(self, maps: LumiMaps, plan: Plan) -> None:
         """Judge what a plan adds to the one before."""
-        done = len(self.plan)
-        for series in pieces_of(maps, plan.bundle.subdetector, plan.position[done:]):
-            rows = slice(done, done + len(series))
-            found = self._reconstructor.add(series, plan.activity[rows])
-            self.channels.add(series, found, plan.skipped[rows])
-            done = rows.stop
+        for series, rate, part in _with_rates(maps, plan.part(slice(len(self.plan), None))):
+            kept = np.flatnonzero(~part.skipped)
+            found = Reconstruction(part.activity, self._reconstructor.add(series, rate), rate)
+            self._channels.add(series.part(kept), found.part(kept))
         self.plan = plan
+
+    def verdict(self, maps: LumiMaps) -> Verdict:
+        """The verdict on all lumisections so far."""
+        kept = self.plan.part(np.flatnonzero(~self.plan.skipped))
+        bundle = self.plan.bundle
+        blocks = Blocks(len(kept))
+        for series, rate, part in _with_rates(maps, kept):
+            blocks.add(series, rate, model_error(bundle.reference, bundle.model_error, part.activity))
+        return self._channels.verdict(maps, blocks.forecasts(bundle.reference.live), self.plan.notes)
+
+
+def _with_rates(maps: LumiMaps, plan: Plan) -> Iterator[tuple[Series, NDArray[np.float32], Plan]]:
+    """The lumisections of a plan, a few at a time, with the log λ that the reference gives."""
+    for rows in blocks(len(plan)):
+        part = plan.part(rows)
+        series = series_of(maps, plan.bundle.subdetector, part.position)
+        yield series, plan.rings.log_rate(part.activity, part.ring_shift), part
 
 
 def _found(run: GrowingRun) -> tuple[str, ...]:

@@ -124,7 +124,8 @@ def judge_strips(maps: LumiMaps, strips: NDArray[np.int64], false_alarms: float)
     for row in range(len(observed)):
         bank.add(ratios[:, row])
         score[row] = bank.signed()
-    evidence = Evidence(lambda rows, cell: ratios[:, rows, cell], observed, expected, np.full(len(observed), np.inf))
+    trials, rows = np.full(len(observed), np.inf), np.arange(len(observed))
+    evidence = Evidence(lambda cells: ratios[:, :, cells].transpose(0, 2, 1), observed, expected, trials, rows)
     lumisections = maps.lumisections[position]
     intervals, groups = grouped(
         spans_of(bank.excursions(), evidence.ratios), evidence, strip_levels(), live, lumisections

@@ -62,7 +62,7 @@ def judge_totals(
             f"its ring; {empty} channels without a digi cannot be told from ones that are not connected"
         ]
     activity, eta = reference_log_rate(bundle.reference, series, bundle.ring_normalisation)
-    whole_run = _whole_run(maps)
+    whole_run = _whole_run(maps, totals)
     verdict = judge_channels(
         whole_run,
         series,
@@ -81,12 +81,13 @@ def judge_totals(
     )
 
 
-def _whole_run(maps: LumiMaps) -> LumiMaps:
+def _whole_run(maps: LumiMaps, totals: NDArray[np.int64]) -> LumiMaps:
+    events = maps.events.sum()
     return replace(
         maps,
         lumisections=maps.lumisections[:1],
-        events=np.array([maps.events.sum()]),
+        events=np.array([events]),
         event_source=maps.event_source[:1],
-        counts=maps.counts[:1],
+        counts=np.minimum(totals, events)[None].astype(np.int32),
         present=np.array([True]),
     )

@@ -102,7 +102,8 @@ class Verdict:
         channels: the sub-detector's channels (columns).
         lumisections, events: (LS,) of the run.
         assessed: (LS,) whether the LS could be judged.
-        observed: (LS, channels) int32 digis. expected: (LS, channels) float32, reconstruction.
+        observed: (LS, channels) int32 digis as they are in the maps (a view), also where nothing was judged.
+        expected: (LS, channels) float32, reconstruction; 0 where the LS was not assessed.
         score: (LS, channels) float32 signed log10 likelihood ratio accumulated up to the LS;
             positive for an excess, negative for a loss.
         states: (LS, channels) uint8, values of :class:`State`.

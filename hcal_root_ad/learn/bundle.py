@@ -12,6 +12,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from hcal_root_ad import content
 from hcal_root_ad.detector import ChannelTable, Era, channel_table
 from hcal_root_ad.errors import BundleError, UsageError
 from hcal_root_ad.learn.reference import Reference
+from hcal_root_ad.networks.folded import FoldedGraphSTAD
 from hcal_root_ad.networks.graphstad import GraphSTAD, GraphSTADConfig
+from hcal_root_ad.pooling import Pools
 
 FORMAT = 2
 LOWEST = 3.0
@@ -93,6 +96,16 @@ class Bundle:
     story: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
+
+    @cached_property
+    def folded(self) -> FoldedGraphSTAD:
+        """The network as it judges."""
+        return FoldedGraphSTAD(self.network)
+
+    @cached_property
+    def pools(self) -> Pools:
+        """Who shares evidence with whom."""
+        return Pools(self.channels, self.reference.live)
 
     def thresholds(self, false_alarms: float | None = None) -> Thresholds:
         """Thresholds for a wished rate of false alarms per 100 LS (the bundle's own if not given).

@@ -91,23 +91,23 @@ def tails_of(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction],
     return higher(lambda gathered: gathered.channels), higher(lambda gathered: gathered.units)
 
 
-def played_runs(channels: ChannelTable, reference: Reference, own: Floats, events: Floats) -> list[Gathered]:
+def played_runs(channels: ChannelTable, reference: Reference, own: Floats, seen: Floats) -> list[Gathered]:
     """Evidence of healthy channels whose log rates are off by what the errors say, run by run."""
     draw = np.random.default_rng(PLAYED_SEED)
     live = np.flatnonzero(reference.live)
     members = unit_members(channels, reference.live)[:, live]
-    level = reference.level[live]
-    error = np.sqrt(own**2 + reference.level_error**2)[live]
+    level = reference.single.level[live]
+    error = np.sqrt(own**2 + reference.level_error**2)[live].astype(np.float32)
     runs = []
     for _ in range(PLAYED_RUNS):
         gathered = gathering(len(live), members.shape[0])
         p = probability(level + error * draw.standard_normal(len(live)))
         follower = Follower(len(live))
-        for trials in draw.choice(events, PLAYED_LENGTH):
-            counts = draw.binomial(int(trials), p)
-            shift, left = follower.estimate(error)
-            follower.add(counts, trials, level, shift)
-            ratios = log_likelihood_ratios(counts, trials, level + shift, left)
+        for trials in draw.choice(seen, PLAYED_LENGTH):
+            counts = draw.binomial(int(trials), p).astype(np.float32)
+            events = np.full((1, 1), trials, dtype=np.float32)
+            shift, left = follower.follow(counts[None], events, level[None], error[None])
+            ratios = log_likelihood_ratios(counts, events[0], level + shift[0], left[0])
             gathered.channels.add(ratios)
             gathered.units.add(unit_ratios(members, ratios))
         runs.append(gathered)
@@ -123,7 +123,8 @@ def gather(piece: Piece, found: Reconstruction, own: Floats) -> Gathered:
     expectation = followed(found, series, reference, own)
     for row in range(len(series)):
         log_rate, error = expectation.log_rate[row, live], expectation.error[row, live]
-        ratios = log_likelihood_ratios(series.counts[row, live], series.events[row], log_rate, error)
+        counts, events = series.counts[row, live].astype(np.float32), series.events[[row]].astype(np.float32)
+        ratios = log_likelihood_ratios(counts, events, log_rate, error)
         gathered.channels.add(ratios)
         gathered.units.add(unit_ratios(members, ratios))
     return gathered

@@ -22,7 +22,7 @@ from hcal_root_ad.learn.reconstruct import reference_log_rate
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.networks.graphstad import GraphSTAD, State
-from hcal_root_ad.occupancy import Floats, probability
+from hcal_root_ad.occupancy import Binomial, Floats
 
 Progress = Callable[[int, int], None]
 AfterEpoch = Callable[[int], None]
@@ -224,7 +224,7 @@ def _window(piece: Piece, first: int, schedule: Schedule, draw: np.random.Genera
         factors = fault_factors(piece.series.channels, len(seen), draw)
         seen = np.minimum(seen * factors, seen_events[:, None])
     eta, live = piece.reference_rate[rows], piece.reference.live
-    features = network_input(seen, seen_events[:, None].astype(np.float64), probability(eta), live)
+    features = network_input(seen, Binomial(seen_events[:, None].astype(np.float64), eta), live).transpose(0, 2, 1)
     as_float = (array.astype(np.float32) for array in (judged, judged_misses, np.clip(eta, -11, 2.4), live))
     return (features, *as_float)
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.learn.series import Series
-from hcal_root_ad.occupancy import Floats, information, log_rate, probability, pull, slope
+from hcal_root_ad.learn.series import Series, blocks
+from hcal_root_ad.occupancy import Binomial, Floats, information, log_rate, probability, pull, slope
 
 UNKNOWN_POWER = 0.25
 """Prior width of a ring's pileup power around 1, where nothing is known."""
@@ -58,9 +59,20 @@ class Reference:
     live: NDArray[np.bool_]
     activity: tuple[float, float]
 
+    @cached_property
+    def single(self) -> Reference:
+        """The same in single precision, which knows a log rate to 3e-7."""
+        return replace(
+            self,
+            level=self.level.astype(np.float32),
+            level_error=self.level_error.astype(np.float32),
+            power=self.power.astype(np.float32),
+            power_error=self.power_error.astype(np.float32),
+        )
+
     def log_rate(self, activity: Floats) -> Floats:
-        """(LS, channels) expected log rate at activities u (LS,)."""
-        return self.level + np.multiply.outer(activity, self.power)
+        """(LS, channels) expected log rate at activities u (LS,), in the precision of the level."""
+        return self.level + np.multiply.outer(activity.astype(self.level.dtype), self.power)
 
     def expected(self, activity: Floats) -> Floats:
         """(LS, channels) expected digi probability at activities u (LS,)."""
@@ -73,8 +85,10 @@ def _huber(z: Floats) -> Floats:
 
 def _believed(z: Floats) -> NDArray[np.bool_]:
     """(LS, channels) False for channels at fault, in lumisections where the larger part is not."""
-    near = np.abs(z) < REJECT
-    believed: NDArray[np.bool_] = near | (near.mean(axis=1, keepdims=True) <= 0.5)
+    believed: NDArray[np.bool_] = np.abs(z) < REJECT
+    for near in believed:
+        if 2 * np.count_nonzero(near) <= len(near):
+            near[:] = True
     return believed
 
 
@@ -93,22 +107,46 @@ def fit_activity(
     Half of the channels may be at fault in the same direction before the fit follows them: it starts
     from the median channel (or from ``start``) and then weighs pulls as Huber does.
     """
-    live = reference.live
-    n, trials = counts[:, live], events[:, None]
-    level, power = reference.level[live], reference.power[live]
-    if not live.any():
-        return np.zeros(len(n))
-    if start is None:
-        start = np.median((log_rate((n + 0.5) / (trials + 1)) - level) / power, axis=1)
-    activity = start
-    for _ in range(NEWTON_STEPS):
-        p = probability(level + np.multiply.outer(activity, power))
-        score, info = _score(n, trials, p)
-        kept = _believed(pull(n, trials, p))
-        score, info = score * kept, info * kept
-        step = (score @ power) / np.maximum(info @ power**2, 1e-9)
-        activity = activity + np.clip(step, -0.5, 0.5)
+    activity = np.zeros(len(counts))
+    if not reference.live.any():
+        return activity
+    chosen = np.flatnonzero(reference.live)
+    level, power = reference.single.level[chosen], reference.single.power[chosen]
+    for rows in blocks(len(counts)):
+        n = counts[rows].take(chosen, axis=1).astype(np.float32)
+        trials = events[rows, None].astype(np.float32)
+        single = log_rate((n + np.float32(0.5)) / (trials + 1))
+        u = _median((single - level) / power) if start is None else start[rows]
+        for _ in range(NEWTON_STEPS):
+            expected = Binomial(trials, level + np.multiply.outer(u.astype(np.float32), power))
+            u = u + _activity_step(n, expected, power)
+        activity[rows] = u
     return activity
+
+
+def _median(values: Floats) -> Floats:
+    """(LS,) medians of (LS, channels), the mean of the middle two if their number is even."""
+    lower, upper = (values.shape[1] - 1) // 2, values.shape[1] // 2
+    parted = np.partition(values, upper, axis=1)
+    below = parted[:, : upper if lower < upper else upper + 1].max(axis=1)
+    return np.asarray((below.astype(np.float64) + parted[:, upper]) / 2)
+
+
+def _activity_step(counts: Floats, expected: Binomial, power: Floats) -> Floats:
+    """(LS,) one Newton step towards the activity at which the robust score vanishes."""
+    difference = counts - expected.mean
+    size = np.abs(difference) / np.sqrt(expected.variance)
+    weight = HUBER / np.maximum(size, HUBER)
+    weight[~_believed(size)] = 0
+    response = expected.steepness * power
+    score = np.vecdot(weight * difference, response)
+    information = np.vecdot(weight * expected.variance, response**2)
+    return np.asarray(np.clip(score / np.maximum(information, 1e-9), -0.5, 0.5))
+
+
+def thinning(lumisections: int) -> int:
+    """Of so many lumisections every how many-th is enough to learn from."""
+    return max(1, -(-lumisections // ENOUGH))
 
 
 def fit_reference(runs: Sequence[Series], prior_power: Floats | None = None) -> Reference:
@@ -122,7 +160,7 @@ def fit_reference(runs: Sequence[Series], prior_power: Floats | None = None) -> 
     """
     if sum(len(run) for run in runs) == 0:
         raise InputError("the clean runs hold no lumisection with HCAL maps and enough events; give at least some ten")
-    every = -(-sum(len(run) for run in runs) // ENOUGH)
+    every = thinning(sum(len(run) for run in runs))
     counts = np.concatenate([run.counts[::every] for run in runs])
     events = np.concatenate([run.events[::every] for run in runs])
     ring = runs[0].channels.ring

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from hcal_root_ad.occupancy import Floats
 
 MINIMUM_EVENTS = 100
 """Fewer events than this leave an LS not assessed (``minEventsPerLumi`` of CMSSW's HCAL client)."""
+BLOCK = 6
+"""Lumisections that are computed together: their arrays stay in a processor's cache."""
 FEWEST = 20
 """Clean lumisections that a reference needs."""
 
@@ -42,6 +45,10 @@ class Series:
         """(LS, 1) events, ready to broadcast over channels."""
         return self.events[:, None]
 
+    def single(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Counts (rows, channels) and events (rows, 1) of some lumisections, in single precision."""
+        return self.counts[rows].astype(np.float32), self.trials[rows].astype(np.float32)
+
     def part(self, where: slice | NDArray[np.intp]) -> Series:
         """Some of the lumisections."""
         return Series(
@@ -57,17 +64,30 @@ class Series:
 
 def series_of(maps: LumiMaps, subdetector: str, position: NDArray[np.intp] | None = None) -> Series:
     """The assessable lumisections of one sub-detector, or those of them at the given positions."""
-    rows = maps.channels.rows_of(subdetector)
     position = assessable(maps) if position is None else position
+    events = maps.events[position]
     # More digis than events cannot be: the count is cut, so that one wrong counter does no harm.
-    counts = np.minimum(maps.counts[np.ix_(position, rows)], maps.events[position, None]).astype(np.int32)
+    counts = np.minimum(counts_of(maps, subdetector)[position], events[:, None]).astype(np.int32)
     return Series(
-        channels=maps.channels.take(rows),
+        channels=_columns(maps.channels, subdetector)[0],
         counts=counts,
-        events=maps.events[position].astype(np.float64),
+        events=events.astype(np.float64),
         lumisections=maps.lumisections[position],
         position=position,
     )
+
+
+def counts_of(maps: LumiMaps, subdetector: str) -> NDArray[np.int32]:
+    """(LS, channels) counts of one sub-detector, as they are in the maps; a view where its channels are together."""
+    return maps.counts[:, _columns(maps.channels, subdetector)[1]]
+
+
+@lru_cache(maxsize=16)
+def _columns(channels: ChannelTable, subdetector: str) -> tuple[ChannelTable, slice | NDArray[np.intp]]:
+    """The channels of a sub-detector, and which columns of the maps they are."""
+    rows = channels.rows_of(subdetector)
+    together = len(rows) > 0 and rows[-1] - rows[0] == len(rows) - 1
+    return channels.take(rows), slice(int(rows[0]), int(rows[-1]) + 1) if together else rows
 
 
 def assessable(maps: LumiMaps) -> NDArray[np.intp]:
@@ -86,6 +106,11 @@ def series_of_totals(maps: LumiMaps, totals: NDArray[np.int64], subdetector: str
         lumisections=maps.lumisections[:1],
         position=np.array([0]),
     )
+
+
+def blocks(stop: int, start: int = 0) -> Iterator[slice]:
+    """Rows that are computed together."""
+    yield from (slice(first, min(first + BLOCK, stop)) for first in range(start, stop, BLOCK))
 
 
 def clean_series(runs: Sequence[LumiMaps], subdetector: str) -> list[Series]:

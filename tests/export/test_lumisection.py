@@ -14,7 +14,7 @@ from hcal_root_ad.export.lumisection import INPUTS, OUTPUTS, STATES, JudgeLumise
 from hcal_root_ad.export.onnx_file import session
 from hcal_root_ad.judge.channels import Gatherer
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.follow import followed
+from hcal_root_ad.learn.follow import Expectation, followed
 from hcal_root_ad.learn.reconstruct import reconstruct
 from hcal_root_ad.learn.series import series_of
 from hcal_root_ad.lumi_maps import LumiMaps
@@ -73,14 +73,14 @@ def test_onnx_runtime_and_the_judge_agree_over_a_run(
     series = series_of(maps, bundle.subdetector)
     found = reconstruct(bundle.network, bundle.reference, series, bundle.ring_normalisation)
     expectation = followed(found, series, bundle.reference, bundle.model_error)
-    gatherer = Gatherer(bundle.channels, live, thresholds)
+    gatherer = Gatherer(bundle.pools, live, thresholds)
     flagged = units = 0
     for row, position in enumerate(series.position):
         answer, events = through_onnx[position], series.events[row]
-        log_rate, error = expectation.log_rate[row], expectation.error[row]
-        expected = events * -np.expm1(-np.exp(log_rate))
+        now = slice(row, row + 1)
+        expected = events * -np.expm1(-np.exp(expectation.log_rate[row]))
         assert np.allclose(answer["expected"][cells][live], expected[live], rtol=1e-5)
-        gatherer.add(int(series.lumisections[row]), series.counts[row], events, log_rate, error)
+        gatherer.add(series.part(now), Expectation(expectation.log_rate[now], expectation.error[now]))
         flagged += same(answer["evidence"][cells], answer["flag"][cells], gatherer.bank, thresholds.channel)
         evidence, flag = units_in_order(answer["unit_evidence"]), units_in_order(answer["unit_flag"])
         units += same(evidence, flag, gatherer.unit_bank, thresholds.unit)

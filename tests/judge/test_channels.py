@@ -168,7 +168,6 @@ def test_evidence_carries_over_a_gap_and_the_gap_is_not_assessed(judge: Judging)
     assert verdict.assessed.tolist() == [True] * 3 + [False] * 2 + [True] * 3
     assert verdict.states[:, 0].tolist() == [4, 4, 4, 2, 2, 4, 4, 4]
     assert not verdict.expected[3:5].any()
-    assert not verdict.observed[3:5].any()
     assert not verdict.score[3:5].any()
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcal_root_ad.evidence import HYPOTHESES, LOSSES, EvidenceBank, Excursions, log_likelihood_ratios, merged
-from hcal_root_ad.judge.flags import Evidence, Span, interval_of, kind_of, spans_of
+from hcal_root_ad.judge.flags import Evidence, Span, intervals_of, kind_of, spans_of
 from hcal_root_ad.judge.verdict import Kind
 from hcal_root_ad.occupancy import log_rate
 
@@ -19,11 +19,11 @@ def evidence_of(*counts: int) -> Evidence:
     observed = np.array(counts)[:, None]
     trials = np.full(len(counts), float(EVENTS))
 
-    def ratios(rows: slice, cell: int) -> np.ndarray:
-        eta = np.full(len(observed[rows, cell]), log_rate(np.array(P)))
-        return log_likelihood_ratios(observed[rows, cell], trials[rows], eta, np.zeros_like(eta))
+    def ratios(cells: np.ndarray) -> np.ndarray:
+        eta = np.full((len(cells), len(counts)), log_rate(np.array(P)))
+        return log_likelihood_ratios(observed[:, cells].T, trials, eta, np.zeros_like(eta))
 
-    return Evidence(ratios, observed, np.full(observed.shape, EVENTS * P), trials)
+    return Evidence(ratios, observed, np.full(observed.shape, EVENTS * P), trials, np.arange(len(counts)))
 
 
 def excursion(hypothesis: int, first: int, last: int) -> Excursions:
@@ -33,7 +33,7 @@ def excursion(hypothesis: int, first: int, last: int) -> Excursions:
 def excursions_of(evidence: Evidence, height: float = 10.0) -> Excursions:
     bank = EvidenceBank(1, height)
     for row in range(len(evidence.observed)):
-        bank.add(evidence.ratios(slice(row, row + 1), 0))
+        bank.add(evidence.ratios(np.array([0]))[:, :, row])
     return bank.excursions()
 
 
@@ -104,7 +104,7 @@ def test_healthy_lumisections_at_the_edges_of_a_gain_are_cut() -> None:
 def test_a_fault_that_began_within_a_lumisection_begins_with_it() -> None:
     # 225 of 300 speak against dead (225·ln 0.02), but decisively for ×0.8: 225·ln 0.8 + 775·ln(0.76/0.7) = 13.5.
     evidence = evidence_of(225, *[0] * 10, 225)
-    assert evidence.ratios(slice(0, 1), 0)[0, 0] < -500
+    assert evidence.ratios(np.array([0]))[0, 0, 0] < -500
     assert spans_of(excursion(0, 0, 11), evidence.ratios) == [Span(0, 0, 11, loss=True)]
 
 
@@ -152,7 +152,7 @@ def test_numbers_of_an_interval_are_sums_over_its_own_lumisections() -> None:
     # LS 5 and 6 are not in the run; the first row is not in the span.
     lumisections = np.array([3, 4, 7, 8], dtype=np.int32)
     evidence = evidence_of(HEALTHY, 4, 6, HEALTHY)
-    interval = interval_of(Span(0, 1, 2, loss=True), evidence, lumisections, "HEP07")
+    (interval,) = intervals_of([Span(0, 1, 2, loss=True)], ["HEP07"], evidence, lumisections)
     assert (interval.first, interval.last, interval.observed, interval.expected) == (4, 7, 10, 600.0)
     assert (interval.channel, interval.kind, interval.group) == (0, Kind.DEAD, "HEP07")
     # The best hypothesis is ×0.02: 10·ln 0.02 + 1990·ln(0.994/0.7), in log10.
@@ -163,13 +163,14 @@ def test_a_score_is_that_of_the_best_hypothesis_of_its_direction() -> None:
     # 150 of 300 digis: ×0.4 gives 150·ln 0.4 + 850·ln(0.88/0.7), ×0.65 gives 150·ln 0.65 + 850·ln(0.805/0.7).
     evidence = evidence_of(150)
     best = max(150 * np.log(0.4) + 850 * np.log(0.88 / 0.7), 150 * np.log(0.65) + 850 * np.log(0.805 / 0.7))
-    interval = interval_of(Span(0, 0, 0, loss=True), evidence, np.array([1], dtype=np.int32))
+    both = [Span(0, 0, 0, loss=True), Span(0, 0, 0, loss=False)]
+    interval, other = intervals_of(both, ["", ""], evidence, np.array([1], dtype=np.int32))
     assert interval.score == pytest.approx(best / np.log(10), rel=1e-5)
-    assert interval_of(Span(0, 0, 0, loss=False), evidence, np.array([1], dtype=np.int32)).score < 0
+    assert other.score < 0
 
 
 def test_nothing_above_threshold_makes_no_flag() -> None:
     evidence = evidence_of(*[HEALTHY] * 4)
     assert spans_of(excursions_of(evidence), evidence.ratios) == []
-    assert (evidence.ratios(slice(0, 4), 0) < 0).all()
-    assert evidence.ratios(slice(0, 4), 0).shape == (HYPOTHESES, 4)
+    assert (evidence.ratios(np.array([0])) < 0).all()
+    assert evidence.ratios(np.array([0])).shape == (HYPOTHESES, 1, 4)

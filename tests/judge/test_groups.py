@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hcal_root_ad.detector import ChannelTable, channel_table
 from hcal_root_ad.evidence import log_likelihood_ratios
-from hcal_root_ad.judge.channels import channel_names, readout_levels
+from hcal_root_ad.judge.channels import ChannelNames, readout_levels
 from hcal_root_ad.judge.flags import Evidence, Span
 from hcal_root_ad.judge.groups import Level, by_weight, grouped, single_groups
 from hcal_root_ad.judge.verdict import Group, Interval, Kind
@@ -27,13 +27,13 @@ def evidence_of(observed: np.ndarray, p: np.ndarray | float = P) -> Evidence:
     """Evidence of counts (LS, cells) in lumisections of 1000 events; p may differ by cell."""
     every = np.broadcast_to(np.asarray(p, dtype=float), observed.shape[1:])
 
-    def ratios(rows: slice, cell: int) -> np.ndarray:
-        counts = observed[rows, cell]
-        eta = np.full(len(counts), log_rate(every[cell]))
-        return log_likelihood_ratios(counts, np.full(len(counts), float(EVENTS)), eta, np.zeros(len(counts)))
+    def ratios(cells: np.ndarray) -> np.ndarray:
+        counts = observed[:, cells].T
+        eta = np.broadcast_to(log_rate(every[cells])[:, None], counts.shape)
+        return log_likelihood_ratios(counts, np.array(float(EVENTS)), eta, np.zeros(counts.shape))
 
     expected = np.broadcast_to(EVENTS * every, observed.shape)
-    return Evidence(ratios, observed, expected, np.full(len(observed), float(EVENTS)))
+    return Evidence(ratios, observed, expected, np.full(len(observed), float(EVENTS)), np.arange(len(observed)))
 
 
 def healthy(cells: int) -> np.ndarray:
@@ -249,8 +249,8 @@ def test_the_kind_of_a_group_is_that_of_most_members() -> None:
 def test_a_channel_is_named_by_ieta_iphi_and_depth() -> None:
     row = np.flatnonzero((HE.ieta == 20) & (HE.iphi == 5) & (HE.depth == 3))
     other = np.flatnonzero((HB.ieta == -1) & (HB.iphi == 72) & (HB.depth == 1))
-    assert channel_names(HE.take(row)) == ["HE +20/5/3"]
-    assert channel_names(HB.take(other)) == ["HB -1/72/1"]
+    assert list(ChannelNames(HE.take(row))) == ["HE +20/5/3"]
+    assert list(ChannelNames(HB.take(other))) == ["HB -1/72/1"]
 
 
 def test_people_see_the_most_channels_first_then_the_strongest() -> None:

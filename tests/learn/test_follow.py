@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hcal_root_ad.learn.follow import LAG, LEAST_ERROR, REACH, Follower
+from hcal_root_ad.learn.follow import LAG, LEAST_ERROR, REACH, Follower, errors_again
 from hcal_root_ad.occupancy import probability
 
 ERROR = np.full(200, 0.02)
@@ -13,11 +13,16 @@ LEVEL = np.full(200, -0.7)
 def after(lumisections: int, shift: float, factor: float = 1.0, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Shift and error after some LS of channels that are off by ``shift`` and at fault by ``factor``."""
     draw, follower = np.random.default_rng(seed), Follower(len(LEVEL))
-    for _ in range(lumisections):
-        estimate, _ = follower.estimate(ERROR)
-        counts = draw.binomial(1500, factor * probability(LEVEL + shift))
-        follower.add(counts, np.array(1500.0), LEVEL, estimate)
-    return follower.estimate(ERROR)
+    counts = draw.binomial(1500, factor * probability(LEVEL + shift), (lumisections + 1, len(LEVEL)))
+    found = follower.follow(*inputs(counts))
+    return found[0][-1], found[1][-1]
+
+
+def inputs(counts: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Counts, events, log rate and prior error, as a follower takes them."""
+    events = np.full((len(counts), 1), 1500.0, dtype=np.float32)
+    level, error = (np.broadcast_to(row, counts.shape).astype(np.float32) for row in (LEVEL, ERROR))
+    return counts.astype(np.float32), events, level, error
 
 
 def test_at_first_it_knows_what_the_calibration_knows() -> None:
@@ -45,3 +50,24 @@ def test_a_fault_is_not_learned(factor: float) -> None:
 
 def test_something_always_remains_unknown() -> None:
     assert after(400, 0.0)[1].min() >= LEAST_ERROR
+
+
+@pytest.mark.parametrize("pieces", [[1] * 20, [7, 13], [3, 6, 11]])
+def test_nothing_depends_on_how_the_lumisections_come(pieces: list[int]) -> None:
+    counts = np.random.default_rng(4).binomial(1500, 1.02 * probability(LEVEL), (20, len(LEVEL)))
+    whole = Follower(len(LEVEL)).follow(*inputs(counts))
+    follower, edges = Follower(len(LEVEL)), np.cumsum(pieces)[:-1]
+    parts = [follower.follow(*inputs(part)) for part in np.split(counts, edges)]
+    for number in (0, 1):
+        assert np.array_equal(np.concatenate([part[number] for part in parts]), whole[number])
+
+
+def test_errors_come_again_from_what_was_said() -> None:
+    # Some counts are a fault's: they must have no say the second time either.
+    counts = np.random.default_rng(5).binomial(1500, probability(LEVEL), (90, len(LEVEL)))
+    counts[20:40, 7] = 0
+    counts, events, level, error = inputs(counts)
+    shift, left = Follower(len(LEVEL)).follow(counts, events, level, error)
+    few = np.array([0, 7, 19])
+    again = errors_again(counts[:, few], events, (level + shift)[:, few], error[:, few])
+    assert again == pytest.approx(left[:, few], rel=1e-5)

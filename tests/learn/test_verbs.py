@@ -54,13 +54,13 @@ def test_calibrate_keeps_reference_and_weights(bundle: Bundle, clean_runs: list[
     assert made.story["calibration"] == f"runs {clean_runs[0].run}"
 
 
-def test_reconstruction_does_not_depend_on_the_chunk(
+def test_reconstruction_does_not_depend_on_the_blocks(
     bundle: Bundle, clean_runs: list[LumiMaps], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     series = series_of(clean_runs[0], "HE")
     whole = reconstruct(bundle.network, bundle.reference, series, False)
-    monkeypatch.setattr("hcal_root_ad.learn.reconstruct.CHUNK", 7)
-    assert np.allclose(reconstruct(bundle.network, bundle.reference, series, False).log_rate, whole.log_rate, atol=1e-5)
+    monkeypatch.setattr("hcal_root_ad.learn.series.BLOCK", 7)
+    assert np.allclose(reconstruct(bundle.network, bundle.reference, series, False).log_rate, whole.log_rate, atol=1e-6)
 
 
 def test_ring_normalisation_hides_what_a_whole_ring_does(bundle: Bundle, clean_runs: list[LumiMaps]) -> None:

@@ -30,17 +30,16 @@ class _Evidence:
     network: bool
 
     def score(self, series: Series, truth: Truth) -> Floats:  # noqa: ARG002
-        return np.where(self.bundle.reference.live, self._judged(series).strengths.max(axis=1), -np.inf)
+        return np.where(self.bundle.reference.live, self._judged(series)[1].max(axis=1), -np.inf)
 
     def flags(self, series: Series) -> NDArray[np.bool_]:
         live = self.bundle.reference.live
-        intervals, _ = flagged(
-            self._judged(series), series.channels, live, series.lumisections, self.bundle.thresholds()
-        )
+        judged, _ = self._judged(series)
+        intervals, _ = flagged(judged, series.channels, live, series.lumisections, self.bundle.thresholds())
         states = states_of(intervals, np.ones(len(series), dtype=bool), live, series.lumisections)
         return np.asarray(states >= State.PROBLEMATIC)
 
-    def _judged(self, series: Series) -> Judged:
+    def _judged(self, series: Series) -> tuple[Judged, NDArray[np.float32]]:
         bundle = self.bundle
         expected = followed(self._reconstruction(series), series, bundle.reference, bundle.model_error)
         return gather_evidence(series, expected, bundle.reference.live, bundle.thresholds())
