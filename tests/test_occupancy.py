@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcal_root_ad.occupancy import deviance, information, log_rate, probability, pull, slope
+from hcal_root_ad.occupancy import Binomial, deviance, information, log_rate, probability, pull, slope
 
 
 def test_probability_of_rate_one_is_one_minus_one_over_e() -> None:
@@ -43,3 +43,23 @@ def test_deviance_is_never_negative_and_zero_at_the_observed_fraction(n: int, p:
     assert deviance(np.array([n]), events, np.array([p]))[0] >= 0
     if 0 < n < 200:
         assert deviance(np.array([n]), events, np.array([n / 200]))[0] == pytest.approx(0, abs=1e-9)
+
+
+@given(st.integers(0, 1000), st.floats(-6, 1.5))
+def test_a_binomial_says_what_the_functions_say(count: int, eta: float) -> None:
+    events, log_rates = np.array([1000.0]), np.array([eta])
+    expected, p = Binomial(events, log_rates), probability(log_rates)
+    assert expected.mean == pytest.approx(1000 * p)
+    assert expected.variance == pytest.approx(1000 * p * (1 - p))
+    assert expected.pull(np.array([count])) == pytest.approx(pull(np.array([count]), events, p), rel=1e-6, abs=1e-9)
+    assert expected.information == pytest.approx(information(events, p), rel=1e-6)
+    # The score on log λ is steepness times the difference: information times the shift that would explain it.
+    assert expected.steepness * expected.variance == pytest.approx(events * slope(p), rel=1e-6)
+
+
+@given(st.floats(-20, 20))
+def test_single_precision_stays_single_and_inside_the_bounds(eta: float) -> None:
+    single = probability(np.array([eta], dtype=np.float32))
+    assert single.dtype == np.float32
+    assert single[0] == pytest.approx(probability(np.array([eta]))[0], rel=1e-5)
+    assert 0 < single[0] < 1

@@ -211,7 +211,7 @@ def _single(against: Against, changes: Mapping[Change, Mask], told: Mask, explai
     names = channel_names(against.series.channels)
     for change, where in changes.items():
         for row in np.flatnonzero(where & (own if change in (Change.LOWER, Change.HIGHER) else ~told)):
-            yield _line(against, names[row], change, np.arange(len(told)) == row)
+            yield _line(against, names[int(row)], change, np.arange(len(told)) == row)
 
 
 def _line(against: Against, name: str, change: Change, where: Mask, moved: UnitShift | None = None) -> Changed:

@@ -60,8 +60,13 @@ def readout_levels(channels: ChannelTable) -> tuple[Level, ...]:
     )
 
 
-class ChannelNames(Sequence[str]):
-    """Names such as ``HE +20/5/3`` (ieta/iphi/depth), made when they are asked for: few of thousands are."""
+def channel_names(channels: ChannelTable) -> Sequence[str]:
+    """Names such as ``HE +20/5/3`` (ieta/iphi/depth)."""
+    return _Names(channels)
+
+
+class _Names(Sequence[str]):
+    """Names, made when they are asked for: few of thousands are."""
 
     def __init__(self, channels: ChannelTable) -> None:
         self._channels = channels
@@ -167,7 +172,7 @@ def flagged(
         for span in spans_of(unit_bank.excursions().above(thresholds.unit), judged.together)
     ]
     intervals, groups = grouped(spans, judged.evidence, readout_levels(channels), live, lumisections, units)
-    singles = single_groups(intervals, ChannelNames(channels))
+    singles = single_groups(intervals, channel_names(channels))
     return intervals, by_weight([*(group for _, group in groups), *singles])
 
 
@@ -279,7 +284,7 @@ def judge_channels(
 def announced(forecasts: Sequence[Forecast], channels: ChannelTable) -> tuple[str, ...]:
     """Sentences about channels that will be bad; of many only the soonest."""
     modules = readout_levels(channels)[MODULE_LEVEL]
-    lines = list(sentences(forecasts, ChannelNames(channels), modules.unit_of, modules.names))
+    lines = list(sentences(forecasts, channel_names(channels), modules.unit_of, modules.names))
     hidden = len(lines) - ANNOUNCED
     return (*lines[:ANNOUNCED], *([f"and {hidden} more places that age"] if hidden > 0 else []))
 

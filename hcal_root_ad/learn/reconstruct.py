@@ -21,7 +21,6 @@ from hcal_root_ad.networks.graphstad import GraphSTAD
 from hcal_root_ad.occupancy import Binomial, Floats, probability
 
 
-
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
     """What each count should have been.

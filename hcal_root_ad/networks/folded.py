@@ -135,7 +135,7 @@ def _doubled(grid: Grid) -> Grid:
     """Every cell is four: two rows, two columns."""
     within = np.array([[0, 1], [2, 3]])
     four = 4 * grid[:, :, None, :, None] + within[:, None, :]
-    return four.reshape(2, 2 * grid.shape[1], 2 * grid.shape[2])
+    return np.asarray(four.reshape(2, 2 * grid.shape[1], 2 * grid.shape[2]))
 
 
 def _covered(grid: NDArray[np.int64], stride: int = 1, outside: int | None = None) -> NDArray[np.int64]:
@@ -147,7 +147,8 @@ def _covered(grid: NDArray[np.int64], stride: int = 1, outside: int | None = Non
     closed = np.pad(grid, [*still, (0, 0), (1, 1)], mode="wrap")
     beyond = grid.size if outside is None else outside
     whole = np.pad(closed, [*still, (1, 1), (0, 0)], constant_values=beyond)
-    return np.asarray(sliding_window_view(whole, (3, 3), axis=(-2, -1))[..., ::stride, ::stride, :, :])
+    windows: NDArray[np.int64] = sliding_window_view(whole, (3, 3), axis=(-2, -1))
+    return windows[..., ::stride, ::stride, :, :]
 
 
 def _covered_channels(channel: NDArray[np.int64], channels: int, features: int) -> NDArray[np.int64]:

@@ -16,11 +16,11 @@ from hcal_root_ad.publish.axes import RBX_LABELS, box_summary, depth_map, lumi_m
 from hcal_root_ad.publish.elements import CLIENT, MonitorElement, Scalar
 from hcal_root_ad.publish.reductions import (
     N_BOXES,
-    Floats,
     States,
     boxes_of,
     depth_maps,
     flagged,
+    flagged_fraction,
     judged,
     kind_counts,
     on_axis,
@@ -35,7 +35,7 @@ SUMMARY = f"{CLIENT}/EventInfo"
 def channel_maps(verdicts: tuple[Verdict, ...]) -> Iterator[MonitorElement]:
     """Worst state and fraction of flagged lumisections of every channel, HB and HE together, per depth."""
     states = sum((depth_maps(v.channels, worst_state(v.states)) for v in verdicts), np.zeros(()))
-    fractions = sum((depth_maps(v.channels, _flagged_fraction(v)) for v in verdicts), np.zeros(()))
+    fractions = sum((depth_maps(v.channels, flagged_fraction(v)) for v in verdicts), np.zeros(()))
     for depth in range(1, N_DEPTH + 1):
         name, index = f"depth{depth}", depth - 1
         yield depth_map(
@@ -106,7 +106,7 @@ def summary(run: RunVerdict, length: int) -> tuple[MonitorElement, list[Scalar]]
         for name, columns in (("HB", barrel), ("HE", ~barrel)):
             good, total = counts[name]
             part = source.states[:, columns]
-            counts[name] = good + int((part == State.GOOD).sum()), total + int(judged(part).sum())
+            counts[name] = good + int(np.count_nonzero(part == State.GOOD)), total + int(np.count_nonzero(judged(part)))
     good, total = (sum(column) for column in zip(*counts.values(), strict=True))
     scalars = [Scalar(f"{SUMMARY}/reportSummary", _share(good, total))]
     scalars += [Scalar(f"{SUMMARY}/reportSummaryContents/{name}", _share(*pair)) for name, pair in counts.items()]
@@ -125,7 +125,3 @@ def _rows_of(states: States, subdetector: str) -> States:
 
 def _share(good: int, total: int) -> float:
     return good / total if total else -1.0
-
-
-def _flagged_fraction(verdict: Verdict) -> Floats:
-    return np.asarray(flagged(verdict.states).sum(axis=0) / np.maximum(judged(verdict.states).sum(axis=0), 1))

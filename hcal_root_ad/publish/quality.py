@@ -22,7 +22,7 @@ def channel_results(verdict: Verdict) -> Iterator[QualityResult]:
     name, boxes = verdict.subdetector, boxes_of(verdict)
     assessed = verdict.assessed
     yield _events(f"{TASK}/EventsvsLS/Subdet/{name}", assessed)
-    per_lumi = flagged(verdict.states).sum(axis=1)
+    per_lumi = np.count_nonzero(flagged(verdict.states), axis=1)
     lost = unit_states(verdict.states, boxes) == State.BAD
     path = f"{TASK}/MLBadFlagedChannelsvsLS/Subdet/{name}"
     yield _flags(path, "MLFlaggedChannels", per_lumi, bool(lost.any()), assessed, verdict.groups)

@@ -24,8 +24,9 @@ from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.publish.reductions import (
     LOSSES,
     boxes_of,
+    channel_sums,
     depth_maps,
-    flagged,
+    flagged_fraction,
     group_columns,
     judged,
     sum_by_box,
@@ -181,15 +182,13 @@ def _strips(strips: StripVerdict) -> PartRecord:
 
 def _maps(verdict: Verdict) -> dict[str, Any]:
     """The maps of the run, by field."""
-    use = judged(verdict.states)
-    highest = verdict.score.max(axis=0, where=use, initial=0)
-    lowest = verdict.score.min(axis=0, where=use, initial=0)
-    maps = {
+    sums = channel_sums(verdict)
+    maps: dict[str, NDArray[Any]] = {
         "worst": worst_state(verdict.states),
-        "fraction": flagged(verdict.states).sum(axis=0) / np.maximum(use.sum(axis=0), 1),
-        "observed": verdict.observed.sum(axis=0, dtype=np.float64, where=use),
-        "expected": verdict.expected.sum(axis=0, dtype=np.float64, where=use),
-        "score": np.where(highest >= -lowest, highest, lowest),
+        "fraction": flagged_fraction(verdict),
+        "observed": sums.observed,
+        "expected": sums.expected,
+        "score": sums.score,
     }
     return {name: depth_maps(verdict.channels, values).astype(_MAPS[name]) for name, values in maps.items()}
 

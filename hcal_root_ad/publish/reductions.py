@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ States = NDArray[np.uint8]
 LOSSES = (Kind.DEAD, Kind.DEGRADED)
 """Kinds with fewer digis than expected; the others have more."""
 N_BOXES = len(SUBDET_PM) * N_RBX
+_BLOCK = 32
 BAD_SHARE = 0.25
 """A readout box is BAD from this share of bad channels on: one of its four modules."""
 
@@ -68,11 +70,16 @@ def boxes_of(verdict: Verdict | StripVerdict) -> NDArray[np.intp]:
     return np.asarray(half * N_RBX + rbx_of(iphi + 1) - 1, dtype=np.intp)
 
 
-def sum_by_box(values: Array, boxes: NDArray[np.intp]) -> Floats:
-    """(LS, columns) values summed to (LS, 72 boxes)."""
+def sum_by_box(values: Array, boxes: NDArray[np.intp], use: NDArray[np.bool_] | None = None) -> Floats:
+    """(LS, columns) values, or those to ``use``, summed to (LS, 72 boxes): a product with the boxes' members."""
+    there, place = np.unique(boxes, return_inverse=True)
+    precision = np.float32 if values.dtype in (np.bool_, np.uint8, np.float32) else np.float64
+    member = np.zeros((len(boxes), len(there)), dtype=precision)
+    member[np.arange(len(boxes)), place] = 1
     sums = np.zeros((len(values), N_BOXES))
-    for box in np.unique(boxes):
-        sums[:, box] = values[:, boxes == box].sum(axis=1, dtype=np.float64)
+    for rows in _blocks(len(values)):
+        chosen = values[rows] if use is None else values[rows] * use[rows]
+        sums[rows, there] = chosen.astype(precision, copy=False) @ member
     return sums
 
 
@@ -82,9 +89,10 @@ def unit_states(states: States, boxes: NDArray[np.intp]) -> States:
     BAD from a quarter of bad channels on (one readout module), PROBLEMATIC with any flagged channel.
     """
     there = np.bincount(boxes, minlength=N_BOXES)
-    connected = sum_by_box(states != State.NOT_CONNECTED, boxes)
-    assessed, faulty = sum_by_box(judged(states), boxes), sum_by_box(flagged(states), boxes)
-    bad = sum_by_box(states == State.BAD, boxes)
+    connected, assessed = sum_by_box(states != State.NOT_CONNECTED, boxes), sum_by_box(judged(states), boxes)
+    at_fault = np.flatnonzero(states.max(axis=0, initial=0) >= State.PROBLEMATIC)
+    few = states[:, at_fault]
+    faulty, bad = sum_by_box(flagged(few), boxes[at_fault]), sum_by_box(few == State.BAD, boxes[at_fault])
     conditions = [
         np.broadcast_to(there == 0, bad.shape),
         connected == 0,
@@ -94,6 +102,38 @@ def unit_states(states: States, boxes: NDArray[np.intp]) -> States:
     ]
     choices = [0, State.NOT_CONNECTED, State.NOT_ASSESSED, State.BAD, State.PROBLEMATIC]
     return np.select(conditions, choices, State.GOOD).astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelSums:
+    """(channels,) digis seen and expected, summed over the judged lumisections; largest score with its sign, and
+    mean of its size."""
+
+    observed: Floats
+    expected: Floats
+    score: Floats
+    mean_score: Floats
+
+
+def flagged_fraction(verdict: Verdict) -> Floats:
+    """(channels,) flagged share of the lumisections in which a channel was judged."""
+    pairs = [np.count_nonzero(of(verdict.states), axis=0) for of in (flagged, judged)]
+    return np.asarray(pairs[0] / np.maximum(pairs[1], 1))
+
+
+def channel_sums(verdict: Verdict) -> ChannelSums:
+    """What maps of the run show of each channel."""
+    observed, expected, size, largest, smallest, pairs = np.zeros((6, len(verdict.channels)))
+    for rows in _blocks(len(verdict.states)):
+        use = judged(verdict.states[rows])
+        score = verdict.score[rows] * use
+        observed += (verdict.observed[rows] * use).sum(axis=0)
+        expected += (verdict.expected[rows] * use).sum(axis=0, dtype=np.float64)
+        size += np.abs(score).sum(axis=0, dtype=np.float64)
+        largest, smallest = np.maximum(largest, score.max(axis=0)), np.minimum(smallest, score.min(axis=0))
+        pairs += np.count_nonzero(use, axis=0)
+    strongest = np.where(largest >= -smallest, largest, smallest)
+    return ChannelSums(observed, expected, strongest, size / np.maximum(pairs, 1))
 
 
 def kind_counts(verdict: Verdict | StripVerdict) -> dict[Kind, Counts]:
@@ -122,7 +162,7 @@ def _stands_for(group: Group, interval: Interval) -> bool:
     return own == (group.kind, group.first, group.last, group.channels, group.observed, group.expected, group.score)
 
 
-def variance(expected: Floats, events: ArrayLike) -> Floats:
+def variance(expected: Array, events: ArrayLike) -> Array:
     """Binomial variance N·p·(1 − p) of expected counts N·p in N events (shapes that broadcast), at least 0.25."""
     return np.maximum(expected * (1 - expected / np.maximum(events, 1)), 0.25)
 
@@ -130,24 +170,29 @@ def variance(expected: Floats, events: ArrayLike) -> Floats:
 def reconstruction_error(verdict: Verdict) -> Floats:
     """(LS,) root mean square of the binomial pulls of the judged channels: 1 is statistics alone, 0 is none judged."""
     errors = np.zeros(len(verdict.events))
-    for row, (residual, spread) in enumerate(_residuals(verdict)):
-        pairs = max(int(judged(verdict.states[row]).sum()), 1)
-        errors[row] = np.sqrt((residual**2 / spread).sum() / pairs)
+    for rows, residual, spread, use in _residuals(verdict):
+        squares = (residual**2 / spread).sum(axis=1, dtype=np.float64)
+        errors[rows] = np.sqrt(squares / np.maximum(np.count_nonzero(use, axis=1), 1))
     return errors
 
 
 def run_pull(verdict: Verdict) -> Floats:
     """(channels,) signed binomial pull of the run's sums, over the judged lumisections."""
     residual, spread = np.zeros(len(verdict.channels)), np.zeros(len(verdict.channels))
-    for row, (difference, width) in enumerate(_residuals(verdict)):
-        residual += difference
-        spread += width * judged(verdict.states[row])
+    for _, difference, width, use in _residuals(verdict):
+        residual += difference.sum(axis=0, dtype=np.float64)
+        spread += (width * use).sum(axis=0, dtype=np.float64)
     return residual / np.sqrt(np.maximum(spread, 0.25))
 
 
-def _residuals(verdict: Verdict) -> Iterator[tuple[Floats, Floats]]:
-    """Seen − expected (0 where not judged) and its variance, LS by LS: a long run need not be held twice."""
-    for row, events in enumerate(verdict.events):
-        expected = verdict.expected[row].astype(np.float64)
-        residual = np.where(judged(verdict.states[row]), verdict.observed[row] - expected, 0)
-        yield residual, variance(expected, events)
+def _residuals(verdict: Verdict) -> Iterator[tuple[slice, Array, Array, NDArray[np.bool_]]]:
+    """Rows, and of them (LS, channels) seen − expected (0 where not judged), its variance, and which were judged."""
+    for rows in _blocks(len(verdict.events)):
+        expected, use = verdict.expected[rows], judged(verdict.states[rows])
+        residual = (verdict.observed[rows].astype(np.float32) - expected) * use
+        yield rows, residual, variance(expected, verdict.events[rows, None].astype(np.float32)), use
+
+
+def _blocks(length: int) -> Iterator[slice]:
+    """Rows that are reduced together: what a long run needs beside its verdict stays small."""
+    yield from (slice(first, min(first + _BLOCK, length)) for first in range(0, length, _BLOCK))

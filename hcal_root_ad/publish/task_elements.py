@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,10 @@ from hcal_root_ad.publish.axes import RBX_LABELS, depth_map, lumi_map, strip_map
 from hcal_root_ad.publish.elements import TASK, MonitorElement
 from hcal_root_ad.publish.reductions import (
     Array,
+    ChannelSums,
     Floats,
     boxes_of,
+    channel_sums,
     depth_maps,
     flagged,
     judged,
@@ -28,15 +30,20 @@ _SCORE = "log10 likelihood ratio"
 
 def channel_maps(verdicts: tuple[Verdict, ...]) -> Iterator[MonitorElement]:
     """Maps per depth of HB and HE together, summed over the judged lumisections."""
-    quantities = {
-        "Occupancy": ("digis seen, sum over judged LS", "digis", _observed),
-        "ReconstructedOccupancy": ("digis expected, sum over judged LS", "digis", _expected),
-        "ResidualOccupancy": ("digis seen - expected, sum over judged LS", "digis", _residual),
-        "ScoreMax": ("largest score over LS, with its sign (+ excess, - loss)", _SCORE, _largest_score),
-        "ScoreMean": ("mean of |score| over judged LS", _SCORE, _mean_score),
+    sums = [(verdict.channels, channel_sums(verdict)) for verdict in verdicts]
+    quantities: dict[str, tuple[str, str, Callable[[ChannelSums], Floats]]] = {
+        "Occupancy": ("digis seen, sum over judged LS", "digis", lambda of: of.observed),
+        "ReconstructedOccupancy": ("digis expected, sum over judged LS", "digis", lambda of: of.expected),
+        "ResidualOccupancy": (
+            "digis seen - expected, sum over judged LS",
+            "digis",
+            lambda of: of.observed - of.expected,
+        ),
+        "ScoreMax": ("largest score over LS, with its sign (+ excess, - loss)", _SCORE, lambda of: of.score),
+        "ScoreMean": ("mean of |score| over judged LS", _SCORE, lambda of: of.mean_score),
     }
     for name, (title, contents, quantity) in quantities.items():
-        maps = sum((depth_maps(v.channels, quantity(v)) for v in verdicts), np.zeros(()))
+        maps = sum((depth_maps(channels, quantity(of)) for channels, of in sums), np.zeros(()))
         for depth in range(1, N_DEPTH + 1):
             values = maps[depth - 1]
             entries = float(values.sum()) if name == "Occupancy" else None
@@ -57,7 +64,7 @@ def trends(verdict: Verdict, length: int) -> Iterator[MonitorElement]:
     errors = on_axis(reconstruction_error(verdict), lumisections, length)
     title = f"{name}: reconstruction error, RMS pull of judged channels (1 is statistics alone)"
     yield trend(f"{TASK}/ReconstructionErrorvsLS/Subdet/{name}", errors, title, "RMS of (seen - expected)/sigma")
-    flags = on_axis(flagged(verdict.states).sum(axis=1), lumisections, length)
+    flags = on_axis(np.count_nonzero(flagged(verdict.states), axis=1), lumisections, length)
     # Path, title and axes as CMSSW's HcalMLTask books it, its spelling included.
     path = f"{TASK}/MLBadFlagedChannelsvsLS/Subdet/{name}"
     yield trend(path, flags, name, "N", float(flags.sum()))
@@ -66,7 +73,7 @@ def trends(verdict: Verdict, length: int) -> Iterator[MonitorElement]:
 def box_maps(verdict: Verdict, length: int) -> Iterator[MonitorElement]:
     """Mean score and number of flagged channels, RBX × LS per side of one sub-detector."""
     boxes, use = boxes_of(verdict), judged(verdict.states)
-    score = sum_by_box(np.where(use, verdict.score, 0), boxes) / np.maximum(sum_by_box(use, boxes), 1)
+    score = sum_by_box(verdict.score, boxes, use) / np.maximum(sum_by_box(use, boxes), 1)
     flags = sum_by_box(flagged(verdict.states), boxes)
     for name, values, title, contents in (
         ("ScorevsRBXvsLS", score, "mean score of the judged channels (+ excess, - loss)", _SCORE),
@@ -101,27 +108,3 @@ def _sides(subdetector: str) -> tuple[int, int]:
     """Indices into SUBDET_PM of a sub-detector's two sides."""
     first = SUBDET_PM.index(f"{subdetector}M")
     return first, first + 1
-
-
-def _observed(verdict: Verdict) -> Floats:
-    return np.asarray(verdict.observed.sum(axis=0, dtype=np.float64, where=judged(verdict.states)))
-
-
-def _expected(verdict: Verdict) -> Floats:
-    return np.asarray(verdict.expected.sum(axis=0, dtype=np.float64, where=judged(verdict.states)))
-
-
-def _residual(verdict: Verdict) -> Floats:
-    return _observed(verdict) - _expected(verdict)
-
-
-def _largest_score(verdict: Verdict) -> Floats:
-    score = np.where(judged(verdict.states), verdict.score, 0)
-    largest, smallest = score.max(axis=0), score.min(axis=0)
-    return np.asarray(np.where(largest >= -smallest, largest, smallest), dtype=np.float64)
-
-
-def _mean_score(verdict: Verdict) -> Floats:
-    use = judged(verdict.states)
-    total = np.abs(verdict.score).sum(axis=0, dtype=np.float64, where=use)
-    return np.asarray(total / np.maximum(use.sum(axis=0), 1))

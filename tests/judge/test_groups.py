@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from hcal_root_ad.detector import ChannelTable, channel_table
 from hcal_root_ad.evidence import log_likelihood_ratios
-from hcal_root_ad.judge.channels import ChannelNames, readout_levels
+from hcal_root_ad.judge.channels import channel_names, readout_levels
 from hcal_root_ad.judge.flags import Evidence, Span
 from hcal_root_ad.judge.groups import Level, by_weight, grouped, single_groups
 from hcal_root_ad.judge.verdict import Group, Interval, Kind
@@ -249,8 +249,8 @@ def test_the_kind_of_a_group_is_that_of_most_members() -> None:
 def test_a_channel_is_named_by_ieta_iphi_and_depth() -> None:
     row = np.flatnonzero((HE.ieta == 20) & (HE.iphi == 5) & (HE.depth == 3))
     other = np.flatnonzero((HB.ieta == -1) & (HB.iphi == 72) & (HB.depth == 1))
-    assert list(ChannelNames(HE.take(row))) == ["HE +20/5/3"]
-    assert list(ChannelNames(HB.take(other))) == ["HB -1/72/1"]
+    assert list(channel_names(HE.take(row))) == ["HE +20/5/3"]
+    assert list(channel_names(HB.take(other))) == ["HB -1/72/1"]
 
 
 def test_people_see_the_most_channels_first_then_the_strongest() -> None:
