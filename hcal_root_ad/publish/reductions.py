@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
+import scipy.sparse as sparse
 from numpy.typing import ArrayLike, NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM, ChannelTable, rbx_of
@@ -72,14 +74,13 @@ def boxes_of(verdict: Verdict | StripVerdict) -> NDArray[np.intp]:
 
 def sum_by_box(values: Array, boxes: NDArray[np.intp], use: NDArray[np.bool_] | None = None) -> Floats:
     """(LS, columns) values, or those to ``use``, summed to (LS, 72 boxes): a product with the boxes' members."""
-    there, place = np.unique(boxes, return_inverse=True)
     precision = np.float32 if values.dtype in (np.bool_, np.uint8, np.float32) else np.float64
-    member = np.zeros((len(boxes), len(there)), dtype=precision)
-    member[np.arange(len(boxes)), place] = 1
+    columns = np.arange(len(boxes))
+    members = sparse.csr_matrix((np.ones(len(boxes), dtype=precision), (boxes, columns)), (N_BOXES, len(boxes)))
     sums = np.zeros((len(values), N_BOXES))
     for rows in _blocks(len(values)):
         chosen = values[rows] if use is None else values[rows] * use[rows]
-        sums[rows, there] = chosen.astype(precision, copy=False) @ member
+        sums[rows] = (members @ np.ascontiguousarray(chosen.astype(precision, copy=False).T)).T
     return sums
 
 
@@ -134,6 +135,16 @@ def channel_sums(verdict: Verdict) -> ChannelSums:
         pairs += np.count_nonzero(use, axis=0)
     strongest = np.where(largest >= -smallest, largest, smallest)
     return ChannelSums(observed, expected, strongest, size / np.maximum(pairs, 1))
+
+
+_box_states: WeakKeyDictionary[Verdict | StripVerdict, States] = WeakKeyDictionary()
+
+
+def box_states(verdict: Verdict | StripVerdict) -> States:
+    """(LS, 72) states of the readout boxes of a verdict, see :func:`unit_states`; several elements show them."""
+    if verdict not in _box_states:
+        _box_states[verdict] = unit_states(verdict.states, boxes_of(verdict))
+    return _box_states[verdict]
 
 
 def kind_counts(verdict: Verdict | StripVerdict) -> dict[Kind, Counts]:
