@@ -75,8 +75,8 @@ def boxes_of(verdict: Verdict | StripVerdict) -> NDArray[np.intp]:
 def sum_by_box(values: Array, boxes: NDArray[np.intp], use: NDArray[np.bool_] | None = None) -> Floats:
     """(LS, columns) values, or those to ``use``, summed to (LS, 72 boxes): a product with the boxes' members."""
     precision = np.float32 if values.dtype in (np.bool_, np.uint8, np.float32) else np.float64
-    columns = np.arange(len(boxes))
-    members = sparse.csr_matrix((np.ones(len(boxes), dtype=precision), (boxes, columns)), (N_BOXES, len(boxes)))
+    ones: NDArray[np.floating] = np.ones(len(boxes), dtype=precision)
+    members = sparse.csr_array((ones, (boxes, np.arange(len(boxes)))), shape=(N_BOXES, len(boxes)))
     sums = np.zeros((len(values), N_BOXES))
     for rows in _blocks(len(values)):
         chosen = values[rows] if use is None else values[rows] * use[rows]
