@@ -48,7 +48,7 @@ def test_log_rates_and_errors_are_alike_with_state_carried(
         for row in range(len(series)):
             activity, log_rate, memory = module(*tensors(series, row), memory)
             assert abs(float(activity) - wanted.activity[row]) < SINGLE
-            assert np.abs(log_rate[0].numpy() - wanted.log_rate[row]).max() < 1e-6
+            assert np.allclose(log_rate[0].numpy(), wanted.log_rate[row], rtol=SINGLE, atol=SINGLE)
             error = model_error(he.reference, he.model_error, wanted.activity[[row]])
             assert np.allclose(module.error(activity), error)
 
