@@ -54,9 +54,13 @@ class Tail:
         """Height (natural log) that clean peaks exceed ``false_alarms`` times per 100 LS."""
         return float(self.onset + np.log(self.rate * 100 / false_alarms) / self.slope)
 
+    def above(self, height: float) -> float:
+        """Clean peaks per LS that exceed a height (natural log)."""
+        return self.rate * float(np.exp(self.slope * (self.onset - height)))
+
     def most(self) -> float:
         """Most false alarms per 100 LS that a threshold can be set for."""
-        return self.rate * 100 * float(np.exp(self.slope * (self.onset - LOWEST)))
+        return 100 * self.above(LOWEST)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ Measured on clean lumisections whose reference was learned elsewhere, as it will
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import poisson
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import BundleError
@@ -29,11 +30,13 @@ ERROR_FLOOR = 0.005
 """Standard error of log λ below which no channel is believed: what run-to-run shifts leave unseen."""
 PEAK_HEIGHT = 4.0
 """Evidence peaks below this are too common to tell anything about the tail."""
-TAIL_PEAKS = 150
-"""Peaks that the exponential tail is fitted to: its slope is then known to 8 %."""
+TAIL_PEAKS, TAIL_RATE = 150, 0.15
+"""Peaks, and peaks per LS, that the exponential tail is fitted to, at least: its slope is then known to 8 %."""
 FEWEST_PEAKS = 20
-PLAYED_RUNS, PLAYED_LENGTH, PLAYED_SEED = 20, 50, 1
+PLAYED_RUNS, PLAYED_LENGTH, PLAYED_SEED = 60, 50, 1
 """Runs and lumisections per run played out to see the tail that the error model makes."""
+CONTRADICTED = 0.01
+"""So improbable must what is seen be before it counts for more than what the error model makes."""
 
 
 def own_errors(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction]) -> Floats:
@@ -70,11 +73,11 @@ def gathering(live: int, units: int) -> Gathered:
 
 
 def tails_of(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction], own: Floats) -> tuple[Tail, Tail]:
-    """Tails of evidence peaks of channels and of units: as seen on the clean lumisections, or as the error model
-    makes them, whichever is higher.
+    """Tails of evidence peaks of channels and of units.
 
-    A few dozen clean LS of one run show neither the far tail nor what other runs will do; the model,
-    played out over many runs, does. What is seen guards against what the model leaves out. Runs are
+    A few dozen clean LS of one run show neither the far tail nor what other runs will do; the error model,
+    played out over many runs, does. What is seen guards against what the model leaves out: of channels if it
+    contradicts the model, of units, which the model does not move as wholes, wherever it is higher. Runs are
     played and seen as wholes, so that what lasts within a run counts once per run.
     """
     reference, channels = pieces[0].reference, pieces[0].series.channels
@@ -82,13 +85,28 @@ def tails_of(pieces: Sequence[Piece], reconstructions: Sequence[Reconstruction],
     played = played_runs(channels, reference, own, events)
     seen = [gather(piece, found, own) for piece, found in zip(pieces, reconstructions, strict=True)]
     lumisections = sum(len(piece.series) for piece in pieces)
+    made = fitted_tail([peak for one in played for peak in peaks_of(one.channels)], PLAYED_RUNS * PLAYED_LENGTH)
+    made_units = fitted_tail([peak for one in played for peak in peaks_of(one.units)], PLAYED_RUNS * PLAYED_LENGTH)
+    found_units = fitted_tail([peak for one in seen for peak in peaks_of(one.units)], lumisections)
+    channel_peaks = [peak for one in seen for peak in peaks_of(one.channels)]
+    return believed_tail(made, channel_peaks, lumisections), higher_tail(made_units, found_units)
 
-    def higher(bank: Callable[[Gathered], EvidenceBank]) -> Tail:
-        made = fitted_tail([peak for one in played for peak in peaks_of(bank(one))], PLAYED_RUNS * PLAYED_LENGTH)
-        found = fitted_tail([peak for one in seen for peak in peaks_of(bank(one))], lumisections)
-        return max(made, found, key=lambda tail: tail.threshold(1.0))
 
-    return higher(lambda gathered: gathered.channels), higher(lambda gathered: gathered.units)
+def higher_tail(one: Tail, other: Tail) -> Tail:
+    """The tail with the higher threshold for one false alarm per 100 LS."""
+    return max(one, other, key=lambda tail: tail.threshold(1.0))
+
+
+def believed_tail(made: Tail, peaks: Sequence[float], lumisections: int) -> Tail:
+    """The tail that the error model makes, or the one that is seen if it is higher beyond chance.
+
+    Compared are the peaks above the onset, and those above the height that one peak is expected to exceed.
+    """
+    for height in (made.onset, made.threshold(100 / lumisections)):
+        expected = made.above(height) * lumisections
+        if poisson.sf(sum(peak > height for peak in peaks) - 1, expected) < CONTRADICTED:
+            return higher_tail(made, fitted_tail(peaks, lumisections))
+    return made
 
 
 def played_runs(channels: ChannelTable, reference: Reference, own: Floats, seen: Floats) -> list[Gathered]:
@@ -145,7 +163,7 @@ def fitted_tail(peaks: Sequence[float], lumisections: int) -> Tail:
     """
     if len(peaks) < FEWEST_PEAKS:
         return Tail(onset=PEAK_HEIGHT, rate=(len(peaks) + 1) / lumisections, slope=1.0)
-    highest = np.sort(peaks)[::-1][: TAIL_PEAKS + 1]
+    highest = np.sort(peaks)[::-1][: max(TAIL_PEAKS, round(TAIL_RATE * lumisections)) + 1]
     onset = float(highest[-1])
     slope = 1.0 / max(float(np.mean(highest[:-1] - onset)), 1e-9)
     return Tail(onset=onset, rate=(len(highest) - 1) / lumisections, slope=slope)

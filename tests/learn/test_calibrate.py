@@ -1,0 +1,58 @@
+"""Which tail of clean evidence is believed: the error model's, unless the clean lumisections contradict it."""
+
+import numpy as np
+import pytest
+
+from hcal_root_ad.learn.bundle import Tail
+from hcal_root_ad.learn.calibrate import PEAK_HEIGHT, TAIL_PEAKS, believed_tail, fitted_tail, higher_tail
+
+MADE = Tail(onset=8.0, rate=0.15, slope=1.0)
+
+
+def peaks_like(tail: Tail, lumisections: int) -> list[float]:
+    """The quantiles of a tail: as many peaks as it expects, from twice its rate on."""
+    expected = 2 * tail.rate * lumisections
+    ranks = np.arange(round(expected)) + 0.5
+    return list(tail.onset + (np.log(tail.rate * lumisections) - np.log(ranks)) / tail.slope)
+
+
+def test_a_tail_tells_how_many_peaks_are_above_a_height() -> None:
+    assert MADE.above(8.0) == 0.15
+    assert MADE.above(8.0 + np.log(3)) == pytest.approx(0.05)
+    assert MADE.above(MADE.threshold(5.0)) == pytest.approx(0.05)
+
+
+def test_the_slope_is_one_over_the_mean_excess() -> None:
+    assert fitted_tail([*np.full(TAIL_PEAKS, 7.0), 6.5, 5.0], 100) == Tail(onset=6.5, rate=1.5, slope=2.0)
+
+
+def test_long_runs_are_fitted_at_the_same_rate_of_peaks() -> None:
+    peaks = [9.0] * 300 + [8.5] + [5.0] * 1000
+    assert fitted_tail(peaks, 2000) == Tail(onset=8.5, rate=0.15, slope=2.0)
+
+
+def test_too_few_peaks_tell_no_slope() -> None:
+    assert fitted_tail([5.0, 6.0], 100) == Tail(onset=PEAK_HEIGHT, rate=0.03, slope=1.0)
+
+
+def test_the_model_is_believed_where_the_clean_lumisections_agree() -> None:
+    assert believed_tail(MADE, peaks_like(MADE, 100), 100) == MADE
+
+
+def test_the_model_is_believed_where_fewer_peaks_are_seen() -> None:
+    assert believed_tail(MADE, peaks_like(Tail(8.0, 0.03, 1.0), 100), 100) == MADE
+
+
+def test_twice_as_many_peaks_contradict_the_model() -> None:
+    peaks = peaks_like(Tail(8.0, 0.3, 1.0), 1000)
+    found = believed_tail(MADE, peaks, 1000)
+    assert found == fitted_tail(peaks, 1000)
+    assert found.threshold(1.0) > MADE.threshold(1.0) + 0.5
+
+
+def test_a_few_peaks_far_above_contradict_the_model() -> None:
+    assert believed_tail(MADE, [*peaks_like(MADE, 100), *[14.0] * 5], 100) != MADE
+
+
+def test_the_higher_of_two_tails() -> None:
+    assert higher_tail(MADE, Tail(7.0, 0.15, 1.0)) == MADE
