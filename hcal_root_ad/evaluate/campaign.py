@@ -30,7 +30,7 @@ def evaluate(
     material: Material, systems: Sequence[System], folder: Path, progress: Progress | None = None
 ) -> list[Row]:
     """Measure the limits and the systems; results that are there already are taken over."""
-    (folder / POINTS).mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     entries: dict[str, tuple[str | System, ...]] = {
         name: (*LIMITS, *_measured_on(name, systems)) for name in material.subdetectors
     }
