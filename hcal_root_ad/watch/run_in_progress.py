@@ -19,6 +19,7 @@ from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.running import RunJudge
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.learn.catalogue import fitting_reference
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.watch.order import reach
 from hcal_root_ad.watch.taken import Taken
@@ -138,10 +139,10 @@ class RunInProgress:
     def _verdict(self, maps: LumiMaps) -> RunVerdict:
         if maps.coarse is not None:
             self._judge = self._judged = None
-            return judge_run(maps, self._bundles, false_alarms=self._false_alarms)
+            return judge_run(maps, self._bundles, false_alarms=self._false_alarms, find_reference=fitting_reference)
         judge, done = self._judge, 0
         if judge is None or self._judged is None or not _begins_with(maps, self._judged):
-            judge = RunJudge(self._bundles, self._false_alarms)
+            judge = RunJudge(self._bundles, self._false_alarms, fitting_reference)
         else:
             done = len(self._judged)
         self._judge = None  # what breaks while it is judged is judged anew

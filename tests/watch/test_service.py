@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from hcal_root_ad.errors import InputError, NoHcalError, OutputError, UsageError
 from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.learn.catalogue import fitting_reference
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.watch import run_in_progress, service
 from hcal_root_ad.watch.service import KEPT, RETRY, Settings, Watch
@@ -30,7 +32,10 @@ PATIENCE = 60.0
 class KeepingJudge:
     """Takes lumisections that rise, as a judge does, and gives them back."""
 
-    def __init__(self, *_: object) -> None:
+    made_with: ClassVar[list[tuple[object, ...]]] = []
+
+    def __init__(self, *given: object) -> None:
+        self.made_with.append(given)
         self.maps: LumiMaps | None = None
 
     def add(self, maps: LumiMaps) -> None:
@@ -109,6 +114,15 @@ def test_each_lumisection_is_published_as_it_comes(
     assert lumisections(published) == [[1], [1, 2], [1, 2, 3]]
     assert said[1] == f"run {RUN} | LS 2 | 1000 events | not assessed | 0 alarms | 0.00 s"
     assert same_maps(published.last(), maps_of(dqm.path))
+
+
+def test_a_detector_that_no_bundle_knows_is_held_against_a_fitting_reference_as_run_does(
+    start: Start, dqm: DqmFolder
+) -> None:
+    watch = start()
+    dqm.leave(1)
+    watch.look()
+    assert KeepingJudge.made_with[-1] == ((), None, fitting_reference)
 
 
 def test_a_missing_lumisection_is_waited_for_then_passed_over_then_counted_all_the_same(
