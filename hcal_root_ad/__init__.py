@@ -1,4 +1,8 @@
-"""hcal_root_ad: finds faulty HCAL channels in DQM files and publishes the verdict for the DQM GUI."""
+"""hcal_root_ad: finds faulty HCAL channels in DQM files and publishes the verdict for the DQM GUI.
+
+The names in ``__all__`` are the public interface: docs/api.md lists them, and they keep their meaning within a major
+version. Everything else may move.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,85 @@ from importlib import import_module
 
 TYPE_CHECKING = False  # As type checkers know it, without the import of typing: the command line starts faster.
 if TYPE_CHECKING:
+    from hcal_root_ad.certify.certification import certify_run
+    from hcal_root_ad.certify.policy import load_policy
+    from hcal_root_ad.detector import channel_table
+    from hcal_root_ad.errors import HcalRootAdError
     from hcal_root_ad.harvest.inspect import inspect_file
     from hcal_root_ad.harvest.read import read_lumi_maps
+    from hcal_root_ad.harvest.stream import stream_lumi_maps
+    from hcal_root_ad.judge.comparison import compare
+    from hcal_root_ad.judge.run import judge_run
+    from hcal_root_ad.judge.verdict import Group, Interval, Kind, RunVerdict, State, Verdict
+    from hcal_root_ad.learn.bundle import Bundle, load_bundle
+    from hcal_root_ad.learn.catalogue import load_reference
+    from hcal_root_ad.learn.train import train
+    from hcal_root_ad.learn.transfer import transfer
+    from hcal_root_ad.lumi_maps import LumiMaps
+    from hcal_root_ad.publish.check import check_file
+    from hcal_root_ad.publish.flags_table import write_flags
+    from hcal_root_ad.publish.publish import publish as publish_run
+    from hcal_root_ad.publish.record import record_of
 
-__all__ = ["inspect_file", "read_lumi_maps"]
+__all__ = [
+    "Bundle",
+    "Group",
+    "HcalRootAdError",
+    "Interval",
+    "Kind",
+    "LumiMaps",
+    "RunVerdict",
+    "State",
+    "Verdict",
+    "certify_run",
+    "channel_table",
+    "check_file",
+    "compare",
+    "inspect_file",
+    "judge_run",
+    "load_bundle",
+    "load_policy",
+    "load_reference",
+    "publish_run",
+    "read_lumi_maps",
+    "record_of",
+    "stream_lumi_maps",
+    "train",
+    "transfer",
+    "write_flags",
+]
 
-_HOMES = {"inspect_file": "hcal_root_ad.harvest.inspect", "read_lumi_maps": "hcal_root_ad.harvest.read"}
+_HOMES = {
+    "certify.certification": ("certify_run",),
+    "certify.policy": ("load_policy",),
+    "detector": ("channel_table",),
+    "errors": ("HcalRootAdError",),
+    "harvest.inspect": ("inspect_file",),
+    "harvest.read": ("read_lumi_maps",),
+    "harvest.stream": ("stream_lumi_maps",),
+    "judge.comparison": ("compare",),
+    "judge.run": ("judge_run",),
+    "judge.verdict": ("Group", "Interval", "Kind", "RunVerdict", "State", "Verdict"),
+    "learn.bundle": ("Bundle", "load_bundle"),
+    "learn.catalogue": ("load_reference",),
+    "learn.train": ("train",),
+    "learn.transfer": ("transfer",),
+    "lumi_maps": ("LumiMaps",),
+    "publish.check": ("check_file",),
+    "publish.flags_table": ("write_flags",),
+    "publish.record": ("record_of",),
+}
+_PLACES = {name: (home, name) for home, names in _HOMES.items() for name in names}
+_PLACES["publish_run"] = ("publish.publish", "publish")  # Here, ``publish`` is the package of that name.
 
 
 def __getattr__(name: str) -> object:
-    """Import a public function when it is first asked for, so that ``import hcal_root_ad`` stays light."""
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Import a public name when it is first asked for, so that ``import hcal_root_ad`` stays light."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home, own_name = _PLACES[name]
+    return getattr(import_module(f"hcal_root_ad.{home}"), own_name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,23 @@
+"""How Sphinx builds the site: ``make docs``. Sources are the Markdown pages where they lie, README included."""
+
+from importlib.metadata import version as version_of
+
+project = "hcal_root_ad"
+author = "The hcal_root_ad authors"
+copyright = "The hcal_root_ad authors, BSD-3-Clause"
+version = release = version_of("hcal-root-ad")
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+# The source folder is the repository, so that links are the same here as where the code is read.
+root_doc = "docs/index"
+include_patterns = ["*.md", "docs/**/*.md", "harvesters/README.md", "models/**/README.md"]
+html_theme = "furo"
+html_title = "hcal_root_ad"
+html_copy_source = False
+
+myst_heading_anchors = 4
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+napoleon_use_ivar = True
+napoleon_use_rtype = False
