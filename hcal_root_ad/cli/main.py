@@ -29,7 +29,7 @@ VERBS = {
     "reference": "keep the catalogue of reference runs: add, list, show, verify",
     "export": "write a bundle as ONNX, or as a model for CMSSW's HcalMLTask",
     "evaluate": "measure every system on the same runs, against the limit",
-    "study": "what transfer learning carries over, block by block",
+    "study": "studies on simulated runs: transfer learning, classifiers, false alarms, forecasts",
 }
 """Verb to what it does. The verb's module in this package has the same name and is imported only when it is chosen."""
 

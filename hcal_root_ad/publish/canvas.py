@@ -135,6 +135,21 @@ def patch(colour: str, label: str) -> Patch:
     return Patch(facecolor=colour, edgecolor="black", label=label)
 
 
+def counted_states(states: Array) -> list[Artist]:
+    """Entries of a legend: the states, each with the number of channels that are in it, and where no channel is."""
+    counts = [patch(colour, f"{name}: {int((states == state).sum()):,}") for state, (name, colour) in STATES.items()]
+    return [patch(NO_CHANNEL, "no channel"), *counts]
+
+
+def colour_bar(figure: Figure, axis: Axes, image: Any, label: str, *, extend: str) -> None:
+    """A colour bar and its legend in a panel without axes, as :func:`depth_page` leaves one."""
+    place = axis.inset_axes((0.02, 0.6, 0.96, 0.08))
+    bar = figure.colorbar(image, cax=place, orientation="horizontal", extend=extend)
+    bar.set_label(label, loc="center")
+    entries = [patch(NO_CHANNEL, "no channel, masked or not assessed")]
+    axis.legend(handles=entries, loc="upper center", bbox_to_anchor=(0.5, 0.35))
+
+
 def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
     columns = min(len(handles), 5 if len(handles) == 5 else 4)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=12, handlelength=1.2)

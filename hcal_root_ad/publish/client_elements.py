@@ -65,7 +65,7 @@ def box_states(verdicts: tuple[Verdict, ...], length: int) -> Iterator[MonitorEl
     names = tuple(verdict.subdetector for verdict in verdicts)
     columns = np.stack([worst_state(rows, axis=1) for rows in (_rows_of(states, name) for name in names)], axis=1)
     path = f"{CLIENT}/StateSummaryvsLS/StateSummaryvsLS"
-    yield lumi_map(path, columns, "state (bad from a lost module on)", "state", names, "sub-detector")
+    yield lumi_map(path, columns, "state of the worst readout box", "state", names, "sub-detector")
 
 
 def strip_states(strips: StripVerdict, length: int) -> Iterator[MonitorElement]:

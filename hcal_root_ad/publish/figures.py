@@ -20,9 +20,10 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, StrMethodFormatter
 from hcal_root_ad.detector import N_RBX
 from hcal_root_ad.publish.canvas import (
     BOX,
-    NO_CHANNEL,
     NOT_JUDGED,
     STATES,
+    colour_bar,
+    counted_states,
     depth_map,
     depth_page,
     in_cms_style,
@@ -111,9 +112,8 @@ def state_figure(run: int, states: Array) -> Figure:
     colours, norm = state_colours()
     for axis, values in zip(axes, states, strict=False):
         depth_map(axis, np.where(values > 0, values, np.nan), cmap=colours, norm=norm)
-    entries = [patch(NO_CHANNEL, "no channel")]
-    entries += [patch(colour, f"{name}: {int((states == state).sum()):,}") for state, (name, colour) in STATES.items()]
-    axes[-1].legend(handles=entries, loc="center", title="channels, by worst state of the run", alignment="left")
+    title = "channels, by worst state of the run"
+    axes[-1].legend(handles=counted_states(states), loc="center", title=title, alignment="left")
     return figure
 
 
@@ -124,11 +124,8 @@ def residual_figure(run: int, pulls: Array, judged: Array, largest: float = 10.0
     style = {"cmap": mpl.colormaps["RdBu_r"], "vmin": -largest, "vmax": largest}
     for axis, values, use in zip(axes, pulls, judged, strict=False):
         image = depth_map(axis, np.where(use, values, np.nan), **style)
-    place = axes[-1].inset_axes((0.02, 0.6, 0.96, 0.08))
-    bar = figure.colorbar(image, cax=place, orientation="horizontal", extend="both")
-    bar.set_label("(seen $-$ expected) / binomial $\\sigma$, over the judged LS", loc="center")
-    entries = [patch(NO_CHANNEL, "no channel, masked or not assessed")]
-    axes[-1].legend(handles=entries, loc="upper center", bbox_to_anchor=(0.5, 0.35))
+    label = "(seen $-$ expected) / binomial $\\sigma$, over the judged LS"
+    colour_bar(figure, axes[-1], image, label, extend="both")
     return figure
 
 

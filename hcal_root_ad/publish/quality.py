@@ -1,4 +1,4 @@
-"""Quality results on the elements against LS: OK, WARNING with any flag, ERROR from a lost readout module on.
+"""Quality results on the elements against LS: OK, WARNING with any flag, ERROR where a readout box is bad.
 
 A sub-detector of which no lumisection could be assessed gets INSUFFICIENT_STATISTICS, never OK.
 """

@@ -8,7 +8,6 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -22,6 +21,8 @@ from hcal_root_ad.publish.canvas import (
     NO_CHANNEL,
     NOT_JUDGED,
     STATES,
+    colour_bar,
+    counted_states,
     depth_map,
     depth_page,
     in_cms_style,
@@ -99,12 +100,11 @@ def state_maps(run: int, states: Array) -> Figure:
             ieta, iphi = np.nonzero(values == state)
             style: dict[str, Any] = {"marker": marker, "facecolors": "none", "edgecolors": colour, "linewidths": 0.9}
             axis.scatter(ieta - HB_HE.start + 0.5, iphi + 1, s=42, **style)
-    entries: list[Artist] = [patch(NO_CHANNEL, "no channel")]
-    entries += [patch(colour, f"{name}: {int((states == state).sum()):,}") for state, (name, colour) in STATES.items()]
-    entries += [
+    marks = [
         Line2D([], [], ls="", marker=marker, mfc="none", mec=colour, ms=7, label=f"marks a {STATES[state][0]} channel")
         for state, (marker, colour) in _MARKERS.items()
     ]
+    entries = [*counted_states(states), *marks]
     legend.legend(handles=entries, loc="center", title="channels, by worst state of the run", alignment="left")
     return figure
 
@@ -116,11 +116,7 @@ def ratio_maps(run: int, observed: Array, expected: Array) -> Figure:
     ratio = np.divide(observed, expected, out=np.full(observed.shape, np.nan), where=expected > 0)
     for axis, values in zip(axes, ratio, strict=True):
         image = depth_map(axis, values, cmap=mpl.colormaps["PuOr_r"], vmin=0, vmax=2)
-    place = legend.inset_axes((0.02, 0.6, 0.96, 0.07))
-    bar = figure.colorbar(image, cax=place, orientation="horizontal", extend="max")
-    bar.set_label("digis seen / expected, over the judged LS", loc="center")
-    entries = [patch(NO_CHANNEL, "no channel, masked or not assessed")]
-    legend.legend(handles=entries, loc="upper center", bbox_to_anchor=(0.5, 0.35))
+    colour_bar(figure, legend, image, "digis seen / expected, over the judged LS", extend="max")
     return figure
 
 

@@ -32,7 +32,7 @@ shifthcalmllayout(
         ),
         shown(
             "HcalMLClient/StateSummaryvsLS/StateSummaryvsLS",
-            "State of HB and HE in each lumisection; red from one lost readout module on. Red in the "
+            "State of HB and HE in each lumisection, which is that of the worst readout box. Red in the "
             "last five lumisections: act as for a red box. White for more than ten lumisections in stable beams: "
             "tell the DQM shift leader that HCAL is not being judged." + COLOURS,
         ),
