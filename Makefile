@@ -1,5 +1,6 @@
-# make run    judge a reference run and draw it        make check  style, types and tests
-# make test   run every test                           make clean  remove .venv, out, build and dist
+# make run    judge a reference run and draw it        make check  style, types, tests, examples and docs in one go
+# make test   run every test and every example         make docs   the site, into build/site
+# make clean  remove .venv, out, build and dist        make coverage  what the tests reach, into docs/results/coverage.md
 # make bench  measure how fast, beside what one would use instead (some twenty minutes on two quiet cores)
 # make bundles  simulate clean runs and train the shipped bundles anew (about ten minutes)
 #
@@ -16,7 +17,7 @@ JOBS ?= auto
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check format clean bundles bench
+.PHONY: run test check docs coverage format clean bundles bench
 
 run: $(VENV)/.installed
 	$(BIN)/hcal-root-ad run $(REFERENCE_RUN) -o $(OUT) --plots $(OUT)/plots --flags $(OUT)/flags.csv
@@ -29,7 +30,19 @@ check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(MAKE) docs
 	$(MAKE) test
+
+# Warnings are errors: a link without a target, a page in no table of contents, a docstring that is no good markup.
+docs: $(VENV)/.installed-for-tests
+	$(BIN)/python -m sphinx -b html -W --keep-going -q -c docs . build/site
+	@echo "build/site/docs/index.html"
+
+coverage: $(VENV)/.installed-for-tests
+	rm -rf build/coverage
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --cov --cov-report=
+	$(BIN)/python -m coverage json -q -o build/coverage/figures.json
+	$(BIN)/python -m benchmarks.coverage build/coverage/figures.json -o docs/results/coverage.md
 
 format: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check --fix

@@ -10,7 +10,7 @@ version = release = version_of("hcal-root-ad")
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 # The source folder is the repository, so that links are the same here as where the code is read.
 root_doc = "docs/index"
-include_patterns = ["*.md", "docs/**/*.md", "harvesters/README.md", "models/**/README.md"]
+include_patterns = ["*.md", "docs/**.md", "harvesters/README.md", "models/**.md"]
 html_theme = "furo"
 html_title = "hcal_root_ad"
 html_copy_source = False
