@@ -13,12 +13,36 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("harvesters/*.md"), *ROOT.glob("models/**/*.md")]
 )
+CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def anchors(page: Path) -> set[str]:
+    """Names of the headings of a page, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ +(.+)$", CODE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", re.sub(r"\]\([^)]*\)", "", text)).lower().replace(" ", "-") for text in headings}
+
+
+def leads_somewhere(link: str, page: Path) -> bool:
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    return target.exists() and (not anchor or anchor in anchors(target))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    text = re.sub(r"`[^`]*`", "", CODE.sub("", page.read_text(encoding="utf-8")))
+    links = re.findall(r"\]\((?!https?://)([^)\s]+)\)", text)
+    assert [link for link in links if not leads_somewhere(link, page)] == []
+
+
+def test_a_link_to_no_page_or_heading_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# What `run` does\n\n```\n# no heading\n```\n")
+    assert anchors(page) == {"what-run-does"}
+    assert leads_somewhere("page.md#what-run-does", page)
+    assert leads_somewhere("#what-run-does", page)
+    assert not leads_somewhere("#no-heading", page)
+    assert not leads_somewhere("elsewhere.md", page)
 
 
 def test_first_screen_shows_both_commands_and_a_picture() -> None:

@@ -60,8 +60,8 @@ def main() -> None:
         axes.add_patch(
             FancyBboxPatch((x, y), WIDTH, HEIGHT, boxstyle="round,pad=0,rounding_size=0.12", fc=colour, ec=INK)
         )
-        axes.text(x + WIDTH / 2, y + 0.86, title, ha="center", va="center", weight="bold", size=11)
-        axes.text(x + WIDTH / 2, y + 0.38, text, ha="center", va="center", size=9)
+        axes.text(x + WIDTH / 2, y + 0.86, title, ha="center", va="center", weight="bold", size=10.5)
+        axes.text(x + WIDTH / 2, y + 0.38, text, ha="center", va="center", size=8.5)
     for start, end, label in ARROWS:
         (x, y), (other_x, other_y) = ends(start, end)
         axes.add_patch(FancyArrowPatch((x, y), (other_x, other_y), arrowstyle="-|>", mutation_scale=15, color=INK,
