@@ -57,6 +57,7 @@ def test_recipe_works(page: Path, copy_of_the_code: Path) -> None:
 def run_lines(text: str, folder: Path) -> None:
     """Run Python with the copy of the code, and the folder ``mine`` on the search path."""
     environment = os.environ | {"PYTHONPATH": str(folder), "HCAL_ROOT_AD_PATH": str(folder / "mine")}
+    environment.pop("COVERAGE_PROCESS_CONFIG", None)  # What runs here is not the code that is measured.
     command = [sys.executable, "-c", text]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
