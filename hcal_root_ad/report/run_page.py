@@ -75,7 +75,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Box:
-    """A readout box that was not good: lumisections in which it was bad, problematic and not assessed."""
+    """A readout box that was not good: the lumisections in which it was bad, and problematic, in words."""
 
     name: str
     bad: str
