@@ -47,6 +47,6 @@ pages = Sybil(
     patterns=["README.md", "docs/*.md"],
     fixtures=["a_shifters_folder"],
 )
-docstrings = Sybil(parsers=[DocTestParser()], patterns=["hcal_root_ad/**/*.py"])
+docstrings = Sybil(parsers=[DocTestParser()], patterns=["hcal_root_ad/*.py", "hcal_root_ad/**/*.py"])
 
 pytest_collect_file = (pages + docstrings).pytest()

@@ -185,7 +185,11 @@ class ChannelTable:
 
 
 def box_name(box: int) -> str:
-    """Name of readout box 0…71, for example 60 → ``HEP07``."""
+    """Name of readout box 0…71.
+
+    >>> box_name(60)
+    'HEP07'
+    """
     return f"{SUBDET_PM[box // N_RBX]}{box % N_RBX + 1:02d}"
 
 
@@ -209,6 +213,10 @@ def channel_table(era: Era | str = Era.RUN3) -> ChannelTable:
     """All channels of an era, ordered HB, HE, HO, HF, then by ieta, iphi, depth.
 
     Run 3 has HB 9072, HE 6768, HO 2160 and HF 3456 channels.
+
+    >>> table = channel_table("Run3").select("HE")
+    >>> len(table), table.box_name(0)
+    (6768, 'HEM01')
     """
     era = Era(era)
     cells = sorted((*_hb_cells(era), *_he_cells(era), *_ho_cells(), *_hf_cells()))

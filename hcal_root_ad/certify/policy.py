@@ -71,6 +71,9 @@ def load_policy(name: str | Path = DEFAULT) -> Policy:
 
     Raises:
         PolicyError: there is none, it is no TOML, or a key is unknown, missing, or out of range.
+
+    >>> load_policy("standard").rules["HE"].lost_boxes
+    0
     """
     path = Path(name) if Path(name).is_file() else content.find("policies", f"{name}.toml")
     if path is None:

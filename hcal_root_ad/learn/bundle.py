@@ -51,7 +51,11 @@ class Tail:
     slope: float
 
     def threshold(self, false_alarms: float) -> float:
-        """Height (natural log) that clean peaks exceed ``false_alarms`` times per 100 LS."""
+        """Height (natural log) that clean peaks exceed ``false_alarms`` times per 100 LS.
+
+        >>> round(Tail(onset=4.0, rate=0.5, slope=1.0).threshold(false_alarms=0.5), 2)  # 4 + ln(50 / 0.5)
+        8.61
+        """
         return float(self.onset + np.log(self.rate * 100 / false_alarms) / self.slope)
 
     def above(self, height: float) -> float:

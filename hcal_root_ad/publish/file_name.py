@@ -33,7 +33,11 @@ def offline_name(run: int, source: str = "", mark: str = "HcalML") -> str:
 
 
 def online_name(run: int, tag: str = ONLINE_TAG) -> str:
-    """``DQM_V0001_<tag>_R<run>.root``."""
+    """``DQM_V0001_<tag>_R<run>.root``.
+
+    >>> online_name(370101)
+    'DQM_V0001_HcalML_R000370101.root'
+    """
     return _valid(f"DQM_V0001_{tag}_R{run:09d}.root")
 
 

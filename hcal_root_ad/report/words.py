@@ -46,7 +46,11 @@ def listed(found: Sequence[Range], most: int = 12) -> str:
 
 
 def place(unit: str) -> str:
-    """The full name of a group's unit: ``HEP07-RM2`` is readout module 2 of HEP07."""
+    """The full name of a group's unit.
+
+    >>> place("HEP07-RM2"), place("HE +20/5/3")
+    ('readout module 2 of HEP07', 'channel HE ieta +20, iphi 5, depth 3')
+    """
     if match := _CHANNEL.fullmatch(unit):
         ieta = match["ieta"].replace("-", "−")
         return f"channel {match['name']} ieta {ieta}, iphi {match['iphi']}, depth {match['depth']}"

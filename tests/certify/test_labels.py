@@ -84,3 +84,12 @@ def test_nothing_to_compare_has_no_share(dead_box: RunRecord, policy: Policy) ->
 def test_other_forms_are_refused(tmp_path: Path, table: object, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         read(tmp_path, table)
+
+
+@pytest.mark.parametrize(("text", "sentence"), [(None, "There is no file"), ("{", "cannot be read as JSON")])
+def test_what_is_no_json_is_refused(tmp_path: Path, text: str | None, sentence: str) -> None:
+    path = tmp_path / "labels.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        read_labels(path)

@@ -93,3 +93,16 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, change: tuple[str, str], 
 def test_an_unknown_policy_names_those_that_there_are() -> None:
     with pytest.raises(PolicyError, match="'tight': expected a TOML file, or one of standard, strict"):
         load_policy("tight")
+
+
+@pytest.mark.parametrize(
+    ("rules", "sentence"),
+    [
+        (3, "says rules = 3; a table [rules] was expected."),
+        ({"HB": 3}, "says rules.HB = 3; a table [rules.HB] was expected."),
+    ],
+)
+def test_rules_are_tables(policy: Policy, rules: object, sentence: str) -> None:
+    with pytest.raises(PolicyError) as refusal:
+        policy_of(policy.as_table() | {"rules": rules}, "mine.toml")
+    assert sentence in str(refusal.value)

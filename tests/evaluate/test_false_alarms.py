@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from hcal_root_ad.errors import UsageError
+from hcal_root_ad.evaluate import false_alarms
 from hcal_root_ad.evaluate.false_alarms import SIZES, WORLDS, Observed, run_false_alarms, runs_of, table
 
 
@@ -36,3 +38,24 @@ def test_a_folder_with_a_result_and_an_unknown_grid_are_refused(tmp_path: Path) 
     (tmp_path / "table.md").write_text("")
     with pytest.raises(UsageError, match="choose another"):
         run_false_alarms("quick", tmp_path, resume=False)
+
+
+def test_the_command_counts_alarms_on_clean_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the detector that the bundles know, so that none has to be adapted, in short runs of two worlds."""
+    monkeypatch.setattr(false_alarms, "FIRST_DETECTOR", 2022)
+    monkeypatch.setattr(false_alarms, "RUN_LENGTH", 12)
+    monkeypatch.setattr(false_alarms, "adapted", lambda bundle, _: bundle)
+    monkeypatch.setattr(false_alarms, "WORLDS", {name: WORLDS[name] for name in ("high pileup", "low pileup")})
+    steps: list[tuple[int, int]] = []
+    table_file, numbers = run_false_alarms("quick", tmp_path / "study", progress=lambda *step: steps.append(step))
+    assert steps == [(done, 4) for done in (1, 2, 3, 4)]
+    found = [Observed(**one) for one in json.loads(numbers.read_text())]
+    asked = [(one.subdetector, one.world, one.asked) for one in found]
+    assert len(asked) == len(set(asked)) == 2 * 2 * len(false_alarms.ASKED)
+    assert all(8 <= one.lumisections <= 12 for one in found)
+    for name in ("HE", "HB"):
+        for world in ("high pileup", "low pileup"):
+            alarms = [one.alarms for one in found if (one.subdetector, one.world) == (name, world)]
+            assert alarms == sorted(alarms)  # whoever asks for more gets no fewer
+            assert alarms[0] <= 2
+    assert table_file.read_text().count("\n| H") == len(found)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hcal_root_ad.errors import UsageError
+from hcal_root_ad.evaluate import forecasts
 from hcal_root_ad.evaluate.forecasts import (
     CHANNELS,
     LENGTH,
@@ -65,3 +67,25 @@ def test_a_folder_with_a_result_and_an_unknown_grid_are_refused(tmp_path: Path) 
     (tmp_path / "table.md").write_text("")
     with pytest.raises(UsageError, match="not empty"):
         run_forecasts("quick", tmp_path)
+
+
+def test_the_command_holds_forecasts_against_what_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the detector that the bundle knows, so that it has not to be adapted, in one short run with steep ramps."""
+    monkeypatch.setattr(forecasts, "FIRST_DETECTOR", 2022)
+    monkeypatch.setattr(forecasts, "LENGTH", 50)
+    monkeypatch.setattr(forecasts, "ONSET", (5, 10))
+    monkeypatch.setattr(forecasts, "LEFT", (0.6, 0.7))
+    monkeypatch.setattr(forecasts, "SOURCES", ("he-graphstad",))
+    monkeypatch.setattr(forecasts, "adapted", lambda bundle, _: bundle)
+    steps: list[tuple[int, int]] = []
+    table_file, numbers = run_forecasts("quick", tmp_path / "study", progress=lambda *step: steps.append(step))
+    assert steps == [(0, 1)]
+    found = json.loads(numbers.read_text())
+    assert 35 < found["lumisections"] <= 50
+    ramps = [Ramp(**one) for one in found["ramps"]]
+    assert {ramp.subdetector for ramp in ramps} == {"HE"}
+    announced = [ramp for ramp in ramps if ramp.announced]
+    assert len(announced) > 0.8 * len(ramps)
+    assert sum(ramp.held for ramp in announced) > 0.7 * len(announced)
+    assert found["in_vain"] <= 2
+    assert f"| both | all | | {len(ramps)} |" in table_file.read_text()
