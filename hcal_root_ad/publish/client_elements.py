@@ -12,6 +12,7 @@ import numpy as np
 
 from hcal_root_ad.detector import N_DEPTH, N_IPHI, N_RBX, SUBDET_PM
 from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.publish import reductions
 from hcal_root_ad.publish.axes import RBX_LABELS, box_summary, depth_map, lumi_map, strip_map, trend
 from hcal_root_ad.publish.elements import CLIENT, MonitorElement, Scalar
 from hcal_root_ad.publish.reductions import (
@@ -24,7 +25,6 @@ from hcal_root_ad.publish.reductions import (
     judged,
     kind_counts,
     on_axis,
-    unit_states,
     worst_state,
 )
 
@@ -85,7 +85,7 @@ def run_box_states(verdicts: tuple[Verdict | StripVerdict, ...], length: int) ->
     states = np.zeros((length, N_BOXES), dtype=np.uint8)
     for verdict in verdicts:
         boxes = boxes_of(verdict)
-        found = unit_states(verdict.states, boxes)
+        found = reductions.box_states(verdict)
         if isinstance(verdict, Verdict) and verdict.granularity == "run":
             spread = np.repeat(found.max(axis=0, keepdims=True), length, axis=0)
         else:

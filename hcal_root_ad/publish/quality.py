@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.judge.verdict import Group, Kind, State, StripVerdict, Verdict
 from hcal_root_ad.publish.elements import CLIENT, TASK, QualityResult, QualityStatus
-from hcal_root_ad.publish.reductions import BAD_SHARE, N_BOXES, boxes_of, flagged, kind_counts, unit_states
+from hcal_root_ad.publish.reductions import BAD_SHARE, N_BOXES, box_states, boxes_of, flagged, kind_counts, unit_states
 
 _ALGORITHM = "HcalRootAd"
 
@@ -23,7 +23,7 @@ def channel_results(verdict: Verdict) -> Iterator[QualityResult]:
     assessed = verdict.assessed
     yield _events(f"{TASK}/EventsvsLS/Subdet/{name}", assessed)
     per_lumi = np.count_nonzero(flagged(verdict.states), axis=1)
-    lost = unit_states(verdict.states, boxes) == State.BAD
+    lost = box_states(verdict) == State.BAD
     path = f"{TASK}/MLBadFlagedChannelsvsLS/Subdet/{name}"
     yield _flags(path, "MLFlaggedChannels", per_lumi, bool(lost.any()), assessed, verdict.groups)
     columns = np.bincount(boxes, minlength=N_BOXES)

@@ -23,6 +23,7 @@ from hcal_root_ad.judge.verdict import Group, Judge, Kind, RunVerdict, State, St
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.publish.reductions import (
     LOSSES,
+    box_states,
     boxes_of,
     channel_sums,
     depth_maps,
@@ -30,7 +31,6 @@ from hcal_root_ad.publish.reductions import (
     group_columns,
     judged,
     sum_by_box,
-    unit_states,
     worst_state,
 )
 
@@ -204,7 +204,7 @@ def _boxes(verdict: Verdict | StripVerdict) -> dict[str, Any]:
         "judged": sum_by_box(judged(verdict.states), boxes).astype(np.int32),
         "problematic": sum_by_box(verdict.states == State.PROBLEMATIC, boxes).astype(np.int32),
         "bad": sum_by_box(verdict.states == State.BAD, boxes).astype(np.int32),
-        "box_states": unit_states(verdict.states, boxes),
+        "box_states": box_states(verdict),
         "groups": groups,
         "group_observed": observed,
         "group_expected": expected,
