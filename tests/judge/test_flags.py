@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcal_root_ad.evidence import HYPOTHESES, LOSSES, EvidenceBank, Excursions, log_likelihood_ratios, merged
-from hcal_root_ad.judge.flags import Evidence, Span, intervals_of, kind_of, spans_of
+from hcal_root_ad.judge.flags import Evidence, Span, _useless, intervals_of, kind_of, spans_of
 from hcal_root_ad.judge.verdict import Kind
 from hcal_root_ad.occupancy import log_rate
 
@@ -174,3 +174,22 @@ def test_nothing_above_threshold_makes_no_flag() -> None:
     assert spans_of(excursions_of(evidence), evidence.ratios) == []
     assert (evidence.ratios(np.array([0])) < 0).all()
     assert evidence.ratios(np.array([0])).shape == (HYPOTHESES, 1, 4)
+
+
+@pytest.mark.parametrize(
+    ("best", "cut"),
+    [
+        ([-1, 5], 1),
+        ([-1, -1, 5], 2),
+        ([-1, 2, -3, 9], 3),
+        ([1, -1, 5], 0),
+        ([-1], 0),
+    ],
+)
+def test_leading_lumisections_that_speak_against_the_fault_are_cut(best: list[float], cut: int) -> None:
+    assert _useless(np.array(best, dtype=float), np.array(best, dtype=float)) == cut
+
+
+def test_a_decisive_lumisection_stays_even_if_the_best_fault_does_not_explain_it() -> None:
+    assert _useless(np.array([-1.0, 5.0]), np.array([3.1, 5.0])) == 0
+    assert _useless(np.array([-1.0, 5.0]), np.array([2.9, 5.0])) == 1

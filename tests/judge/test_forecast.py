@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.detector import Era, channel_table
+from hcal_root_ad.judge import forecast
 from hcal_root_ad.judge.forecast import FEWEST, Forecast, forecasts_of, sentences
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.occupancy import Floats, log_rate
@@ -97,3 +98,48 @@ def test_lines_name_the_module_where_several_channels_age() -> None:
     assert lines[0].startswith("2 channels of RM7: 20.0% of the digis lost per 100 LS")
     assert lines[0].endswith("about LS 275 (90 %: LS 250 to 320)")
     assert lines[1].startswith("HE 2: ")
+
+
+def test_the_fit_is_that_of_weighted_least_squares_with_priors() -> None:
+    draw = np.random.default_rng(1)
+    time, weight = np.arange(1.0, 21.0), draw.uniform(50, 500, (20, 1))
+    ratio = 1 - 0.01 * np.maximum(time[:, None] - 8, 0) + 0.03 * draw.standard_normal((20, 1))
+    course = forecast._Course(time, ratio, weight, np.array([0.02]))
+    _, mean, covariance = forecast._fit(course, 8.0)
+    design = np.stack([np.ones(20), -np.maximum(time - 8, 0)], axis=1)
+    information = design.T @ (weight * design) + np.diag([0.02**-2, (0.5 / 20) ** -2])
+    np.testing.assert_allclose(covariance[:, :, 0], np.linalg.inv(information))
+    np.testing.assert_allclose(mean[:, 0], np.linalg.solve(information, design.T @ (weight * (ratio - 1))[:, 0]))
+
+
+def test_blocks_are_ratios_with_their_binomial_error() -> None:
+    """1,500 events at p = 0.3, half of the digis seen: 225 of 450, as a binomial of N = 1500 and p = 0.15."""
+    series, log_rates, error = series_of(np.full(20, 0.5))
+    blocks = forecast.Blocks(20)
+    blocks.add(series, log_rates, error)
+    assert blocks._sums is not None
+    assert blocks._error is not None
+    course = blocks._course(blocks._sums, blocks._error)
+    assert course.ratio[:, 0] == pytest.approx(0.5)
+    assert 1 / course.weight[:, 0] == pytest.approx(1500 * 0.15 * 0.85 / 450**2, rel=1e-3)
+    assert 1 / course.weight[:, 1] == pytest.approx(1500 * 0.3 * 0.7 / 450**2, rel=1e-3)
+    assert course.prior == pytest.approx(0.02)
+
+
+def test_an_uncertain_slope_widens_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    def width() -> int:
+        (found,) = forecasts_of(*series_of(ramp(120, 20, 0.002)), LIVE)
+        return found.latest - found.earliest
+
+    known = width()
+    assert known < 70
+    monkeypatch.setattr(forecast, "DRIFT", 0.05)
+    assert width() > 1.5 * known
+
+
+@pytest.mark.parametrize(("slope", "announced"), [(0.0005, 0), (0.0009, 1)])
+def test_little_has_to_be_lost_before_anything_is_said(slope: float, announced: int) -> None:
+    """6 % at least: 5 % and 9 % are lost by LS 120; with ten times the events, both are certain."""
+    series, log_rates, error = series_of(ramp(120, 20, slope))
+    many = replace(series, counts=10 * series.counts, events=10 * series.events)
+    assert len(forecasts_of(many, log_rates, error / 10, LIVE)) == announced

@@ -9,7 +9,7 @@ from hcal_root_ad.detector import ChannelTable, channel_table
 from hcal_root_ad.evidence import log_likelihood_ratios
 from hcal_root_ad.judge.channels import channel_names, readout_levels
 from hcal_root_ad.judge.flags import Evidence, Span
-from hcal_root_ad.judge.groups import Level, by_weight, grouped, single_groups
+from hcal_root_ad.judge.groups import Level, Unit, by_weight, grouped, single_groups
 from hcal_root_ad.judge.verdict import Group, Interval, Kind
 from hcal_root_ad.occupancy import log_rate
 
@@ -288,3 +288,44 @@ def test_grouping_loses_no_flag_and_tells_each_once(faults: dict[int, tuple[int,
     assert len(singles) == sum(not i.group for i in intervals)
     assert {i.group for i in intervals if i.group} <= {group.unit for group in groups}
     assert sum(g.observed for g in [*groups, *singles]) == sum(i.observed for i in intervals)
+
+
+def together(counts: np.ndarray, loss: bool) -> list[tuple[str, int, int, int]]:
+    """Lines where the sum of unit b shows a fault in LS 3 to 6, and of its cells the first does."""
+    unit = Unit(1, 1, 2, 5, loss)
+    spans = [Span(4, 2, 5, loss)]
+    every = np.ones(12, dtype=bool)
+    return lines([g for _, g in grouped(spans, evidence_of(counts), TWELVE, every, LUMISECTIONS, [unit])[1]])
+
+
+@pytest.mark.parametrize(("value", "loss"), [(240, True), (375, False)])
+def test_a_unit_that_shows_it_only_together_is_a_line(value: int, loss: bool) -> None:
+    counts = healthy(12)
+    counts[2:6, 4:8] = value
+    assert together(counts, loss) == [("b", 3, 6, 4)]
+    assert together(counts, not loss) == []
+
+
+def test_a_unit_of_which_too_few_cells_agree_is_none() -> None:
+    counts = healthy(12)
+    counts[2:6, 4] = 0
+    assert together(counts, loss=True) == []
+
+
+def test_a_cell_with_a_part_of_the_fault_gets_the_rest_if_the_rest_agrees() -> None:
+    """Unit a is dead in LS 1 to 8; of its fourth cell only LS 1 to 4 were flagged."""
+    for rest, last in ((0, 8), (300, 4)):
+        counts = healthy(12)
+        spans = flag(counts, [0, 1, 2], 0, 7)
+        counts[:4, 3], counts[4:, 3] = 0, rest
+        intervals, _ = judged([*spans, Span(3, 0, 3, loss=True)], counts)
+        assert [(one.first, one.last) for one in intervals if one.channel == 3] == [(1, last)]
+
+
+def test_half_of_an_interval_has_to_be_the_units() -> None:
+    """Cell 3 is flagged in LS 1 to 8, its unit in LS 6 to 8 (three of eight) or 5 to 8 (four)."""
+    for first, group in ((5, ""), (4, "a")):
+        counts = healthy(12)
+        spans = flag(counts, [0, 1, 2], first, 7) + flag(counts, [3], 0, 7)
+        intervals, _ = judged(spans, counts)
+        assert [one.group for one in intervals if one.channel == 3] == [group]

@@ -55,6 +55,7 @@ def test_online_name():
         ("DQM_V0002_R000370101__A__B__C.root", "version other than 0001"),
         ("DQM_V0001_R370101__A__B__C.root", "6 digits"),
         ("DQM_V0001_Hcal_R000000001.root", "runs above 10000"),
+        ("DQM_V0001_Hcal_R000010000.root", "runs above 10000"),
         ("DQM_V0001_R000370101__A__CMSSW_13_0_0-B-v1__DQMIO.root", "CMSSW release"),
     ],
 )
@@ -67,6 +68,7 @@ def test_names_that_a_gui_would_refuse(name, sentence):
     [
         "DQM_V0001_R000370101__RelValTTbar__CMSSW_13_0_0-PU-v1__DQMIO.root",
         "DQM_V0001_Hcal_R000370101.root",
+        "DQM_V0001_Hcal_R000010001.root",
         "DQM_V0001_R000370101.root",
     ],
 )

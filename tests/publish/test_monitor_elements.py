@@ -171,6 +171,8 @@ def test_nothing_assessed_is_insufficient_and_never_good(small_run):
     )
     elements = monitor_elements(RunVerdict(small_run.maps(), (nothing,)))
     assert {int(q.status) for q in elements.quality} == {70}
+    flags = [q for q in elements.quality if q.qtest != "MLEnoughEvents"]
+    assert {(q.result, q.message) for q in flags} == {(0.0, "no LS could be judged: too few events or no data")}
     scalars = {scalar.path.rpartition("/")[2]: scalar.value for scalar in elements.scalars}
     assert scalars["reportSummary"] == scalars["HE"] == scalars["HB"] == -1
     for element in elements.elements:

@@ -36,7 +36,7 @@ def test_quality_result_is_written_as_cmssw_writes_it():
         ("<a>f=nan</a>", "finite number"),
         ("<a>f=one</a>", "finite number"),
         ("<a>s=b<c</a>", "holds < or >"),
-        ("<a.b>s=c</a.b>", "has a '.' in its name"),
+        ("<a.b>s=c</a.b>", "has a '.' in its name, which the GUIs take for the name of a quality test"),
         ("<HB>e=2</HB>", "should hold 1"),
         ("<HB>t=-1</HB>", "should hold a number"),
         ("<HE>e=1</HE>", "not in the same folder"),

@@ -76,6 +76,10 @@ def test_a_box_is_bad_from_a_quarter_of_bad_channels_on(states, unit):
     assert not unit_states(np.array([states], dtype=np.uint8), boxes)[0, 1:].any()
 
 
+def test_a_run_without_lumisections_has_no_states():
+    assert unit_states(np.zeros((0, 8), dtype=np.uint8), np.zeros(8, dtype=np.intp)).shape == (0, 72)
+
+
 @given(arrays(np.int64, (4, 30), elements=st.integers(0, 100)), arrays(np.intp, 30, elements=st.integers(0, 71)))
 def test_sums_by_box_lose_nothing(values, boxes):
     assert sum_by_box(values, boxes).sum(axis=1).tolist() == values.sum(axis=1).tolist()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from hcal_root_ad.judge.verdict import Kind, RunVerdict, State
+from hcal_root_ad.judge.verdict import Interval, Kind, RunVerdict, State
 from hcal_root_ad.publish import reductions
 from hcal_root_ad.publish.elements import CLIENT, TASK, MonitorElements, QualityResult, QualityStatus
 from hcal_root_ad.publish.monitor_elements import monitor_elements
@@ -127,3 +128,18 @@ def test_a_long_run_is_summed_in_blocks(verdict: RunVerdict, monkeypatch: pytest
     np.testing.assert_allclose(reconstruction_error(hb), error)
     for name in ("observed", "expected", "score", "mean_score"):
         np.testing.assert_allclose(getattr(channel_sums(hb), name), getattr(whole, name), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("channels_dead", "status"), [(63, QualityStatus.ERROR), (62, QualityStatus.WARNING)])
+def test_a_quarter_of_a_box_is_an_error(small_run: SimpleNamespace, channels_dead: int, status: QualityStatus) -> None:
+    """A box of HB has 252 channels; its modules 63."""
+    hb = small_run.verdict("HB")
+    rows = np.flatnonzero(hb.channels.box == 2)[:channels_dead]
+    states = np.where(hb.states >= State.PROBLEMATIC, State.GOOD, hb.states)
+    states[5, rows] = State.BAD
+    ls = int(hb.lumisections[5])
+    intervals = tuple(Interval(int(row), Kind.DEAD, ls, ls, 0, 400.0, 40.0) for row in rows)
+    elements = monitor_elements(RunVerdict(small_run.maps(), (replace(hb, states=states, intervals=intervals),)))
+    found = {one.qtest: one.status for one in elements.quality}
+    assert (found["MLFlaggedChannels"], found["MLDeadChannels"]) == (status, status)
+    assert found["MLHotChannels"] is QualityStatus.OK
