@@ -133,6 +133,8 @@ def test_an_uncertain_slope_widens_the_interval(monkeypatch: pytest.MonkeyPatch)
 
     known = width()
     assert known < 70
+    monkeypatch.setattr(forecast, "DRIFT", 0.0)
+    assert width() < known
     monkeypatch.setattr(forecast, "DRIFT", 0.05)
     assert width() > 1.5 * known
 
@@ -143,3 +145,12 @@ def test_little_has_to_be_lost_before_anything_is_said(slope: float, announced: 
     series, log_rates, error = series_of(ramp(120, 20, slope))
     many = replace(series, counts=10 * series.counts, events=10 * series.events)
     assert len(forecasts_of(many, log_rates, error / 10, LIVE)) == announced
+
+
+def test_a_run_that_begins_later_is_foretold_as_much_later() -> None:
+    series, log_rates, error = series_of(ramp(120, 20, 0.002))
+    (first,) = forecasts_of(series, log_rates, error, LIVE)
+    (later,) = forecasts_of(replace(series, lumisections=series.lumisections + 500), log_rates, error, LIVE)
+    moved = (first.onset, first.earliest, first.crossing, first.latest)
+    assert (later.onset, later.earliest, later.crossing, later.latest) == tuple(number + 500 for number in moved)
+    assert (later.now, later.loss) == pytest.approx((first.now, first.loss))

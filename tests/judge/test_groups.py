@@ -314,7 +314,7 @@ def test_a_unit_of_which_too_few_cells_agree_is_none() -> None:
 
 def test_a_cell_with_a_part_of_the_fault_gets_the_rest_if_the_rest_agrees() -> None:
     """Unit a is dead in LS 1 to 8; of its fourth cell only LS 1 to 4 were flagged."""
-    for rest, last in ((0, 8), (300, 4)):
+    for rest, last in ((0, 8), (140, 8), (165, 4), (300, 4)):
         counts = healthy(12)
         spans = flag(counts, [0, 1, 2], 0, 7)
         counts[:4, 3], counts[4:, 3] = 0, rest

@@ -71,6 +71,11 @@ def test_a_healthy_run_is_good(judge: Judging) -> None:
     assert verdict.expected == pytest.approx(verdict.observed, rel=1e-3)
 
 
+def test_the_verdict_says_that_no_bundle_judged(judge: Judging) -> None:
+    found = judge(healthy()).judge
+    assert (found.bundle, found.version, found.digest) == ("strips of this run", "1", "")
+
+
 def test_counting_statistics_raise_nothing(judge: Judging) -> None:
     verdict = judge(np.random.default_rng(5).poisson(healthy(100)))
     assert lines(verdict) == []
