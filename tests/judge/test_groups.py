@@ -329,3 +329,15 @@ def test_half_of_an_interval_has_to_be_the_units() -> None:
         spans = flag(counts, [0, 1, 2], first, 7) + flag(counts, [3], 0, 7)
         intervals, _ = judged(spans, counts)
         assert [one.group for one in intervals if one.channel == 3] == [group]
+
+
+def test_six_cells_of_ten_are_enough() -> None:
+    counts = healthy(10)
+    counts[2:6, :6] = 240
+    one = (Level(np.zeros(10, dtype=np.intp), ("ten",)),)
+    every = np.ones(10, dtype=bool)
+    unit, spans = Unit(0, 0, 2, 5, loss=True), [Span(0, 2, 5, loss=True)]
+    _, groups = grouped(spans, evidence_of(counts), one, every, LUMISECTIONS, [unit])
+    assert lines([group for _, group in groups]) == [("ten", 3, 6, 6)]
+    counts[2:6, 5] = 300
+    assert grouped(spans, evidence_of(counts), one, every, LUMISECTIONS, [unit])[1] == ()
