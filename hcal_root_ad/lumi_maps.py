@@ -98,17 +98,17 @@ class LumiMaps:
         maps[:, *self.channels.grid] = self.counts[self.present]
         return maps
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, provenance: str = "") -> None:
         """Write the tensor file: run, lumisections, events, counts (64 × 72 × 7 grid), and what they rest on.
 
-        Lumisections without HCAL maps are left out and listed in ``skipped_lumisections``. Raises
-        OutputError, and leaves nothing behind, if the file cannot be written.
+        ``provenance``: a text that goes along. Lumisections without HCAL maps are left out and listed in
+        ``skipped_lumisections``. Raises OutputError, and leaves nothing behind, if the file cannot be written.
         """
         if path.is_dir():
             raise OutputError(f"{path} is a folder; name a file to write.")
         temporary = path.with_name(f".{path.name}.partial.npz")
         try:
-            self._write(temporary)
+            self._write(temporary, provenance)
             temporary.replace(path)
         except OSError as error:
             raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place.") from error
@@ -116,7 +116,7 @@ class LumiMaps:
             if temporary.exists():
                 temporary.unlink()
 
-    def _write(self, path: Path) -> None:
+    def _write(self, path: Path, provenance: str) -> None:
         np.savez_compressed(
             path,
             run=np.int64(self.run),
@@ -126,4 +126,5 @@ class LumiMaps:
             counts=self.grid(),
             skipped_lumisections=self.lumisections[~self.present],
             definition=np.str_(self.definition),
+            provenance=np.str_(provenance),
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from hcal_root_ad.certify.campaign import Campaign
@@ -21,8 +23,11 @@ from hcal_root_ad.certify.policy import Policy, load_policy, policy_of
 from hcal_root_ad.certify.ranges import Range
 from hcal_root_ad.certify.run_registry import registry_ranges
 from hcal_root_ad.certify.store import Store
+from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.certify.whole_file import whole_file, write_text
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.publish.provenance import INPUTS, Material, Option, Provenance
+from hcal_root_ad.publish.provenance_beside import beside_table
 from hcal_root_ad.publish.record import RunRecord, load_record
 
 GOLDEN, REGISTRY, PROVENANCE = "certification.json", "run_registry.json", "certification.provenance.json"
@@ -47,10 +52,12 @@ def write_outputs(
     conditions_of: ConditionsOf,
     agreement: Agreement | None = None,
     notes: Sequence[str] = (),
+    given: Sequence[Material] = (),
 ) -> Summary:
     """Certify every run of a campaign by its record, and write what the folder of a campaign holds.
 
-    Equal records, conditions and policy give equal bytes. ``agreement`` counts along. One run is in memory at a time.
+    Equal records, conditions and policy give equal bytes. ``agreement`` counts along. ``given``: the
+    other files that were read, for the provenance. One run is in memory at a time.
 
     Raises:
         InputError: a record is damaged. OutputError: the folder cannot be written.
@@ -58,6 +65,7 @@ def write_outputs(
     summary = Summary(Counter(), {})
     registry: dict[str, list[dict[str, Any]]] = {}
     runs: dict[str, dict[str, Any]] = {}
+    judged: list[Provenance] = []
     with whole_file(store.folder / TABLE) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -67,19 +75,43 @@ def write_outputs(
             summary.statuses.update((of, str(one.status)) for of, rulings in run.rulings.items() for one in rulings)
             registry[str(run.run)] = registry_ranges(run)
             runs[str(run.run)] = _origin(run.record)
+            judged += [run.record.provenance] if run.record.provenance else []
             if agreement:
                 agreement.add(run)
+    provenance = _made_of(campaign, policy, judged, given)
     write_text(store.folder / REGISTRY, json.dumps(registry, indent=1) + "\n")
     parts = (store.flags(run) for run in campaign.runs)
     with whole_file(store.folder / FLAGS) as partial:
-        join_flags(parts, partial, {"policy": policy.label, "program": _program()})
+        words = {"policy": policy.label, "program": _program(), "provenance": provenance.text()}
+        join_flags(parts, partial, words)
     if agreement:
         write_text(
             store.folder / AGREEMENT, json.dumps({"policy": policy.label, **agreement.as_table()}, indent=1) + "\n"
         )
-    write_text(store.folder / PROVENANCE, json.dumps(_provenance(campaign, policy, runs, notes), indent=1) + "\n")
-    write_text(store.folder / GOLDEN, golden_text(summary.good))
+    golden = golden_text(summary.good)
+    outputs = [store.folder / name for name in (TABLE, REGISTRY, FLAGS, *([AGREEMENT] if agreement else []))]
+    table = _provenance(campaign, policy, runs, notes) | beside_table(provenance, store.folder, outputs)
+    table["outputs"][GOLDEN] = hashlib.sha256(golden.encode()).hexdigest()
+    write_text(store.folder / PROVENANCE, json.dumps(table, indent=1) + "\n")
+    write_text(store.folder / GOLDEN, golden)
     return summary
+
+
+def _made_of(campaign: Campaign, policy: Policy, judged: Sequence[Provenance], given: Sequence[Material]) -> Provenance:
+    """Where the whole campaign comes from: its files, what its runs were judged with, policy, and what was given."""
+    files = sorted({(one.file.name, _sha256(one), one.size) for item in campaign.items for one in item.files})
+    others = (material for one in judged for material in one.materials if material.role != INPUTS)
+    options: dict[str, Option] = {}
+    for one in judged:
+        options |= one.options
+    inputs = (Material(INPUTS, *file) for file in files)
+    rule = Material("policy", policy.name, policy.digest)
+    return Provenance("certify", (*inputs, *dict.fromkeys(others), rule, *given), options)
+
+
+def _sha256(file: Surveyed) -> str:
+    """The digest of a file here; a file elsewhere has none, and its address stays where it is."""
+    return file.digest if isinstance(file.file, Path) else ""
 
 
 def _certified(

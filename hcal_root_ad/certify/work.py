@@ -22,6 +22,7 @@ from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.learn.bundle import Bundle, load_bundle
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.publish.provenance import Provenance, bundle_material, provenance_of_maps
 from hcal_root_ad.publish.publish import publish
 from hcal_root_ad.publish.record import RunRecord, record_of, save_record
 
@@ -86,14 +87,15 @@ def _problem(file: Surveyed) -> str:
 def _do_run(maps: LumiMaps, conditions: RunConditions | None, judging: Judging, store: Store) -> JudgedRun:
     if conditions is not None:
         maps = _without_standby(maps, conditions)
-    verdict, record = _judge(maps, judging)
+    provenance = _provenance(maps, judging)
+    verdict, record = _judge(maps, judging, provenance)
     (store.folder / ROOT).mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".partial-", dir=store.records) as private:
         # Written apart first: a worker that was given up by its scheduler may still be at the same item.
         written, flags = Path(private) / "record", Path(private) / "flags.parquet"
         save_record(record, written)
         write_flags_part(verdict, flags)
-        root = publish(verdict, Path(private)) if verdict else None
+        root = publish(verdict, Path(private), provenance=provenance) if verdict else None
         if root:
             root.replace(store.folder / ROOT / root.name)
         flags.replace(store.flags(maps.run))
@@ -108,7 +110,12 @@ def _without_standby(maps: LumiMaps, conditions: RunConditions) -> LumiMaps:
     return replace(maps, present=maps.present & fit)
 
 
-def _judge(maps: LumiMaps, judging: Judging) -> tuple[RunVerdict | None, RunRecord]:
+def _provenance(maps: LumiMaps, judging: Judging) -> Provenance:
+    bundles = [bundle_material(_bundle(one)) for one in judging.bundles]
+    return provenance_of_maps("certify", [maps], bundles, {"false_alarms": judging.false_alarms})
+
+
+def _judge(maps: LumiMaps, judging: Judging, provenance: Provenance) -> tuple[RunVerdict | None, RunRecord]:
     """The verdict and its record; a run in which nothing can be judged has a record that says so, and no verdict."""
     bundles = [_bundle(reference) for reference in judging.bundles]
     try:
@@ -117,9 +124,9 @@ def _judge(maps: LumiMaps, judging: Judging) -> tuple[RunVerdict | None, RunReco
         program = f"hcal-root-ad {version('hcal-root-ad')}"
         notes = (*maps.notes, str(error))
         return None, RunRecord(
-            maps.run, maps.definition, maps.lumisections, maps.events, maps.sources, notes, program, ()
+            maps.run, maps.definition, maps.lumisections, maps.events, maps.sources, notes, program, (), provenance
         )
-    return verdict, record_of(verdict)
+    return verdict, record_of(verdict, provenance)
 
 
 @cache

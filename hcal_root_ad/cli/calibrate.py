@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    from hcal_root_ad.cli.bundle_provenance import write_bundle_provenance
     from hcal_root_ad.learn.bundle import load_bundle
     from hcal_root_ad.learn.calibrate import calibrate
 
@@ -25,6 +26,8 @@ def execute(arguments: argparse.Namespace) -> int:
     folder = arguments.output or Path(arguments.bundle)
     if not arguments.output and not folder.is_dir():
         raise UsageError(f"{arguments.bundle} is a shipped bundle and stays as it is; name a folder of yours with -o.")
-    bundle = calibrate(source, read_runs(arguments.runs), folder)
+    runs = read_runs(arguments.runs)
+    bundle = calibrate(source, runs, folder)
+    write_bundle_provenance("calibrate", folder, runs, [source], {})
     show(f"{folder}: bundle {bundle.name} for {bundle.subdetector}, calibrated")
     return 0

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.certify.policy import Policy
     from hcal_root_ad.certify.store import Store
     from hcal_root_ad.harvest.input_file import InputFile
+    from hcal_root_ad.publish.provenance import Material
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,12 +81,20 @@ def _certify(arguments: argparse.Namespace, store: Store) -> int:
     with store.alone():
         campaign = _judge(*work, arguments, store, conditions_of) if work else stored(store)
         notes = conditions.notes if conditions else ()
-        summary = write_outputs(campaign, store, policy, conditions_of, agreement, notes)
+        summary = write_outputs(campaign, store, policy, conditions_of, agreement, notes, _given(arguments))
     remark(*notes)
     _report(campaign, summary, policy, store)
     if agreement:
         _show_agreement(agreement.as_table())
     return int(bool(campaign.every_failure))
+
+
+def _given(arguments: argparse.Namespace) -> list[Material]:
+    """The files beside those of the runs."""
+    from hcal_root_ad.publish.provenance import file_material
+
+    files = {name: getattr(arguments, name) for name in ("oms", "dcs", "labels")}
+    return [file_material(name, path) for name, path in files.items() if path]
 
 
 def _lumisection(text: str) -> tuple[int, int]:

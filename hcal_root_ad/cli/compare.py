@@ -16,6 +16,7 @@ from hcal_root_ad.lumi_maps import LumiMaps
 if TYPE_CHECKING:
     from hcal_root_ad.judge.comparison import Drift
     from hcal_root_ad.learn.catalogue import NamedReference
+    from hcal_root_ad.publish.provenance import Provenance
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,9 +33,10 @@ def execute(arguments: argparse.Namespace) -> int:
     reference = _reference(arguments.reference, runs[0])
     check_places(_places(runs, arguments.output), inputs=input_files(arguments.runs))
     arguments.output.mkdir(parents=True, exist_ok=True)
-    found = [_compare(maps, reference, arguments.output) for maps in runs]
+    found = [_compare(maps, reference, arguments) for maps in runs]
     if len(found) > 1:
-        _write_drift(reference, [drift for drift, _ in found], arguments.output)
+        provenance = _provenance(runs, reference, arguments)
+        _write_drift(reference, [drift for drift, _ in found], provenance, arguments.output)
     return int(arguments.strict and any(differs for _, differs in found))
 
 
@@ -50,37 +52,49 @@ def _reference(name: str | None, maps: LumiMaps) -> NamedReference:
     return reference
 
 
-def _compare(maps: LumiMaps, reference: NamedReference, folder: Path) -> tuple[Drift, bool]:
+def _provenance(runs: Sequence[LumiMaps], reference: NamedReference, arguments: argparse.Namespace) -> Provenance:
+    from hcal_root_ad.publish.provenance import provenance_of_maps, reference_material
+
+    others = [reference_material(reference.entry)]
+    return provenance_of_maps("compare", runs, others, {"definition": arguments.definition})
+
+
+def _compare(maps: LumiMaps, reference: NamedReference, arguments: argparse.Namespace) -> tuple[Drift, bool]:
     """Compare one run and write what was found; returns its shifts, and whether anything differs."""
     from hcal_root_ad.judge.comparison import compare
     from hcal_root_ad.publish.comparison_elements import comparison_elements
     from hcal_root_ad.publish.comparison_json import comparison_numbers, save_json
     from hcal_root_ad.publish.comparison_plots import draw_comparison
     from hcal_root_ad.publish.comparison_table import changes_table, elements_table
+    from hcal_root_ad.publish.provenance_beside import write_beside
     from hcal_root_ad.publish.root_file import write_root_file
 
     with progress(f"Comparing run {maps.run}") as report:
         if report:
             report(0, 1)
-        comparison = compare(maps, reference)
-        root_file, stem = _root_file(maps, folder), _stem(maps, folder)
-        write_root_file(comparison_elements(comparison), root_file)
-        numbers = save_json(comparison_numbers(comparison), stem.with_name(f"{stem.name}.json"))
+        comparison, provenance = compare(maps, reference), _provenance([maps], reference, arguments)
+        root_file, stem = _root_file(maps, arguments.output), _stem(maps, arguments.output)
+        write_root_file(comparison_elements(comparison, provenance), root_file)
+        numbers = save_json(comparison_numbers(comparison, provenance), stem.with_name(f"{stem.name}.json"))
         pictures = draw_comparison(comparison, stem)
+        write_beside(provenance, stem.parent, stem.name, pictures)
     show(elements_table(comparison), changes_table(comparison))
     remark(*(f"run {maps.run}: {note}" for note in comparison.notes))
     show(f"ROOT file: {root_file}", f"numbers:   {numbers}", f"pictures:  {', '.join(map(str, pictures))}")
     return comparison.drift, comparison.differs
 
 
-def _write_drift(reference: NamedReference, drifts: Sequence[Drift], folder: Path) -> None:
+def _write_drift(reference: NamedReference, drifts: Sequence[Drift], provenance: Provenance, folder: Path) -> None:
     from hcal_root_ad.publish.comparison_json import drift_numbers, save_json
     from hcal_root_ad.publish.comparison_plots import draw_drift
     from hcal_root_ad.publish.comparison_table import drift_table
+    from hcal_root_ad.publish.provenance_beside import write_beside
 
     show(drift_table(reference.name, drifts))
-    show(f"numbers:   {save_json(drift_numbers(reference.entry, drifts), folder / 'drift.json')}")
-    show(f"picture:   {draw_drift(reference.name, drifts, folder / 'drift.png')}")
+    numbers = save_json(drift_numbers(reference.entry, drifts, provenance), folder / "drift.json")
+    picture = draw_drift(reference.name, drifts, folder / "drift.png")
+    write_beside(provenance, folder, "drift", [picture])
+    show(f"numbers:   {numbers}", f"picture:   {picture}")
 
 
 def _places(runs: Sequence[LumiMaps], folder: Path) -> list[Path]:

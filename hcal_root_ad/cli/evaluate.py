@@ -8,12 +8,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad.cli.inputs import read_runs
+from hcal_root_ad.cli.inputs import input_files, read_runs
 from hcal_root_ad.cli.terminal import progress, show
 from hcal_root_ad.errors import UsageError
 
 if TYPE_CHECKING:
     from hcal_root_ad.evaluate.material import Material
+    from hcal_root_ad.publish.provenance import Provenance
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +35,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.evaluate.registry import chosen
     from hcal_root_ad.evaluate.table import markdown
     from hcal_root_ad.evaluate.written import write_text
+    from hcal_root_ad.publish.provenance_beside import write_beside
 
     material, systems = _material(arguments), chosen(arguments.systems)
     with progress("Evaluating") as report:
@@ -43,13 +45,25 @@ def execute(arguments: argparse.Namespace) -> int:
     )
     table = arguments.output / "table.md"
     write_text(table, markdown(rows, material, made))
+    written = [table]
     for subdetector in material.subdetectors:
         figure = partial_auc_figure(rows, material, subdetector)
-        figure.savefig(arguments.output / f"partial_auc_{subdetector}.png", dpi=110)
+        written.append(arguments.output / f"partial_auc_{subdetector}.png")
+        figure.savefig(written[-1], dpi=110)
+    write_beside(_provenance(arguments), arguments.output, "evaluate", written)
     if arguments.json:
         write_text(arguments.json, json.dumps(rows, indent=1))
+        write_beside(_provenance(arguments), arguments.json.parent, arguments.json.name, [arguments.json])
     show(f"table:   {table}")
     return 0
+
+
+def _provenance(arguments: argparse.Namespace) -> Provenance:
+    from hcal_root_ad.publish.provenance import INPUTS, Provenance, file_material
+
+    files = input_files(arguments.data or [])
+    options = {"suite": arguments.suite} | ({"systems": ", ".join(arguments.systems)} if arguments.systems else {})
+    return Provenance("evaluate", tuple(file_material(INPUTS, file) for file in files), options)
 
 
 def _material(arguments: argparse.Namespace) -> Material:

@@ -26,14 +26,17 @@ def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.export.cmssw import configuration, write_cmssw_model
     from hcal_root_ad.export.lumisection import write_model
     from hcal_root_ad.learn.bundle import load_bundle
+    from hcal_root_ad.publish.provenance import Provenance, bundle_material, chosen
 
     bundle = load_bundle(arguments.bundle)
     check_places([arguments.output])
+    options = chosen({"cmssw": arguments.cmssw, "false_alarms": arguments.false_alarms})
+    about = {"provenance": Provenance("export", (bundle_material(bundle),), options).text()}
     if arguments.cmssw:
         lines = configuration(bundle, arguments.output, arguments.false_alarms)
-        write_cmssw_model(bundle, arguments.output)
+        write_cmssw_model(bundle, arguments.output, about)
         show(lines)
     else:
-        write_model(bundle, arguments.output, arguments.false_alarms)
+        write_model(bundle, arguments.output, arguments.false_alarms, about)
         show(f"{arguments.output}: bundle {bundle.name} for {bundle.subdetector}, one lumisection per call")
     return 0

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hcal_root_ad.cli.inputs import input_files, read_runs
 from hcal_root_ad.cli.places import check_places
 from hcal_root_ad.cli.terminal import show
 from hcal_root_ad.errors import NoHcalError
 from hcal_root_ad.lumi_maps import LumiMaps
+
+if TYPE_CHECKING:
+    from hcal_root_ad.publish.provenance import Provenance
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +36,7 @@ def execute(arguments: argparse.Namespace) -> int:
     check_places(paths, inputs=input_files(arguments.inputs))
     for maps, path in zip(runs, paths, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
-        maps.save(path)
+        maps.save(path, _provenance(maps, arguments.definition).text())
         show(*_summary(maps, path))
     return 0
 
@@ -41,6 +45,12 @@ def _paths(output: Path, runs: Sequence[LumiMaps]) -> list[Path]:
     if len(runs) == 1:
         return [output]
     return [output.with_name(f"{output.stem}_R{maps.run}{output.suffix}") for maps in runs]
+
+
+def _provenance(maps: LumiMaps, definition: str | None) -> Provenance:
+    from hcal_root_ad.publish.provenance import provenance_of_maps
+
+    return provenance_of_maps("harvest", [maps], options={"definition": definition})
 
 
 def _summary(maps: LumiMaps, path: Path) -> Iterator[str]:

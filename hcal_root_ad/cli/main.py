@@ -1,7 +1,7 @@
 """``hcal-root-ad VERB …``: finds the verb, imports its module alone, and turns errors into one sentence.
 
-Exit codes: 0 done, 1 a problem was found (``check``, ``compare --strict``, ``reference verify``, ``certify``),
-2 wrong use or unreadable input, 130 interrupted.
+Exit codes: 0 done, 1 a problem was found (``check``, ``compare --strict``, ``reference verify``, ``certify``,
+``reproduce``), 2 wrong use or unreadable input, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ VERBS = {
     "certify": "which lumisections of many runs are good, by a written policy",
     "watch": "judge a run while it is taken: a folder that fills, published anew after each LS",
     "check": "will both DQM GUIs take this file?",
+    "provenance": "what was this output made of, and with which versions?",
+    "reproduce": "make an output again and compare it, object by object",
     "simulate": "write runs of a simulated detector, with known faults",
     "train": "train GraphSTAD on clean runs",
     "transfer": "start a bundle from another one: HB from HE, or a new detector state",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ from hcal_root_ad.lumi_maps import LumiMaps
 if TYPE_CHECKING:
     from hcal_root_ad.judge.verdict import RunVerdict
     from hcal_root_ad.learn.bundle import Bundle
+    from hcal_root_ad.learn.catalogue import Entry
+    from hcal_root_ad.publish.provenance import Provenance
 
 SHIPPED_BUNDLES = ("hb-graphstad-from-he", "he-graphstad")
 """Who judges HB and HE where no ``--bundle`` is given; the judge takes those that the run needs."""
@@ -49,14 +51,19 @@ def execute(arguments: argparse.Namespace) -> int:
     _check_places(arguments, runs, attached, plots, files)
     bundles = _load_bundles(arguments.bundle or SHIPPED_BUNDLES)
     ahead = digest_ahead(source for maps in runs for source in maps.sources)
-    verdicts = [_judge(maps, bundles, arguments.false_alarms) for maps in runs]
+    references: dict[int, Entry] = {}
+    verdicts = [_judge(maps, bundles, arguments.false_alarms, references) for maps in runs]
     ahead.join()
+
+    def provenance(*judged: RunVerdict) -> Provenance:
+        return _provenance([verdict.maps for verdict in judged], bundles, references, arguments)
+
     for verdict, attach_to, plot_folder in zip(verdicts, attached, plots, strict=True):
-        _publish(verdict, attach_to, arguments, plot_folder)
+        _publish(verdict, provenance(verdict), attach_to, arguments, plot_folder)
     if arguments.flags:
-        _write_flags(verdicts, arguments.flags)
+        _write_flags(verdicts, provenance(*verdicts), arguments.flags)
     if arguments.record:
-        _save_records(verdicts, arguments.record)
+        _save_records(verdicts, provenance, arguments.record)
     return 0
 
 
@@ -103,42 +110,71 @@ def _load_bundles(names: Sequence[str]) -> list[Bundle]:
     return [load_bundle(name) for name in names]
 
 
-def _judge(maps: LumiMaps, bundles: Sequence[Bundle], false_alarms: float | None) -> RunVerdict:
+def _judge(
+    maps: LumiMaps, bundles: Sequence[Bundle], false_alarms: float | None, references: dict[int, Entry]
+) -> RunVerdict:
+    """The verdict; where a reference run was looked up for it, that is added to ``references`` by run."""
     from hcal_root_ad.judge.run import judge_run
-    from hcal_root_ad.learn.catalogue import fitting_reference
+    from hcal_root_ad.learn.catalogue import NamedReference, fitting_reference
+
+    def find_reference(maps: LumiMaps) -> NamedReference | None:
+        found = fitting_reference(maps)
+        if found:
+            references[maps.run] = found.entry
+        return found
 
     with progress(f"Judging run {maps.run}") as report:
-        return judge_run(maps, bundles, false_alarms=false_alarms, find_reference=fitting_reference, progress=report)
+        return judge_run(maps, bundles, false_alarms=false_alarms, find_reference=find_reference, progress=report)
 
 
-def _publish(verdict: RunVerdict, attach_to: Path | None, arguments: argparse.Namespace, plots: Path | None) -> None:
+def _provenance(
+    runs: Sequence[LumiMaps], bundles: Sequence[Bundle], references: Mapping[int, Entry], arguments: argparse.Namespace
+) -> Provenance:
+    from hcal_root_ad.publish.provenance import bundle_material, provenance_of_maps, reference_material
+
+    looked_up = dict.fromkeys(reference_material(references[maps.run]) for maps in runs if maps.run in references)
+    options = {name: getattr(arguments, name) for name in ("false_alarms", "online", "attach")}
+    return provenance_of_maps("run", runs, [*map(bundle_material, bundles), *looked_up], options)
+
+
+def _publish(
+    verdict: RunVerdict,
+    provenance: Provenance,
+    attach_to: Path | None,
+    arguments: argparse.Namespace,
+    plots: Path | None,
+) -> None:
     from hcal_root_ad.publish.publish import publish
     from hcal_root_ad.publish.summary_table import groups_table
 
     run = verdict.maps.run
-    written = publish(verdict, arguments.output, online=arguments.online, attach_to=attach_to)
+    written = publish(verdict, arguments.output, online=arguments.online, attach_to=attach_to, provenance=provenance)
     show(groups_table(verdict))
     remark(*(f"run {run}: {note}" for note in verdict.every_note))
     show(f"ROOT file: {written}")
     if plots:
         from hcal_root_ad.publish.plots import draw_plots
+        from hcal_root_ad.publish.provenance_beside import write_beside
 
         pictures = draw_plots(verdict, plots)
+        write_beside(provenance, plots, "plots", pictures)
         show(f"pictures:  {len(pictures)} in {pictures[0].parent}")
 
 
-def _write_flags(verdicts: Sequence[RunVerdict], path: Path) -> None:
+def _write_flags(verdicts: Sequence[RunVerdict], provenance: Provenance, path: Path) -> None:
     from hcal_root_ad.publish.flags_table import write_flags
+    from hcal_root_ad.publish.provenance_beside import write_beside
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_flags(verdicts, path)
+    write_beside(provenance, path.parent, path.name, [path])
     show(f"flags:     {path}")
 
 
-def _save_records(verdicts: Sequence[RunVerdict], folder: Path) -> None:
+def _save_records(verdicts: Sequence[RunVerdict], provenance: Callable[[RunVerdict], Provenance], folder: Path) -> None:
     from hcal_root_ad.publish.record import record_name, record_of, save_record
 
     for verdict in verdicts:
         path = folder / record_name(verdict.maps.run)
-        save_record(record_of(verdict), path)
+        save_record(record_of(verdict, provenance(verdict)), path)
         show(f"record:    {path}")

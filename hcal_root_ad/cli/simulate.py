@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hcal_root_ad.cli.inputs import count
 from hcal_root_ad.cli.terminal import progress, show
+
+TRUTH = "_truth.json"
+"""End of the name of a run's truth."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,5 +37,26 @@ def execute(arguments: argparse.Namespace) -> int:
             arguments.faults,
             progress=report,
         )
-    show(*map(str, written))
+    show(*map(str, [*written, *_write_provenance(written, arguments)]))
     return 0
+
+
+def _write_provenance(written: Sequence[Path], arguments: argparse.Namespace) -> Iterator[Path]:
+    """Beside each run, whose files end with its truth: what it was made with."""
+    from hcal_root_ad.publish.provenance import Provenance, chosen, file_material
+    from hcal_root_ad.publish.provenance_beside import write_beside
+
+    names = ("container", "lumisections", "runs", "detector_seed", "seed")
+    options = chosen({name: getattr(arguments, name) for name in names})
+    materials = []
+    if arguments.faults in ("none", "mixed"):
+        options["faults"] = arguments.faults
+    else:
+        materials.append(file_material("faults", Path(arguments.faults)))
+    files: list[Path] = []
+    for path in written:
+        files.append(path)
+        if path.name.endswith(TRUTH):
+            provenance = Provenance("simulate", tuple(materials), options)
+            yield write_beside(provenance, arguments.output, path.name.removesuffix(TRUTH), files)
+            files = []

@@ -17,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    from hcal_root_ad.publish.provenance import Provenance
+    from hcal_root_ad.publish.provenance_beside import write_beside
+
     if arguments.study == "transfer":
         from hcal_root_ad.evaluate.transfer_study.study import run_study as run
     elif arguments.study == "false-alarms":
@@ -28,5 +31,6 @@ def execute(arguments: argparse.Namespace) -> int:
 
     with progress("Points") as report:
         written = run(arguments.grid, arguments.output, arguments.resume, report)
-    show(*map(str, written))
+    provenance = Provenance("study", (), {"study": arguments.study, "grid": arguments.grid})
+    show(*map(str, [*written, write_beside(provenance, arguments.output, "study", written)]))
     return 0

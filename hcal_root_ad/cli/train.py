@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    from hcal_root_ad.cli.bundle_provenance import write_bundle_provenance
     from hcal_root_ad.learn.train import train
 
     runs = read_runs(arguments.runs)
@@ -31,5 +32,7 @@ def execute(arguments: argparse.Namespace) -> int:
             data=arguments.data,
             progress=report,
         )
+    options = {name: getattr(arguments, name) for name in ("subdetector", "ring_normalisation")}
+    write_bundle_provenance("train", arguments.output, runs, (), options)
     show(f"{arguments.output}: bundle {bundle.name} for {bundle.subdetector}")
     return 0

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    from hcal_root_ad.cli.bundle_provenance import write_bundle_provenance
     from hcal_root_ad.learn.bundle import load_bundle
     from hcal_root_ad.learn.transfer import transfer
 
@@ -31,6 +32,7 @@ def execute(arguments: argparse.Namespace) -> int:
     runs = read_runs(arguments.runs or _clean_runs(source))
     with progress("Transferring") as report:
         bundle = transfer(source, runs, arguments.output, to=arguments.to, data=arguments.data, progress=report)
+    write_bundle_provenance("transfer", arguments.output, runs, [source], {"to": arguments.to})
     show(f"{arguments.output}: bundle {bundle.name} for {bundle.subdetector}, from {source.name}")
     return 0
 

@@ -8,7 +8,7 @@ splits the flags in the same way: both sides of the model use the order of the m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,8 +161,8 @@ class HcalMLTaskModel(nn.Module):
         )
 
 
-def write_cmssw_model(bundle: Bundle, path: Path) -> None:
-    """Write a bundle as a model for ``HcalMLTask``.
+def write_cmssw_model(bundle: Bundle, path: Path, more: Mapping[str, str] | None = None) -> None:
+    """Write a bundle as a model for ``HcalMLTask``, with ``more`` in the file's metadata.
 
     Raises:
         UsageError: if the ``onnx`` extra is not installed. OutputError: if the file cannot be written.
@@ -174,7 +174,7 @@ def write_cmssw_model(bundle: Bundle, path: Path) -> None:
     counts = model.buffer.to_cells(torch.from_numpy(typical_counts(bundle))[None]).reshape(model.shape)
     states = (torch.zeros(1, SIDES, width) for width in STATE_WIDTHS.values())
     example = counts, torch.tensor([[TYPICAL_EVENTS]]), torch.tensor([[TASK_THRESHOLD]]), *states
-    about = describe(bundle) | {"axes": AXES, "contract": "CMSSW DQM/HcalTasks HcalMLTask"}
+    about = describe(bundle) | {"axes": AXES, "contract": "CMSSW DQM/HcalTasks HcalMLTask"} | dict(more or {})
     write_onnx(model, dict(zip(INPUTS, example, strict=True)), OUTPUTS, about, path)
 
 

@@ -8,6 +8,7 @@ score, which looks at neighbours, too.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -154,10 +155,12 @@ def follow(
     return shift, error, torch.cat([heard, state[:, 4:], newest], dim=1)
 
 
-def write_model(bundle: Bundle, path: Path, false_alarms: float | None = None) -> None:
+def write_model(
+    bundle: Bundle, path: Path, false_alarms: float | None = None, more: Mapping[str, str] | None = None
+) -> None:
     """Write a bundle as one ONNX file that judges lumisection by lumisection.
 
-    ``false_alarms``: wished false alarms per 100 LS; the bundle's own if not given.
+    ``false_alarms``: wished false alarms per 100 LS; the bundle's own if not given. ``more``: for the file's metadata.
 
     Raises:
         UsageError: if the ``onnx`` extra is not installed. OutputError: if the file cannot be written.
@@ -173,5 +176,6 @@ def write_model(bundle: Bundle, path: Path, false_alarms: float | None = None) -
         "false_alarms_per_100_ls": f"{false_alarms:g}",
         "threshold_log10": f"{thresholds.channel / np.log(10):.6g}",
         "unit_threshold_log10": f"{thresholds.unit / np.log(10):.6g}",
+        **(more or {}),
     }
     write_onnx(model, dict(zip(INPUTS, example, strict=True)), OUTPUTS, about, path)

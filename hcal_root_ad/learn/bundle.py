@@ -37,6 +37,8 @@ LOWEST = 3.0
 UNIT_SHARE = 0.1
 """Share of the wished false alarms that readout units may raise."""
 WEIGHTS, CALIBRATION, HEAD = "weights.safetensors", "calibration.safetensors", "bundle.toml"
+_ARRAYS = ("raw_id", "level", "level_error", "power", "power_error", "live", "model_error")
+"""Of the calibration."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Bundle:
         ring_normalisation: whether RIN is on (see :func:`hcal_root_ad.learn.normalise.ring_shift`).
         story: what it was trained on, from what it was transferred; free text by key.
         metrics: measured numbers by name.
-        digest: SHA-256 over the files, set on loading and saving.
+        digest: SHA-256 over the files and what ``bundle.toml`` sets, given on loading and saving.
     """
 
     name: str
@@ -137,7 +139,8 @@ class Bundle:
         save_file({k: v.detach().cpu().numpy() for k, v in self.network.state_dict().items()}, partial / WEIGHTS)
         save_file(self._calibration(), partial / CALIBRATION)
         digests = {name: _sha256(partial / name) for name in (WEIGHTS, CALIBRATION)}
-        (partial / HEAD).write_text(tomli_w.dumps(self._head(folder.name) | {"sha256": digests}))
+        head = self._head(folder.name) | {"sha256": digests}
+        (partial / HEAD).write_text(tomli_w.dumps(head))
         (partial / "README.md").write_text(self._card(folder.name))
         (partial / "metrics.json").write_text(json.dumps(dict(self.metrics), indent=1, sort_keys=True) + "\n")
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +148,7 @@ class Bundle:
             path.chmod(0o644)  # safetensors writes for the owner only
             path.replace(folder / path.name)
         partial.rmdir()
-        return replace(self, name=folder.name, digest=_bundle_digest(digests))
+        return replace(self, name=folder.name, digest=_bundle_digest(head))
 
     def _calibration(self) -> dict[str, NDArray[Any]]:
         reference = self.reference
@@ -220,13 +223,18 @@ def _load(folder: Path) -> Bundle:
         raise BundleError(
             f"{folder}: expected a bundle of format {FORMAT}, found {head['format']}; update hcal_root_ad"
         )
-    for name, digest in head["sha256"].items():
-        if name not in (WEIGHTS, CALIBRATION) or _sha256(folder / name) != digest:
+    for name in (WEIGHTS, CALIBRATION):
+        if head["sha256"][name] != _sha256(folder / name):
             raise BundleError(
                 f"{folder / name}: its content does not match the digest in {HEAD}; fetch the bundle anew"
             )
     channels = channel_table(Era(head["era"])).select(head["subdetector"])
     values = load_file(folder / CALIBRATION)
+    if set(values) != set(_ARRAYS):
+        raise BundleError(
+            f"{folder / CALIBRATION}: expected the arrays {', '.join(_ARRAYS)}, found {', '.join(sorted(values))}; "
+            "fetch the bundle anew"
+        )
     if not np.array_equal(values["raw_id"], channels.raw_id):
         raise BundleError(f"{folder}: its channels are not those of {head['subdetector']} in {head['era']}; retrain it")
     network = GraphSTAD(channels, _config(head["network"]))
@@ -257,7 +265,7 @@ def _load(folder: Path) -> Bundle:
         version=head["version"],
         story=head["story"],
         metrics=json.loads(metrics.read_text()) if metrics.exists() else {},
-        digest=_bundle_digest(head["sha256"]),
+        digest=_bundle_digest(head),
     )
 
 
@@ -271,5 +279,7 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _bundle_digest(digests: Mapping[str, str]) -> str:
-    return hashlib.sha256("".join(f"{name} {digests[name]}\n" for name in sorted(digests)).encode()).hexdigest()
+def _bundle_digest(head: Mapping[str, Any]) -> str:
+    """Of all that a judgement depends on: digests of the files, thresholds, network; not of its name and story."""
+    counted = {key: value for key, value in head.items() if key not in ("name", "version", "story")}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()

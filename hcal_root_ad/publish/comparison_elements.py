@@ -15,6 +15,8 @@ from hcal_root_ad.judge.comparison import Comparison
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.publish.axes import box_projection, depth_map, ieta_projection, iphi_projection, trend
 from hcal_root_ad.publish.elements import CLIENT, MonitorElement, MonitorElements, QualityResult, QualityStatus, Scalar
+from hcal_root_ad.publish.provenance import Provenance, provenance_of_maps, reference_material
+from hcal_root_ad.publish.provenance_scalars import made_of
 from hcal_root_ad.publish.reductions import Array, Counts, Floats, States, depth_maps, on_axis
 
 FOLDER = f"{CLIENT}/Comparison"
@@ -33,12 +35,13 @@ _WORDS = {
 }
 
 
-def comparison_elements(comparison: Comparison) -> MonitorElements:
+def comparison_elements(comparison: Comparison, provenance: Provenance | None = None) -> MonitorElements:
     """Histograms, scalars and quality results of one comparison."""
+    provenance = provenance or provenance_of_comparison(comparison)
     return MonitorElements(
         run=comparison.maps.run,
         elements=tuple(_elements(comparison)),
-        scalars=tuple(_provenance(comparison)),
+        scalars=tuple(_provenance(comparison, provenance)),
         quality=tuple(_quality(comparison)),
     )
 
@@ -157,14 +160,17 @@ def _channels(depth: int, changed: dict[Change, Counts]) -> QualityResult:
     return QualityResult(path, "Comp2RefChannels", status, float(total), _ALGORITHM, said or "no channel changed")
 
 
-def _provenance(comparison: Comparison) -> Iterator[Scalar]:
+def provenance_of_comparison(comparison: Comparison) -> Provenance:
+    """Where a comparison comes from, as far as it knows itself."""
+    return provenance_of_maps("compare", [comparison.maps], [reference_material(comparison.reference.entry)])
+
+
+def _provenance(comparison: Comparison, provenance: Provenance) -> Iterator[Scalar]:
     folder, entry = f"{FOLDER}/Provenance", comparison.reference.entry
     yield Scalar(f"{folder}/program", f"hcal-root-ad {version('hcal-root-ad')}")
     yield Scalar(f"{folder}/reference", str(entry))
     yield Scalar(f"{folder}/referenceDigest", entry.sha256.get(entry.rates, ""))
     yield Scalar(f"{folder}/definition", comparison.maps.definition)
-    for number, source in enumerate(comparison.maps.sources, start=1):
-        digest = f"sha256 {source.sha256}" if source.sha256 else "no digest (read by network, or changed since)"
-        yield Scalar(f"{folder}/input{number:04d}", f"{source.name}, {source.size} bytes, {digest}")
+    yield from made_of(folder, comparison.maps.sources, provenance)
     for number, note in enumerate(comparison.notes, start=1):
         yield Scalar(f"{folder}/note{number:02d}", note)

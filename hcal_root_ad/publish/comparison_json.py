@@ -16,12 +16,16 @@ from hcal_root_ad.judge.against import Against
 from hcal_root_ad.judge.compared_elements import ComparedElement
 from hcal_root_ad.judge.comparison import Comparison, Drift
 from hcal_root_ad.learn.catalogue import Entry
+from hcal_root_ad.publish.comparison_elements import provenance_of_comparison
+from hcal_root_ad.publish.provenance import Provenance
 
 
-def comparison_numbers(comparison: Comparison) -> dict[str, Any]:
+def comparison_numbers(comparison: Comparison, provenance: Provenance | None = None) -> dict[str, Any]:
     """Everything that was found in one run."""
+    provenance = provenance or provenance_of_comparison(comparison)
     return {
         "program": f"hcal-root-ad {version('hcal-root-ad')}",
+        "provenance": provenance.as_table(),
         "run": comparison.maps.run,
         "reference": _reference(comparison.reference.entry),
         "differs": comparison.differs,
@@ -45,10 +49,11 @@ def comparison_numbers(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def drift_numbers(reference: Entry, drifts: Sequence[Drift]) -> dict[str, Any]:
+def drift_numbers(reference: Entry, drifts: Sequence[Drift], provenance: Provenance) -> dict[str, Any]:
     """Mean changes of log rates with errors, run by run."""
     return {
         "program": f"hcal-root-ad {version('hcal-root-ad')}",
+        "provenance": provenance.as_table(),
         "reference": _reference(reference),
         "runs": [asdict(drift) for drift in drifts],
     }

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.publish import client_elements, task_elements
 from hcal_root_ad.publish.elements import MonitorElement, MonitorElements, QualityResult
-from hcal_root_ad.publish.provenance import provenance
+from hcal_root_ad.publish.provenance import Provenance, provenance_of_run
+from hcal_root_ad.publish.provenance_scalars import provenance_scalars
 from hcal_root_ad.publish.quality import channel_results, strip_results
 from hcal_root_ad.publish.reductions import axis_length
 
 
-def monitor_elements(run: RunVerdict) -> MonitorElements:
+def monitor_elements(run: RunVerdict, provenance: Provenance | None = None) -> MonitorElements:
     """Histograms, scalars and quality results of one run, at the granularity that its file allowed.
 
     Maps per depth come from every verdict on channels, elements against LS from those per lumisection,
@@ -23,7 +24,7 @@ def monitor_elements(run: RunVerdict) -> MonitorElements:
     return MonitorElements(
         run=run.maps.run,
         elements=(*_elements(run, length), summary),
-        scalars=(*scalars, *provenance(run)),
+        scalars=(*scalars, *provenance_scalars(run, provenance or provenance_of_run(run))),
         quality=tuple(_quality(run)),
     )
 

@@ -1,40 +1,162 @@
-"""Where a verdict comes from, as scalars beside it: program, bundles, thresholds, definition, inputs and notes."""
+"""``Provenance``: what an output was made of and with, so that anybody can look it up, and make it again.
+
+Files are known by name, size and digest, never by place: outputs are published, and a path is nobody's business.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+import platform
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hcal_root_ad.judge.verdict import Judge, RunVerdict
-from hcal_root_ad.publish.elements import CLIENT, Scalar
+from hcal_root_ad import content
+from hcal_root_ad.lumi_maps import LumiMaps
 
-FOLDER = f"{CLIENT}/Provenance"
+if TYPE_CHECKING:
+    from hcal_root_ad.judge.verdict import RunVerdict
+    from hcal_root_ad.learn.bundle import Bundle
+    from hcal_root_ad.learn.catalogue import Entry
 
+PACKAGES = ("hcal-root-ad", "numpy", "torch", "uproot")
+"""Whose versions are named, beside that of Python."""
+INPUTS = "inputs"
+"""Role of the DQM files."""
+_PLAIN_NAME = re.compile(r"[^/\\\x00-\x1f]+")
 
-def provenance(run: RunVerdict) -> Iterator[Scalar]:
-    """Scalars on the run as a whole, on each judge, and on each input file."""
-    yield Scalar(f"{FOLDER}/program", f"hcal-root-ad {version('hcal-root-ad')}")
-    yield Scalar(f"{FOLDER}/definition", run.maps.definition)
-    for verdict in run.verdicts:
-        yield from _judge(verdict.judge, verdict.subdetector, verdict.granularity)
-    if run.strips:
-        yield from _judge(run.strips.judge, "strips", "iphi strips per lumisection")
-    for number, source in enumerate(run.maps.sources, start=1):
-        digest = f"sha256 {source.sha256}" if source.sha256 else "no digest (read by network, or changed since)"
-        yield Scalar(f"{FOLDER}/input{number:04d}", f"{source.name}, {source.size} bytes, {digest}")
-    for number, note in enumerate(_notes(run), start=1):
-        yield Scalar(f"{FOLDER}/note{number:02d}", note)
+Option = bool | int | float | str
 
 
-def _judge(judge: Judge, of: str, granularity: str) -> Iterator[Scalar]:
-    yield Scalar(f"{FOLDER}/bundle_{of}", f"{judge.bundle} {judge.version}")
-    yield Scalar(f"{FOLDER}/bundleDigest_{of}", judge.digest)
-    yield Scalar(f"{FOLDER}/threshold_{of}", float(judge.threshold))
-    yield Scalar(f"{FOLDER}/falseAlarmsPer100LS_{of}", float(judge.false_alarms))
-    yield Scalar(f"{FOLDER}/granularity_{of}", granularity)
+@cache
+def versions_here() -> Mapping[str, str]:
+    """Versions of this program and of what its numbers come from."""
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
-def _notes(run: RunVerdict) -> tuple[str, ...]:
-    """All notes once, in order."""
-    strips = run.strips.notes if run.strips else ()
-    return tuple(dict.fromkeys((*run.maps.notes, *run.notes, *(n for v in run.verdicts for n in v.notes), *strips)))
+@dataclass(frozen=True)
+class Material:
+    """What an output was made of: ``role`` is the option that names it (``inputs``, ``bundle``, ``policy``, …).
+
+    ``sha256`` is empty where a file was read through the network; that of a bundle is over its files.
+    """
+
+    role: str
+    name: str
+    sha256: str
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The verb that made an output, with its options, from which materials, and by which versions."""
+
+    verb: str
+    materials: tuple[Material, ...] = ()
+    options: Mapping[str, Option] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=versions_here)
+
+    def of(self, role: str) -> tuple[Material, ...]:
+        """The materials of a role."""
+        return tuple(one for one in self.materials if one.role == role)
+
+    def as_table(self) -> dict[str, Any]:
+        """What :func:`provenance_of_table` reads."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """One line of ASCII JSON without angle brackets or runs of blanks: HTML and the DQM GUIs keep it as it is."""
+        plain = json.dumps(self.as_table(), sort_keys=True)
+        return plain.replace("<", "\\u003c").replace(">", "\\u003e").replace("  ", "\\u0020\\u0020")
+
+
+def provenance_of_table(table: Any) -> Provenance:
+    """The inverse of :meth:`Provenance.as_table`.
+
+    Raises:
+        ValueError: it is of another form, or names a file by its place.
+    """
+    try:
+        materials = tuple(Material(**one) for one in table["materials"])
+        found = Provenance(table["verb"], materials, dict(table["options"]), dict(table["versions"]))
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no provenance: {error}") from error
+    words = [found.verb, *found.versions.values(), *(word for one in materials for word in (one.role, one.sha256))]
+    if not all(isinstance(word, str) for word in words) or not all(map(_sound, materials)):
+        raise ValueError("no provenance: a name or digest is of another form")
+    if not all(isinstance(value, Option) for value in found.options.values()):
+        raise ValueError("no provenance: an option is of another form")
+    return found
+
+
+def provenance_of_text(text: str) -> Provenance:
+    """The inverse of :meth:`Provenance.text`; raises ValueError as :func:`provenance_of_table` does."""
+    return provenance_of_table(json.loads(text))
+
+
+def _sound(one: Material) -> bool:
+    """Whether the name is a bare one, which leads out of no folder, and the size a number."""
+    plain = isinstance(one.name, str) and _PLAIN_NAME.fullmatch(one.name) and one.name not in (".", "..")
+    return bool(plain) and isinstance(one.size, int)
+
+
+def sha256_of(path: Path) -> str:
+    """Digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_material(role: str, path: Path) -> Material:
+    """A file here."""
+    return Material(role, path.name, sha256_of(path), path.stat().st_size)
+
+
+def bundle_material(bundle: Bundle) -> Material:
+    """A bundle by name and digest."""
+    return Material("bundle", bundle.name, bundle.digest)
+
+
+def reference_material(entry: Entry) -> Material:
+    """A reference run by name, with the digest of its rates."""
+    return Material("reference", entry.name, entry.sha256.get(entry.rates, ""))
+
+
+def provenance_of_maps(
+    verb: str,
+    runs: Iterable[LumiMaps],
+    others: Iterable[Material] = (),
+    options: Mapping[str, Option | None] | None = None,
+) -> Provenance:
+    """Where something comes from that was made of runs and of ``others``: files and definitions of the runs, each once.
+
+    A definition has the digest of the file that is found under its name now.
+    """
+    runs = list(runs)
+    sources = dict.fromkeys(source for maps in runs for source in maps.sources)
+    names = dict.fromkeys(maps.definition for maps in runs)
+    files = {name: content.find("harvesters", f"{name}.toml") for name in names if name}
+    return Provenance(
+        verb,
+        (
+            *(Material(INPUTS, one.name, one.sha256, one.size) for one in sources),
+            *(Material("definition", name, sha256_of(file) if file else "") for name, file in files.items()),
+            *others,
+        ),
+        chosen(options or {}),
+    )
+
+
+def provenance_of_run(run: RunVerdict) -> Provenance:
+    """Where a verdict comes from, as far as it knows itself: by whom it was judged, not with what options."""
+    judges = dict.fromkeys((one.judge.bundle, one.judge.digest) for one in run.verdicts)
+    return provenance_of_maps("run", [run.maps], [Material("bundle", *judge) for judge in judges])
+
+
+def chosen(options: Mapping[str, Option | None]) -> dict[str, Option]:
+    """Options that were given: neither None nor switched off."""
+    return {name: value for name, value in options.items() if value is not None and value is not False}

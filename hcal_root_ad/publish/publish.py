@@ -9,18 +9,27 @@ from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.publish.file_name import name_complaints, offline_name, online_name
 from hcal_root_ad.publish.monitor_elements import monitor_elements
+from hcal_root_ad.publish.provenance import Provenance
 from hcal_root_ad.publish.root_file import attach_to_file, write_root_file
 
 
-def publish(verdict: RunVerdict, folder: Path, *, online: bool = False, attach_to: Path | None = None) -> Path:
+def publish(
+    verdict: RunVerdict,
+    folder: Path,
+    *,
+    online: bool = False,
+    attach_to: Path | None = None,
+    provenance: Provenance | None = None,
+) -> Path:
     """Write the file of one run into ``folder`` and return its path.
 
     With ``attach_to``, the folders are added to a copy of that harvested file, which keeps its name where the GUIs
-    take it. Raises OutputError, and leaves nothing behind, if a GUI would refuse the file.
+    take it. Without ``provenance`` the verdict itself tells what it was made of. Raises OutputError, and leaves
+    nothing behind, if a GUI would refuse the file.
     """
     target = target_path(verdict.maps, folder, online=online, attach_to=attach_to)
     _refuse_input(target, attach_to)
-    elements = monitor_elements(verdict)
+    elements = monitor_elements(verdict, provenance)
     if attach_to is None:
         write_root_file(elements, target)
     else:

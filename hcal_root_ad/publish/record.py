@@ -21,6 +21,7 @@ from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.judge.forecast import Forecast
 from hcal_root_ad.judge.verdict import Group, Judge, Kind, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.lumi_maps import Source
+from hcal_root_ad.publish.provenance import Provenance, provenance_of_run, provenance_of_text
 from hcal_root_ad.publish.reductions import (
     LOSSES,
     box_states,
@@ -98,6 +99,7 @@ class RunRecord:
     notes: tuple[str, ...]
     program: str
     parts: tuple[PartRecord, ...]
+    provenance: Provenance | None = None
 
 
 def record_name(run: int) -> str:
@@ -105,11 +107,8 @@ def record_name(run: int) -> str:
     return f"R{run}{SUFFIX}"
 
 
-def record_of(verdict: RunVerdict) -> RunRecord:
+def record_of(verdict: RunVerdict, provenance: Provenance | None = None) -> RunRecord:
     """The verdict, reduced to readout boxes per LS, channels per run, and groups."""
-    parts = [_channels(part) for part in verdict.verdicts]
-    if verdict.strips:
-        parts.append(_strips(verdict.strips))
     return RunRecord(
         run=verdict.maps.run,
         definition=verdict.maps.definition,
@@ -118,7 +117,8 @@ def record_of(verdict: RunVerdict) -> RunRecord:
         sources=verdict.maps.sources,
         notes=verdict.every_note,
         program=f"hcal-root-ad {version('hcal-root-ad')}",
-        parts=tuple(parts),
+        parts=(*map(_channels, verdict.verdicts), *map(_strips, filter(None, [verdict.strips]))),
+        provenance=provenance or provenance_of_run(verdict),
     )
 
 
@@ -249,6 +249,7 @@ def _arrays(record: RunRecord) -> dict[str, NDArray[Any]]:
         "lumisections": record.lumisections,
         "events": record.events,
     }
+    arrays |= {"provenance": np.array(record.provenance.text())} if record.provenance else {}
     for part in record.parts:
         arrays |= {f"{part.name}.{name}": getattr(part, name) for name in _ARRAYS}
     return arrays
@@ -284,6 +285,7 @@ def _record(arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
         notes=tuple(words["notes"]),
         program=words["program"],
         parts=tuple(_part(part, arrays) for part in words["parts"]),
+        provenance=provenance_of_text(str(arrays["provenance"])) if "provenance" in arrays else None,
     )
 
 

@@ -84,6 +84,7 @@ class Campaign:
     program: str
     notes: tuple[str, ...]
     judges: tuple[str, ...]
+    provenance: str = ""
 
     @property
     def runs(self) -> list[int]:
@@ -114,6 +115,7 @@ def load_campaign(folder: Path) -> Campaign:
             program=provenance["program"],
             notes=tuple(provenance["notes"]),
             judges=tuple(sorted({judge for run in provenance["runs"].values() for judge in run["judges"].values()})),
+            provenance=json.dumps(provenance.get("provenance", "")),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -48,6 +48,7 @@ def campaign_page(campaign: Campaign, pages: Mapping[int, str] | None = None) ->
     longest = sorted(campaign.bad, key=lambda one: (one.first - one.last, one.run, one.first))
     return render(
         "campaign.html.j2",
+        provenance=campaign.provenance,
         campaign=campaign,
         sentence=_sentence(campaign),
         statuses=STATUSES,

@@ -105,6 +105,7 @@ def run_page(record: RunRecord, pileup: Floats | None = None) -> str:
     return render(
         "run.html.j2",
         record=record,
+        provenance=record.provenance.text() if record.provenance else "",
         headline=headline_of(record, findings),
         numbers=[_numbers(part) for part in record.parts],
         strongest=min(len(findings), STRONGEST),

@@ -10,6 +10,8 @@ from pathlib import Path
 from hcal_root_ad.errors import HcalRootAdError, InputError, OutputError, UsageError
 from hcal_root_ad.judge.running import RunJudge
 from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.publish.provenance import Provenance, bundle_material, provenance_of_maps
 from hcal_root_ad.publish.publish import publish
 from hcal_root_ad.watch.alarm_log import NAME, AlarmLog
 from hcal_root_ad.watch.alarms import Alarm, Place, changes
@@ -37,6 +39,11 @@ class Settings:
     patience: float = 60.0
     false_alarms: float | None = None
     online: bool = False
+
+    def provenance(self, maps: LumiMaps, bundles: Sequence[Bundle]) -> Provenance:
+        """What the file of a run is made of."""
+        options = {"false_alarms": self.false_alarms, "online": self.online}
+        return provenance_of_maps("watch", [maps], map(bundle_material, bundles), options)
 
     def check(self) -> None:
         """Raises InputError or UsageError where there is nothing to watch, or the output would be watched, too."""
@@ -187,7 +194,8 @@ class Watch:
     def _publish(self, one: _Open, step: Step) -> None:
         about = f"file of run {one.run}"
         try:
-            one.path = publish(step.verdict, self._settings.output, online=self._settings.online)
+            provenance = self._settings.provenance(step.verdict.maps, self._bundles)
+            one.path = publish(step.verdict, self._settings.output, online=self._settings.online, provenance=provenance)
         except HcalRootAdError as error:
             self._complaints.add(about, f"run {one.run} is not published, tried again: {error}")
             return
