@@ -23,7 +23,7 @@ Run = Callable[[Sequence[str]], int]
 WRONG_USE = 2
 _CAMPAIGN = "certification.provenance.json"
 _EXTRA = {".csv": "--flags={folder}/{name}", ".npz": "--record={folder}", ".png": "--plots={folder}"}
-"""What `run` needs to be told for outputs other than ROOT files."""
+"""What `run` is told for outputs of other kinds than ROOT."""
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,22 @@ def make_again(origin: Origin, folders: Sequence[Path], target: Path, run: Run) 
     places = Places((output if output.is_dir() else output.parent, Path()), tuple(folders), _known(output))
     roles = {recipe.first, *recipe.named}
     found = [(one.role, places.find(one)) for one in provenance.materials if one.role in roles]
-    words = [*words_of(recipe, provenance.options, found), *_outputs(recipe, output, target)]
+    words = [*words_of(recipe, provenance.options, found), *_outputs(recipe, origin, target)]
     if recipe.verb == "certify":
         words += _campaign(output, target)
     if run(words) >= WRONG_USE:
         raise InputError(f"{output} could not be made again; the reason stands above.")
 
 
-def _outputs(recipe: Recipe, output: Path, target: Path) -> list[str]:
-    """Where the outputs go."""
+def _outputs(recipe: Recipe, origin: Origin, target: Path) -> list[str]:
+    """Where the outputs go; `run` must be told of those that are no ROOT file."""
     if recipe.verb in ("harvest", "export"):
-        return ["-o", str(target / output.name)]
-    extra = _EXTRA.get(output.suffix, "") if recipe.verb == "run" else ""
-    return ["-o", str(target), *([extra.format(folder=target, name=output.name)] if extra else [])]
+        return ["-o", str(target / origin.output.name)]
+    if recipe.verb != "run":
+        return ["-o", str(target)]
+    names = origin.beside.outputs if origin.beside else [origin.output.name]
+    extra = {Path(name).suffix: Path(name).name for name in names}
+    return ["-o", str(target), *(_EXTRA[end].format(folder=target, name=extra[end]) for end in extra if end in _EXTRA)]
 
 
 def _known(output: Path) -> dict[str, Path]:
