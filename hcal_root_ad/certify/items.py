@@ -13,7 +13,7 @@ from typing import Any
 from hcal_root_ad import content
 from hcal_root_ad.certify.conditions import RunConditions
 from hcal_root_ad.certify.survey import Surveyed
-from hcal_root_ad.errors import BundleError
+from hcal_root_ad.errors import BundleError, InputError
 from hcal_root_ad.learn.bundle import load_bundle
 
 ConditionsOf = Callable[[int], RunConditions]
@@ -81,7 +81,16 @@ class ItemResult:
 
 
 def result_of_table(table: Mapping[str, Any]) -> ItemResult:
-    """The inverse of :meth:`ItemResult.as_table`."""
+    """The inverse of :meth:`ItemResult.as_table`.
+
+    Raises:
+        InputError: a run or its file is named so that its path would lead out of the campaign's folder.
+    """
+    for one in table["runs"]:
+        if type(one["run"]) is not int or one["root"] == ".." or one["root"] != Path(one["root"]).name:
+            raise InputError(
+                f"The campaign says that run {one['run']!r} is in {one['root']!r}, which is no file of its."
+            )
     return ItemResult(
         identity=table["identity"],
         files=tuple(Surveyed(**{**one, "runs": tuple(one["runs"])}) for one in table["files"]),

@@ -17,7 +17,7 @@ from hcal_root_ad.judge.compared_elements import ComparedElement
 from hcal_root_ad.judge.comparison import Comparison, Drift
 from hcal_root_ad.learn.catalogue import Entry
 from hcal_root_ad.publish.comparison_elements import provenance_of_comparison
-from hcal_root_ad.publish.provenance import Provenance
+from hcal_root_ad.publish.provenance import Provenance, reference_material
 
 
 def comparison_numbers(comparison: Comparison, provenance: Provenance | None = None) -> dict[str, Any]:
@@ -49,8 +49,9 @@ def comparison_numbers(comparison: Comparison, provenance: Provenance | None = N
     }
 
 
-def drift_numbers(reference: Entry, drifts: Sequence[Drift], provenance: Provenance) -> dict[str, Any]:
+def drift_numbers(reference: Entry, drifts: Sequence[Drift], provenance: Provenance | None = None) -> dict[str, Any]:
     """Mean changes of log rates with errors, run by run."""
+    provenance = provenance or Provenance("compare", (reference_material(reference),))
     return {
         "program": f"hcal-root-ad {version('hcal-root-ad')}",
         "provenance": provenance.as_table(),

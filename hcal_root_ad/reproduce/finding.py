@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,11 @@ class Places:
         own = [self.known[one.sha256]] if one.sha256 in self.known else []
         near = [folder / one.name for folder in self.near]
         below = (*self.folders, *content.search_path("reference_runs"))
-        for path in (*own, *near, *(found for folder in below for found in sorted(folder.rglob(one.name)))):
+        for path in (
+            *own,
+            *near,
+            *(found for folder in below for found in sorted(folder.rglob(glob.escape(one.name)))),
+        ):
             if path.is_file():
                 yield path
 

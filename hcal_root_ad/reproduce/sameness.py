@@ -90,7 +90,9 @@ def _root(path: Path) -> Iterator[tuple[str, object]]:
 
 def _histogram(name: str, thing: Any) -> Iterator[tuple[str, object]]:
     """A histogram, or whatever else uproot knows, as its contents and all else that it has."""
-    if hasattr(thing, "values"):
+    if not hasattr(thing, "all_members"):
+        raise InputError(f"{name} is a {type(thing).__name__}, which cannot be compared.")
+    if thing.classname.startswith(("TH", "TProfile")):
         yield name, np.asarray(thing.values(flow=True))
     yield f"{name} (axes, titles, errors)", repr(_plain(thing)).encode()
 
