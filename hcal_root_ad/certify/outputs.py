@@ -82,8 +82,7 @@ def write_outputs(
     write_text(store.folder / REGISTRY, json.dumps(registry, indent=1) + "\n")
     parts = (store.flags(run) for run in campaign.runs)
     with whole_file(store.folder / FLAGS) as partial:
-        words = {"policy": policy.label, "program": _program(), "provenance": provenance.text()}
-        join_flags(parts, partial, words)
+        join_flags(parts, partial, {"policy": policy.label, "program": _program()})
     if agreement:
         write_text(
             store.folder / AGREEMENT, json.dumps({"policy": policy.label, **agreement.as_table()}, indent=1) + "\n"

@@ -18,9 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.cli.bundle_provenance import write_bundle_provenance
     from hcal_root_ad.learn.bundle import load_bundle
     from hcal_root_ad.learn.calibrate import calibrate
+    from hcal_root_ad.publish.bundle_provenance import write_bundle_provenance
 
     source = load_bundle(arguments.bundle)
     folder = arguments.output or Path(arguments.bundle)

@@ -12,6 +12,7 @@ from hcal_root_ad.cli.terminal import progress, show
 from hcal_root_ad.errors import UsageError
 
 if TYPE_CHECKING:
+    from hcal_root_ad.learn.catalogue import Entry
     from hcal_root_ad.publish.record import RunRecord
 
 
@@ -53,19 +54,18 @@ def _report_run(name: str, output: Path) -> None:
 
 def _judged(name: str) -> RunRecord:
     """The record of a run that is judged now, as `run` does it by itself."""
-    from hcal_root_ad.cli.run import SHIPPED_BUNDLES
-    from hcal_root_ad.judge.run import judge_run
+    from hcal_root_ad.cli.run import SHIPPED_BUNDLES, judge, made_of
     from hcal_root_ad.learn.bundle import load_bundle
-    from hcal_root_ad.learn.catalogue import fitting_reference
     from hcal_root_ad.publish.record import record_of
 
     runs = read_runs([name])
     if len(runs) != 1:
         numbers = ", ".join(str(maps.run) for maps in runs)
         raise UsageError(f"{name} holds runs {numbers}, but a report is of one; use `run --record` and name a record.")
-    with progress(f"Judging run {runs[0].run}") as report:
-        bundles = [load_bundle(bundle) for bundle in SHIPPED_BUNDLES]
-        return record_of(judge_run(runs[0], bundles, find_reference=fitting_reference, progress=report))
+    bundles = [load_bundle(bundle) for bundle in SHIPPED_BUNDLES]
+    references: dict[int, Entry] = {}
+    verdict = judge(runs[0], bundles, None, references)
+    return record_of(verdict, made_of(runs, bundles, references, {}))
 
 
 def _report_campaign(folder: Path, output: Path, with_runs: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.judge.verdict import RunVerdict
     from hcal_root_ad.learn.bundle import Bundle
     from hcal_root_ad.learn.catalogue import Entry
-    from hcal_root_ad.publish.provenance import Provenance
+    from hcal_root_ad.publish.provenance import Option, Provenance
 
 SHIPPED_BUNDLES = ("hb-graphstad-from-he", "he-graphstad")
 """Who judges HB and HE where no ``--bundle`` is given; the judge takes those that the run needs."""
@@ -52,18 +52,17 @@ def execute(arguments: argparse.Namespace) -> int:
     bundles = _load_bundles(arguments.bundle or SHIPPED_BUNDLES)
     ahead = digest_ahead(source for maps in runs for source in maps.sources)
     references: dict[int, Entry] = {}
-    verdicts = [_judge(maps, bundles, arguments.false_alarms, references) for maps in runs]
+    verdicts = [judge(maps, bundles, arguments.false_alarms, references) for maps in runs]
     ahead.join()
+    options = {name: getattr(arguments, name) for name in ("false_alarms", "online", "attach")}
+    made = [made_of([maps], bundles, references, options) for maps in runs]
 
-    def provenance(*judged: RunVerdict) -> Provenance:
-        return _provenance([verdict.maps for verdict in judged], bundles, references, arguments)
-
-    for verdict, attach_to, plot_folder in zip(verdicts, attached, plots, strict=True):
-        _publish(verdict, provenance(verdict), attach_to, arguments, plot_folder)
+    for verdict, attach_to, plot_folder, provenance in zip(verdicts, attached, plots, made, strict=True):
+        _publish(verdict, attach_to, arguments, plot_folder, provenance)
     if arguments.flags:
-        _write_flags(verdicts, provenance(*verdicts), arguments.flags)
+        _write_flags(verdicts, made_of(runs, bundles, references, options), arguments.flags)
     if arguments.record:
-        _save_records(verdicts, provenance, arguments.record)
+        _save_records(verdicts, made, arguments.record)
     return 0
 
 
@@ -110,7 +109,7 @@ def _load_bundles(names: Sequence[str]) -> list[Bundle]:
     return [load_bundle(name) for name in names]
 
 
-def _judge(
+def judge(
     maps: LumiMaps, bundles: Sequence[Bundle], false_alarms: float | None, references: dict[int, Entry]
 ) -> RunVerdict:
     """The verdict; where a reference run was looked up for it, that is added to ``references`` by run."""
@@ -127,22 +126,25 @@ def _judge(
         return judge_run(maps, bundles, false_alarms=false_alarms, find_reference=find_reference, progress=report)
 
 
-def _provenance(
-    runs: Sequence[LumiMaps], bundles: Sequence[Bundle], references: Mapping[int, Entry], arguments: argparse.Namespace
+def made_of(
+    runs: Sequence[LumiMaps],
+    bundles: Sequence[Bundle],
+    references: Mapping[int, Entry],
+    options: Mapping[str, Option | None],
 ) -> Provenance:
+    """Where the verdicts on runs come from; ``references`` as :func:`judge` finds them."""
     from hcal_root_ad.publish.provenance import bundle_material, provenance_of_maps, reference_material
 
     looked_up = dict.fromkeys(reference_material(references[maps.run]) for maps in runs if maps.run in references)
-    options = {name: getattr(arguments, name) for name in ("false_alarms", "online", "attach")}
     return provenance_of_maps("run", runs, [*map(bundle_material, bundles), *looked_up], options)
 
 
 def _publish(
     verdict: RunVerdict,
-    provenance: Provenance,
     attach_to: Path | None,
     arguments: argparse.Namespace,
     plots: Path | None,
+    provenance: Provenance,
 ) -> None:
     from hcal_root_ad.publish.publish import publish
     from hcal_root_ad.publish.summary_table import groups_table
@@ -171,10 +173,10 @@ def _write_flags(verdicts: Sequence[RunVerdict], provenance: Provenance, path: P
     show(f"flags:     {path}")
 
 
-def _save_records(verdicts: Sequence[RunVerdict], provenance: Callable[[RunVerdict], Provenance], folder: Path) -> None:
+def _save_records(verdicts: Sequence[RunVerdict], made: Sequence[Provenance], folder: Path) -> None:
     from hcal_root_ad.publish.record import record_name, record_of, save_record
 
-    for verdict in verdicts:
+    for verdict, provenance in zip(verdicts, made, strict=True):
         path = folder / record_name(verdict.maps.run)
-        save_record(record_of(verdict, provenance(verdict)), path)
+        save_record(record_of(verdict, provenance), path)
         show(f"record:    {path}")

@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.cli.bundle_provenance import write_bundle_provenance
     from hcal_root_ad.learn.train import train
+    from hcal_root_ad.publish.bundle_provenance import write_bundle_provenance
 
     runs = read_runs(arguments.runs)
     with progress("Training") as report:

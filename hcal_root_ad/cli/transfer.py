@@ -12,6 +12,7 @@ from hcal_root_ad.errors import UsageError
 
 if TYPE_CHECKING:
     from hcal_root_ad.learn.bundle import Bundle
+    from hcal_root_ad.publish.bundle_provenance import write_bundle_provenance
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.cli.bundle_provenance import write_bundle_provenance
     from hcal_root_ad.learn.bundle import load_bundle
     from hcal_root_ad.learn.transfer import transfer
 

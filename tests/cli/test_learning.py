@@ -31,6 +31,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         monkeypatch.setattr(f"hcal_root_ad.learn.{verb}.{verb}", function)
         monkeypatch.setattr(f"hcal_root_ad.cli.{verb}.read_runs", tuple)
         monkeypatch.setattr("hcal_root_ad.learn.bundle.load_bundle", lambda name: SimpleNamespace(name=name))
+        monkeypatch.setattr("hcal_root_ad.publish.bundle_provenance.write_bundle_provenance", lambda *_: None)
         return calls
 
     return replace

@@ -126,7 +126,7 @@ def test_attach_takes_the_one_file_of_a_folder_or_pattern(
     path.touch()
     monkeypatch.setattr(run, "read_runs", lambda _: (make_maps(370101, "a.root"),))
     monkeypatch.setattr(run, "_load_bundles", lambda _: [])
-    monkeypatch.setattr(run, "_judge", lambda maps, *_: maps)
+    monkeypatch.setattr(run, "judge", lambda maps, *_: maps)
     attached: list[Path] = []
     monkeypatch.setattr(run, "_publish", lambda _, attach_to, *__, **___: attached.append(attach_to))
     assert main(["run", str(path.parent / pattern), "-o", str(tmp_path / "out"), "--attach"]) == 0

@@ -47,8 +47,8 @@ def test_publishing_again_replaces_the_file(verdict, tmp_path):
 
 
 def test_a_file_that_a_gui_would_refuse_is_not_published(verdict, tmp_path, monkeypatch):
-    def spoiled(run):
-        elements = monitor_elements(run)
+    def spoiled(run, provenance):
+        elements = monitor_elements(run, provenance)
         return replace(elements, scalars=(*elements.scalars, Scalar("Hcal/HcalMLClient/EventInfo/x", float("nan"))))
 
     monkeypatch.setattr(publishing, "monitor_elements", spoiled)

@@ -58,7 +58,7 @@ class Published:
     runs: dict[int, list[RunVerdict]] = field(default_factory=dict)
     full: bool = False
 
-    def __call__(self, verdict: RunVerdict, folder: Path, *, online: bool = False) -> Path:
+    def __call__(self, verdict: RunVerdict, folder: Path, *, online: bool = False, **_: object) -> Path:
         if self.full:
             raise OutputError(f"{folder}: cannot be written (No space left on device); choose another folder.")
         self.runs.setdefault(verdict.maps.run, []).append(verdict)

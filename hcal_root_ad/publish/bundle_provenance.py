@@ -1,4 +1,4 @@
-"""What a bundle was made of, written beside its files by the verbs that make bundles."""
+"""What a bundle was made of, beside its files."""
 
 from __future__ import annotations
 
