@@ -12,7 +12,6 @@ from hcal_root_ad.errors import UsageError
 
 if TYPE_CHECKING:
     from hcal_root_ad.learn.bundle import Bundle
-    from hcal_root_ad.publish.bundle_provenance import write_bundle_provenance
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.learn.bundle import load_bundle
     from hcal_root_ad.learn.transfer import transfer
+    from hcal_root_ad.publish.bundle_provenance import write_bundle_provenance
 
     source = load_bundle(arguments.source)
     runs = read_runs(arguments.runs or _clean_runs(source))
