@@ -3,6 +3,9 @@
 # make clean  remove .venv, out, build and dist        make coverage  what the tests reach, into docs/results/coverage.md
 # make bench  measure how fast, beside what one would use instead (some twenty minutes on two quiet cores)
 # make bundles  simulate clean runs and train the shipped bundles anew (about ten minutes)
+# make locked   pin the tested environment with hashes, from pyproject.toml and constraints.txt (needs a package index)
+# make lowest   the tests of the core with the lowest versions that pyproject.toml allows (needs a package index)
+# make audit    known vulnerabilities of the locked environment (needs a network; says so where there is none)
 #
 # Needs Python 3.11 or newer, git and make. Variables: PYTHON, VENV, REFERENCE_RUN, OUT, JOBS.
 
@@ -17,7 +20,7 @@ JOBS ?= auto
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check docs coverage format clean bundles bench
+.PHONY: run test check docs coverage format clean bundles bench locked lowest audit
 
 run: $(VENV)/.installed
 	$(BIN)/hcal-root-ad run $(REFERENCE_RUN) -o $(OUT) --plots $(OUT)/plots --flags $(OUT)/flags.csv
@@ -73,5 +76,33 @@ bundles: $(VENV)/.installed-for-tests
 bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m benchmarks -o docs/results/bench --scratch $(OUT)/bench
 
+# Tools of these three only; what they make does not depend on them.
+TOOLS = .tools
+UV = $(TOOLS)/bin/uv
+COMPILE = $(UV) pip compile --quiet --python-version 3.11 --no-annotate pyproject.toml --extra test
+LOWEST = .venv-lowest
+CORE = tests/test_*.py tests/harvest tests/judge tests/learn tests/networks tests/publish tests/certify tests/cli \
+	tests/export tests/report tests/reproduce tests/simulate tests/watch
+
+$(TOOLS)/.installed:
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9 pip-audit==2.10.1
+	@touch $@
+
+locked: $(TOOLS)/.installed
+	$(COMPILE) --constraint constraints.txt --python-platform x86_64-manylinux_2_28 --generate-hashes \
+		--custom-compile-command "make locked" --output-file requirements-locked.txt
+
+lowest: $(TOOLS)/.installed
+	$(COMPILE) --resolution lowest-direct --python-platform x86_64-manylinux_2_28 \
+		--custom-compile-command "make lowest" --output-file requirements-lowest.txt
+	$(UV) venv --quiet --clear --python $(PYTHON) $(LOWEST)
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --requirement requirements-lowest.txt
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --no-deps --editable .
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(JOBS) --maxprocesses 4 $(CORE)
+
+audit: $(TOOLS)/.installed
+	$(TOOLS)/bin/python -m checks.audit $(TOOLS)/bin/pip-audit
+
 clean:
-	rm -rf .venv out build dist
+	rm -rf .venv .venv-lowest .tools out build dist

@@ -1,0 +1,1 @@
+"""Checks of the environment that need a network: ``make audit``."""
