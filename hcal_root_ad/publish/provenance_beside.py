@@ -28,8 +28,8 @@ class Beside:
 
 
 def relative(output: Path, folder: Path) -> str:
-    """Path of an output from a folder that it lies in."""
-    return output.resolve().relative_to(folder.resolve()).as_posix()
+    """Path of an output from a folder that it lies in; a link stands where it is, not where it leads."""
+    return (output.parent.resolve() / output.name).relative_to(folder.resolve()).as_posix()
 
 
 def beside_table(provenance: Provenance, folder: Path, outputs: Iterable[Path]) -> dict[str, Any]:
@@ -72,7 +72,8 @@ def read_beside(path: Path) -> Beside | None:
 
 def beside(output: Path) -> Beside | None:
     """What lies beside an output, in its folder or the one above, and names it; None where nothing does."""
-    for folder in (output.parent, output.parent.parent):
+    here = output.absolute().parent
+    for folder in (here, here.parent):
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             if (found := read_beside(path)) and relative(output, folder) in found.outputs:
                 return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,14 +81,25 @@ def _known(output: Path) -> dict[str, Path]:
     files = output / "records" / "files.json"
     if not files.is_file():
         return {}
-    return {one["digest"]: Path(one["path"]) for one in json.loads(files.read_text(encoding="utf-8"))}
+    with _as_it_was_written(files) as table:
+        return {one["digest"]: Path(one["path"]) for one in table}
+
+
+@contextmanager
+def _as_it_was_written(path: Path) -> Iterator[Any]:
+    """The JSON in a file of a campaign, which must have the form that is read from it."""
+    try:
+        yield json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}); certify again.") from error
 
 
 def _campaign(output: Path, target: Path) -> list[str]:
     """The policy as the campaign wrote it down, and the conditions that it keeps of each run."""
-    policy: dict[str, Any] = json.loads((output / _CAMPAIGN).read_text(encoding="utf-8"))["policy"]
     path = target / "policy.toml"
-    path.write_text(tomli_w.dumps({key: value for key, value in policy.items() if key not in ("label", "digest")}))
+    with _as_it_was_written(output / _CAMPAIGN) as table:
+        rules = {key: value for key, value in table["policy"].items() if key not in ("label", "digest")}
+        path.write_text(tomli_w.dumps(rules), encoding="utf-8")
     (target / "records").mkdir()
     for kept in sorted((output / "records").glob("*.conditions.json")):
         shutil.copyfile(kept, target / "records" / kept.name)

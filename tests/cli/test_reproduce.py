@@ -45,6 +45,7 @@ def outputs(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert main([*judged, "--flags", out["flags.csv"], "--record", out["records"], "--plots", out["plots"]]) == 0
     assert main(["harvest", str(file), "-o", out["maps.npz"]]) == 0
     assert main(["certify", str(file), "-o", out["campaign"]]) == 0
+    assert main(["compare", str(file), "--reference", "clean", "-o", str(folder / "compared")]) == 0
     (record,) = (folder / "records").glob("*.npz")
     assert main(["report", str(record), "-o", str(folder / "run.html")]) == 0
     assert main(["report", out["campaign"], "-o", str(folder / "campaign.html")]) == 0
@@ -73,7 +74,7 @@ def the(folder: Path, pattern: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["root/*.root", "flags.csv", "records/*.npz", "plots/states.png", "plots", "maps.npz"]
+    "pattern", ["root/*.root", "flags.csv", "records/*.npz", "plots", "maps.npz", "compared/*.root", "compared/*0.json"]
 )
 def test_outputs_are_made_again_the_same(outputs: Path, inputs: Path, said: Said, pattern: str) -> None:
     shown = said(0, "reproduce", the(outputs, pattern), "--inputs", inputs)
@@ -174,13 +175,20 @@ def test_what_cannot_be_made_again_is_said(outputs: Path, said: Said, tmp_path: 
     assert "not an empty folder" in said(2, "reproduce", outputs / "maps.npz", "-o", tmp_path / "full")
 
 
-@pytest.mark.parametrize("verb", ["compare", "export"])
-def test_comparisons_and_models_are_made_again(verb: str, said: Said, tmp_path: Path) -> None:
-    if verb == "export":
-        pytest.importorskip("onnx")
-        said(0, "export", "he-graphstad", "-o", tmp_path / "he.onnx")
-        assert "identical" in said(0, "reproduce", tmp_path / "he.onnx")
-        return
-    said(0, "compare", "demonstration", "-o", tmp_path / "out")
-    for pattern in ("*.root", "comparison_R403000.json"):
-        assert "identical" in said(0, "reproduce", the(tmp_path / "out", pattern))
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("records/files.json", "["), ("records/files.json", "[5]"), ("certification.provenance.json", None)],
+)
+def test_a_damaged_campaign_is_a_sentence(
+    outputs: Path, said: Said, tmp_path: Path, name: str, text: str | None
+) -> None:
+    folder = Path(shutil.copytree(outputs / "campaign", tmp_path / "campaign"))
+    path = folder / name
+    path.write_text(text or json.dumps(json.loads(path.read_text()) | {"policy": 5}))
+    assert f"{path} is damaged" in said(2, "reproduce", folder)
+
+
+def test_a_model_is_made_again(said: Said, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    said(0, "export", "he-graphstad", "-o", tmp_path / "he.onnx")
+    assert "identical" in said(0, "reproduce", tmp_path / "he.onnx")

@@ -153,6 +153,19 @@ def test_what_lies_beside_names_its_outputs_and_knows_if_they_change(tmp_path: P
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_link_is_known_where_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "here").mkdir()
+    target = written(tmp_path / "elsewhere")
+    link = tmp_path / "here" / "output.csv"
+    link.symlink_to(target)
+    assert beside(link) is None
+    write_beside(Provenance("run"), tmp_path / "here", "x", [link])
+    found = beside(link)
+    assert found is not None
+    assert found.outputs == {"output.csv": ABC}
+
+
 def test_it_is_found_from_a_folder_below(tmp_path: Path) -> None:
     (tmp_path / "R1").mkdir()
     path = written(tmp_path / "R1")
