@@ -79,7 +79,7 @@ bench: $(VENV)/.installed-for-tests
 # Tools of these three only; what they make does not depend on them.
 TOOLS = .tools
 UV = $(TOOLS)/bin/uv
-COMPILE = $(UV) pip compile --quiet --python-version 3.11 --no-annotate pyproject.toml --extra test
+COMPILE = $(UV) pip compile --quiet --python-version 3.11.5 --no-annotate pyproject.toml --extra test
 LOWEST = .venv-lowest
 CORE = tests/test_*.py tests/harvest tests/judge tests/learn tests/networks tests/publish tests/certify tests/cli \
 	tests/export tests/report tests/reproduce tests/simulate tests/watch

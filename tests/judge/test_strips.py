@@ -82,7 +82,7 @@ def test_counting_statistics_raise_nothing(judge: Judging) -> None:
 
 
 @given(st.lists(st.floats(0.2, 5.0), min_size=3, max_size=20))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_luminosity_raises_nothing(judge: Judging, luminosity: list[float]) -> None:
     strips = np.rint(healthy(len(luminosity)) * np.array(luminosity)[:, None, None]).astype(np.int64)
     assert lines(judge(strips)) == []
@@ -229,7 +229,7 @@ def test_short_lumisections_are_no_fault(judge: Judging) -> None:
 
 
 @given(st.floats(0.01, 100.0), st.floats(0.01, 100.0))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_more_false_alarms_allowed_are_more_flags(judge: Judging, one: float, other: float) -> None:
     strips = np.random.default_rng(8).poisson(healthy(6) * 0.002)
     strips[2:4, HBM, 3:9] //= 2

@@ -163,7 +163,7 @@ def bytes_of_record(record: RunRecord, tmp_path_factory: pytest.TempPathFactory)
 
 
 @given(place=st.floats(0, 1, exclude_max=True), flip=st.integers(1, 255))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_flipped_byte_is_told_or_changes_nothing(
     bytes_of_record: bytes, record: RunRecord, tmp_path_factory: pytest.TempPathFactory, place: float, flip: int
 ) -> None:

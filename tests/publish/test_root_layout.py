@@ -41,7 +41,7 @@ def test_marking_twice_changes_nothing(tmp_path):
     assert path.read_bytes() == once
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 80), st.integers(1, 9))
 def test_any_number_of_objects_in_any_number_of_folders_can_be_walked(tmp_path_factory, listing, count, folders):
     path = write(tmp_path_factory.mktemp("walk") / "a.root", texts(count, folders))

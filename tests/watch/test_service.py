@@ -373,7 +373,7 @@ STYLES = ("whole", "half", "twice", "changed", "never")
 ARRIVAL = st.tuples(st.integers(0, 8), st.sampled_from(STYLES), st.integers(1, 6))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.lists(ARRIVAL, min_size=1, max_size=6), min_size=1, max_size=2),
     st.sets(st.integers(0, 25), max_size=4),
