@@ -61,7 +61,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def _provenance(arguments: argparse.Namespace) -> Provenance:
     from hcal_root_ad.publish.provenance import INPUTS, Provenance, file_material
 
-    files = input_files(arguments.data or [])
+    files = input_files(arguments.data) if arguments.data else []
     options = {"suite": arguments.suite} | ({"systems": ", ".join(arguments.systems)} if arguments.systems else {})
     return Provenance("evaluate", tuple(file_material(INPUTS, file) for file in files), options)
 
