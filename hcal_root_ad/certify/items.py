@@ -15,6 +15,7 @@ from hcal_root_ad.certify.conditions import RunConditions
 from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.errors import BundleError, InputError
 from hcal_root_ad.learn.bundle import load_bundle
+from hcal_root_ad.learn.catalogue import catalogue_digest
 
 ConditionsOf = Callable[[int], RunConditions]
 
@@ -29,18 +30,22 @@ class BundleReference:
 
 @dataclass(frozen=True)
 class Judging:
-    """What runs are judged with; policies are no part of it."""
+    """What runs are judged with; policies are no part of it.
+
+    ``references``: digest of the reference runs that detectors unknown to the bundles may be held against.
+    """
 
     bundles: tuple[BundleReference, ...]
     false_alarms: float | None = None
+    references: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
     """Files that belong together because they share runs; usually the files of one run.
 
-    ``identity``: digest of the files' content, the bundles, the wished false alarms, the lumisections left out, and
-    the program's version. Neither the files' places nor their order matter.
+    ``identity``: digest of the files' content, the bundles, the wished false alarms, the reference runs, the lumisections
+    left out, and the program's version. Neither the files' places nor their order matter.
     """
 
     identity: str
@@ -114,7 +119,7 @@ def judging_with(bundles: Sequence[str], false_alarms: float | None) -> Judging:
             raise BundleError(f"{name} and another bundle are both for {bundle.subdetector}; give one of them.")
         folder = Path(name) if Path(name).is_dir() else content.find("models", name)
         loaded[bundle.subdetector] = BundleReference(str(Path(str(folder)).absolute()), bundle.digest)
-    return Judging(tuple(loaded[subdetector] for subdetector in sorted(loaded)), false_alarms)
+    return Judging(tuple(loaded[subdetector] for subdetector in sorted(loaded)), false_alarms, catalogue_digest())
 
 
 def items_of(files: Sequence[Surveyed], judging: Judging, conditions_of: ConditionsOf) -> tuple[Item, ...]:
@@ -143,6 +148,7 @@ def _item(files: list[Surveyed], judging: Judging, conditions_of: ConditionsOf) 
             "files": [file.digest for file in files],
             "bundles": [bundle.digest for bundle in judging.bundles],
             "false_alarms": judging.false_alarms,
+            "references": judging.references,
             "conditions": {str(run): conditions[run].judging for run in runs},
             "program": version("hcal-root-ad"),
         },

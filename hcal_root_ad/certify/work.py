@@ -16,13 +16,14 @@ from hcal_root_ad.certify.flags import write_flags_part
 from hcal_root_ad.certify.items import BundleReference, Failure, Item, ItemResult, JudgedRun, Judging
 from hcal_root_ad.certify.store import ROOT, Store
 from hcal_root_ad.certify.survey import Surveyed
-from hcal_root_ad.errors import BundleError, HcalRootAdError, NoHcalError
+from hcal_root_ad.errors import BundleError, CatalogueError, HcalRootAdError, NoHcalError
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.learn.bundle import Bundle, load_bundle
+from hcal_root_ad.learn.catalogue import NamedReference, catalogue_digest, fitting_reference
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.publish.provenance import Provenance, bundle_material, provenance_of_maps
+from hcal_root_ad.publish.provenance import Provenance, bundle_material, provenance_of_maps, reference_material
 from hcal_root_ad.publish.publish import publish
 from hcal_root_ad.publish.record import RunRecord, record_of, save_record
 
@@ -87,8 +88,7 @@ def _problem(file: Surveyed) -> str:
 def _do_run(maps: LumiMaps, conditions: RunConditions | None, judging: Judging, store: Store) -> JudgedRun:
     if conditions is not None:
         maps = _without_standby(maps, conditions)
-    provenance = _provenance(maps, judging)
-    verdict, record = _judge(maps, judging, provenance)
+    verdict, record, provenance = _judge(maps, judging)
     (store.folder / ROOT).mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".partial-", dir=store.records) as private:
         # Written apart first: a worker that was given up by its scheduler may still be at the same item.
@@ -110,23 +110,33 @@ def _without_standby(maps: LumiMaps, conditions: RunConditions) -> LumiMaps:
     return replace(maps, present=maps.present & fit)
 
 
-def _provenance(maps: LumiMaps, judging: Judging) -> Provenance:
-    bundles = [bundle_material(_bundle(one)) for one in judging.bundles]
-    return provenance_of_maps("certify", [maps], bundles, {"false_alarms": judging.false_alarms})
-
-
-def _judge(maps: LumiMaps, judging: Judging, provenance: Provenance) -> tuple[RunVerdict | None, RunRecord]:
+def _judge(maps: LumiMaps, judging: Judging) -> tuple[RunVerdict | None, RunRecord, Provenance]:
     """The verdict and its record; a run in which nothing can be judged has a record that says so, and no verdict."""
     bundles = [_bundle(reference) for reference in judging.bundles]
+    materials = [bundle_material(bundle) for bundle in bundles]
+
+    def find_reference(maps: LumiMaps) -> NamedReference | None:
+        if catalogue_digest() != judging.references:
+            raise CatalogueError("The reference runs here are others than where the campaign began.")
+        found = fitting_reference(maps)
+        if found:
+            materials.append(reference_material(found.entry))
+        return found
+
+    def provenance() -> Provenance:
+        used = tuple(dict.fromkeys(materials))
+        return provenance_of_maps("certify", [maps], used, {"false_alarms": judging.false_alarms})
+
     try:
-        verdict = judge_run(maps, bundles, false_alarms=judging.false_alarms)
+        verdict = judge_run(maps, bundles, false_alarms=judging.false_alarms, find_reference=find_reference)
     except NoHcalError as error:
-        program = f"hcal-root-ad {version('hcal-root-ad')}"
+        program, made = f"hcal-root-ad {version('hcal-root-ad')}", provenance()
         notes = (*maps.notes, str(error))
-        return None, RunRecord(
-            maps.run, maps.definition, maps.lumisections, maps.events, maps.sources, notes, program, (), provenance
+        record = RunRecord(
+            maps.run, maps.definition, maps.lumisections, maps.events, maps.sources, notes, program, (), made
         )
-    return verdict, record_of(verdict, provenance)
+        return None, record, made
+    return verdict, record_of(verdict, provenance()), provenance()
 
 
 @cache

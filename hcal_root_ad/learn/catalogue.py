@@ -7,6 +7,8 @@ Paths in it are absolute, or relative to the folder.
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -169,6 +171,16 @@ def entries() -> dict[str, Entry]:
         for name, entry in read_catalogue(folder).items():
             found.setdefault(name, entry)
     return found
+
+
+def catalogue_digest() -> str:
+    """SHA-256 over what a choice of references depends on: those that have rates, and whom they fit."""
+    fits = ("name", "runs", "era", "quantity", "trigger", "first_run", "last_run")
+    text = [
+        [str(getattr(one, field)) for field in fits] + [one.sha256.get(one.rates, "")]
+        for one in entries().values() if one.rates
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(sorted(text)).encode()).hexdigest()
 
 
 def entry_of(name: str) -> Entry:

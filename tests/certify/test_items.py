@@ -63,17 +63,18 @@ def oms(*causes: str) -> RunConditions:
     return RunConditions(OmsRun(np.arange(1, len(causes) + 1, dtype=np.int32), causes, *np.zeros((3, len(causes)))))
 
 
-def test_content_bundles_false_alarms_and_what_is_left_out_matter() -> None:
+def test_content_bundles_false_alarms_references_and_what_is_left_out_matter() -> None:
     other_bundle = Judging((BundleReference("/models/he", "d2"),), 0.5)
     found = {
         identity(A),
         identity(A, B),
         identity(A, judging=other_bundle),
         identity(A, judging=replace(JUDGING, false_alarms=1.0)),
+        identity(A, judging=replace(JUDGING, references="another catalogue")),
         identity(A, conditions=oms("", NO_STABLE_BEAMS)),
         identity(A, conditions=RunConditions(selected=((1, 1),))),
     }
-    assert len(found) == 6
+    assert len(found) == 7
 
 
 def test_where_a_bundle_lies_does_not_matter() -> None:

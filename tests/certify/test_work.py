@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from hcal_root_ad.certify import work
 from hcal_root_ad.certify.items import BundleReference, Item, Judging
 from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.certify.work import _bundle, _sentence, do_item
-from hcal_root_ad.errors import BundleError, InputError
+from hcal_root_ad.detector import Era
+from hcal_root_ad.errors import BundleError, CatalogueError, InputError, NoHcalError
+from hcal_root_ad.learn.catalogue import Entry, FindReference, NamedReference, catalogue_digest
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.publish.provenance import Material
+from hcal_root_ad.simulate.conditions import simulate_conditions
+from hcal_root_ad.simulate.detector import simulate_detector
+from hcal_root_ad.simulate.run import simulate_run
 
 
 @pytest.mark.parametrize(
@@ -39,3 +48,35 @@ def test_a_file_that_is_none_is_a_failure_of_its_item(tmp_path: Path) -> None:
     assert failure.file == str(path)
     assert "neither a ROOT nor a parquet file" in failure.sentence
     assert not result.runs
+
+
+def found_by(find: FindReference, maps: LumiMaps) -> NoReturn:
+    """A judge that asks for a reference, and then finds nothing to judge."""
+    find(maps)
+    raise NoHcalError("nothing to judge")
+
+
+@pytest.fixture
+def maps() -> LumiMaps:
+    return simulate_run(simulate_detector(1), simulate_conditions(2, 1), seed=1).maps
+
+
+@pytest.fixture
+def asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = NamedReference(Entry("flat", Path(), (1,), Era.RUN3, "Occupancy", (), rates="r", sha256={"r": "ab"}), {})
+    monkeypatch.setattr(work, "judge_run", lambda maps, *_, find_reference, **__: found_by(find_reference, maps))
+    monkeypatch.setattr(work, "fitting_reference", lambda _: flat)
+
+
+@pytest.mark.usefixtures("asking")
+def test_an_unknown_detector_may_be_held_against_a_reference_which_is_recorded(maps: LumiMaps) -> None:
+    verdict, record, provenance = work._judge(maps, Judging((), None, catalogue_digest()))
+    assert verdict is None
+    assert Material("reference", "flat", "ab") in provenance.materials
+    assert record.provenance == provenance
+
+
+@pytest.mark.usefixtures("asking")
+def test_references_that_changed_since_are_not_used(maps: LumiMaps) -> None:
+    with pytest.raises(CatalogueError, match="others than where the campaign began"):
+        work._judge(maps, Judging((), None, "another catalogue"))

@@ -16,6 +16,7 @@ from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import CatalogueError
 from hcal_root_ad.learn.catalogue import (
     CATALOGUE,
+    catalogue_digest,
     entries,
     entry_of,
     fitting_entries,
@@ -235,3 +236,13 @@ def test_a_simulated_reference_is_never_taken_for_a_real_run(run: LumiMaps, monk
     found = fitting_reference(simulated)
     assert found is not None
     assert found.name == "clean"
+
+
+def test_the_digest_tells_whether_references_are_the_same(own: Own) -> None:
+    shipped = catalogue_digest()
+    own(mine=LEAST)
+    assert catalogue_digest() == shipped  # a run without rates is no reference
+    own(mine=REFERENCE | {"trigger": "ZeroBias"})
+    zero_bias = catalogue_digest()
+    own(mine=REFERENCE | {"trigger": "JetHT"})
+    assert len({shipped, zero_bias, catalogue_digest()}) == 3
