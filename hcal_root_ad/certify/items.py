@@ -44,8 +44,8 @@ class Judging:
 class Item:
     """Files that belong together because they share runs; usually the files of one run.
 
-    ``identity``: digest of the files' content, the bundles, the wished false alarms, the reference runs, the lumisections
-    left out, and the program's version. Neither the files' places nor their order matter.
+    ``identity``: digest of the files' content, the bundles, the wished false alarms, the reference runs, the
+    lumisections left out, and the program's version. Neither the files' places nor their order matter.
     """
 
     identity: str
