@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
 from hcal_root_ad.harvest.input_file import InputFile
-from hcal_root_ad.harvest.section import Section, needed_depths
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.harvest.section import LAST_LUMISECTION, Section, check_events, needed_depths
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,27 @@ def fitting_subsystem(container: Container, definition: Definition) -> str | Non
     return None
 
 
-def events_against_ls(contents: NDArray[np.generic], low_edge: float) -> dict[int, int]:
+def events_against_ls(contents: NDArray[np.generic], low_edge: float, words: str) -> dict[int, int]:
     """Events by LS from the bins of an element whose axis is the LS, one bin per LS.
 
-    ``low_edge`` is the lower edge of the first bin: 1 as HCAL books it, 0.5 where bins are centred.
+    ``low_edge`` is the lower edge of the first bin: 1 as HCAL books it, 0.5 where bins are centred. ``words`` name the
+    element for errors.
+
+    Raises:
+        InputError: bins that cannot hold events, or are no lumisections.
     """
-    first = int(np.ceil(low_edge))
-    events = np.rint(np.asarray(contents, dtype=np.float64)).astype(np.int64)
-    return {first + int(n): int(events[n]) for n in np.flatnonzero(events > 0)}
+    first = first_lumisection(low_edge, len(contents), words)
+    filled = np.flatnonzero(np.asarray(contents))
+    events = {first + int(n): check_events(float(contents[n]), words) for n in filled}
+    return {ls: number for ls, number in events.items() if number}
+
+
+def first_lumisection(low_edge: float, bins: int, words: str) -> int:
+    """The lumisection of the first of so many bins of an axis.
+
+    Raises:
+        InputError: bins that are no lumisections.
+    """
+    if not 0 <= low_edge <= LAST_LUMISECTION + 1 - bins:
+        raise InputError(f"{words} has {bins} bins from {low_edge:g} on, which cannot be lumisections.")
+    return int(np.ceil(low_edge))

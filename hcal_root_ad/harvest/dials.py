@@ -18,7 +18,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.container import Element, FileContent, fitting_subsystem
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
 from hcal_root_ad.harvest.input_file import InputFile, damage_as_input_error
-from hcal_root_ad.harvest.section import Section, ls_ranges, needed_depths, where
+from hcal_root_ad.harvest.section import Section, check_numbers, ls_ranges, needed_depths, where
 
 _COLUMNS = ("me", "run_number", "ls_number", "data")
 _BATCH = 256
@@ -39,9 +39,14 @@ class DialsFile:
                 f"{path} lacks the column {missing[0]!r} of a DIALS export (me, run_number, ls_number, data)."
             )
         index = parquet.read(columns=list(_COLUMNS[:3]))
+        lacking = [name for name in _COLUMNS[:3] if index[name].null_count]
+        if lacking:
+            raise InputError(f"{path} has rows without {lacking[0]}; every map of a DIALS export has one.")
         self._names = index["me"].to_numpy(zero_copy_only=False)
         self._runs = index["run_number"].to_numpy().astype(np.int64)
         self._lumisections = index["ls_number"].to_numpy().astype(np.int64)
+        for run, lumisection in {*zip(self._runs.tolist(), self._lumisections.tolist(), strict=True)}:
+            check_numbers(path, run, lumisection)
         self.runs = tuple(int(run) for run in np.unique(self._runs))
 
     @cached_property

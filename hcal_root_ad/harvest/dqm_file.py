@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_IPHI, SUBDET_PM, Era, era_of_run
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.container import Element, FileContent, RunTotal, events_against_ls, fitting_subsystem
+from hcal_root_ad.harvest.container import Element, FileContent, RunTotal, events_against_ls, first_lumisection, fitting_subsystem
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
 from hcal_root_ad.harvest.dqm_folders import DqmFolders, Scope, Stored
 from hcal_root_ad.harvest.input_file import InputFile
 from hcal_root_ad.harvest.map_counts import WantedMaps, in_batches, is_map, read_maps
-from hcal_root_ad.harvest.section import Section, needed_depths, table_of_run, where, whole_numbers
+from hcal_root_ad.harvest.section import Section, check_numbers, needed_depths, table_of_run, where, whole_numbers
 from hcal_root_ad.lumi_maps import CoarseMaps
 
 _SNAPSHOT_NAME = re.compile(r"\.root\.ls(\d+)_")
@@ -37,7 +37,7 @@ class DqmFile:
 
     def __init__(self, root: Any, path: InputFile) -> None:
         self.path = path
-        self._folders = DqmFolders(root)
+        self._folders = DqmFolders(root, path)
         self.runs = self._folders.runs
         self._elements_of: dict[str, Mapping[str, Element]] = {}
 
@@ -88,6 +88,7 @@ class DqmFile:
     def _totals(self, definition: Definition, subsystem: str) -> Iterator[RunTotal]:
         for run in self.runs:
             lumisection, naming = self._label(run, subsystem)
+            check_numbers(self.path, run, lumisection or 0)
             section = Section(run, lumisection or 0)
             self._fill({Scope(run): section}, definition, subsystem)
             counted = sum(self.events_versus_ls(run, definition, subsystem).values())
@@ -156,9 +157,9 @@ class DqmFile:
         for name in definition.expand(definition.events_versus_ls, subsystem):
             if name in stored:
                 histogram = self._folders.histogram(stored[name])
-                profile = stored[name].classname == "TProfile"
+                profile, words = stored[name].classname == "TProfile", where(self.path, name, run, 0)
                 contents = histogram.member("fBinEntries")[1:-1] if profile else histogram.values()
-                for ls, n in events_against_ls(contents, histogram.axis().low).items():
+                for ls, n in events_against_ls(contents, histogram.axis().low, words).items():
                     if within is None or ls in within:
                         largest[ls] = max(n, largest.get(ls, 0))
         return largest
@@ -175,7 +176,7 @@ class DqmFile:
         maps = CoarseMaps(
             strips=_at(strips, lumisections) if len(strips) else None,
             totals=section.counts[rows].astype(np.int64) if section.counts is not None and section.complete else None,
-            mean_digis=self._mean_digis(stored, definition, subsystem, lumisections),
+            mean_digis=self._mean_digis(run, stored, definition, subsystem, lumisections),
             strip_element=definition.strips.format(subsystem=subsystem, half="").rstrip("/") if len(strips) else "",
             total_element=definition.maps.format(subsystem=subsystem, depth="").removesuffix("/depth"),
         )
@@ -193,7 +194,7 @@ class DqmFile:
             words = where(self.path, name, run, 0)
             histogram = self._folders.histogram(stored[name])
             values = whole_numbers(histogram.values(), words)
-            first = int(np.ceil(histogram.axis(0).low))
+            first = first_lumisection(histogram.axis(0).low, len(values), words)
             if values.shape[1] != N_IPHI or histogram.axis(0).width != 1:
                 raise InputError(f"{words} has {values.shape[1]} iphi bins; LS × 72 were expected.")
             missing = first + len(values) - len(strips)
@@ -202,7 +203,7 @@ class DqmFile:
         return strips
 
     def _mean_digis(
-        self, stored: Mapping[str, Stored], definition: Definition, subsystem: str, lumisections: list[int]
+        self, run: int, stored: Mapping[str, Stored], definition: Definition, subsystem: str, lumisections: list[int]
     ) -> NDArray[np.float64] | None:
         means = np.full((len(lumisections), 2), np.nan)
         for column, subdetector in enumerate(("HB", "HE")):
@@ -211,7 +212,7 @@ class DqmFile:
                 continue
             profile = self._folders.histogram(stored[name])
             filled = np.asarray(profile.member("fBinEntries")[1:-1]) > 0
-            first = int(np.ceil(profile.axis().low))
+            first = first_lumisection(profile.axis().low, len(filled), where(self.path, name, run, 0))
             by_ls = {first + int(n): float(profile.values()[n]) for n in np.flatnonzero(filled)}
             means[:, column] = [by_ls.get(ls, np.nan) for ls in lumisections]
         return means if np.isfinite(means).any() else None

@@ -14,7 +14,9 @@ import numpy as np
 
 from hcal_root_ad.harvest.bulk import HistogramReader
 from hcal_root_ad.harvest.records import Objects, Record, fetch, key_object
+from hcal_root_ad.harvest.input_file import InputFile
 from hcal_root_ad.harvest.root_keys import DIRECTORY_CLASSES, Key, walk_folders
+from hcal_root_ad.harvest.section import check_numbers
 
 _SCALAR = re.compile(r"<(?P<name>[^>]*)>(?P<kind>[ifs])=(?P<text>.*)</(?P=name)>$", re.DOTALL)
 _KINDS = {"i": "int", "f": "float", "s": "string"}
@@ -47,12 +49,14 @@ Scopes = Mapping[Scope, Mapping[str, Stored]]
 class DqmFolders:
     """The folders of an open file; each subsystem is listed once, when it is asked for."""
 
-    def __init__(self, root: Any) -> None:
-        self._root = root
+    def __init__(self, root: Any, path: InputFile) -> None:
+        self._root, self._path = root, path
         data = root["DQMData"]
         runs = [name for name in data.keys(recursive=False, cycle=False) if re.fullmatch(r"Run \d+", name)]
         self._subsystems = {int(name.removeprefix("Run ")): _folders(data[name]) for name in runs}
         self.runs = tuple(sorted(self._subsystems))
+        for run in self.runs:
+            check_numbers(path, run)
         self._listed: dict[tuple[int, str], Scopes] = {}
 
     def subsystems(self, run: int) -> tuple[str, ...]:
@@ -73,6 +77,7 @@ class DqmFolders:
             match = _LS_FOLDER.fullmatch(folder)
             if match or folder == "Run summary":
                 scope = Scope(run, int(match[1]), int(match[2])) if match else Scope(run)
+                check_numbers(self._path, run, scope.last)
                 stored = scopes.setdefault(scope, {})
                 if path and key.class_name not in DIRECTORY_CLASSES:
                     stored |= _stored(key, f"{subsystem}/{inside}".rstrip("/"), f"{place}/{path}")

@@ -20,7 +20,7 @@ from hcal_root_ad.harvest.definition import ContainerKind, Definition
 from hcal_root_ad.harvest.dqmio_trees import ElementTree, Row, read_index
 from hcal_root_ad.harvest.input_file import InputFile
 from hcal_root_ad.harvest.map_counts import PartMaps, WantedMaps, in_batches, is_map, read_maps
-from hcal_root_ad.harvest.section import Section, ls_ranges, needed_depths, where
+from hcal_root_ad.harvest.section import Section, check_numbers, ls_ranges, needed_depths, where
 
 Sections = dict[tuple[int, int], Section]
 """Sections by run and LS."""
@@ -44,6 +44,8 @@ class DqmioFile:
         self._root = root
         self.path = path
         self._rows = tuple(read_index(root))
+        for run, lumisection in {(row.run, row.lumisection) for row in self._rows}:
+            check_numbers(path, run, lumisection)
         self._own_rows = {
             tree: [row for row in self._rows if row.tree == tree] for tree in sorted(set(map(_tree_of, self._rows)))
         }
@@ -143,10 +145,10 @@ class DqmioFile:
         for tree, found_here in self._found([row for row in self._rows if not row.lumisection], names):
             for row, entry, name in found_here:
                 histogram = tree.whole(entry)
-                profile = tree.classname == "TProfile"
+                profile, words = tree.classname == "TProfile", where(self.path, name, row.run, 0)
                 contents = histogram.member("fBinEntries")[1:-1] if profile else histogram.values()
                 events = found.setdefault((row.run, name), {})
-                for ls, n in events_against_ls(contents, histogram.axis().low).items():
+                for ls, n in events_against_ls(contents, histogram.axis().low, words).items():
                     events[ls] = events.get(ls, 0) + n
         largest: dict[int, dict[int, int]] = {}
         for (run, _), events in found.items():

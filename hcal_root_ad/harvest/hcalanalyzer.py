@@ -20,7 +20,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.container import Element, FileContent
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
 from hcal_root_ad.harvest.input_file import InputFile
-from hcal_root_ad.harvest.section import Section, needed_depths, table_of_run, where, whole_numbers
+from hcal_root_ad.harvest.section import Section, check_numbers, needed_depths, table_of_run, where, whole_numbers
 
 _IETA_AXIS, _IPHI_AXIS = (64, -32.0, 32.0), (72, 0.0, 72.0)
 
@@ -37,6 +37,9 @@ class HcalAnalyzerFile:
         self._classes = dict(root.classnames(recursive=True, cycle=False))
         self._tree = next((name for name, kind in self._classes.items() if kind == "TTree"), None)
         self.runs = tuple(int(run) for run in np.unique(self._branch("RunNum")))
+        for run in self.runs:
+            for lumisection in np.unique(self._branch("LumiSec")).tolist():
+                check_numbers(path, run, lumisection)
         self._read: dict[Definition, tuple[Mapping[int, Section], tuple[str, ...]]] = {}
 
     def _branch(self, name: str) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
-import zlib
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -18,8 +18,10 @@ from typing import Any
 import fsspec
 import uproot
 
+import hcal_root_ad
 from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.harvest.local_source import LocalSource
+from hcal_root_ad.harvest.records import check_blocks
 from hcal_root_ad.lumi_maps import Source
 
 _DATA_FILE = re.compile(r"\.(root|parquet)$|\.root\.ls\d+_host.+_pid\d+$")
@@ -44,21 +46,19 @@ class RemoteFile:
 
 InputFile = Path | RemoteFile
 
-# What uproot and pyarrow raise on damaged content, found by overwriting bytes of good files.
+# What our own code meets in damaged content. What uproot, pyarrow and the codecs raise is theirs to choose: anything.
 DAMAGE = (
-    uproot.DeserializationError,
     struct.error,  # a cut record
-    zlib.error,
-    OSError,  # a cut file; pyarrow's broken pages
-    ValueError,  # a wrong magic word or codec, text that is not UTF-8, pyarrow's ArrowInvalid
+    OSError,  # a cut file
+    ValueError,  # a wrong magic word or codec, text that is not UTF-8
     KeyError,  # a damaged name of a key
     IndexError,
-    AssertionError,  # uproot checks lengths by assertions
-    NotImplementedError,  # a damaged class version
     AttributeError,  # an object whose class the damaged streamers no longer describe
     MemoryError,  # an absurd length
     OverflowError,
 )
+uproot.compression.decompress.hook_before_block = check_blocks
+_OURS = Path(hcal_root_ad.__file__).parent
 
 
 def expand_paths(paths: str | InputFile | Iterable[str | InputFile]) -> tuple[InputFile, ...]:
@@ -109,6 +109,8 @@ def magic(path: InputFile) -> bytes:
         InputError: the file cannot be read, or is empty.
     """
     try:
+        if isinstance(path, Path) and not path.is_file() and not path.is_dir() and path.exists():
+            raise InputError(f"{path} is a pipe or a device; files are read here and there, so save it as one first.")
         with damage_as_input_error(path) if isinstance(path, RemoteFile) else nullcontext():
             start = _first_bytes(path)
     except OSError as error:
@@ -189,10 +191,16 @@ def damage_as_input_error(path: InputFile) -> Iterator[None]:
     except Exception as error:
         if isinstance(path, RemoteFile):
             raise InputError(_unreachable(path, error)) from error
-        if isinstance(error, DAMAGE):
+        if isinstance(error, DAMAGE) or _of_a_library(error):
             message = f"The file {path} is damaged or cut short ({_reason(error)}); fetch it again."
             raise InputError(message) from error
         raise
+
+
+def _of_a_library(error: Exception) -> bool:
+    """Whether it was raised outside our own code: then it is the file that a library cannot make sense of."""
+    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+    return not Path(innermost.f_code.co_filename).is_relative_to(_OURS)
 
 
 def _unreachable(path: RemoteFile, error: Exception) -> str:

@@ -26,10 +26,16 @@ class LocalSource(Source):  # type: ignore[misc]
         self._num_bytes = os.fstat(self._file.fileno()).st_size
 
     def chunk(self, start: int, stop: int) -> Chunk:
+        stop = min(stop, self._num_bytes)  # a damaged length must not become memory
         self._num_requests += 1
         self._num_requested_chunks += 1
         self._num_requested_bytes += stop - start
-        return Chunk(self, start, stop, TrivialFuture(os.pread(self._file.fileno(), stop - start, start)))
+        return Chunk(self, start, stop, TrivialFuture(self._read(start, stop)))
+
+    def _read(self, start: int, stop: int) -> bytes:
+        if not 0 <= start <= stop:
+            raise OSError(f"bytes from {start} on, but the file has {self._num_bytes}")
+        return os.pread(self._file.fileno(), stop - start, start)
 
     def chunks(self, ranges: Sequence[tuple[int, int]], notifications: Queue[Chunk]) -> list[Chunk]:
         chunks = [self.chunk(start, stop) for start, stop in ranges]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.definition import Definition
 from hcal_root_ad.harvest.events import events_of
-from hcal_root_ad.harvest.section import Section, ls_ranges, table_of_run
+from hcal_root_ad.harvest.section import Section, check_events, ls_ranges, table_of_run
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps, Source
 
 
@@ -31,6 +31,7 @@ def merge(
     """
     unique, merge_notes = _unique(sections)
     known = _with_known(run, unique, versus_ls)
+    _check_counters(known, sources)
     events, event_source, event_notes = events_of(known, versus_ls, definition.hf_holds_events)
     channels = table_of_run(run)
     rows = channels.rows_of("HB", "HE")  # the first ones
@@ -97,6 +98,15 @@ def _with_known(run: int, sections: list[Section], versus_ls: Mapping[int, int])
     covered = {ls for section in sections for ls in range(section.first, section.lumisection + 1)}
     more = [Section(run, ls) for ls in versus_ls if ls not in covered]
     return sorted([*sections, *more], key=lambda section: section.lumisection)
+
+
+def _check_counters(sections: Iterable[Section], sources: tuple[Source, ...]) -> None:
+    """Raises InputError for a counter that cannot be one of events."""
+    for section in sections:
+        for events in (section.own_events, section.other_events):
+            if events is not None:
+                files = ", ".join(source.name for source in sources[:3])
+                check_events(events, f"An event counter of run {section.run}, LS {section.lumisection} in {files}")
 
 
 def _assessable(section: Section) -> bool:

@@ -74,6 +74,8 @@ def fetch(source: Any, records: Sequence[Record]) -> Iterator[memoryview]:
         raise ValueError("a record without a size")
     if isinstance(source, LocalSource):
         for record in records:
+            if record.seek + record.size > source.num_bytes:  # a damaged length must not become memory
+                raise OSError(f"a record of {record.size} bytes at {record.seek}, beyond the end of the file")
             room = _compressed.take(record.size)
             source.read_into(record.seek, room)
             yield room
@@ -120,10 +122,27 @@ def _unpack(raw: memoryview) -> tuple[int, memoryview]:
     return key_size, payload if len(payload) == object_size else _decompress(payload, object_size)
 
 
-def _decompress(payload: memoryview, size: int) -> memoryview:
+def check_blocks(chunk: Any, cursor: Any, context: Any, compressed_bytes: int, uncompressed_bytes: int,
+                 num_blocks: int, **_: Any) -> None:  # fmt: skip
+    """Hook for uproot's decompression, which takes as much memory as a key says, were it damaged or not.
+
+    Raises:
+        ValueError: the blocks behind the key are of another size.
+    """
+    if num_blocks == 0:
+        payload = chunk.get(cursor.index, cursor.index + compressed_bytes, cursor, context)
+        _blocks_of(memoryview(payload), uncompressed_bytes)
+
+
+def _blocks_of(payload: memoryview, size: int) -> list[tuple[bytes, memoryview, int]]:
     blocks = list(_blocks(payload))
     if sum(block_size for _, _, block_size in blocks) != size:
         raise ValueError(f"compressed blocks that do not add up to the {size} bytes of their record")
+    return blocks
+
+
+def _decompress(payload: memoryview, size: int) -> memoryview:
+    blocks = _blocks_of(payload, size)
     out, filled = _uncompressed.take(size), 0
     for codec, block, block_size in blocks:
         written = _decompress_block(codec, block, out[filled : filled + block_size])

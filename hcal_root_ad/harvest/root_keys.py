@@ -64,6 +64,8 @@ def keys_of(data: bytes, position: int) -> Iterator[Key]:
     position += _COUNT.size
     for _ in range(count):
         key = read_key(data, position)
+        if not key.key_size or not key.class_name:
+            raise ValueError("a list of keys with a hole in it")
         yield key
         position += key.key_size
 

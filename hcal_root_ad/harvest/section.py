@@ -17,6 +17,8 @@ MAP_SHAPE = (N_DQM_IETA, N_IPHI)
 
 
 _LARGEST = np.iinfo(np.int32).max
+LAST_RUN, LAST_LUMISECTION = 999_999_999, 100_000
+"""Nine digits, as in the names of DQM files; 27 days. Axes are made as long as the last lumisection."""
 
 
 def table_of_run(run: int) -> ChannelTable:
@@ -140,6 +142,32 @@ def whole_numbers(values: NDArray[np.generic], where: str) -> NDArray[np.int32]:
     if np.any(whole > _LARGEST):
         raise InputError(f"{where} holds the content {whole.max():g}; counts of digis were expected.")
     return whole.astype(np.int32)
+
+
+def check_numbers(path: InputFile, run: int, lumisection: int = 0) -> None:
+    """Make sure that these can be the numbers of a run and of a lumisection (0: the run).
+
+    Raises:
+        InputError: they cannot.
+    """
+    if not 1 <= run <= LAST_RUN:
+        raise InputError(f"{path} speaks of run {run}; run numbers go from 1 to {LAST_RUN}: fetch the file again.")
+    if not 0 <= lumisection <= LAST_LUMISECTION:
+        raise InputError(
+            f"{path} speaks of LS {lumisection} of run {run}; no run has more than {LAST_LUMISECTION} lumisections: "
+            "fetch the file again."
+        )
+
+
+def check_events(events: float, words: str) -> int:
+    """A number of events, as an integer; ``words`` name the counter for errors, and whose it is.
+
+    Raises:
+        InputError: what cannot be a number of events.
+    """
+    if not 0 <= events <= _LARGEST:
+        raise InputError(f"{words} counts {events:g} events, which cannot be; fetch the file again.")
+    return round(events)
 
 
 def where(path: InputFile, element: str, run: int, lumisection: int) -> str:

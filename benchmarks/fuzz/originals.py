@@ -1,0 +1,115 @@
+"""The sound files that are damaged: small simulated runs in every container and codec, packed beside the tests.
+
+They are kept, not made anew, because ROOT puts the time and a UUID into each file: a find would never come again.
+``python -m benchmarks.fuzz.originals`` makes them anew; the finds, which are edits of these very bytes, go with them.
+"""
+
+from __future__ import annotations
+
+import lzma
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+FOLDER = Path(__file__).parents[2] / "tests" / "fuzz" / "originals"
+RUN, LUMISECTIONS = 370_001, 2
+LIVE_IPHI = 1
+"""Channels beyond are masked, so that the files are small."""
+PACKED = ".xz"
+
+
+@cache
+def originals(kind: str) -> dict[str, bytes]:
+    """The files of a kind of container, by name."""
+    found = {path.name.removesuffix(PACKED): path for path in sorted((FOLDER / kind).glob(f"*{PACKED}"))}
+    return {name: lzma.decompress(path.read_bytes()) for name, path in found.items()}
+
+
+@cache
+def kinds() -> list[str]:
+    """Kinds of container that there are."""
+    return sorted(path.name for path in FOLDER.iterdir())
+
+
+def make() -> None:
+    """Write all of them anew. Raises OutputError without genuine ROOT."""
+    run = _small_run()
+    with TemporaryDirectory() as folder:
+        for kind, variant, path in _written(run, Path(folder)):
+            target = FOLDER / kind / f"{variant}-{path.name}{PACKED}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(lzma.compress(path.read_bytes(), preset=9))
+
+
+def _small_run() -> Any:
+    from hcal_root_ad.simulate.conditions import FillShape, simulate_conditions
+    from hcal_root_ad.simulate.detector import simulate_detector
+    from hcal_root_ad.simulate.run import simulate_run
+
+    detector = simulate_detector(1)
+    mostly_masked = replace(detector, masked=detector.channels.iphi > LIVE_IPHI)
+    few = FillShape(events=(12.0, 15.0))
+    return simulate_run(mostly_masked, simulate_conditions(LUMISECTIONS, 1, shape=few), (), 1, RUN)
+
+
+def _written(run: Any, folder: Path) -> Iterator[tuple[str, str, Path]]:
+    """Kind, codec and file of each."""
+    from hcal_root_ad.simulate import dials, dqm_files, dqmio, genuine_root, hcalanalyzer
+
+    for codec, number in (("zlib", 101), ("plain", 0), ("lzma", 205), ("lz4", 404), ("zstd", 505)):
+        place = folder / codec
+        yield "nanodqmio", codec, dqmio.write_nanodqmio(run, place / "nano", others=0, compression=number)[0]
+    for codec, number in (("zlib", 101), ("plain", 0)):
+        place = folder / codec
+
+        def compressed(path: Path, title: str = "", compression: int = number) -> Any:
+            return genuine_root.root_file(path, title, compression)
+
+        with patch.object(dqm_files, "root_file", compressed), patch.object(hcalanalyzer, "root_file", compressed):
+            yield "dqm_file", codec, dqm_files.write_dqm_file(run, place / "harvested")[0]
+            yield "per_lumisection", codec, dqm_files.write_per_lumisection(run, place / "per")[0]
+            with patch.object(hcalanalyzer, "_N_LS", LUMISECTIONS + 1):
+                yield "hcalanalyzer", codec, hcalanalyzer.write_hcalanalyzer(run, place)[0]
+            yield "dqmio", codec, _dqmio(run, place / "dqmio.root", number)
+    # The axes of lumisections end at the last one.
+    with patch.object(genuine_root, "max", lambda *_: LUMISECTIONS, create=True):
+        yield "online", "zlib", dqm_files.write_online(run, folder / "online")[0]
+    for codec in ("zstd", "none"):
+        writer = dials.pq.ParquetWriter
+        with patch.object(dials.pq, "ParquetWriter", lambda *a, _c=codec, **_: writer(*a, compression=_c)):
+            yield "dials", codec, dials.write_dials(run, folder / codec)[0]
+
+
+def _dqmio(run: Any, path: Path, compression: int) -> Path:
+    """DQMIO as full jobs write it: the run's own elements behind those of the lumisections, an own counter in each."""
+    from hcal_root_ad.simulate import dqmio, genuine_root
+
+    with genuine_root.root_file(path, title="1", compression=compression) as file:
+        file.cd()
+        index, names = dqmio._Index(RUN), list(dqmio._TREES)
+        trees = {name: dqmio._Elements(name, dqmio._empty_value(name)) for name in ("Ints", "TH1Ds", "TH2Fs")}
+        events = genuine_root.digis_vs_ls(
+            "HE", run.maps.lumisections, run.maps.events, np.ones(LUMISECTIONS), np.ones(LUMISECTIONS)
+        )
+        trees["TProfiles"] = dqmio._Elements("TProfiles", events)
+        for row in range(LUMISECTIONS):
+            dqmio._fill_lumisection(trees, index, run, row, np.zeros((0, 84, 72)))
+            trees["TH1Ds"].value.SetBins(1, 0.0, 1.0)
+            trees["TH1Ds"].value.SetBinContent(1, float(run.maps.events[row]))
+            place = trees["TH1Ds"].fill("Hcal/RunInfo/NumberOfEvents")
+            index.fill(row + 1, kind=names.index("TH1Ds"), first=place, last=place)
+        place = trees["TProfiles"].fill("Hcal/DigiTask/OccupancyvsLS/Subdet/HE")
+        index.fill(0, kind=names.index("TProfiles") , first=place, last=place)
+        for tree in (index.tree, *(elements.tree for elements in trees.values())):
+            tree.Write()
+    return path
+
+
+if __name__ == "__main__":
+    make()

@@ -1,0 +1,152 @@
+"""One damaged file handed to the reader as a user would, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import resource
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.fuzz.cases import Case
+from benchmarks.fuzz.originals import kinds, originals
+from hcal_root_ad.cli.main import DONE, WRONG_USE, main
+from hcal_root_ad.errors import HcalRootAdError
+from hcal_root_ad.harvest.read import read_lumi_maps
+from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
+
+SAME, OTHERWISE, TOLD, REFUSED, FIND = "same", "otherwise", "told", "refused", "find"
+"""Read with the numbers of the sound file; with others, without a word or with a note; one sentence; anything else."""
+ROOM = 3 * 2**30
+"""Bytes of address space beyond what the program has: uproot reserves what a damaged length claims, up to 2 GB."""
+MOST = 256 * 2**10
+"""kB of memory that one file may really fill; the largest original has 0.9 MB."""
+EVERY = 10
+"""So often the verbs are called as well."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of a case, in which words; time (s) and growth of the memory that was ever filled (kB)."""
+
+    case: Case
+    result: str
+    words: str = ""
+    seconds: float = 0.0
+    growth: int = 0
+
+
+@cache
+def _truth(kind: str, name: str, folder: Path) -> tuple[LumiMaps, ...]:
+    path = folder / name
+    path.write_bytes(originals(kind)[name])
+    return read_lumi_maps(path)
+
+
+def warm_up(folder: Path) -> None:
+    """Read every original once, so that all is imported and known."""
+    for kind in kinds():
+        for name in originals(kind):
+            _truth(kind, name, folder)
+
+
+def attempt(case: Case, folder: Path) -> Trial:
+    """Read the damaged file; the folder is for the file, and for what the verbs write."""
+    truth = _truth(case.kind, case.original, folder)
+    path = folder / case.file_name
+    path.write_bytes(case.content())
+    before, start = _peak(), time.perf_counter()
+    result, words = outcome(path, truth, with_verbs=case.number % EVERY == 0 or case.number < 0)
+    seconds, growth = time.perf_counter() - start, _peak() - before
+    if growth > MOST:
+        result, words = FIND, f"took {growth >> 10} MB: {words}"
+    return Trial(case, result, words, seconds, growth)
+
+
+def outcome(path: Path, truth: tuple[LumiMaps, ...], *, with_verbs: bool) -> tuple[str, str]:
+    """What reading a file gives."""
+    try:
+        result, words = _read(path, truth)
+        complaint = _complaint_of_verbs(path) if with_verbs and result != FIND else ""
+        return (FIND, complaint) if complaint else (result, words)
+    except BaseException as error:  # the very thing that is looked for
+        return FIND, f"{type(error).__name__}: {error}"
+
+
+def _read(path: Path, truth: tuple[LumiMaps, ...]) -> tuple[str, str]:
+    try:
+        maps = read_lumi_maps(path)
+    except HcalRootAdError as error:
+        words = str(error).replace(str(path), "FILE")
+        refused_well = "FILE" in words or path.name in words or words.startswith("Run ")
+        return (REFUSED if refused_well and "MemoryError" not in words else FIND), f"{type(error).__name__}: {words}"
+    if same(maps, truth):
+        return SAME, ""
+    notes = [note for one in maps for note in one.notes if all(note not in true.notes for true in truth)]
+    return (TOLD, " ".join(notes)) if notes else (OTHERWISE, " ".join(differences(maps, truth)))
+
+
+def same(maps: tuple[LumiMaps, ...], truth: tuple[LumiMaps, ...]) -> bool:
+    """Whether all numbers agree."""
+    return not list(differences(maps, truth))
+
+
+def differences(maps: tuple[LumiMaps, ...], truth: tuple[LumiMaps, ...]) -> list[str]:
+    """Names of what differs, with a number that shows how much."""
+    if [one.run for one in maps] != [one.run for one in truth]:
+        return [f"runs {[one.run for one in maps]}"]
+    found = []
+    for one, true in zip(maps, truth, strict=True):
+        for name in ("lumisections", "events", "event_source", "counts", "present"):
+            a, b = getattr(one, name), getattr(true, name)
+            if not np.array_equal(a, b):
+                largest = int(a.max(initial=0))
+                found.append(f"{name}(largest {largest}, {int((a != b).sum()) if a.shape == b.shape else a.shape})")
+        found += [f"coarse {name}" for name in _coarse_differences(one.coarse, true.coarse)]
+    return found
+
+
+def _coarse_differences(a: CoarseMaps | None, b: CoarseMaps | None) -> list[str]:
+    if a is None or b is None:
+        return [] if a is b else ["presence"]
+    names = ("strips", "totals", "mean_digis")
+    return [name for name in names if not _equal(getattr(a, name), getattr(b, name))]
+
+
+def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    return a is b or (a is not None and b is not None and np.array_equal(a, b, equal_nan=True))
+
+
+def _complaint_of_verbs(path: Path) -> str:
+    """What is wrong with how ``inspect`` and ``harvest`` end: exit code, sentence, or what is left on the disk."""
+    target = path.parent / "out" / "maps.npz"
+    for words in (["inspect", str(path)], ["harvest", str(path), "-o", str(target)]):
+        said, complained = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
+            code = main(words)
+        if code not in (DONE, WRONG_USE) or (code == WRONG_USE) != bool(complained.getvalue().strip()):
+            return f"{words[0]} ends with {code}: {complained.getvalue()}"
+    left = sorted(file.name for file in target.parent.iterdir()) if target.parent.exists() else []
+    if left != ([target.name] if code == DONE else []):
+        return f"harvest ends with {code} and leaves {left}"
+    if left:
+        np.load(target)["counts"]
+        target.unlink()
+    return ""
+
+
+def _peak() -> int:
+    """Most memory that this process ever had, in kB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def limit_memory() -> None:
+    """Let the process have :data:`ROOM` more address space than it has."""
+    with Path("/proc/self/statm").open() as file:
+        now = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (now + ROOM, resource.getrlimit(resource.RLIMIT_AS)[1]))

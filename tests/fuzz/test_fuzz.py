@@ -1,0 +1,103 @@
+"""Damaged files end in counts or in one sentence: a sample of the campaign, and all that it ever found."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.fuzz import campaign
+from benchmarks.fuzz.__main__ import main
+from benchmarks.fuzz.campaign import Worker, trials
+from benchmarks.fuzz.cases import Case, case, finds
+from benchmarks.fuzz.mutations import Damage, Edit, regions
+from benchmarks.fuzz.originals import kinds, originals
+from benchmarks.fuzz.table import Count, refusal
+from benchmarks.fuzz.trial import FIND, OTHERWISE, REFUSED, SAME, Trial, attempt
+
+QUICK = 100
+
+
+def test_what_was_found_stays_mended() -> None:
+    kept = list(finds())
+    assert len(kept) >= 13
+    assert [(one.case.damage.kind, one.words) for one in trials(kept) if one.result == FIND] == []
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_a_sample_of_each_kind(kind: str, tmp_path: Path) -> None:
+    first = 20_000  # numbers that no campaign has tried
+    assert main(["-o", str(tmp_path), "--only", kind, "--files", str(QUICK), "--first", str(first)]) == 0
+    page = (tmp_path / "table.md").read_text()
+    (row,) = (line.split(" | ") for line in page.splitlines() if line.startswith(f"| {kind} | {QUICK} |"))
+    assert row[-1] == "0 |"
+    assert sum(map(int, row[2:-1])) == QUICK
+    assert not (tmp_path / "finds.json").exists()
+
+
+def test_damage_is_the_same_each_time_and_reaches_every_region() -> None:
+    some = [case("nanodqmio", n) for n in range(200)]
+    assert [case("nanodqmio", n) for n in range(200)] == some
+    found = {region for data in originals("nanodqmio").values() for region in regions(data)}
+    assert {"header", "key of TTree", "inside of TBasket", "head of StreamerInfo", "key of TFile"} <= found
+    assert {one.damage.region for one in some} == found
+    assert {one.damage.kind for one in some} == {"flips", "field", "cut", "hole", "splice"}
+
+
+@pytest.mark.parametrize("kind", kinds())
+def test_regions_cover_the_file(kind: str) -> None:
+    for data in originals(kind).values():
+        parts = sorted(part for places in regions(data).values() for part in places)
+        assert parts[0][0] == 0
+        assert all(np.diff([edge for part in parts for edge in part]) >= 0)
+        assert sum(stop - start for start, stop in parts) > 0.98 * len(data)
+
+
+def test_edits_by_hand() -> None:
+    edits = (Edit(1, 2, b"XY"), Edit(4, 99, b""))
+    assert Damage("", "", edits).of(b"abcdef") == b"aXYc"
+
+
+def test_a_worker_that_dies_or_hangs_is_a_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = Case("dials", next(iter(originals("dials"))), Damage("", "", ()))
+
+    def dies(_: Case, __: Path) -> Trial:
+        import os
+
+        os._exit(7)
+
+    def hangs(_: Case, __: Path) -> Trial:
+        import time
+
+        time.sleep(60)
+        raise AssertionError
+
+    monkeypatch.setattr(campaign, "PATIENCE", 0.5)
+    for behaviour, words in ((dies, "the process died (7)"), (hangs, "still reading after 0.5 s")):
+        with monkeypatch.context() as here:
+            here.setattr(campaign, "attempt", behaviour)
+            worker = Worker(tmp_path)
+            trial = worker.attempt(sound)
+            assert (trial.result, trial.words) == (FIND, words)
+            worker.stop()
+
+
+def test_what_is_counted(tmp_path: Path) -> None:
+    sound = Case("dials", next(iter(originals("dials"))), Damage("", "", ()))
+    cut = Case("dials", sound.original, Damage("cut", "", (Edit(2000, 10**6, b""),)))
+    count = Count()
+    for one in (sound, cut):
+        count.add(attempt(one, tmp_path))
+    assert dict(count.results) == {SAME: 1, REFUSED: 1}
+    assert dict(count.refusals) == {"damaged or cut short, and how the reader noticed": 1}
+    count.add(Trial(sound, OTHERWISE, "events(largest 3, 2) coarse totals"))
+    assert dict(count.otherwise) == {"events, coarse totals": 1}
+    assert refusal("InputError: FILE has a face") == "other sentences"
+
+
+def test_the_kept_files_are_small() -> None:
+    sizes = [path.stat().st_size for path in Path(__file__).parent.rglob("*") if path.suffix in (".xz", ".json")]
+    assert sum(sizes) < 500_000
+    assert len(list(chain.from_iterable(map(originals, kinds())))) == 16
