@@ -21,6 +21,8 @@ N_IETA, N_IPHI, N_DEPTH = 64, 72, 7
 """Shape of the HB+HE grid: ieta −32…−1, 1…32 (no ieta 0), iphi 1…72, depth 1…7."""
 N_DQM_IETA = 84
 """Bins of the DQM ieta axis: no ieta 0, and |ieta| 29 twice per side (inner HE, outer HF)."""
+IETA_LABELS = tuple(str(ieta) for ieta in (*range(-41, -28), *range(-29, 0), *range(1, 30), *range(29, 42)))
+"""Labels of its bins (CMSSW ``DQM/HcalCommon/src/DetectorQuantity.cc``)."""
 N_RBX = 18
 """Readout boxes per side of HB and of HE."""
 SUBDET_PM = ("HBM", "HBP", "HEM", "HEP")

@@ -53,10 +53,14 @@ class Stock(Protocol):
 
 
 class HistogramReader:
-    """Reads the bins of histograms, with one layout for all objects of a size."""
+    """Reads the bins of histograms, with one layout for all objects of a size.
 
-    def __init__(self, stock: Stock) -> None:
-        self._stock = stock
+    ``check`` is called with the first object of each layout as uproot decodes it, and with all that are laid out
+    otherwise, and may refuse them.
+    """
+
+    def __init__(self, stock: Stock, check: Callable[[Any], None] = lambda _: None) -> None:
+        self._stock, self._check = stock, check
         self._layouts: dict[int, HistogramLayout | None] = {}
         self._warned = False
 
@@ -69,7 +73,9 @@ class HistogramReader:
         raw = objects[number]
         layout = self._layouts.get(len(raw), ...)
         if layout is ...:
-            layout = learn_layout(raw, self._stock.classname, self._stock.decode(record, objects, number))
+            decoded = self._stock.decode(record, objects, number)
+            self._check(decoded)
+            layout = learn_layout(raw, self._stock.classname, decoded)
             self._layouts[len(raw)] = layout
         if layout is None or (flow := layout.contents(raw)) is None:
             return self._odd(record, objects, number)
@@ -84,7 +90,9 @@ class HistogramReader:
                 self._stock.place,
                 self._stock.classname,
             )
-        flow = np.array(self._stock.decode(record, objects, number).values(flow=True))
+        decoded = self._stock.decode(record, objects, number)
+        self._check(decoded)
+        flow = np.array(decoded.values(flow=True))
         return Bins(tuple(n - 2 for n in flow.shape), flow.T.ravel())
 
 

@@ -72,7 +72,7 @@ def learn_layout(raw: memoryview, classname: str, decoded: Any) -> HistogramLayo
 
 def _walk(raw: bytes, dimensions: int) -> tuple[tuple[int, int], list[tuple[int, int]]]:
     """(start, stop) of the classes and versions before the name; of the number of bins, and of each axis's bins."""
-    position = _class_name(raw)
+    position = name = _class_name(raw)
     while _length(raw, position) is not None:  # TH2F, TH2, TH1, and TNamed, whose base stores no length
         name, position = position, position + _HEADER
     head, position = (0, name), _behind(raw, name)

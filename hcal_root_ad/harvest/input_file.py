@@ -22,6 +22,7 @@ import hcal_root_ad
 from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.harvest.local_source import LocalSource
 from hcal_root_ad.harvest.records import check_blocks
+from hcal_root_ad.harvest.root_keys import check_folders
 from hcal_root_ad.lumi_maps import Source
 
 _DATA_FILE = re.compile(r"\.(root|parquet)$|\.root\.ls\d+_host.+_pid\d+$")
@@ -217,12 +218,25 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
+def _checked(path: InputFile) -> Iterator[None]:
+    """With the folders of a file here looked at; elsewhere it would take requests of their own."""
+    if isinstance(path, Path):
+        with LocalSource(str(path)) as source:
+            check_folders(source)
+    yield
+
+
+@contextmanager
 def open_root(path: InputFile) -> Iterator[Any]:
     """Open a ROOT file; anything that breaks while it is read ends in an :class:`InputError`."""
     # As a key, the path is not searched for a colon with the name of an object behind it.
     opened = {str(path): None}
     options = {} if isinstance(path, RemoteFile) else {"handler": LocalSource}
-    with damage_as_input_error(path), uproot.open(opened, object_cache=None, array_cache=None, **options) as directory:
+    with (
+        damage_as_input_error(path),
+        _checked(path),
+        uproot.open(opened, object_cache=None, array_cache=None, **options) as directory,
+    ):
         promised, size = directory.file.fEND, directory.file.source.num_bytes
         if promised > size:
             raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.harvest.bulk import Bins, HistogramReader, Stock, in_order
 from hcal_root_ad.harvest.histogram_bytes import CELLS
-from hcal_root_ad.harvest.section import MAP_SHAPE, Section, needed_depths
+from hcal_root_ad.harvest.section import MAP_SHAPE, Section, check_axes, needed_depths
 
 _FLOW_SHAPE = (MAP_SHAPE[1] + 2, MAP_SHAPE[0] + 2)
 """Rows and columns of a map's bins as stored, with under- and overflow: iphi × ieta."""
@@ -78,8 +78,12 @@ def is_map(classname: str) -> bool:
 
 
 def read_maps(stock: Stock, batches: Iterable[Sequence[WantedMaps]], era: str) -> Iterator[PartMaps]:
-    """Read maps of a stock; a part that lies in several batches comes in pieces."""
-    reader = HistogramReader(stock)
+    """Read maps of a stock; a part that lies in several batches comes in pieces.
+
+    Raises:
+        InputError: maps whose axes are not those of HCAL's depth maps.
+    """
+    reader = HistogramReader(stock, partial(check_axes, stock.place))
 
     def read(batch: Sequence[WantedMaps]) -> list[PartMaps]:
         return list(_read_batch(reader, batch, era, CELLS[stock.classname]))

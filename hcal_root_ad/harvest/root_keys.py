@@ -15,6 +15,10 @@ DIRECTORY_CLASSES = ("TDirectory", "TDirectoryFile")
 _KEY = (struct.Struct(">iHIIHHII"), struct.Struct(">iHIIHHQQ"))
 _DIRECTORY = (struct.Struct(">HIIIIIII"), struct.Struct(">HIIIIQQQ"))
 _COUNT = struct.Struct(">i")
+_BIG = 1_000_000
+"""From this version of the file's header on, places in it take eight bytes."""
+_FILE_BYTES, _FOLDER_BYTES = 40, 54
+"""Of a file's header up to the size of its name; of a folder's header."""
 
 
 class Key(NamedTuple):
@@ -70,14 +74,29 @@ def keys_of(data: bytes, position: int) -> Iterator[Key]:
         position += key.key_size
 
 
-def walk_folders(source: Any, top: Key) -> Iterator[tuple[str, Key]]:
+def check_folders(source: Any, levels: int = 3) -> None:
+    """Read the lists of keys of the first levels of folders, before uproot makes an object of all that looks like a key.
+
+    Raises:
+        ValueError, IndexError, OSError, struct.error: lists that are damaged.
+    """
+    start = bytes(*fetch(source, [Record(0, _FILE_BYTES)]))
+    (version,), (begin,) = _COUNT.unpack_from(start, 4), _COUNT.unpack_from(start, 8)
+    (name_bytes,) = _COUNT.unpack_from(start, 36 if version >= _BIG else 28)
+    top = Key(begin, name_bytes + _FOLDER_BYTES, name_bytes, 0, 0, 0, "TFile", "")
+    for _ in walk_folders(source, top, levels):
+        pass
+
+
+def walk_folders(source: Any, top: Key, levels: int | None = None) -> Iterator[tuple[str, Key]]:
     """All that is below a folder, level by level: path of the folder that holds it (from ``top``), and its newest key.
 
     Raises:
         ValueError: a folder within itself.
     """
-    level, seen = [("", top)], {top.seek}
-    while level:
+    level, seen, depth = [("", top)], {top.seek}, 0
+    while level and depth != levels:
+        depth += 1
         below = []
         for (path, _), keys in zip(level, _list_folders(source, [key for _, key in level]), strict=True):
             for key in {key.name: key for key in sorted(keys, key=lambda key: key.cycle)}.values():

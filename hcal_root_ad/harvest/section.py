@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, ChannelTable, channel_table, era_of_run
+from hcal_root_ad.detector import IETA_LABELS, N_DEPTH, N_DQM_IETA, N_IPHI, ChannelTable, channel_table, era_of_run
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.input_file import InputFile
 
@@ -17,8 +18,11 @@ MAP_SHAPE = (N_DQM_IETA, N_IPHI)
 
 
 _LARGEST = np.iinfo(np.int32).max
-LAST_RUN, LAST_LUMISECTION = 999_999_999, 100_000
-"""Nine digits, as in the names of DQM files; 27 days. Axes are made as long as the last lumisection."""
+FIRST_RUN, LAST_RUN = 286_497, 999_999_999
+"""The run after the last certified one of 2016 (``Cert_285952-286496``): earlier detectors had other channels. Nine
+digits, as in the names of DQM files."""
+LAST_LUMISECTION = 100_000
+"""27 days. Axes are made as long as the last lumisection."""
 
 
 def table_of_run(run: int) -> ChannelTable:
@@ -144,14 +148,45 @@ def whole_numbers(values: NDArray[np.generic], where: str) -> NDArray[np.int32]:
     return whole.astype(np.int32)
 
 
+_EDGES = ((0.0, float(N_DQM_IETA)), (0.5, N_IPHI + 0.5))
+
+
+def check_axes(place: str, histogram: Any) -> None:
+    """Make sure that the 84 × 72 bins of a map are those of HCAL's DQM; maps of other shapes are left to ``add_map``.
+
+    Raises:
+        InputError: axes with other edges, or labels that contradict the bins.
+    """
+    axes = [histogram.axis(number) for number in range(len(histogram.axes))]
+    if tuple(int(axis.member("fNbins")) for axis in axes) != MAP_SHAPE:
+        return
+    for name, axis, (low, high) in zip(("ieta", "iphi"), axes, _EDGES, strict=True):
+        if not np.allclose(axis.edges(), np.linspace(low, high, int(high - low) + 1)):
+            raise InputError(
+                f"{place}: the {name} axis of {histogram.name} goes from {axis.low:g} to {axis.high:g}; "
+                f"that of a depth map of HCAL's DQM goes from {low:g} to {high:g} in steps of 1."
+            )
+    for number, label in enumerate(axes[0].labels() or ()):
+        if label and label != IETA_LABELS[number]:
+            raise InputError(
+                f"{place}: bin {number + 1} of the ieta axis of {histogram.name} is labelled {label!r}; in a depth map "
+                f"of HCAL's DQM it is {IETA_LABELS[number]!r}."
+            )
+
+
 def check_numbers(path: InputFile, run: int, lumisection: int = 0) -> None:
     """Make sure that these can be the numbers of a run and of a lumisection (0: the run).
 
     Raises:
         InputError: they cannot.
     """
-    if not 1 <= run <= LAST_RUN:
+    if run > LAST_RUN or run < 1:
         raise InputError(f"{path} speaks of run {run}; run numbers go from 1 to {LAST_RUN}: fetch the file again.")
+    if run < FIRST_RUN:
+        raise InputError(
+            f"{path} holds run {run}, of an era before 2017 or simulated without a run number; the channels are known "
+            f"from run {FIRST_RUN} on."
+        )
     if not 0 <= lumisection <= LAST_LUMISECTION:
         raise InputError(
             f"{path} speaks of LS {lumisection} of run {run}; no run has more than {LAST_LUMISECTION} lumisections: "

@@ -12,13 +12,10 @@ from hist import Hist
 from hist.axis import Regular
 from numpy.typing import ArrayLike
 
-from hcal_root_ad.detector import N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM
+from hcal_root_ad.detector import IETA_LABELS, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM
 from hcal_root_ad.publish.elements import MonitorElement
 from hcal_root_ad.publish.reductions import Array
 
-IETA_LABELS = tuple(
-    str(ieta) for ieta in (*range(-41, -28), *range(-29, 0), *range(1, 30), *range(29, 42))
-)  # |ieta| 29 twice per side: the outer one is HF's, the inner one HE's
 RBX_LABELS = {half: tuple(f"{half}{rbx:02d}" for rbx in range(1, N_RBX + 1)) for half in SUBDET_PM}
 
 

@@ -21,8 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
-from hcal_root_ad.detector import N_DEPTH
-from hcal_root_ad.publish.axes import IETA_LABELS
+from hcal_root_ad.detector import IETA_LABELS, N_DEPTH
 from hcal_root_ad.publish.reductions import Array
 
 P = ParamSpec("P")

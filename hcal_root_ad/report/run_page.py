@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, box_name
+from hcal_root_ad.detector import IETA_LABELS, N_DEPTH, N_DQM_IETA, N_IPHI, box_name
 from hcal_root_ad.judge.verdict import State
-from hcal_root_ad.publish.axes import IETA_LABELS
 from hcal_root_ad.publish.record import STRIPS, PartRecord, RunRecord
 from hcal_root_ad.publish.reductions import Array, Floats, States, flagged, on_axis
 from hcal_root_ad.report.findings import (
