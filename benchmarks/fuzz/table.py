@@ -23,8 +23,8 @@ _CLASSES = {
 }
 _HEAD = """# Damaged files
 
-{files} damaged files of each kind of container were handed to the reader, and every {every}th to the verbs `inspect` and
-`harvest` as well, in a process with {room} GB of address space beyond its own and {patience:g} s for a file. The originals
+{files} damaged files of each kind of container were handed to the reader, and every {every}th to the verbs `inspect`,
+`check` and `harvest` as well, in a process with {room} GB of address space beyond its own and {patience:g} s for a file. The originals
 (in the tests) are small simulated runs in all codecs that a kind is written with. The place of the damage is drawn by
 region (header, keys, head and inside of the records of each class; parquet: pages, footer, magic), then what is done:
 bits and bytes flipped, numbers made extreme or a little off, a cut, a hole of zeros, bytes moved, put in or lost.

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.fuzz.cases import Case
 from benchmarks.fuzz.originals import kinds, originals
-from hcal_root_ad.cli.main import DONE, PROGRAM, WRONG_USE, main
+from hcal_root_ad.cli.main import DONE, PROBLEM_FOUND, PROGRAM, WRONG_USE, main
 from hcal_root_ad.errors import HcalRootAdError
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
@@ -125,13 +125,14 @@ def _equal(a: np.ndarray | None, b: np.ndarray | None) -> bool:
 def _complaint_of_verbs(path: Path) -> str:
     """What is wrong with how ``inspect`` and ``harvest`` end: exit code, sentence, or what is left on the disk."""
     target = path.parent / "out" / "maps.npz"
-    for words in (["inspect", str(path)], ["harvest", str(path), "-o", str(target)]):
+    for words in (["inspect", str(path)], ["check", str(path)], ["harvest", str(path), "-o", str(target)]):
         said, complained = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))  # refuses what is no text
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained):
             code = main(words)
         complained.seek(0)
         sentences = [line for line in complained.read().splitlines() if line.startswith(f"{PROGRAM}: ")]
-        if (code, len(sentences)) not in ((DONE, 0), (WRONG_USE, 1)):
+        good = [(DONE, 0), (WRONG_USE, 1)] + [(PROBLEM_FOUND, 0)] * (words[0] == "check")
+        if (code, len(sentences)) not in good:
             return f"{words[0]} ends with {code}: {sentences}"
     left = sorted(file.name for file in target.parent.iterdir()) if target.parent.exists() else []
     if left != ([target.name] if code == DONE else []):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from hcal_root_ad.cli.inputs import input_paths
+from hcal_root_ad.cli.inputs import all_files
 from hcal_root_ad.cli.terminal import show
 
 
@@ -15,5 +15,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.harvest.inspect import inspect_file
 
-    show(*(str(inspect_file(path)) for path in input_paths(arguments.file)))
+    show(*(str(inspect_file(path)) for path in all_files([arguments.file])))
     return 0

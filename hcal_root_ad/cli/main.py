@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from hcal_root_ad.errors import HcalRootAdError
 
@@ -41,6 +42,7 @@ DONE, PROBLEM_FOUND, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. ``argparse`` exits by itself on wrong options (2)."""
+    _print_anything()
     words = list(sys.argv[1:] if argv is None else argv)
     verb = _front_door().parse_args(words[:1]).verb
     module = import_module(f"hcal_root_ad.cli.{verb}")
@@ -59,6 +61,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{PROGRAM}: interrupted.", file=sys.stderr)
         return INTERRUPTED
+
+
+def _print_anything() -> None:
+    """Let no name out of a damaged file, and no terminal without UTF-8, break the printing of a sentence."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _refuse(sentence: str) -> int:

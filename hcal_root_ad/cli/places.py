@@ -21,6 +21,8 @@ def check_places(files: Sequence[Path], folders: Sequence[Path] = (), inputs: Se
     for number, file in enumerate(files):
         if file.is_dir() or file.resolve() in made:
             raise OutputError(f"{file} is a folder; name a file to write.")
+        if file.exists() and not file.is_file():
+            raise OutputError(f"{file} is a pipe or a device; name a file to write.")
         if file.exists() and any(file.samefile(path) for path in inputs):
             raise OutputError(f"The input {file} would be replaced; choose another place.")
         if file.resolve() in [earlier.resolve() for earlier in files[:number]]:

@@ -98,6 +98,8 @@ def read_definition(path: Path) -> Definition:
         DefinitionError: not TOML, a key that is unknown, missing or of a wrong type.
     """
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise FileNotFoundError("it is no file")
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DefinitionError(f"The definition {path} cannot be read: {error}.") from error

@@ -86,7 +86,7 @@ def _files_of(path: InputFile) -> Sequence[InputFile]:
     if isinstance(path, RemoteFile):
         return [path]
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if is_data_file(p.name))
+        files = sorted(p for p in path.rglob("*") if is_data_file(p.name) and not p.is_dir())
         if not files:
             raise InputError(f"The folder {path} holds no .root or .parquet file.")
         return files
@@ -110,8 +110,8 @@ def magic(path: InputFile) -> bytes:
         InputError: the file cannot be read, or is empty.
     """
     try:
-        if isinstance(path, Path) and not path.is_file() and not path.is_dir() and path.exists():
-            raise InputError(f"{path} is a pipe or a device; files are read here and there, so save it as one first.")
+        if isinstance(path, Path):
+            refuse_pipe(path)
         with damage_as_input_error(path) if isinstance(path, RemoteFile) else nullcontext():
             start = _first_bytes(path)
     except OSError as error:
@@ -119,6 +119,12 @@ def magic(path: InputFile) -> bytes:
     if not start:
         raise InputError(f"The file {path} is empty.")
     return start
+
+
+def refuse_pipe(path: Path) -> None:
+    """Raises InputError for what would be waited for, perhaps for ever, and cannot be read here and there."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path} is a pipe or a device; save what comes from it as a file first.")
 
 
 def _first_bytes(path: InputFile) -> bytes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.container import Element
 from hcal_root_ad.harvest.definition import choose_definitions
 from hcal_root_ad.harvest.input_file import InputFile, expand_paths, source_beside
@@ -73,7 +74,10 @@ def inspect_file(path: str | InputFile) -> Inspection:
     Raises:
         InputError, NoHcalError, DefinitionError: as ``read_lumi_maps`` does.
     """
-    (file,) = expand_paths(path)
+    files = expand_paths(path)
+    if len(files) > 1:
+        raise InputError(f"{path} stands for {len(files)} files; name one of them, for example {files[0]}.")
+    (file,) = files
     allowed = choose_definitions(None)
     with source_beside(file) as source, open_container(file) as container:
         chosen = choose(container, allowed, None)

@@ -123,6 +123,8 @@ def _remarks(sections: list[Section], present: NDArray[np.bool_], fine: bool) ->
     without = [s for s in sections if s.counts is None]
     partial = [s for s in sections if s.counts is not None and not s.complete]
     empty = [s for s, here in zip(sections, present, strict=True) if s.counts is not None and s.complete and not here]
+    if missing := _missing(sections):
+        yield f"{ls_ranges(missing)}: missing in what was given, not assessed."
     if without and fine:
         yield f"{listed(without)}: without HCAL maps, not assessed."
     if partial:
@@ -139,6 +141,11 @@ def _remarks(sections: list[Section], present: NDArray[np.bool_], fine: bool) ->
     if stray:
         digis = sum(s.stray for s in stray)
         yield f"{listed(stray)}: {digis} digis in bins that are no channel of this era were left out."
+
+
+def _missing(sections: list[Section]) -> list[int]:
+    """Lumisections between the others that no file speaks of."""
+    return [ls for a, b in pairwise(sections) for ls in range(a.lumisection + 1, b.first)]
 
 
 def _too_many(

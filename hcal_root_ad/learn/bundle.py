@@ -218,6 +218,9 @@ def bundle_names() -> tuple[str, ...]:
 
 
 def _load(folder: Path) -> Bundle:
+    for name in (HEAD, WEIGHTS, CALIBRATION):
+        if not (folder / name).is_file():  # a pipe would be waited for
+            raise FileNotFoundError(f"{name} is no file")
     head = tomllib.loads((folder / HEAD).read_text())
     if head["format"] != FORMAT:
         raise BundleError(

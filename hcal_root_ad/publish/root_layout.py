@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hcal_root_ad.errors import InputError, OutputError
+from hcal_root_ad.harvest.input_file import refuse_pipe
 from hcal_root_ad.harvest.root_keys import DIRECTORY_CLASSES, key_list_of, keys_of, read_key, read_string
 
 _BEGIN = 100
@@ -100,6 +101,7 @@ class Container:
 
 def read_container(path: Path) -> Container:
     """Parse the header and all directories; raises InputError for anything that is not a whole ROOT file."""
+    refuse_pipe(path)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -110,7 +112,7 @@ def read_container(path: Path) -> Container:
         )
     try:
         return _parse(path, data)
-    except (struct.error, IndexError, UnicodeDecodeError, RecursionError) as error:
+    except (struct.error, IndexError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path}: expected whole ROOT directories, found a damaged one; the file is broken, get it anew."
         ) from error

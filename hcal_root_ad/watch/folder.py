@@ -43,7 +43,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, Stamp]]:
             try:
                 if entry.is_dir():
                     yield from _walk(Path(entry))
-                elif is_data_file(entry.name):
+                elif is_data_file(entry.name) and entry.is_file():  # a pipe would be waited for
                     status = entry.stat()
                     yield Path(entry), Stamp(status.st_size, status.st_mtime_ns)
             except FileNotFoundError:  # gone since it was listed
