@@ -11,12 +11,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import uproot
 
 from hcal_root_ad.detector import N_DQM_IETA
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.harvest.input_file import open_root
 from hcal_root_ad.publish.file_name import name_complaints, run_of_name
 from hcal_root_ad.publish.object_text import complaint
 from hcal_root_ad.publish.root_layout import Container, Record, read_container, walk
@@ -136,7 +137,7 @@ def _contents(path: Path, shown: Iterable[Record]) -> Iterator[str]:
     """What the HCAL render plugin and HCAL's axes ask of our histograms."""
     histograms = _CLASSES - {"TObjString"}
     drawn = [r for r in shown if r.class_name in histograms and "/Hcal/" in r.path and _NAME.fullmatch(r.path)]
-    with uproot.open(path) as file:
+    with open_root(path) as file:
         for record in drawn:
             histogram = _read(file, record, path)
             if "Summary" in _gui_path(record):
@@ -144,7 +145,7 @@ def _contents(path: Path, shown: Iterable[Record]) -> Iterator[str]:
             yield from _ieta_axis(record, histogram)
 
 
-def _read(file: uproot.ReadOnlyDirectory, record: Record, path: Path) -> uproot.Model:
+def _read(file: Any, record: Record, path: Path) -> Any:
     try:
         return file[f"{record.path};{record.cycle}"]
     except Exception as error:  # a damaged object can break uproot in any way
@@ -153,7 +154,7 @@ def _read(file: uproot.ReadOnlyDirectory, record: Record, path: Path) -> uproot.
         ) from error
 
 
-def _summary(record: Record, histogram: uproot.Model) -> Iterator[str]:
+def _summary(record: Record, histogram: Any) -> Iterator[str]:
     if not record.class_name.startswith("TH2"):
         yield f"{record.path!r} has 'Summary' in its path but is a {record.class_name}; HCAL draws 2-D states there."
         return
@@ -162,7 +163,7 @@ def _summary(record: Record, histogram: uproot.Model) -> Iterator[str]:
         yield f"{record.path!r} has 'Summary' in its path but holds other values than the states 0 to {_HIGHEST_STATE}."
 
 
-def _ieta_axis(record: Record, histogram: uproot.Model) -> Iterator[str]:
+def _ieta_axis(record: Record, histogram: Any) -> Iterator[str]:
     axis = histogram.axis(0)
     if axis.member("fTitle") != "ieta":
         return

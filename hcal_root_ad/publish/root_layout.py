@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def read_container(path: Path) -> Container:
         )
     try:
         return _parse(path, data)
-    except (struct.error, IndexError, ValueError, RecursionError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(
             f"{path}: expected whole ROOT directories, found a damaged one; the file is broken, get it anew."
         ) from error
@@ -157,15 +158,14 @@ def walk(container: Container) -> tuple[dict[int, Record], str | None]:
     met: dict[int, Record] = {}
     position = _BEGIN
     while position < container.end:
-        (size,) = _LENGTH.unpack_from(container.data, position)
-        if size < 0:
-            position -= size
-            continue
-        try:
+        record = None
+        with suppress(struct.error, IndexError):
+            (size,) = _LENGTH.unpack_from(container.data, position)
+            if size < 0:
+                position -= size
+                continue
             record = read_record(container.data, position)
-        except (struct.error, IndexError):
-            record = None
-        if record is None or record.seek != position or size < record.key_size:
+        if record is None or record.seek != position or not 0 < record.key_size <= size:
             return met, f"byte {position} begins neither a record nor a marked gap"
         met[position] = record
         position += size
