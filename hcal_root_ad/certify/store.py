@@ -6,17 +6,17 @@ between is done again, and gives the same.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from hcal_root_ad.certify.conditions import RunConditions, conditions_of_table
 from hcal_root_ad.certify.items import Item, ItemResult, JudgedRun, result_of_table
 from hcal_root_ad.certify.whole_file import write_text
 from hcal_root_ad.errors import InputError, OutputError
+from hcal_root_ad.publish.folder_lock import folder_lock
 from hcal_root_ad.publish.record import SUFFIX, record_name
 
 ROOT, RECORDS = "root", "records"
@@ -42,20 +42,20 @@ class Store:
         return self.records / record_name(run).replace(SUFFIX, ".flags.parquet")
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self, say: Callable[[str], None]) -> Iterator[None]:
         """Work in the folder while no other campaign does; what a killed one left half-written is removed.
+
+        ``say`` is told where the file system has no locks, so that nothing keeps two apart.
 
         Raises:
             OutputError: another campaign works there.
         """
         self.records.mkdir(parents=True, exist_ok=True)
-        with (self.records / ".lock").open("w") as lock:
+        with ExitStack() as stack:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(folder_lock(self.records / ".lock", "certify", say))
             except BlockingIOError:
                 raise OutputError(f"Another certify works in {self.folder}; wait for it, or choose another.") from None
-            except OSError:
-                pass  # A file system without locks: nothing to wait for.
             for left in (*self.folder.glob(".partial-*"), *self.records.glob(".partial-*")):
                 shutil.rmtree(left, ignore_errors=True)
             yield

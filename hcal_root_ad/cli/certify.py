@@ -78,7 +78,7 @@ def _certify(arguments: argparse.Namespace, store: Store) -> int:
     work = _work(arguments, store)
     check_places([], [store.folder])
     conditions_of = conditions_for(conditions, store)
-    with store.alone():
+    with store.alone(remark):
         campaign = _judge(*work, arguments, store, conditions_of) if work else stored(store)
         notes = conditions.notes if conditions else ()
         summary = write_outputs(campaign, store, policy, conditions_of, agreement, notes, _given(arguments))

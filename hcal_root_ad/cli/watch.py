@@ -40,7 +40,7 @@ def execute(arguments: argparse.Namespace) -> int:
     settings.check()
     check_places([], [arguments.output])
     bundles = [load_bundle(name) for name in arguments.bundle or SHIPPED_BUNDLES]
-    with sole(arguments.output):
+    with sole(arguments.output, _say):
         watch = Watch(settings, bundles, _say)
         if arguments.once:
             watch.once()

@@ -241,10 +241,13 @@ def _load(folder: Path) -> Bundle:
     if not np.array_equal(values["raw_id"], channels.raw_id):
         raise BundleError(f"{folder}: its channels are not those of {head['subdetector']} in {head['era']}; retrain it")
     network = GraphSTAD(channels, _config(head["network"]))
-    weights = {key: torch.from_numpy(array) for key, array in load_file(folder / WEIGHTS).items()}
-    network.load_state_dict(weights)
-    if not all(bool(torch.isfinite(array).all()) for array in weights.values()):
-        raise BundleError(f"{folder / WEIGHTS}: expected finite weights, found NaN or infinite ones; retrain it")
+    arrays = load_file(folder / WEIGHTS)
+    network.load_state_dict({key: torch.from_numpy(array) for key, array in arrays.items()})
+    for name, content, what in ((WEIGHTS, arrays, "weights"), (CALIBRATION, values, "numbers")):
+        if not all(np.isfinite(array).all() for array in content.values()):
+            raise BundleError(f"{folder / name}: expected finite {what}, found NaN or infinite ones; retrain it")
+    if any(len(array) != len(channels) for array in values.values()):
+        raise BundleError(f"{folder / CALIBRATION}: expected {len(channels)} channels, found others; retrain it")
     metrics = folder / "metrics.json"
     return Bundle(
         name=head["name"],

@@ -87,11 +87,11 @@ def test_a_part_that_failed_is_tried_again_with_the_rest(store: Store) -> None:
 def test_one_campaign_at_a_time_and_leftovers_go(store: Store) -> None:
     left = store.records / ".partial-of-a-killed-one"
     left.mkdir(parents=True)
-    with store.alone():
+    with store.alone(print):
         assert not left.exists()
-        with pytest.raises(OutputError, match="Another certify works in"), Store(store.folder).alone():
+        with pytest.raises(OutputError, match="Another certify works in"), Store(store.folder).alone(print):
             pass
-    with store.alone():
+    with store.alone(print):
         pass
 
 

@@ -93,6 +93,12 @@ def test_an_output_that_is_a_pipe_or_a_device_stays_one(
     assert not (tmp_path / "out").exists()
 
 
+def test_two_outputs_in_one_place(source: Path, tmp_path: Path, said: Callable[[], str]) -> None:
+    name = tmp_path / "out" / "DQM_V0001_HcalML_R000370001.root"
+    assert main(["run", str(source), "-o", str(tmp_path / "out"), "--online", "--flags", str(name)]) == 2
+    assert said() == f"{name} would be written twice; give each output a place of its own."
+
+
 def test_links_are_followed_on_reading_and_replaced_on_writing(source: Path, tmp_path: Path) -> None:
     link, target, other = tmp_path / "link.root", tmp_path / "maps.npz", tmp_path / "other.npz"
     link.symlink_to(source)

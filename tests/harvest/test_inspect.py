@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hcal_root_ad.errors import NoHcalError
+from hcal_root_ad.errors import InputError, NoHcalError
 from hcal_root_ad.harvest.inspect import inspect_file
 from hcal_root_ad.lumi_maps import EventSource
 
@@ -32,6 +32,13 @@ def test_a_harvested_file(tmp_path: Path, write_harvested: Made, depth_maps: Mad
     text = str(seen)
     assert "lumisections  2 (LS 2–3), 2 with depth maps" in text
     assert "events        200 (from: hf plateau)" in text
+
+
+def test_one_file_at_a_time(tmp_path: Path) -> None:
+    for name in ("a.root", "b.root"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"stands for 2 files; name one of them, for example .*a\.root"):
+        inspect_file(tmp_path)
 
 
 def test_the_samples(samples: Path) -> None:
