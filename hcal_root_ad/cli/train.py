@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from hcal_root_ad.cli.inputs import read_runs
+from hcal_root_ad.cli.places import check_places
 from hcal_root_ad.cli.terminal import progress, show
 
 
@@ -22,6 +23,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.learn.train import train
     from hcal_root_ad.publish.bundle_provenance import write_bundle_provenance
 
+    check_places([], [arguments.output])
     runs = read_runs(arguments.runs)
     with progress("Training") as report:
         bundle = train(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcal_root_ad.cli.inputs import read_runs
+from hcal_root_ad.cli.places import check_places
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import UsageError
 
@@ -28,6 +29,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.learn.transfer import transfer
     from hcal_root_ad.publish.bundle_provenance import write_bundle_provenance
 
+    check_places([], [arguments.output])
     source = load_bundle(arguments.source)
     runs = read_runs(arguments.runs or _clean_runs(source))
     with progress("Transferring") as report:

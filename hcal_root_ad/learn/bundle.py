@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -25,7 +26,8 @@ from safetensors.numpy import load_file, save_file
 
 from hcal_root_ad import content
 from hcal_root_ad.detector import ChannelTable, Era, channel_table
-from hcal_root_ad.errors import BundleError, UsageError
+from hcal_root_ad.errors import BundleError, OutputError, UsageError
+from hcal_root_ad.learn.folder_swap import replace_folder
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.networks.folded import FoldedGraphSTAD
 from hcal_root_ad.networks.graphstad import GraphSTAD, GraphSTADConfig
@@ -133,22 +135,34 @@ class Bundle:
         return Thresholds(self.tail.threshold(rate * (1 - UNIT_SHARE)), max(unit, LOWEST))
 
     def save(self, folder: Path) -> Bundle:
-        """Write the bundle; an older one of the same place is replaced when all is written."""
+        """Write the bundle; an older one of the same place is replaced when all is written.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         partial = folder.with_name(f".{folder.name}.partial")
-        partial.mkdir(parents=True, exist_ok=True)
+        try:
+            head = self._write(folder.name, partial)
+            replace_folder(folder, partial)
+        except (OSError, SafetensorError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise OutputError(f"{folder}: cannot be written ({error}); choose another place.") from error
+        return replace(self, name=folder.name, digest=_bundle_digest(head))
+
+    def _write(self, name: str, partial: Path) -> dict[str, Any]:
+        """Write all files into a new folder; returns the head."""
+        shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
+        partial.mkdir(parents=True)
         save_file({k: v.detach().cpu().numpy() for k, v in self.network.state_dict().items()}, partial / WEIGHTS)
         save_file(self._calibration(), partial / CALIBRATION)
-        digests = {name: _sha256(partial / name) for name in (WEIGHTS, CALIBRATION)}
-        head = self._head(folder.name) | {"sha256": digests}
+        digests = {file: _sha256(partial / file) for file in (WEIGHTS, CALIBRATION)}
+        head = self._head(name) | {"sha256": digests}
         (partial / HEAD).write_text(tomli_w.dumps(head))
-        (partial / "README.md").write_text(self._card(folder.name))
+        (partial / "README.md").write_text(self._card(name))
         (partial / "metrics.json").write_text(json.dumps(dict(self.metrics), indent=1, sort_keys=True) + "\n")
-        folder.mkdir(parents=True, exist_ok=True)
         for path in partial.iterdir():
             path.chmod(0o644)  # safetensors writes for the owner only
-            path.replace(folder / path.name)
-        partial.rmdir()
-        return replace(self, name=folder.name, digest=_bundle_digest(head))
+        return head
 
     def _calibration(self) -> dict[str, NDArray[Any]]:
         reference = self.reference

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ def fit_bundle(
     ring_normalisation: bool,
     definition: str,
     story: Mapping[str, str],
+    checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Bundle:
     """Learn the reference, train the network on what it leaves, and calibrate both on clean series."""
@@ -45,7 +47,7 @@ def fit_bundle(
     pieces = pieces_of(references, series, ring_normalisation)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device)
-    train_network(network, pieces, schedule, progress)
+    train_network(network, pieces, schedule, progress, checkpoint=checkpoint)
     network.to("cpu")
     reconstructions = reconstruct_pieces(network, pieces, ring_normalisation)
     own = np.maximum(own_errors(pieces, reconstructions), least_error)

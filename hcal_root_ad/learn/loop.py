@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch.optim import Optimizer, lr_scheduler
 
 from hcal_root_ad.detector import ChannelTable, readout_graph
 from hcal_root_ad.errors import InputError, UsageError
+from hcal_root_ad.learn.checkpoint import Checkpoint
 from hcal_root_ad.learn.normalise import network_input
 from hcal_root_ad.learn.reconstruct import reference_log_rate
 from hcal_root_ad.learn.reference import Reference
@@ -81,11 +83,13 @@ def train_network(
     schedule: Schedule,
     progress: Progress | None = None,
     after_epoch: AfterEpoch | None = None,
+    checkpoint: Path | None = None,
 ) -> list[float]:
     """Train in place; returns the loss of every epoch.
 
     The loss is the gain in deviance per channel and LS over the reference alone (negative is better).
-    Uses the device on which the network's weights are. Equal seeds give equal weights on one CPU.
+    Uses the device on which the network's weights are. Equal seeds give equal weights on one CPU, whether it ran
+    through or was killed and goes on from its ``checkpoint``, which is written after each epoch.
 
     Raises:
         InputError: if no window fits between the gaps of the clean runs.
@@ -98,8 +102,9 @@ def train_network(
     steps = len(_batches(windows, schedule, np.random.default_rng(0)))
     optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=schedule.rate)
     annealing = _annealing(optimiser, schedule, schedule.epochs * steps)
-    losses = []
-    for epoch in range(schedule.epochs):
+    kept = Checkpoint(checkpoint, network, pieces, schedule) if checkpoint else None
+    losses = kept.restore(network, optimiser, annealing, draw) if kept else []
+    for epoch in range(len(losses), schedule.epochs):
         network.train()
         total = 0.0
         carried = _Carried(network, schedule)
@@ -115,6 +120,8 @@ def train_network(
                 progress(epoch * steps + step + 1, schedule.epochs * steps)
         losses.append(total / steps)
         network.eval()
+        if kept:
+            kept.save(losses, network, optimiser, annealing, draw)
         if after_epoch:
             after_epoch(epoch + 1)
     return losses

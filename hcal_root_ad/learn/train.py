@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.learn.checkpoint import checkpoint_path
 from hcal_root_ad.learn.fit import ONE_RUN_ERROR, fit_bundle, run_numbers
 from hcal_root_ad.learn.loop import Progress, Schedule
 from hcal_root_ad.learn.series import clean_series
@@ -29,7 +30,8 @@ def train(
     """Train GraphSTAD on clean runs of one detector and save the bundle.
 
     ``data`` says in words what the runs are (for the card). Several runs at different pileup teach the
-    pileup response; a single one leaves it to the prior.
+    pileup response; a single one leaves it to the prior. What was killed goes on after its last whole epoch when it is
+    called again.
     """
     schedule = schedule or Schedule()
     torch.manual_seed(schedule.seed)
@@ -49,6 +51,9 @@ def train(
             "training": f"from scratch, {schedule.epochs} epochs, seed {schedule.seed}",
             "runs": run_numbers(runs),
         },
+        checkpoint=checkpoint_path(folder),
         progress=progress,
     )
-    return bundle.save(folder)
+    saved = bundle.save(folder)
+    checkpoint_path(folder).unlink(missing_ok=True)
+    return saved

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.learn.checkpoint import checkpoint_path
 from hcal_root_ad.learn.fit import fit_bundle, run_numbers
 from hcal_root_ad.learn.loop import Progress, Schedule
 from hcal_root_ad.learn.series import clean_series
@@ -61,6 +62,9 @@ def transfer(
             f"{schedule.epochs} epochs, seed {schedule.seed}",
             "runs": run_numbers(runs),
         },
+        checkpoint=checkpoint_path(folder),
         progress=progress,
     )
-    return bundle.save(folder)
+    saved = bundle.save(folder)
+    checkpoint_path(folder).unlink(missing_ok=True)
+    return saved

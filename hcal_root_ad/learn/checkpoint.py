@@ -1,0 +1,106 @@
+"""Where a training stands, kept beside its output, so that one that was killed goes on to the same weights.
+
+A checkpoint is safetensors: weights, Adam's moments, random states; the learning rate's course as JSON in its head.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim import Optimizer, lr_scheduler
+
+from hcal_root_ad.errors import OutputError
+from hcal_root_ad.networks.graphstad import GraphSTAD
+
+if TYPE_CHECKING:
+    from hcal_root_ad.learn.loop import Piece, Schedule
+
+_RANDOM, _STORY = "torch random state", "training"
+
+
+def checkpoint_path(bundle: Path) -> Path:
+    """Where the checkpoint of the training of a bundle lies."""
+    return bundle.with_name(f".{bundle.name}.checkpoint.safetensors")
+
+
+class Checkpoint:
+    """The state of one training after its last whole epoch; of another training it is as if there were none."""
+
+    def __init__(self, path: Path, network: GraphSTAD, pieces: Sequence[Piece], schedule: Schedule) -> None:
+        self._path, self._identity = path, _identity(network, pieces, schedule)
+
+    def save(
+        self, losses: Sequence[float], network: GraphSTAD, optimiser: Optimizer, annealing: lr_scheduler.LRScheduler,
+        draw: np.random.Generator,
+    ) -> None:  # fmt: skip
+        """Keep where it stands after as many epochs as there are losses. Raises OutputError."""
+        state = optimiser.state_dict()
+        tensors = {f"network.{name}": weight for name, weight in network.state_dict().items()}
+        tensors |= {f"optimiser.{n}.{name}": one for n, kept in state["state"].items() for name, one in kept.items()}
+        story = {
+            "identity": self._identity, "losses": list(losses), "groups": state["param_groups"],
+            "annealing": annealing.state_dict(), "draw": draw.bit_generator.state,
+        }  # fmt: skip
+        partial = self._path.with_name(f"{self._path.name}.partial")
+        flat = {name: one.detach().cpu().contiguous() for name, one in tensors.items()}
+        try:
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            save_file(flat | {_RANDOM: torch.get_rng_state()}, partial, {_STORY: json.dumps(story)})
+            partial.replace(self._path)
+        except (OSError, SafetensorError) as error:
+            partial.unlink(missing_ok=True)
+            raise OutputError(f"{self._path}: cannot be written ({error}); choose another place.") from error
+
+    def restore(
+        self, network: GraphSTAD, optimiser: Optimizer, annealing: lr_scheduler.LRScheduler, draw: np.random.Generator
+    ) -> list[float]:
+        """Put all back as it stood; returns the losses of the epochs that are done, none without a checkpoint."""
+        found = self._read()
+        if found is None:
+            return []
+        tensors, story = found
+        network.load_state_dict(dict(_below(tensors, "network.")))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, one in _below(tensors, "optimiser."):
+            number, _, key = name.partition(".")
+            moments.setdefault(int(number), {})[key] = one
+        optimiser.load_state_dict({"state": moments, "param_groups": story["groups"]})
+        annealing.load_state_dict(story["annealing"])
+        torch.set_rng_state(tensors[_RANDOM])
+        draw.bit_generator.state = story["draw"]
+        return list(map(float, story["losses"]))
+
+    def _read(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        if not self._path.is_file():
+            return None
+        try:
+            with safe_open(self._path, framework="pt") as file:
+                story = json.loads(file.metadata()[_STORY])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, KeyError, TypeError, ValueError):
+            return None  # cut while the disk was full: as if there were none
+        return (tensors, story) if story["identity"] == self._identity else None
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:
+    return ((name.removeprefix(prefix), one) for name, one in tensors.items() if name.startswith(prefix))
+
+
+def _identity(network: GraphSTAD, pieces: Sequence[Piece], schedule: Schedule) -> str:
+    """Digest of all that the weights follow from: schedule, first weights, data."""
+    digest = hashlib.sha256(repr((schedule, network.config, torch.__version__)).encode())
+    for weight in network.state_dict().values():
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    for piece in pieces:
+        for array in (piece.series.counts, piece.series.events, piece.series.lumisections, piece.reference_rate):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

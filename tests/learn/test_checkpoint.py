@@ -1,0 +1,126 @@
+"""A training that was killed goes on from its checkpoint to the weights that it would have had."""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hcal_root_ad.errors import OutputError
+from hcal_root_ad.learn.bundle import Bundle, load_bundle
+from hcal_root_ad.learn.checkpoint import checkpoint_path
+from hcal_root_ad.learn.folder_swap import replace_folder
+from hcal_root_ad.learn.loop import ANNEALINGS, Piece, Schedule, pieces_of, train_network
+from hcal_root_ad.learn.reference import fit_reference
+from hcal_root_ad.learn.series import clean_series
+from hcal_root_ad.learn.train import train
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.networks.graphstad import GraphSTAD
+
+SHORT = Schedule(epochs=3, window=5, batch=2)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@pytest.fixture(scope="module")
+def pieces(clean_runs: list[LumiMaps]) -> list[Piece]:
+    series = clean_series([replace(clean_runs[0])], "HE")
+    return pieces_of([fit_reference([one]) for one in series], series, False)
+
+
+def trained(pieces: list[Piece], schedule: Schedule, path: Path | None, kill_in: int = 0) -> tuple[list[float], GraphSTAD]:
+    """Losses and network; with ``kill_in`` it is killed in that epoch first, after a step of it."""
+    steps: list[int] = []
+
+    def killing(done: int, total: int) -> None:
+        steps.append(done)
+        if kill_in and done > (kill_in - 1) * total / schedule.epochs:
+            raise Killed
+
+    torch.manual_seed(4)
+    network = GraphSTAD(pieces[0].series.channels)
+    losses = train_network(network, pieces, schedule, killing, checkpoint=path)
+    return losses, network
+
+
+@pytest.mark.parametrize("annealing", ANNEALINGS)
+def test_killed_and_resumed_the_weights_are_the_same(pieces: list[Piece], tmp_path: Path, annealing: str) -> None:
+    schedule = replace(SHORT, annealing=annealing, epochs=2)
+    losses, through = trained(pieces, schedule, None)
+    path = tmp_path / "there" / ".b.checkpoint.safetensors"
+    with pytest.raises(Killed):
+        trained(pieces, schedule, path, kill_in=2)
+    again, resumed = trained(pieces, schedule, path)
+    assert again == losses
+    for name, weight in through.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], weight), name
+
+
+def test_a_checkpoint_of_another_training_or_a_damaged_one_is_none(pieces: list[Piece], tmp_path: Path) -> None:
+    path = tmp_path / "c"
+    one_epoch = replace(SHORT, epochs=1)
+    trained(pieces, replace(one_epoch, seed=9), path)
+    losses, _ = trained(pieces, one_epoch, None)
+    assert trained(pieces, one_epoch, path)[0] == losses
+    path.write_bytes(path.read_bytes()[:-100])
+    assert trained(pieces, one_epoch, path)[0] == losses
+
+
+def test_train_goes_on_and_leaves_no_checkpoint(
+    clean_runs: list[LumiMaps], tmp_path: Path
+) -> None:
+    schedule = Schedule(epochs=2)
+
+    def killing(done: int, total: int) -> None:
+        if done > total / 2:
+            raise Killed
+
+    whole = train(clean_runs[:1], "HE", tmp_path / "a" / "b", schedule=schedule)
+    with pytest.raises(Killed):
+        train(clean_runs[:1], "HE", tmp_path / "b", schedule=schedule, progress=killing)
+    assert checkpoint_path(tmp_path / "b").is_file()
+    assert not (tmp_path / "b").exists()
+    steps: list[int] = []
+    resumed = train(clean_runs[:1], "HE", tmp_path / "b", schedule=schedule, progress=lambda done, _: steps.append(done))
+    assert steps[0] > 1
+    assert resumed.digest == whole.digest
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
+
+
+def test_a_full_disk_leaves_the_old_bundle(bundle: Bundle, tmp_path: Path) -> None:
+    bundle.save(tmp_path / "b")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"b: cannot be written \(.*\); choose another place"):
+            replace(bundle, version="2").save(tmp_path / "b")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert load_bundle(tmp_path / "b").version == "1"
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_a_folder_takes_the_place_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool) -> None:
+    if not exchange:
+        monkeypatch.setattr("hcal_root_ad.learn.folder_swap._exchanged", lambda *_: False)
+    old, new = tmp_path / "b", tmp_path / ".b.partial"
+    for folder, text in ((old, "old"), (new, "new")):
+        folder.mkdir()
+        (folder / "weights").write_text(text)
+    (old / "notes.txt").write_text("mine")
+    replace_folder(old, new)
+    assert {path.name: path.read_text() for path in old.iterdir()} == {"weights": "new", "notes.txt": "mine"}
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_new_folder(tmp_path: Path) -> None:
+    (tmp_path / "n").mkdir()
+    replace_folder(tmp_path / "b", tmp_path / "n")
+    assert np.all([path.name == "b" for path in tmp_path.iterdir()])
