@@ -104,6 +104,7 @@ def train_network(
     annealing = _annealing(optimiser, schedule, schedule.epochs * steps)
     kept = Checkpoint(checkpoint, network, pieces, schedule) if checkpoint else None
     losses = kept.restore(network, optimiser, annealing, draw) if kept else []
+    network.eval()  # as after each epoch, where none is left
     for epoch in range(len(losses), schedule.epochs):
         network.train()
         total = 0.0

@@ -93,6 +93,20 @@ def test_train_goes_on_and_leaves_no_checkpoint(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
+def test_killed_after_the_last_epoch(
+    clean_runs: list[LumiMaps], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object) -> None:
+        raise Killed
+
+    schedule = Schedule(epochs=1)
+    whole = train(clean_runs[:1], "HE", tmp_path / "a" / "b", schedule=schedule)
+    with monkeypatch.context() as killed, pytest.raises(Killed):
+        killed.setattr("hcal_root_ad.learn.fit.reconstruct_pieces", dies)
+        train(clean_runs[:1], "HE", tmp_path / "b", schedule=schedule)
+    assert train(clean_runs[:1], "HE", tmp_path / "b", schedule=schedule).digest == whole.digest
+
+
 def test_a_full_disk_leaves_the_old_bundle(bundle: Bundle, tmp_path: Path) -> None:
     bundle.save(tmp_path / "b")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

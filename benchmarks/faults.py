@@ -1,0 +1,236 @@
+"""Kill the program at random moments and look at what it left: ``python -m benchmarks.faults -o DIR``.
+
+Each kind of work writes over an older output, is killed (SIGKILL) somewhere between its beginning and its end, and is begun
+again. Every file must be the old one, the new one or not there yet, and at last all must be as if nothing had happened.
+Exit code 1 if not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from benchmarks.machine import machine, program
+from hcal_root_ad.cli.inputs import count
+from hcal_root_ad.cli.main import main as command_line
+from hcal_root_ad.cli.terminal import progress, remark, show
+from hcal_root_ad.evaluate.written import write_text
+
+State = dict[str, str]
+"""Digest of the content of each file below a folder, hidden ones left out."""
+_FORK = multiprocessing.get_context("fork")
+_LOG = ".jsonl"
+"""Grows line by line, so after a kill it may be neither old nor new."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """One kind of work: what it does in a folder, first with older settings, then with newer ones."""
+
+    name: str
+    older: Callable[[Path], None]
+    newer: Callable[[Path], None]
+
+
+@dataclass
+class Found:
+    """What the kills of one kind of work left: each file old, new, or not there yet; and what must not be."""
+
+    kills: int = 0
+    finished: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+
+def works(inputs: Path) -> list[Work]:
+    """All kinds, on small simulated runs that are written first."""
+    dqm, clean = _simulated(inputs)
+
+    def verbs(*words: str) -> Callable[[Path], None]:
+        return lambda out: _quietly([word.format(out=out) for word in words])
+
+    run = ("run", str(dqm), "-o", "{out}", "--flags", "{out}/flags.csv", "--record", "{out}")
+    attach = ("run", str(dqm), "-o", "{out}", "--attach")
+    certify = ("certify", str(dqm.parent), "-o", "{out}")
+    watch = ("watch", str(dqm.parent), "-o", "{out}", "--once")
+    return [
+        Work("run", verbs(*run, "--false-alarms", "20"), verbs(*run)),
+        Work("run --attach", verbs(*attach, "--false-alarms", "20"), verbs(*attach)),
+        Work("train", lambda out: _train(clean, out, 1), lambda out: _train(clean, out, 3)),
+        Work("certify", verbs(*certify, "--false-alarms", "20"), verbs(*certify)),
+        Work("watch", _nothing, verbs(*watch)),  # goes on with what is there, so there is nothing older
+    ]
+
+
+def _nothing(out: Path) -> None:
+    out.mkdir()
+
+
+def _simulated(folder: Path) -> tuple[Path, Path]:
+    from hcal_root_ad.simulate.conditions import simulate_conditions
+    from hcal_root_ad.simulate.containers import write_container
+    from hcal_root_ad.simulate.detector import simulate_detector
+    from hcal_root_ad.simulate.faults import mixed_faults
+    from hcal_root_ad.simulate.run import simulate_run
+
+    detector, conditions = simulate_detector(2022), simulate_conditions(12, 3)
+    faulty = simulate_run(detector, conditions, mixed_faults(detector, conditions, 3), 3, 370_003)
+    (dqm,) = write_container(faulty, folder / "dqm", "dqm_file")
+    clean = simulate_run(detector, simulate_conditions(40, 4), (), 4, 370_004)
+    (training,) = write_container(clean, folder / "clean", "dials")
+    return dqm, training
+
+
+def _train(clean: Path, out: Path, epochs: int) -> None:
+    from hcal_root_ad.harvest.read import read_lumi_maps
+    from hcal_root_ad.learn.loop import Schedule
+    from hcal_root_ad.learn.train import train
+
+    train(read_lumi_maps(clean), "HE", out / "bundle", schedule=Schedule(epochs=epochs))
+
+
+def _quietly(words: list[str]) -> None:
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said:
+        code = command_line(words)
+    if code:
+        raise RuntimeError(f"{words} ended with {code}: {said.getvalue()}")
+
+
+def kill_often(work: Work, times: int, folder: Path, seed: int) -> Found:
+    """Kill one kind of work so many times."""
+    old, new, draw, found = folder / "old", folder / "new", np.random.default_rng(seed), Found()
+    work.older(old)
+    before = state(old)
+    start = time.monotonic()
+    _in_a_process(work.newer, new)
+    seconds, after = time.monotonic() - start, state(new)
+    for number in range(times):
+        out = folder / f"{number}"
+        shutil.copytree(old, out)
+        killed = _in_a_process(work.newer, out, float(draw.uniform(0, seconds)))
+        found.kills += killed
+        found.finished += not killed
+        found.wrong += [f"killed, {name}: neither old nor new" for name in _judge(state(out), before, after, found.left)]
+        _in_a_process(work.newer, out)
+        at_last = state(out)
+        expected = before | after  # files that only the older settings write stay
+        found.wrong += [f"begun again, {name}: not as it should be" for name in sorted({*at_last, *expected})
+                        if at_last.get(name) != expected.get(name)]  # fmt: skip
+    return found
+
+
+def _judge(seen: State, before: State, after: State, left: Counter[str]) -> list[str]:
+    """Names of files that are neither; the others are counted."""
+    wrong = []
+    for name in sorted({*seen, *before, *after}):
+        is_old, is_new = (seen.get(name) == one.get(name) for one in (before, after))
+        if is_old != is_new:
+            left["old" if is_old else "new"] += 1
+        if not is_old and not is_new and not name.endswith(_LOG):
+            wrong.append(name)
+    return wrong
+
+
+def state(folder: Path) -> State:
+    """What lies in a folder."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    shown = {str(path.relative_to(folder)): path for path in files}
+    return {name: _content(path) for name, path in shown.items() if not any(p.startswith(".") for p in Path(name).parts)}
+
+
+def _content(path: Path) -> str:
+    """Digest of what a file says, without the times and numbers that every writing makes anew."""
+    digest = hashlib.sha256()
+    if path.suffix == ".root":
+        import uproot
+
+        with uproot.open({str(path): None}) as file:
+            for name, kind in sorted(file.classnames().items()):
+                text = "" if kind == "TDirectory" else name
+                digest.update(text.encode())
+                if kind.startswith("TH"):
+                    digest.update(np.ascontiguousarray(file[name].values(flow=True)).tobytes())
+    elif path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            for name in sorted(arrays):
+                digest.update(name.encode() + arrays[name].tobytes())
+    elif path.suffix == _LOG:
+        for line in path.read_text().splitlines():
+            digest.update(json.dumps({key: value for key, value in json.loads(line).items() if key != "time"}).encode())
+    else:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _in_a_process(task: Callable[[Path], None], out: Path, kill_after: float | None = None) -> bool:
+    """Do something in a forked process; returns whether it was killed. Raises RuntimeError if it fails by itself."""
+    process = _FORK.Process(target=task, args=(out,))
+    process.start()
+    process.join(kill_after)
+    killed = process.is_alive()
+    process.kill()
+    process.join()
+    if not killed and process.exitcode:
+        raise RuntimeError(f"ended with {process.exitcode}")
+    return killed
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = _parser().parse_args(argv)
+    found: dict[str, Found] = {}
+    with TemporaryDirectory(dir=arguments.scratch) as place, progress("Killing") as report:
+        chosen = [work for work in works(Path(place) / "in") if work.name in (arguments.only or [work.name])]
+        for number, work in enumerate(chosen):
+            (Path(place) / str(number)).mkdir()
+            found[work.name] = kill_often(work, arguments.kills, Path(place) / str(number), number)
+            remark(*(f"{work.name}: {sentence}" for sentence in found[work.name].wrong))
+            if report:
+                report(number + 1, len(chosen))
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    write_text(arguments.output / "table.md", page(found))
+    show(f"table: {arguments.output / 'table.md'}")
+    return int(any(one.wrong for one in found.values()))
+
+
+def page(found: dict[str, Found]) -> str:
+    """The counts as Markdown."""
+    rows = [f"| {name} | {one.kills} | {one.finished} | {one.left['old']} | {one.left['new']} | {len(one.wrong)} |"
+            for name, one in found.items()]  # fmt: skip
+    about = machine() | program()
+    return "\n".join([
+        "# Killed at random moments", "",
+        "Each kind of work wrote over an older output and was killed at a moment drawn evenly over the time that it takes,",
+        "then begun again. Files that differ between the older and the newer output are counted as what they were after the",
+        "kill (not there yet counts as old). Wrong is a file that is neither, or is not as it should be after the second",
+        "beginning. `make faults` makes this page anew.", "",
+        "| work | killed | done before the kill | files old | files new | wrong |", "|---|---|---|---|---|---|", *rows, "",
+        *(f"- {fact}: {about[fact]}" for fact in ("processor", "Python", "version", "commit")),
+        f"- date: {datetime.now(UTC):%F}",
+    ])  # fmt: skip
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m benchmarks.faults", description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the table")
+    parser.add_argument("--kills", type=count, default=25, metavar="N", help="of each kind of work (default: 25)")
+    parser.add_argument("--only", nargs="+", metavar="WORK", help="kinds of work (default: all)")
+    parser.add_argument("--scratch", type=Path, metavar="DIR", help="folder for what is written (default: the system's)")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
