@@ -2,6 +2,7 @@
 # make test   run every test and every example         make docs   the site, into build/site
 # make clean  remove .venv, out, build and dist        make coverage  what the tests reach, into docs/results/coverage.md
 # make bench  measure how fast, beside what one would use instead (some twenty minutes on two quiet cores)
+# make fuzz   hand tens of thousands of damaged files to the reader (some twenty minutes); make faults: kill it at work
 # make bundles  simulate clean runs and train the shipped bundles anew (about ten minutes)
 # make locked   pin the tested environment with hashes, from pyproject.toml and constraints.txt (needs a package index)
 # make lowest   the tests of the core with the lowest versions that pyproject.toml allows (needs a package index)
@@ -20,7 +21,7 @@ JOBS ?= auto
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check docs coverage format clean bundles bench locked lowest audit
+.PHONY: run test check docs coverage format clean bundles bench fuzz faults locked lowest audit
 
 run: $(VENV)/.installed
 	$(BIN)/hcal-root-ad run $(REFERENCE_RUN) -o $(OUT) --plots $(OUT)/plots --flags $(OUT)/flags.csv
@@ -103,6 +104,12 @@ lowest: $(TOOLS)/.installed
 
 audit: $(TOOLS)/.installed
 	$(TOOLS)/bin/python -m checks.audit $(TOOLS)/bin/pip-audit
+
+fuzz: $(VENV)/.installed-for-tests
+	$(BIN)/python -m benchmarks.fuzz -o docs/results/fuzz
+
+faults: $(VENV)/.installed-for-tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults -o docs/results/faults
 
 clean:
 	rm -rf .venv .venv-lowest .tools out build dist

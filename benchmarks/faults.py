@@ -1,8 +1,8 @@
 """Kill the program at random moments and look at what it left: ``python -m benchmarks.faults -o DIR``.
 
-Each kind of work writes over an older output, is killed (SIGKILL) somewhere between its beginning and its end, and is begun
-again. Every file must be the old one, the new one or not there yet, and at last all must be as if nothing had happened.
-Exit code 1 if not.
+Each kind of work writes over an older output, is killed (SIGKILL) somewhere between its beginning and its end, and is
+begun again. Every file must be the old one, the new one or not there yet, and at last all must be as if nothing had
+happened. Exit code 1 if not.
 """
 
 from __future__ import annotations
@@ -35,6 +35,17 @@ State = dict[str, str]
 _FORK = multiprocessing.get_context("fork")
 _LOG = ".jsonl"
 """Grows line by line, so after a kill it may be neither old nor new."""
+
+_HEAD = """# Killed at random moments
+
+Each kind of work wrote over an older output, was killed at a moment drawn evenly over the time that it takes, and was
+begun again. Files that differ between the older and the newer output are counted as what they were after the kill (not
+there yet counts as old). Wrong is a file that is neither, or is not as it should be after the second beginning.
+`make faults` makes this page anew.
+
+| work | killed | done before the kill | files old | files new | wrong |
+|---|---|---|---|---|---|
+"""
 
 
 @dataclass(frozen=True)
@@ -124,7 +135,9 @@ def kill_often(work: Work, times: int, folder: Path, seed: int) -> Found:
         killed = _in_a_process(work.newer, out, float(draw.uniform(0, seconds)))
         found.kills += killed
         found.finished += not killed
-        found.wrong += [f"killed, {name}: neither old nor new" for name in _judge(state(out), before, after, found.left)]
+        found.wrong += [
+            f"killed, {name}: neither old nor new" for name in _judge(state(out), before, after, found.left)
+        ]
         _in_a_process(work.newer, out)
         at_last = state(out)
         expected = before | after  # files that only the older settings write stay
@@ -149,7 +162,9 @@ def state(folder: Path) -> State:
     """What lies in a folder."""
     files = (path for path in folder.rglob("*") if path.is_file())
     shown = {str(path.relative_to(folder)): path for path in files}
-    return {name: _content(path) for name, path in shown.items() if not any(p.startswith(".") for p in Path(name).parts)}
+    return {
+        name: _content(path) for name, path in shown.items() if not any(p.startswith(".") for p in Path(name).parts)
+    }
 
 
 def _content(path: Path) -> str:
@@ -211,16 +226,8 @@ def page(found: dict[str, Found]) -> str:
     rows = [f"| {name} | {one.kills} | {one.finished} | {one.left['old']} | {one.left['new']} | {len(one.wrong)} |"
             for name, one in found.items()]  # fmt: skip
     about = machine() | program()
-    return "\n".join([
-        "# Killed at random moments", "",
-        "Each kind of work wrote over an older output and was killed at a moment drawn evenly over the time that it takes,",
-        "then begun again. Files that differ between the older and the newer output are counted as what they were after the",
-        "kill (not there yet counts as old). Wrong is a file that is neither, or is not as it should be after the second",
-        "beginning. `make faults` makes this page anew.", "",
-        "| work | killed | done before the kill | files old | files new | wrong |", "|---|---|---|---|---|---|", *rows, "",
-        *(f"- {fact}: {about[fact]}" for fact in ("processor", "Python", "version", "commit")),
-        f"- date: {datetime.now(UTC):%F}",
-    ])  # fmt: skip
+    facts = [f"- {fact}: {about[fact]}" for fact in ("processor", "Python", "version", "commit")]
+    return "\n".join([_HEAD + "\n".join(rows), "", *facts, f"- date: {datetime.now(UTC):%F}"])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -228,7 +235,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the table")
     parser.add_argument("--kills", type=count, default=25, metavar="N", help="of each kind of work (default: 25)")
     parser.add_argument("--only", nargs="+", metavar="WORK", help="kinds of work (default: all)")
-    parser.add_argument("--scratch", type=Path, metavar="DIR", help="folder for what is written (default: the system's)")
+    parser.add_argument(
+        "--scratch", type=Path, metavar="DIR", help="folder for what is written (default: the system's)"
+    )
     return parser
 
 

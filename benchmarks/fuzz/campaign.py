@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +28,7 @@ class Worker:
 
     def _start(self) -> None:
         self._line, there = _FORK.Pipe()
-        self._process = _FORK.Process(target=_work, args=(there, self._folder), daemon=True)
+        self._process = _FORK.Process(target=_work, args=(there, self._line, self._folder), daemon=True)
         self._process.start()
         there.close()
 
@@ -63,8 +64,10 @@ def trials(cases: Iterable[Case]) -> Iterator[Trial]:
             worker.stop()
 
 
-def _work(line: Connection, folder: Path) -> None:
+def _work(line: Connection, other_end: Connection, folder: Path) -> None:
+    other_end.close()  # so that the line ends when the campaign does
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit_memory()
-    while True:
-        line.send(attempt(line.recv(), folder))
+    with suppress(EOFError):
+        while True:
+            line.send(attempt(line.recv(), folder))

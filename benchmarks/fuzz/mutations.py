@@ -1,4 +1,4 @@
-"""Damage: from a sound file and a number to a damaged one, the same each time, with every region of the file in reach."""
+"""Damage: from a sound file and a number to a damaged one, the same each time, with every region in reach."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
@@ -96,11 +97,11 @@ def _field(data: bytes, start: int, stop: int, draw: Draw) -> Iterator[Edit]:
     """A number becomes an extreme one, or one that is a little off, or a multiple."""
     width = int(draw.choice([1, 2, 4, 4, 4, 8]))
     place = int(draw.integers(start, max(stop - width, start) + 1))
-    order = "little" if data.startswith(b"PAR1") else "big"
-    before = int.from_bytes(data[place : place + width], order)  # type: ignore[arg-type]
+    order: Literal["little", "big"] = "little" if data.startswith(b"PAR1") else "big"
+    before = int.from_bytes(data[place : place + width], order)
     near = (before - 1, before + 1, before * 2, before // 2, before + 0x10000, before ^ 0x4000_0000)
     number = int(_EXTREMES[int(draw.integers(len(_EXTREMES)))] if draw.random() < 0.5 else near[int(draw.integers(6))])
-    yield Edit(place, place + width, (number % 256**width).to_bytes(width, order))  # type: ignore[arg-type]
+    yield Edit(place, place + width, (number % 256**width).to_bytes(width, order))
 
 
 def _cut(data: bytes, start: int, stop: int, draw: Draw) -> Iterator[Edit]:
@@ -108,7 +109,7 @@ def _cut(data: bytes, start: int, stop: int, draw: Draw) -> Iterator[Edit]:
     yield Edit(int(draw.integers(start, stop)), len(data), b"")
 
 
-def _hole(data: bytes, start: int, stop: int, draw: Draw) -> Iterator[Edit]:  # noqa: ARG001
+def _hole(data: bytes, start: int, stop: int, draw: Draw) -> Iterator[Edit]:
     """Zeros, as a disk leaves them where a block was never written."""
     place = int(draw.integers(start, stop))
     end = min(place + int(2 ** draw.integers(1, 13)), len(data))

@@ -81,9 +81,14 @@ def _written(run: Any, folder: Path) -> Iterator[tuple[str, str, Path]]:
     with patch.object(genuine_root, "max", lambda *_: LUMISECTIONS, create=True):
         yield "online", "zlib", dqm_files.write_online(run, folder / "online")[0]
     for codec in ("zstd", "none"):
-        writer = dials.pq.ParquetWriter
-        with patch.object(dials.pq, "ParquetWriter", lambda *a, _c=codec, **_: writer(*a, compression=_c)):
+        with patch("hcal_root_ad.simulate.dials.pq.ParquetWriter", _parquet_writer(codec)):
             yield "dials", codec, dials.write_dials(run, folder / codec)[0]
+
+
+def _parquet_writer(codec: str) -> Any:
+    from pyarrow.parquet import ParquetWriter
+
+    return lambda path, schema, **_: ParquetWriter(path, schema, compression=codec)
 
 
 def _dqmio(run: Any, path: Path, compression: int) -> Path:
@@ -95,17 +100,17 @@ def _dqmio(run: Any, path: Path, compression: int) -> Path:
         index, names = dqmio._Index(RUN), list(dqmio._TREES)
         trees = {name: dqmio._Elements(name, dqmio._empty_value(name)) for name in ("Ints", "TH1Ds", "TH2Fs")}
         events = genuine_root.digis_vs_ls(
-            "HE", run.maps.lumisections, run.maps.events, np.ones(LUMISECTIONS), np.ones(LUMISECTIONS)
+            "HE", run.maps.lumisections, run.maps.events, np.ones(LUMISECTIONS, dtype=np.int64), np.ones(LUMISECTIONS)
         )
         trees["TProfiles"] = dqmio._Elements("TProfiles", events)
         for row in range(LUMISECTIONS):
-            dqmio._fill_lumisection(trees, index, run, row, np.zeros((0, 84, 72)))
+            dqmio._fill_lumisection(trees, index, run, row, np.zeros((0, 84, 72), dtype=np.int64))
             trees["TH1Ds"].value.SetBins(1, 0.0, 1.0)
             trees["TH1Ds"].value.SetBinContent(1, float(run.maps.events[row]))
             place = trees["TH1Ds"].fill("Hcal/RunInfo/NumberOfEvents")
             index.fill(row + 1, kind=names.index("TH1Ds"), first=place, last=place)
         place = trees["TProfiles"].fill("Hcal/DigiTask/OccupancyvsLS/Subdet/HE")
-        index.fill(0, kind=names.index("TProfiles") , first=place, last=place)
+        index.fill(0, kind=names.index("TProfiles"), first=place, last=place)
         for tree in (index.tree, *(elements.tree for elements in trees.values())):
             tree.Write()
     return path

@@ -24,20 +24,21 @@ _CLASSES = {
 _HEAD = """# Damaged files
 
 {files} damaged files of each kind of container were handed to the reader, and every {every}th to the verbs `inspect`,
-`check` and `harvest` as well, in a process with {room} GB of address space beyond its own and {patience:g} s for a file. The originals
-(in the tests) are small simulated runs in all codecs that a kind is written with. The place of the damage is drawn by
-region (header, keys, head and inside of the records of each class; parquet: pages, footer, magic), then what is done:
-bits and bytes flipped, numbers made extreme or a little off, a cut, a hole of zeros, bytes moved, put in or lost.
-`make fuzz` makes this page anew; the same numbers give the same files.
+`check` and `harvest` as well, in a process with {room} GB of address space beyond its own and {patience:g} s for a
+file. The originals (in the tests) are small simulated runs in all codecs that a kind is written with. The place of the
+damage is drawn by region (header, keys, head and inside of the records of each class; parquet: pages, footer, magic),
+then the damage: bits and bytes flipped, numbers made extreme or a little off, a cut, a hole of zeros, bytes moved, put
+in or lost. `make fuzz` makes this page anew; the same numbers give the same files.
 
-| kind | files | read as if whole | read, and said what is missing | read otherwise, without a word | refused in a sentence | anything else |
-|---|---|---|---|---|---|---|
 """
+_COLUMNS = ("kind", "files", "read as if whole", "read, and said what is missing", "read otherwise, without a word",
+            "refused in a sentence", "anything else")  # fmt: skip
 _METHOD = """
-"Anything else" is what must not be: a traceback, a process that dies, more than {patience:g} s or {most} MB for a file, an
-output half-written, a refusal that does not name the file. Damage that is read as if whole hit what is not read. What is
-read otherwise without a word is damage that the format cannot show: payload without a checksum (not compressed, ZSTD, or
-parquet pages) that still holds whole counts, or a name that became another's.
+"Anything else" is what must not be: a traceback, a process that dies, more than {patience:g} s or {most} MB for a file,
+an output half-written, a refusal that does not name the file. Damage that is read as if whole hit what is not read.
+What is read otherwise without a word is damage that the format cannot show: payload without a checksum (not compressed,
+ZSTD, or parquet pages) that still holds whole counts, or a name that became another's.
+
 """
 
 
@@ -68,13 +69,17 @@ def refusal(words: str) -> str:
 def page(counts: dict[str, Count], facts: Sequence[str], numbers: dict[str, float]) -> str:
     """The page as Markdown."""
     results = (SAME, TOLD, OTHERWISE, REFUSED, FIND)
-    rows = [_row(kind, count.results.total(), *(count.results[one] for one in results)) for kind, count in counts.items()]
+    rows = [
+        _row(kind, count.results.total(), *(count.results[one] for one in results)) for kind, count in counts.items()
+    ]
     extremes = [_row(kind, f"{one.longest:.2f}", f"{one.most / 1024:.0f}") for kind, one in counts.items()]
-    parts = [_HEAD.format(**numbers) + "\n".join(rows), _METHOD.format(**numbers), "## Sentences", "",
+    head = [_row(*_COLUMNS), _row(*["---"] * len(_COLUMNS))]
+    parts = [_HEAD.format(**numbers) + "\n".join([*head, *rows]), _METHOD.format(**numbers), "## Sentences", "",
              *_by_kind({kind: one.refusals for kind, one in counts.items()}, "sentence"), "",
              "## Read otherwise, without a word", "",
              *_by_kind({kind: one.otherwise for kind, one in counts.items()}, "what differs"), "",
-             "## Time and memory", "", "| kind | longest (s) | most memory filled (MB) |", "|---|---|---|", *extremes, "",
+             "## Time and memory", "",
+             _row("kind", "longest (s)", "most memory filled (MB)"), _row("---", "---", "---"), *extremes, "",
              *(f"- {fact}" for fact in facts)]  # fmt: skip
     return "\n".join(parts) + "\n"
 

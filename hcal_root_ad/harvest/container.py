@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import era_of_run
+from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
 from hcal_root_ad.harvest.input_file import InputFile
-from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.section import LAST_LUMISECTION, Section, check_events, needed_depths
 
 

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_IPHI, SUBDET_PM, Era, era_of_run
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.container import Element, FileContent, RunTotal, events_against_ls, first_lumisection, fitting_subsystem
+from hcal_root_ad.harvest.container import (
+    Element,
+    FileContent,
+    RunTotal,
+    events_against_ls,
+    first_lumisection,
+    fitting_subsystem,
+)
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
 from hcal_root_ad.harvest.dqm_folders import DqmFolders, Scope, Stored
 from hcal_root_ad.harvest.input_file import InputFile

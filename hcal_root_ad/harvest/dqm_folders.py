@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from hcal_root_ad.harvest.bulk import HistogramReader
-from hcal_root_ad.harvest.records import Objects, Record, fetch, key_object
 from hcal_root_ad.harvest.input_file import InputFile
+from hcal_root_ad.harvest.records import Objects, Record, fetch, key_object
 from hcal_root_ad.harvest.root_keys import DIRECTORY_CLASSES, Key, walk_folders
 from hcal_root_ad.harvest.section import check_numbers
 

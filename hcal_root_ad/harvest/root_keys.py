@@ -75,7 +75,7 @@ def keys_of(data: bytes, position: int) -> Iterator[Key]:
 
 
 def check_folders(source: Any, levels: int = 3) -> None:
-    """Read the lists of keys of the first levels of folders, before uproot makes an object of all that looks like a key.
+    """Read the lists of keys of the first levels of folders, before uproot makes objects of all that looks like keys.
 
     Raises:
         ValueError, IndexError, OSError, struct.error: lists that are damaged.

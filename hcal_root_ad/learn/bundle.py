@@ -257,8 +257,8 @@ def _load(folder: Path) -> Bundle:
     network = GraphSTAD(channels, _config(head["network"]))
     arrays = load_file(folder / WEIGHTS)
     network.load_state_dict({key: torch.from_numpy(array) for key, array in arrays.items()})
-    for name, content, what in ((WEIGHTS, arrays, "weights"), (CALIBRATION, values, "numbers")):
-        if not all(np.isfinite(array).all() for array in content.values()):
+    for name, found, what in ((WEIGHTS, arrays, "weights"), (CALIBRATION, values, "numbers")):
+        if not all(np.isfinite(array).all() for array in found.values()):
             raise BundleError(f"{folder / name}: expected finite {what}, found NaN or infinite ones; retrain it")
     if any(len(array) != len(channels) for array in values.values()):
         raise BundleError(f"{folder / CALIBRATION}: expected {len(channels)} channels, found others; retrain it")

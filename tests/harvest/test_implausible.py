@@ -126,7 +126,8 @@ def reversed_labels(histogram: Any) -> None:
 )
 @pytest.mark.parametrize("container", ["dqmio", "harvested"])
 def test_axes_and_labels_that_contradict(
-    tmp_path: Path, write_dqmio: Made, root_map: Made, depth_maps: Made, root: Any, change: Change, words: str, container: str
+    tmp_path: Path, write_dqmio: Made, root_map: Made, depth_maps: Made, root: Any,
+    change: Change, words: str, container: str,
 ) -> None:  # fmt: skip
     maps: NDArray[np.float64] = depth_maps(10)
     made = [(f"Hcal/DigiTask/Occupancy/depth/depth{depth}", root_map(one)) for depth, one in enumerate(maps, start=1)]
@@ -145,7 +146,7 @@ def test_axes_and_labels_that_contradict(
         read_lumi_maps(path)
 
 
-def test_labels_as_the_dqm_has_them_are_right(root_map: Made) -> None:
+def test_labels_as_the_dqm_has_them_are_right() -> None:
     class Axis:
         def __init__(self, bins: int, low: float, labels: tuple[str, ...] | None) -> None:
             self.low, self.high, self._labels, self._bins = low, low + bins, labels, bins
@@ -171,11 +172,19 @@ def test_labels_as_the_dqm_has_them_are_right(root_map: Made) -> None:
 @pytest.mark.parametrize("name", ["me", "run_number", "ls_number"])
 def test_rows_of_a_parquet_file_that_lack_something(tmp_path: Path, name: str) -> None:
     columns: dict[str, list[object]] = {
-        "me": ["Hcal/DigiTask/Occupancy/depth/depth1"], "run_number": [RUN], "ls_number": [1], "data": [[[0.0] * 84] * 72]
+        "me": ["Hcal/DigiTask/Occupancy/depth/depth1"], "run_number": [RUN], "ls_number": [1],
+        "data": [[[0.0] * 84] * 72],
     }  # fmt: skip
     columns[name] = [None]
-    types = {"me": pa.string(), "run_number": pa.int64(), "ls_number": pa.int64(), "data": pa.list_(pa.list_(pa.float32()))}
-    pq.write_table(pa.table({key: pa.array(column, types[key]) for key, column in columns.items()}), tmp_path / "d.parquet")
+    types = {
+        "me": pa.string(),
+        "run_number": pa.int64(),
+        "ls_number": pa.int64(),
+        "data": pa.list_(pa.list_(pa.float32())),
+    }
+    pq.write_table(
+        pa.table({key: pa.array(column, types[key]) for key, column in columns.items()}), tmp_path / "d.parquet"
+    )
     with pytest.raises(InputError, match=rf"d\.parquet has rows without {name}; every map of a DIALS export has one"):
         read_lumi_maps(tmp_path / "d.parquet")
 

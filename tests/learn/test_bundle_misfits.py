@@ -46,7 +46,9 @@ def lose(arrays: Arrays) -> None:
 @pytest.mark.parametrize("name", [WEIGHTS, CALIBRATION])
 def test_arrays_of_another_shape(folder: Path, name: str, how: Callable[[Arrays], object]) -> None:
     change(folder, name, how)
-    with pytest.raises(BundleError, match=r"found it unreadable|its channels are not those of|found others; retrain it"):
+    with pytest.raises(
+        BundleError, match=r"found it unreadable|its channels are not those of|found others; retrain it"
+    ):
         load_bundle(folder)
 
 
@@ -67,7 +69,7 @@ def test_what_does_not_fit_is_one_sentence(folder: Path, old: str, new: str) -> 
     head = folder / HEAD
     assert old in head.read_text()
     head.write_text(head.read_text().replace(old, new))
-    with pytest.raises(BundleError, match="expected a bundle with .*, found it unreadable"):
+    with pytest.raises(BundleError, match=r"expected a bundle with .*, found it unreadable"):
         load_bundle(folder)
 
 

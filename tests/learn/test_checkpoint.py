@@ -34,7 +34,9 @@ def pieces(clean_runs: list[LumiMaps]) -> list[Piece]:
     return pieces_of([fit_reference([one]) for one in series], series, False)
 
 
-def trained(pieces: list[Piece], schedule: Schedule, path: Path | None, kill_in: int = 0) -> tuple[list[float], GraphSTAD]:
+def trained(
+    pieces: list[Piece], schedule: Schedule, path: Path | None, kill_in: int = 0
+) -> tuple[list[float], GraphSTAD]:
     """Losses and network; with ``kill_in`` it is killed in that epoch first, after a step of it."""
     steps: list[int] = []
 
@@ -72,9 +74,7 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_none(pieces: list[
     assert trained(pieces, one_epoch, path)[0] == losses
 
 
-def test_train_goes_on_and_leaves_no_checkpoint(
-    clean_runs: list[LumiMaps], tmp_path: Path
-) -> None:
+def test_train_goes_on_and_leaves_no_checkpoint(clean_runs: list[LumiMaps], tmp_path: Path) -> None:
     schedule = Schedule(epochs=2)
 
     def killing(done: int, total: int) -> None:
@@ -87,7 +87,9 @@ def test_train_goes_on_and_leaves_no_checkpoint(
     assert checkpoint_path(tmp_path / "b").is_file()
     assert not (tmp_path / "b").exists()
     steps: list[int] = []
-    resumed = train(clean_runs[:1], "HE", tmp_path / "b", schedule=schedule, progress=lambda done, _: steps.append(done))
+    resumed = train(
+        clean_runs[:1], "HE", tmp_path / "b", schedule=schedule, progress=lambda done, _: steps.append(done)
+    )
     assert steps[0] > 1
     assert resumed.digest == whole.digest
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
@@ -101,9 +103,10 @@ def test_killed_after_the_last_epoch(
 
     schedule = Schedule(epochs=1)
     whole = train(clean_runs[:1], "HE", tmp_path / "a" / "b", schedule=schedule)
-    with monkeypatch.context() as killed, pytest.raises(Killed):
+    with monkeypatch.context() as killed:
         killed.setattr("hcal_root_ad.learn.fit.reconstruct_pieces", dies)
-        train(clean_runs[:1], "HE", tmp_path / "b", schedule=schedule)
+        with pytest.raises(Killed):
+            train(clean_runs[:1], "HE", tmp_path / "b", schedule=schedule)
     assert train(clean_runs[:1], "HE", tmp_path / "b", schedule=schedule).digest == whole.digest
 
 
