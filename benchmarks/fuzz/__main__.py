@@ -1,6 +1,7 @@
 """Hand thousands of damaged files to the reader and count what comes of it: ``python -m benchmarks.fuzz -o DIR``.
 
-10,000 files of each kind take some twenty minutes. What was found goes to ``finds.json`` in the output folder, in the
+10,000 files of each kind take some twenty minutes. Each kind leaves its counts as JSON, and the table is of all that lie
+there. What was found goes to ``finds.json`` in the output folder, in the
 form in which the tests keep it; exit code 1 if there is something.
 """
 
@@ -25,31 +26,45 @@ from hcal_root_ad.evaluate.written import write_text
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
-    found: list[Trial] = []
-    counts = {kind: Count() for kind in arguments.only}
-    cases = (case(kind, arguments.first + n) for kind in arguments.only for n in range(arguments.files))
-    with progress("Damaging") as report:
-        for done, trial in enumerate(trials(cases), start=1):
-            counts[trial.case.kind].add(trial)
-            if trial.result == FIND:
-                found.append(trial)
-                remark(f"{trial.case.kind} {trial.case.number}: {trial.words}")
-            if report:
-                report(done, arguments.files * len(counts))
-    show(f"table: {_write(counts, found, arguments.files, arguments.output)}")
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    found = [trial for kind in arguments.only for trial in _one_kind(kind, arguments)]
+    if found:
+        rows = [as_find(trial.case, trial.words) for trial in found]
+        write_text(arguments.output / "finds.json", json.dumps(rows, indent=1))
     return int(bool(found))
 
 
-def _write(counts: dict[str, Count], found: Sequence[Trial], files: int, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+def _one_kind(kind: str, arguments: argparse.Namespace) -> list[Trial]:
+    """Hand the files of a kind to the reader, count, and write the page anew; returns what was found."""
+    counted, found = Count(), []
+    with progress(kind) as report:
+        for done, trial in enumerate(trials(case(kind, arguments.first + n) for n in range(arguments.files)), start=1):
+            counted.add(trial)
+            if trial.result == FIND:
+                found.append(trial)
+                remark(f"{kind} {trial.case.number}: {trial.words}")
+            if report:
+                report(done, arguments.files)
+    table = {"count": counted.as_table(), "commit": program()["commit"], "date": f"{datetime.now(UTC):%F}"}
+    write_text(arguments.output / f"{kind}.json", json.dumps(table, indent=1))
+    show(f"{kind}: {arguments.output / _write_page(arguments.output)}")
+    return found
+
+
+def _write_page(folder: Path) -> str:
+    """The page of all kinds that are counted there; returns its name."""
+    tables = {
+        kind: json.loads((folder / f"{kind}.json").read_text())
+        for kind in kinds()
+        if (folder / f"{kind}.json").exists()
+    }
     about = machine() | program()
-    facts = [f"{name}: {about[name]}" for name in ("processor", "Python", "packages", "version", "commit")]
-    numbers = {"files": files, "every": EVERY, "room": ROOM >> 30, "patience": PATIENCE, "most": MOST >> 10}
-    write_text(folder / "table.md", page(counts, [*facts, f"date: {datetime.now(UTC):%F}"], numbers))
-    if found:
-        rows = [as_find(trial.case, trial.words) for trial in found]
-        write_text(folder / "finds.json", json.dumps(rows, indent=1))
-    return folder / "table.md"
+    facts = [f"{name}: {about[name]}" for name in ("processor", "Python", "packages", "version")]
+    facts += [f"{kind}: {one['date']}, commit {one['commit']}" for kind, one in tables.items()]
+    numbers = {"every": EVERY, "room": ROOM >> 30, "patience": PATIENCE, "most": MOST >> 10}
+    counts = {kind: Count.of_table(one["count"]) for kind, one in tables.items()}
+    write_text(folder / "table.md", page(counts, facts, numbers))
+    return "table.md"
 
 
 def _parser() -> argparse.ArgumentParser:

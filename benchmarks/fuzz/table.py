@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from benchmarks.fuzz.trial import FIND, OTHERWISE, REFUSED, SAME, TOLD, Trial
 
@@ -23,7 +24,7 @@ _CLASSES = {
 }
 _HEAD = """# Damaged files
 
-{files} damaged files of each kind of container were handed to the reader, and every {every}th to the verbs `inspect`,
+Damaged files of each kind of container were handed to the reader, and every {every}th to the verbs `inspect`,
 `check` and `harvest` as well, in a process with {room} GB of address space beyond its own and {patience:g} s for a
 file. The originals (in the tests) are small simulated runs in all codecs that a kind is written with. The place of the
 damage is drawn by region (header, keys, head and inside of the records of each class; parquet: pages, footer, magic),
@@ -59,6 +60,15 @@ class Count:
             self.refusals[refusal(trial.words)] += 1
         if trial.result == OTHERWISE:
             self.otherwise[", ".join(re.findall(r"[a-z_]+(?=\(largest)|coarse \w+|runs", trial.words))] += 1
+
+    def as_table(self) -> dict[str, Any]:
+        """As plain data, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def of_table(cls, table: Mapping[str, Any]) -> Count:
+        """From plain data."""
+        return cls(**{key: Counter(value) if isinstance(value, dict) else value for key, value in table.items()})
 
 
 def refusal(words: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import chain
 from pathlib import Path
 
@@ -93,6 +94,7 @@ def test_what_is_counted(tmp_path: Path) -> None:
     assert dict(count.results) == {SAME: 1, REFUSED: 1}
     assert dict(count.refusals) == {"damaged or cut short, and how the reader noticed": 1}
     count.add(Trial(sound, OTHERWISE, "events(largest 3, 2) coarse totals"))
+    assert Count.of_table(json.loads(json.dumps(count.as_table()))) == count
     assert dict(count.otherwise) == {"events, coarse totals": 1}
     assert refusal("InputError: FILE has a face") == "other sentences"
 
