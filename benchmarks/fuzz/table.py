@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.fuzz.trial import FIND, OTHERWISE, REFUSED, SAME, TOLD, Trial
@@ -63,7 +63,7 @@ class Count:
 
     def as_table(self) -> dict[str, Any]:
         """As plain data, for JSON."""
-        return asdict(self)
+        return {name: dict(one) if isinstance(one, Counter) else one for name, one in vars(self).items()}
 
     @classmethod
     def of_table(cls, table: Mapping[str, Any]) -> Count:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import channel_table, era_of_run
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.harvest import bulk, map_counts
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.harvest.records import key_object
 from hcal_root_ad.harvest.stream import stream_lumi_maps
@@ -158,3 +159,15 @@ def test_a_record_of_several_blocks_is_put_together() -> None:
 def test_a_wrong_record_is_said_to_be_wrong(raw: memoryview, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         key_object(raw)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("batch", [1, 2**22])
+def test_threads_and_batches_do_not_matter(
+    nanodqmio: Path, simulated: SimulatedRun, monkeypatch: pytest.MonkeyPatch, threads: int, batch: int
+) -> None:
+    monkeypatch.setattr(bulk, "cores", lambda: threads)
+    monkeypatch.setattr(map_counts, "_BATCH_BYTES", batch)
+    (maps,) = read_lumi_maps(nanodqmio)
+    np.testing.assert_array_equal(maps.counts, simulated.maps.counts)
+    np.testing.assert_array_equal(maps.events, simulated.maps.events)
