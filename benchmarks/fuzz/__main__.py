@@ -1,7 +1,7 @@
 """Hand thousands of damaged files to the reader and count what comes of it: ``python -m benchmarks.fuzz -o DIR``.
 
 10,000 files of each kind take some twenty minutes. Each kind leaves its counts as JSON, and the table is of all that
-are there. What was found goes to ``finds.json``, in the form in which the tests keep it; exit code 1 if there is something.
+are there. What was found goes to ``finds.json``, in the form in which the tests keep it; exit code 1 if there is any.
 """
 
 from __future__ import annotations

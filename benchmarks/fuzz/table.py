@@ -68,7 +68,8 @@ class Count:
     @classmethod
     def of_table(cls, table: Mapping[str, Any]) -> Count:
         """From plain data."""
-        return cls(**{key: Counter(value) if isinstance(value, dict) else value for key, value in table.items()})
+        results, refusals, otherwise = (Counter(table[name]) for name in ("results", "refusals", "otherwise"))
+        return cls(results, refusals, otherwise, float(table["longest"]), int(table["most"]))
 
 
 def refusal(words: str) -> str:
