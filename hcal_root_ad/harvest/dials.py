@@ -106,7 +106,7 @@ class DialsFile:
 @contextmanager
 def open_dials(path: Path) -> Iterator[DialsFile]:
     """Open a DIALS export; anything that breaks while it is read ends in an :class:`InputError`."""
-    with damage_as_input_error(path), pq.ParquetFile(path) as parquet:
+    with damage_as_input_error(path), pq.ParquetFile(path, page_checksum_verification=True) as parquet:
         yield DialsFile(parquet, path)
 
 

@@ -146,5 +146,5 @@ def _write(rows: list[dict[str, Any]], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
         partial = Path(folder) / path.name
-        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), partial, compression="zstd")
+        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), partial, compression="zstd", write_page_checksum=True)
         partial.replace(path)
