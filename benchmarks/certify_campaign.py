@@ -137,10 +137,10 @@ def _speed(one: Timed, two: Timed, resumed: Timed, again: Timed, runs: int, fold
         hours = ERA_LUMISECTIONS / timed.rate / 3600
         yield (
             f"| {workers} | {timed.runs} | {timed.lumisections} | {timed.seconds:.0f} s | {timed.rate:.1f} | "
-            f"{hours:.1f} h |"
+            f"{hours:.2g} h |"
         )
     hours = ERA_LUMISECTIONS / one.rate / 3600
-    yield f"| 50 (extrapolated: 50 × one worker) | | | | {50 * one.rate:.0f} | {hours / 50:.1f} h |"
+    yield f"| 50 (extrapolated: 50 × one worker) | | | | {50 * one.rate:.0f} | {hours / 50:.2g} h |"
     yield ""
     yield (
         f"Certifying the {runs} judged runs by another policy took {again.seconds:.1f} s, start-up included. What is "

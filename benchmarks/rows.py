@@ -121,9 +121,9 @@ def rows() -> Iterator[Row]:
 def _reading(codec: str) -> Iterator[Row]:
     name, file = f"reading-{codec}", f"nanoDQMIO, {codec}"
     yield Row(f"{name}-uproot", f"{file}, 200 LS: uproot, only wanted entries ÷ ours", Target(5, True),
-              lambda bench: _beside(bench, bench.sizes.small, codec, "careful_uproot", slow=True))  # fmt: skip
+              lambda bench: _uproot(bench, codec, "careful_uproot"))  # fmt: skip
     yield Row(f"{name}-array", f"{file}, 200 LS: uproot, `array(library=\"np\")` over the branch ÷ ours",
-              Target(50, True), lambda bench: _whole_branch(bench, codec), "at 200 LS only: it takes long")  # fmt: skip
+              Target(50, True), lambda bench: _uproot(bench, codec, "whole_branch"), "at 200 LS only: it is slow")  # fmt: skip
     for cores, target, words in ((1, LEVEL, "one core"), (2, Target(1.5, True), "two cores")):
         yield Row(f"{name}-root-{cores}", f"{file}, 1,000 LS, {words}: compiled loop of genuine ROOT ÷ ours", target,
                   lambda bench, cores=cores: _beside(bench, bench.sizes.middle, codec, "genuine_root", cores))  # type: ignore[misc]  # fmt: skip
@@ -135,13 +135,13 @@ LEVEL = Target(0.95, True)
 """Level: no more than 5 % behind."""
 
 
-def _beside(bench: Bench, size: int, codec: str, other: str, cores: int = 2, slow: bool = False) -> Found:
+def _beside(bench: Bench, size: int, codec: str, other: str, cores: int = 2) -> Found:
     path = str(bench.inputs.nanodqmio(size, codec))
-    return _ratio(bench, Task("reading:ours", (path,), cores), Task(f"reading:{other}", (path,), cores), slow)
+    return _ratio(bench, Task("reading:ours", (path,), cores), Task(f"reading:{other}", (path,), cores))
 
 
-def _ratio(bench: Bench, ours: Task, other: Task, slow: bool = False) -> Found:
-    pairs = bench.stopwatch.alternate(ours, other, bench.sizes.slow if slow else bench.sizes.pairs)
+def _ratio(bench: Bench, ours: Task, other: Task) -> Found:
+    pairs = bench.stopwatch.alternate(ours, other, bench.sizes.pairs)
     return Found(ratios(pairs), _seconds(pairs))
 
 
@@ -150,9 +150,9 @@ def _seconds(pairs: list[tuple[Sample, Sample]]) -> str:
     return f"{ours:.3g} s against {other:.3g} s"
 
 
-def _whole_branch(bench: Bench, codec: str) -> Found:
+def _uproot(bench: Bench, codec: str, way: str) -> Found:
     path = str(bench.inputs.nanodqmio(bench.sizes.small, codec))
-    ours, other = Task("reading:ours", (path,)), Task("reading:whole_branch", (path,))
+    ours, other = Task("reading:ours", (path,)), Task(f"reading:{way}", (path,))
     pairs = bench.stopwatch.alternate(ours, other, bench.sizes.slow, warm=False)
     return Found(ratios(pairs), _seconds(pairs))
 
