@@ -1,6 +1,7 @@
 """Measure every target and write the table: ``python -m benchmarks -o docs/results/bench``.
 
-Takes some twenty minutes on two quiet cores; inputs that are there are not made again.
+Takes some twenty minutes on two quiet cores; inputs that are there are not made again. The table is written after each
+row, and with ``--only`` the other rows of an earlier call stay.
 """
 
 from __future__ import annotations
@@ -32,22 +33,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     with TemporaryDirectory(dir=arguments.scratch) as folder:
         inputs = Inputs(arguments.scratch, stopwatch, others)
         bench = Bench(QUICK if arguments.quick else Sizes(), inputs, stopwatch, Path(folder))
-        results = {"others": others, "machine": machine(), "program": program(), "date": f"{datetime.now(UTC):%F}",
-                   "rows": _measured(chosen, bench)}  # fmt: skip
-    show(f"table: {table.write(results, arguments.output)}")
+        about = {"others": others, "machine": machine(), "program": program(), "date": f"{datetime.now(UTC):%F}"}
+        _measure(chosen, bench, about, arguments.output)
+    show(f"table: {arguments.output / table.PAGE}")
     return 0
 
 
-def _measured(chosen: Sequence[Row], bench: Bench) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+def _measure(chosen: Sequence[Row], bench: Bench, about: dict[str, Any], folder: Path) -> None:
+    found = {row["name"]: row for row in table.earlier_rows(folder)}
     with progress("Measuring") as report:
         for done, row in enumerate(chosen, start=1):
-            found.append(row.found(bench))
-            one = found[-1]
+            one = found[row.name] = row.found(bench)
+            table.write(about | {"rows": [found[known.name] for known in rows() if known.name in found]}, folder)
             show(f"{row.name}: {one['measured']:.3g} {one['unit']}, asked {one['target']} ({one['behind']})")
             if report:
                 report(done, len(chosen))
-    return found
 
 
 def _parser() -> argparse.ArgumentParser:

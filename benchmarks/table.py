@@ -8,6 +8,7 @@ from typing import Any
 
 from hcal_root_ad.evaluate.written import write_text
 
+PAGE, NUMBERS = "table.md", "results.json"
 _HEAD = """# How fast
 
 Every figure was measured beside what it is compared with, in turns (A B A B …) in one session; the figure is the median
@@ -30,12 +31,19 @@ verdict. LZMA inputs are written at ROOT's lowest level of it.
 """
 
 
+def earlier_rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of an earlier call, if there was one."""
+    path = folder / NUMBERS
+    rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
+    return rows
+
+
 def write(results: dict[str, Any], folder: Path) -> Path:
     """Write ``table.md`` and ``results.json``; returns the page."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False))
-    write_text(folder / "table.md", page(results))
-    return folder / "table.md"
+    write_text(folder / NUMBERS, json.dumps(results, indent=1, ensure_ascii=False))
+    write_text(folder / PAGE, page(results))
+    return folder / PAGE
 
 
 def page(results: dict[str, Any]) -> str:
