@@ -9,7 +9,7 @@ the verdict: a channel, or a readout unit as a whole.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from importlib.metadata import version
@@ -111,8 +111,8 @@ def measure_false_alarms(
             if progress:
                 progress(done, total)
         for world in WORLDS:
-            for one in _counted(bundles, detector, world, runs_of(size, world), asked):
-                for key, alarms, lumisections in one:
+            for run in range(runs_of(size, world)):
+                for key, alarms, lumisections in false_alarms_of(bundles, detector, world, run, asked):
                     entry = found.setdefault(key, [0, 0])
                     entry[0] += alarms
                     entry[1] += lumisections
@@ -138,24 +138,23 @@ def adapted(source: Bundle, detector: SimulatedDetector) -> Bundle:
 Counted = tuple[tuple[str, str, float], int, int]
 
 
-def _counted(
-    bundles: Sequence[Bundle], detector: SimulatedDetector, world: str, runs: int, asked: Sequence[float]
-) -> Iterator[list[Counted]]:
-    """Per clean run: alarms and lumisections of each sub-detector at each wished rate."""
-    for number in range(runs):
-        seed = 1000 * detector.seed + 100 * list(WORLDS).index(world) + number
-        conditions = simulate_conditions(RUN_LENGTH, seed, WORLDS[world].start, WORLDS[world].shape)
-        maps = simulate_run(detector, conditions, seed=seed, drift=WORLDS[world].drift).maps
-        counted = []
-        for bundle in bundles:
-            series, live = series_of(maps, bundle.subdetector), bundle.reference.live
-            found = reconstruct(bundle.network, bundle.reference, series, bundle.ring_normalisation)
-            expected = followed(found, series, bundle.reference, bundle.model_error)
-            judged, _ = gather_evidence(series, expected, live, bundle.thresholds(max(asked)))
-            for rate in asked:
-                _, groups = flagged(judged, series.channels, live, series.lumisections, bundle.thresholds(rate))
-                counted.append(((bundle.subdetector, world, rate), len(groups), len(series)))
-        yield counted
+def false_alarms_of(
+    bundles: Sequence[Bundle], detector: SimulatedDetector, world: str, number: int, asked: Sequence[float]
+) -> list[Counted]:
+    """Alarms and lumisections of one clean run: of each sub-detector at each wished rate."""
+    seed = 1000 * detector.seed + 100 * list(WORLDS).index(world) + number
+    conditions = simulate_conditions(RUN_LENGTH, seed, WORLDS[world].start, WORLDS[world].shape)
+    maps = simulate_run(detector, conditions, seed=seed, drift=WORLDS[world].drift).maps
+    counted = []
+    for bundle in bundles:
+        series, live = series_of(maps, bundle.subdetector), bundle.reference.live
+        found = reconstruct(bundle.network, bundle.reference, series, bundle.ring_normalisation)
+        expected = followed(found, series, bundle.reference, bundle.model_error)
+        judged, _ = gather_evidence(series, expected, live, bundle.thresholds(max(asked)))
+        for rate in asked:
+            _, groups = flagged(judged, series.channels, live, series.lumisections, bundle.thresholds(rate))
+            counted.append(((bundle.subdetector, world, rate), len(groups), len(series)))
+    return counted
 
 
 HEAD = (
