@@ -28,11 +28,17 @@ def machine() -> dict[str, str]:
 
 def program() -> dict[str, str]:
     """What was measured."""
-    return {"version": _version("hcal-root-ad"), "commit": _commit(), "command": " ".join(["python", "-m", *_words()])}
+    return {
+        "version": _version("hcal-root-ad"),
+        "commit": _commit(),
+        "command": " ".join(["python -m benchmarks", *_words()]),
+    }
 
 
 def _words() -> list[str]:
-    return ["benchmarks", *sys.argv[1:]]
+    """What was asked for; where its files lay on this machine tells nobody anything."""
+    places = [n for n, word in enumerate(sys.argv) if word in ("-o", "--output", "--scratch")]
+    return [word for n, word in enumerate(sys.argv[1:], start=1) if n not in places and n - 1 not in places]
 
 
 def _processor() -> str:
