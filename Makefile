@@ -26,9 +26,13 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 run: $(VENV)/.installed
 	$(BIN)/hcal-root-ad run $(REFERENCE_RUN) -o $(OUT) --plots $(OUT)/plots --flags $(OUT)/flags.csv
 
+# The examples of a page build on each other: one process runs them.
+PAGES = README.md docs
+
 # One thread per worker: torch and BLAS would otherwise start as many threads as there are cores in each.
 test: $(VENV)/.installed-for-tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 $(PAGES:%=--ignore %)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAGES)
 
 check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check
@@ -44,7 +48,7 @@ docs: $(VENV)/.installed-for-tests
 
 coverage: $(VENV)/.installed-for-tests
 	rm -rf build/coverage
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --cov --cov-report=
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --cov --cov-report= $(PAGES:%=--ignore %)
 	$(BIN)/python -m coverage json -q -o build/coverage/figures.json
 	$(BIN)/python -m benchmarks.coverage build/coverage/figures.json -o docs/results/coverage.md
 
