@@ -24,7 +24,7 @@ LOSSES = (Kind.DEAD, Kind.DEGRADED)
 N_BOXES = len(SUBDET_PM) * N_RBX
 _BLOCK = 32
 BAD_SHARE = 0.25
-"""A readout box is BAD from this share of bad channels on: one of its four modules."""
+"""A readout box is BAD from this share of bad channels on; a module of HE may be less than that."""
 
 
 def axis_length(run: RunVerdict) -> int:
@@ -87,7 +87,7 @@ def sum_by_box(values: Array, boxes: NDArray[np.intp], use: NDArray[np.bool_] | 
 def unit_states(states: States, boxes: NDArray[np.intp]) -> States:
     """(LS, 72) states of readout boxes from (LS, columns) states; boxes without columns are 0.
 
-    BAD from a quarter of bad channels on (one readout module), PROBLEMATIC with any flagged channel.
+    BAD from a quarter of bad channels on, PROBLEMATIC with any flagged channel.
     """
     there = np.bincount(boxes, minlength=N_BOXES)
     connected, assessed = sum_by_box(states != State.NOT_CONNECTED, boxes), sum_by_box(judged(states), boxes)
