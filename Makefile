@@ -28,10 +28,11 @@ run: $(VENV)/.installed
 
 # The examples of a page build on each other: one process runs them.
 PAGES = README.md docs
+CODE = tests hcal_root_ad
 
 # One thread per worker: torch and BLAS would otherwise start as many threads as there are cores in each.
 test: $(VENV)/.installed-for-tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 $(PAGES:%=--ignore %)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 $(CODE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAGES)
 
 check: $(VENV)/.installed-for-tests
@@ -48,7 +49,7 @@ docs: $(VENV)/.installed-for-tests
 
 coverage: $(VENV)/.installed-for-tests
 	rm -rf build/coverage
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --cov --cov-report= $(PAGES:%=--ignore %)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --cov --cov-report= $(CODE)
 	$(BIN)/python -m coverage json -q -o build/coverage/figures.json
 	$(BIN)/python -m benchmarks.coverage build/coverage/figures.json -o docs/results/coverage.md
 
