@@ -64,7 +64,7 @@ def deviance(counts: Numbers, events: Floats, p: Floats) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         hit = np.where(counts > 0, counts * np.log(counts / (events * p)), 0.0)
         miss = np.where(misses > 0, misses * np.log(misses / (events * (1 - p))), 0.0)
-    return 2 * (hit + miss)
+    return np.asarray(np.maximum(2 * (hit + miss), 0.0))  # rounding leaves a little less than 0 where p is right
 
 
 class Binomial:

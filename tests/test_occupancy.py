@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hcal_root_ad.occupancy import Binomial, deviance, information, log_rate, probability, pull, slope
@@ -38,6 +38,7 @@ def test_information_is_the_inverse_variance_of_the_estimated_log_rate() -> None
 
 
 @given(st.integers(0, 200), st.floats(0.01, 0.99))
+@example(198, 0.99)
 def test_deviance_is_never_negative_and_zero_at_the_observed_fraction(n: int, p: float) -> None:
     events = np.array([200.0])
     assert deviance(np.array([n]), events, np.array([p]))[0] >= 0
