@@ -1,7 +1,7 @@
 # make run    judge a reference run and draw it        make check  style, types, tests, examples and docs in one go
 # make test   run every test and every example         make docs   the site, into build/site
 # make clean  remove .venv, out, build and dist        make coverage  what the tests reach, into docs/results/coverage.md
-# make bench  measure how fast, beside what one would use instead (some twenty minutes on two quiet cores)
+# make bench  measure how fast, beside what one would use instead (about half an hour on two quiet cores)
 # make fuzz   hand tens of thousands of damaged files to the reader (some twenty minutes); make faults: kill it at work
 # make bundles  simulate clean runs and train the shipped bundles anew (about ten minutes)
 # make locked   pin the tested environment with hashes, from pyproject.toml and constraints.txt (needs a package index)

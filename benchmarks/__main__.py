@@ -1,6 +1,6 @@
 """Measure every target and write the table: ``python -m benchmarks -o docs/results/bench``.
 
-Takes some twenty minutes on two quiet cores; inputs that are there are not made again. The table is written after each
+Takes about half an hour on two quiet cores; inputs that are there are not made again. The table is written after each
 row, and with ``--only`` the other rows of an earlier call stay.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hcal_root_ad.certify.ranges import Range
 from hcal_root_ad.errors import InputError
@@ -26,13 +27,17 @@ def read_selection(path: Path) -> Selection:
     Raises:
         InputError: it is missing, no JSON, or of another form.
     """
+    return selection_of(read_json(path), path)
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; raises InputError where it is missing or none."""
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"There is no file {path}; check the path.") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}.") from error
-    return selection_of(table, path)
 
 
 def selection_of(table: object, path: Path) -> Selection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hcal_root_ad.certify.certification import HCAL, RunCertification, Status
-from hcal_root_ad.certify.golden import selection_of
+from hcal_root_ad.certify.golden import read_json, selection_of
 from hcal_root_ad.certify.ranges import Range
 from hcal_root_ad.certify.run_registry import COLUMNS
 from hcal_root_ad.errors import InputError
@@ -29,12 +28,7 @@ def read_labels(path: Path, column: str = COLUMNS[HCAL]) -> Labels:
     Raises:
         InputError: the file is missing, no JSON, of another form, or holds no flag of that column.
     """
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"There is no file {path}; check the path.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}.") from error
+    table = read_json(path)
     if _is_golden(table):
         return {run: _golden(ranges) for run, ranges in selection_of(table, path).items()}
     try:

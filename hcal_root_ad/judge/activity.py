@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.judge.conditions import REACH, SETTLED, agreeing
+from hcal_root_ad.judge.conditions import REACH, SETTLED, activity_from, agreeing
 from hcal_root_ad.learn.rates import CHUNK
 from hcal_root_ad.learn.reference import Reference, fit_activity
 from hcal_root_ad.learn.series import Series
@@ -57,17 +57,7 @@ def _helped(name: str, reference: Reference, series: Series, own: Mapping[str, _
     u, near = own[name].u.copy(), own[name].near.copy()
     for other in (found for which, found in own.items() if which != name):
         for row in np.flatnonzero(~own[name].sound & other.sound):
-            u[row], near[row] = _from_another(reference, series.part(np.array([row])), other.u[row]), True
+            # Unlike the judge's, it is not cut to what the reference has seen: that of one run has seen one activity.
+            u[row] = activity_from(reference, series.part(np.array([row])), other.u[[row]])[0]
+            near[row] = True
     return Activity(u, near)
-
-
-def _from_another(reference: Reference, one: Series, elsewhere: float) -> float:
-    """Activity of one LS, from the channels that agree with what another sub-detector sees in it.
-
-    Unlike the judge's, it is not cut to what the reference has seen: a reference of one run has seen one activity.
-    """
-    start = np.array([elsewhere])
-    agree = agreeing(reference, one, start)[0]
-    if not agree.any():
-        return elsewhere
-    return float(fit_activity(replace(reference, live=agree), one.counts, one.events, start)[0])

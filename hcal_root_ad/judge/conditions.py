@@ -90,12 +90,17 @@ class Conditions:
     def seen_from(self, one: Series, elsewhere: float) -> tuple[float, NDArray[np.float32]]:
         """Activity of one LS, from the channels that agree with what another sub-detector sees in it; ring shifts."""
         reference, (counts, events) = self.bundle.reference, one.single(slice(None))
-        activity = np.clip([elsewhere], *reference.activity)
-        agree = agreeing(reference, one, activity)[0]
-        if agree.any():
-            activity = fit_activity(replace(reference, live=agree), one.counts, one.events, activity)
+        activity = activity_from(reference, one, np.clip([elsewhere], *reference.activity))
         expected = Binomial(events, reference.single.log_rate(activity))
         return float(activity[0]), self.rings.shift(counts, expected, activity)[0]
+
+
+def activity_from(reference: Reference, one: Series, elsewhere: Floats) -> Floats:
+    """(1,) activity of one LS, from the channels that agree with what is seen elsewhere; that, if none does."""
+    agree = agreeing(reference, one, elsewhere)[0]
+    if not agree.any():
+        return elsewhere
+    return fit_activity(replace(reference, live=agree), one.counts, one.events, elsewhere)
 
 
 def agreeing(reference: Reference, series: Series, activity: Floats) -> NDArray[np.bool_]:
