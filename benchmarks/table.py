@@ -23,9 +23,9 @@ _METHOD = """
 
 Each side runs in a process of its own, which has done the same once before (not for memory, the command and plain
 uproot, where a fresh process is measured) and keeps to the processors named. Where both sides give counts, these
-must be equal. Reading takes in whatever `read_lumi_maps` does: index, names, events per LS, checks of every map. The ROOT
-loop and uproot give the counts alone. "Unpacking" fetches and decompresses the baskets that hold wanted entries, with
-the same codecs, and nothing else; where they are is known beforehand. The production-shaped network has drawn
+must be equal. Reading takes in whatever `read_lumi_maps` does: index, names, events per LS, checks of every map. The
+ROOT loop and uproot give the counts alone. "Unpacking" fetches and decompresses the baskets that hold wanted entries,
+with the same codecs, and nothing else; where they are is known beforehand. The production-shaped network has drawn
 weights, gets its inputs ready-made, and nothing is made of its outputs; judging takes in everything from counts to
 verdict. LZMA inputs are written at ROOT's lowest level of it.
 """
