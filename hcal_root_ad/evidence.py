@@ -55,7 +55,7 @@ class Excursions:
     """Excursions of the sums above some height, one per row.
 
     ``hypothesis``, ``channel``, ``first`` and ``last`` (positions of lumisections, inclusive) and
-    ``peak`` (natural-log likelihood ratio).
+    ``peak`` (natural-log likelihood ratio, less what was asked for beyond the height).
     """
 
     hypothesis: NDArray[np.intp]
@@ -92,37 +92,41 @@ class EvidenceBank:
         self._closed: list[_High] = []
         self._position = 0
 
-    def add(self, ratios: Floats) -> None:
-        """Add one lumisection's log-likelihood ratios (hypotheses, channels)."""
+    def add(self, ratios: Floats, extra: float = 0.0) -> None:
+        """Add one lumisection's log-likelihood ratios (hypotheses, channels).
+
+        ``extra`` evidence is asked for in this lumisection, beyond the height.
+        """
         self.sums += ratios
         np.clip(self.sums, 0, self._cap, out=self.sums)
         self._lasted += 1
         self._lasted *= self.sums > 0
-        self._follow_high()
-        reaching = self.sums >= self._height
+        asked = np.float32(extra)
+        self._follow_high(asked)
+        reaching = self.sums >= self._height + asked
         if reaching.any():
-            self._begin(np.flatnonzero(reaching))
+            self._begin(np.flatnonzero(reaching), asked)
         self._position += 1
 
-    def _follow_high(self) -> None:
+    def _follow_high(self, asked: np.float32) -> None:
         """Take note of the peaks of excursions that have reached the height, and of those that end."""
         high = self._high
         now = self.sums.ravel()[high.cell]
-        higher = now >= high.peak
-        high.peak[higher], high.last[higher] = now[higher], self._position
+        higher = now - asked >= high.peak
+        high.peak[higher], high.last[higher] = now[higher] - asked, self._position
         ended = now <= 0
         if ended.any():
             self._is_high[high.cell[ended]] = False
             self._closed.append(high.part(ended))
             self._high = high.part(~ended)
 
-    def _begin(self, reaching: NDArray[np.intp]) -> None:
+    def _begin(self, reaching: NDArray[np.intp], asked: np.float32) -> None:
         """Follow excursions from where they reach the height."""
         new = reaching[~self._is_high[reaching] & (self._lasted.ravel()[reaching] > 0)]
         self._is_high[new] = True
         first = self._position + 1 - self._lasted.ravel()[new].astype(np.intp)
         last = np.full(len(new), self._position)
-        self._high = _joined([self._high, _High(new, first, last, self.sums.ravel()[new])])
+        self._high = _joined([self._high, _High(new, first, last, self.sums.ravel()[new] - asked)])
 
     def excursions(self) -> Excursions:
         """All excursions so far, those still under way included."""

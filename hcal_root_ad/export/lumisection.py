@@ -23,9 +23,10 @@ from hcal_root_ad.export.onnx_file import describe, write_onnx
 from hcal_root_ad.export.reconstruction import TYPICAL_EVENTS, Reconstruct, typical_counts
 from hcal_root_ad.judge.channels import CAP
 from hcal_root_ad.judge.conditions import REACH as KNOWN_REACH
-from hcal_root_ad.learn.bundle import Bundle, Thresholds
+from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.follow import CLIP, LAG, LEAST_ERROR, MEMORY, REACH, REJECT, SMALLEST_ERROR
 from hcal_root_ad.learn.series import MINIMUM_EVENTS
+from hcal_root_ad.learn.tail import FARTHEST, LOWEST, Thresholds
 from hcal_root_ad.pooling import CARDS_PER_MODULE, MODULES, unit_members
 
 GRID = (N_IETA, N_IPHI, N_DEPTH)
@@ -58,6 +59,7 @@ class JudgeLumisection(nn.Module):
         self.grid = Cells(np.ravel_multi_index((row, column, depth), GRID), int(np.prod(GRID)))
         self.over_units = GroupSum(members_of(unit_members(bundle.channels, bundle.reference.live)))
         self.thresholds = thresholds
+        self.typical = thresholds.slant.typical - float(bundle.reference.exposure(np.ones(1), np.zeros(1))[0])
 
     def start(self) -> tuple[Tensor, ...]:
         """Memory before the first lumisection: zeros."""
@@ -92,8 +94,8 @@ class JudgeLumisection(nn.Module):
         ratios = (log_likelihood_ratios(counts, trials, log_rate, error) * live).float()
         sums = accumulated(sums, ratios, assessed, self.thresholds.channel)
         unit_sums = accumulated(unit_sums, self.over_units(tempered(ratios)), assessed, self.thresholds.unit)
-        evidence, flag = signed(sums, self.thresholds.channel)
-        unit_evidence, unit_flag = signed(unit_sums, self.thresholds.unit)
+        evidence, flag = signed(sums, self.thresholds.channel + self.extra(trials, activity))
+        unit_evidence, unit_flag = signed(unit_sums, torch.tensor(self.thresholds.unit))
         expected = trials * probability(log_rate) * live
         maps = self.grid.to_cells(torch.cat([expected.float(), evidence, flag]))
         return (
@@ -108,6 +110,12 @@ class JudgeLumisection(nn.Module):
             unit_sums,
         )
 
+    def extra(self, trials: Tensor, activity: Tensor) -> Tensor:
+        """(1, 1) evidence that is asked of channels beyond their threshold, see :class:`Thresholds`."""
+        fewer = torch.clamp(self.typical - torch.log(trials) - activity, -FARTHEST, FARTHEST)
+        least = min(LOWEST - self.thresholds.channel, 0.0)
+        return torch.clamp(self.thresholds.slant.fall * fewer, min=least).float()
+
 
 def lumisection(counts: Tensor, events: Tensor) -> tuple[Tensor, Tensor]:
     """Counts (1, channels) and events (1, 1) as float64, with at least one event and no more digis than events."""
@@ -120,7 +128,7 @@ def accumulated(sums: Tensor, ratios: Tensor, assessed: Tensor, threshold: float
     return torch.where(assessed[:, :, None], torch.clamp(sums + ratios, 0.0, CAP * threshold), sums)
 
 
-def signed(sums: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+def signed(sums: Tensor, threshold: Tensor) -> tuple[Tensor, Tensor]:
     """(1, …) strongest sum in log10, negative for a loss, and its sign where it reaches the threshold."""
     loss, gain = sums[:, : len(LOSSES)].amax(dim=1), sums[:, len(LOSSES) :].amax(dim=1)
     strongest = torch.where(loss > gain, -loss, gain)

@@ -16,10 +16,11 @@ from hcal_root_ad.judge.forecast import Forecast, forecasts_of, sentences
 from hcal_root_ad.judge.groups import Level, Unit, by_weight, grouped, single_groups
 from hcal_root_ad.judge.growth import GrowingRows
 from hcal_root_ad.judge.verdict import Group, Interval, Judge, State, Verdict
-from hcal_root_ad.learn.bundle import Bundle, Thresholds
+from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.follow import Expectation, Follower, errors_again, followed
 from hcal_root_ad.learn.reconstruct import Reconstruction, model_error
 from hcal_root_ad.learn.series import Series, blocks, counts_of
+from hcal_root_ad.learn.tail import Thresholds
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.occupancy import Floats, log_rate, probability
 from hcal_root_ad.pooling import (
@@ -89,7 +90,7 @@ class Gatherer:
     """Evidence of one sub-detector, lumisection after lumisection; channels that are not live gather none."""
 
     def __init__(self, pools: Pools, live: NDArray[np.bool_], thresholds: Thresholds) -> None:
-        self._pools = pools
+        self._pools, self._thresholds = pools, thresholds
         self.members = pools.members
         self.bank = EvidenceBank(len(live), thresholds.channel, CAP * thresholds.channel)
         self.unit_bank = EvidenceBank(self.members.shape[0], thresholds.unit, CAP * thresholds.unit)
@@ -107,16 +108,18 @@ class Gatherer:
             counts, events = series.single(rows)
             ratios = log_likelihood_ratios(counts, events, expected.log_rate[rows], expected.error[rows])
             ratios *= self._live
-            for row, lumisection in zip(range(rows.start, rows.stop), series.lumisections[rows].tolist(), strict=True):
-                strengths[row] = self._add(lumisection, np.ascontiguousarray(ratios[:, row - rows.start]))
+            extra = self._thresholds.extra(expected.exposure[rows])
+            for row, lumisection in enumerate(series.lumisections[rows].tolist()):
+                one = np.ascontiguousarray(ratios[:, row])
+                strengths[rows.start + row] = self._add(lumisection, one, float(extra[row]))
         strengths *= self._live
         return strengths
 
-    def _add(self, lumisection: int, ratios: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _add(self, lumisection: int, ratios: NDArray[np.float32], extra: float) -> NDArray[np.float32]:
         if self._lumisection is not None and lumisection != self._lumisection + 1:
             self._recent.forget()
         self._lumisection = lumisection
-        self.bank.add(ratios)
+        self.bank.add(ratios, extra)
         self.unit_bank.add(self._pools.units.of(says(ratios)).T)
         return self._recent.add(ratios)
 

@@ -26,57 +26,19 @@ from safetensors.numpy import load_file, save_file
 
 from hcal_root_ad import content
 from hcal_root_ad.detector import ChannelTable, Era, channel_table
-from hcal_root_ad.errors import BundleError, OutputError, UsageError
+from hcal_root_ad.errors import BundleError, OutputError
 from hcal_root_ad.learn.folder_swap import replace_folder
 from hcal_root_ad.learn.reference import Reference
+from hcal_root_ad.learn.tail import Slant, Tail, Tails, Thresholds
 from hcal_root_ad.networks.folded import FoldedGraphSTAD
 from hcal_root_ad.networks.graphstad import GraphSTAD, GraphSTADConfig
 from hcal_root_ad.pooling import Pools
 
-FORMAT = 2
-LOWEST = 3.0
-"""Evidence (natural log) below which nothing is ever flagged; more false alarms are not for sale."""
-UNIT_SHARE = 0.1
-"""Share of the wished false alarms that readout units may raise."""
+FORMAT = 3
 WEIGHTS, CALIBRATION, HEAD = "weights.safetensors", "calibration.safetensors", "bundle.toml"
 _ARRAYS = ("raw_id", "level", "level_error", "power", "power_error", "live", "model_error")
 """Of the calibration."""
-
-
-@dataclass(frozen=True)
-class Tail:
-    """Exponential tail of evidence peaks on clean lumisections: rate above h = rate·exp(−slope·(h − onset)).
-
-    ``onset`` in natural-log likelihood ratio, ``rate`` in peaks per LS, over all channels.
-    """
-
-    onset: float
-    rate: float
-    slope: float
-
-    def threshold(self, false_alarms: float) -> float:
-        """Height (natural log) that clean peaks exceed ``false_alarms`` times per 100 LS.
-
-        >>> round(Tail(onset=4.0, rate=0.5, slope=1.0).threshold(false_alarms=0.5), 2)  # 4 + ln(50 / 0.5)
-        8.61
-        """
-        return float(self.onset + np.log(self.rate * 100 / false_alarms) / self.slope)
-
-    def above(self, height: float) -> float:
-        """Clean peaks per LS that exceed a height (natural log)."""
-        return self.rate * float(np.exp(self.slope * (self.onset - height)))
-
-    def most(self) -> float:
-        """Most false alarms per 100 LS that a threshold can be set for."""
-        return 100 * self.above(LOWEST)
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Evidence (natural log) from which a channel, or a readout unit as a whole, is flagged."""
-
-    channel: float
-    unit: float
+_TAILS: dict[str, Any] = {"channel": Tail, "unit": Tail, "slant": Slant}
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +47,7 @@ class Bundle:
 
     Attributes:
         model_error: (channels,) standard error of the reconstructed log λ, from clean LS not learned from.
-        tail, unit_tail: how often clean channels, and clean readout units, reach which evidence.
+        tails: how often health reaches which evidence.
         false_alarms: the wished rate by default, per 100 LS.
         ring_normalisation: whether RIN is on (see :func:`hcal_root_ad.learn.normalise.ring_shift`).
         story: what it was trained on, from what it was transferred; free text by key.
@@ -99,8 +61,7 @@ class Bundle:
     network: GraphSTAD
     reference: Reference
     model_error: NDArray[np.floating]
-    tail: Tail
-    unit_tail: Tail
+    tails: Tails
     definition: str = "Occupancy"
     false_alarms: float = 0.5
     ring_normalisation: bool = False
@@ -122,17 +83,10 @@ class Bundle:
     def thresholds(self, false_alarms: float | None = None) -> Thresholds:
         """Thresholds for a wished rate of false alarms per 100 LS (the bundle's own if not given).
 
-        A false alarm of a unit is one line, but flags many channels: units get ``UNIT_SHARE`` of the rate.
-
         Raises:
             UsageError: if so many are wished that the tail says nothing about them.
         """
-        rate = self.false_alarms if false_alarms is None else false_alarms
-        if rate * (1 - UNIT_SHARE) > self.tail.most():
-            most = self.tail.most() / (1 - UNIT_SHARE)
-            raise UsageError(f"{rate:g} false alarms per 100 LS cannot be asked for; at most {most:.0f} can")
-        unit = self.unit_tail.threshold(rate * UNIT_SHARE)
-        return Thresholds(self.tail.threshold(rate * (1 - UNIT_SHARE)), max(unit, LOWEST))
+        return self.tails.thresholds(self.false_alarms if false_alarms is None else false_alarms)
 
     def save(self, folder: Path) -> Bundle:
         """Write the bundle; an older one of the same place is replaced when all is written.
@@ -187,8 +141,7 @@ class Bundle:
             "false_alarms": self.false_alarms,
             "ring_normalisation": self.ring_normalisation,
             "activity": list(self.reference.activity),
-            "tail": asdict(self.tail),
-            "unit_tail": asdict(self.unit_tail),
+            "tails": asdict(self.tails),
             "network": {"kind": "GraphSTAD"} | asdict(self.network.config),
             "story": dict(self.story),
         }
@@ -277,8 +230,7 @@ def _load(folder: Path) -> Bundle:
             activity=(float(head["activity"][0]), float(head["activity"][1])),
         ),
         model_error=values["model_error"].astype(np.float64),
-        tail=Tail(**head["tail"]),
-        unit_tail=Tail(**head["unit_tail"]),
+        tails=Tails(**{name: kind(**head["tails"][name]) for name, kind in _TAILS.items()}),
         definition=head["definition"],
         false_alarms=float(head["false_alarms"]),
         ring_normalisation=bool(head["ring_normalisation"]),

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.calibrate import own_errors, reconstruct_pieces, reconstruction_metrics, tails_of
+from hcal_root_ad.learn.calibrate import own_errors, reconstruct_pieces, reconstruction_metrics
+from hcal_root_ad.learn.clean_evidence import tails_of
 from hcal_root_ad.learn.loop import Progress, Schedule, pieces_of, train_network
 from hcal_root_ad.learn.reference import fit_reference
 from hcal_root_ad.learn.series import Series
@@ -51,7 +52,6 @@ def fit_bundle(
     network.to("cpu")
     reconstructions = reconstruct_pieces(network, pieces, ring_normalisation)
     own = np.maximum(own_errors(pieces, reconstructions), least_error)
-    tail, unit_tail = tails_of(pieces, reconstructions, own)
     return Bundle(
         name=name,
         subdetector=subdetector,
@@ -59,8 +59,7 @@ def fit_bundle(
         network=network,
         reference=joint,
         model_error=own,
-        tail=tail,
-        unit_tail=unit_tail,
+        tails=tails_of(pieces, reconstructions, own),
         definition=definition,
         ring_normalisation=ring_normalisation,
         story=story,

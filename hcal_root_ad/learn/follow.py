@@ -111,10 +111,14 @@ def errors_again(counts: Floats, events: Floats, log_rate: Floats, error: Floats
 
 @dataclass(frozen=True, eq=False)
 class Expectation:
-    """(LS, channels) log λ that each count is held against, and its standard error."""
+    """(LS, channels) log λ that each count is held against, and its standard error.
+
+    ``exposure``: (LS,) see :meth:`~hcal_root_ad.learn.reference.Reference.exposure`.
+    """
 
     log_rate: Floats
     error: Floats
+    exposure: Floats
 
 
 def followed(
@@ -128,4 +132,4 @@ def followed(
         base = found.log_rate[rows].astype(np.float32, copy=False)
         shift, error[rows] = follower.follow(*series.single(rows), base, prior)
         log_rate[rows] = base + shift
-    return Expectation(log_rate, error)
+    return Expectation(log_rate, error, reference.exposure(series.events, found.activity))

@@ -74,6 +74,11 @@ class Reference:
         """(LS, channels) expected log rate at activities u (LS,), in the precision of the level."""
         return self.level + np.multiply.outer(activity.astype(self.level.dtype), self.power)
 
+    def exposure(self, events: Floats, activity: Floats) -> Floats:
+        """(LS,) log of the digi-making hits that a live channel sees on average, in lumisections of so many events."""
+        typical = np.log(np.exp(self.level[self.live]).mean()) if self.live.any() else 0.0
+        return np.asarray(np.log(np.maximum(events, 1)) + typical + activity)
+
     def expected(self, activity: Floats) -> Floats:
         """(LS, channels) expected digi probability at activities u (LS,)."""
         return probability(self.log_rate(activity))

@@ -80,7 +80,9 @@ def test_onnx_runtime_and_the_judge_agree_over_a_run(
         now = slice(row, row + 1)
         expected = events * -np.expm1(-np.exp(expectation.log_rate[row]))
         assert np.allclose(answer["expected"][cells][live], expected[live], rtol=1e-5)
-        gatherer.add(series.part(now), Expectation(expectation.log_rate[now], expectation.error[now]))
+        gatherer.add(
+            series.part(now), Expectation(expectation.log_rate[now], expectation.error[now], expectation.exposure[now])
+        )
         flagged += same(answer["evidence"][cells], answer["flag"][cells], gatherer.bank, thresholds.channel)
         evidence, flag = units_in_order(answer["unit_evidence"]), units_in_order(answer["unit_flag"])
         units += same(evidence, flag, gatherer.unit_bank, thresholds.unit)

@@ -13,10 +13,11 @@ import pytest
 import torch
 
 from hcal_root_ad.detector import ChannelTable, Era, channel_table
-from hcal_root_ad.learn.bundle import UNIT_SHARE, Bundle, Tail
+from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.catalogue import Entry, NamedReference
 from hcal_root_ad.learn.rates import Rates
 from hcal_root_ad.learn.reference import Reference
+from hcal_root_ad.learn.tail import UNIT_SHARE, Tail, Tails
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD
 from hcal_root_ad.occupancy import log_rate
@@ -60,8 +61,7 @@ def make_bundle() -> MakeBundle:
             network=GraphSTAD(channels).eval(),
             reference=flat_reference(channels),
             model_error=np.zeros(len(channels)),
-            tail=tail,
-            unit_tail=tail,
+            tails=Tails(tail, tail),
             false_alarms=ONE,
             digest="ab12",
         )

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from hcal_root_ad.errors import BundleError
-from hcal_root_ad.learn.bundle import CALIBRATION, HEAD, WEIGHTS, Bundle, Tail, bundle_names, load_bundle
+from hcal_root_ad.learn.bundle import CALIBRATION, HEAD, WEIGHTS, Bundle, bundle_names, load_bundle
+from hcal_root_ad.learn.tail import Tail
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def test_round_trip(bundle: Bundle, folder: Path) -> None:
     loaded = load_bundle(folder)
     assert loaded.name == "copy"
     assert loaded.digest == bundle.digest
-    assert loaded.tail == bundle.tail
+    assert loaded.tails == bundle.tails
     assert loaded.story == bundle.story
     assert loaded.metrics == pytest.approx(bundle.metrics)
     assert np.allclose(loaded.reference.level, bundle.reference.level, atol=1e-6)

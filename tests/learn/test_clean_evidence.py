@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from hcal_root_ad.learn.bundle import Tail
-from hcal_root_ad.learn.calibrate import PEAK_HEIGHT, TAIL_PEAKS, believed_tail, fitted_tail, higher_tail
+from hcal_root_ad.learn.clean_evidence import PEAK_HEIGHT, TAIL_PEAKS, believed_tail, fitted_tail, higher_tail
+from hcal_root_ad.learn.tail import Tail
 
 MADE = Tail(onset=8.0, rate=0.15, slope=1.0)
 
