@@ -47,6 +47,17 @@ def test_sums_start_peak_and_end_where_the_ratios_say() -> None:
     assert bank.sums[0, 0] == pytest.approx(2.0)
 
 
+def test_what_is_asked_for_beyond_the_height_is_missing_from_the_peak() -> None:
+    bank = EvidenceBank(channels=1, height=5.0)
+    for value, extra in ((6.0, 2.0), (1.5, 2.0), (0.25, 1.0), (-9.0, 0.0)):
+        bank.add(np.full((HYPOTHESES, 1), value), extra)
+    found = bank.excursions()
+    # Sums 6, 7.5, 7.75: the second reaches 5 + 2, the third is 6.75 beyond what is asked for there.
+    assert set(found.first.tolist()) == {0}
+    assert set(found.last.tolist()) == {2}
+    assert found.peak == pytest.approx(np.full(HYPOTHESES, 6.75))
+
+
 def test_collecting_twice_gives_the_same_and_does_not_disturb() -> None:
     bank = EvidenceBank(channels=2, height=1.0)
     bank.add(np.full((HYPOTHESES, 2), 3.0))

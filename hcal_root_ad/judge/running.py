@@ -20,6 +20,7 @@ from hcal_root_ad.judge.fitness import fits_channels
 from hcal_root_ad.judge.forecast import Blocks
 from hcal_root_ad.judge.growth import GrowingRun
 from hcal_root_ad.judge.plan import Plan, Planner
+from hcal_root_ad.judge.side_by_side import side_by_side
 from hcal_root_ad.judge.verdict import RunVerdict, Verdict
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.catalogue import FindReference
@@ -73,16 +74,25 @@ class RunJudge:
 
     def _go_on(self, run: GrowingRun, progress: Progress | None) -> None:
         served = self._served(run)
-        before = {judge.plan.bundle.subdetector: judge for judge in self._judges}
+        plans = self._planner.plans(run.maps, served)
+        judges = [self._judge_for(plan) for plan in plans]
         self._judges = []
-        for plan in self._planner.plans(run.maps, served):
-            judge = before.get(plan.bundle.subdetector)
-            if judge is None or not plan.goes_on(judge.plan):
-                judge = _SubdetectorJudge(plan, self._false_alarms)
+
+        def go_on(judge: _SubdetectorJudge, plan: Plan) -> _SubdetectorJudge:
             judge.go_on(run.maps, plan)
+            return judge
+
+        for judge in side_by_side(go_on, judges, plans):
             self._judges.append(judge)
             if progress:
                 progress(len(self._judges), len(served))
+
+    def _judge_for(self, plan: Plan) -> _SubdetectorJudge:
+        """The judge of before if the plan goes on from there, else one that begins."""
+        for judge in self._judges:
+            if judge.plan.bundle.subdetector == plan.bundle.subdetector and plan.goes_on(judge.plan):
+                return judge
+        return _SubdetectorJudge(plan, self._false_alarms)
 
     def _served(self, run: GrowingRun) -> list[Bundle]:
         """Bundles of the sub-detectors with digis, and of silent ones: a bundle says that it should not be silent."""
@@ -114,7 +124,7 @@ class RunJudge:
                 "nothing can be judged"
             )
         served = [judge.plan.bundle.subdetector for judge in self._judges]
-        verdicts = tuple(judge.verdict(maps) for judge in self._judges)
+        verdicts = tuple(side_by_side(lambda judge: judge.verdict(maps), self._judges))
         return RunVerdict(maps, verdicts, notes=not_judged([*found, *served], self._bundles))
 
     def state(self, since: int = 0) -> dict[str, NDArray[Any]]:

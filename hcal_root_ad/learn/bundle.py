@@ -1,6 +1,6 @@
 """``Bundle``: all that judging one sub-detector needs, as a folder of readable and safe files.
 
-``bundle.toml`` (what it is, and the false-alarm tail), ``weights.safetensors`` (the network),
+``bundle.toml`` (what it is, and how often health reaches which evidence), ``weights.safetensors`` (the network),
 ``calibration.safetensors`` (reference and errors per channel), ``README.md`` (the card) and
 ``metrics.json``.
 """

@@ -1,4 +1,4 @@
-"""Calibration: how wrong the reconstruction is per channel, and how often clean channels gather evidence.
+"""Calibration: how wrong the reconstruction is per channel, and how good.
 
 Measured on clean lumisections whose reference was learned elsewhere, as it will be in use.
 """
@@ -70,7 +70,7 @@ def reconstruction_metrics(pieces: Sequence[Piece], reconstructions: Sequence[Re
 
 
 def calibrate(bundle: Bundle, runs: Sequence[LumiMaps], folder: Path) -> Bundle:
-    """Set a bundle's errors and false-alarm tail anew from clean runs that its reference was not learned from."""
+    """Set a bundle's errors and thresholds anew from clean runs that its reference was not learned from."""
     series = clean_series(runs, bundle.subdetector)
     if not np.array_equal(series[0].channels.raw_id, bundle.channels.raw_id):
         raise BundleError(

@@ -83,7 +83,8 @@ def test_onnx_runtime_and_the_judge_agree_over_a_run(
         gatherer.add(
             series.part(now), Expectation(expectation.log_rate[now], expectation.error[now], expectation.exposure[now])
         )
-        flagged += same(answer["evidence"][cells], answer["flag"][cells], gatherer.bank, thresholds.channel)
+        asked = thresholds.channel + float(thresholds.extra(expectation.exposure[now])[0])
+        flagged += same(answer["evidence"][cells], answer["flag"][cells], gatherer.bank, asked)
         evidence, flag = units_in_order(answer["unit_evidence"]), units_in_order(answer["unit_flag"])
         units += same(evidence, flag, gatherer.unit_bank, thresholds.unit)
     assert flagged > 700, "the dead box must be among the flags"

@@ -11,7 +11,6 @@ import torch
 
 from hcal_root_ad.errors import BundleError
 from hcal_root_ad.learn.bundle import CALIBRATION, HEAD, WEIGHTS, Bundle, bundle_names, load_bundle
-from hcal_root_ad.learn.tail import Tail
 
 
 @pytest.fixture
@@ -88,10 +87,3 @@ def test_weights_that_are_not_numbers_are_refused(bundle: Bundle, tmp_path: Path
     broken.save(tmp_path / "b")
     with pytest.raises(BundleError, match="NaN"):
         load_bundle(tmp_path / "b")
-
-
-def test_threshold_by_hand() -> None:
-    # 0.5 peaks per LS above 8 are 50 per 100 LS; one per 100 LS is ln 50 / 0.5 higher.
-    tail = Tail(onset=8.0, rate=0.5, slope=0.5)
-    assert tail.threshold(1.0) == pytest.approx(8 + np.log(50) / 0.5)
-    assert tail.threshold(0.1) - tail.threshold(1.0) == pytest.approx(np.log(10) / 0.5)

@@ -59,11 +59,11 @@ def test_arrays_of_another_shape(folder: Path, name: str, how: Callable[[Arrays]
         ('era = "Run3"', 'era = "Run9"'),
         ('subdetector = "HE"', 'subdetector = "HX"'),
         ("activity = [", "activity = 3 # ["),
-        ("[tail]", "[tale]"),
-        ("format = 2", "form = 2"),
+        ("[tails.slant]", "[tails.slope]"),
+        ("format = 3", "form = 2"),
         ("[sha256]", "[sha]"),
         ("[network]", "[network]\nnonsense = 1"),
-        ("format = 2", "format = = 2"),
+        ("format = 3", "format = = 2"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(folder: Path, old: str, new: str) -> None:

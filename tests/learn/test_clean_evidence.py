@@ -1,9 +1,22 @@
-"""Which tail of clean evidence is believed: the error model's, unless the clean lumisections contradict it."""
+"""Which tail of clean evidence is believed, and how thresholds move with the number of digis."""
 
 import numpy as np
 import pytest
 
-from hcal_root_ad.learn.clean_evidence import PEAK_HEIGHT, TAIL_PEAKS, believed_tail, fitted_tail, higher_tail
+from hcal_root_ad.detector import Era, channel_table
+from hcal_root_ad.evidence import HYPOTHESES, EvidenceBank
+from hcal_root_ad.learn import clean_evidence
+from hcal_root_ad.learn.clean_evidence import (
+    PEAK_HEIGHT,
+    TAIL_PEAKS,
+    believed_tail,
+    fall_of,
+    fitted_tail,
+    higher_tail,
+    peaks,
+    played_runs,
+)
+from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.learn.tail import Tail
 
 MADE = Tail(onset=8.0, rate=0.15, slope=1.0)
@@ -14,12 +27,6 @@ def peaks_like(tail: Tail, lumisections: int) -> list[float]:
     expected = 2 * tail.rate * lumisections
     ranks = np.arange(round(expected)) + 0.5
     return list(tail.onset + (np.log(tail.rate * lumisections) - np.log(ranks)) / tail.slope)
-
-
-def test_a_tail_tells_how_many_peaks_are_above_a_height() -> None:
-    assert MADE.above(8.0) == 0.15
-    assert MADE.above(8.0 + np.log(3)) == pytest.approx(0.05)
-    assert MADE.above(MADE.threshold(5.0)) == pytest.approx(0.05)
 
 
 def test_the_slope_is_one_over_the_mean_excess() -> None:
@@ -56,3 +63,37 @@ def test_a_few_peaks_far_above_contradict_the_model() -> None:
 
 def test_the_higher_of_two_tails() -> None:
     assert higher_tail(MADE, Tail(7.0, 0.15, 1.0)) == MADE
+
+
+def test_the_fall_is_the_slope_of_the_thresholds() -> None:
+    assert fall_of({-1.0: Tail(9.5, 0.15, 1.0), 0.0: Tail(8.0, 0.15, 1.0), 2.0: Tail(5.0, 0.15, 1.0)}) == pytest.approx(
+        1.5
+    )
+
+
+def test_peaks_of_both_directions_count_once_each() -> None:
+    bank = EvidenceBank(1, PEAK_HEIGHT)
+    for value in (6.0, -9.0):
+        bank.add(np.full((HYPOTHESES, 1), value))
+    assert peaks([bank, bank]) == [6.0] * 4
+
+
+def test_health_gathers_less_evidence_where_more_digis_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of 3 %, of which twice 3 % are allowed for: with 50 times the digis chance is small beside them."""
+    monkeypatch.setattr(clean_evidence, "PLAYED_RUNS", 4)
+    channels = channel_table(Era.RUN3).select("HB")
+    size = len(channels)
+    reference = Reference(
+        level=np.full(size, -2.0),
+        level_error=np.zeros(size),
+        power=np.ones(size),
+        power_error=np.zeros(size),
+        live=np.arange(size) < 500,
+        activity=(0.0, 0.0),
+    )
+    own = np.full(size, 0.03)
+    few, many = (
+        peaks(one.channels for one in played_runs(channels, reference, own, np.array([events])))
+        for events in (400.0, 20_000.0)
+    )
+    assert len(few) > 10 * len(many)

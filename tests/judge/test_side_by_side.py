@@ -1,0 +1,37 @@
+"""Sub-detectors side by side: in order, on one core each, and as they would be one after the other."""
+
+from threading import Barrier, current_thread
+
+import pytest
+import torch
+
+from hcal_root_ad.judge.side_by_side import side_by_side
+
+
+def test_what_is_done_comes_in_order_and_at_once() -> None:
+    both_there = Barrier(2, timeout=60)
+
+    def wait(name: str, number: int) -> tuple[str, int, int]:
+        both_there.wait()  # neither would get here if the other had to end first
+        return name, number, torch.get_num_threads()
+
+    assert list(side_by_side(wait, ["HB", "HE"], [1, 2])) == [("HB", 1, 1), ("HE", 2, 1)]
+
+
+def test_one_alone_begins_no_thread() -> None:
+    assert list(side_by_side(lambda _: current_thread(), ["HE"])) == [current_thread()]
+
+
+@pytest.mark.parametrize("works", [["HE"], ["HB", "HE"]])
+def test_threads_of_torch_are_as_before_even_after_an_error(works: list[str]) -> None:
+    def fail(_: str) -> None:
+        raise ValueError("no")
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(ValueError, match="no"):
+            list(side_by_side(fail, works))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
