@@ -112,8 +112,9 @@ class EvidenceBank:
         """Take note of the peaks of excursions that have reached the height, and of those that end."""
         high = self._high
         now = self.sums.ravel()[high.cell]
-        higher = now - asked >= high.peak
-        high.peak[higher], high.last[higher] = now[higher] - asked, self._position
+        higher = now >= high.top
+        high.top[higher], high.last[higher] = now[higher], self._position
+        np.maximum(high.peak, now - asked, out=high.peak)
         ended = now <= 0
         if ended.any():
             self._is_high[high.cell[ended]] = False
@@ -125,8 +126,8 @@ class EvidenceBank:
         new = reaching[~self._is_high[reaching] & (self._lasted.ravel()[reaching] > 0)]
         self._is_high[new] = True
         first = self._position + 1 - self._lasted.ravel()[new].astype(np.intp)
-        last = np.full(len(new), self._position)
-        self._high = _joined([self._high, _High(new, first, last, self.sums.ravel()[new] - asked)])
+        last, top = np.full(len(new), self._position), self.sums.ravel()[new]
+        self._high = _joined([self._high, _High(new, first, last, top, top - asked)])
 
     def excursions(self) -> Excursions:
         """All excursions so far, those still under way included."""
@@ -143,23 +144,28 @@ class EvidenceBank:
 
 @dataclass(frozen=True, eq=False)
 class _High:
-    """Excursions that have reached the height: cell of the sums, first and last position, and peak."""
+    """Excursions that have reached the height: cell of the sums, first position, and that of the largest sum.
+
+    ``top``: that sum. ``peak``: the largest beyond what was asked for.
+    """
 
     cell: NDArray[np.intp]
     first: NDArray[np.intp]
     last: NDArray[np.intp]
+    top: NDArray[np.float32]
     peak: NDArray[np.float32]
 
     def part(self, chosen: NDArray[np.bool_]) -> _High:
-        return _High(self.cell[chosen], self.first[chosen], self.last[chosen], self.peak[chosen])
+        return _High(*(getattr(self, column)[chosen] for column in _COLUMNS))
 
 
-_NOWHERE = np.zeros(0, dtype=np.intp)
-_NONE = _High(_NOWHERE, _NOWHERE, _NOWHERE, np.zeros(0, dtype=np.float32))
+_COLUMNS = ("cell", "first", "last", "top", "peak")
+_NOWHERE, _NOTHING = np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.float32)
+_NONE = _High(_NOWHERE, _NOWHERE, _NOWHERE, _NOTHING, _NOTHING)
 
 
 def _joined(parts: list[_High]) -> _High:
-    columns = ([getattr(part, name) for part in parts] for name in ("cell", "first", "last", "peak"))
+    columns = ([getattr(part, name) for part in parts] for name in _COLUMNS)
     return _High(*(np.concatenate(column) for column in columns))
 
 

@@ -58,6 +58,15 @@ def test_what_is_asked_for_beyond_the_height_is_missing_from_the_peak() -> None:
     assert found.peak == pytest.approx(np.full(HYPOTHESES, 6.75))
 
 
+def test_a_capped_sum_lasts_though_more_is_asked_for_later() -> None:
+    bank = EvidenceBank(channels=1, height=5.0, cap=10.0)
+    for extra in (0.0, 1.0, 2.0):
+        bank.add(np.full((HYPOTHESES, 1), 20.0), extra)
+    found = bank.excursions()
+    assert set(found.last.tolist()) == {2}
+    assert set(found.peak.tolist()) == {10.0}
+
+
 def test_collecting_twice_gives_the_same_and_does_not_disturb() -> None:
     bank = EvidenceBank(channels=2, height=1.0)
     bank.add(np.full((HYPOTHESES, 2), 3.0))

@@ -74,8 +74,8 @@ def test_an_unknown_name_lists_the_known_ones(folder: Path, monkeypatch: pytest.
 
 def test_another_format_is_refused(folder: Path) -> None:
     head = folder / HEAD
-    head.write_text(head.read_text().replace("format = 2", "format = 99"))
-    with pytest.raises(BundleError, match="format 2, found 99"):
+    head.write_text(head.read_text().replace("format = 3", "format = 99"))
+    with pytest.raises(BundleError, match="format 3, found 99"):
         load_bundle(folder)
 
 
