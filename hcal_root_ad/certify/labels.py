@@ -29,7 +29,7 @@ def read_labels(path: Path, column: str = COLUMNS[HCAL]) -> Labels:
         InputError: the file is missing, no JSON, of another form, or holds no flag of that column.
     """
     table = read_json(path)
-    if _is_golden(table):
+    if _has_golden_form(table):
         return {run: _golden(ranges) for run, ranges in selection_of(table, path).items()}
     try:
         labels: dict[int, list[tuple[Range, str]]] = {}
@@ -44,7 +44,7 @@ def read_labels(path: Path, column: str = COLUMNS[HCAL]) -> Labels:
     return labels
 
 
-def _is_golden(table: Any) -> bool:
+def _has_golden_form(table: Any) -> bool:
     return isinstance(table, dict) and all(
         isinstance(ranges, list) and all(isinstance(part, list) for part in ranges) for ranges in table.values()
     )
@@ -75,6 +75,19 @@ def _flag(run: int, entry: Mapping[str, Any], column: str) -> Iterator[tuple[int
         yield run, (int(entry["start"]), int(entry["end"])), str(status)
 
 
+def is_golden(labels: Labels) -> bool:
+    """Whether flags are those of a golden JSON."""
+    return any(flag == NOT_GOOD for ranges in labels.values() for _, flag in ranges)
+
+
+def flags_of(labels: Labels, run: int, lumisections: Sequence[int]) -> list[str]:
+    """The flag of each lumisection of a run, the last one given, or ``no label``."""
+    flags = dict.fromkeys(lumisections, NO_LABEL)
+    for (first, last), status in labels.get(run, ()):
+        flags.update((ls, status) for ls in flags if first <= ls <= last)
+    return list(flags.values())
+
+
 @dataclass
 class Agreement:
     """How many lumisections have which status here (of HCAL) and which flag there."""
@@ -84,12 +97,8 @@ class Agreement:
 
     def add(self, run: RunCertification) -> None:
         """Count the lumisections of a run."""
-        flags = dict.fromkeys(run.lumisections.tolist(), NO_LABEL)
-        for (first, last), status in self.labels.get(run.run, ()):
-            flags.update((ls, status) for ls in flags if first <= ls <= last)
-        self.counts.update(
-            (str(ruling.status), flag) for ruling, flag in zip(run.rulings[HCAL], flags.values(), strict=True)
-        )
+        flags = flags_of(self.labels, run.run, run.lumisections.tolist())
+        self.counts.update((str(ruling.status), flag) for ruling, flag in zip(run.rulings[HCAL], flags, strict=True))
 
     def as_table(self) -> dict[str, Any]:
         """Counts by status here and flag there, and the share of LS in which both say GOOD, or neither does.

@@ -1,10 +1,11 @@
-"""Measure every system on the same runs, against the limit that nobody can pass."""
+"""Measure every system on the same runs, against the limit that nobody can pass; or certify against people's flags."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from hcal_root_ad.evaluate.material import Material
     from hcal_root_ad.publish.provenance import Provenance
 
+HOW = (
+    "Counted are lumisections that were GOOD or BAD here and that people called good or not. AUC: of the share of "
+    "channels that are not good. In brackets: 68 % intervals, runs drawn with replacement."
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
@@ -23,11 +29,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--suite", default="short", metavar="NAME",
                         help="quick, short (default), full; or real: ten LS of a real run, see --data")  # fmt: skip
     parser.add_argument("--data", nargs="+", metavar="PATH", help="the real run: its DQM files, or their folder")
+    parser.add_argument("--labels", type=Path, metavar="FILE",
+                        help="instead: score the campaign of certify in --data DIR against flags that people set "
+                             "(Run Registry or golden JSON)")  # fmt: skip
     parser.add_argument("--systems", nargs="+", default=[], metavar="NAME", help="some of the systems (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here, too")
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    if arguments.labels:
+        return _against_people(arguments)
     from importlib.metadata import version
 
     from hcal_root_ad.evaluate.campaign import evaluate
@@ -55,6 +66,31 @@ def execute(arguments: argparse.Namespace) -> int:
         write_text(arguments.json, json.dumps(rows, indent=1))
         write_beside(_provenance(arguments), arguments.json.parent, arguments.json.name, [arguments.json])
     show(f"table:   {table}")
+    return 0
+
+
+def _against_people(arguments: argparse.Namespace) -> int:
+    """A campaign of ``certify`` against people's flags."""
+    from importlib.metadata import version
+
+    from hcal_root_ad.certify.outputs import TABLE
+    from hcal_root_ad.evaluate.human_certification import markdown, score_certification
+    from hcal_root_ad.evaluate.written import write_text
+    from hcal_root_ad.publish.provenance import Provenance, file_material
+    from hcal_root_ad.publish.provenance_beside import write_beside
+
+    if arguments.systems or len(arguments.data or ()) != 1:
+        raise UsageError("--labels scores one campaign: name its folder, as certify wrote it, with --data.")
+    campaign = Path(arguments.data[0])
+    scores = score_certification(campaign, arguments.labels)
+    made = f"`hcal-root-ad evaluate --labels`, version {version('hcal-root-ad')}, {datetime.date.today()}."
+    table = arguments.output / "table.md"
+    write_text(table, markdown(scores, f"{made} {HOW}"))
+    files = (file_material("labels", arguments.labels), file_material("campaign", campaign / TABLE))
+    write_beside(Provenance("evaluate", files, {}), arguments.output, "evaluate", [table])
+    if arguments.json:
+        write_text(arguments.json, json.dumps([asdict(one) for one in scores], indent=1))
+    show(table.read_text(encoding="utf-8"))
     return 0
 
 

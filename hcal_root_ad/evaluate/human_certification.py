@@ -1,0 +1,160 @@
+"""A campaign of ``certify`` held against the flags that people set: what they call bad is what should be found."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.certify.certification import HCAL, Status
+from hcal_root_ad.certify.labels import NOT_GOOD, Labels, flags_of, is_golden, read_labels
+from hcal_root_ad.certify.lumisections import COLUMNS as TABLE_COLUMNS
+from hcal_root_ad.certify.outputs import TABLE
+from hcal_root_ad.certify.policy import SUBDETECTORS
+from hcal_root_ad.certify.run_registry import COLUMNS
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.evaluate.metrics import bootstrap, detection, ranking
+from hcal_root_ad.occupancy import Floats
+
+Row = Mapping[str, str]
+"""A line of ``lumisections.csv``."""
+NUMBERS = ("precision", "recall", "f1", "auc")
+HEAD = ("of", "runs", "LS", "bad there", "bad here", "agreed", "precision", "recall", "F1", "AUC")
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Lumisections of one run that were GOOD or BAD here, and good or not there.
+
+    ``bad``: (LS,) there. ``found``: (LS,) here. ``share``: (LS,) channels that are bad or problematic, of those judged.
+    """
+
+    bad: NDArray[np.bool_]
+    found: NDArray[np.bool_]
+    share: Floats
+
+
+@dataclass(frozen=True)
+class Score:
+    """How far a certification agrees with people, for HCAL or a sub-detector.
+
+    ``numbers``: mean over runs and 68 % interval (runs drawn with replacement) of precision, recall and F1 of what is
+    BAD here, and AUC of the share of channels that are not good. A run in which a number has no meaning has no say.
+    """
+
+    of: str
+    runs: int
+    lumisections: int
+    bad: int
+    found: int
+    agreed: int
+    numbers: Mapping[str, tuple[float, float, float]]
+
+
+def read_campaign(folder: Path) -> dict[int, list[Row]]:
+    """The lumisections of every run of a campaign.
+
+    Raises:
+        InputError: there is no table of lumisections, or one of other columns.
+    """
+    path = folder / TABLE
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{folder} holds no readable {TABLE} ({error}); name a folder that certify wrote.") from error
+    if missing := set(TABLE_COLUMNS) - set(reader.fieldnames or ()):
+        raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))}; make it anew with certify.")
+    runs: dict[int, list[Row]] = {}
+    for row in rows:
+        runs.setdefault(int(row["run"]), []).append(row)
+    return runs
+
+
+def score_certification(campaign: Path, labels: Path) -> list[Score]:
+    """Score HCAL, and each sub-detector that people flagged by itself.
+
+    Raises:
+        InputError: one of the two cannot be read, or they have no lumisection in common.
+    """
+    runs, scores = read_campaign(campaign), []
+    for of, column in COLUMNS.items():
+        try:
+            flags = read_labels(labels, column)
+        except InputError:
+            if of == HCAL:
+                raise
+            continue
+        if of != HCAL and is_golden(flags):
+            continue  # it speaks of HCAL as a whole
+        judged = [judged_of(rows, of, flags) for rows in runs.values()]
+        scores.append(score_of(of, [one for one in judged if len(one.bad)]))
+    if not scores[0].lumisections:
+        raise InputError(
+            f"{labels} and {campaign} have no lumisection in common that both call good or bad; "
+            "name the flags of its runs."
+        )
+    return scores
+
+
+def judged_of(rows: Sequence[Row], of: str, labels: Labels) -> Judged:
+    """What both say of a run."""
+    here = [row["status" if of == HCAL else of.lower()] for row in rows]
+    there = flags_of(labels, int(rows[0]["run"]), [int(row["lumisection"]) for row in rows])
+    kept = [
+        number
+        for number, pair in enumerate(zip(here, there, strict=True))
+        if pair[0] in (Status.GOOD, Status.BAD) and pair[1] in (Status.GOOD, Status.BAD, NOT_GOOD)
+    ]
+    return Judged(
+        bad=np.array([there[number] != Status.GOOD for number in kept], dtype=np.bool_),
+        found=np.array([here[number] == Status.BAD for number in kept], dtype=np.bool_),
+        share=np.array([_share(rows[number], of) for number in kept]),
+    )
+
+
+def _share(row: Row, of: str) -> float:
+    """Largest share of channels, in any of the sub-detectors asked for, that are not good."""
+    names = [name.lower() for name in (SUBDETECTORS if of == HCAL else (of,))]
+    return max(int(row[f"{name}_problematic"]) / max(int(row[f"{name}_judged"]), 1) for name in names)
+
+
+def score_of(of: str, judged: Sequence[Judged]) -> Score:
+    """The numbers of all runs."""
+    per_run = [_numbers(one) for one in judged]
+    return Score(
+        of=of,
+        runs=len(judged),
+        lumisections=sum(len(one.bad) for one in judged),
+        bad=sum(int(one.bad.sum()) for one in judged),
+        found=sum(int(one.found.sum()) for one in judged),
+        agreed=sum(int((one.bad == one.found).sum()) for one in judged),
+        numbers={name: bootstrap([numbers[name] for numbers in per_run]) for name in NUMBERS},
+    )
+
+
+def _numbers(one: Judged) -> dict[str, float]:
+    bad, found = int(one.bad.sum()), int((one.bad & one.found).sum())
+    auc = ranking(one.share[one.bad], np.sort(one.share[~one.bad]))["auc"] if 0 < bad < len(one.bad) else np.nan
+    return {**detection(found, bad, int(one.found.sum()) - found), "auc": auc}
+
+
+def markdown(scores: Sequence[Score], head: str) -> str:
+    """The table in Markdown."""
+    lines = ["# Certification held against people's flags", "", head, ""]
+    lines += ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
+    for one in scores:
+        agreed = f"{one.agreed / one.lumisections:.1%}" if one.lumisections else "–"
+        numbers = (_written(*one.numbers[name]) for name in NUMBERS)
+        cells = (one.of, one.runs, one.lumisections, one.bad, one.found, agreed, *numbers)
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _written(mean: float, low: float, high: float) -> str:
+    return "–" if np.isnan(mean) else f"{mean:.3f} [{low:.3f}, {high:.3f}]"
