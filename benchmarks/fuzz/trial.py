@@ -26,6 +26,8 @@ ROOM = 3 * 2**30
 """Bytes of address space beyond what the program has: uproot reserves what a damaged length claims, up to 2 GB."""
 MOST = 256 * 2**10
 """kB of memory that one file may really fill; the largest original has 0.9 MB."""
+PATIENCE = 20.0
+"""Seconds for one file; the slowest sound one takes 0.05."""
 EVERY = 10
 """So often the verbs are called as well."""
 
@@ -48,9 +50,9 @@ def _truth(kind: str, name: str, folder: Path) -> tuple[LumiMaps, ...]:
     return read_lumi_maps(path)
 
 
-def warm_up(folder: Path) -> None:
-    """Read every original once, so that all is imported and known."""
-    for kind in kinds():
+def warm_up(folder: Path, *only: str) -> None:
+    """Read every original (or those of some kinds) once, so that all is imported and known."""
+    for kind in only or kinds():
         for name in originals(kind):
             _truth(kind, name, folder)
 
@@ -146,6 +148,11 @@ def _complaint_of_verbs(path: Path) -> str:
 def _peak() -> int:
     """Most memory that this process ever had, in kB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def memory_folder() -> str | None:
+    """Where files are written fastest; None for the system's place."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def limit_memory() -> None:
