@@ -1,4 +1,4 @@
-"""Trials led by coverage: libFuzzer, by way of Atheris, damages further what reached code that nothing reached before."""
+"""Trials led by coverage: libFuzzer, by way of Atheris, damages further what reached code never reached before."""
 
 from __future__ import annotations
 
