@@ -42,6 +42,7 @@ _METHOD = """
 an output half-written, a refusal that does not name the file. Damage that is read as if whole hit what is not read.
 What is read otherwise without a word is damage that the format cannot show: payload without a checksum (not compressed,
 ZSTD, or parquet pages) that still holds whole counts, or a name that became another's.
+What one part of a file says of another is held against it: keys, folders, the index of DQMIO, the counters of the LS.
 
 """
 _REACH = """## What they reached

@@ -18,7 +18,7 @@ from benchmarks.fuzz.mutations import Damage, Edit, regions
 from benchmarks.fuzz.originals import kinds, originals
 from benchmarks.fuzz.spelled import Spelled, Spent
 from benchmarks.fuzz.table import Count, refusal
-from benchmarks.fuzz.trial import FIND, OTHERWISE, REFUSED, SAME, Trial, attempt
+from benchmarks.fuzz.trial import FIND, OTHERWISE, REFUSED, SAME, TOLD, Trial, attempt
 
 QUICK = 100
 
@@ -27,6 +27,29 @@ def test_what_was_found_stays_mended() -> None:
     kept = list(finds())
     assert len(kept) >= 13
     assert [(one.case.damage.kind, one.words) for one in trials(kept) if one.result == FIND] == []
+
+
+_PLAIN = "plain-DQM_V0001_R000370001__SimulatedZeroBias__Run3-v1__DQMIO.root"
+_FOLDER = 476_558  # the record of By Lumi Section 2-2; its key takes 77 bytes
+
+
+@pytest.mark.parametrize(
+    ("kind", "original", "edit", "result", "words"),
+    [
+        ("nanodqmio", "lzma-nanodqmio_run370001.root", Edit(19106, 19107, b"\x02"), TOLD,
+         "the index gives 1 of the Ints to no lumisection, or to several"),
+        ("nanodqmio", "plain-nanodqmio_run370001.root", Edit(805249, 805250, b"\x19"), TOLD,
+         "LS 2: without the event counter that other LS have"),
+        ("dqm_file", _PLAIN, Edit(689931, 689995, bytes(64)), REFUSED, "a list of keys with a hole in it"),
+        ("dqm_file", _PLAIN, Edit(_FOLDER + 95, _FOLDER + 99, b"\0\0\1\0"), REFUSED, "is not where, or what, it is"),
+        ("dqm_file", _PLAIN, Edit(_FOLDER + 40, _FOLDER + 41, b"-"), REFUSED, "is not where, or what, it is said"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_is_not_read_as_something_else(
+    tmp_path: Path, kind: str, original: str, edit: Edit, result: str, words: str
+) -> None:
+    trial = attempt(Case(kind, original, Damage("", "", (edit,))), tmp_path)
+    assert (trial.result, words in trial.words) == (result, True), trial.words
 
 
 @pytest.mark.parametrize("kind", kinds())
