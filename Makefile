@@ -2,7 +2,7 @@
 # make test   run every test and every example         make docs   the site, into build/site
 # make clean  remove .venv, out, build and dist        make coverage  what the tests reach, into docs/results/coverage.md
 # make bench  measure how fast, beside what one would use instead (about half an hour on two quiet cores)
-# make fuzz   hand tens of thousands of damaged files to the reader (some twenty minutes); make faults: kill it at work
+# make fuzz   hand tens of thousands of damaged files to the reader (about an hour); make faults: kill it at work
 # make bundles  simulate clean runs and train the shipped bundles anew (about ten minutes)
 # make locked   pin the tested environment with hashes, from pyproject.toml and constraints.txt (needs a package index)
 # make lowest   the tests of the core with the lowest versions that pyproject.toml allows (needs a package index)
@@ -107,10 +107,13 @@ lowest: $(TOOLS)/.installed
 	$(UV) pip install --quiet --python $(LOWEST)/bin/python --no-deps --editable .
 	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n $(JOBS) --maxprocesses 4 $(CORE)
 
-audit: $(TOOLS)/.installed
-	$(TOOLS)/bin/python -m checks.audit $(TOOLS)/bin/pip-audit
+audit:
+	@if $(MAKE) --no-print-directory $(TOOLS)/.installed; then \
+		$(TOOLS)/bin/python -m checks.audit $(TOOLS)/bin/pip-audit; \
+	else echo "audit: skipped, pip-audit cannot be installed from here."; fi
 
 fuzz: $(VENV)/.installed-for-tests
+	$(PIP_INSTALL) --editable '.[fuzz]'
 	$(BIN)/python -m benchmarks.fuzz -o docs/results/fuzz
 
 faults: $(VENV)/.installed-for-tests

@@ -18,9 +18,11 @@ from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +31,9 @@ from hcal_root_ad.cli.inputs import count
 from hcal_root_ad.cli.main import main as command_line
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.evaluate.written import write_text
+
+if TYPE_CHECKING:
+    from hcal_root_ad.learn.bundle import Bundle
 
 State = dict[str, str]
 """Digest of the content of each file below a folder, hidden ones left out."""
@@ -40,8 +45,8 @@ _HEAD = """# Killed at random moments
 
 Each kind of work wrote over an older output, was killed at a moment drawn evenly over the time that it takes, and was
 begun again. Files that differ between the older and the newer output are counted as what they were after the kill (not
-there yet counts as old). Wrong is a file that is neither, or is not as it should be after the second beginning.
-`make faults` makes this page anew.
+there yet counts as old). Wrong is a file that is neither, a bundle of old and new files, a file that is not as it
+should be after the second beginning, and a hidden file that is then left over. `make faults` makes this page anew.
 
 | work | killed | done before the kill | files old | files new | wrong |
 |---|---|---|---|---|---|
@@ -50,11 +55,15 @@ there yet counts as old). Wrong is a file that is neither, or is not as it shoul
 
 @dataclass(frozen=True)
 class Work:
-    """One kind of work: what it does in a folder, first with older settings, then with newer ones."""
+    """One kind of work: what it does in a folder, first with older settings, then with newer ones.
+
+    ``together``: its files are all old or all new.
+    """
 
     name: str
     older: Callable[[Path], None]
     newer: Callable[[Path], None]
+    together: bool = False
 
 
 @dataclass
@@ -78,10 +87,12 @@ def works(inputs: Path) -> list[Work]:
     attach = ("run", str(dqm), "-o", "{out}", "--attach")
     certify = ("certify", str(dqm.parent), "-o", "{out}")
     watch = ("watch", str(dqm.parent), "-o", "{out}", "--once")
+    before, after = _bundles()
     return [
         Work("run", verbs(*run, "--false-alarms", "20"), verbs(*run)),
         Work("run --attach", verbs(*attach, "--false-alarms", "20"), verbs(*attach)),
-        Work("train", lambda out: _train(clean, out, 1), lambda out: _train(clean, out, 3)),
+        Work("train", lambda out: _train(clean, out, 1), lambda out: _train(clean, out, 3), together=True),
+        Work("replace a bundle", partial(_save, before), partial(_save, after), together=True),
         Work("certify", verbs(*certify, "--false-alarms", "20"), verbs(*certify)),
         Work("watch", _nothing, verbs(*watch)),  # goes on with what is there, so there is nothing older
     ]
@@ -114,6 +125,17 @@ def _train(clean: Path, out: Path, epochs: int) -> None:
     train(read_lumi_maps(clean), "HE", out / "bundle", schedule=Schedule(epochs=epochs))
 
 
+def _bundles() -> tuple[Bundle, Bundle]:
+    """Two that differ in every file."""
+    from hcal_root_ad.learn.bundle import load_bundle
+
+    return load_bundle("hb-graphstad-from-he"), load_bundle("he-graphstad")
+
+
+def _save(bundle: Bundle, out: Path) -> None:
+    bundle.save(out / "bundle")
+
+
 def _quietly(words: list[str]) -> None:
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as said:
         code = command_line(words)
@@ -135,11 +157,13 @@ def kill_often(work: Work, times: int, folder: Path, seed: int) -> Found:
         killed = _in_a_process(work.newer, out, float(draw.uniform(0, seconds)))
         found.kills += killed
         found.finished += not killed
-        found.wrong += [
-            f"killed, {name}: neither old nor new" for name in _judge(state(out), before, after, found.left)
-        ]
+        seen = state(out)
+        found.wrong += [f"killed, {name}: neither old nor new" for name in _judge(seen, before, after, found.left)]
+        if work.together and seen not in (before, before | after):
+            found.wrong.append("killed, some files are old and some new")
         _in_a_process(work.newer, out)
         at_last = state(out)
+        found.wrong += [f"begun again, {name}: left over" for name in sorted(hidden(out) - hidden(new))]
         expected = before | after  # files that only the older settings write stay
         found.wrong += [f"begun again, {name}: not as it should be" for name in sorted({*at_last, *expected})
                         if at_last.get(name) != expected.get(name)]  # fmt: skip
@@ -165,6 +189,12 @@ def state(folder: Path) -> State:
     return {
         name: _content(path) for name, path in shown.items() if not any(p.startswith(".") for p in Path(name).parts)
     }
+
+
+def hidden(folder: Path) -> set[str]:
+    """Hidden files and folders, but for those within."""
+    every = (path.relative_to(folder) for path in folder.rglob(".*"))
+    return {str(path) for path in every if not any(part.startswith(".") for part in path.parts[:-1])}
 
 
 def _content(path: Path) -> str:

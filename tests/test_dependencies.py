@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -117,6 +118,11 @@ def test_files_that_the_container_copies_are_there() -> None:
     [
         ('{"dependencies": [{"name": "a", "version": "1", "vulns": []}]}', 0, "0 known vulnerabilities"),
         ('{"dependencies": [{"name": "a", "skip_reason": "no network"}]}', 0, "audit: skipped"),
+        (
+            '{"dependencies": [{"name": "a", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": []}]}]}',
+            1,
+            "a 1: CVE-1, mended in no release.\naudit: 1 known vulnerabilities in 1 packages.\n",
+        ),
         ("", 0, "audit: skipped, pip-audit gave no answer (no route)"),
     ],
 )
@@ -131,3 +137,9 @@ def test_the_audit_asks_about_the_locked_environment(
     assert words in capsys.readouterr().out
     assert f"--requirement {ROOT / 'requirements-locked.txt'}" in asked.read_text()
     assert "--require-hashes" in asked.read_text()
+
+
+def test_an_audit_whose_tools_cannot_be_installed_is_skipped_with_a_word(tmp_path: Path) -> None:
+    words = ["make", "-s", "audit", f"TOOLS={tmp_path}", "PYTHON=false"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "audit: skipped, pip-audit cannot be installed from here.\n")

@@ -1,9 +1,8 @@
-"""Trials in a process of their own, which may die or hang: that is a find as well."""
+"""Trials of given cases in a process of their own, which may die or hang: that is a find as well."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -12,10 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.fuzz.cases import Case
-from benchmarks.fuzz.trial import FIND, Trial, attempt, limit_memory, warm_up
+from benchmarks.fuzz.trial import FIND, PATIENCE, Trial, attempt, limit_memory, memory_folder, warm_up
 
-PATIENCE = 20.0
-"""Seconds for one file; the slowest sound one takes 0.05."""
 _FORK = multiprocessing.get_context("fork")
 
 
@@ -55,7 +52,7 @@ class Worker:
 
 def trials(cases: Iterable[Case]) -> Iterator[Trial]:
     """What comes of each case."""
-    with TemporaryDirectory(prefix="fuzz-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as place:
+    with TemporaryDirectory(prefix="fuzz-", dir=memory_folder()) as place:
         warm_up(Path(place))
         worker = Worker(Path(place))
         try:

@@ -1,18 +1,26 @@
-"""Cases: an original and the damage that is done to it, drawn by number, or kept because it once found something."""
+"""Cases: an original and the damage to it: drawn by number, spelled by a fuzzer, or kept as it once found something."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from benchmarks.fuzz.mutations import Damage, Edit, Regions, damage, regions
 from benchmarks.fuzz.originals import kinds, originals
+from benchmarks.fuzz.spelled import Spelled, Spent
 
 FINDS = Path(__file__).parents[2] / "tests" / "fuzz" / "finds.json"
 """What was found and mended: kind, original, in words what came of it, and the edits."""
+
+
+MOST_DAMAGE = 3
+"""In a case that is spelled: a file damaged all over is refused at its first page."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,18 @@ def case(kind: str, number: int) -> Case:
     """Case of that number: the originals of a kind take turns."""
     sound = _sound(kind)
     name, data, found = sound[number % len(sound)]
-    return Case(kind, name, damage(data, found, [kinds().index(kind), number]), number)
+    return Case(kind, name, damage(data, found, np.random.default_rng([kinds().index(kind), number])), number)
+
+
+def spelled_case(kind: str, spelling: bytes, number: int) -> Case:
+    """Case that bytes spell: the first one names the original, the others up to three damages."""
+    sound, done = _sound(kind), Damage("spelled", "", ())
+    name, data, found = sound[spelling[0] % len(sound) if spelling else 0]
+    draw = Spelled(spelling[1:])
+    with suppress(Spent):
+        for _ in range(MOST_DAMAGE):
+            done = replace(done, edits=done.edits + damage(data, found, draw).edits)
+    return Case(kind, name, done, number)
 
 
 def finds() -> Iterator[Case]:

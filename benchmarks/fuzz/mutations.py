@@ -10,9 +10,10 @@ from typing import Literal
 
 import numpy as np
 
+from benchmarks.fuzz.spelled import Spelled
 from hcal_root_ad.harvest.root_keys import read_key
 
-Draw = np.random.Generator
+Draw = np.random.Generator | Spelled
 Regions = Mapping[str, Sequence[tuple[int, int]]]
 """(start, stop) of all parts of a file that are of one kind."""
 _EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF, 2**63)
@@ -43,9 +44,8 @@ class Damage:
         return bytes(damaged)
 
 
-def damage(data: bytes, found: Regions, seed: Sequence[int]) -> Damage:
-    """Damage of a file by a seed: first the kind of region, then a place in one of them, then what is done there."""
-    draw = np.random.default_rng(seed)
+def damage(data: bytes, found: Regions, draw: Draw) -> Damage:
+    """Damage of a file as drawn: first the kind of region, then a place in one of them, then what is done there."""
     region = str(draw.choice(sorted(found)))
     start, stop = found[region][int(draw.integers(len(found[region])))]
     kind = str(draw.choice(sorted(_KINDS)))

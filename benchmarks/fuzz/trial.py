@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import resource
 import time
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ ROOM = 3 * 2**30
 """Bytes of address space beyond what the program has: uproot reserves what a damaged length claims, up to 2 GB."""
 MOST = 256 * 2**10
 """kB of memory that one file may really fill; the largest original has 0.9 MB."""
+PATIENCE = 20.0
+"""Seconds for one file; the slowest sound one takes 0.05."""
 EVERY = 10
 """So often the verbs are called as well."""
 
@@ -48,9 +51,9 @@ def _truth(kind: str, name: str, folder: Path) -> tuple[LumiMaps, ...]:
     return read_lumi_maps(path)
 
 
-def warm_up(folder: Path) -> None:
-    """Read every original once, so that all is imported and known."""
-    for kind in kinds():
+def warm_up(folder: Path, *only: str) -> None:
+    """Read every original (or those of some kinds) once, so that all is imported and known."""
+    for kind in only or kinds():
         for name in originals(kind):
             _truth(kind, name, folder)
 
@@ -134,18 +137,24 @@ def _complaint_of_verbs(path: Path) -> str:
         good = [(DONE, 0), (WRONG_USE, 1)] + [(PROBLEM_FOUND, 0)] * (words[0] == "check")
         if (code, len(sentences)) not in good:
             return f"{words[0]} ends with {code}: {sentences}"
-    left = sorted(file.name for file in target.parent.iterdir()) if target.parent.exists() else []
-    if left != ([target.name] if code == DONE else []):
-        return f"harvest ends with {code} and leaves {left}"
-    if left:
-        np.load(target)["counts"]
-        target.unlink()
-    return ""
+    left = sorted(target.parent.iterdir()) if target.parent.exists() else []
+    names = " ".join(file.name for file in left)
+    good_names = re.fullmatch(r"maps\.npz|(maps_R\d+\.npz ?){2,}", names)  # one file, or one for each run
+    for file in left:
+        if good_names:
+            np.load(file)["counts"]
+        file.unlink()
+    return "" if bool(good_names) == (code == DONE) else f"harvest ends with {code} and leaves {names}"
 
 
 def _peak() -> int:
     """Most memory that this process ever had, in kB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def memory_folder() -> str | None:
+    """Where files are written fastest; None for the system's place."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def limit_memory() -> None:

@@ -34,13 +34,18 @@ def execute(arguments: argparse.Namespace) -> int:
 def _add(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.learn.catalogue_keeping import Description, add_reference, own_catalogue
     from hcal_root_ad.publish.catalogue_table import entry_details
+    from hcal_root_ad.publish.provenance import provenance_of_maps
+    from hcal_root_ad.publish.provenance_beside import write_beside
 
-    own_catalogue(arguments.name)
+    folder = own_catalogue(arguments.name)
     files = all_files(arguments.runs)
     runs = read_runs(arguments.runs, arguments.definition)
-    words = (getattr(arguments, name) for name in ("trigger", "state", "first_run", "last_run", "what"))
+    words = {name: getattr(arguments, name) for name in ("trigger", "state", "first_run", "last_run", "what")}
     with progress("Learning the rates") as report:
-        entry = add_reference(arguments.name, runs, files, Description(*words), report)
+        entry = add_reference(arguments.name, runs, files, Description(**words), report)
+    given = {name: word for name, word in {**words, "definition": arguments.definition}.items() if word}
+    provenance = provenance_of_maps("reference add", runs, (), given)
+    write_beside(provenance, folder, arguments.name, [folder / entry.rates])
     show(*entry_details(entry))
     return 0
 

@@ -35,6 +35,7 @@ def execute(arguments: argparse.Namespace) -> int:
             progress=report,
         )
     options = {name: getattr(arguments, name) for name in ("subdetector", "ring_normalisation")}
+    options["data"] = arguments.data or None
     write_bundle_provenance("train", arguments.output, runs, (), options)
     show(f"{arguments.output}: bundle {bundle.name} for {bundle.subdetector}")
     return 0

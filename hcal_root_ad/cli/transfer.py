@@ -34,7 +34,9 @@ def execute(arguments: argparse.Namespace) -> int:
     runs = read_runs(arguments.runs or _clean_runs(source))
     with progress("Transferring") as report:
         bundle = transfer(source, runs, arguments.output, to=arguments.to, data=arguments.data, progress=report)
-    write_bundle_provenance("transfer", arguments.output, runs, [source], {"to": arguments.to})
+    write_bundle_provenance(
+        "transfer", arguments.output, runs, [source], {"to": arguments.to, "data": arguments.data or None}
+    )
     show(f"{arguments.output}: bundle {bundle.name} for {bundle.subdetector}, from {source.name}")
     return 0
 

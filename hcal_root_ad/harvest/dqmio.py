@@ -17,7 +17,7 @@ from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.container import Element, FileContent, events_against_ls, fitting_subsystem
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
-from hcal_root_ad.harvest.dqmio_trees import ElementTree, Row, read_index
+from hcal_root_ad.harvest.dqmio_trees import ElementTree, Row, read_index, unclaimed
 from hcal_root_ad.harvest.input_file import InputFile
 from hcal_root_ad.harvest.map_counts import PartMaps, WantedMaps, in_batches, is_map, read_maps
 from hcal_root_ad.harvest.section import Section, check_numbers, ls_ranges, needed_depths, where
@@ -89,7 +89,7 @@ class DqmioFile:
             definition=definition,
             sections=tuple(sections.values()),
             events_versus_ls=self._events_versus_ls(definition, subsystem, within),
-            notes=tuple(self._summed(sections)),
+            notes=(*self._unclaimed, *self._summed(sections)),
         )
 
     def _found(self, rows: Iterable[Row], names: Collection[str]) -> Iterator[tuple[ElementTree, list[Found]]]:
@@ -155,6 +155,15 @@ class DqmioFile:
             into = largest.setdefault(run, {})
             into.update({ls: max(n, into.get(ls, 0)) for ls, n in events.items() if within is None or ls in within})
         return largest
+
+    @cached_property
+    def _unclaimed(self) -> tuple[str, ...]:
+        """What the index leaves out, or names more than once, in words."""
+        return tuple(
+            f"{self.path.name}: the index gives {wrong} of the {tree} to no lumisection, or to several; the file is "
+            "damaged, or was put together by hadd, and counts may be missing."
+            for tree, wrong in unclaimed(self._root, self._rows)
+        )
 
     def _summed(self, sections: Sections) -> Iterator[str]:
         twice = [s.lumisection for s in sections.values() if s.complete and s.seen.max() > 1]

@@ -45,6 +45,20 @@ def read_index(root: Any) -> Iterator[Row]:
             yield Row(run, ls, trees[kind], first, last + 1)
 
 
+def unclaimed(root: Any, rows: Sequence[Row]) -> Iterator[tuple[str, int]]:
+    """Trees with entries that the index gives to no lumisection or run, or to several, and how many; each has one."""
+    present = set(root.keys(recursive=False, cycle=False))
+    for name in _STABLE:
+        there = int(root[name].num_entries) if name in present else 0
+        changes = np.zeros(there + 1, dtype=np.int64)
+        for row in rows:
+            if row.tree == name and row.first < row.stop:
+                changes[np.clip(row.first, 0, there)] += 1
+                changes[np.clip(row.stop, 0, there)] -= 1
+        if wrong := int((np.cumsum(changes[:-1]) != 1).sum()):
+            yield name, wrong
+
+
 class ElementTree:
     """One tree of monitor elements, all of one class; a stock of histograms whose records are baskets."""
 

@@ -47,7 +47,7 @@ def events_of(
     for n, section in enumerate(sections):
         plateaus[n] = (_section_plateau(section) or 0) if use_hf else 0
         events[n], sources[n] = _counted(section, versus_ls, int(plateaus[n]))
-    notes = _disagreements(sections, events, sources, plateaus)
+    notes = [*_lacking(sections, sources), *_disagreements(sections, events, sources, plateaus)]
     unknown = np.array([s.counts is not None for s in sections], dtype=np.bool_) & (sources == EventSource.NONE)
     if unknown.any():
         notes += _fill_with_estimates(sections, events, sources, unknown)
@@ -67,6 +67,18 @@ def _counted(section: Section, versus_ls: Mapping[int, int], plateau: int) -> tu
     if section.other_events is not None:
         return section.other_events, EventSource.OTHER_SUBSYSTEM
     return (plateau, EventSource.HF_PLATEAU) if plateau else (0, EventSource.NONE)
+
+
+def _lacking(sections: list[Section], sources: NDArray[np.uint8]) -> list[str]:
+    """A sentence on lumisections with maps where a counter that others have is missing, and another one was used."""
+    counted = np.array([section.counts is not None for section in sections], dtype=np.bool_) & (
+        (sources != EventSource.NONE) & (sources != EventSource.ESTIMATE)
+    )
+    lack = np.flatnonzero(counted & (sources != sources[counted].min(initial=EventSource.HF_PLATEAU)))
+    if not len(lack):
+        return []
+    which = ls_ranges([sections[n].lumisection for n in lack])
+    return [f"{which}: without the event counter that other LS have; another one, or HF, tells the events."]
 
 
 def _disagreements(

@@ -36,12 +36,17 @@ class Key(NamedTuple):
 
 def read_key(data: bytes, position: int) -> Key:
     """The key whose bytes begin at ``position`` (in a key list, the object is elsewhere: see ``seek``)."""
+    return _key_and_title(data, position)[0]
+
+
+def _key_and_title(data: bytes, position: int) -> tuple[Key, int]:
+    """A key, and where its title begins."""
     big = struct.unpack_from(">H", data, position + 4)[0] > 1000
     layout = _KEY[big]
     size, _, object_size, _, key_size, cycle, seek, parent = layout.unpack_from(data, position)
     class_name, offset = read_string(data, position + layout.size)
-    name, _ = read_string(data, offset)
-    return Key(seek, size, key_size, object_size, cycle, parent, class_name, name)
+    name, offset = read_string(data, offset)
+    return Key(seek, size, key_size, object_size, cycle, parent, class_name, name), offset
 
 
 def read_string(data: bytes, position: int) -> tuple[str, int]:
@@ -67,8 +72,8 @@ def keys_of(data: bytes, position: int) -> Iterator[Key]:
     (count,) = _COUNT.unpack_from(data, position)
     position += _COUNT.size
     for _ in range(count):
-        key = read_key(data, position)
-        if not key.key_size or not key.class_name:
+        key, title = _key_and_title(data, position)
+        if read_string(data, title)[1] != position + key.key_size:
             raise ValueError("a list of keys with a hole in it")
         yield key
         position += key.key_size
@@ -109,10 +114,19 @@ def walk_folders(source: Any, top: Key, levels: int | None = None) -> Iterator[t
         level = below
 
 
+def _key_list(record: bytes, folder: Key) -> Record | None:
+    """Place of a folder's key list, from its record, which says again where it is and of what name."""
+    big = struct.unpack_from(">H", record, folder.key_size)[0] > 1000
+    place = _DIRECTORY[big].unpack_from(record, folder.key_size)[5]
+    if place != folder.seek or (folder.name and read_key(record, 0).name != folder.name):
+        raise ValueError(f"the folder {folder.name} is not where, or what, it is said to be")
+    return key_list_of(record, folder.key_size)
+
+
 def _list_folders(source: Any, folders: Sequence[Key]) -> Iterator[list[Key]]:
     """Keys in each of the folders."""
-    raws = fetch(source, [Record(folder.seek, folder.size) for folder in folders])
-    lists = [key_list_of(bytes(raw), folder.key_size) for raw, folder in zip(raws, folders, strict=True)]
+    raws = map(bytes, fetch(source, [Record(folder.seek, folder.size) for folder in folders]))
+    lists = [_key_list(raw, folder) for raw, folder in zip(raws, folders, strict=True)]
     listed = iter(fetch(source, [place for place in lists if place]))
     for place in lists:
         yield list(keys_of(bytes(next(listed)), 0)) if place else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from hcal_root_ad.learn.catalogue import (
 )
 from hcal_root_ad.learn.rates import Progress, Rates, fit_rates, save_rates
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.staging import staging_folder
 
 RATES = "rates.safetensors"
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.+]*")
@@ -81,27 +81,24 @@ def add_reference(
     folder = own_catalogue(name)
     _common_quantity(runs)
     rates = fit_rates(runs, progress)
-    partial = folder / f".{name}.partial-{os.getpid()}"
     try:
-        partial.mkdir(parents=True)
-        save_rates(rates, partial / RATES)
-        digests = {_written(file, folder): source_of(file).sha256 for file in files}
-        rates_digest = {f"{name}/{RATES}": source_of(partial / RATES).sha256}
-        table = _table(runs, rates, files, description) | {
-            "files": list(digests),
-            "rates": f"{name}/{RATES}",
-            # Files elsewhere were not fetched whole and have no digest.
-            "sha256": rates_digest | {path: digest for path, digest in digests.items() if digest},
-        }
-        (partial / CATALOGUE).write_text(_appended(folder, name, table), encoding="utf-8")
-        (folder / name).mkdir()
-        (partial / RATES).rename(folder / name / RATES)
-        (partial / CATALOGUE).replace(folder / CATALOGUE)
+        with staging_folder(folder) as partial:
+            save_rates(rates, partial / RATES)
+            digests = {_written(file, folder): source_of(file).sha256 for file in files}
+            rates_digest = {f"{name}/{RATES}": source_of(partial / RATES).sha256}
+            table = _table(runs, rates, files, description) | {
+                "files": list(digests),
+                "rates": f"{name}/{RATES}",
+                # Files elsewhere were not fetched whole and have no digest.
+                "sha256": rates_digest | {path: digest for path, digest in digests.items() if digest},
+            }
+            (partial / CATALOGUE).write_text(_appended(folder, name, table), encoding="utf-8")
+            (folder / name).mkdir()
+            (partial / RATES).rename(folder / name / RATES)
+            (partial / CATALOGUE).replace(folder / CATALOGUE)
     except OSError as error:
         shutil.rmtree(folder / name, ignore_errors=True)
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another folder.") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return read_catalogue(folder)[name]
 
 

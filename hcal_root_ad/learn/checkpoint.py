@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ from hcal_root_ad.networks.graphstad import GraphSTAD
 if TYPE_CHECKING:
     from hcal_root_ad.learn.loop import Piece, Schedule
 
-_RANDOM, _STORY = "torch random state", "training"
+_RANDOM, _STORY, _DIGEST = "torch random state", "training", "sha256"
+_log = logging.getLogger(__name__)
 
 
 def checkpoint_path(bundle: Path) -> Path:
@@ -33,7 +35,10 @@ def checkpoint_path(bundle: Path) -> Path:
 
 
 class Checkpoint:
-    """The state of one training after its last whole epoch; of another training it is as if there were none."""
+    """The state of one training after its last whole epoch.
+
+    One of another training, or a damaged one, is as if there were none, and the log says so.
+    """
 
     def __init__(self, path: Path, network: GraphSTAD, pieces: Sequence[Piece], schedule: Schedule) -> None:
         self._path, self._identity = path, _identity(network, pieces, schedule)
@@ -46,15 +51,16 @@ class Checkpoint:
         state = optimiser.state_dict()
         tensors = {f"network.{name}": weight for name, weight in network.state_dict().items()}
         tensors |= {f"optimiser.{n}.{name}": one for n, kept in state["state"].items() for name, one in kept.items()}
+        flat = {name: one.detach().cpu().contiguous() for name, one in tensors.items()}
+        flat[_RANDOM] = torch.get_rng_state()
         story = {
             "identity": self._identity, "losses": list(losses), "groups": state["param_groups"],
             "annealing": annealing.state_dict(), "draw": draw.bit_generator.state,
         }  # fmt: skip
         partial = self._path.with_name(f"{self._path.name}.partial")
-        flat = {name: one.detach().cpu().contiguous() for name, one in tensors.items()}
         try:
             partial.parent.mkdir(parents=True, exist_ok=True)
-            save_file(flat | {_RANDOM: torch.get_rng_state()}, partial, {_STORY: json.dumps(story)})
+            save_file(flat, partial, {_STORY: json.dumps(story | {_DIGEST: _digest(flat, story)})})
             partial.replace(self._path)
         except (OSError, SafetensorError) as error:
             partial.unlink(missing_ok=True)
@@ -86,13 +92,30 @@ class Checkpoint:
             with safe_open(self._path, framework="pt") as file:
                 story = json.loads(file.metadata()[_STORY])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, KeyError, TypeError, ValueError):
-            return None  # cut while the disk was full: as if there were none
-        return (tensors, story) if story["identity"] == self._identity else None
+            if story.pop(_DIGEST) != _digest(tensors, story):
+                raise ValueError("its content does not match its digest")
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            _log.warning("%s: the checkpoint is damaged (%s); the training begins anew.", self._path, error)
+            return None
+        if story["identity"] != self._identity:
+            _log.warning(
+                "%s: the checkpoint is of another training (other runs, options or versions); this one begins anew.",
+                self._path,
+            )
+            return None
+        return tensors, story
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:
     return ((name.removeprefix(prefix), one) for name, one in tensors.items() if name.startswith(prefix))
+
+
+def _digest(tensors: dict[str, Tensor], story: dict[str, Any]) -> str:
+    """Of all that a checkpoint holds, whatever the order."""
+    digest = hashlib.sha256(json.dumps(story, sort_keys=True).encode())
+    for name, one in sorted(tensors.items()):
+        digest.update(name.encode() + one.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _identity(network: GraphSTAD, pieces: Sequence[Piece], schedule: Schedule) -> str:

@@ -14,9 +14,12 @@ def replace_folder(folder: Path, new: Path) -> None:
     """Put ``new``, a folder beside it, in the place of ``folder``; files that only the old one has are kept.
 
     Where the system cannot exchange two names (Linux can, since 3.15, on local disks), the old folder is out of its
-    place for a moment, as ``.<name>.before``. Raises OSError.
+    place for a moment, as ``.<name>.before``; after a kill just then it is put back first. Raises OSError.
     """
     folder = folder.resolve()  # a link stays one
+    before = folder.with_name(f".{folder.name}.before")
+    if before.exists() and not folder.exists():
+        before.rename(folder)
     if not folder.exists():
         new.rename(folder)
         return
@@ -24,7 +27,6 @@ def replace_folder(folder: Path, new: Path) -> None:
         if not (new / path.name).exists():
             (shutil.copytree if path.is_dir() else shutil.copy2)(path, new / path.name)
     if not _exchanged(folder, new):
-        before = folder.with_name(f".{folder.name}.before")
         shutil.rmtree(before, ignore_errors=True)
         folder.rename(before)
         new.rename(folder)

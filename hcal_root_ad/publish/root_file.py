@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from hcal_root_ad.publish.object_text import quality_text, scalar_text
 from hcal_root_ad.publish.root_layout import mark_gaps, read_container, refuse_scattered
 from hcal_root_ad.publish.root_objects import root_object
 from hcal_root_ad.publish.uproot_directory import add_objects
+from hcal_root_ad.staging import staging_folder
 
 _COMPRESSION = uproot.ZLIB(4)
 """The newer GUI decodes zlib only."""
@@ -61,11 +61,6 @@ def attach_to_file(elements: MonitorElements, source: Path, path: Path) -> None:
     _publish(path, fill)
 
 
-def staging_name(process: int) -> str:
-    """Folder beside the target in which a process writes, before the file takes its place."""
-    return f".publishing-{process}"
-
-
 def file_folder(run: int, folder: str) -> str:
     """Folder in the file of a GUI folder: ``Hcal/HcalMLTask`` is ``DQMData/Run 1/Hcal/Run summary/HcalMLTask``."""
     subsystem, _, rest = folder.partition("/")
@@ -101,11 +96,8 @@ def _publish(path: Path, fill: Callable[[Path], None]) -> None:
 @contextmanager
 def _staging(path: Path) -> Iterator[Path]:
     """A file of the target's name in a folder of its own beside the target (``check`` looks at the name)."""
-    folder = path.parent / staging_name(os.getpid())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder / path.name
+        with staging_folder(path.parent) as folder:
+            yield folder / path.name
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder.") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -53,6 +53,8 @@ def make_again(origin: Origin, folders: Sequence[Path], target: Path, run: Run) 
     recipe = recipe_for(provenance, str(output))
     if output.suffix == ".html":
         raise InputError(f"{output} is a page; reproduce the record or ROOT file that it was drawn from.")
+    if output.suffix == ".jsonl":
+        raise InputError(f"{output} is a log of alarms, which came one by one; reproduce the ROOT files beside it.")
     if recipe.verb == "certify" and not output.is_dir():
         raise InputError(f"{output} belongs to a campaign of certify; reproduce its folder as a whole.")
     places = Places((output if output.is_dir() else output.parent, Path()), tuple(folders), _known(output))

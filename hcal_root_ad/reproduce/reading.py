@@ -44,7 +44,7 @@ def origins(path: Path) -> tuple[Origin, ...]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; name an output of this program.")
     if inside := _inside(path):
-        return (Origin(path, inside),)
+        return tuple(Origin(path, one) for one in inside)
     if found_beside := beside(path):
         return (Origin(path, found_beside.provenance, found_beside),)
     raise InputError(
@@ -53,13 +53,15 @@ def origins(path: Path) -> tuple[Origin, ...]:
     )
 
 
-def _inside(path: Path) -> Provenance | None:
-    """The provenance that a file holds itself, by its first bytes or the end of its name."""
+def _inside(path: Path) -> tuple[Provenance, ...]:
+    """The provenance that a file holds itself, by its first bytes or the end of its name; a log may hold several."""
     with path.open("rb") as file:
         start = file.read(4)
     try:
+        if path.suffix == ".jsonl":
+            return _in_log(path)
         reader = _BY_START.get(start) or _BY_SUFFIX.get(path.suffix)
-        return reader(path) if reader else None
+        return tuple(filter(None, [reader(path)])) if reader else ()
     except InputError:
         raise
     except Exception as error:  # a damaged file can break numpy, pyarrow and onnx in any way
@@ -109,6 +111,12 @@ def _in_json(path: Path) -> Provenance | None:
     table = json.loads(path.read_text(encoding="utf-8"))
     holds = isinstance(table, dict) and "provenance" in table and "outputs" not in table
     return provenance_of_table(table["provenance"]) if holds else None
+
+
+def _in_log(path: Path) -> tuple[Provenance, ...]:
+    from hcal_root_ad.watch.alarm_log import log_provenances
+
+    return log_provenances(path)
 
 
 class _Meta(HTMLParser):

@@ -38,7 +38,15 @@ _TRAINED = (
     "runs, and hold both against each other with evaluate"
 )
 _TIMED = "its tables hold measured times and the date; run it again in a new folder, and compare the numbers"
-REFUSED = {"train": _TRAINED, "transfer": _TRAINED, "calibrate": _TRAINED, "evaluate": _TIMED, "study": _TIMED}
+_ADDED = "a reference of that name is there; add its runs under another name, and hold both against a run with compare"
+REFUSED = {
+    "reference add": _ADDED,
+    "train": _TRAINED,
+    "transfer": _TRAINED,
+    "calibrate": _TRAINED,
+    "evaluate": _TIMED,
+    "study": _TIMED,
+}
 """Verbs whose outputs are never the same twice, and why."""
 _FAULTS = ("none", "mixed")
 

@@ -2,7 +2,8 @@
 
 Keys: ``time`` (UTC), ``run``, ``lumisection`` (the newest one judged), ``event`` (raised, amended, cleared), ``unit``,
 ``kind``, ``first`` and ``last`` (lumisections with the flag), ``channels``, ``score`` (log10 likelihood ratio), and
-``into`` (the larger unit that takes its place, or empty). What is not cleared lasted until the end of its run.
+``into`` (the larger unit that takes its place, or empty). What is not cleared lasted until the end of its run. The
+changes below a line with the key ``provenance``, up to the next such line, were found with what it names.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.verdict import Kind
+from hcal_root_ad.publish.provenance import Provenance, provenance_of_table
 from hcal_root_ad.watch.alarms import Alarm, Change, Event, Place
 
 NAME = "alarms.jsonl"
@@ -25,8 +28,8 @@ NAME = "alarms.jsonl"
 class AlarmLog:
     """Appends whole lines; those that the disk does not take are kept for the next time."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, provenance: Provenance) -> None:
+        self._path, self._provenance = path, provenance
         self._lines: list[str] = []
         self._mend()
 
@@ -44,7 +47,7 @@ class AlarmLog:
         lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
         try:
             for entry in map(json.loads, lines):
-                if entry["run"] == run:
+                if "provenance" not in entry and entry["run"] == run:
                     alarm = _alarm(entry)
                     alarms[alarm.place] = alarm
                     if entry["event"] == Event.CLEARED:
@@ -53,8 +56,16 @@ class AlarmLog:
             raise InputError(f"{self._path} is no log of alarms ({error}); move it away.") from error
         return alarms
 
-    def add(self, changes: Iterable[Change], run: int, lumisection: int, now: float) -> None:
+    @cached_property
+    def _told(self) -> bool:
+        """Whether the log says already what the next changes are found with."""
+        return self._provenance in log_provenances(self._path)[-1:]
+
+    def add(self, changes: Sequence[Change], run: int, lumisection: int, now: float) -> None:
         """Take changes, to be written with :meth:`write`."""
+        if changes and not self._told:
+            self._lines.append(json.dumps({"time": utc(now), "provenance": self._provenance.as_table()}) + "\n")
+            self._told = True
         self._lines += [json.dumps(_entry(change, run, lumisection, now)) + "\n" for change in changes]
 
     @property
@@ -76,6 +87,13 @@ class AlarmLog:
                 file.truncate(size)
                 raise
         self._lines = []
+
+
+def log_provenances(path: Path) -> tuple[Provenance, ...]:
+    """What the alarms of a log were found with, in its order. Raises ValueError where a line is damaged."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    tables = (json.loads(line) for line in lines if '"provenance"' in line)
+    return tuple(provenance_of_table(table["provenance"]) for table in tables)
 
 
 def utc(now: float) -> str:

@@ -40,10 +40,10 @@ class Settings:
     false_alarms: float | None = None
     online: bool = False
 
-    def provenance(self, maps: LumiMaps, bundles: Sequence[Bundle]) -> Provenance:
-        """What the file of a run is made of."""
+    def provenance(self, bundles: Sequence[Bundle], *runs: LumiMaps) -> Provenance:
+        """What the file of a run is made of; without one, what the alarms are found with."""
         options = {"false_alarms": self.false_alarms, "online": self.online}
-        return provenance_of_maps("watch", [maps], map(bundle_material, bundles), options)
+        return provenance_of_maps("watch", runs, map(bundle_material, bundles), options)
 
     def check(self) -> None:
         """Raises InputError or UsageError where there is nothing to watch, or the output would be watched, too."""
@@ -87,7 +87,7 @@ class Watch:
             bundle.thresholds(settings.false_alarms)
         self._settings, self._bundles, self._say, self._clock = settings, tuple(bundles), say, clock
         self._complaints = Complaints(say)
-        self._log = AlarmLog(settings.output / NAME)
+        self._log = AlarmLog(settings.output / NAME, settings.provenance(bundles))
         self._ledger = Ledger(settings.output, settings.folder, say)
         self._intake = Intake(settings.folder, settings.patience, say, read or reader())
         self._unsaved: list[Taken] = []
@@ -194,7 +194,7 @@ class Watch:
     def _publish(self, one: _Open, step: Step) -> None:
         about = f"file of run {one.run}"
         try:
-            provenance = self._settings.provenance(step.verdict.maps, self._bundles)
+            provenance = self._settings.provenance(self._bundles, step.verdict.maps)
             one.path = publish(step.verdict, self._settings.output, online=self._settings.online, provenance=provenance)
         except HcalRootAdError as error:
             self._complaints.add(about, f"run {one.run} is not published, tried again: {error}")

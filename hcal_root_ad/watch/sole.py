@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.publish.folder_lock import folder_lock
-from hcal_root_ad.publish.root_file import staging_name
+from hcal_root_ad.staging import clear_left
 from hcal_root_ad.watch.ledger import PLACE
 
 
@@ -26,15 +24,10 @@ def sole(output: Path, say: Callable[[str], None]) -> Iterator[None]:
     (output / PLACE).mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
-            lock = stack.enter_context(folder_lock(output / PLACE / "lock", "watch", say))
+            stack.enter_context(folder_lock(output / PLACE / "lock", "watch", say))
         except BlockingIOError:
             raise UsageError(
                 f"{output}: another watch writes there; stop it, or choose another place with -o."
             ) from None
-        lock.seek(0)
-        if (before := lock.read().strip()).isdigit():
-            shutil.rmtree(output / staging_name(int(before)), ignore_errors=True)
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        clear_left(output)
         yield

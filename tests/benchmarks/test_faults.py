@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -10,11 +11,16 @@ import pytest
 
 pytest.importorskip("ROOT", reason="genuine ROOT writes the inputs")
 
-from benchmarks.faults import Work, _judge, kill_often, main, state
+from benchmarks.faults import Work, _judge, hidden, kill_often, main, state
 
 
 def test_every_kind_of_work_survives_a_kill(tmp_path: Path) -> None:
-    quick = ["run", "train", "watch"]  # certify: tests/certify/test_campaign.py kills it three times
+    quick = [
+        "run",
+        "train",
+        "replace a bundle",
+        "watch",
+    ]  # certify: tests/certify/test_campaign.py kills it three times
     assert main(["-o", str(tmp_path / "out"), "--kills", "1", "--only", *quick, "--scratch", str(tmp_path)]) == 0
     rows = [line.split(" | ") for line in (tmp_path / "out" / "table.md").read_text().splitlines()]
     assert {row[0].removeprefix("| "): row[-1] for row in rows if row[-1:] == ["0 |"]} == dict.fromkeys(quick, "0 |")
@@ -45,8 +51,29 @@ def test_files_are_old_or_new() -> None:
     assert _judge({"a": "3"}, before, after, left) == ["a", "b"]
 
 
-def test_hidden_files_do_not_count(tmp_path: Path) -> None:
-    (tmp_path / ".partial").mkdir()
-    (tmp_path / ".partial" / "a").touch()
+def test_hidden_files_are_counted_apart(tmp_path: Path) -> None:
+    (tmp_path / "in" / ".partial" / ".more").mkdir(parents=True)
+    (tmp_path / "in" / ".partial" / "a").touch()
     np.savez(tmp_path / "b.npz", a=np.arange(3))
     assert list(state(tmp_path)) == ["b.npz"]
+    assert hidden(tmp_path) == {"in/.partial"}
+
+
+def test_a_mixed_bundle_and_what_is_left_over_are_seen(tmp_path: Path) -> None:
+    def write(out: Path, text: str) -> None:
+        import time
+
+        out.mkdir(exist_ok=True)
+        (out / f".{os.getpid()}").touch()
+        for name in "ab":
+            partial = out / f".{name}"
+            partial.write_text(text)
+            partial.rename(out / name)
+            time.sleep(0.2)
+        (out / f".{os.getpid()}").unlink()
+
+    mixing = Work("mixing", lambda out: write(out, "old"), lambda out: write(out, "new"), together=True)
+    found = kill_often(mixing, 6, tmp_path, seed=1)
+    assert found.kills == 6
+    assert "killed, some files are old and some new" in found.wrong
+    assert any(sentence.startswith("begun again, .") and sentence.endswith(": left over") for sentence in found.wrong)

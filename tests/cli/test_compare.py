@@ -139,6 +139,11 @@ def test_a_reference_is_listed_shown_and_verified(
     assert main(["reference", "verify", "mine"]) == 0
     assert capsys.readouterr().out == "mine: good\n"
     rates = home / "reference_runs" / "mine" / "rates.safetensors"
+    for path in (rates, home / "reference_runs"):
+        assert main(["provenance", str(path)]) == 0
+        told = capsys.readouterr().out
+        assert f"{path}: made by reference add, says mine.provenance.json\n" in told
+        assert [word for word in (files["clean"].name, "definition", "state", "new", "torch") if word not in told] == []
     good = rates.read_bytes()
     rates.write_bytes(good[:-1])
     assert main(["reference", "verify"]) == 1

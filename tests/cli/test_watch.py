@@ -95,6 +95,8 @@ def test_with_disorder_as_run(
     assert contents(out) == by_run
     assert main(["check", *map(str, out.glob("*.root"))]) == 0
     log = [json.loads(line) for line in (out / "alarms.jsonl").read_text().splitlines()]
+    made, *log = log
+    assert [one["role"] for one in made["provenance"]["materials"]] == ["bundle", "bundle"]
     box = [(entry["event"], entry["kind"]) for entry in log if entry["unit"] == "HEP07"]
     # Snapshots 2 and 4 alone hold LS 3, in which the box lived, and LS 4 as one.
     assert box in ([("raised", "dead")], [("raised", "degraded"), ("amended", "dead")])
@@ -103,7 +105,9 @@ def test_with_disorder_as_run(
 
 
 @pytest.mark.parametrize("files", ["per_lumisection"], indirect=True)
-def test_killed_in_the_middle_of_a_run(dqm: Path, files: list[Path], by_run: dict[str, object], tmp_path: Path) -> None:
+def test_killed_in_the_middle_of_a_run(
+    dqm: Path, files: list[Path], by_run: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     move_in(dqm, files[:3])
     words = [sys.executable, "-m", "hcal_root_ad", "watch", str(dqm), "-o", str(out), "--patience", "1"]
@@ -128,7 +132,13 @@ def test_killed_in_the_middle_of_a_run(dqm: Path, files: list[Path], by_run: dic
     assert contents(out) == by_run
     assert not list(out.glob(".publishing-*"))
     log = [json.loads(line) for line in (out / "alarms.jsonl").read_text().splitlines()]
-    assert [entry["event"] for entry in log if entry["unit"] == "HEP07"] == ["raised"]
+    assert [entry["event"] for entry in log[1:] if entry["unit"] == "HEP07"] == ["raised"]
+    assert main(["provenance", str(out / "alarms.jsonl")]) == 0
+    assert main(["reproduce", str(out / "alarms.jsonl")]) == 2
+    printed = capsys.readouterr()
+    assert "alarms.jsonl: made by watch" in printed.out
+    assert "he-graphstad" in printed.out
+    assert "is a log of alarms, which came one by one; reproduce the ROOT files beside it." in printed.err
 
 
 def test_what_cannot_be_watched(tmp_path: Path, dqm: Path, capsys: pytest.CaptureFixture[str]) -> None:

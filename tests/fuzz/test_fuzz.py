@@ -12,11 +12,13 @@ import pytest
 from benchmarks.fuzz import campaign
 from benchmarks.fuzz.__main__ import main
 from benchmarks.fuzz.campaign import Worker, trials
-from benchmarks.fuzz.cases import Case, case, finds
+from benchmarks.fuzz.cases import MOST_DAMAGE, Case, case, finds, spelled_case
+from benchmarks.fuzz.guided import Reach, guided_trials, reach
 from benchmarks.fuzz.mutations import Damage, Edit, regions
 from benchmarks.fuzz.originals import kinds, originals
+from benchmarks.fuzz.spelled import Spelled, Spent
 from benchmarks.fuzz.table import Count, refusal
-from benchmarks.fuzz.trial import FIND, OTHERWISE, REFUSED, SAME, Trial, attempt
+from benchmarks.fuzz.trial import FIND, OTHERWISE, REFUSED, SAME, TOLD, Trial, attempt
 
 QUICK = 100
 
@@ -27,15 +29,83 @@ def test_what_was_found_stays_mended() -> None:
     assert [(one.case.damage.kind, one.words) for one in trials(kept) if one.result == FIND] == []
 
 
+_PLAIN = "plain-DQM_V0001_R000370001__SimulatedZeroBias__Run3-v1__DQMIO.root"
+_FOLDER = 476_558  # the record of By Lumi Section 2-2; its key takes 77 bytes
+
+
+@pytest.mark.parametrize(
+    ("kind", "original", "edit", "result", "words"),
+    [
+        ("nanodqmio", "lzma-nanodqmio_run370001.root", Edit(19106, 19107, b"\x02"), TOLD,
+         "the index gives 1 of the Ints to no lumisection, or to several"),
+        ("nanodqmio", "plain-nanodqmio_run370001.root", Edit(805249, 805250, b"\x19"), TOLD,
+         "LS 2: without the event counter that other LS have"),
+        ("dqm_file", _PLAIN, Edit(689931, 689995, bytes(64)), REFUSED, "a list of keys with a hole in it"),
+        ("dqm_file", _PLAIN, Edit(_FOLDER + 95, _FOLDER + 99, b"\0\0\1\0"), REFUSED, "is not where, or what, it is"),
+        ("dqm_file", _PLAIN, Edit(_FOLDER + 40, _FOLDER + 41, b"-"), REFUSED, "is not where, or what, it is said"),
+    ],
+)  # fmt: skip
+def test_what_contradicts_itself_is_not_read_as_something_else(
+    tmp_path: Path, kind: str, original: str, edit: Edit, result: str, words: str
+) -> None:
+    trial = attempt(Case(kind, original, Damage("", "", (edit,))), tmp_path)
+    assert (trial.result, words in trial.words) == (result, True), trial.words
+
+
 @pytest.mark.parametrize("kind", kinds())
-def test_a_sample_of_each_kind(kind: str, tmp_path: Path) -> None:
-    first = 20_000  # numbers that no campaign has tried
-    assert main(["-o", str(tmp_path), "--only", kind, "--files", str(QUICK), "--first", str(first)]) == 0
+def test_a_sample_of_each_kind(kind: str) -> None:
+    done = list(trials(case(kind, number) for number in range(QUICK)))
+    assert len(done) == QUICK
+    assert [(one.case.number, one.words) for one in done if one.result == FIND] == []
+
+
+def test_led_by_coverage(tmp_path: Path) -> None:
+    pytest.importorskip("atheris")
+    assert main(["-o", str(tmp_path), "--only", "dials", "--files", str(QUICK)]) == 0
+    table = json.loads((tmp_path / "dials.json").read_text())
+    assert sum(table["count"]["results"].values()) == QUICK
+    assert table["reach"]["all"] > table["reach"]["sound"] > 0
     page = (tmp_path / "table.md").read_text()
-    (row,) = (line.split(" | ") for line in page.splitlines() if line.startswith(f"| {kind} | {QUICK} |"))
+    (row,) = (line.split(" | ") for line in page.splitlines() if line.startswith(f"| dials | {QUICK} |"))
     assert row[-1] == "0 |"
     assert sum(map(int, row[2:-1])) == QUICK
     assert not (tmp_path / "finds.json").exists()
+
+
+def test_without_a_fuzzer_it_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(RuntimeError):
+        next(guided_trials("dials", 1, tmp_path))
+
+
+def test_what_bytes_spell() -> None:
+    drawn = Spelled(bytes([7, 1, 44, 128, 2, 65]))
+    assert drawn.integers(4, 10) == 5  # 4 + 7 mod 6
+    assert drawn.integers(1000) == 300  # two bytes
+    assert drawn.random() == 0.5
+    assert drawn.choice("abc") == "c"
+    assert drawn.bytes(1) == b"A"
+    assert drawn.integers(3, 4) == 3  # no choice, no byte
+    with pytest.raises(Spent):
+        drawn.bytes(1)
+
+
+def test_a_spelled_case() -> None:
+    sound = spelled_case("dials", b"\x01", 3)
+    assert sound.content() == originals("dials")["zstd-dials_run370001.parquet"]
+    (magic,) = (n for n, region in enumerate(sorted(regions(sound.content()))) if region == "magic")
+    # The magic, its one place, a hole (the fourth of five kinds) from byte 2 on, of 2 ** (1 + 0) bytes.
+    assert spelled_case("dials", bytes([1, magic, 3, 2, 0]), 3).damage.edits == (Edit(2, 4, bytes(2)),)
+    many = spelled_case("dials", bytes([1, *[magic, 3, 2, 0] * 9]), 3)
+    assert len(many.damage.edits) == MOST_DAMAGE
+
+
+def test_reach_by_hand(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(
+        "INFO: seed corpus\n#3\tINITED cov: 40 ft: 50 corp: 2/4b exec/s: 0\n"
+        "#9\tNEW    cov: 44 ft: 58 corp: 3/9b lim: 48 exec/s: 9\n#16\tpulse  cov: 46 ft: 60 corp: 5/9b lim: 48\n"
+    )
+    assert reach(tmp_path) == Reach(40, 46, 5)
 
 
 def test_damage_is_the_same_each_time_and_reaches_every_region() -> None:

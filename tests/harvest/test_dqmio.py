@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hcal_root_ad.errors import InputError, NoHcalError
+from hcal_root_ad.harvest.dqmio_trees import Row, unclaimed
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.lumi_maps import EventSource
 
@@ -208,3 +209,31 @@ def test_maps_of_the_run_only_are_no_maps_per_lumisection(
     path = write_dqmio(tmp_path / "n.root", [(RUN, 0, elements(depth_maps(100)))])
     with pytest.raises(NoHcalError, match="holds no HCAL maps per lumisection"):
         read_lumi_maps(path)
+
+
+class _Entries:
+    def __init__(self, there: int) -> None:
+        self.num_entries = there
+
+
+class _Trees(dict[str, _Entries]):
+    def keys(self, **_: object) -> Any:
+        return super().keys()
+
+
+@pytest.mark.parametrize(
+    ("spans", "wrong"),
+    [
+        ([(0, 2), (2, 5)], 0),
+        ([(2, 5), (0, 2), (3, 3)], 0),  # in any order, and a row that names none
+        ([(0, 2), (2, 4)], 1),  # the last entry
+        ([(0, 2), (0, 2), (2, 5)], 2),  # as hadd leaves it
+        ([(0, 3), (3, 2**40)], 0),  # beyond the end is told elsewhere
+        ([], 5),
+    ],
+)
+def test_each_entry_belongs_to_one_row_of_the_index(spans: list[tuple[int, int]], wrong: int) -> None:
+    rows = [Row(370_000, ls, "Ints", *span) for ls, span in enumerate(spans, start=1)]
+    rows.append(Row(370_000, 1, "TProfiles", 0, 9))  # its number depends on the release, so it is not looked at
+    trees = _Trees(Ints=_Entries(5), TProfiles=_Entries(7))
+    assert dict(unclaimed(trees, rows)) == ({"Ints": wrong} if wrong else {})

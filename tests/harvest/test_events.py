@@ -95,3 +95,13 @@ def test_neighbours_tell_the_events_of_one_that_lacks_them(section: Callable[...
     events, sources, _ = events_of(made, {1: 1000, 3: 1200}, True)
     assert list(sources) == [EventSource.COUNTER, EventSource.ESTIMATE, EventSource.COUNTER]
     assert events[1] == pytest.approx(700, rel=0.01)
+
+
+def test_a_counter_that_only_some_lumisections_have_is_told(section: Callable[..., Section]) -> None:
+    made = [section(ls, 100) for ls in (1, 2, 3, 4)]
+    made[0].own_events = made[2].own_events = 100
+    made[3].other_events = 100
+    (note,) = events_of(made, {}, True)[2]
+    assert note == "LS 2, 4: without the event counter that other LS have; another one, or HF, tells the events."
+    assert events_of(made, {2: 100, 4: 100}, True)[2] == []
+    assert events_of([made[1], Section(RUN, 5)], {5: 100}, True)[2] == []  # a counter of an LS without maps

@@ -52,6 +52,8 @@ def test_what_is_beyond_chance_is_the_rms_relative_difference() -> None:
     assert beyond_chance(chi2_test(n, m), n.sum(), m.sum()) == pytest.approx(0.1, rel=0.01)
     assert beyond_chance(Chi2Result(3.0, 4, 0.5), 10, 10) == 0.0
     assert beyond_chance(Chi2Result(0.0, 0, 0.0), 0, 10) == 0.0
+    for few in ((1, 2), (2, 1)):  # one digi is no empty histogram: √((3 − 1)·(1 + 1/2))
+        assert beyond_chance(Chi2Result(3.0, 1, 0.1), *few) == pytest.approx(np.sqrt(3))
 
 
 def test_other_bins_are_a_mistake_of_the_caller() -> None:

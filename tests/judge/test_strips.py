@@ -53,6 +53,12 @@ def test_ratio_by_hand() -> None:
     assert ratios[-1, 0, 0] == pytest.approx(500 * np.log(4) - 3000 * np.exp(0.02), rel=1e-5)
 
 
+def test_one_digi_in_each_strip_has_a_share_and_a_scale() -> None:
+    shares, scale = strip_shares(np.ones((3, 4 * 72), dtype=np.int64))
+    assert (shares == 1).all()
+    assert (scale == 1).all()
+
+
 def test_shares_and_scale_by_hand() -> None:
     # Half as many digis in LS 2 and 3: the scale says so, the shares do not.
     counts = np.full((3, 4, 72), 100)

@@ -11,11 +11,11 @@ import pytest
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.judge.fitness import fits_channels
 from hcal_root_ad.judge.run import judge_run
-from hcal_root_ad.judge.totals import judge_totals, ring_reference
+from hcal_root_ad.judge.totals import _whole_run, judge_totals, ring_reference
 from hcal_root_ad.judge.verdict import Kind, State, Verdict
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.series import Series, series_of_totals
-from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
+from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps
 from hcal_root_ad.occupancy import log_rate
 
 MakeBundle = Callable[..., Bundle]
@@ -49,6 +49,14 @@ def test_the_run_is_one_lumisection(maps: LumiMaps) -> None:
     assert (len(series), series.events.tolist(), series.lumisections.tolist()) == (1, [EVENTS], [5])
     # More digis than events cannot be.
     assert series.counts[0, :2].tolist() == [EVENTS, HEALTHY]
+
+
+def test_the_whole_run_has_one_of_everything(maps: LumiMaps) -> None:
+    sources = np.array([EventSource.HF_PLATEAU, *[EventSource.COUNTER] * 11], dtype=np.uint8)
+    whole = _whole_run(replace(maps, event_source=sources), totals())
+    assert whole.event_source.tolist() == [EventSource.HF_PLATEAU]
+    assert (whole.lumisections.tolist(), whole.events.tolist(), whole.present.tolist()) == ([5], [EVENTS], [True])
+    assert whole.counts.shape == (1, len(CHANNELS))
 
 
 def test_healthy_totals_are_good(maps: LumiMaps, make_bundle: MakeBundle) -> None:

@@ -64,14 +64,28 @@ def test_killed_and_resumed_the_weights_are_the_same(pieces: list[Piece], tmp_pa
         assert torch.equal(resumed.state_dict()[name], weight), name
 
 
-def test_a_checkpoint_of_another_training_or_a_damaged_one_is_none(pieces: list[Piece], tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_training_or_a_damaged_one_is_none_and_said(
+    pieces: list[Piece], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "c"
     one_epoch = replace(SHORT, epochs=1)
     trained(pieces, replace(one_epoch, seed=9), path)
     losses, _ = trained(pieces, one_epoch, None)
+    assert caplog.messages == []
     assert trained(pieces, one_epoch, path)[0] == losses
-    path.write_bytes(path.read_bytes()[:-100])
-    assert trained(pieces, one_epoch, path)[0] == losses
+    (said,) = caplog.messages
+    assert said.startswith(f"{path}: the checkpoint is of another training (other runs, options or versions)")
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-1] ^= 1  # in the last tensor, which safetensors takes as it is
+    for content, reason in ((whole[:-100], "deserializ"), (bytes(flipped), "its content does not match its digest")):
+        caplog.clear()
+        path.write_bytes(content)
+        assert trained(pieces, one_epoch, path)[0] == losses
+        (said,) = caplog.messages
+        assert said.startswith(f"{path}: the checkpoint is damaged (")
+        assert reason in said
+        assert said.endswith("); the training begins anew.")
 
 
 def test_train_goes_on_and_leaves_no_checkpoint(clean_runs: list[LumiMaps], tmp_path: Path) -> None:
@@ -134,6 +148,19 @@ def test_a_folder_takes_the_place_of_another(tmp_path: Path, monkeypatch: pytest
     (old / "notes.txt").write_text("mine")
     replace_folder(old, new)
     assert {path.name: path.read_text() for path in old.iterdir()} == {"weights": "new", "notes.txt": "mine"}
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_killed_while_the_old_folder_was_out_of_its_place(tmp_path: Path) -> None:
+    for name, text in ((".b.before", "old"), (".b.partial", "new")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(text)
+    (tmp_path / ".b.before" / "notes.txt").write_text("mine")
+    replace_folder(tmp_path / "b", tmp_path / ".b.partial")
+    assert {path.name: path.read_text() for path in (tmp_path / "b").iterdir()} == {
+        "weights": "new",
+        "notes.txt": "mine",
+    }
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 

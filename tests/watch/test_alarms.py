@@ -7,6 +7,7 @@ import json
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,14 @@ from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.channels import channel_names
 from hcal_root_ad.judge.verdict import Group, Interval, Judge, Kind, RunVerdict, Verdict
-from hcal_root_ad.watch.alarm_log import AlarmLog
+from hcal_root_ad.publish.provenance import Material, Provenance
+from hcal_root_ad.reproduce.reading import origins
+from hcal_root_ad.watch.alarm_log import AlarmLog, log_provenances
 from hcal_root_ad.watch.alarms import CLEARED_AFTER, Alarm, Change, Event, Place, changes
 
 from .conftest import DqmFolder, maps_of
 
+MADE = Provenance("watch", (Material("bundle", "he-graphstad", "00ff"),), {"online": True})
 HE = channel_table().select("HE")
 NAMES = channel_names(HE)
 
@@ -113,7 +117,7 @@ def test_a_run_judged_as_a_whole_raises_nothing(dqm: DqmFolder) -> None:
 
 @pytest.fixture
 def log(tmp_path: Path) -> AlarmLog:
-    return AlarmLog(tmp_path / "alarms.jsonl")
+    return AlarmLog(tmp_path / "alarms.jsonl", MADE)
 
 
 def change(event: Event, unit: str, kind: Kind = Kind.DEAD) -> Change:
@@ -127,14 +131,29 @@ def test_the_log_tells_what_is_active(log: AlarmLog, tmp_path: Path) -> None:
     log.add([change(Event.RAISED, "HEP08")], 370102, 1, 1_700_000_100.0)
     log.write()
     lines = [json.loads(line) for line in (tmp_path / "alarms.jsonl").read_text().splitlines()]
-    assert lines[0] == {
+    assert lines[0] == {"time": "2023-11-14T22:13:20.250Z", "provenance": json.loads(MADE.text())}
+    assert lines[1] == {
         "time": "2023-11-14T22:13:20.250Z", "run": 370101, "lumisection": 4, "event": "raised", "unit": "HEP07",
         "kind": "degraded", "first": 3, "last": 4, "channels": 45, "score": -12.35, "into": "",
     }  # fmt: skip
-    again = AlarmLog(tmp_path / "alarms.jsonl")
+    again = AlarmLog(tmp_path / "alarms.jsonl", MADE)
     assert again.active(370101) == {("HEP07", True): Alarm("HEP07", Kind.DEAD, 3, 4, 45, -12.35)}
     assert list(again.active(370102)) == [("HEP08", True)]
     assert again.active(1) == {}
+
+
+def test_what_alarms_are_found_with_is_told_once_until_it_changes(tmp_path: Path) -> None:
+    path, other = tmp_path / "alarms.jsonl", replace(MADE, options={"false_alarms": 5.0})
+    for provenance in (MADE, MADE, other, MADE):
+        log = AlarmLog(path, provenance)
+        log.add([], 370101, 3, 0.0)  # nothing changed, nothing told
+        for lumisection in (4, 5):
+            log.add([change(Event.RAISED, "HEP07")], 370101, lumisection, 0.0)
+        log.write()
+    keys = ["provenance" if "provenance" in line else "alarm" for line in path.read_text().splitlines()]
+    assert keys == ["provenance", *["alarm"] * 4, *["provenance", "alarm", "alarm"] * 2]
+    assert log_provenances(path) == (MADE, other, MADE)
+    assert [origin.provenance for origin in origins(path)] == [MADE, other, MADE]
 
 
 def test_a_torn_line_is_cut_off(log: AlarmLog, tmp_path: Path) -> None:
@@ -144,15 +163,15 @@ def test_a_torn_line_is_cut_off(log: AlarmLog, tmp_path: Path) -> None:
     whole = path.read_bytes()
     for torn in (whole[:-1], whole + whole[:20]):
         path.write_bytes(torn)
-        again = AlarmLog(path)
-        assert path.read_bytes() in (b"", whole)
-        assert len(again.active(370101)) == len(path.read_bytes().splitlines())
+        again = AlarmLog(path, MADE)
+        assert path.read_bytes() in (whole.splitlines(keepends=True)[0], whole)
+        assert len(again.active(370101)) == len(path.read_bytes().splitlines()) - 1
 
 
 def test_a_log_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "alarms.jsonl").write_text("no JSON\n")
     with pytest.raises(InputError, match=r"alarms.jsonl is no log of alarms .* move it away"):
-        AlarmLog(tmp_path / "alarms.jsonl").active(370101)
+        AlarmLog(tmp_path / "alarms.jsonl", MADE).active(370101)
 
 
 @contextmanager
@@ -178,5 +197,5 @@ def test_what_the_disk_does_not_take_is_written_later_and_never_half(log: AlarmL
     assert path.read_bytes() == whole
     assert log.waits
     log.write()
-    assert [json.loads(line)["unit"] for line in path.read_text().splitlines()] == ["HEP07", "HEP08"]
+    assert [json.loads(line)["unit"] for line in path.read_text().splitlines()[1:]] == ["HEP07", "HEP08"]
     assert not log.waits
