@@ -29,6 +29,8 @@ from hcal_root_ad.learn.series import MINIMUM_EVENTS, Series, assessable, blocks
 from hcal_root_ad.lumi_maps import LumiMaps, Source
 
 Progress = Callable[[int, int], None]
+MANY = 50
+"""Lumisections at once from which on sub-detectors are judged in threads of their own."""
 
 
 class RunJudge:
@@ -82,7 +84,8 @@ class RunJudge:
             judge.go_on(run.maps, plan)
             return judge
 
-        for judge in side_by_side(go_on, judges, plans):
+        new = max((len(plan) - len(judge.plan) for judge, plan in zip(judges, plans, strict=True)), default=0)
+        for judge in side_by_side(go_on, judges, plans, threads=new >= MANY):
             self._judges.append(judge)
             if progress:
                 progress(len(self._judges), len(served))
@@ -124,7 +127,7 @@ class RunJudge:
                 "nothing can be judged"
             )
         served = [judge.plan.bundle.subdetector for judge in self._judges]
-        verdicts = tuple(side_by_side(lambda judge: judge.verdict(maps), self._judges))
+        verdicts = tuple(judge.verdict(maps) for judge in self._judges)
         return RunVerdict(maps, verdicts, notes=not_judged([*found, *served], self._bundles))
 
     def state(self, since: int = 0) -> dict[str, NDArray[Any]]:

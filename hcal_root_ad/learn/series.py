@@ -17,7 +17,7 @@ from hcal_root_ad.occupancy import Floats
 
 MINIMUM_EVENTS = 100
 """Fewer events than this leave an LS not assessed (``minEventsPerLumi`` of CMSSW's HCAL client)."""
-BLOCK = 6
+BLOCK = 24
 """Lumisections that are computed together: their arrays stay in a processor's cache."""
 FEWEST = 20
 """Clean lumisections that a reference needs."""

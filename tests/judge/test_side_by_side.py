@@ -15,11 +15,16 @@ def test_what_is_done_comes_in_order_and_at_once() -> None:
         both_there.wait()  # neither would get here if the other had to end first
         return name, number, torch.get_num_threads()
 
-    assert list(side_by_side(wait, ["HB", "HE"], [1, 2])) == [("HB", 1, 1), ("HE", 2, 1)]
+    assert list(side_by_side(wait, ["HB", "HE"], [1, 2], threads=True)) == [("HB", 1, 1), ("HE", 2, 1)]
 
 
 def test_one_alone_begins_no_thread() -> None:
-    assert list(side_by_side(lambda _: current_thread(), ["HE"])) == [current_thread()]
+    assert list(side_by_side(lambda _: current_thread(), ["HE"], threads=True)) == [current_thread()]
+
+
+def test_nor_do_several_for_little_work() -> None:
+    found = list(side_by_side(lambda _: (current_thread(), torch.get_num_threads()), ["HB", "HE"], threads=False))
+    assert found == [(current_thread(), 1)] * 2
 
 
 @pytest.mark.parametrize("works", [["HE"], ["HB", "HE"]])
@@ -31,7 +36,7 @@ def test_threads_of_torch_are_as_before_even_after_an_error(works: list[str]) ->
     torch.set_num_threads(3)
     try:
         with pytest.raises(ValueError, match="no"):
-            list(side_by_side(fail, works))
+            list(side_by_side(fail, works, threads=True))
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
