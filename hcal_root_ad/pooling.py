@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import MODULES_PER_BOX, N_IPHI, N_RBX, ChannelTable, readout_graph
-from hcal_root_ad.evidence import LOSSES
+from hcal_root_ad.evidence import HYPOTHESES, LOSSES
 from hcal_root_ad.occupancy import Floats
 
 UNLIKE = 0.1
@@ -32,7 +32,12 @@ RECENT = 5
 """Lumisections over which the score gathers evidence: the papers' window."""
 SHARED = slice(2, 6)
 """Hypotheses that are pooled: the weaker losses and gains. Strong ones need no help."""
-_SHARED_KINDS = slice(SHARED.start, len(LOSSES)), slice(len(LOSSES), SHARED.stop)
+_PART = np.arange(SHARED.start, SHARED.stop)
+_SHARED_ROWS = np.concatenate(
+    [rows[kind] for kind in (len(LOSSES) > _PART, len(LOSSES) <= _PART)
+     for rows in (_PART, np.arange(HYPOTHESES, HYPOTHESES + len(_PART)))]
+)  # fmt: skip
+"""Their rows among all hypotheses of one LS and, after these, the shared ones of several: losses, then gains."""
 FEWEST = 8
 """Fewer live channels than this make no unit: one of them would have too much say."""
 MODULES = 2 * N_RBX * MODULES_PER_BOX
@@ -119,7 +124,7 @@ class Sums:
             self._matrix = torch.sparse_csr_tensor(starts, columns, torch.from_numpy(members.data), members.shape)
 
     def of(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(channels, columns) contiguous → (groups, columns)."""
+        """(channels, columns) → (groups, columns)."""
         with torch.inference_mode():
             return np.asarray(self._matrix @ torch.from_numpy(values))
 
@@ -158,23 +163,28 @@ class RecentEvidence:
         """Start anew, after a gap."""
         self._last.clear()
 
-    def add(self, ratios: Floats) -> NDArray[np.float32]:
-        """(2, channels) evidence for a loss and for a gain that lasts until this LS."""
+    def add(self, ratios: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(2, channels) evidence for a loss and for a gain that lasts until this LS; (hypotheses, units) that of units.
+
+        The latter is of this LS alone, see :func:`unit_ratios`.
+        """
         total, best = ratios.copy(), ratios.copy()
         for earlier in self._last:
             total += earlier
             np.maximum(best, total, out=best)
         self._last.appendleft(ratios)
-        # Losses first, then gains, as the hypotheses are.
-        shared = np.concatenate([part[kind] for kind in _SHARED_KINDS for part in (ratios, total)], dtype=np.float32)
-        shared += self._others(shared)
+        own = np.concatenate([ratios, total[SHARED]], dtype=np.float32)
+        say = says(own)
+        units = self._pools.units.of(say)
+        shared = own[_SHARED_ROWS]
+        shared += self._others(say[:, _SHARED_ROWS], units[:, _SHARED_ROWS])
         kinds = zip(np.split(best, [len(LOSSES)]), np.split(shared, 2), strict=True)
-        return np.stack([np.maximum(own.max(axis=0), pooled.max(axis=0)) for own, pooled in kinds], dtype=np.float32)
+        strengths = [np.maximum(alone.max(axis=0), pooled.max(axis=0)) for alone, pooled in kinds]
+        return np.stack(strengths, dtype=np.float32), units[:, : len(ratios)].T
 
-    def _others(self, ratios: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(rows, channels) what the others add to a channel's evidence."""
-        say = says(ratios)
-        units = np.vstack([self._pools.units.of(say), np.full(say.shape[1], -np.inf, dtype=np.float32)])
+    def _others(self, say: NDArray[np.float32], units: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(rows, channels) what the others add to a channel's evidence, from what each says, and each unit."""
+        units = np.vstack([units, np.full(say.shape[1], -np.inf, dtype=np.float32)])
         others = self._pools.near.of(say)
         for unit in self._pools.own:
             np.maximum(others, units.take(unit, axis=0), out=others)

@@ -110,10 +110,10 @@ def test_a_channel_alone_scores_its_own_evidence() -> None:
     recent = RecentEvidence(Pools(HE, live))
     ratios = np.zeros((HYPOTHESES, len(HE)))
     ratios[1, 5], ratios[6, 5] = 2.0, -3.0
-    assert recent.add(ratios)[:, 5] == pytest.approx([2.0, 0.0], abs=1e-6)
-    assert recent.add(ratios)[0, 5] == pytest.approx(4.0)
+    assert recent.add(ratios)[0][:, 5] == pytest.approx([2.0, 0.0], abs=1e-6)
+    assert recent.add(ratios)[0][0, 5] == pytest.approx(4.0)
     for _ in range(9):
-        score = recent.add(ratios)
+        score, _ = recent.add(ratios)
     assert score[0, 5] == pytest.approx(10.0)  # five lumisections, no more
 
 
@@ -125,7 +125,8 @@ def test_what_others_say_helps_a_channel_that_agrees_and_not_one_that_does_not()
     counts[chosen] *= 0.8
     counts[chosen[0]] = EVENTS * P * 1.1
     ratios = ratios_of(HE, counts)
-    score = RecentEvidence(Pools(HE, live)).add(ratios)[0]
+    (score, _), units = RecentEvidence(Pools(HE, live)).add(ratios)
+    assert np.allclose(units, unit_ratios(unit_members(HE, live), ratios), rtol=1e-4, atol=1e-4)
     own = ratios[3, chosen[1]]
     # The others' evidence is beyond its reach of 12: 8 more, after log odds of 4 against.
     assert score[chosen[1]] == pytest.approx(own + np.log((1 + np.exp(12 - PRIOR)) / (1 + np.exp(-PRIOR))), rel=1e-3)

@@ -30,7 +30,6 @@ from hcal_root_ad.pooling import (
     RecentEvidence,
     card_of,
     module_of,
-    says,
     tempered,
 )
 
@@ -110,8 +109,7 @@ class Gatherer:
             ratios *= self._live
             extra = self._thresholds.extra(expected.exposure[rows])
             for row, lumisection in enumerate(series.lumisections[rows].tolist()):
-                one = np.ascontiguousarray(ratios[:, row])
-                strengths[rows.start + row] = self._add(lumisection, one, float(extra[row]))
+                strengths[rows.start + row] = self._add(lumisection, ratios[:, row], float(extra[row]))
         strengths *= self._live
         return strengths
 
@@ -119,9 +117,10 @@ class Gatherer:
         if self._lumisection is not None and lumisection != self._lumisection + 1:
             self._recent.forget()
         self._lumisection = lumisection
+        strengths, of_units = self._recent.add(ratios)
         self.bank.add(ratios, extra)
-        self.unit_bank.add(self._pools.units.of(says(ratios)).T)
-        return self._recent.add(ratios)
+        self.unit_bank.add(of_units)
+        return strengths
 
 
 def signed(strengths: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.conditions import Conditions
 from hcal_root_ad.judge.fitness import FEWEST, MISFIT, fits_channels, self_referenced
+from hcal_root_ad.judge.side_by_side import side_by_side
 from hcal_root_ad.judge.substitute import Substitutes
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.catalogue import FindReference
@@ -74,6 +76,9 @@ class Planner:
 
     def plans(self, maps: LumiMaps, bundles: Sequence[Bundle]) -> list[Plan]:
         """Use each bundle's reference if it knows this detector, else one made of the run itself."""
+        known = [self._seen(one.subdetector, one) for one in bundles if fits_channels(one, maps.channels)]
+        new = max((len(assessable(maps)) - len(one) for one in known), default=0)
+        list(side_by_side(partial(look_at, maps), known, lumisections=new))
         seen = [self._look(maps, bundle) for bundle in bundles]
         if not any(one.near.any() for one, _ in seen):
             # Where one sub-detector sees what it knows, another that never does is at fault: its reference stays.

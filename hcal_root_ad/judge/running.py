@@ -29,8 +29,6 @@ from hcal_root_ad.learn.series import MINIMUM_EVENTS, Series, assessable, blocks
 from hcal_root_ad.lumi_maps import LumiMaps, Source
 
 Progress = Callable[[int, int], None]
-MANY = 50
-"""Lumisections at once from which on sub-detectors are judged in threads of their own."""
 
 
 class RunJudge:
@@ -85,7 +83,7 @@ class RunJudge:
             return judge
 
         new = max((len(plan) - len(judge.plan) for judge, plan in zip(judges, plans, strict=True)), default=0)
-        for judge in side_by_side(go_on, judges, plans, threads=new >= MANY):
+        for judge in side_by_side(go_on, judges, plans, lumisections=new):
             self._judges.append(judge)
             if progress:
                 progress(len(self._judges), len(served))

@@ -5,7 +5,7 @@ from threading import Barrier, current_thread
 import pytest
 import torch
 
-from hcal_root_ad.judge.side_by_side import side_by_side
+from hcal_root_ad.judge.side_by_side import MANY, side_by_side
 
 
 def test_what_is_done_comes_in_order_and_at_once() -> None:
@@ -15,16 +15,18 @@ def test_what_is_done_comes_in_order_and_at_once() -> None:
         both_there.wait()  # neither would get here if the other had to end first
         return name, number, torch.get_num_threads()
 
-    assert list(side_by_side(wait, ["HB", "HE"], [1, 2], threads=True)) == [("HB", 1, 1), ("HE", 2, 1)]
+    assert list(side_by_side(wait, ["HB", "HE"], [1, 2], lumisections=MANY)) == [("HB", 1, 1), ("HE", 2, 1)]
 
 
 def test_one_alone_begins_no_thread() -> None:
-    assert list(side_by_side(lambda _: current_thread(), ["HE"], threads=True)) == [current_thread()]
+    assert list(side_by_side(lambda _: current_thread(), ["HE"], lumisections=MANY)) == [current_thread()]
 
 
 def test_nor_do_several_for_little_work() -> None:
-    found = list(side_by_side(lambda _: (current_thread(), torch.get_num_threads()), ["HB", "HE"], threads=False))
-    assert found == [(current_thread(), 1)] * 2
+    found = list(
+        side_by_side(lambda _: (current_thread(), torch.get_num_threads()), ["HB", "HE"], lumisections=MANY - 1)
+    )
+    assert list(where) == [(current_thread(), 1)] * 2
 
 
 @pytest.mark.parametrize("works", [["HE"], ["HB", "HE"]])
@@ -36,7 +38,7 @@ def test_threads_of_torch_are_as_before_even_after_an_error(works: list[str]) ->
     torch.set_num_threads(3)
     try:
         with pytest.raises(ValueError, match="no"):
-            list(side_by_side(fail, works, threads=True))
+            list(side_by_side(fail, works, lumisections=MANY))
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
