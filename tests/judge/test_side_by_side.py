@@ -23,9 +23,7 @@ def test_one_alone_begins_no_thread() -> None:
 
 
 def test_nor_do_several_for_little_work() -> None:
-    found = list(
-        side_by_side(lambda _: (current_thread(), torch.get_num_threads()), ["HB", "HE"], lumisections=MANY - 1)
-    )
+    where = side_by_side(lambda _: (current_thread(), torch.get_num_threads()), ["HB", "HE"], lumisections=MANY - 1)
     assert list(where) == [(current_thread(), 1)] * 2
 
 
