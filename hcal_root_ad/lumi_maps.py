@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_IETA, N_IPHI, ChannelTable
 from hcal_root_ad.errors import OutputError
+from hcal_root_ad.whole_file import whole_file
 
 
 class EventSource(IntEnum):
@@ -106,19 +108,12 @@ class LumiMaps:
         """
         if path.is_dir():
             raise OutputError(f"{path} is a folder; name a file to write.")
-        temporary = path.with_name(f".{path.name}.partial.npz")
-        try:
-            self._write(temporary, provenance)
-            temporary.replace(path)
-        except OSError as error:
-            raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place.") from error
-        finally:
-            if temporary.exists():
-                temporary.unlink()
+        with whole_file(path) as partial, partial.open("wb") as file:  # numpy would add a suffix to a name
+            self._write(file, provenance)
 
-    def _write(self, path: Path, provenance: str) -> None:
+    def _write(self, file: BinaryIO, provenance: str) -> None:
         np.savez_compressed(
-            path,
+            file,
             run=np.int64(self.run),
             lumisections=self.lumisections[self.present],
             events=self.events[self.present],

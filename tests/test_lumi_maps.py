@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -86,9 +87,9 @@ def test_a_folder_in_the_place_of_the_file_is_named_and_left_alone(maps: LumiMap
 
 
 def test_an_error_while_saving_leaves_nothing(maps: LumiMaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, **_: object) -> None:
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device", str(path))
+    def full(file: BinaryIO, **_: object) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", full)
     with pytest.raises(OutputError, match=r"/maps\.npz: cannot be written \(No space left on device\)"):

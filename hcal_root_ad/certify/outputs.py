@@ -24,11 +24,11 @@ from hcal_root_ad.certify.ranges import Range
 from hcal_root_ad.certify.run_registry import registry_ranges
 from hcal_root_ad.certify.store import Store
 from hcal_root_ad.certify.survey import Surveyed
-from hcal_root_ad.certify.whole_file import whole_file, write_text
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.publish.provenance import INPUTS, Material, Option, Provenance
 from hcal_root_ad.publish.provenance_beside import beside_table
 from hcal_root_ad.publish.record import RunRecord, load_record
+from hcal_root_ad.whole_file import whole_file, write_text
 
 GOLDEN, REGISTRY, PROVENANCE = "certification.json", "run_registry.json", "certification.provenance.json"
 TABLE, FLAGS, AGREEMENT = "lumisections.csv", "flags.parquet", "agreement.json"

@@ -28,6 +28,7 @@ from hcal_root_ad.learn.transfer import transfer
 from hcal_root_ad.simulate.conditions import FillShape, simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.run import Drift, simulate_run
+from hcal_root_ad.whole_file import write_text
 
 ASKED = (0.05, 0.5, 5.0)
 """False alarms per 100 LS and sub-detector that are asked for: two decades."""
@@ -201,7 +202,6 @@ def run_false_alarms(
         f"{', '.join(SOURCES)} transferred to {SIZES[grid].detectors} detectors (seeds from {FIRST_DETECTOR}) "
         f"with one clean run of {RUN_LENGTH} LS each; other clean runs judged. In brackets: 68 % Poisson intervals."
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    written[0].write_text(table(observed, head))
-    written[1].write_text(json.dumps([asdict(one) for one in observed], indent=1) + "\n")
+    write_text(written[0], table(observed, head))
+    write_text(written[1], json.dumps([asdict(one) for one in observed], indent=1))
     return written

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hcal_root_ad.errors import InputError, OutputError, UsageError
 from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.whole_file import whole_file
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -59,20 +60,12 @@ def write_onnx(
     exported = _exported(model, inputs, outputs)
     onnx.helper.set_model_props(exported, dict(about))
     onnx.checker.check_model(exported, full_check=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as partial:
         onnx.save(exported, partial)
         if not (worst := _difference(model, inputs, partial)) < PARITY:
             raise OutputError(
                 f"{path}: ONNX Runtime's answers differ from torch's by {worst:.1e}; nothing was written."
             )
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place.") from error
-    finally:
-        if partial.exists():
-            partial.unlink()
 
 
 def require_onnx() -> None:

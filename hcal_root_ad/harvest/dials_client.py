@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +18,7 @@ from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.errors import InputError, NoHcalError, UsageError
 from hcal_root_ad.harvest.definition import ContainerKind, Definition, choose_definitions
 from hcal_root_ad.harvest.section import needed_depths
+from hcal_root_ad.whole_file import whole_file
 
 Progress = Callable[[int, int], None]
 PREFIX, WORKSPACE, PAGE = "dials:", "hcal", 100
@@ -143,8 +143,5 @@ def _rows(
 
 
 def _write(rows: list[dict[str, Any]], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
-        partial = Path(folder) / path.name
+    with whole_file(path) as partial:
         pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), partial, compression="zstd", write_page_checksum=True)
-        partial.replace(path)

@@ -18,6 +18,7 @@ from hcal_root_ad.judge.comparison import Comparison, Drift
 from hcal_root_ad.learn.catalogue import Entry
 from hcal_root_ad.publish.comparison_elements import provenance_of_comparison
 from hcal_root_ad.publish.provenance import Provenance, reference_material
+from hcal_root_ad.whole_file import write_text
 
 
 def comparison_numbers(comparison: Comparison, provenance: Provenance | None = None) -> dict[str, Any]:
@@ -62,12 +63,7 @@ def drift_numbers(reference: Entry, drifts: Sequence[Drift], provenance: Provena
 
 def save_json(numbers: dict[str, Any], path: Path) -> Path:
     """Write numbers, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        temporary.write_text(json.dumps(numbers, allow_nan=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, json.dumps(numbers, allow_nan=False))
     return path
 
 

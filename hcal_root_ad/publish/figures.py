@@ -37,6 +37,7 @@ from hcal_root_ad.publish.canvas import (
     state_colours,
 )
 from hcal_root_ad.publish.reductions import Array
+from hcal_root_ad.whole_file import whole_file
 
 KINDS = {
     "dead": ("#5790fc", "-"),
@@ -75,9 +76,8 @@ class History:
 
 def save(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_bytes(png(figure))
-    temporary.replace(path)
+    with whole_file(path) as partial:
+        partial.write_bytes(png(figure))
     return path
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hcal_root_ad.detector import N_IPHI, box_name
-from hcal_root_ad.errors import OutputError
 from hcal_root_ad.judge.verdict import Interval, RunVerdict, StripVerdict, Verdict
 from hcal_root_ad.publish.reductions import boxes_of
+from hcal_root_ad.whole_file import whole_file
 
 COLUMNS = (
     "run", "subdetector", "ieta", "iphi", "depth", "rbx", "rm", "kind",
@@ -26,17 +26,11 @@ def write_flags(verdict: RunVerdict | Sequence[RunVerdict], path: Path) -> None:
     """
     runs = [verdict] if isinstance(verdict, RunVerdict) else verdict
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            for run in runs:
-                writer.writerows(flag_rows(run))
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place.") from error
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for run in runs:
+            writer.writerows(flag_rows(run))
 
 
 def flag_rows(run: RunVerdict) -> Iterator[Row]:

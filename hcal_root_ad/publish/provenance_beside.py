@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hcal_root_ad.errors import InputError, OutputError
+from hcal_root_ad.errors import InputError
 from hcal_root_ad.publish.provenance import Provenance, provenance_of_table, sha256_of
+from hcal_root_ad.whole_file import write_text
 
 SUFFIX = ".provenance.json"
 
@@ -45,14 +46,8 @@ def write_beside(provenance: Provenance, folder: Path, name: str, outputs: Itera
         OutputError: it cannot be written.
     """
     path = folder / f"{name}{SUFFIX}"
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(json.dumps(beside_table(provenance, folder, outputs), indent=1) + "\n", encoding="utf-8")
-        return partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place.") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(path, json.dumps(beside_table(provenance, folder, outputs), indent=1))
+    return path
 
 
 def read_beside(path: Path) -> Beside | None:

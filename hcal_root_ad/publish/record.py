@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DQM_IETA, N_IPHI
-from hcal_root_ad.errors import InputError, OutputError
+from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.forecast import Forecast
 from hcal_root_ad.judge.verdict import Group, Judge, Kind, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.lumi_maps import Source
@@ -34,6 +34,7 @@ from hcal_root_ad.publish.reductions import (
     sum_by_box,
     worst_state,
 )
+from hcal_root_ad.whole_file import whole_file
 
 SUFFIX = ".verdict.npz"
 SHOWN = 200
@@ -129,17 +130,8 @@ def save_record(record: RunRecord, path: Path) -> None:
         OutputError: the file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:  # numpy would add a suffix to a name
-            np.savez_compressed(file, allow_pickle=False, **_arrays(record))
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place.") from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
+    with whole_file(path) as partial, partial.open("wb") as file:  # numpy would add a suffix to a name
+        np.savez_compressed(file, allow_pickle=False, **_arrays(record))
 
 
 def load_record(path: Path) -> RunRecord:

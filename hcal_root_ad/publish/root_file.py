@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from hcal_root_ad.publish.object_text import quality_text, scalar_text
 from hcal_root_ad.publish.root_layout import mark_gaps, read_container, refuse_scattered
 from hcal_root_ad.publish.root_objects import root_object
 from hcal_root_ad.publish.uproot_directory import add_objects
-from hcal_root_ad.staging import staging_folder
+from hcal_root_ad.whole_file import whole_file
 
 _COMPRESSION = uproot.ZLIB(4)
 """The newer GUI decodes zlib only."""
@@ -83,21 +82,10 @@ def _objects(elements: MonitorElements) -> Iterator[tuple[str, str, Any]]:
 
 def _publish(path: Path, fill: Callable[[Path], None]) -> None:
     """Write beside the target, mark the gaps, check, and only then take the target's name."""
-    with _staging(path) as temporary:
+    with whole_file(path) as temporary:  # under its own name, which ``check`` looks at
         fill(temporary)
         mark_gaps(temporary)
         if sentences := check_file(temporary):
             raise OutputError(
                 f"{path}: the DQM GUIs would refuse this file, nothing was written: {' '.join(sentences)}"
             )
-        temporary.replace(path)
-
-
-@contextmanager
-def _staging(path: Path) -> Iterator[Path]:
-    """A file of the target's name in a folder of its own beside the target (``check`` looks at the name)."""
-    try:
-        with staging_folder(path.parent) as folder:
-            yield folder / path.name
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder.") from error

@@ -13,9 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hcal_root_ad.errors import OutputError
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.publish.canvas import png
+from hcal_root_ad.whole_file import write_text
 
 _COLOURS = 96
 """Colours of a picture: enough for our maps, and a third of the bytes."""
@@ -68,13 +68,4 @@ def write_page(html: str, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(html, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another place.") from error
-    finally:
-        if temporary.exists():
-            temporary.unlink()
+    write_text(path, html)

@@ -14,6 +14,7 @@ from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.simulate.faults import Fault
 from hcal_root_ad.simulate.run import SimulatedRun
+from hcal_root_ad.whole_file import write_text
 
 Writer = Callable[[SimulatedRun, Path], tuple[Path, ...]]
 
@@ -69,10 +70,8 @@ def write_truth(simulated: SimulatedRun, path: Path) -> Path:
         "masked": masked,
         "faults": [_fault_truth(detector.channels, fault) for fault in simulated.faults],
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(json.dumps(truth, indent=1) + "\n")
-    return temporary.replace(path)
+    write_text(path, json.dumps(truth, indent=1))
+    return path
 
 
 def _fault_truth(channels: ChannelTable, fault: Fault) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DQM_IETA, N_IPHI
 from hcal_root_ad.errors import OutputError
+from hcal_root_ad.whole_file import whole_file
 
 IETA_LABELS = [str(e) for e in (*range(-41, -28), *range(-29, 0), *range(1, 30), *range(29, 42))]
 """Labels of the 84 bins; 29 is printed twice per side (inner HE, outer HF)."""
@@ -40,16 +40,6 @@ def root() -> Any:
         ) from None
     ROOT.gROOT.SetBatch(True)
     return ROOT
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A place to write ``path`` at, under its own name; it appears in its folder only once it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".partial-", dir=path.parent) as folder:
-        partial = Path(folder) / path.name
-        yield partial
-        partial.replace(path)
 
 
 @contextmanager

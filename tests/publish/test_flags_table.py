@@ -44,7 +44,8 @@ def test_several_runs_share_one_table(verdict, strip_verdict, tmp_path):
     assert (tmp_path / "flags.csv").read_text() == HEADER + "\n"
 
 
-def test_a_folder_that_is_not_there_is_an_output_error(verdict, tmp_path):
+def test_a_file_in_the_place_of_the_folder_is_an_output_error(verdict, tmp_path):
+    (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
-        write_flags(verdict, tmp_path / "missing" / "flags.csv")
-    assert not list(tmp_path.iterdir())
+        write_flags(verdict, tmp_path / "file" / "flags.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -166,7 +166,7 @@ def test_the_timeline_outlines_what_it_shows(record: RunRecord, monkeypatch: pyt
 
 def test_a_page_is_whole_or_not_there(tmp_path: Path) -> None:
     write_page("<p>é", tmp_path / "new" / "page.html")
-    assert (tmp_path / "new" / "page.html").read_bytes() == "<p>é".encode()
+    assert (tmp_path / "new" / "page.html").read_bytes() == "<p>é\n".encode()
     (tmp_path / "taken").mkdir()
     with pytest.raises(OutputError, match="cannot be written"):
         write_page("", tmp_path / "taken")

@@ -14,13 +14,14 @@ from safetensors.torch import load_file, save_file
 
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.evaluate.study_folder import POINTS, study_folder
 from hcal_root_ad.evaluate.transfer_study.figures import draw_figures
 from hcal_root_ad.evaluate.transfer_study.grids import grid_named
 from hcal_root_ad.evaluate.transfer_study.measurement import Result, measure, source_settings, train_source
 from hcal_root_ad.evaluate.transfer_study.settings import SCRATCH, Point, digest_of
 from hcal_root_ad.evaluate.transfer_study.tables import markdown
-from hcal_root_ad.evaluate.written import POINTS, study_folder, write_text
 from hcal_root_ad.networks.graphstad import GraphSTAD
+from hcal_root_ad.whole_file import whole_file, write_text
 
 Progress = Callable[[int, int], None]
 SOURCES = "sources"
@@ -77,9 +78,8 @@ def _source(point: Point, folder: Path) -> GraphSTAD:
     """The source's network, trained once for all points that start from it."""
     path = folder / SOURCES / f"{digest_of(source_settings(point))}.safetensors"
     if not path.exists():
-        partial = path.with_suffix(".partial")
-        save_file(train_source(point).state_dict(), partial)
-        partial.replace(path)
+        with whole_file(path) as partial:
+            save_file(train_source(point).state_dict(), partial)
     network = GraphSTAD(channel_table(point.source.era).select(point.source.subdetector))
     network.load_state_dict(load_file(path))
     return network

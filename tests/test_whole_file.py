@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hcal_root_ad.certify.whole_file import whole_file, write_text
 from hcal_root_ad.errors import OutputError
+from hcal_root_ad.whole_file import whole_file, write_text
 
 
 def test_a_file_is_there_once_it_is_whole(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_what_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         breaks_off()
-    assert path.read_text() == "old"
+    assert path.read_text() == "old\n"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
 
 

@@ -1,4 +1,4 @@
-"""What a study leaves on disk: text files that are there whole or not at all, in a folder that it may go on with."""
+"""The folder of a study, which it may go on with."""
 
 from __future__ import annotations
 
@@ -8,14 +8,6 @@ from hcal_root_ad.errors import UsageError
 
 POINTS = "points"
 """Folder of results, one file each."""
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write under a temporary name beside it, then replace; ends with one line break. Its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text.rstrip("\n") + "\n")
-    partial.replace(path)
 
 
 def study_folder(folder: Path, resume: bool) -> None:
