@@ -105,7 +105,7 @@ def page(counts: dict[str, Count], reached: dict[str, Reach], facts: Sequence[st
              *_by_kind({kind: one.refusals for kind, one in counts.items()}, "sentence"), "",
              "## Read otherwise, without a word", "",
              *_by_kind({kind: one.otherwise for kind, one in counts.items()}, "what differs"), "",
-             "## Time and memory", "", "The watch over the branches makes reading two to three times slower.", "",
+             "## Time and memory", "", "The watch over the branches makes reading two to three times slower, and other work on the machine more so.", "",
              _row("kind", "longest (s)", "most memory filled (MB)"), _row("---", "---", "---"), *extremes, "",
              *(f"- {fact}" for fact in facts)]  # fmt: skip
     return "\n".join(parts) + "\n"
