@@ -40,6 +40,7 @@ State = dict[str, str]
 _FORK = multiprocessing.get_context("fork")
 _LOG = ".jsonl"
 """Grows line by line, so after a kill it may be neither old nor new."""
+_NUMBERS = ("kills", "finished", "old", "new", "wrong")
 
 _HEAD = """# Killed at random moments
 
@@ -144,14 +145,16 @@ def _quietly(words: list[str]) -> None:
 
 
 def kill_often(work: Work, times: int, folder: Path, seed: int) -> Found:
-    """Kill one kind of work so many times."""
+    """Kill one kind of work so many times; where it is often done before its kill, in four times as many tries."""
     old, new, draw, found = folder / "old", folder / "new", np.random.default_rng(seed), Found()
     work.older(old)
     before = state(old)
     start = time.monotonic()
     _in_a_process(work.newer, new)
     seconds, after = time.monotonic() - start, state(new)
-    for number in range(times):
+    for number in range(4 * times):
+        if found.kills == times:
+            break
         out = folder / f"{number}"
         shutil.copytree(old, out)
         killed = _in_a_process(work.newer, out, float(draw.uniform(0, seconds)))
@@ -236,6 +239,7 @@ def _in_a_process(task: Callable[[Path], None], out: Path, kill_after: float | N
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
+    arguments.output.mkdir(parents=True, exist_ok=True)
     found: dict[str, Found] = {}
     with TemporaryDirectory(dir=arguments.scratch) as place, progress("Killing") as report:
         chosen = [work for work in works(Path(place) / "in") if work.name in (arguments.only or [work.name])]
@@ -245,19 +249,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             remark(*(f"{work.name}: {sentence}" for sentence in found[work.name].wrong))
             if report:
                 report(number + 1, len(chosen))
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    write_text(arguments.output / "table.md", page(found))
+    _write_page(arguments.output, found)
     show(f"table: {arguments.output / 'table.md'}")
     return int(any(one.wrong for one in found.values()))
 
 
-def page(found: dict[str, Found]) -> str:
-    """The counts as Markdown."""
-    rows = [f"| {name} | {one.kills} | {one.finished} | {one.left['old']} | {one.left['new']} | {len(one.wrong)} |"
-            for name, one in found.items()]  # fmt: skip
-    about = machine() | program()
-    facts = [f"- {fact}: {about[fact]}" for fact in ("processor", "Python", "version", "commit")]
-    return "\n".join([_HEAD + "\n".join(rows), "", *facts, f"- date: {datetime.now(UTC):%F}"])
+def _write_page(folder: Path, found: dict[str, Found]) -> None:
+    """Keep the counts as JSON, and write the page of all kinds of work that are counted there."""
+    counts, about = folder / "counts.json", machine() | program()
+    kept = json.loads(counts.read_text()) if counts.exists() else {}
+    for name, one in found.items():
+        numbers = {"kills": one.kills, "finished": one.finished, **{what: one.left[what] for what in ("old", "new")}}
+        kept[name] = {**numbers, "wrong": len(one.wrong), "commit": about["commit"], "date": f"{datetime.now(UTC):%F}"}
+    write_text(counts, json.dumps(kept, indent=1))
+    rows = [f"| {name} | {' | '.join(str(one[key]) for key in _NUMBERS)} |" for name, one in kept.items()]
+    facts = [f"- {fact}: {about[fact]}" for fact in ("processor", "Python", "version")]
+    facts += [f"- {name}: {one['date']}, commit {one['commit']}" for name, one in kept.items()]
+    write_text(folder / "table.md", "\n".join([_HEAD + "\n".join(rows), "", *facts]))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -57,7 +57,7 @@ def case(kind: str, number: int) -> Case:
 def spelled_case(kind: str, spelling: bytes, number: int) -> Case:
     """Case that bytes spell: the first one names the original, the others up to three damages."""
     sound, done = _sound(kind), Damage("spelled", "", ())
-    name, data, found = sound[spelling[0] % len(sound) if spelling else 0]
+    name, data, found = sound[spelling[0] % len(sound)]
     draw = Spelled(spelling[1:])
     with suppress(Spent):
         for _ in range(MOST_DAMAGE):

@@ -45,6 +45,7 @@ ZSTD, or parquet pages) that still holds whole counts, or a name that became ano
 What one part of a file says of another is held against it: keys, folders, the index of DQMIO, the counters of the LS.
 
 """
+_SLOWER = "The watch over the branches makes reading two to three times slower; so does other work on the machine."
 _REACH = """## What they reached
 
 An edge is a way from one branch of the code to the next. What sound files reach is where the fuzzer begins; kept are
@@ -105,7 +106,7 @@ def page(counts: dict[str, Count], reached: dict[str, Reach], facts: Sequence[st
              *_by_kind({kind: one.refusals for kind, one in counts.items()}, "sentence"), "",
              "## Read otherwise, without a word", "",
              *_by_kind({kind: one.otherwise for kind, one in counts.items()}, "what differs"), "",
-             "## Time and memory", "", "The watch over the branches makes reading two to three times slower.", "",
+             "## Time and memory", "", _SLOWER, "",
              _row("kind", "longest (s)", "most memory filled (MB)"), _row("---", "---", "---"), *extremes, "",
              *(f"- {fact}" for fact in facts)]  # fmt: skip
     return "\n".join(parts) + "\n"

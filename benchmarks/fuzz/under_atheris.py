@@ -26,6 +26,8 @@ def fuzz(kind: str, line: Connection, folder: Path) -> None:
     seen: set[tuple[str, Damage]] = set()
 
     def one_input(spelling: bytes) -> None:
+        if not spelling:  # libFuzzer begins with it, and takes nothing from it into its corpus
+            return
         case = spelled_case(kind, spelling, len(seen))
         if (case.original, case.damage) not in seen:
             seen.add((case.original, case.damage))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,19 @@ def test_run_takes_the_reference_of_a_detector_that_its_bundles_do_not_know(
     assert "judged against the reference run mine (run 374000, SimulatedZeroBias, new) instead" in said.err
     # Dead in every lumisection: held against itself, the run could not tell.
     assert "HEP07" in said.out
+
+
+def test_a_terminal_shows_how_far_it_is(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
+
+    @contextmanager
+    def bar(task: str) -> Iterator[Callable[[int, int], None]]:
+        yield lambda done, total: seen.setdefault(task, []).append((done, total))
+
+    for verb in ("compare", "reference"):
+        monkeypatch.setattr(f"hcal_root_ad.cli.{verb}.progress", bar)
+    assert main(["reference", "verify", "mine", "mine"]) == 0
+    assert main(["compare", str(files["other"]), "--reference", "mine", "-o", str(tmp_path)]) == 0
+    assert seen == {"Verifying": [(1, 2), (2, 2)], "Comparing run 374001": [(0, 1)]}

@@ -12,6 +12,7 @@ import pytest
 
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.publish.provenance import Provenance
+from hcal_root_ad.publish.provenance_beside import write_beside
 from hcal_root_ad.reproduce.reading import origins
 
 LUMISECTIONS = 6
@@ -192,3 +193,11 @@ def test_a_model_is_made_again(said: Said, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     said(0, "export", "he-graphstad", "-o", tmp_path / "he.onnx")
     assert "identical" in said(0, "reproduce", tmp_path / "he.onnx")
+
+
+def test_a_folder_of_several_calls_is_not_made_again_as_one(said: Said, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).touch()
+        write_beside(Provenance("run", (), {"false_alarms": float(ord(name))}), tmp_path, name, [tmp_path / name])
+    assert "holds outputs of several calls; name one of its files" in said(2, "reproduce", tmp_path)
+    assert said(0, "provenance", tmp_path).count("made by run") == 2

@@ -131,3 +131,16 @@ def test_attach_takes_the_one_file_of_a_folder_or_pattern(
     monkeypatch.setattr(run, "_publish", lambda _, attach_to, *__, **___: attached.append(attach_to))
     assert main(["run", str(path.parent / pattern), "-o", str(tmp_path / "out"), "--attach"]) == 0
     assert attached == [path]
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_a_reference_is_remembered_only_where_one_fits(
+    make_maps: MakeMaps, monkeypatch: pytest.MonkeyPatch, fits: bool
+) -> None:
+    entry = SimpleNamespace(name="mine")
+    found = SimpleNamespace(entry=entry) if fits else None
+    monkeypatch.setattr("hcal_root_ad.learn.catalogue.fitting_reference", lambda _: found)
+    monkeypatch.setattr("hcal_root_ad.judge.run.judge_run", lambda maps, *_, **options: options["find_reference"](maps))
+    references: dict[int, object] = {}
+    assert run.judge(make_maps(370101, "a.root"), [], None, references) is found
+    assert references == ({370101: entry} if fits else {})

@@ -15,6 +15,7 @@ import pytest
 import uproot
 
 from hcal_root_ad.cli.main import main
+from hcal_root_ad.watch.service import Watch
 
 pytest.importorskip("ROOT", reason="genuine ROOT writes the simulated files")
 
@@ -150,3 +151,18 @@ def test_what_cannot_be_watched(tmp_path: Path, dqm: Path, capsys: pytest.Captur
     assert (out, err.count("\n")) == ("", 4)
     assert np.all([word in err for word in ("is no folder", "is in the folder", "no-such", "cannot be asked for")])
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name != "lock"]
+
+
+def test_it_watches_until_it_is_interrupted(
+    tmp_path: Path, dqm: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: Watch) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Watch, "forever", interrupted)
+    out = tmp_path / "out"
+    for _ in range(2):  # whoever was interrupted holds no lock
+        assert main(["watch", str(dqm), "-o", str(out)]) == 130
+        said, error = capsys.readouterr()
+        assert said.endswith(f" watching {dqm}, writing to {out}\n")
+        assert error == "hcal-root-ad: interrupted.\n"
