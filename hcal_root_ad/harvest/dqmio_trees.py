@@ -133,8 +133,11 @@ class ElementTree:
 
     def decode(self, record: int, objects: Objects, number: int) -> Any:  # noqa: ARG002
         """One entry of an open basket."""
-        data, context = np.frombuffer(objects.data, dtype=np.uint8), dict(self._values.context)
-        return ObjectArray(self._model, self._values, context, objects.offsets, data, objects.key_size)[number]
+        start, context = objects.offsets[number], dict(self._values.context)
+        # A copy: uproot's objects refer to each other, so they hold their bytes until the next collection of garbage.
+        data = np.frombuffer(objects[number], dtype=np.uint8).copy()
+        alone = np.array([0, len(data)])
+        return ObjectArray(self._model, self._values, context, alone, data, objects.key_size + start)[0]
 
     def whole(self, entry: int) -> Any:
         """One entry, whatever its class."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.harvest.section import Section, hf_rows, ls_ranges, table_of_run
 from hcal_root_ad.lumi_maps import EventSource
+from hcal_root_ad.room import let_go
 
 DISAGREEMENT = 0.01
 """Counter and HF plateau that differ by more than this share are reported."""
@@ -55,7 +56,11 @@ def events_of(
 
 
 def _section_plateau(section: Section) -> int | None:
-    return None if section.counts is None else hf_plateau(section.counts[hf_rows(era_of_run(section.run))])
+    if section.counts is None:
+        return None
+    plateau = hf_plateau(section.counts[hf_rows(era_of_run(section.run))])
+    let_go(section.counts)
+    return plateau
 
 
 def _counted(section: Section, versus_ls: Mapping[int, int], plateau: int) -> tuple[int, EventSource]:

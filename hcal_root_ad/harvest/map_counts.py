@@ -13,6 +13,7 @@ from hcal_root_ad.detector import channel_table
 from hcal_root_ad.harvest.bulk import Bins, HistogramReader, Stock, in_order
 from hcal_root_ad.harvest.histogram_bytes import CELLS
 from hcal_root_ad.harvest.section import MAP_SHAPE, Section, check_axes, needed_depths
+from hcal_root_ad.room import Shelf
 
 _FLOW_SHAPE = (MAP_SHAPE[1] + 2, MAP_SHAPE[0] + 2)
 """Rows and columns of a map's bins as stored, with under- and overflow: iphi × ieta."""
@@ -88,8 +89,9 @@ def read_maps(stock: Stock, batches: Iterable[Sequence[WantedMaps]], era: str) -
     def read(batch: Sequence[WantedMaps]) -> list[PartMaps]:
         return list(_read_batch(reader, batch, era, CELLS[stock.classname]))
 
+    shelf = Shelf()
     for found in in_order(read, batches):
-        yield from found
+        yield from (maps._replace(counts=shelf.keep(maps.counts)) for maps in found)
 
 
 def _read_batch(

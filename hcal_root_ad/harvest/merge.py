@@ -13,6 +13,7 @@ from hcal_root_ad.harvest.definition import Definition
 from hcal_root_ad.harvest.events import events_of
 from hcal_root_ad.harvest.section import Section, check_events, ls_ranges, table_of_run
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps, Source
+from hcal_root_ad.room import largest, let_go, room
 
 
 def merge(
@@ -37,9 +38,10 @@ def merge(
     rows = channels.rows_of("HB", "HE")  # the first ones
     present = np.array([_assessable(section) for section in known], dtype=np.bool_)
     remarks = list(_remarks(known, present, coarse is None))
-    counts = np.zeros((len(known), len(rows)), dtype=np.int32)
+    counts = room((len(known), len(rows)), np.int32)
     for n in np.flatnonzero(present):
         counts[n] = known[n].take_counts()[: len(rows)]
+        let_go(counts[n])
     return LumiMaps(
         run=run,
         channels=channels.take(rows),
@@ -111,7 +113,11 @@ def _check_counters(sections: Iterable[Section], sources: tuple[Source, ...]) ->
 
 def _assessable(section: Section) -> bool:
     """Whether the maps of every depth came, and HCAL was read out at all (HB, HE or HF hold a digi)."""
-    return section.counts is not None and section.complete and bool(section.counts.any())
+    if section.counts is None or not section.complete:
+        return False
+    read_out = bool(section.counts.any())
+    let_go(section.counts)
+    return read_out
 
 
 def _remarks(sections: list[Section], present: NDArray[np.bool_], fine: bool) -> Iterator[str]:
@@ -152,7 +158,7 @@ def _too_many(
     sections: list[Section], counts: NDArray[np.int32], events: NDArray[np.int64], present: NDArray[np.bool_]
 ) -> Iterator[str]:
     """A sentence on lumisections with channels that hold more digis than there are events."""
-    above = np.flatnonzero(present & (counts.max(axis=1, initial=0) > events) & (events > 0))
+    above = np.flatnonzero(present & (largest(counts) > events) & (events > 0))
     if len(above):
         worst = int((counts[above] > events[above, np.newaxis]).any(axis=0).sum())
         which = ls_ranges([sections[n].lumisection for n in above])

@@ -32,6 +32,7 @@ from hcal_root_ad.pooling import (
     module_of,
     tempered,
 )
+from hcal_root_ad.room import copied, largest, picked, room, sweep
 
 Value = TypeVar("Value", bound=np.generic)
 
@@ -39,6 +40,8 @@ MODULE_LEVEL, CARD_LEVEL = 3, 4
 """Places of modules and cards among :func:`readout_levels`."""
 ANNOUNCED = 8
 """Most lines about what will be bad."""
+_ROWS = 256
+"""Lumisections whose states are made at a time."""
 CAP = 2.5
 """Evidence sums stop growing at this many thresholds: a fault that has ended is forgotten soon."""
 
@@ -198,6 +201,11 @@ class ChannelJudge:
         self._expected, self._score = (GrowingRows(np.zeros((0, len(live)), dtype=np.float32)) for _ in range(2))
         self._position, self._activity = np.zeros(0, dtype=np.intp), np.zeros(0)
 
+    def prepare(self, lumisections: int) -> None:
+        """Make room for a run of so many; else what was judged moves whenever the room is used up."""
+        for rows in (self._expected, self._score):
+            rows.until(lumisections)
+
     def add(self, series: Series, found: Reconstruction) -> None:
         """Judge further lumisections, reconstructed as found."""
         expected = followed(found, series, self.bundle.reference, self.bundle.model_error, self._follower)
@@ -241,9 +249,8 @@ class ChannelJudge:
         bundle = self.bundle
 
         def ratios(cells: NDArray[np.intp]) -> Floats:
-            where = np.ix_(self._position, cells)
-            counts = observed[where].astype(np.float32)
-            rate = log_rate(expected[where] / events[:, None])
+            counts = picked(observed, self._position, cells).astype(np.float32)
+            rate = log_rate(picked(expected, self._position, cells) / events[:, None])
             prior = model_error(bundle.reference, bundle.model_error, self._activity, cells)
             error = errors_again(counts, events[:, None], rate, prior)
             return log_likelihood_ratios(counts.T, events, rate.T, error.T)
@@ -253,9 +260,9 @@ class ChannelJudge:
 
 def _cut(counts: NDArray[np.int32], events: NDArray[np.int64], position: NDArray[np.intp]) -> NDArray[np.int32]:
     """The counts themselves, or a copy in which none of an assessed LS is above its events (a wrong counter)."""
-    above = [row for row in position if (counts[row] > events[row]).any()]
-    if above:
-        counts = counts.copy()
+    above = position[largest(counts)[position] > events[position]]
+    if len(above):
+        counts = copied(counts, len(counts))
         counts[above] = np.minimum(counts[above], events[above, None])
     return counts
 
@@ -305,11 +312,16 @@ def states_of(
     lumisections: NDArray[np.int32],
 ) -> NDArray[np.uint8]:
     """(LS, cells) hcaldqm states."""
-    states = np.full((len(assessed), len(live)), State.GOOD, dtype=np.uint8)
-    for interval in intervals:
-        first, last = np.searchsorted(lumisections, (interval.first, interval.last + 1))
-        column = states[first:last, interval.channel]
-        np.maximum(column, np.uint8(interval.kind.state), out=column)
-    states[~assessed] = State.NOT_ASSESSED
-    states[:, ~live] = State.NOT_CONNECTED
+    states = room((len(assessed), len(live)), np.uint8)
+    first = np.searchsorted(lumisections, [interval.first for interval in intervals])
+    stop = np.searchsorted(lumisections, [interval.last for interval in intervals], side="right")
+    for rows in sweep(states, rows=_ROWS):
+        few = states[rows]
+        few[...] = State.GOOD
+        for number in np.flatnonzero((first < rows.stop) & (stop > rows.start)).tolist():
+            interval = intervals[number]
+            column = few[max(first[number] - rows.start, 0) : stop[number] - rows.start, interval.channel]
+            np.maximum(column, np.uint8(interval.kind.state), out=column)
+        few[~assessed[rows]] = State.NOT_ASSESSED
+        few[:, ~live] = State.NOT_CONNECTED
     return states

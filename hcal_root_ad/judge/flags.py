@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.evidence import IS_LOSS, LOSSES, Excursions, merged
 from hcal_root_ad.judge.verdict import Interval, Kind
 from hcal_root_ad.occupancy import Floats, Numbers
+from hcal_root_ad.room import picked
 
 DEAD_BELOW = 0.1
 """Observed over expected digis below which a loss is called dead, not degraded."""
@@ -24,6 +26,8 @@ PAUSE = 6.0
 """Evidence (natural log) for health, within a fault's span, that cuts it in two."""
 WEAKEST_LOSS, WEAKEST_GAIN = len(LOSSES) - 1, len(LOSSES)
 
+
+Found = TypeVar("Found")
 
 BATCH = 64
 """Cells that are looked at again together; it bounds the memory."""
@@ -48,8 +52,14 @@ class Evidence:
 
     def counts(self, rows: slice, cells: NDArray[np.intp]) -> tuple[NDArray[np.integer], Floats]:
         """(LS, cells) observed and expected counts of some assessed lumisections."""
-        where = np.ix_(self.position[rows], cells)
-        return self.observed[where], self.expected[where]
+        position = self.position[rows]
+        return picked(self.observed, position, cells), picked(self.expected, position, cells)
+
+    def of(self, cells: NDArray[np.intp]) -> Iterator[tuple[Floats, NDArray[np.integer], Floats]]:
+        """(hypotheses, LS) ratios, (LS,) observed and expected counts of one cell after the other."""
+        observed, expected = self.counts(slice(None), cells)
+        columns = np.ascontiguousarray(observed.T), np.ascontiguousarray(expected.T)
+        return zip(self.ratios(cells).transpose(1, 0, 2), *columns, strict=True)
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ def spans_of(excursions: Excursions, ratios: Ratios) -> list[Span]:
     spans = []
     for loss in (True, False):
         found = [Span(cell, first, last, loss) for cell, first, last, _ in merged(excursions, loss)]
-        for number, whole in _with_ratios(found, ratios):
+        for number, whole in _each(found, lambda cells: ratios(cells).transpose(1, 0, 2)):
             span = found[number]
             within = whole[:, span.first : span.last + 1]
             for begin, end in _apart(within[WEAKEST_LOSS if loss else WEAKEST_GAIN]):
@@ -77,15 +87,15 @@ def spans_of(excursions: Excursions, ratios: Ratios) -> list[Span]:
     return spans
 
 
-def _with_ratios(spans: Sequence[Span], ratios: Ratios) -> Iterator[tuple[int, Floats]]:
-    """The number of every span, cell by cell, with the (hypotheses, LS) ratios of its cell."""
+def _each(spans: Sequence[Span], found: Callable[[NDArray[np.intp]], Iterable[Found]]) -> Iterator[tuple[int, Found]]:
+    """The number of every span, cell by cell, with what is found of its cell."""
     of_cell: dict[int, list[int]] = {}
     for number, span in enumerate(spans):
         of_cell.setdefault(span.cell, []).append(number)
     cells = sorted(of_cell)
     for first in range(0, len(cells), BATCH):
         batch = cells[first : first + BATCH]
-        for cell, values in zip(batch, ratios(np.array(batch)).transpose(1, 0, 2), strict=True):
+        for cell, values in zip(batch, found(np.array(batch)), strict=True):
             yield from ((number, values) for number in of_cell[cell])
 
 
@@ -136,12 +146,10 @@ def intervals_of(
 ) -> list[Interval]:
     """Spans, and the name of the group of each or "", with their numbers: kind, digis seen and expected, score."""
     intervals: dict[int, Interval] = {}
-    for number, whole in _with_ratios(spans, evidence.ratios):
+    for number, whole in _each(spans, evidence.of):
         span = spans[number]
         rows = slice(span.first, span.last + 1)
-        ratios = whole[:, rows]
-        seen, wanted = evidence.counts(rows, np.array([span.cell]))
-        observed, expected = seen[:, 0], wanted[:, 0]
+        ratios, observed, expected = whole[0][:, rows], whole[1][rows], whole[2][rows]
         intervals[number] = Interval(
             channel=span.cell,
             kind=kind_of(observed, expected, evidence.trials[rows], span.loss),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.room import copied, let_go, sweep
 
 Value = TypeVar("Value", bound=np.generic)
 
@@ -32,14 +33,13 @@ class GrowingRows(Generic[Value]):
         if len(position):
             self.until(int(position[-1]) + 1)
             self._room[position] = rows
+            let_go(self._room[position[0] : position[-1] + 1])
 
     def until(self, length: int) -> NDArray[Value]:
         """A view of the rows up to a length; zeros where there were none yet."""
         if length > len(self._room):
             # The first array may be somebody else's: it is copied, and stays as it is.
-            room = np.zeros((max(length, 2 * self._used), *self._room.shape[1:]), dtype=self._room.dtype)
-            room[: self._used] = self._room[: self._used]
-            self._room = room
+            self._room = copied(self._room[: self._used], max(length, 2 * self._used))
         self._used = max(self._used, length)
         return self._room[:length]
 
@@ -83,8 +83,9 @@ class GrowingRun:
 def _seen(maps: LumiMaps) -> NDArray[np.bool_]:
     """(channels,) whether a channel had a digi in any LS that came with maps."""
     seen = np.zeros(len(maps.channels), dtype=np.bool_)
-    for row in np.flatnonzero(maps.present):
-        seen |= maps.counts[row] > 0
+    for rows in sweep(maps.counts):
+        for counts in maps.counts[rows][maps.present[rows]]:
+            seen |= counts > 0
     return seen
 
 

@@ -164,6 +164,7 @@ class _SubdetectorJudge:
 
     def go_on(self, maps: LumiMaps, plan: Plan) -> None:
         """Judge what a plan adds to the one before."""
+        self._channels.prepare(len(maps))
         for series, rate, part in _with_rates(maps, plan.part(slice(len(self.plan), None))):
             kept = np.flatnonzero(~part.skipped)
             found = Reconstruction(part.activity, self._reconstructor.add(series, rate), rate)

@@ -14,6 +14,7 @@ from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import InputError, UsageError
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.room import let_go
 
 MINIMUM_EVENTS = 100
 """Fewer events than this leave an LS not assessed (``minEventsPerLumi`` of CMSSW's HCAL client)."""
@@ -68,6 +69,8 @@ def series_of(maps: LumiMaps, subdetector: str, position: NDArray[np.intp] | Non
     events = maps.events[position]
     # More digis than events cannot be: the count is cut, so that one wrong counter does no harm.
     counts = np.minimum(counts_of(maps, subdetector)[position], events[:, None]).astype(np.int32)
+    if len(position):
+        let_go(maps.counts[position[0] : position[-1] + 1])
     return Series(
         channels=_columns(maps.channels, subdetector)[0],
         counts=counts,

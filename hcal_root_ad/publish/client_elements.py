@@ -19,7 +19,9 @@ from hcal_root_ad.publish.reductions import (
     N_BOXES,
     States,
     boxes_of,
+    count_by_channel,
     depth_maps,
+    exactly,
     flagged,
     flagged_fraction,
     judged,
@@ -63,7 +65,7 @@ def box_states(verdicts: tuple[Verdict, ...], length: int) -> Iterator[MonitorEl
             path = f"{CLIENT}/StateSummaryvsLS/SubdetPM/{half}"
             yield lumi_map(path, rows, f"{half}: state", "state", RBX_LABELS[half], "RBX")
     names = tuple(verdict.subdetector for verdict in verdicts)
-    columns = np.stack([worst_state(rows, axis=1) for rows in (_rows_of(states, name) for name in names)], axis=1)
+    columns = np.stack([worst_state(_rows_of(states, name).T) for name in names], axis=1)
     path = f"{CLIENT}/StateSummaryvsLS/StateSummaryvsLS"
     yield lumi_map(path, columns, "state of the worst readout box", "state", names, "sub-detector")
 
@@ -103,10 +105,10 @@ def summary(run: RunVerdict, length: int) -> tuple[MonitorElement, list[Scalar]]
     counts = dict.fromkeys(("HB", "HE"), (0, 0))
     for source in sources:
         barrel = boxes_of(source) < 2 * N_RBX
+        found = [count_by_channel(source.states, which) for which in (exactly(State.GOOD), judged)]
         for name, columns in (("HB", barrel), ("HE", ~barrel)):
-            good, total = counts[name]
-            part = source.states[:, columns]
-            counts[name] = good + int(np.count_nonzero(part == State.GOOD)), total + int(np.count_nonzero(judged(part)))
+            good, total = (int(one[columns].sum()) for one in found)
+            counts[name] = counts[name][0] + good, counts[name][1] + total
     good, total = (sum(column) for column in zip(*counts.values(), strict=True))
     scalars = [Scalar(f"{SUMMARY}/reportSummary", _share(good, total))]
     scalars += [Scalar(f"{SUMMARY}/reportSummaryContents/{name}", _share(*pair)) for name, pair in counts.items()]

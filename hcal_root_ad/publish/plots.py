@@ -16,6 +16,8 @@ from hcal_root_ad.publish.reductions import (
     Array,
     axis_length,
     boxes_of,
+    count_by_box,
+    count_by_channel,
     depth_maps,
     flagged,
     group_columns,
@@ -24,10 +26,10 @@ from hcal_root_ad.publish.reductions import (
     on_axis,
     reconstruction_error,
     run_pull,
-    sum_by_box,
     variance,
     worst_state,
 )
+from hcal_root_ad.room import picked
 
 Judgement = Verdict | StripVerdict
 
@@ -81,8 +83,8 @@ def _boxes(run: RunVerdict, per_lumi: tuple[Judgement, ...]) -> Figure:
     flags, use = (np.zeros((length, len(SUBDET_PM) * N_RBX)) for _ in range(2))
     for verdict in per_lumi:
         boxes = boxes_of(verdict)
-        flags += on_axis(sum_by_box(flagged(verdict.states), boxes), verdict.lumisections, length)
-        use += on_axis(sum_by_box(judged(verdict.states), boxes), verdict.lumisections, length)
+        flags += on_axis(count_by_box(verdict.states, boxes, flagged), verdict.lumisections, length)
+        use += on_axis(count_by_box(verdict.states, boxes, judged), verdict.lumisections, length)
     halves = {half: slice(index * N_RBX, (index + 1) * N_RBX) for index, half in enumerate(SUBDET_PM)}
     return figures.box_figure(
         run.maps.run,
@@ -114,7 +116,7 @@ def _pulls(verdicts: tuple[Verdict, ...]) -> tuple[Array, Array]:
     pulls, use = _empty_maps(), _empty_maps()
     for verdict in verdicts:
         pulls += depth_maps(verdict.channels, run_pull(verdict))
-        use += depth_maps(verdict.channels, judged(verdict.states).any(axis=0))
+        use += depth_maps(verdict.channels, count_by_channel(verdict.states, judged) > 0)
     return pulls, use > 0
 
 
@@ -157,14 +159,14 @@ def _history(verdict: Judgement, group: Group) -> figures.History:
     channels = group_columns(verdict, group)
     rows = np.flatnonzero(verdict.assessed)
     events = np.maximum(verdict.events[rows], 1).astype(np.float64)
-    part = np.ix_(rows, channels)
-    expected = verdict.expected[part].astype(np.float64)
+    observed, expected = (picked(counts, rows, channels) for counts in (verdict.observed, verdict.expected))
+    expected = expected.astype(np.float64)
     spread = variance(expected, verdict.events[rows, None]) if isinstance(verdict, Verdict) else expected
     count = f"{group.channels} {_unit((verdict,)) if group.channels != 1 else _unit((verdict,))[:-1]}"
     return figures.History(
         title=f"{_describe(group)} ({count})",
         lumisections=verdict.lumisections[rows],
-        observed=verdict.observed[part].sum(axis=1) / events,
+        observed=observed.sum(axis=1) / events,
         expected=expected.sum(axis=1) / events,
         sigma=np.sqrt(spread.sum(axis=1)) / events,
         first=group.first,

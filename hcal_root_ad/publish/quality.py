@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.judge.verdict import Group, Kind, State, StripVerdict, Verdict
 from hcal_root_ad.publish.elements import CLIENT, TASK, QualityResult, QualityStatus
-from hcal_root_ad.publish.reductions import BAD_SHARE, N_BOXES, box_states, boxes_of, flagged, kind_counts, unit_states
+from hcal_root_ad.publish.reductions import (
+    BAD_SHARE,
+    N_BOXES,
+    box_states,
+    boxes_of,
+    count_by_lumi,
+    flagged,
+    kind_counts,
+    unit_states,
+)
 
 _ALGORITHM = "HcalRootAd"
 
@@ -22,7 +31,7 @@ def channel_results(verdict: Verdict) -> Iterator[QualityResult]:
     name, boxes = verdict.subdetector, boxes_of(verdict)
     assessed = verdict.assessed
     yield _events(f"{TASK}/EventsvsLS/Subdet/{name}", assessed)
-    per_lumi = np.count_nonzero(flagged(verdict.states), axis=1)
+    per_lumi = count_by_lumi(verdict.states, flagged)
     lost = box_states(verdict) == State.BAD
     path = f"{TASK}/MLBadFlagedChannelsvsLS/Subdet/{name}"
     yield _flags(path, "MLFlaggedChannels", per_lumi, bool(lost.any()), assessed, verdict.groups)

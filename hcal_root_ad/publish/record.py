@@ -27,13 +27,15 @@ from hcal_root_ad.publish.reductions import (
     box_states,
     boxes_of,
     channel_sums,
+    count_by_box,
     depth_maps,
+    exactly,
     flagged_fraction,
     group_columns,
     judged,
-    sum_by_box,
     worst_state,
 )
+from hcal_root_ad.room import sweep
 from hcal_root_ad.whole_file import whole_file
 
 SUFFIX = ".verdict.npz"
@@ -43,8 +45,6 @@ STRIPS = "strips"
 """Name and granularity of the part that was judged by strips of one iphi."""
 _FORMAT = 1
 _MAPS = {"worst": np.uint8, "fraction": np.float32, "observed": np.float32, "expected": np.float32, "score": np.float32}
-_BLOCK = 256
-"""Lumisections summed at a time, so that a long run is not held twice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,9 +193,9 @@ def _boxes(verdict: Verdict | StripVerdict) -> dict[str, Any]:
     return {
         "judge": verdict.judge,
         "assessed": verdict.assessed,
-        "judged": sum_by_box(judged(verdict.states), boxes).astype(np.int32),
-        "problematic": sum_by_box(verdict.states == State.PROBLEMATIC, boxes).astype(np.int32),
-        "bad": sum_by_box(verdict.states == State.BAD, boxes).astype(np.int32),
+        "judged": count_by_box(verdict.states, boxes, judged).astype(np.int32),
+        "problematic": count_by_box(verdict.states, boxes, exactly(State.PROBLEMATIC)).astype(np.int32),
+        "bad": count_by_box(verdict.states, boxes, exactly(State.BAD)).astype(np.int32),
         "box_states": box_states(verdict),
         "groups": groups,
         "group_observed": observed,
@@ -215,11 +215,10 @@ def _histories(verdict: Verdict | StripVerdict, groups: Sequence[Group]) -> tupl
     """(groups, LS) digis seen and expected of each group's channels; 0 at lumisections not assessed."""
     length = len(verdict.assessed)
     observed, expected = (np.zeros((len(groups), length), dtype=np.float32) for _ in range(2))
-    for number, group in enumerate(groups):
-        columns = group_columns(verdict, group)
-        for first in range(0, length, _BLOCK):
-            rows = slice(first, first + _BLOCK)
-            use = verdict.assessed[rows]
+    columns_of = [group_columns(verdict, group) for group in groups]
+    for rows in sweep(verdict.observed, verdict.expected, rows=256):
+        use = verdict.assessed[rows]
+        for number, columns in enumerate(columns_of):
             observed[number, rows] = use * verdict.observed[rows, columns].sum(axis=1, dtype=np.float64)
             expected[number, rows] = use * verdict.expected[rows, columns].sum(axis=1, dtype=np.float64)
     return observed, expected

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -13,16 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM, ChannelTable, rbx_of
 from hcal_root_ad.judge.verdict import Group, Interval, Kind, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.room import sweep
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 States = NDArray[np.uint8]
+Which = Callable[[States], NDArray[np.bool_]]
 
 LOSSES = (Kind.DEAD, Kind.DEGRADED)
 """Kinds with fewer digis than expected; the others have more."""
 N_BOXES = len(SUBDET_PM) * N_RBX
-_BLOCK = 32
 BAD_SHARE = 0.25
 """A readout box is BAD from this share of bad channels on; a module of HE may be less than that."""
 
@@ -50,11 +51,35 @@ def flagged(states: States) -> NDArray[np.bool_]:
     return states >= State.PROBLEMATIC
 
 
-def worst_state(states: States, axis: int = 0) -> States:
-    """The highest state along an axis; what is masked whenever it is not assessed counts as not connected."""
-    highest = states.max(axis=axis)
-    masked = (highest == State.NOT_ASSESSED) & (states.min(axis=axis) == State.NOT_CONNECTED)
+def exactly(state: State) -> Which:
+    """Which (LS, channel) pairs have that state."""
+    return lambda states: np.equal(states, state)
+
+
+def worst_state(states: States) -> States:
+    """(columns,) highest state over the rows; what is masked whenever it is not assessed counts as not connected."""
+    lowest, highest = np.full(states.shape[1], State.BAD), np.zeros(states.shape[1])
+    for rows in sweep(states):
+        np.minimum(lowest, states[rows].min(axis=0), out=lowest)
+        np.maximum(highest, states[rows].max(axis=0), out=highest)
+    masked = (highest == State.NOT_ASSESSED) & (lowest == State.NOT_CONNECTED)
     return np.where(masked, State.NOT_CONNECTED, highest).astype(np.uint8)
+
+
+def count_by_channel(states: States, which: Which) -> Counts:
+    """(columns,) in how many lumisections a state is such."""
+    counts = np.zeros(states.shape[1], dtype=np.int64)
+    for rows in sweep(states):
+        counts += np.count_nonzero(which(states[rows]), axis=0)
+    return counts
+
+
+def count_by_lumi(states: States, which: Which) -> Counts:
+    """(LS,) how many columns have such a state."""
+    counts = np.zeros(len(states), dtype=np.int64)
+    for rows in sweep(states):
+        counts[rows] = np.count_nonzero(which(states[rows]), axis=1)
+    return counts
 
 
 def depth_maps(channels: ChannelTable, values: ArrayLike) -> Floats:
@@ -72,15 +97,28 @@ def boxes_of(verdict: Verdict | StripVerdict) -> NDArray[np.intp]:
     return np.asarray(half * N_RBX + rbx_of(iphi + 1) - 1, dtype=np.intp)
 
 
-def sum_by_box(values: Array, boxes: NDArray[np.intp], use: NDArray[np.bool_] | None = None) -> Floats:
-    """(LS, columns) values, or those to ``use``, summed to (LS, 72 boxes): a product with the boxes' members."""
-    precision = np.float32 if values.dtype in (np.bool_, np.uint8, np.float32) else np.float64
-    ones: NDArray[np.floating] = np.ones(len(boxes), dtype=precision)
-    members = sparse.csr_array((ones, (boxes, np.arange(len(boxes)))), shape=(N_BOXES, len(boxes)))
-    sums = np.zeros((len(values), N_BOXES))
-    for rows in _blocks(len(values)):
-        chosen = values[rows] if use is None else values[rows] * use[rows]
-        sums[rows] = (members @ np.ascontiguousarray(chosen.astype(precision, copy=False).T)).T
+def count_by_box(states: States, boxes: NDArray[np.intp], which: Which) -> Floats:
+    """(LS, 72 boxes) how many columns of a box have such a state."""
+    return _by_box(lambda rows: which(states[rows]), boxes, states)
+
+
+def sum_by_box(values: Array, boxes: NDArray[np.intp], states: States | None = None) -> Floats:
+    """(LS, columns) values summed to (LS, 72 boxes); with ``states``, those alone that were judged."""
+    if states is None:
+        return _by_box(lambda rows: values[rows], boxes, values)
+    return _by_box(lambda rows: values[rows] * judged(states[rows]), boxes, values, states)
+
+
+def _by_box(part: Callable[[slice], Array], boxes: NDArray[np.intp], *swept: Array) -> Floats:
+    """What is found in some rows, summed to boxes: a product with their members."""
+    members = sparse.csr_array(
+        (np.ones(len(boxes), dtype=np.float32), (boxes, np.arange(len(boxes)))), shape=(N_BOXES, len(boxes))
+    )
+    sums = np.zeros((len(swept[0]), N_BOXES))
+    for rows in sweep(*swept):
+        found = part(rows)
+        precision = np.float32 if found.dtype in (np.bool_, np.uint8, np.float32) else np.float64
+        sums[rows] = (members.astype(precision) @ np.ascontiguousarray(found.astype(precision, copy=False).T)).T
     return sums
 
 
@@ -90,13 +128,15 @@ def unit_states(states: States, boxes: NDArray[np.intp]) -> States:
     BAD from a quarter of bad channels on, PROBLEMATIC with any flagged channel.
     """
     there = np.bincount(boxes, minlength=N_BOXES)
-    connected, assessed = sum_by_box(states != State.NOT_CONNECTED, boxes), sum_by_box(judged(states), boxes)
-    at_fault = np.flatnonzero(states.max(axis=0, initial=0) >= State.PROBLEMATIC)
-    few = states[:, at_fault]
-    faulty, bad = sum_by_box(flagged(few), boxes[at_fault]), sum_by_box(few == State.BAD, boxes[at_fault])
+    out, assessed = (count_by_box(states, boxes, which) for which in (exactly(State.NOT_CONNECTED), judged))
+    at_fault = np.flatnonzero(count_by_channel(states, flagged))
+    faulty, bad = (
+        _by_box(lambda rows, which=which: which(states[rows][:, at_fault]), boxes[at_fault], states)  # type: ignore[misc]
+        for which in (flagged, exactly(State.BAD))
+    )
     conditions = [
         np.broadcast_to(there == 0, bad.shape),
-        connected == 0,
+        out == there,
         assessed == 0,
         (bad > 0) & (bad >= BAD_SHARE * assessed),
         faulty > 0,
@@ -118,14 +158,14 @@ class ChannelSums:
 
 def flagged_fraction(verdict: Verdict) -> Floats:
     """(channels,) flagged share of the lumisections in which a channel was judged."""
-    pairs = [np.count_nonzero(of(verdict.states), axis=0) for of in (flagged, judged)]
-    return np.asarray(pairs[0] / np.maximum(pairs[1], 1))
+    flags, pairs = (count_by_channel(verdict.states, which) for which in (flagged, judged))
+    return np.asarray(flags / np.maximum(pairs, 1))
 
 
 def channel_sums(verdict: Verdict) -> ChannelSums:
     """What maps of the run show of each channel."""
     observed, expected, size, largest, smallest, pairs = np.zeros((6, len(verdict.channels)))
-    for rows in _blocks(len(verdict.states)):
+    for rows in sweep(verdict.observed, verdict.expected, verdict.score, verdict.states):
         use = judged(verdict.states[rows])
         score = verdict.score[rows] * use
         observed += (verdict.observed[rows] * use).sum(axis=0)
@@ -198,12 +238,7 @@ def run_pull(verdict: Verdict) -> Floats:
 
 def _residuals(verdict: Verdict) -> Iterator[tuple[slice, Array, Array, NDArray[np.bool_]]]:
     """Rows, and of them (LS, channels) seen − expected (0 where not judged), its variance, and which were judged."""
-    for rows in _blocks(len(verdict.events)):
+    for rows in sweep(verdict.observed, verdict.expected, verdict.states):
         expected, use = verdict.expected[rows], judged(verdict.states[rows])
         residual = (verdict.observed[rows].astype(np.float32) - expected) * use
         yield rows, residual, variance(expected, verdict.events[rows, None].astype(np.float32)), use
-
-
-def _blocks(length: int) -> Iterator[slice]:
-    """Rows that are reduced together: what a long run needs beside its verdict stays small."""
-    yield from (slice(first, min(first + _BLOCK, length)) for first in range(0, length, _BLOCK))

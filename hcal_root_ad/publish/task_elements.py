@@ -17,6 +17,8 @@ from hcal_root_ad.publish.reductions import (
     Floats,
     boxes_of,
     channel_sums,
+    count_by_box,
+    count_by_lumi,
     depth_maps,
     flagged,
     judged,
@@ -64,7 +66,7 @@ def trends(verdict: Verdict, length: int) -> Iterator[MonitorElement]:
     errors = on_axis(reconstruction_error(verdict), lumisections, length)
     title = f"{name}: reconstruction error, RMS pull of judged channels (1 is statistics alone)"
     yield trend(f"{TASK}/ReconstructionErrorvsLS/Subdet/{name}", errors, title, "RMS of (seen - expected)/sigma")
-    flags = on_axis(np.count_nonzero(flagged(verdict.states), axis=1), lumisections, length)
+    flags = on_axis(count_by_lumi(verdict.states, flagged), lumisections, length)
     # Path, title and axes as CMSSW's HcalMLTask books it, its spelling included.
     path = f"{TASK}/MLBadFlagedChannelsvsLS/Subdet/{name}"
     yield trend(path, flags, name, "N", float(flags.sum()))
@@ -72,9 +74,9 @@ def trends(verdict: Verdict, length: int) -> Iterator[MonitorElement]:
 
 def box_maps(verdict: Verdict, length: int) -> Iterator[MonitorElement]:
     """Mean score and number of flagged channels, RBX × LS per side of one sub-detector."""
-    boxes, use = boxes_of(verdict), judged(verdict.states)
-    score = sum_by_box(verdict.score, boxes, use) / np.maximum(sum_by_box(use, boxes), 1)
-    flags = sum_by_box(flagged(verdict.states), boxes)
+    boxes, states = boxes_of(verdict), verdict.states
+    score = sum_by_box(verdict.score, boxes, states) / np.maximum(count_by_box(states, boxes, judged), 1)
+    flags = count_by_box(states, boxes, flagged)
     for name, values, title, contents in (
         ("ScorevsRBXvsLS", score, "mean score of the judged channels (+ excess, - loss)", _SCORE),
         ("FlaggedChannelsvsRBXvsLS", flags, "flagged channels", "channels"),

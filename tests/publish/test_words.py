@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from hcal_root_ad.publish import reductions
 from hcal_root_ad.publish.elements import CLIENT, TASK, MonitorElements, QualityResult, QualityStatus
 from hcal_root_ad.publish.monitor_elements import monitor_elements
 from hcal_root_ad.publish.reductions import channel_sums, reconstruction_error
+from hcal_root_ad.room import sweep
 
 RATIO = "log10 likelihood ratio"
 DEPTH, BOX, STRIP, LS = ("ieta", "iphi"), ("LS", "RBX"), ("LS", "iphi"), ("LS",)
@@ -124,7 +126,7 @@ def test_words_of_quality_results(channels: MonitorElements, strips: MonitorElem
 def test_a_long_run_is_summed_in_blocks(verdict: RunVerdict, monkeypatch: pytest.MonkeyPatch) -> None:
     hb = verdict.verdicts[0]
     whole, error = channel_sums(hb), reconstruction_error(hb)
-    monkeypatch.setattr(reductions, "_blocks", lambda length: (slice(n, n + 5) for n in range(0, length, 5)))
+    monkeypatch.setattr(reductions, "sweep", partial(sweep, rows=5))
     np.testing.assert_allclose(reconstruction_error(hb), error)
     for name in ("observed", "expected", "score", "mean_score"):
         np.testing.assert_allclose(getattr(channel_sums(hb), name), getattr(whole, name), rtol=1e-6)

@@ -1,0 +1,117 @@
+"""Room for the arrays of a long run: memory while they are small, beyond that a file that the system keeps at hand.
+
+Such an array is like any other, but what of it was looked at can be let go: then it takes no memory of this process
+until it is looked at again, and comes back from the system's cache or from the disk. The file has no name, and is gone
+with the last array in it, however the process ends.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+from numpy.typing import DTypeLike, NDArray
+
+from hcal_root_ad.errors import OutputError
+
+Value = TypeVar("Value", bound=np.generic)
+
+LARGE = 2**26
+"""Bytes from which on an array lies in a file: some 1,000 lumisections of counts, twice as many of one sub-detector."""
+ROWS = 32
+"""Rows that are looked at together, unless said otherwise."""
+
+
+def room(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """Zeros.
+
+    Raises:
+        OutputError: if they belong into a file, and the folder of temporary files has no room for it.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    return np.zeros(shape, dtype) if size < LARGE else np.ndarray(shape, dtype, buffer=_file(size))
+
+
+def _file(size: int) -> mmap.mmap:
+    try:
+        with tempfile.TemporaryFile() as file:
+            # All of it now: writing where the disk has no room for it would end the process without a word.
+            os.posix_fallocate(file.fileno(), 0, size)
+            return mmap.mmap(file.fileno(), size)
+    except OSError as error:
+        raise OutputError(
+            f"{tempfile.tempdir or 'temporary files'}: a long run needs {size / 1e6:.0f} MB here for a while "
+            f"({error.strerror or error}); free some, or name another folder in TMPDIR."
+        ) from error
+
+
+def let_go(*arrays: NDArray[Any]) -> None:
+    """Let arrays, or parts of them, take no memory of this process until they are looked at again.
+
+    Only of those that lie in a file; nothing that is in them is lost.
+    """
+    for values in arrays:
+        whole = values
+        while isinstance(whole.base, np.ndarray):
+            whole = whole.base
+        if values.size and isinstance(whole.base, mmap.mmap):
+            first, end = (place - byte_bounds(whole)[0] for place in byte_bounds(values))
+            first -= first % mmap.PAGESIZE
+            whole.base.madvise(mmap.MADV_DONTNEED, first, end - first)
+
+
+def sweep(*arrays: NDArray[Any], rows: int = ROWS) -> Iterator[slice]:
+    """A few rows after the other of arrays of one length, which are let go before the next."""
+    length = len(arrays[0])
+    for first in range(0, length, rows):
+        few = slice(first, min(first + rows, length))
+        yield few
+        let_go(*(values[few] for values in arrays))
+
+
+def copied(values: NDArray[Value], length: int) -> NDArray[Value]:
+    """A copy, with zeros behind it up to a length."""
+    copy: NDArray[Value] = room((length, *values.shape[1:]), values.dtype)
+    for rows in sweep(values, copy[: len(values)]):
+        copy[rows] = values[rows]
+    return copy
+
+
+def largest(values: NDArray[Value]) -> NDArray[Value]:
+    """(rows,) the largest number of each row of (rows, columns); 0 where all are negative."""
+    most = np.zeros(len(values), dtype=values.dtype)
+    for rows in sweep(values):
+        values[rows].max(axis=1, initial=0, out=most[rows])
+    return most
+
+
+def picked(values: NDArray[Value], rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[Value]:
+    """(rows, columns) of an array; ``rows`` are ascending."""
+    out = np.empty((len(rows), len(columns)), dtype=values.dtype)
+    for few in sweep(out, rows=8 * ROWS):
+        out[few] = values[np.ix_(rows[few], columns)]
+        let_go(values[rows[few][0] : rows[few][-1] + 1])
+    return out
+
+
+class Shelf:
+    """Keeps arrays whose number nobody knows beforehand; the first few in memory."""
+
+    def __init__(self) -> None:
+        self._free = np.zeros(LARGE // 4, dtype=np.uint8)
+
+    def keep(self, values: NDArray[Value]) -> NDArray[Value]:
+        """An equal array, which takes no memory until it is looked at."""
+        if len(self._free) < values.nbytes:
+            self._free = room((max(values.nbytes, LARGE),), np.uint8)
+        place, self._free = np.split(self._free, [values.nbytes])
+        kept = place.view(values.dtype).reshape(values.shape)
+        kept[...] = values
+        let_go(kept)
+        return kept
