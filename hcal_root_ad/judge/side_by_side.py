@@ -18,11 +18,14 @@ MANY = 50
 
 
 def side_by_side(do: Callable[..., Done], *works: Sequence[Any], lumisections: int) -> Iterator[Done]:
-    """As ``map``: what is done with each, in their order; in threads of their own for ``MANY`` lumisections."""
+    """As ``map``: what is done with each, in their order; in threads of their own for ``MANY`` lumisections.
+
+    Not where torch has been given one thread only (by ``OMP_NUM_THREADS``, or as a worker of ``certify``).
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        if lumisections < MANY or len(works[0]) < 2:
+        if before < 2 or lumisections < MANY or len(works[0]) < 2:
             yield from map(do, *works)
             return
         with ThreadPoolExecutor(len(works[0]), initializer=torch.set_num_threads, initargs=(1,)) as pool:
