@@ -27,7 +27,8 @@ must be equal. Reading takes in whatever `read_lumi_maps` does: index, names, ev
 ROOT loop and uproot give the counts alone. "Unpacking" fetches and decompresses the baskets that hold wanted entries,
 with the same codecs, and nothing else; where they are is known beforehand. The production-shaped network has drawn
 weights, gets its inputs ready-made, and nothing is made of its outputs; judging takes in everything from counts to
-verdict. LZMA inputs are written at ROOT's lowest level of it.
+verdict. LZMA inputs are written at ROOT's lowest level of it. Memory is the largest resident memory of the process,
+pages of files among it; what a long run keeps in temporary files and in the system's cache is not.
 """
 
 

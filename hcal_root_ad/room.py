@@ -24,6 +24,8 @@ Value = TypeVar("Value", bound=np.generic)
 
 LARGE = 2**26
 """Bytes from which on an array lies in a file: some 1,000 lumisections of counts, twice as many of one sub-detector."""
+TOGETHER = 2**21
+"""Bytes of a file that Linux may bring into memory together, around the one that is looked at."""
 ROWS = 32
 """Rows that are looked at together, unless said otherwise."""
 
@@ -62,7 +64,7 @@ def let_go(*arrays: NDArray[Any]) -> None:
             whole = whole.base
         if values.size and isinstance(whole.base, mmap.mmap):
             first, end = (place - byte_bounds(whole)[0] for place in byte_bounds(values))
-            first -= first % mmap.PAGESIZE
+            first -= first % TOGETHER
             whole.base.madvise(mmap.MADV_DONTNEED, first, end - first)
 
 

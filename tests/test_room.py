@@ -69,6 +69,15 @@ def test_what_was_let_go_takes_no_memory_and_comes_back(folder: Path) -> None:  
         assert resident() - before <= 20
 
 
+def test_neighbours_that_came_along_are_let_go_too() -> None:
+    before, made = resident(), room((1000, 84_000), np.uint8)
+    for rows in sweep(made):
+        made[rows] = 1
+    for rows in sweep(made, rows=1):
+        assert made[rows].all()
+    assert resident() - before <= 10
+
+
 def test_parts_whose_edges_are_within_a_page_lose_nothing(all_in_files: None) -> None:  # noqa: ARG001
     made = room((10, 1000), np.int32)
     made[...] = np.arange(10_000).reshape(10, 1000)

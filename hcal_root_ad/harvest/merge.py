@@ -40,8 +40,9 @@ def merge(
     remarks = list(_remarks(known, present, coarse is None))
     counts = room((len(known), len(rows)), np.int32)
     for n in np.flatnonzero(present):
-        counts[n] = known[n].take_counts()[: len(rows)]
-        let_go(counts[n])
+        taken = known[n].take_counts()
+        counts[n] = taken[: len(rows)]
+        let_go(taken, counts[n])
     return LumiMaps(
         run=run,
         channels=channels.take(rows),
