@@ -167,10 +167,10 @@ def _note_return(replay: Replay, lines: int) -> None:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Name, objects, bins and errors of the one ROOT file in a folder."""
+    """Name, objects, bins and errors of the one ROOT file in a folder; which verb made it is no difference."""
     (path,) = folder.glob("*.root")
     with uproot.open(path) as file:
-        kinds = file.classnames()
+        kinds = {key.replace('"verb": "watch"', '"verb": "run"'): kind for key, kind in file.classnames().items()}
         found = {key: file[key] for key, kind in kinds.items() if kind.startswith(("TH", "TP"))}
         bins = {key: (one.values(flow=True).tobytes(), one.errors(flow=True).tobytes()) for key, one in found.items()}
     return {path.name: "", **kinds, **bins}
