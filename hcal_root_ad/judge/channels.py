@@ -15,7 +15,8 @@ from hcal_root_ad.judge.flags import Evidence, Ratios, spans_of
 from hcal_root_ad.judge.forecast import Forecast, forecasts_of, sentences
 from hcal_root_ad.judge.groups import Level, Unit, by_weight, grouped, single_groups
 from hcal_root_ad.judge.growth import GrowingRows
-from hcal_root_ad.judge.verdict import Group, Interval, Judge, State, Verdict
+from hcal_root_ad.judge.verdict import Finding, Group, Interval, Judge, Kind, State, Verdict
+from hcal_root_ad.judge.verdict import Level as UnitLevel
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.follow import Expectation, Follower, errors_again, followed
 from hcal_root_ad.learn.reconstruct import Reconstruction, model_error
@@ -241,6 +242,7 @@ class ChannelJudge:
             judge=Judge(*identity, thresholds.channel / float(np.log(10)), self._false_alarms),
             forecasts=forecasts,
             notes=(*notes, *announced(forecasts, self._channels)),
+            findings=findings_of(groups, intervals, self._channels, assessed, maps.lumisections),
         )
 
     def _ratios(self, maps: LumiMaps, observed: NDArray[np.int32], expected: NDArray[np.float32]) -> Ratios:
@@ -288,6 +290,45 @@ def judge_channels(
     error = model_error(bundle.reference, bundle.model_error, found.activity)
     forecasts = forecasts_of(series, found.reference_rate, error, bundle.reference.live)
     return judge.verdict(maps, forecasts, notes)
+
+
+def findings_of(
+    groups: Sequence[Group],
+    intervals: Sequence[Interval],
+    channels: ChannelTable,
+    assessed: NDArray[np.bool_],
+    lumisections: NDArray[np.int32],
+) -> tuple[Finding, ...]:
+    """One finding per unit and kind: its groups, joined."""
+    names = channel_names(channels)
+    rows: dict[tuple[str, Kind], set[int]] = {}
+    for interval in intervals:
+        rows.setdefault((interval.group or names[interval.channel], interval.kind), set()).add(interval.channel)
+    joined: dict[tuple[str, Kind], list[Group]] = {}
+    for group in groups:
+        joined.setdefault((group.unit, group.kind), []).append(group)
+    return tuple(
+        _finding(key[0], key[1], sorted(some, key=lambda group: group.first), rows.get(key, set()), channels,
+                 lumisections[assessed]) for key, some in joined.items()
+    )  # fmt: skip
+
+
+def _finding(
+    unit: str, kind: Kind, groups: list[Group], rows: set[int], channels: ChannelTable, assessed: NDArray[np.int32]
+) -> Finding:
+    level = (UnitLevel.CHANNEL if "/" in unit else UnitLevel.RM if "-RM" in unit else UnitLevel.RBX if unit[-1].isdigit()
+             else UnitLevel.HALF if len(unit) == 3 else UnitLevel.SUBDETECTOR)  # fmt: skip
+    ranges = tuple((group.first, group.last) for group in groups)
+    flagged = sum(int(((assessed >= first) & (assessed <= last)).sum()) for first, last in ranges)
+    span = int(((assessed >= ranges[0][0]) & (assessed <= ranges[-1][1])).sum())
+    score = max(abs(group.score) for group in groups)
+    observed, expected = sum(group.observed for group in groups), sum(group.expected for group in groups)
+    size = observed / max(expected, 1e-9)
+    return Finding(
+        subdetector=channels.names[0], level=level, unit=unit, kind=kind, ranges=ranges, lumisections=flagged,
+        duty=flagged / max(span, 1), rows=tuple(sorted(rows)), observed=observed, expected=expected, size=size,
+        size_error=size / np.sqrt(max(observed, 1)), significance=float(np.sqrt(2 * np.log(10) * score)),
+    )  # fmt: skip
 
 
 def announced(forecasts: Sequence[Forecast], channels: ChannelTable) -> tuple[str, ...]:

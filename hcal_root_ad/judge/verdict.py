@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
@@ -39,6 +40,117 @@ class Kind(StrEnum):
     @property
     def state(self) -> State:
         return State.PROBLEMATIC if self in (Kind.DEGRADED, Kind.WARM) else State.BAD
+
+
+class Level(StrEnum):
+    """What a finding is about, from the largest unit to the smallest."""
+
+    SUBDETECTOR = "sub-detector"
+    HALF = "half"
+    DEPTH = "depth"
+    RING = "ring"
+    FED = "FED"
+    UHTR = "uHTR"
+    WEDGE = "phi wedge"
+    RBX = "RBX"
+    RM = "RM"
+    CARD = "QIE card"
+    CHANNELS = "channels"
+    """Many channels of a sub-detector that fail alike, without a readout unit of their own."""
+    CHANNEL = "channel"
+
+
+class Trust(StrEnum):
+    """What a verdict rests on. Only the first two are trusted: certification calls nothing else good."""
+
+    ADAPTED = "adapted model"
+    """The model knows this detector as it is."""
+    REFERENCE_RUN = "reference run"
+    """A reference run of the catalogue that fits the detector."""
+    OTHER_PERIOD = "model of another period"
+    """The channels scatter about the model more than it allows for: less is seen than was promised."""
+    NONE = "no reference"
+    """Judged against the run itself (on request), or not judged because nothing knows this detector."""
+
+    @property
+    def trusted(self) -> bool:
+        return self in (Trust.ADAPTED, Trust.REFERENCE_RUN)
+
+
+_TRUST = (Trust.ADAPTED, Trust.REFERENCE_RUN, Trust.OTHER_PERIOD, Trust.NONE)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault: one unit, one kind, its lumisections.
+
+    Attributes:
+        subdetector: ``HB``, ``HE``, ``HO`` or ``HF``.
+        level, unit: what fails, for example ``RBX`` and ``HEP07``, ``channel`` and ``HE +20/5/3``.
+        kind: how.
+        ranges: first and last LS of each stretch, in order. lumisections: flagged LS in them.
+        duty: flagged LS over assessed LS from the first to the last one; 1 for a steady fault.
+        rows: columns of its flagged channels in the sub-detector's :class:`Verdict`.
+        observed, expected: digis of these channels in the flagged LS.
+        size: rate over the expected one (0 dead, 0.9 a loss of a tenth), ``size_error`` its standard error.
+        significance: standard deviations between size and health, the largest over its stretches.
+    """
+
+    subdetector: str
+    level: Level
+    unit: str
+    kind: Kind
+    ranges: tuple[tuple[int, int], ...]
+    lumisections: int
+    duty: float
+    rows: tuple[int, ...]
+    observed: int
+    expected: float
+    size: float
+    size_error: float
+    significance: float
+
+    @property
+    def first(self) -> int:
+        return self.ranges[0][0]
+
+    @property
+    def last(self) -> int:
+        return self.ranges[-1][1]
+
+    @property
+    def channels(self) -> int:
+        """How many channels are flagged."""
+        return len(self.rows)
+
+    @property
+    def state(self) -> State:
+        return self.kind.state
+
+
+@dataclass(frozen=True, eq=False)
+class CommonPart:
+    """What is common to many channels, LS by LS: the conditions, and how far units moved. NaN where not assessed.
+
+    Attributes:
+        lumisections: (LS,) of the run.
+        log_pileup: (LS,) natural log of the rate of HB over that of the clean runs. log_pileup_error: its error.
+        subdetector: by name (``HE``, ``HO``), (LS,) shift of log rate against what HB's pileup lets expect.
+        half: (LS, 4) shift of log rate of HBM, HBP, HEM, HEP against their sub-detector.
+        ring: (LS, rings) shift of log rate of each ring against its sub-detector; ``rings`` names them.
+        box: (LS, 72) shift of log rate of each readout box (HBM01 … HEP18).
+        sentences: conditions in words, for people: a trigger mix that changed, ageing by ring, a beam spot.
+    """
+
+    lumisections: NDArray[np.int32]
+    log_pileup: NDArray[np.float32]
+    log_pileup_error: NDArray[np.float32]
+    subdetector: Mapping[str, NDArray[np.float32]]
+    half: NDArray[np.float32]
+    ring: NDArray[np.float32]
+    rings: tuple[str, ...]
+    box: NDArray[np.float32]
+    sentences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,6 +224,9 @@ class Verdict:
         forecasts: channels that age, and when they will be bad.
         granularity: ``"lumisection"``, or ``"run"`` where only run totals were there (then one row).
         notes: sentences for the user.
+        trust: what the judgement rests on. trust_reason: a sentence, "" where the model knows the detector.
+        sensitivity: scatter of the channels over what the model allows for; shifts must be so much larger to be seen.
+        findings: the faults, one each, the most severe first.
     """
 
     subdetector: str
@@ -129,6 +244,10 @@ class Verdict:
     forecasts: tuple[Forecast, ...] = ()
     granularity: str = "lumisection"
     notes: tuple[str, ...] = ()
+    trust: Trust = Trust.ADAPTED
+    trust_reason: str = ""
+    sensitivity: float = 1.0
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,12 +272,29 @@ class StripVerdict:
 
 @dataclass(frozen=True, eq=False)
 class RunVerdict:
-    """All that was judged of one run."""
+    """All that was judged of one run.
+
+    ``common``: the common part, None where there are no maps per LS. ``masked``: what a person asked to leave out,
+    in words.
+    """
 
     maps: LumiMaps
     verdicts: tuple[Verdict, ...]
     strips: StripVerdict | None = None
     notes: tuple[str, ...] = ()
+    common: CommonPart | None = None
+    masked: tuple[str, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The faults of all sub-detectors, the most severe first."""
+        every = (finding for verdict in self.verdicts for finding in verdict.findings)
+        return tuple(sorted(every, key=lambda finding: (-finding.state, -finding.channels * finding.lumisections)))
+
+    @property
+    def trust(self) -> Trust:
+        """The least trust in any of its parts."""
+        return max((verdict.trust for verdict in self.verdicts), key=_TRUST.index, default=Trust.NONE)
 
     @property
     def every_note(self) -> tuple[str, ...]:
