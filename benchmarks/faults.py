@@ -30,7 +30,7 @@ from benchmarks.machine import machine, program
 from hcal_root_ad.cli.inputs import count
 from hcal_root_ad.cli.main import main as command_line
 from hcal_root_ad.cli.terminal import progress, remark, show
-from hcal_root_ad.whole_file import write_text
+from hcal_root_ad.files import write_text
 
 if TYPE_CHECKING:
     from hcal_root_ad.learn.bundle import Bundle

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hcal_root_ad.whole_file import write_text
+from hcal_root_ad.files import write_text
 
 PAGE, NUMBERS = "table.md", "results.json"
 _HEAD = """# How fast

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_IETA, N_IPHI, ChannelTable
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.whole_file import whole_file
+from hcal_root_ad.files import whole_file
 
 
 class EventSource(IntEnum):

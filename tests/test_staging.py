@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from hcal_root_ad.staging import PREFIX, clear_left, staging_folder
+from hcal_root_ad.files import PREFIX, clear_left, staging_folder
 
 _HOLDS = """
 import sys
 from pathlib import Path
-from hcal_root_ad.staging import staging_folder
+from hcal_root_ad.files import staging_folder
 with staging_folder(Path(sys.argv[1])) as folder:
     (folder / "half.root").touch()
     print(folder, flush=True)

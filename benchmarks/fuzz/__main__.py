@@ -24,7 +24,7 @@ from benchmarks.fuzz.trial import EVERY, FIND, MOST, PATIENCE, ROOM, Trial, memo
 from benchmarks.machine import machine, program
 from hcal_root_ad.cli.inputs import count
 from hcal_root_ad.cli.terminal import progress, remark, show
-from hcal_root_ad.whole_file import write_text
+from hcal_root_ad.files import write_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:

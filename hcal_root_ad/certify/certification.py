@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.certify.conditions import RunConditions
 from hcal_root_ad.certify.findings import WHOLE_RUN, Finding, findings_of
 from hcal_root_ad.certify.policy import SUBDETECTORS, Policy, Rules
-from hcal_root_ad.certify.ranges import Range, ranges_of, stretches
+from hcal_root_ad.lumi_ranges import Range, ranges_of, stretches
 from hcal_root_ad.publish.record import RunRecord
 
 HCAL = "HCAL"

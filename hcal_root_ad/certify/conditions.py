@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.certify.golden import Selection
-from hcal_root_ad.certify.ranges import Range, ranges_of, within
+from hcal_root_ad.lumi_ranges import Range, ranges_of, within
 
 NO_STABLE_BEAMS, CMS_NOT_ACTIVE, HBHE_OFF = "no stable beams", "CMS not active", "HBHE off"
 NOT_SELECTED = "not in the selection"

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hcal_root_ad.certify.ranges import Range
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.lumi_ranges import Range
 
 Selection = Mapping[int, Sequence[Range]]
 """Ranges of lumisections by run."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from hcal_root_ad.certify.certification import HCAL, RunCertification, Status
 from hcal_root_ad.certify.golden import read_json, selection_of
-from hcal_root_ad.certify.ranges import Range
 from hcal_root_ad.certify.run_registry import COLUMNS
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.lumi_ranges import Range
 
 NO_LABEL, NOT_GOOD = "no label", "not good"
 Labels = Mapping[int, Sequence[tuple[Range, str]]]

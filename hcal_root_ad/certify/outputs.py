@@ -20,15 +20,15 @@ from hcal_root_ad.certify.items import ConditionsOf
 from hcal_root_ad.certify.labels import Agreement
 from hcal_root_ad.certify.lumisections import COLUMNS, lumisection_rows
 from hcal_root_ad.certify.policy import Policy, load_policy, policy_of
-from hcal_root_ad.certify.ranges import Range
 from hcal_root_ad.certify.run_registry import registry_ranges
 from hcal_root_ad.certify.store import Store
 from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.files import whole_file, write_text
+from hcal_root_ad.lumi_ranges import Range
 from hcal_root_ad.publish.provenance import INPUTS, Material, Option, Provenance
 from hcal_root_ad.publish.provenance_beside import beside_table
 from hcal_root_ad.publish.record import RunRecord, load_record
-from hcal_root_ad.whole_file import whole_file, write_text
 
 GOLDEN, REGISTRY, PROVENANCE = "certification.json", "run_registry.json", "certification.provenance.json"
 TABLE, FLAGS, AGREEMENT = "lumisections.csv", "flags.parquet", "agreement.json"

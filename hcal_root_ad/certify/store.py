@@ -15,9 +15,8 @@ from pathlib import Path
 from hcal_root_ad.certify.conditions import RunConditions, conditions_of_table
 from hcal_root_ad.certify.items import Item, ItemResult, JudgedRun, result_of_table
 from hcal_root_ad.errors import InputError, OutputError
-from hcal_root_ad.publish.folder_lock import folder_lock
+from hcal_root_ad.files import folder_lock, write_text
 from hcal_root_ad.publish.record import SUFFIX, record_name
-from hcal_root_ad.whole_file import write_text
 
 ROOT, RECORDS = "root", "records"
 _MARKER, _FAILED = ".item.json", "failed-"

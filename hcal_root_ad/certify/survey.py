@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from hcal_root_ad.errors import HcalRootAdError
+from hcal_root_ad.files import write_text
 from hcal_root_ad.harvest.input_file import InputFile, RemoteFile, input_file, source_beside
 from hcal_root_ad.harvest.recognise import open_container
-from hcal_root_ad.whole_file import write_text
 
 
 @dataclass(frozen=True)

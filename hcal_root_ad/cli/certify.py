@@ -15,10 +15,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from hcal_root_ad.cli.inputs import count, input_paths, positive
-from hcal_root_ad.cli.places import check_places
 from hcal_root_ad.cli.run import SHIPPED_BUNDLES
 from hcal_root_ad.cli.terminal import campaign_progress, progress, remark, show
 from hcal_root_ad.errors import UsageError
+from hcal_root_ad.files import check_places
 
 if TYPE_CHECKING:
     from hcal_root_ad.certify.campaign import Campaign

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcal_root_ad.cli.inputs import input_files, read_runs
-from hcal_root_ad.cli.places import check_places
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import CatalogueError
+from hcal_root_ad.files import check_places
 from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:

@@ -45,8 +45,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.evaluate.figures import partial_auc_figure
     from hcal_root_ad.evaluate.registry import chosen
     from hcal_root_ad.evaluate.table import markdown
+    from hcal_root_ad.files import write_text
     from hcal_root_ad.publish.provenance_beside import write_beside
-    from hcal_root_ad.whole_file import write_text
 
     material, systems = _material(arguments), chosen(arguments.systems)
     with progress("Evaluating") as report:
@@ -75,9 +75,9 @@ def _against_people(arguments: argparse.Namespace) -> int:
 
     from hcal_root_ad.certify.outputs import TABLE
     from hcal_root_ad.evaluate.human_certification import markdown, score_certification
+    from hcal_root_ad.files import write_text
     from hcal_root_ad.publish.provenance import Provenance, file_material
     from hcal_root_ad.publish.provenance_beside import write_beside
-    from hcal_root_ad.whole_file import write_text
 
     if arguments.systems or len(arguments.data or ()) != 1:
         raise UsageError("--labels scores one campaign: name its folder, as certify wrote it, with --data.")

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from hcal_root_ad.cli.inputs import positive
-from hcal_root_ad.cli.places import check_places
 from hcal_root_ad.cli.terminal import show
+from hcal_root_ad.files import check_places
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

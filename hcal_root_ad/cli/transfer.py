@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcal_root_ad.cli.inputs import read_runs
-from hcal_root_ad.cli.places import check_places
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import UsageError
+from hcal_root_ad.files import check_places
 
 if TYPE_CHECKING:
     from hcal_root_ad.learn.bundle import Bundle

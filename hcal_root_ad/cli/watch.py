@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from hcal_root_ad.cli.inputs import positive
-from hcal_root_ad.cli.places import check_places
 from hcal_root_ad.cli.run import SHIPPED_BUNDLES
 from hcal_root_ad.cli.terminal import show
+from hcal_root_ad.files import check_places
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

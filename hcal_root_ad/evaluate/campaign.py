@@ -14,7 +14,7 @@ from hcal_root_ad.evaluate.material import Fold, Material
 from hcal_root_ad.evaluate.measure import measure
 from hcal_root_ad.evaluate.protocol import System
 from hcal_root_ad.evaluate.study_folder import POINTS
-from hcal_root_ad.whole_file import write_text
+from hcal_root_ad.files import write_text
 
 Progress = Callable[[int, int], None]
 Row = dict[str, Any]

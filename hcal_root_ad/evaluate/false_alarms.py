@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from scipy.stats import chi2
 
 from hcal_root_ad.errors import UsageError
+from hcal_root_ad.files import write_text
 from hcal_root_ad.judge.channels import flagged, gather_evidence
 from hcal_root_ad.learn.bundle import Bundle, load_bundle
 from hcal_root_ad.learn.follow import followed
@@ -28,7 +29,6 @@ from hcal_root_ad.learn.transfer import transfer
 from hcal_root_ad.simulate.conditions import FillShape, simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.run import Drift, simulate_run
-from hcal_root_ad.whole_file import write_text
 
 ASKED = (0.05, 0.5, 5.0)
 """False alarms per 100 LS and sub-detector that are asked for: two decades."""

@@ -19,6 +19,7 @@ import numpy as np
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.evaluate.false_alarms import FIRST_DETECTOR, RUN_LENGTH, SOURCES, adapted
 from hcal_root_ad.evaluate.study_folder import study_folder
+from hcal_root_ad.files import write_text
 from hcal_root_ad.judge.forecast import BAD_BELOW, LEVEL, Forecast
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.learn.bundle import Bundle, load_bundle
@@ -27,7 +28,6 @@ from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.faults import Fault, FaultKind, make_fault
 from hcal_root_ad.simulate.readout_unit import unit_names
 from hcal_root_ad.simulate.run import simulate_run
-from hcal_root_ad.whole_file import write_text
 
 LENGTH = 160
 """LS of a run with ramps."""

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from hcal_root_ad.errors import InputError, OutputError, UsageError
+from hcal_root_ad.files import whole_file
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.whole_file import whole_file
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -18,7 +18,8 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.container import Element, FileContent, fitting_subsystem
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
 from hcal_root_ad.harvest.input_file import InputFile, damage_as_input_error
-from hcal_root_ad.harvest.section import Section, check_numbers, ls_ranges, needed_depths, where
+from hcal_root_ad.harvest.section import Section, check_numbers, needed_depths, where
+from hcal_root_ad.lumi_ranges import ls_ranges
 
 _COLUMNS = ("me", "run_number", "ls_number", "data")
 _BATCH = 256

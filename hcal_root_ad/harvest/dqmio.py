@@ -20,7 +20,8 @@ from hcal_root_ad.harvest.definition import ContainerKind, Definition
 from hcal_root_ad.harvest.dqmio_trees import ElementTree, Row, read_index, unclaimed
 from hcal_root_ad.harvest.input_file import InputFile
 from hcal_root_ad.harvest.map_counts import PartMaps, WantedMaps, in_batches, is_map, read_maps
-from hcal_root_ad.harvest.section import Section, check_numbers, ls_ranges, needed_depths, where
+from hcal_root_ad.harvest.section import Section, check_numbers, needed_depths, where
+from hcal_root_ad.lumi_ranges import ls_ranges
 
 Sections = dict[tuple[int, int], Section]
 """Sections by run and LS."""

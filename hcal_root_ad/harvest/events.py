@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import era_of_run
-from hcal_root_ad.harvest.section import Section, hf_rows, ls_ranges, table_of_run
+from hcal_root_ad.harvest.section import Section, hf_rows, table_of_run
 from hcal_root_ad.lumi_maps import EventSource
+from hcal_root_ad.lumi_ranges import ls_ranges
 from hcal_root_ad.room import let_go
 
 DISAGREEMENT = 0.01

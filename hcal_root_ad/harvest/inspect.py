@@ -13,8 +13,8 @@ from hcal_root_ad.harvest.definition import choose_definitions
 from hcal_root_ad.harvest.input_file import InputFile, expand_paths, source_beside
 from hcal_root_ad.harvest.read import granularity, lumi_maps_of
 from hcal_root_ad.harvest.recognise import Fit, choose, fit, open_container
-from hcal_root_ad.harvest.section import ls_ranges
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
+from hcal_root_ad.lumi_ranges import ls_ranges
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.definition import Definition
 from hcal_root_ad.harvest.events import events_of
-from hcal_root_ad.harvest.section import Section, check_events, ls_ranges, table_of_run
+from hcal_root_ad.harvest.section import Section, check_events, table_of_run
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps, Source
+from hcal_root_ad.lumi_ranges import ls_ranges
 from hcal_root_ad.room import largest, let_go, room
 
 

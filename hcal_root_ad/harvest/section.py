@@ -208,10 +208,3 @@ def check_events(events: float, words: str) -> int:
 def where(path: InputFile, element: str, run: int, lumisection: int) -> str:
     """Words for errors: which element of which file."""
     return f"{element} of run {run}, LS {lumisection} in {path}" if lumisection else f"{element} of run {run} in {path}"
-
-
-def ls_ranges(lumisections: NDArray[np.integer] | list[int]) -> str:
-    """Lumisections for people, for example ``LS 3, 5–8``."""
-    numbers = np.unique(np.asarray(lumisections, dtype=np.int64))
-    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
-    return "LS " + ", ".join(f"{r[0]}–{r[-1]}" if len(r) > 1 else str(r[0]) for r in runs if len(r))

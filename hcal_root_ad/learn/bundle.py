@@ -27,7 +27,7 @@ from safetensors.numpy import load_file, save_file
 from hcal_root_ad import content
 from hcal_root_ad.detector import ChannelTable, Era, channel_table
 from hcal_root_ad.errors import BundleError, OutputError
-from hcal_root_ad.learn.folder_swap import replace_folder
+from hcal_root_ad.files import replace_folder
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.learn.tail import Slant, Tail, Tails, Thresholds
 from hcal_root_ad.networks.folded import FoldedGraphSTAD

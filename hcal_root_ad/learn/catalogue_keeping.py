@@ -14,6 +14,7 @@ import tomli_w
 
 from hcal_root_ad import content
 from hcal_root_ad.errors import CatalogueError, InputError, OutputError, UsageError
+from hcal_root_ad.files import staging_folder
 from hcal_root_ad.harvest.input_file import InputFile, RemoteFile, source_of
 from hcal_root_ad.learn.catalogue import (
     CATALOGUE,
@@ -25,7 +26,6 @@ from hcal_root_ad.learn.catalogue import (
 )
 from hcal_root_ad.learn.rates import Progress, Rates, fit_rates, save_rates
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.staging import staging_folder
 
 RATES = "rates.safetensors"
 _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.+]*")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hcal_root_ad.files import write_text
 from hcal_root_ad.judge import against, changes, compared_elements
 from hcal_root_ad.judge.against import Against
 from hcal_root_ad.judge.compared_elements import ComparedElement
@@ -18,7 +19,6 @@ from hcal_root_ad.judge.comparison import Comparison, Drift
 from hcal_root_ad.learn.catalogue import Entry
 from hcal_root_ad.publish.comparison_elements import provenance_of_comparison
 from hcal_root_ad.publish.provenance import Provenance, reference_material
-from hcal_root_ad.whole_file import write_text
 
 
 def comparison_numbers(comparison: Comparison, provenance: Provenance | None = None) -> dict[str, Any]:

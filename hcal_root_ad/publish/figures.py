@@ -18,6 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator, StrMethodFormatter
 
 from hcal_root_ad.detector import N_RBX
+from hcal_root_ad.files import whole_file
 from hcal_root_ad.publish.canvas import (
     BOX,
     NOT_JUDGED,
@@ -37,7 +38,6 @@ from hcal_root_ad.publish.canvas import (
     state_colours,
 )
 from hcal_root_ad.publish.reductions import Array
-from hcal_root_ad.whole_file import whole_file
 
 KINDS = {
     "dead": ("#5790fc", "-"),

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hcal_root_ad.detector import N_IPHI, box_name
+from hcal_root_ad.files import whole_file
 from hcal_root_ad.judge.verdict import Interval, RunVerdict, StripVerdict, Verdict
 from hcal_root_ad.publish.reductions import boxes_of
-from hcal_root_ad.whole_file import whole_file
 
 COLUMNS = (
     "run", "subdetector", "ieta", "iphi", "depth", "rbx", "rm", "kind",

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.files import write_text
 from hcal_root_ad.publish.provenance import Provenance, provenance_of_table, sha256_of
-from hcal_root_ad.whole_file import write_text
 
 SUFFIX = ".provenance.json"
 

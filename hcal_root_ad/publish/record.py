@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DQM_IETA, N_IPHI
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.files import whole_file
 from hcal_root_ad.judge.forecast import Forecast
 from hcal_root_ad.judge.verdict import Group, Judge, Kind, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.lumi_maps import Source
@@ -36,7 +37,6 @@ from hcal_root_ad.publish.reductions import (
     worst_state,
 )
 from hcal_root_ad.room import sweep
-from hcal_root_ad.whole_file import whole_file
 
 SUFFIX = ".verdict.npz"
 SHOWN = 200

@@ -10,13 +10,13 @@ from typing import Any
 import uproot
 
 from hcal_root_ad.errors import OutputError
+from hcal_root_ad.files import whole_file
 from hcal_root_ad.publish.check import check_file
 from hcal_root_ad.publish.elements import CLIENT, TASK, MonitorElements
 from hcal_root_ad.publish.object_text import quality_text, scalar_text
 from hcal_root_ad.publish.root_layout import mark_gaps, read_container, refuse_scattered
 from hcal_root_ad.publish.root_objects import root_object
 from hcal_root_ad.publish.uproot_directory import add_objects
-from hcal_root_ad.whole_file import whole_file
 
 _COMPRESSION = uproot.ZLIB(4)
 """The newer GUI decodes zlib only."""

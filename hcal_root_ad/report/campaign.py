@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyarrow import ArrowException, csv
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.report.words import Range
+from hcal_root_ad.lumi_ranges import Range
 
 GOLDEN, REGISTRY, PROVENANCE = "certification.json", "run_registry.json", "certification.provenance.json"
 TABLE, RECORDS = "lumisections.csv", "records"

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from hcal_root_ad.judge.verdict import State
+from hcal_root_ad.lumi_ranges import listed
 from hcal_root_ad.publish.reductions import Array, States
 from hcal_root_ad.report.campaign import STATUSES, Campaign, Lumisections
 from hcal_root_ad.report.page import Picture, picture, render
 from hcal_root_ad.report.pictures import COLUMNS, runs_figure
-from hcal_root_ad.report.words import count, listed, quantity, spread
+from hcal_root_ad.report.words import count, quantity, spread
 
 STRETCHES = 300
 """Most bad stretches listed, the longest first; the Run Registry file has all."""

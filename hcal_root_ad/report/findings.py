@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.verdict import Group, Kind, State
+from hcal_root_ad.lumi_ranges import Range, listed, union
 from hcal_root_ad.publish.record import STRIPS, PartRecord, RunRecord
 from hcal_root_ad.publish.reductions import LOSSES, N_BOXES, States, on_axis
-from hcal_root_ad.report.words import Range, happened, joined, listed, place, quantity, strongest
+from hcal_root_ad.report.words import happened, place, quantity, strongest
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ class Finding:
     @property
     def ranges(self) -> list[Range]:
         """Lumisections, in order."""
-        return joined([(group.first, group.last) for group in self.groups])
+        return union([(group.first, group.last) for group in self.groups])
 
     @property
     def reason(self) -> str:

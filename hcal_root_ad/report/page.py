@@ -13,9 +13,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
 
+from hcal_root_ad.files import write_text
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.publish.canvas import png
-from hcal_root_ad.whole_file import write_text
 
 _COLOURS = 96
 """Colours of a picture: enough for our maps, and a third of the bytes."""

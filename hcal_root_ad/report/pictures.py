@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from hcal_root_ad.detector import N_RBX, SUBDET_PM
 from hcal_root_ad.judge.verdict import State
+from hcal_root_ad.lumi_ranges import Range
 from hcal_root_ad.publish.axes import RBX_LABELS
 from hcal_root_ad.publish.canvas import (
     HB_HE,
@@ -34,7 +35,6 @@ from hcal_root_ad.publish.canvas import (
 )
 from hcal_root_ad.publish.canvas import outline as draw_outline
 from hcal_root_ad.publish.reductions import Array
-from hcal_root_ad.report.words import Range
 
 COLUMNS = 1000
 """Most columns of the timeline: a column of a longer run holds several lumisections and shows the worst of them."""

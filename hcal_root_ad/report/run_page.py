@@ -9,6 +9,7 @@ import numpy as np
 
 from hcal_root_ad.detector import IETA_LABELS, N_DEPTH, N_DQM_IETA, N_IPHI, box_name
 from hcal_root_ad.judge.verdict import State
+from hcal_root_ad.lumi_ranges import listed, ranges_of
 from hcal_root_ad.publish.record import STRIPS, PartRecord, RunRecord
 from hcal_root_ad.publish.reductions import Array, Floats, States, flagged, on_axis
 from hcal_root_ad.report.findings import (
@@ -31,7 +32,7 @@ from hcal_root_ad.report.pictures import (
     state_maps,
     timeline_figure,
 )
-from hcal_root_ad.report.words import box_of_unit, count, listed, quantity, ranges, spread
+from hcal_root_ad.report.words import box_of_unit, count, quantity, spread
 
 STAMPS = 60
 """Findings with a picture; the others are lines."""
@@ -209,7 +210,7 @@ def _outlines(findings: Sequence[Finding], shown: Sequence[PartRecord]) -> Itera
 
 def _boxes(states: States) -> Iterator[Box]:
     for box in np.flatnonzero((states >= State.PROBLEMATIC).any(axis=0)):
-        found = {state: listed(ranges(np.flatnonzero(states[:, box] == state) + 1)) for state in State}
+        found = {state: listed(ranges_of(np.flatnonzero(states[:, box] == state) + 1)) for state in State}
         yield Box(box_name(int(box)), found[State.BAD], found[State.PROBLEMATIC])
 
 
@@ -275,9 +276,9 @@ def _conditions(record: RunRecord, events: Array, assessed: Array, pileup: Float
     words = f"Events per lumisection, LS 1 to {len(events)}; {quantity(int(assessed.sum()), 'lumisection')} judged."
     return Conditions(
         picture=picture(events_figure(record.run, events, assessed), words),
-        lumisections=f"{len(there):,} ({listed(ranges(there), 6)})",
-        missing=listed(ranges(absent)),
-        not_assessed=listed(ranges(dark)),
+        lumisections=f"{len(there):,} ({listed(ranges_of(there), 6)})",
+        missing=listed(ranges_of(absent)),
+        not_assessed=listed(ranges_of(dark)),
         events=count(float(record.events.sum())),
         typical=count(float(np.median(record.events))) if len(there) else "0",
         pileup=spread(pileup),

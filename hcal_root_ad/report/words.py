@@ -11,38 +11,9 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_RBX, SUBDET_PM, rbx_of
 from hcal_root_ad.judge.verdict import Group, Kind
 
-Range = tuple[int, int]
-
 _UNIT = re.compile(r"(?P<half>H[BE](?P<side>[MP]))(?P<box>\d\d)?(-RM(?P<module>\d))?(-card(?P<card>\d))?")
 _CHANNEL = re.compile(r"(?P<name>H[BE]) (?P<ieta>[+-]\d+)/(?P<iphi>\d+)/(?P<depth>\d)")
 _STRIP = re.compile(r"(?P<half>H[BE][MP]) iphi (?P<iphi>\d+)")
-
-
-def ranges(numbers: NDArray[np.integer]) -> list[Range]:
-    """Ascending numbers as inclusive ranges of consecutive ones."""
-    if len(numbers) == 0:
-        return []
-    ends = np.flatnonzero(np.diff(numbers) != 1)
-    firsts, lasts = numbers[np.append(0, ends + 1)], numbers[np.append(ends, len(numbers) - 1)]
-    return [(int(first), int(last)) for first, last in zip(firsts, lasts, strict=True)]
-
-
-def joined(found: Sequence[Range]) -> list[Range]:
-    """Ranges in order, those that overlap or touch made one."""
-    merged: list[Range] = []
-    for first, last in sorted(found):
-        if merged and first <= merged[-1][1] + 1:
-            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
-        else:
-            merged.append((first, last))
-    return merged
-
-
-def listed(found: Sequence[Range], most: int = 12) -> str:
-    """Ranges as text, such as ``3–7, 9 and 4 more``."""
-    shown = ", ".join(str(first) if first == last else f"{first}–{last}" for first, last in found[:most])
-    hidden = len(found) - most
-    return f"{shown} and {hidden} more" if hidden > 0 else shown or "none"
 
 
 def place(unit: str) -> str:

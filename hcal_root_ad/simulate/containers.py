@@ -12,9 +12,9 @@ import numpy as np
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import UsageError
+from hcal_root_ad.files import write_text
 from hcal_root_ad.simulate.faults import Fault
 from hcal_root_ad.simulate.run import SimulatedRun
-from hcal_root_ad.whole_file import write_text
 
 Writer = Callable[[SimulatedRun, Path], tuple[Path, ...]]
 

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from hcal_root_ad.detector import N_DEPTH
+from hcal_root_ad.files import whole_file
 from hcal_root_ad.simulate.dqm_files import depth_maps
 from hcal_root_ad.simulate.run import SimulatedRun
-from hcal_root_ad.whole_file import whole_file
 
 _SCHEMA = pa.schema(
     [

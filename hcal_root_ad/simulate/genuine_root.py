@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DQM_IETA, N_IPHI
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.whole_file import whole_file
+from hcal_root_ad.files import whole_file
 
 IETA_LABELS = [str(e) for e in (*range(-41, -28), *range(-29, 0), *range(1, 30), *range(29, 42))]
 """Labels of the 84 bins; 29 is printed twice per side (inner HE, outer HF)."""

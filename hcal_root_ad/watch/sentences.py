@@ -7,8 +7,8 @@ from collections.abc import Collection
 import numpy as np
 
 from hcal_root_ad.harvest.read import granularity
-from hcal_root_ad.harvest.section import ls_ranges
 from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.lumi_ranges import ls_ranges
 from hcal_root_ad.watch.alarms import Alarm, Change, Event
 from hcal_root_ad.watch.run_in_progress import Step
 

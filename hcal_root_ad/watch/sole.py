@@ -7,8 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.publish.folder_lock import folder_lock
-from hcal_root_ad.staging import clear_left
+from hcal_root_ad.files import clear_left, folder_lock
 from hcal_root_ad.watch.ledger import PLACE
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcal_root_ad.certify.golden import golden_text, read_selection, selection_of
-from hcal_root_ad.certify.ranges import ranges_of
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.lumi_ranges import ranges_of
 
 SELECTIONS = st.dictionaries(
     st.integers(1, 400_000), st.sets(st.integers(1, 50), min_size=1).map(ranges_of), min_size=1

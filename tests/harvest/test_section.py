@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.section import Section, ls_ranges, needed_depths, whole_numbers
+from hcal_root_ad.harvest.section import Section, needed_depths, whole_numbers
 
 RUN_2017, RUN_2023 = 306_138, 370_101
 
@@ -88,11 +86,3 @@ def test_complete_means_every_depth_equally_often() -> None:
     assert section.complete
     section.add_map(1, filled({}), "x")
     assert not section.complete
-
-
-@given(st.lists(st.integers(0, 40), min_size=1))
-def test_ranges_name_every_lumisection_once(numbers: list[int]) -> None:
-    text = ls_ranges(numbers).removeprefix("LS ")
-    spans = [part.split("–") for part in text.split(", ")]
-    named = [n for span in spans for n in range(int(span[0]), int(span[-1]) + 1)]
-    assert named == sorted(set(numbers))

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from hcal_root_ad.errors import OutputError
+from hcal_root_ad.files import replace_folder
 from hcal_root_ad.learn.bundle import Bundle, load_bundle
 from hcal_root_ad.learn.checkpoint import checkpoint_path
-from hcal_root_ad.learn.folder_swap import replace_folder
 from hcal_root_ad.learn.loop import ANNEALINGS, Piece, Schedule, pieces_of, train_network
 from hcal_root_ad.learn.reference import fit_reference
 from hcal_root_ad.learn.series import clean_series
@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_the_old_bundle(bundle: Bundle, tmp_path: Path) -> No
 @pytest.mark.parametrize("exchange", [True, False])
 def test_a_folder_takes_the_place_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool) -> None:
     if not exchange:
-        monkeypatch.setattr("hcal_root_ad.learn.folder_swap._exchanged", lambda *_: False)
+        monkeypatch.setattr("hcal_root_ad.files._exchanged", lambda *_: False)
     old, new = tmp_path / "b", tmp_path / ".b.partial"
     for folder, text in ((old, "old"), (new, "new")):
         folder.mkdir()

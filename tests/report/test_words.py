@@ -1,35 +1,12 @@
 from __future__ import annotations
 
-from itertools import pairwise
-
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from hcal_root_ad.detector import box_name, channel_table
 from hcal_root_ad.judge.channels import channel_names, readout_levels
 from hcal_root_ad.judge.strips import strip_names
 from hcal_root_ad.judge.verdict import Kind
-from hcal_root_ad.report.words import box_of_unit, count, happened, joined, listed, place, ranges
-
-
-@given(st.sets(st.integers(1, 60)))
-def test_ranges_hold_exactly_the_numbers(numbers: set[int]) -> None:
-    found = ranges(np.array(sorted(numbers), dtype=np.int32))
-    assert [n for first, last in found for n in range(first, last + 1)] == sorted(numbers)
-    assert all(following[0] > last + 1 for (_, last), following in pairwise(found))
-
-
-def test_joined_ranges_do_not_overlap_or_touch() -> None:
-    assert joined([(5, 6), (1, 3), (2, 2), (7, 9), (11, 11)]) == [(1, 3), (5, 9), (11, 11)]
-    assert joined([]) == []
-
-
-def test_listed() -> None:
-    assert listed([(3, 7), (9, 9)]) == "3–7, 9"
-    assert listed([(1, 1), (3, 3), (5, 5), (7, 8)], most=2) == "1, 3 and 2 more"
-    assert listed([]) == "none"
+from hcal_root_ad.report.words import box_of_unit, count, happened, place
 
 
 @pytest.mark.parametrize(

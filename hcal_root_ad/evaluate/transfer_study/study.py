@@ -20,8 +20,8 @@ from hcal_root_ad.evaluate.transfer_study.grids import grid_named
 from hcal_root_ad.evaluate.transfer_study.measurement import Result, measure, source_settings, train_source
 from hcal_root_ad.evaluate.transfer_study.settings import SCRATCH, Point, digest_of
 from hcal_root_ad.evaluate.transfer_study.tables import markdown
+from hcal_root_ad.files import whole_file, write_text
 from hcal_root_ad.networks.graphstad import GraphSTAD
-from hcal_root_ad.whole_file import whole_file, write_text
 
 Progress = Callable[[int, int], None]
 SOURCES = "sources"

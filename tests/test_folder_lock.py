@@ -10,7 +10,7 @@ import pytest
 
 from hcal_root_ad.certify.store import Store
 from hcal_root_ad.errors import OutputError, UsageError
-from hcal_root_ad.publish.folder_lock import folder_lock
+from hcal_root_ad.files import folder_lock
 from hcal_root_ad.watch.sole import sole
 
 

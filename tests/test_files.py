@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.whole_file import whole_file, write_text
+from hcal_root_ad.files import whole_file, write_text
 
 
 def test_a_file_is_there_once_it_is_whole(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcal_root_ad.certify.ranges import ranges_of, stretches, within
+from hcal_root_ad.lumi_ranges import listed, ls_ranges, ranges_of, stretches, union, within
 
 LUMISECTIONS = st.sets(st.integers(1, 60))
 
@@ -34,3 +34,20 @@ def test_ranges_are_ascending_and_apart(lumisections: set[int]) -> None:
 def test_stretches_end_where_the_label_or_the_numbers_break() -> None:
     labelled = [(1, "a"), (2, "a"), (3, "b"), (5, "b"), (6, "b"), (7, "a")]
     assert list(stretches(labelled)) == [(1, 2, "a"), (3, 3, "b"), (5, 6, "b"), (7, 7, "a")]
+
+
+def test_a_union_does_not_overlap_or_touch() -> None:
+    assert union([(5, 6), (1, 3), (2, 2), (7, 9), (11, 11)]) == [(1, 3), (5, 9), (11, 11)]
+    assert union([]) == []
+
+
+def test_listed() -> None:
+    assert listed([(3, 7), (9, 9)]) == "3–7, 9"
+    assert listed([(1, 1), (3, 3), (5, 5), (7, 8)], most=2) == "1, 3 and 2 more"
+    assert listed([]) == "none"
+
+
+@given(st.lists(st.integers(0, 40), min_size=1))
+def test_a_text_names_every_lumisection_once(numbers: list[int]) -> None:
+    spans = [part.split("–") for part in ls_ranges(numbers).removeprefix("LS ").split(", ")]
+    assert [n for span in spans for n in range(int(span[0]), int(span[-1]) + 1)] == sorted(set(numbers))
