@@ -1,5 +1,6 @@
 # make run    judge a reference run and draw it        make check  style, types, tests, examples and docs in one go
 # make test   run every test and every example         make docs   the site, into build/site
+# make gui-look FILES=…  draw published files as the DQM GUIs do
 # make clean  remove .venv, out, build and dist        make coverage  what the tests reach, into docs/results/coverage.md
 # make bench  measure how fast, beside what one would use instead (about half an hour on two quiet cores)
 # make fuzz   hand tens of thousands of damaged files to the reader (about an hour); make faults: kill it at work
@@ -21,7 +22,7 @@ JOBS ?= auto
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check docs coverage format clean bundles bench fuzz faults locked lowest audit
+.PHONY: run test check docs gui-look coverage format clean bundles bench fuzz faults locked lowest audit
 
 run: $(VENV)/.installed
 	$(BIN)/hcal-root-ad run $(REFERENCE_RUN) -o $(OUT) --plots $(OUT)/plots --flags $(OUT)/flags.csv
@@ -46,6 +47,11 @@ check: $(VENV)/.installed-for-tests
 docs: $(VENV)/.installed-for-tests
 	$(BIN)/python -m sphinx -b html -W --keep-going -q -c docs . build/site
 	@echo "build/site/docs/index.html"
+
+# What the DQM GUIs would draw, as PNG: make gui-look FILES=out/*.root
+FILES ?= $(OUT)/*.root
+gui-look: $(VENV)/.installed-for-tests
+	$(BIN)/python -m checks.gui_look $(FILES) -o $(OUT)/gui_look
 
 coverage: $(VENV)/.installed-for-tests
 	rm -rf build/coverage

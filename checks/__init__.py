@@ -1,1 +1,1 @@
-"""Checks of the environment that need a network: ``make audit``."""
+"""Checks that are no tests: of the environment (``make audit``), and of what the GUIs draw (``make gui-look``)."""
