@@ -1,14 +1,19 @@
-"""Readout units by name, from one channel to a crate half: what fails together.
+"""Readout units by name, from one channel to a sub-detector: what fails together.
 
-=========  ======================  ==================================================
-scale      name                    channels
-=========  ======================  ==================================================
-channel    ``HE +20/5/3``          ieta / iphi / depth
-card       ``HEP07-RM2-card3``     one QIE card: 16 channels in HB, 12 (11) in HE
-RM         ``HEP07-RM2``           one readout module
-RBX        ``HEP07``               one readout box
-sector     ``HEP-crate24``         the neighbouring boxes of one half on one uTCA crate
-=========  ======================  ==================================================
+=============  =======================  ==================================================
+scale          name                     channels
+=============  =======================  ==================================================
+channel        ``HE +20/5/3``           ieta / iphi / depth
+card           ``HEP07-RM2-card3``      one QIE card: 16 channels in HB, 12 (11) in HE
+RM             ``HEP07-RM2``            one readout module
+RBX            ``HEP07``                one readout box
+uHTR           ``crate24-slot3``        what one back-end board receives: a third of two boxes' channels of a side
+sector         ``HEP-crate24``          the neighbouring boxes of one half on one uTCA crate
+FED            ``FED1102``              one side of a crate
+ring           ``HE |ieta| 26``         all phi of both sides, all depths; ``HE |ieta| 26 depth 3``: one of them
+half           ``HEP``                  one side of a sub-detector
+sub-detector   ``HE``                   both sides
+=============  =======================  ==================================================
 
 The contents of HE cards follow no known rule (only the official map lists them), so HE cards here are
 a fixed irregular choice, the same in all boxes as the real ones are; nothing else may rest on it.
@@ -24,38 +29,67 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import SUBDET_PM, ChannelTable, Subdetector, box_name
 
-UNIT_FORMS = "'HE +20/5/3', 'HEP07-RM2-card3', 'HEP07-RM2', 'HEP07' or 'HEP-crate24'"
-_CHANNEL = re.compile(r"(HB|HE) ([+-]\d+)/(\d+)/(\d+)")
-_SECTOR = re.compile(r"(H[BE][MP])-crate(\d+)")
-_BOX = re.compile(r"(H[BE][MP])(\d\d)(?:-RM([1-4]))?(?:-card([1-4]))?")
+UNIT_FORMS = (
+    "'HE +20/5/3', 'HEP07-RM2-card3', 'HEP07-RM2', 'HEP07', 'crate24-slot3', 'HEP-crate24', 'FED1102', "
+    "'HE |ieta| 26', 'HEP' or 'HE'"
+)
+_FORMS = {
+    "channel": re.compile(r"(HB|HE) ([+-]\d+)/(\d+)/(\d+)"),
+    "card": re.compile(r"(H[BE][MP])(\d\d)-RM([1-4])-card([1-4])"),
+    "RM": re.compile(r"(H[BE][MP])(\d\d)-RM([1-4])"),
+    "RBX": re.compile(r"(H[BE][MP])(\d\d)"),
+    "uHTR": re.compile(r"crate([1-9]\d*)-slot(\d+)"),
+    "sector": re.compile(r"(H[BE][MP])-crate([1-9]\d*)"),
+    "FED": re.compile(r"FED([1-9]\d*)"),
+    "ring": re.compile(r"(HB|HE) \|ieta\| (\d+)(?: depth (\d))?"),
+    "half": re.compile(r"H[BE][MP]"),
+    "sub-detector": re.compile(r"HB|HE"),
+}
 _HE_CARD_SEED = 11
 
 
 def scale_of_unit(unit: str) -> str:
-    """``channel``, ``card``, ``RM``, ``RBX`` or ``sector``, by the form of the name."""
-    return (
-        "channel" if "/" in unit else "sector" if "crate" in unit else "card" if "card" in unit
-        else "RM" if "RM" in unit else "RBX"
-    )  # fmt: skip
+    """``channel``, ``card``, ``RM`` and so on, by the form of the name; "" if it has none of these forms."""
+    return next((scale for scale, form in _FORMS.items() if form.fullmatch(unit)), "")
 
 
 def rows_of_unit(channels: ChannelTable, unit: str) -> NDArray[np.intp]:
     """Rows of the channels that belong to a unit; none if the name fits no unit of this era."""
-    if match := _CHANNEL.fullmatch(unit):
-        sub, ieta, iphi, depth = Subdetector[match[1]], int(match[2]), int(match[3]), int(match[4])
-        inside = (channels.subdetector == sub) & (channels.ieta == ieta)
-        return np.flatnonzero(inside & (channels.iphi == iphi) & (channels.depth == depth))
-    if match := _SECTOR.fullmatch(unit):
-        half = SUBDET_PM.index(match[1])
-        return np.flatnonzero((channels.half == half) & (channels.crate == int(match[2])) & (channels.crate > 0))
-    if match := _BOX.fullmatch(unit):
-        inside = (channels.half == SUBDET_PM.index(match[1])) & (channels.rbx == int(match[2]))
-        if match[3]:
-            inside &= channels.rm == int(match[3])
-        if match[4]:
-            inside &= qie_card(channels) == int(match[4])
-        return np.flatnonzero(inside)
+    matches = ((scale, form.fullmatch(unit)) for scale, form in _FORMS.items())
+    for scale, match in matches:
+        if match:
+            inside = channels.subdetector <= Subdetector.HE
+            for column, value in _coordinates(scale, unit, match.groups()).items():
+                inside = inside & (_column(channels, column) == value)
+            return np.flatnonzero(inside)
     return np.empty(0, dtype=np.intp)
+
+
+def _column(channels: ChannelTable, name: str) -> NDArray[np.int16]:
+    if name == "card":
+        return qie_card(channels)
+    values: NDArray[np.int16] = np.abs(channels.ieta) if name == "abs ieta" else getattr(channels, name)
+    return values
+
+
+def _coordinates(scale: str, unit: str, parts: tuple[str | None, ...]) -> dict[str, int]:
+    """Columns of the channel table, and the value that the unit's channels have in each."""
+    numbers = [int(part) if part and part.lstrip("+-").isdigit() else 0 for part in parts]
+    if scale == "channel":
+        return {"subdetector": Subdetector[unit[:2]], "ieta": numbers[1], "iphi": numbers[2], "depth": numbers[3]}
+    if scale == "uHTR":
+        return dict(zip(("crate", "slot"), numbers, strict=True))
+    if scale == "FED":
+        return {"fed": numbers[0]}
+    if scale == "ring":
+        ring = {"subdetector": int(Subdetector[unit[:2]]), "abs ieta": numbers[1]}
+        return ring | ({"depth": numbers[2]} if parts[2] else {})
+    if scale == "sub-detector":
+        return {"subdetector": Subdetector[unit]}
+    half = {"half": SUBDET_PM.index(unit[:3])}
+    if scale == "sector":
+        return half | {"crate": numbers[1]}
+    return half | dict(zip(("rbx", "rm", "card"), numbers[1:], strict=False))
 
 
 def unit_names(channels: ChannelTable, scale: str) -> list[str]:

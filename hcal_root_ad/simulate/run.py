@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import Era, era_of_run
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
+from hcal_root_ad.simulate.changes import Change
 from hcal_root_ad.simulate.conditions import Conditions
 from hcal_root_ad.simulate.detector import (
     N_BOXES,
@@ -20,6 +21,7 @@ from hcal_root_ad.simulate.detector import (
     module_index,
 )
 from hcal_root_ad.simulate.faults import Fault, apply_faults
+from hcal_root_ad.simulate.showers import shower_counts
 
 FIRST_RUN = {Era.RUN2_2017: 297_000, Era.RUN2_2018: 314_500, Era.RUN3: 370_000}
 """Where the numbers of simulated runs begin in each era."""
@@ -83,10 +85,13 @@ def simulate_run(
     seed: int = 0,
     run: int | None = None,
     drift: Drift | None = None,
+    changes: Sequence[Change] = (),
+    showers: bool = False,
 ) -> SimulatedRun:
     """Simulate one run of a detector under the given conditions; equal seeds give equal counts.
 
-    ``run`` is by default the first of the era (370000 in Run 3).
+    ``run`` is by default the first of the era (370000 in Run 3). ``changes`` move healthy rates, one after the
+    other. With ``showers`` neighbours count together, as in real lumisections; else all counts are independent.
 
     Raises:
         UsageError: a run number of another era, whose readers would expect other channels.
@@ -96,9 +101,14 @@ def simulate_run(
         raise UsageError(f"Run {run} is no run number of the era {detector.era} of this detector.")
     drift_draw, count_draw = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, 0x12]).spawn(2))
     rates = healthy_rates(detector, conditions, drift or Drift(), drift_draw)
+    for change in changes:
+        rates = change.apply(rates, detector, conditions, drift_draw)
     faults = tuple(faults)
     faulty_rates = apply_faults(rates, conditions.lumisections, faults) if faults else rates
-    counts = _binomial(conditions.events, faulty_rates, count_draw)
+    if showers:
+        counts = shower_counts(detector.channels, conditions.events, faulty_rates, count_draw)
+    else:
+        counts = _binomial(conditions.events, faulty_rates, count_draw)
     hf_counts = np.where(detector.hf_masked, 0, conditions.events[:, None]).astype(np.int32)
     maps = LumiMaps(
         run=run,

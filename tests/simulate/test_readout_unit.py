@@ -15,13 +15,16 @@ SCALES = ("channel", "card", "RM", "RBX", "sector")
 @pytest.mark.parametrize(
     ("unit", "size"),
     [("HEP07", 188), ("HBM01", 252), ("HBP03-RM1", 63), ("HEM10-RM1", 48), ("HEM10-RM2", 46), ("HEP-crate24", 376),
-     ("HBM-crate30", 504), ("HE +20/5/3", 1), ("HE -18/72/1", 1), ("HBP03-RM1-card2", 16), ("HEM10-RM4-card1", 12)],
+     ("HBM-crate30", 504), ("HE +20/5/3", 1), ("HE -18/72/1", 1), ("HBP03-RM1-card2", 16), ("HEM10-RM4-card1", 12),
+     ("crate24-slot1", 192), ("FED1102", 880), ("HE |ieta| 26", 504), ("HE |ieta| 26 depth 3", 72),
+     ("HB |ieta| 3", 576), ("HEP", 3384), ("HE", 6768), ("HBM", 4536)],
 )  # fmt: skip
 def test_units_have_their_size(unit: str, size: int) -> None:
     assert len(rows_of_unit(CHANNELS, unit)) == size
 
 
-@pytest.mark.parametrize("unit", ["", "HEP19", "HEP7", "HOP07", "HE 20/5/3", "HE +20/5/9", "HEP07-RM5", "HEP-crate22"])
+@pytest.mark.parametrize("unit", ["", "HEP19", "HEP7", "HOP07", "HE 20/5/3", "HE +20/5/9", "HEP07-RM5", "HEP-crate22",
+                                  "crate24-slot13", "FED1099", "FED0", "HE |ieta| 3", "HO", "HFP"])  # fmt: skip
 def test_names_of_no_unit_have_no_channels(unit: str) -> None:
     assert len(rows_of_unit(CHANNELS, unit)) == 0
 
@@ -58,6 +61,22 @@ def test_he_cards_are_the_same_cells_in_every_box() -> None:
     assert cells("HEP01", 1, 2) == cells("HEP12", 1, 2)
     assert cells("HEM04", 3, 4) == cells("HEM18", 3, 4)
     assert cells("HEP01", 1, 1).isdisjoint(cells("HEP01", 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale"),
+    [("crate24-slot3", "uHTR"), ("FED1102", "FED"), ("HE |ieta| 26", "ring"), ("HEP", "half"), ("HE", "sub-detector"),
+     ("30% of HE", "")],
+)  # fmt: skip
+def test_larger_units_say_their_scale(unit: str, scale: str) -> None:
+    assert scale_of_unit(unit) == scale
+
+
+def test_a_board_is_one_box_number_of_one_side() -> None:
+    rows = rows_of_unit(CHANNELS, "crate24-slot1")
+    assert set(CHANNELS.rbx[rows]) == {2}
+    assert (CHANNELS.ieta[rows] < 0).all()
+    assert set(CHANNELS.subdetector[rows]) == {1}
 
 
 def test_photodiode_modules_are_not_named() -> None:
