@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.certify.conditions import RunConditions
-from hcal_root_ad.certify.findings import WHOLE_RUN, Finding, findings_of
-from hcal_root_ad.certify.policy import SUBDETECTORS, Policy, Rules
+from hcal_root_ad.certify.part_counts import WHOLE_RUN, PartCounts, part_counts
+from hcal_root_ad.certify.policy import SUBDETECTORS, Policy, Rules, Untrusted
 from hcal_root_ad.lumi_ranges import Range, ranges_of, stretches
 from hcal_root_ad.publish.record import RunRecord
 
 HCAL = "HCAL"
 LOST_BOX, BAD_CHANNELS, PROBLEMATIC_CHANNELS = "lost readout box", "bad channels", "problematic channels"
-NOT_ASSESSED, NOT_JUDGED = "too few events or no data", "not judged"
+NOT_ASSESSED, NOT_JUDGED, NOT_TRUSTED = "too few events or no data", "not judged", "verdict not trusted"
 NOT_IN_FILES, NOT_IN_OMS = "not in the files", "not in the OMS export"
 
 
@@ -49,7 +49,7 @@ class RunCertification:
 
     ``lumisections``: (LS,) consecutive, from the first to the last that the record or OMS knows; there may be none.
     ``events``: (LS,).
-    ``rulings``: one per LS for ``HB``, ``HE`` and ``HCAL``. ``findings``: what they rest on, by sub-detector.
+    ``rulings``: one per LS for each sub-detector and ``HCAL``. ``counts``: what they rest on, by sub-detector.
     """
 
     record: RunRecord
@@ -57,12 +57,18 @@ class RunCertification:
     conditions: RunConditions
     lumisections: NDArray[np.int32]
     events: NDArray[np.int64]
-    findings: Mapping[str, tuple[Finding, ...]]
+    counts: Mapping[str, tuple[PartCounts, ...]]
     rulings: Mapping[str, tuple[Ruling, ...]]
 
     @property
     def run(self) -> int:
         return self.record.run
+
+    @property
+    def untrusted(self) -> dict[str, str]:
+        """Sub-detectors that decide about HCAL and are not trusted, each with what its verdict rests on, in words."""
+        doubts = {name: doubt_of(self.counts[name]) for name in self.policy.decisive}
+        return {name: doubt for name, doubt in doubts.items() if doubt}
 
     def good(self, of: str = HCAL) -> list[Range]:
         """Ranges of good lumisections."""
@@ -89,10 +95,11 @@ def certify_run(record: RunRecord, policy: Policy, conditions: RunConditions | N
     rows = np.searchsorted(axis, record.lumisections)
     given[rows], events[rows] = True, record.events
     common = _common(given, conditions, axis)
-    findings = {name: findings_of(record, name, axis) for name in SUBDETECTORS}
-    rulings = {name: _rulings(findings[name], policy.rules[name], common) for name in SUBDETECTORS}
-    rulings[HCAL] = tuple(map(_together, *([(name, one) for one in rulings[name]] for name in policy.needed)))
-    return RunCertification(record, policy, conditions, axis, events, findings, rulings)
+    counts = {name: part_counts(record, name, axis) for name in SUBDETECTORS}
+    rulings = {name: _rulings(counts[name], policy, policy.rules[name], common) for name in SUBDETECTORS}
+    rulings[HCAL] = tuple(_together(policy, {name: rulings[name][row] for name in policy.decisive})
+                          for row in range(len(axis)))  # fmt: skip
+    return RunCertification(record, policy, conditions, axis, events, counts, rulings)
 
 
 def _axis(record: RunRecord, conditions: RunConditions) -> NDArray[np.int32]:
@@ -114,17 +121,26 @@ def _common(given: NDArray[np.bool_], conditions: RunConditions, axis: NDArray[n
     return rulings
 
 
-def _rulings(findings: tuple[Finding, ...], rules: Rules, common: list[Ruling | None]) -> tuple[Ruling, ...]:
-    if not findings:
-        return tuple(ruling or Ruling(Status.NOTSET, NOT_JUDGED) for ruling in common)
+def _rulings(
+    counts: tuple[PartCounts, ...], policy: Policy, rules: Rules, common: list[Ruling | None]
+) -> tuple[Ruling, ...]:
+    doubt = doubt_of(counts) if policy.untrusted is Untrusted.NOT_ASSESSED else ""
+    if doubt or not counts:
+        silent = Ruling(Status.NOTSET, f"{NOT_TRUSTED} ({doubt})" if doubt else NOT_JUDGED)
+        return tuple(ruling or silent for ruling in common)
     open_ = np.array([ruling is None for ruling in common], dtype=np.bool_)
-    assessed = assessed_of(findings) & open_
-    causes = broken(findings, rules)
+    assessed = assessed_of(counts) & open_
+    causes = broken(counts, rules)
     lasting = _lasting(np.array([bool(cause) for cause in causes]), assessed, rules.consecutive)
     return tuple(
         ruling or _own(bool(judged), cause if long_enough else "")
         for ruling, judged, cause, long_enough in zip(common, assessed, causes, lasting, strict=True)
     )
+
+
+def doubt_of(counts: tuple[PartCounts, ...]) -> str:
+    """What a verdict that is not trusted rests on, in words; "" where every part of it is trusted."""
+    return ", ".join(dict.fromkeys(str(part.trust) for part in counts if not part.trust.trusted))
 
 
 def _own(assessed: bool, cause: str) -> Ruling:
@@ -133,23 +149,25 @@ def _own(assessed: bool, cause: str) -> Ruling:
     return Ruling(Status.BAD, cause) if cause else Ruling(Status.GOOD)
 
 
-def assessed_of(findings: tuple[Finding, ...]) -> NDArray[np.bool_]:
+def assessed_of(counts: tuple[PartCounts, ...]) -> NDArray[np.bool_]:
     """(LS,) whether a sub-detector could be judged; the run's totals count only where nothing finer is there."""
-    finer = [one for one in findings if one.granularity != WHOLE_RUN] or list(findings)
-    assessed: NDArray[np.bool_] = np.logical_and.reduce([one.assessed & (one.judged.sum(axis=1) > 0) for one in finer])
+    finer = [part for part in counts if part.granularity != WHOLE_RUN] or list(counts)
+    assessed: NDArray[np.bool_] = np.logical_and.reduce(
+        [part.assessed & (part.judged.sum(axis=1) > 0) for part in finer]
+    )
     return assessed
 
 
-def broken(findings: tuple[Finding, ...], rules: Rules) -> list[str]:
-    """The first rule that each LS breaks in any of the findings, or ""."""
-    length = len(findings[0].assessed)
+def broken(counts: tuple[PartCounts, ...], rules: Rules) -> list[str]:
+    """The first rule that each LS breaks in any of the parts, or ""."""
+    length = len(counts[0].assessed)
     hits = {
-        LOST_BOX: [one.lost(rules).sum(axis=1) > rules.lost_boxes for one in findings],
-        BAD_CHANNELS: [one.bad_share > rules.bad_channels for one in findings],
-        PROBLEMATIC_CHANNELS: [one.problematic_share > rules.problematic_channels for one in findings],
+        LOST_BOX: [part.lost(rules).sum(axis=1) > rules.lost_boxes for part in counts],
+        BAD_CHANNELS: [part.bad_share > rules.bad_channels for part in counts],
+        PROBLEMATIC_CHANNELS: [part.problematic_share > rules.problematic_channels for part in counts],
     }
-    anywhere = {cause: np.logical_or.reduce(found) for cause, found in hits.items()}
-    return [next((cause for cause, found in anywhere.items() if found[row]), "") for row in range(length)]
+    anywhere = {cause: np.logical_or.reduce(rows) for cause, rows in hits.items()}
+    return [next((cause for cause, rows in anywhere.items() if rows[row]), "") for row in range(length)]
 
 
 def _lasting(fails: NDArray[np.bool_], assessed: NDArray[np.bool_], consecutive: int) -> NDArray[np.bool_]:
@@ -162,10 +180,18 @@ def _lasting(fails: NDArray[np.bool_], assessed: NDArray[np.bool_], consecutive:
     return lasting
 
 
-def _together(*named: tuple[str, Ruling]) -> Ruling:
-    """HCAL's ruling from those of the sub-detectors that it needs: the worst, with the causes of all that have it."""
-    worst = min((ruling.status for _, ruling in named), key=WORST_FIRST.index)
-    causes = {name: ruling.cause for name, ruling in named if ruling.status is worst}
-    if len(set(causes.values())) == 1 and len(causes) == len(named):
+def _together(policy: Policy, own: Mapping[str, Ruling]) -> Ruling:
+    """HCAL's ruling from those of the sub-detectors that decide: the worst, with the causes of all that have it.
+
+    One that is counted but not needed decides only where it was judged: it may be absent, but not doubtful.
+    """
+    deciding = {name: ruling for name, ruling in own.items() if name in policy.needed or _speaks(ruling)}
+    worst = min((ruling.status for ruling in deciding.values()), key=WORST_FIRST.index)
+    causes = {name: ruling.cause for name, ruling in deciding.items() if ruling.status is worst}
+    if len(set(causes.values())) == 1 and len(causes) == len(deciding):
         return Ruling(worst, next(iter(causes.values())))
     return Ruling(worst, "; ".join(f"{name}: {cause}" for name, cause in causes.items()))
+
+
+def _speaks(ruling: Ruling) -> bool:
+    return ruling.status is not Status.NOTSET or ruling.cause.startswith(NOT_TRUSTED)

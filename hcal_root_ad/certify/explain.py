@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 import numpy as np
 
 from hcal_root_ad.certify.certification import (
+    BAD_CHANNELS,
     HCAL,
+    LOST_BOX,
     NOT_JUDGED,
+    NOT_TRUSTED,
+    PROBLEMATIC_CHANNELS,
     RunCertification,
     Status,
     assessed_of,
     broken,
 )
-from hcal_root_ad.certify.findings import WHOLE_RUN, Finding
-from hcal_root_ad.certify.policy import SUBDETECTORS, Rules
+from hcal_root_ad.certify.part_counts import WHOLE_RUN, PartCounts
+from hcal_root_ad.certify.policy import SUBDETECTORS, Rules, Untrusted
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.judge.verdict import Group
 
@@ -25,18 +29,28 @@ _SHOWN = 3
 
 
 def comment(run: RunCertification, of: str, first: int, last: int) -> str:
-    """One line on a range in which no ruling changes: the numbers where it is BAD, and the policy."""
-    names = run.policy.needed if of == HCAL else (of,)
+    """One line on a range in which no ruling changes: the numbers where it is BAD, doubts, and the policy."""
+    names = run.policy.decisive if of == HCAL else (of,)
     row = run.rows(first, last).start
     faults = [_fault(run, name, first, last) for name in names if run.rulings[name][row].status is Status.BAD]
-    return "; ".join([*faults, f"policy {run.policy.label}"])
+    return "; ".join([*faults, *_doubts(run, names), f"policy {run.policy.label}"])
+
+
+def _doubts(run: RunCertification, names: Iterable[str]) -> Iterator[str]:
+    """What is not trusted of these sub-detectors, each reason once."""
+    for name in names:
+        for part in run.counts[name]:
+            if not part.trust.trusted:
+                so = " but judged, as the policy says" if run.policy.untrusted is Untrusted.JUDGE else ""
+                reason = f" ({part.trust_reason})" if part.trust_reason else ""
+                yield f"{name} not trusted{so}: {part.trust}{reason}"
 
 
 def _fault(run: RunCertification, name: str, first: int, last: int) -> str:
     rules, rows = run.policy.rules[name], run.rows(first, last)
-    lost = list(dict.fromkeys(box for one in run.findings[name] for box in one.lost_names(rules, rows)))
-    bad = max(float(one.bad_share[rows].max()) for one in run.findings[name])
-    problematic = max(float(one.problematic_share[rows].max()) for one in run.findings[name])
+    lost = list(dict.fromkeys(box for part in run.counts[name] for box in part.lost_names(rules, rows)))
+    bad = max(float(part.bad_share[rows].max()) for part in run.counts[name])
+    problematic = max(float(part.problematic_share[rows].max()) for part in run.counts[name])
     numbers = f"{name} up to {bad:.1%} bad, {problematic:.1%} problematic or bad"
     groups = ", ".join(f"{group.unit} {group.kind}" for group in islice(groups_in(run, name, first, last), _SHOWN))
     parts = [numbers, f"lost {_some(lost)}" if lost else "", f"strongest: {groups}" if groups else ""]
@@ -74,7 +88,8 @@ def explanation(run: RunCertification, lumisection: int) -> Iterator[str]:
         yield from (f"              {line}" for line in _evidence(run, name, row))
     for part in run.record.parts:
         judge = part.judge
-        yield f"  judged by   {judge.bundle} {judge.version} ({part.name}, {judge.digest[:12] or 'no digest'})"
+        trust = f", {part.trust}" + (f": {part.trust_reason}" if part.trust_reason else "")
+        yield f"  judged by   {judge.bundle} {judge.version} ({part.name}, {judge.digest[:12] or 'no digest'}){trust}"
     yield from (f"  file        {source.name}" for source in run.record.sources[:_SHOWN])
 
 
@@ -92,17 +107,20 @@ def _conditions(run: RunCertification, row: int) -> str:
 
 
 def _evidence(run: RunCertification, name: str, row: int) -> Iterator[str]:
-    """Every rule with what was found, and the groups that were flagged."""
-    findings, rules = run.findings[name], run.policy.rules[name]
-    if not findings:
+    """Every rule with the numbers of the LS, a broken one marked, and the findings."""
+    counts, rules = run.counts[name], run.policy.rules[name]
+    if not counts:
         yield f"{NOT_JUDGED}: " + (
             "; ".join(note for note in run.record.notes if name in note) or "no bundle serves it"
         )
         return
-    if assessed_of(findings)[row]:
-        for one in findings:
-            yield from _against_rules(one, rules, row)
-        if broken(findings, rules)[row] and run.rulings[name][row].status is Status.GOOD:
+    yield from _doubts(run, [name])
+    if assessed_of(counts)[row]:
+        ruling = run.rulings[name][row]
+        decides = not ruling.cause.startswith(NOT_TRUSTED)
+        for part in counts:
+            yield from _against_rules(part, rules, row, decides)
+        if broken(counts, rules)[row] and ruling.status is Status.GOOD:
             yield f"a rule is broken, but in fewer than {rules.consecutive} LS in a row"
     lumisection = int(run.lumisections[row])
     for group in islice(groups_in(run, name, lumisection, lumisection), 2 * _SHOWN):
@@ -112,9 +130,23 @@ def _evidence(run: RunCertification, name: str, row: int) -> Iterator[str]:
         )
 
 
-def _against_rules(one: Finding, rules: Rules, row: int) -> Iterator[str]:
-    of = {"strips": "strips", WHOLE_RUN: "channels (totals of the run)"}.get(one.granularity, "channels")
-    lost = one.lost_names(rules, slice(row, row + 1))
-    yield f"{one.bad_share[row]:.2%} of {one.judged[row].sum()} {of} bad, at most {rules.bad_channels:.2%} may be"
-    yield f"{one.problematic_share[row]:.2%} problematic or bad, at most {rules.problematic_channels:.2%} may be"
-    yield f"{len(lost)} readout boxes lost{': ' + _some(lost) if lost else ''}, at most {rules.lost_boxes} may be"
+def _against_rules(part: PartCounts, rules: Rules, row: int, decides: bool) -> Iterator[str]:
+    """Each rule as a line, which begins with ✖ where it is broken, ✔ where it is kept, a blank where none decides."""
+    of = {"strips": "strips", WHOLE_RUN: "channels (totals of the run)"}.get(part.granularity, "channels")
+    lost = part.lost_names(rules, slice(row, row + 1))
+    bad, problematic = float(part.bad_share[row]), float(part.problematic_share[row])
+    lines = {
+        BAD_CHANNELS: (bad > rules.bad_channels, f"{bad:.2%} of {part.judged[row].sum()} {of} bad, "
+                       f"at most {rules.bad_channels:.2%} may be"),
+        PROBLEMATIC_CHANNELS: (problematic > rules.problematic_channels, f"{problematic:.2%} problematic or bad, "
+                               f"at most {rules.problematic_channels:.2%} may be"),
+        LOST_BOX: (len(lost) > rules.lost_boxes, f"{_boxes(len(lost))} lost{': ' + _some(lost) if lost else ''}, "
+                   f"at most {rules.lost_boxes} may be"),
+    }  # fmt: skip
+    for rule, (is_broken, line) in lines.items():
+        sign = ("✖" if is_broken else "✔") if decides else " "
+        yield f"{sign} {line}" + (f"   ← broken: {rule}" if is_broken and decides else "")
+
+
+def _boxes(number: int) -> str:
+    return f"{number} readout box{'es' * (number != 1)}"

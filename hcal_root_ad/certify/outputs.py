@@ -36,10 +36,14 @@ TABLE, FLAGS, AGREEMENT = "lumisections.csv", "flags.parquet", "agreement.json"
 
 @dataclass(frozen=True)
 class Summary:
-    """How many lumisections have which status, by HB, HE and HCAL; ``good`` ranges by run."""
+    """How many lumisections have which status, by sub-detector and HCAL; ``good`` ranges by run.
+
+    ``untrusted``: by run, the sub-detectors that decide and are not trusted, each with what its verdict rests on.
+    """
 
     statuses: Counter[tuple[str, str]]
     good: dict[int, list[Range]]
+    untrusted: dict[int, dict[str, str]]
 
     def count(self, of: str, status: str) -> int:
         return self.statuses[of, status]
@@ -62,7 +66,7 @@ def write_outputs(
     Raises:
         InputError: a record is damaged. OutputError: the folder cannot be written.
     """
-    summary = Summary(Counter(), {})
+    summary = Summary(Counter(), {}, {})
     registry: dict[str, list[dict[str, Any]]] = {}
     runs: dict[str, dict[str, Any]] = {}
     judged: list[Provenance] = []
@@ -72,6 +76,8 @@ def write_outputs(
         for run in _certified(campaign, store, policy, conditions_of):
             writer.writerows(lumisection_rows(run))
             summary.good[run.run] = run.good()
+            if run.untrusted:
+                summary.untrusted[run.run] = run.untrusted
             summary.statuses.update((of, str(one.status)) for of, rulings in run.rulings.items() for one in rulings)
             registry[str(run.run)] = registry_ranges(run)
             runs[str(run.run)] = _origin(run.record)
@@ -128,8 +134,12 @@ def _origin(record: RunRecord) -> dict[str, Any]:
         part.name: f"{part.judge.bundle} {part.judge.version} {part.judge.digest}".strip() for part in record.parts
     }
     files = [{"name": source.name, "sha256": source.sha256} for source in record.sources]
-    return {"files": files, "definition": record.definition, "judges": judges, "program": record.program,
-            "notes": list(record.notes)}  # fmt: skip
+    trust = {
+        part.name: {"trust": str(part.trust), "reason": part.trust_reason, "sensitivity": part.sensitivity}
+        for part in record.parts
+    }
+    return {"files": files, "definition": record.definition, "judges": judges, "trust": trust,
+            "program": record.program, "notes": list(record.notes)}  # fmt: skip
 
 
 def _provenance(

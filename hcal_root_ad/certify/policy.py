@@ -8,15 +8,25 @@ import json
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from hcal_root_ad import content
 from hcal_root_ad.errors import PolicyError
 
-SUBDETECTORS = ("HB", "HE")
+SUBDETECTORS = ("HB", "HE", "HF", "HO")
 DEFAULT = "standard"
 _DIGITS = 12
+
+
+class Untrusted(StrEnum):
+    """What a policy makes of a verdict that is not trusted."""
+
+    NOT_ASSESSED = "not assessed"
+    """It decides nothing: its lumisections are NOTSET."""
+    JUDGE = "judge"
+    """The rules hold for it as for any other."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +50,25 @@ class Rules:
 
 @dataclass(frozen=True)
 class Policy:
-    """A policy: its rules by sub-detector, and which of these HCAL ``needed`` to be good."""
+    """A policy: its rules by sub-detector, and how HCAL's status follows from theirs.
+
+    ``needed``: sub-detectors that must be good for HCAL to be good. ``counted``: sub-detectors that count where they
+    were judged: HCAL is bad where they are, but one that is absent holds nothing up. ``untrusted``: what becomes of a
+    verdict that is not trusted.
+    """
 
     name: str
     version: str
     description: str
     needed: tuple[str, ...]
     rules: Mapping[str, Rules]
+    counted: tuple[str, ...] = ()
+    untrusted: Untrusted = Untrusted.NOT_ASSESSED
+
+    @property
+    def decisive(self) -> tuple[str, ...]:
+        """Sub-detectors that decide about HCAL."""
+        return tuple(name for name in SUBDETECTORS if name in (*self.needed, *self.counted))
 
     @property
     def digest(self) -> str:
@@ -62,8 +84,8 @@ class Policy:
     def as_table(self) -> dict[str, Any]:
         """The policy as a table from which :func:`policy_of` makes it again."""
         rules = {name: asdict(one) for name, one in self.rules.items()}
-        words = {"version": self.version, "description": self.description, "needed": list(self.needed)}
-        return {"name": self.name, **words, "rules": rules}
+        words = {"version": self.version, "description": self.description, "untrusted": str(self.untrusted)}
+        return {"name": self.name, **words, "needed": list(self.needed), "counted": list(self.counted), "rules": rules}
 
 
 def load_policy(name: str | Path = DEFAULT) -> Policy:
@@ -86,7 +108,8 @@ def load_policy(name: str | Path = DEFAULT) -> Policy:
     return policy_of({"name": path.stem} | table, str(path))
 
 
-_KEYS = {"name", "version", "description", "needed", "rules"}
+_NEEDED_KEYS = {"name", "version", "description", "needed", "rules"}
+_KEYS = _NEEDED_KEYS | {"counted", "untrusted"}
 _RULES = {field.name for field in fields(Rules)}
 _WHOLE_FROM = {"lost_boxes": 0, "consecutive": 1}
 
@@ -97,20 +120,32 @@ def policy_of(table: Mapping[str, Any], origin: str) -> Policy:
     Raises:
         PolicyError: a key is unknown, missing, or out of range.
     """
-    _check_keys(origin, "", table, _KEYS, required=_KEYS)
+    _check_keys(origin, "", table, _KEYS, required=_NEEDED_KEYS)
     for key in ("name", "version", "description"):
         if not isinstance(table[key], str):
             raise PolicyError(f"The policy {origin} says {key} = {table[key]!r}; a text was expected.")
-    needed = table["needed"]
-    if not isinstance(needed, list) or not needed or not set(map(str, needed)) <= set(SUBDETECTORS):
-        raise PolicyError(f"The policy {origin} says needed = {needed!r}; a list of {', '.join(SUBDETECTORS)} is due.")
+    needed, counted = (_subdetectors(origin, key, table.get(key, [])) for key in ("needed", "counted"))
+    untrusted = table.get("untrusted", Untrusted.NOT_ASSESSED)
+    if untrusted not in list(Untrusted):
+        choices = " or ".join(f'"{choice}"' for choice in Untrusted)
+        raise PolicyError(f"The policy {origin} says untrusted = {untrusted!r}; {choices} was expected.")
     return Policy(
         name=str(table["name"]),
         version=str(table["version"]),
         description=str(table["description"]),
-        needed=tuple(name for name in SUBDETECTORS if name in needed),
+        needed=needed,
         rules=_rules(origin, table["rules"]),
+        counted=tuple(name for name in counted if name not in needed),
+        untrusted=Untrusted(untrusted),
     )
+
+
+def _subdetectors(origin: str, key: str, names: object) -> tuple[str, ...]:
+    """A list of sub-detectors, in their order; ``needed`` must name one."""
+    empty = key == "needed" and not names
+    if empty or not isinstance(names, list) or not set(map(str, names)) <= set(SUBDETECTORS):
+        raise PolicyError(f"The policy {origin} says {key} = {names!r}; a list of {', '.join(SUBDETECTORS)} is due.")
+    return tuple(name for name in SUBDETECTORS if name in names)
 
 
 def _rules(origin: str, table: object) -> dict[str, Rules]:

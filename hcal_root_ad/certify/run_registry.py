@@ -1,7 +1,7 @@
 """Ranges as the Run Registry gives them: by run, a list of ``start``, ``end`` and a flag for each column.
 
 Form of the ``runregistry`` client's ``get_lumisection_ranges``; a column is ``{workspace}-{column}`` with status, cause
-and comment. ``hcal-hcal`` is what the golden JSON asks for, ``hcal-hb`` and ``hcal-he`` are the workspace's own.
+and comment. ``hcal-hcal`` is what the golden JSON asks for, ``hcal-hb`` … ``hcal-ho`` are the workspace's own.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from typing import Any
 
 from hcal_root_ad.certify.certification import HCAL, RunCertification
 from hcal_root_ad.certify.explain import comment
+from hcal_root_ad.certify.policy import SUBDETECTORS
 
-COLUMNS = {HCAL: "hcal-hcal", "HB": "hcal-hb", "HE": "hcal-he"}
+COLUMNS = {HCAL: "hcal-hcal", **{name: f"hcal-{name.lower()}" for name in SUBDETECTORS}}
 """What is certified, and its column."""
 
 

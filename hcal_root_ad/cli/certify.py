@@ -2,7 +2,7 @@
 
 The folder DIR keeps every run's record: the same command goes on where it was stopped, and without INPUT the runs
 that DIR holds are certified anew, without their files, for example by another --policy. Exit codes: 0 done, 1 some
-file or run could not be judged (the others are), 2 wrong use.
+file or run could not be judged, or its verdict is not trusted (the others are certified), 2 wrong use.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from hcal_root_ad.certify.store import Store
     from hcal_root_ad.harvest.input_file import InputFile
     from hcal_root_ad.publish.provenance import Material
+
+
+_DOUBTS = 8
+"""Runs that are not trusted and named; certification.provenance.json has all."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +90,30 @@ def _certify(arguments: argparse.Namespace, store: Store) -> int:
     _report(campaign, summary, policy, store)
     if agreement:
         _show_agreement(agreement.as_table())
-    return int(bool(campaign.every_failure))
+    doubtful = _show_doubts(summary, policy)
+    return int(bool(campaign.every_failure) or doubtful)
+
+
+def _show_doubts(summary: Summary, policy: Policy) -> bool:
+    """Say which runs have a verdict that is not trusted; whether that kept them from being certified."""
+    from hcal_root_ad.certify.policy import Untrusted
+
+    if not summary.untrusted:
+        return False
+    for run, doubts in list(summary.untrusted.items())[:_DOUBTS]:
+        remark(f"run {run}: " + "; ".join(f"{name} is not trusted ({doubt})" for name, doubt in doubts.items()))
+    more = len(summary.untrusted) - _DOUBTS
+    remark(*([f"and {more} more runs"] if more > 0 else []))
+    many = len(summary.untrusted) != 1
+    runs = f"{len(summary.untrusted)} runs have verdicts" if many else "1 run has a verdict"
+    if policy.untrusted is Untrusted.JUDGE:
+        remark(f"{runs} not to be trusted; the policy {policy.label} lets its rules decide all the same.")
+        return False
+    remark(
+        f"{runs} not to be trusted, so nothing of {'them' if many else 'it'} is good; "
+        "adapt the model with transfer and certify again."
+    )
+    return True
 
 
 def _given(arguments: argparse.Namespace) -> list[Material]:

@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_DQM_IETA, N_IPHI
+from hcal_root_ad.detector import N_DQM_IETA, N_IPHI, box_name
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import whole_file
 from hcal_root_ad.judge.forecast import Forecast
-from hcal_root_ad.judge.verdict import Group, Judge, Kind, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import Group, Judge, Kind, RunVerdict, State, StripVerdict, Trust, Verdict
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.publish.provenance import Provenance, provenance_of_run, provenance_of_text
 from hcal_root_ad.publish.reductions import (
     LOSSES,
+    N_BOXES,
     box_states,
     boxes_of,
     channel_sums,
@@ -34,6 +35,7 @@ from hcal_root_ad.publish.reductions import (
     flagged_fraction,
     group_columns,
     judged,
+    unit_states,
     worst_state,
 )
 from hcal_root_ad.room import sweep
@@ -43,7 +45,9 @@ SHOWN = 200
 """Groups of a part whose digis are kept against LS; the others are words only."""
 STRIPS = "strips"
 """Name and granularity of the part that was judged by strips of one iphi."""
-_FORMAT = 1
+HBHE_BOXES = tuple(map(box_name, range(N_BOXES)))
+"""Names of the readout boxes of HB and HE."""
+_FORMAT = 2
 _MAPS = {"worst": np.uint8, "fraction": np.float32, "observed": np.float32, "expected": np.float32, "score": np.float32}
 
 
@@ -54,13 +58,17 @@ class PartRecord:
     Rows are the run's lumisections, or one row for the whole run where ``granularity`` is ``"run"``.
 
     Attributes:
-        name: ``HB``, ``HE`` or ``strips``.
+        name: ``HB``, ``HE``, ``HO``, ``HF`` or ``strips``.
         granularity: ``"lumisection"``, ``"run"`` or ``"strips"``.
         judge: what judged.
+        trust, trust_reason, sensitivity: as in the verdict. Strips are measured against their own share in the run,
+            which only the run's totals check: they are trusted as far as these.
+        boxes: names of the readout boxes: the 72 of HB and HE for these and for strips, those of HO; of HF, whose boxes
+            follow no rule, its two sides.
         assessed: (LS,) whether the LS could be judged.
-        judged: (LS, 72) int32 channels (or strips) of each readout box that were judged.
-        problematic, bad: (LS, 72) int32 how many of them are in that state.
-        box_states: (LS, 72) uint8 states of the boxes; 0 where a box has no channel here.
+        judged: (LS, boxes) int32 channels (or strips) of each readout box that were judged.
+        problematic, bad: (LS, boxes) int32 how many of them are in that state.
+        box_states: (LS, boxes) uint8 states of the boxes; 0 where a box has no channel here.
         groups: what was flagged, strongest first; where a unit is flagged again, that comes behind all others.
         group_observed, group_expected: (groups, at most ``SHOWN``; LS) float32 digis of each group's flagged channels.
         worst: (7, 84, 72) uint8 worst state of each channel in the run, on the DQM axes; 0 without a channel.
@@ -86,6 +94,10 @@ class PartRecord:
     expected: NDArray[np.float32]
     score: NDArray[np.float32]
     forecasts: tuple[tuple[str, Forecast], ...] = ()
+    boxes: tuple[str, ...] = HBHE_BOXES
+    trust: Trust = Trust.ADAPTED
+    trust_reason: str = ""
+    sensitivity: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +130,7 @@ def record_of(verdict: RunVerdict, provenance: Provenance | None = None) -> RunR
         sources=verdict.maps.sources,
         notes=verdict.every_note,
         program=f"hcal-root-ad {version('hcal-root-ad')}",
-        parts=(*map(_channels, verdict.verdicts), *map(_strips, filter(None, [verdict.strips]))),
+        parts=(*map(_channels, verdict.verdicts), *([_strips(verdict.strips, verdict)] if verdict.strips else [])),
         provenance=provenance or provenance_of_run(verdict),
     )
 
@@ -162,14 +174,21 @@ def _channels(verdict: Verdict) -> PartRecord:
         name=verdict.subdetector,
         granularity=verdict.granularity,
         forecasts=tuple((names[one.channel], one) for one in verdict.forecasts),
+        trust=verdict.trust,
+        trust_reason=verdict.trust_reason,
+        sensitivity=verdict.sensitivity,
         **_boxes(verdict),
         **_maps(verdict),
     )
 
 
-def _strips(strips: StripVerdict) -> PartRecord:
+def _strips(strips: StripVerdict, verdict: RunVerdict) -> PartRecord:
     maps: dict[str, Any] = {name: np.zeros((0, N_DQM_IETA, N_IPHI), dtype=kind) for name, kind in _MAPS.items()}
-    return PartRecord(name=STRIPS, granularity=STRIPS, **_boxes(strips), **maps)
+    reasons = (one.trust_reason for one in verdict.verdicts if one.trust is verdict.trust)
+    reason = next(reasons, "strips are measured against their own share in this run, and nothing checks that")
+    return PartRecord(
+        name=STRIPS, granularity=STRIPS, trust=verdict.trust, trust_reason=reason, **_boxes(strips), **maps
+    )
 
 
 def _maps(verdict: Verdict) -> dict[str, Any]:
@@ -187,20 +206,35 @@ def _maps(verdict: Verdict) -> dict[str, Any]:
 
 def _boxes(verdict: Verdict | StripVerdict) -> dict[str, Any]:
     """What channels and strips have in common."""
-    boxes = boxes_of(verdict)
+    names, boxes = _box_columns(verdict)
     groups = _strongest_first(verdict.groups)
     observed, expected = _histories(verdict, groups[:SHOWN])
+    counted = {"judged": judged, "problematic": exactly(State.PROBLEMATIC), "bad": exactly(State.BAD)}
+    states = box_states(verdict) if names == HBHE_BOXES else unit_states(verdict.states, boxes)[:, : len(names)]
     return {
         "judge": verdict.judge,
         "assessed": verdict.assessed,
-        "judged": count_by_box(verdict.states, boxes, judged).astype(np.int32),
-        "problematic": count_by_box(verdict.states, boxes, exactly(State.PROBLEMATIC)).astype(np.int32),
-        "bad": count_by_box(verdict.states, boxes, exactly(State.BAD)).astype(np.int32),
-        "box_states": box_states(verdict),
+        "boxes": names,
+        **{
+            name: count_by_box(verdict.states, boxes, which).astype(np.int32)[:, : len(names)]
+            for name, which in counted.items()
+        },
+        "box_states": states,
         "groups": groups,
         "group_observed": observed,
         "group_expected": expected,
     }
+
+
+def _box_columns(verdict: Verdict | StripVerdict) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+    """Names of the readout boxes, and of each column the place of its own among them."""
+    if isinstance(verdict, StripVerdict) or verdict.subdetector in ("HB", "HE"):
+        return HBHE_BOXES, boxes_of(verdict)
+    table = verdict.channels
+    sides = [f"{verdict.subdetector}{'MP'[side]}" for side in table.side]
+    names = [table.box_name(row) if table.rbx[row] else sides[row] for row in range(len(table))]
+    different, columns = np.unique(names, return_inverse=True)
+    return tuple(different.tolist()), columns.astype(np.intp)
 
 
 def _strongest_first(groups: Sequence[Group]) -> tuple[Group, ...]:
@@ -253,14 +287,15 @@ def _words(part: PartRecord) -> dict[str, Any]:
         "judge": asdict(part.judge),
         "groups": [asdict(group) for group in part.groups],
         "forecasts": [[name, asdict(forecast)] for name, forecast in part.forecasts],
+        "boxes": part.boxes,
+        "trust": part.trust,
+        "trust_reason": part.trust_reason,
+        "sensitivity": part.sensitivity,
     }
 
 
-_ARRAYS = tuple(
-    field.name
-    for field in fields(PartRecord)
-    if field.name not in ("name", "granularity", "judge", "groups", "forecasts")
-)
+_WORDS = {"name", "granularity", "judge", "groups", "forecasts", "boxes", "trust", "trust_reason", "sensitivity"}
+_ARRAYS = tuple(field.name for field in fields(PartRecord) if field.name not in _WORDS)
 
 
 def _record(arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
@@ -287,5 +322,9 @@ def _part(words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> PartR
         judge=Judge(**words["judge"]),
         groups=tuple(Group(**{**group, "kind": Kind(group["kind"])}) for group in words["groups"]),
         forecasts=tuple((name, Forecast(**forecast)) for name, forecast in words["forecasts"]),
+        boxes=tuple(words["boxes"]),
+        trust=Trust(words["trust"]),
+        trust_reason=words["trust_reason"],
+        sensitivity=words["sensitivity"],
         **{name: arrays[f"{words['name']}.{name}"] for name in _ARRAYS},
     )

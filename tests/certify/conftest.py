@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -139,6 +139,22 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Simulated:
         write_dials(one, folder)
         write_truth(one, folder / f"run{run}_truth.json")
     return Simulated(folder, runs)
+
+
+@pytest.fixture(scope="session")
+def make_outer() -> Callable[..., PartRecord]:
+    """A part of HF, 1728 channels to a side, or of HO, five boxes of 432; ``bad`` gives channels by (LS, box)."""
+
+    def make(name: str, last: int, bad: Counts | None = None, unassessed: tuple[int, ...] = ()) -> PartRecord:
+        boxes = ("HFM", "HFP") if name == "HF" else ("HO001", "HO002", "HO003", "HO1M02", "HO2P02")
+        lumisections = np.arange(1, last + 1, dtype=np.int32)
+        whole = make_part(name, lumisections, bad or {}, {}, unassessed)
+        judged = np.full((last, len(boxes)), {"HF": 1728, "HO": 432}[name], dtype=np.int32)
+        judged[~whole.assessed] = 0
+        counts = {what: getattr(whole, what)[:, : len(boxes)] for what in ("bad", "problematic", "box_states")}
+        return replace(whole, boxes=boxes, judged=judged, **counts)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from hcal_root_ad import content
 from hcal_root_ad.certify.certification import certify_run
 from hcal_root_ad.certify.golden import read_selection
 from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.evaluate.true_certification import near_edges, read_truth, true_record
+from hcal_root_ad.judge.verdict import Trust
 from hcal_root_ad.lumi_ranges import within
 from hcal_root_ad.publish.check import check_file
-from hcal_root_ad.publish.record import load_record
+from hcal_root_ad.publish.record import load_record, save_record
 from tests.certify.conftest import Simulated
 
 WRITTEN = (
@@ -60,6 +63,43 @@ def test_the_good_lumisections_are_those_of_the_truth(simulated: Simulated, camp
         wanted = certify_run(true_record(truth), load_policy(name)).good()
         differ = within(axis, wanted) != within(axis, found.get(truth["run"], ()))
         assert not (differ & ~within(axis, near_edges(truth))).any(), truth["run"]
+
+
+def distrust(folder: Path, run: int, name: str) -> None:
+    """Make the stored verdict on a sub-detector one of another period."""
+    path = folder / "records" / f"R{run}.verdict.npz"
+    record = load_record(path)
+    parts = (replace(part, trust=Trust.OTHER_PERIOD, trust_reason="The channels scatter 3.4 times as much.")
+             if part.name == name else part for part in record.parts)  # fmt: skip
+    save_record(replace(record, parts=tuple(parts)), path)
+
+
+def test_a_run_that_is_not_trusted_is_not_in_the_golden_json_unless_the_policy_says_so(
+    campaign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = read_selection(campaign / "certification.json")
+    distrust(campaign, 371003, "HE")
+    assert certify("-o", campaign) == 1
+    said = capsys.readouterr().err
+    assert "run 371003: HE is not trusted (model of another period)\n" in said
+    assert "1 run has a verdict not to be trusted, so nothing of it is good; adapt the model with transfer" in said
+    assert read_selection(campaign / "certification.json") == {run: before[run] for run in (371001, 371002)}
+    rows = {run: row for (run, _), row in statuses(campaign).items()}
+    assert rows[371003]["cause"] == "HE: verdict not trusted (model of another period)"
+    assert (rows[371003]["status"], rows[371003]["he_trust"]) == ("NOTSET", "model of another period")
+    table = json.loads((campaign / "certification.provenance.json").read_text())
+    assert table["policy"]["untrusted"] == "not assessed"
+    assert table["runs"]["371003"]["trust"]["HE"]["reason"] == "The channels scatter 3.4 times as much."
+
+    loose = tmp_path / "loose.toml"
+    standard = content.find("policies", "standard.toml")
+    assert standard is not None
+    loose.write_text(standard.read_text().replace('"not assessed" ', '"judge"'))
+    assert certify("-o", campaign, "--policy", loose) == 0
+    assert "lets its rules decide all the same" in capsys.readouterr().err
+    assert read_selection(campaign / "certification.json") == before
+    ranges = json.loads((campaign / "run_registry.json").read_text())["371003"]
+    assert "HE not trusted but judged, as the policy says" in ranges[0]["hcal-hcal"]["comment"]
 
 
 def test_every_run_has_its_record_and_a_file_for_the_gui(simulated: Simulated, judged: Path) -> None:

@@ -16,12 +16,14 @@ from hcal_root_ad.certify.certification import (
     NOT_IN_FILES,
     NOT_IN_OMS,
     NOT_JUDGED,
+    NOT_TRUSTED,
     PROBLEMATIC_CHANNELS,
     RunCertification,
     certify_run,
 )
 from hcal_root_ad.certify.conditions import NO_STABLE_BEAMS, OmsRun, RunConditions
-from hcal_root_ad.certify.policy import Policy, Rules
+from hcal_root_ad.certify.policy import Policy, Rules, Untrusted
+from hcal_root_ad.judge.verdict import Trust
 from hcal_root_ad.publish.record import PartRecord, RunRecord
 
 MakeRecord = Callable[..., RunRecord]
@@ -151,6 +153,95 @@ def test_strips_decide_with_the_totals(
     run = certify_run(replace(make_record(4), parts=(*whole, strips)), policy)
     assert letters(run, "HB") == "GBGN"
     assert letters(run, "HE") == "GGGN"
+
+
+def with_trust(record: RunRecord, name: str, trust: Trust) -> RunRecord:
+    parts = (replace(part, trust=trust) if part.name == name else part for part in record.parts)
+    return replace(record, parts=tuple(parts))
+
+
+@pytest.mark.parametrize("trust", [Trust.OTHER_PERIOD, Trust.NONE])
+@pytest.mark.parametrize("name", ["HB", "HE"])
+def test_a_verdict_that_is_not_trusted_makes_nothing_good_or_bad(
+    dead_box: RunRecord, policy: Policy, name: str, trust: Trust
+) -> None:
+    run = certify_run(with_trust(dead_box, name, trust), policy)
+    assert letters(run, name) == "N" * 12
+    assert run.good() == run.good(name) == []
+    assert run.rulings[name][0].cause == f"{NOT_TRUSTED} ({trust})"
+    assert run.rulings[HCAL][0].cause == f"{name}: {NOT_TRUSTED} ({trust})"
+    assert run.untrusted == {name: str(trust)}
+
+
+@pytest.mark.parametrize("trust", [Trust.ADAPTED, Trust.REFERENCE_RUN])
+def test_a_trusted_verdict_decides(dead_box: RunRecord, policy: Policy, trust: Trust) -> None:
+    run = certify_run(with_trust(dead_box, "HE", trust), policy)
+    assert letters(run) == "GGGBBBGNNGGG"
+    assert run.untrusted == {}
+
+
+def test_a_policy_may_let_the_rules_decide_all_the_same(dead_box: RunRecord, policy: Policy) -> None:
+    doubtful = with_trust(dead_box, "HE", Trust.OTHER_PERIOD)
+    run = certify_run(doubtful, replace(policy, untrusted=Untrusted.JUDGE))
+    assert letters(run) == "GGGBBBGNNGGG"
+    assert run.untrusted == {"HE": "model of another period"}
+
+
+def test_standby_goes_before_a_doubt_and_what_is_missing_too(dead_box: RunRecord, policy: Policy) -> None:
+    lumisections = np.arange(1, 13, dtype=np.int32)
+    oms = OmsRun(lumisections, (NO_STABLE_BEAMS, *[""] * 11), *np.zeros((3, 12)))
+    run = certify_run(with_trust(dead_box, "HE", Trust.NONE), policy, RunConditions(oms))
+    assert letters(run) == "S" + "N" * 11
+    assert run.rulings["HE"][8].cause == NOT_IN_FILES
+
+
+def test_strips_are_trusted_no_further_than_they_say(
+    make_record: MakeRecord, make_strips: Callable[..., PartRecord], policy: Policy
+) -> None:
+    whole = [replace(part, granularity="run") for part in make_record(1).parts]
+    strips = replace(make_strips(4, {}), trust=Trust.NONE)
+    run = certify_run(replace(make_record(4), parts=(*whole, strips)), policy)
+    assert letters(run, "HB") == letters(run, "HE") == letters(run) == "NNNN"
+
+
+MakeOuter = Callable[..., PartRecord]
+
+
+def with_part(record: RunRecord, part: PartRecord) -> RunRecord:
+    return replace(record, parts=(*record.parts, part))
+
+
+def test_hf_counts_where_it_was_judged_and_holds_nothing_up_where_not(
+    make_record: MakeRecord, make_outer: MakeOuter, policy: Policy
+) -> None:
+    """2 % of HF's 3456 channels are 69.12; LS 3 of HF has too few events."""
+    record = make_record(4)
+    assert letters(certify_run(record, policy)) == "GGGG"
+    assert letters(certify_run(record, policy), "HF") == "NNNN"
+    run = certify_run(with_part(record, make_outer("HF", 4, {(1, 0): 70, (2, 1): 69}, unassessed=(3,))), policy)
+    assert letters(run, "HF") == "BGNG"
+    assert letters(run) == "BGGG"
+    assert run.rulings[HCAL][0].cause == f"HF: {BAD_CHANNELS}"
+
+
+def test_hf_that_was_judged_but_is_not_trusted_is_a_doubt(
+    make_record: MakeRecord, make_outer: MakeOuter, policy: Policy
+) -> None:
+    doubtful = replace(make_outer("HF", 2), trust=Trust.OTHER_PERIOD)
+    assert letters(certify_run(with_part(make_record(2), doubtful), policy)) == "NN"
+
+
+def test_ho_has_a_status_of_its_own_and_counts_only_by_a_policy_that_says_so(
+    make_record: MakeRecord, make_outer: MakeOuter, policy: Policy
+) -> None:
+    """Three of five boxes are more than the two that may be lost."""
+    record = with_part(make_record(2), make_outer("HO", 2, {(1, 0): 432, (1, 1): 432, (1, 3): 432}))
+    run = certify_run(record, policy)
+    assert (letters(run, "HO"), letters(run)) == ("BG", "GG")
+    assert run.rulings["HO"][0].cause == LOST_BOX
+    assert run.counts["HO"][0].lost_names(policy.rules["HO"], slice(0, 1)) == ["HO001", "HO002", "HO1M02"]
+    assert letters(certify_run(record, replace(policy, counted=("HF", "HO")))) == "BG"
+    assert certify_run(record, replace(policy, needed=("HB", "HE", "HF"))).good() == []
 
 
 def test_stretches_cover_every_lumisection_once(dead_box: RunRecord, policy: Policy) -> None:

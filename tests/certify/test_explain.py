@@ -11,8 +11,9 @@ import pytest
 from hcal_root_ad.certify.certification import HCAL, certify_run
 from hcal_root_ad.certify.conditions import OmsRun, RunConditions
 from hcal_root_ad.certify.explain import comment, explanation
-from hcal_root_ad.certify.policy import Policy
+from hcal_root_ad.certify.policy import Policy, Untrusted
 from hcal_root_ad.errors import UsageError
+from hcal_root_ad.judge.verdict import Trust
 from hcal_root_ad.publish.record import RunRecord
 
 MakeRecord = Callable[..., RunRecord]
@@ -35,11 +36,28 @@ def test_a_bad_lumisection_is_explained_rule_by_rule(dead_box: RunRecord, policy
     assert text.startswith("Run 370101, LS 5: BAD (HE: lost readout box)\n")
     assert f"policy      {policy.label}: {policy.description}" in text
     assert "HB          GOOD" in text
-    assert "2.78% of 6768 channels bad, at most 2.00% may be" in text
-    assert "1 readout boxes lost: HEP07, at most 0 may be" in text
+    assert "✖ 2.78% of 6768 channels bad, at most 2.00% may be   ← broken: bad channels" in text
+    assert "✔ 2.78% problematic or bad, at most 5.00% may be\n" in text
+    assert "✖ 1 readout box lost: HEP07, at most 0 may be   ← broken: lost readout box" in text
+    assert "✔ 0 readout boxes lost, at most 0 may be\n" in text
     assert "flagged: HEP07 dead, LS 4–6, 188 channels, 0 digis seen, 9000 expected" in text
-    assert "he-graphstad 1 (HE, ab12cd34ef56)" in text
+    assert "he-graphstad 1 (HE, ab12cd34ef56), adapted model" in text
     assert "file        nanodqmio.root" in text
+
+
+def test_a_doubt_is_said_with_its_reason_and_no_rule_decides(dead_box: RunRecord, policy: Policy) -> None:
+    reason = "the channels of HE scatter 3.4 times as much as the model allows for"
+    hb, he = dead_box.parts
+    doubtful = replace(dead_box, parts=(hb, replace(he, trust=Trust.OTHER_PERIOD, trust_reason=reason)))
+    run = certify_run(doubtful, policy)
+    text = "\n".join(explanation(run, 5))
+    assert text.startswith("Run 370101, LS 5: NOTSET (HE: verdict not trusted (model of another period))\n")
+    assert f"HE not trusted: model of another period ({reason})" in text
+    assert "  2.78% of 6768 channels bad" in text
+    assert "✖" not in text
+    assert comment(run, HCAL, 5, 5) == (f"HE not trusted: model of another period ({reason}); policy {policy.label}")
+    loose = certify_run(doubtful, replace(policy, untrusted=Untrusted.JUDGE))
+    assert "HE not trusted but judged, as the policy says: model of another period" in comment(loose, HCAL, 1, 3)
 
 
 def test_a_good_one_too_and_what_was_flagged_elsewhere_is_not_named(dead_box: RunRecord, policy: Policy) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hcal_root_ad import content
-from hcal_root_ad.certify.policy import Policy, load_policy, policy_of
+from hcal_root_ad.certify.policy import SUBDETECTORS, Policy, Untrusted, load_policy, policy_of
 from hcal_root_ad.errors import PolicyError
 
 TEXT = """
@@ -44,13 +44,25 @@ def test_a_subdetector_overrules_single_keys(tmp_path: Path) -> None:
 
 def test_keys_may_stand_with_the_subdetectors_only(tmp_path: Path) -> None:
     head, _, rules = TEXT.partition("[rules]")
-    policy = load_policy(written(tmp_path, f"{head}[rules.HB]{rules}[rules.HE]{rules}"))
+    policy = load_policy(written(tmp_path, head + "".join(f"[rules.{name}]{rules}" for name in SUBDETECTORS)))
     assert policy.rules["HB"].lost_box == 0.75
 
 
 @pytest.mark.parametrize("name", content.names("policies", "*.toml"))
 def test_shipped_policies_are_read(name: str) -> None:
     assert load_policy(name.removesuffix(".toml")).needed == ("HB", "HE")
+
+
+def test_what_is_not_trusted_decides_nothing_unless_the_policy_says_so(tmp_path: Path) -> None:
+    assert load_policy(written(tmp_path, TEXT)).untrusted is Untrusted.NOT_ASSESSED
+    loose = load_policy(written(tmp_path, TEXT.replace("[rules]", 'untrusted = "judge"\n[rules]')))
+    assert loose.untrusted is Untrusted.JUDGE
+    assert loose.digest != load_policy(written(tmp_path, TEXT)).digest
+
+
+def test_a_needed_subdetector_is_not_counted_twice(tmp_path: Path) -> None:
+    policy = load_policy(written(tmp_path, TEXT.replace("[rules]", 'counted = ["HO", "HE"]\n[rules]')))
+    assert (policy.needed, policy.counted, policy.decisive) == (("HB", "HE"), ("HO",), ("HB", "HE", "HO"))
 
 
 def test_the_digest_is_of_what_it_says_not_of_its_layout(tmp_path: Path) -> None:
@@ -75,7 +87,10 @@ def test_a_table_gives_the_policy_back(policy: Policy) -> None:
         (("consecutive = 1", "consecutive = 0"), "rules.HB.consecutive = 0; a whole number from 1 on"),
         (("lost_boxes = 0", "lost_boxes = 0.5"), "rules.HB.lost_boxes = 0.5; a whole number from 0 on"),
         (("lost_boxes = 0", "lost_boxes = true"), "rules.HB.lost_boxes = True; a whole number"),
-        (('["HE", "HB"]', '["HF"]'), "needed = ['HF']; a list of HB, HE is due."),
+        (('["HE", "HB"]', '["HX"]'), "needed = ['HX']; a list of HB, HE, HF, HO is due."),
+        (("[rules]", 'counted = "HF"\n[rules]'), "counted = 'HF'; a list of HB, HE, HF, HO is due."),
+        (("[rules]", 'untrusted = "good"\n[rules]'), """untrusted = 'good'; "not assessed" or "judge" was expected."""),
+        (("[rules]", "untrusted = [1]\n[rules]"), "untrusted = [1]"),
         (('["HE", "HB"]', "[]"), "needed = []"),
         (('"7"', "7"), "version = 7; a text was expected."),
         (("[rules]", "[rules"), "cannot be read"),

@@ -24,7 +24,7 @@ def campaign(tmp_path: Path) -> Path:
     folder = tmp_path / "campaign"
     folder.mkdir()
     with (folder / TABLE).open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="")
+        writer = csv.DictWriter(file, COLUMNS, restval="0")
         writer.writeheader()
         for ls, (status, problematic) in enumerate(zip(STATUSES, PROBLEMATIC, strict=True), start=1):
             he = status if status in ("NOTSET", "STANDBY") else "GOOD"

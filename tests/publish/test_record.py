@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.judge.forecast import Forecast
-from hcal_root_ad.judge.verdict import Group, Interval, Kind, RunVerdict, State
+from hcal_root_ad.judge.verdict import Group, Interval, Kind, RunVerdict, State, Trust
 from hcal_root_ad.publish.record import (
     SUFFIX,
     PartRecord,
@@ -109,6 +110,42 @@ def test_strongest_group_comes_first_and_has_all_of_its_channels(small_run: Simp
     (part,) = record_of(RunVerdict(small_run.maps(), (one,))).parts
     assert [group.unit for group in part.groups] == ["HBM01-RM1", "HB +4/33/2"]
     assert part.group_observed[0, 0] == one.observed[0, :3].sum()
+
+
+def test_trust_and_its_reason_are_kept(verdict: RunVerdict, tmp_path: Path) -> None:
+    hb, he = verdict.verdicts
+    doubtful = replace(he, trust=Trust.OTHER_PERIOD, trust_reason="HE scatters.", sensitivity=2.1)
+    save_record(record_of(replace(verdict, verdicts=(hb, doubtful))), tmp_path / "R1.verdict.npz")
+    first, second = load_record(tmp_path / "R1.verdict.npz").parts
+    assert (first.trust, first.trust_reason, first.sensitivity) == (Trust.ADAPTED, "", 1.0)
+    assert (second.trust, second.trust_reason, second.sensitivity) == (Trust.OTHER_PERIOD, "HE scatters.", 2.1)
+
+
+def test_strips_are_trusted_as_far_as_the_totals_that_check_them(
+    verdict: RunVerdict, strip_verdict: RunVerdict
+) -> None:
+    he = verdict.verdicts[1]
+    assert record_of(strip_verdict).parts[-1].trust is Trust.NONE
+    for trust in Trust:
+        with_totals = replace(strip_verdict, verdicts=(replace(he, trust=trust),))
+        assert record_of(with_totals).parts[-1].trust is trust
+
+
+def test_boxes_of_hf_are_its_sides(verdict: RunVerdict) -> None:
+    """1728 channels to a side; the first 20 of the minus side are dead in one LS."""
+    channels = channel_table(Era.RUN3).select("HF")
+    states = np.full((12, len(channels)), State.GOOD, dtype=np.uint8)
+    states[4, np.flatnonzero(channels.ieta < 0)[:20]] = State.BAD
+    nothing = np.zeros(states.shape, dtype=np.int32)
+    hf = replace(
+        verdict.verdicts[1], subdetector="HF", channels=channels, states=states, observed=nothing,
+        expected=nothing.astype(np.float32), score=nothing.astype(np.float32), groups=(), intervals=(),
+    )  # fmt: skip
+    part = record_of(replace(verdict, verdicts=(hf,))).parts[0]
+    assert part.boxes == ("HFM", "HFP")
+    assert part.judged[0].tolist() == [1728, 1728]
+    assert part.bad[4].tolist() == [20, 0]
+    assert part.box_states[4].tolist() == [State.PROBLEMATIC, State.GOOD]
 
 
 def test_forecasts_carry_the_channel_s_name(record: RunRecord) -> None:

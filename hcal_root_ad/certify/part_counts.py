@@ -9,31 +9,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.certify.policy import SUBDETECTORS, Rules
-from hcal_root_ad.detector import SUBDET_PM, box_name
+from hcal_root_ad.certify.policy import Rules
+from hcal_root_ad.judge.verdict import Trust
 from hcal_root_ad.publish.record import STRIPS, PartRecord, RunRecord
-from hcal_root_ad.publish.reductions import N_BOXES
 
 WHOLE_RUN = "run"
-_BOXES = {
-    name: np.repeat([half.startswith(name) for half in SUBDET_PM], N_BOXES // len(SUBDET_PM)) for name in SUBDETECTORS
-}
-"""Which of the 72 readout boxes belong to a sub-detector."""
 
 
 @dataclass(frozen=True, eq=False)
-class Finding:
+class PartCounts:
     """One part of a record, on an axis of consecutive lumisections.
 
-    ``granularity``: ``lumisection``, ``run`` or ``strips``. ``assessed``: (LS,). ``judged``, ``bad`` and
-    ``problematic``: (LS, 72) channels (or strips) of each readout box; ``problematic`` counts the bad ones too.
+    ``granularity``: ``lumisection``, ``run`` or ``strips``. ``boxes``: names of the readout boxes. ``assessed``: (LS,).
+    ``judged``, ``bad`` and ``problematic``: (LS, boxes) channels (or strips) of each box; ``problematic`` counts the
+    bad ones too. ``trust``: what the judgement rests on; ``trust_reason``: a sentence, or "".
     """
 
     granularity: str
+    boxes: tuple[str, ...]
     assessed: NDArray[np.bool_]
     judged: NDArray[np.int32]
     bad: NDArray[np.int32]
     problematic: NDArray[np.int32]
+    trust: Trust = Trust.ADAPTED
+    trust_reason: str = ""
 
     @property
     def bad_share(self) -> NDArray[np.float64]:
@@ -50,32 +49,34 @@ class Finding:
         return share
 
     def lost(self, rules: Rules, rows: slice = slice(None)) -> NDArray[np.bool_]:
-        """(rows, 72) readout boxes that count as lost."""
+        """(rows, boxes) readout boxes that count as lost."""
         bad = self.bad[rows]
         lost: NDArray[np.bool_] = (bad > 0) & (bad >= rules.lost_box * self.judged[rows])
         return lost
 
     def lost_names(self, rules: Rules, rows: slice) -> list[str]:
         """Names of the boxes that are lost in some of these rows."""
-        return [box_name(int(box)) for box in np.flatnonzero(self.lost(rules, rows).any(axis=0))]
+        return [self.boxes[box] for box in np.flatnonzero(self.lost(rules, rows).any(axis=0))]
 
 
-def findings_of(record: RunRecord, subdetector: str, axis: NDArray[np.int32]) -> tuple[Finding, ...]:
-    """Findings on a sub-detector, on an axis of consecutive LS that holds the record's; none if it was not judged."""
-    return tuple(_findings(record, subdetector, axis))
+def part_counts(record: RunRecord, subdetector: str, axis: NDArray[np.int32]) -> tuple[PartCounts, ...]:
+    """Counts of a sub-detector, on an axis of consecutive LS that holds the record's; none if it was not judged."""
+    return tuple(_part_counts(record, subdetector, axis))
 
 
-def _findings(record: RunRecord, subdetector: str, axis: NDArray[np.int32]) -> Iterator[Finding]:
+def _part_counts(record: RunRecord, subdetector: str, axis: NDArray[np.int32]) -> Iterator[PartCounts]:
     rows = np.searchsorted(axis, record.lumisections)
     for part in record.parts:
-        if part.name in (subdetector, STRIPS):
-            boxes = _BOXES[subdetector]
-            flagged = part.problematic + part.bad
-            counts = {"judged": part.judged, "bad": part.bad, "problematic": flagged}
-            yield Finding(
+        own = np.array([name.startswith(subdetector) for name in part.boxes])
+        if part.name == subdetector or (part.name == STRIPS and own.any()):
+            counts = {"judged": part.judged, "bad": part.bad, "problematic": part.problematic + part.bad}
+            yield PartCounts(
                 granularity=part.granularity,
+                boxes=part.boxes,
                 assessed=_spread(part, part.assessed, rows, len(axis)),
-                **{name: _spread(part, values * boxes, rows, len(axis)) for name, values in counts.items()},
+                trust=part.trust,
+                trust_reason=part.trust_reason,
+                **{name: _spread(part, values * own, rows, len(axis)) for name, values in counts.items()},
             )
 
 
