@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.occupancy import HIGHEST_RATE, Floats, Numbers, rate
+from hcal_root_ad.stats.binomial import HIGHEST_RATE, Floats, Numbers, rate
 
 LOSSES = (0.02, 0.4, 0.65, 0.8)
 """Factors on the digi probability. 0.8 leaves a dead zone of about 10 %: drifts below it never add up."""

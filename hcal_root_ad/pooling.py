@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import MODULES_PER_BOX, N_IPHI, N_RBX, ChannelTable, readout_graph
 from hcal_root_ad.evidence import HYPOTHESES, LOSSES
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 UNLIKE = 0.1
 """Probability ε that a channel behaves unlike its unit: its say stays within ± log((1 − ε)/ε) = 2.2."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.evidence import HYPOTHESES, IS_LOSS, LOSSES, EvidenceBank, log_likelihood_ratios, merged
-from hcal_root_ad.occupancy import log_rate
+from hcal_root_ad.stats.binomial import log_rate
 
 NOTHING = np.zeros(1)
 

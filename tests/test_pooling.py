@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from hcal_root_ad.detector import ChannelTable, Era, channel_table
 from hcal_root_ad.evidence import HYPOTHESES, log_likelihood_ratios
-from hcal_root_ad.occupancy import Floats, log_rate
 from hcal_root_ad.pooling import (
     FEWEST,
     MODULES,
@@ -24,6 +23,7 @@ from hcal_root_ad.pooling import (
     unit_members,
     unit_ratios,
 )
+from hcal_root_ad.stats.binomial import Floats, log_rate
 
 HE = channel_table(Era.RUN3).select("HE")
 HB = channel_table(Era.RUN3).select("HB")

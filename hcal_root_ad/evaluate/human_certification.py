@@ -18,7 +18,7 @@ from hcal_root_ad.certify.policy import SUBDETECTORS
 from hcal_root_ad.certify.run_registry import COLUMNS
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.evaluate.metrics import bootstrap, detection, ranking
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 Row = Mapping[str, str]
 """A line of ``lumisections.csv``."""

@@ -11,7 +11,7 @@ from hcal_root_ad.evaluate.measure import fault_pairs, healthy_pairs
 from hcal_root_ad.evaluate.metrics import ranking
 from hcal_root_ad.evaluate.suite import AGEING, FLICKER_ON, NOISE, Condition, TestRun
 from hcal_root_ad.evaluate.systems.oracle import Alternative, ageing, constant, flickering, noisy, oracle_scores
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 NAME = "oracle"
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.evaluate.metrics import delays, detection, false_intervals, ranking
 from hcal_root_ad.evaluate.protocol import WINDOW, Fitted, Judging
 from hcal_root_ad.evaluate.suite import BLOCK, Condition, Placed, TestRun
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 FEWEST_EVENTS = 200
 """Lumisections with fewer events are neither positives nor negatives."""

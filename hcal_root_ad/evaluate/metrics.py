@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 PARTIAL = 1e-3
 """Largest false-positive rate of the partial AUC."""

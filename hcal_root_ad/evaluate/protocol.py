@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.learn.series import Series
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 WINDOW = 5
 """Lumisections over which evidence may be gathered: the papers' window, and the oracle's."""

@@ -32,11 +32,11 @@ from hcal_root_ad.evaluate.protocol import WINDOW, Effort, Training, Truth
 from hcal_root_ad.evaluate.suite import BLOCK, FACTORS, SCALES, Condition, TestRun, conditions_of, fault_of, place
 from hcal_root_ad.learn.series import MINIMUM_EVENTS, Series, series_of
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.occupancy import LARGEST, Floats
 from hcal_root_ad.simulate.conditions import Conditions, simulate_conditions
 from hcal_root_ad.simulate.detector import REFERENCE_PILEUP, simulate_detector
 from hcal_root_ad.simulate.faults import apply_faults
 from hcal_root_ad.simulate.run import Drift, simulate_run
+from hcal_root_ad.stats.binomial import LARGEST, Floats
 
 NAME = "real"
 NO_DRIFT = Drift(box=0.0, module=0.0, channel=0.0, run_box=0.0, run_channel=0.0)

@@ -9,7 +9,7 @@ import numpy as np
 
 from hcal_root_ad.evaluate.protocol import FALSE_ALARM_SHARE, WINDOW, Training, Truth, clean_threshold
 from hcal_root_ad.learn.series import Series
-from hcal_root_ad.occupancy import Floats, Numbers
+from hcal_root_ad.stats.binomial import Floats, Numbers
 
 
 def shifted(values: Floats, series: Series, lag: int) -> Floats:

@@ -34,7 +34,7 @@ from hcal_root_ad.evaluate.measure import Numbers, fault_pairs, healthy_pairs, p
 from hcal_root_ad.evaluate.metrics import ranking
 from hcal_root_ad.evaluate.suite import Condition, TestRun, unit_labels
 from hcal_root_ad.evaluate.systems.oracle import Alternative, Ratios, Units, over_window, state_ratios, summed
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 NAME = "oracle (whole unit)"
 BOX_PERIOD, AROUND = 4, 72

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from hcal_root_ad.evidence import BAND, GAINS, LOSSES
-from hcal_root_ad.occupancy import LARGEST, SMALLEST
 from hcal_root_ad.pooling import UNLIKE
+from hcal_root_ad.stats.binomial import LARGEST, SMALLEST
 
 
 def probability(log_rate: Tensor) -> Tensor:

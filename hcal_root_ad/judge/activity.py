@@ -12,7 +12,7 @@ from hcal_root_ad.judge.conditions import REACH, SETTLED, activity_from, agreein
 from hcal_root_ad.learn.rates import CHUNK
 from hcal_root_ad.learn.reference import Reference, fit_activity
 from hcal_root_ad.learn.series import Series
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 
 @dataclass(frozen=True, eq=False)

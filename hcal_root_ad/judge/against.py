@@ -12,7 +12,7 @@ from scipy.special import ndtri, stdtrit
 from hcal_root_ad.learn.rates import CHUNK, Rates, Sums, sums_against
 from hcal_root_ad.learn.reference import RATE_FLOOR, Reference
 from hcal_root_ad.learn.series import Series
-from hcal_root_ad.occupancy import Floats, deviance, pull
+from hcal_root_ad.stats.binomial import Floats, deviance, pull
 
 SOUND, NORMAL_QUARTILE = 0.25, 0.3186
 """Share of channels that must fit, and how far a quarter of a normal distribution reaches, in standard deviations."""

@@ -15,7 +15,7 @@ from hcal_root_ad.judge.channels import channel_names, readout_levels
 from hcal_root_ad.judge.groups import SHARE, SMALLEST, Level
 from hcal_root_ad.learn.rates import LEAST_SPREAD
 from hcal_root_ad.learn.reference import HUBER, RATE_FLOOR
-from hcal_root_ad.occupancy import Floats, deviance
+from hcal_root_ad.stats.binomial import Floats, deviance
 
 LEAST_CHANGE, LEAST_UNIT_CHANGE = 0.10, 0.05
 """Relative change of the rate of a channel, and of a readout unit as a whole, below which it is drift."""

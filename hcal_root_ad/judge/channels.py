@@ -23,7 +23,6 @@ from hcal_root_ad.learn.reconstruct import Reconstruction, model_error
 from hcal_root_ad.learn.series import Series, blocks, counts_of
 from hcal_root_ad.learn.tail import Thresholds
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.occupancy import Floats, log_rate, probability
 from hcal_root_ad.pooling import (
     CARDS_PER_MODULE,
     MODULES,
@@ -34,6 +33,7 @@ from hcal_root_ad.pooling import (
     tempered,
 )
 from hcal_root_ad.room import copied, largest, picked, room, sweep
+from hcal_root_ad.stats.binomial import Floats, log_rate, probability
 
 Value = TypeVar("Value", bound=np.generic)
 

@@ -13,7 +13,7 @@ from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.reconstruct import Rings
 from hcal_root_ad.learn.reference import Reference, fit_activity
 from hcal_root_ad.learn.series import Series, blocks
-from hcal_root_ad.occupancy import Binomial, Floats
+from hcal_root_ad.stats.binomial import Binomial, Floats
 
 REACH = 1.5
 """How far (in log activity) conditions may lie outside of what the reference has seen."""

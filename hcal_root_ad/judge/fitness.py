@@ -14,7 +14,7 @@ from hcal_root_ad.learn.reconstruct import model_error, reference_log_rate
 from hcal_root_ad.learn.reference import TRANSFERRED_POWER, fit_reference
 from hcal_root_ad.learn.series import Series, blocks
 from hcal_root_ad.networks.graphstad import GraphSTAD
-from hcal_root_ad.occupancy import Binomial, Floats
+from hcal_root_ad.stats.binomial import Binomial, Floats
 
 MISFIT = 2.0
 """Typical deviation, in standard errors of statistics and model, above which a bundle is of another detector."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.evidence import IS_LOSS, LOSSES, Excursions, merged
 from hcal_root_ad.judge.verdict import Interval, Kind
-from hcal_root_ad.occupancy import Floats, Numbers
 from hcal_root_ad.room import picked
+from hcal_root_ad.stats.binomial import Floats, Numbers
 
 DEAD_BELOW = 0.1
 """Observed over expected digis below which a loss is called dead, not degraded."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.learn.series import Series
-from hcal_root_ad.occupancy import Binomial, Floats
+from hcal_root_ad.stats.binomial import Binomial, Floats
 
 BAD_BELOW = 0.5
 """Share of its expected digis below which a channel is bad for physics."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.judge.flags import BATCH, Evidence, Span, intervals_of
 from hcal_root_ad.judge.verdict import Group, Interval, Kind
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 SHARE = 0.6
 """Share of a unit's live cells that must be flagged."""

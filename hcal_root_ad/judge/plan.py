@@ -22,7 +22,7 @@ from hcal_root_ad.learn.reconstruct import Rings
 from hcal_root_ad.learn.reference import thinning
 from hcal_root_ad.learn.series import assessable, blocks, series_of
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ from hcal_root_ad.judge.groups import Level, by_weight, grouped, single_groups
 from hcal_root_ad.judge.verdict import Judge, StripVerdict
 from hcal_root_ad.learn.series import MINIMUM_EVENTS
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 STRIPS = len(SUBDET_PM) * N_IPHI
 ERROR = 0.01

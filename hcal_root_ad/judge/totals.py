@@ -17,7 +17,7 @@ from hcal_root_ad.learn.reconstruct import Reconstruction, reference_log_rate
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.learn.series import Series, series_of_totals
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.occupancy import log_rate
+from hcal_root_ad.stats.binomial import log_rate
 
 MAD = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""

@@ -19,7 +19,7 @@ from hcal_root_ad.learn.reconstruct import Reconstruction, reconstruct
 from hcal_root_ad.learn.series import clean_series
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD
-from hcal_root_ad.occupancy import Floats, deviance, information, probability, pull
+from hcal_root_ad.stats.binomial import Floats, deviance, information, probability, pull
 
 ERROR_FLOOR = 0.005
 """Standard error of log λ below which no channel is believed: what run-to-run shifts leave unseen."""

@@ -15,8 +15,8 @@ from hcal_root_ad.learn.loop import Piece
 from hcal_root_ad.learn.reconstruct import Reconstruction
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.learn.tail import Slant, Tail, Tails
-from hcal_root_ad.occupancy import Floats, probability
 from hcal_root_ad.pooling import unit_members, unit_ratios
+from hcal_root_ad.stats.binomial import Floats, probability
 
 PEAK_HEIGHT = 4.0
 """Evidence peaks below this are too common to tell anything about the tail."""

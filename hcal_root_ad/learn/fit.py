@@ -16,7 +16,7 @@ from hcal_root_ad.learn.reference import fit_reference
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 ONE_RUN_ERROR = 0.015
 """Least standard error of log λ where a single run was seen, so that run-to-run shifts are unknown."""

@@ -18,7 +18,7 @@ from scipy.signal import lfilter
 from hcal_root_ad.learn.reconstruct import Reconstruction, model_error
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.learn.series import Series, blocks
-from hcal_root_ad.occupancy import Binomial, Floats
+from hcal_root_ad.stats.binomial import Binomial, Floats
 
 LAG = 5
 """LS before a count has a say: a fault is flagged by then."""

@@ -24,7 +24,7 @@ from hcal_root_ad.learn.reconstruct import reference_log_rate
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.networks.graphstad import GraphSTAD, State
-from hcal_root_ad.occupancy import Binomial, Floats
+from hcal_root_ad.stats.binomial import Binomial, Floats
 
 Progress = Callable[[int, int], None]
 AfterEpoch = Callable[[int], None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.occupancy import Binomial, Floats, Numbers
+from hcal_root_ad.stats.binomial import Binomial, Floats, Numbers
 
 CLIP = 4.0
 """Pulls are cut here, so that no single count moves its neighbours by much."""

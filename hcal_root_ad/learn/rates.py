@@ -17,7 +17,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.learn.reference import CHANNEL_POWER, Reference, fit_activity, fit_reference
 from hcal_root_ad.learn.series import FEWEST, Series, series_of, series_of_totals
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.occupancy import LARGEST, SMALLEST, Floats, information, log_rate
+from hcal_root_ad.stats.binomial import LARGEST, SMALLEST, Floats, information, log_rate
 
 Progress = Callable[[int, int], None]
 SUBDETECTORS = ("HB", "HE")

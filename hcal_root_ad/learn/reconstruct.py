@@ -18,7 +18,7 @@ from hcal_root_ad.learn.reference import CHANNEL_POWER, Reference, fit_activity
 from hcal_root_ad.learn.series import Series, blocks
 from hcal_root_ad.networks.folded import FoldedGraphSTAD
 from hcal_root_ad.networks.graphstad import GraphSTAD
-from hcal_root_ad.occupancy import Binomial, Floats, probability
+from hcal_root_ad.stats.binomial import Binomial, Floats, probability
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.learn.series import Series, blocks
-from hcal_root_ad.occupancy import Binomial, Floats, information, log_rate, probability, pull, slope
+from hcal_root_ad.stats.binomial import Binomial, Floats, information, log_rate, probability, pull, slope
 
 UNKNOWN_POWER = 0.25
 """Prior width of a ring's pileup power around 1, where nothing is known."""

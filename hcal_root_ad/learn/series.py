@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import InputError, UsageError
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.occupancy import Floats
 from hcal_root_ad.room import let_go
+from hcal_root_ad.stats.binomial import Floats
 
 MINIMUM_EVENTS = 100
 """Fewer events than this leave an LS not assessed (``minEventsPerLumi`` of CMSSW's HCAL client)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 LOWEST = 3.0
 """Evidence (natural log) below which nothing is ever flagged; more false alarms are not for sale."""

@@ -20,7 +20,7 @@ from hcal_root_ad.learn.loop import Progress, Schedule
 from hcal_root_ad.learn.series import clean_series
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 FINE_TUNING = Schedule(epochs=6, rate=1e-3)
 """A fifth of the first learning rate, so that what was learned is moved, not lost."""

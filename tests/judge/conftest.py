@@ -20,7 +20,7 @@ from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.learn.tail import UNIT_SHARE, Tail, Tails
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD
-from hcal_root_ad.occupancy import log_rate
+from hcal_root_ad.stats.binomial import log_rate
 
 P = 0.3
 """Digi probability of every channel at activity 0."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hcal_root_ad.evidence import HYPOTHESES, LOSSES, EvidenceBank, Excursions, log_likelihood_ratios, merged
 from hcal_root_ad.judge.flags import Evidence, Span, _useless, intervals_of, kind_of, spans_of
 from hcal_root_ad.judge.verdict import Kind
-from hcal_root_ad.occupancy import log_rate
+from hcal_root_ad.stats.binomial import log_rate
 
 P, EVENTS = 0.3, 1000
 HEALTHY = 300

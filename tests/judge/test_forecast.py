@@ -11,7 +11,7 @@ from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.judge import forecast
 from hcal_root_ad.judge.forecast import FEWEST, Forecast, forecasts_of, sentences
 from hcal_root_ad.learn.series import Series
-from hcal_root_ad.occupancy import Floats, log_rate
+from hcal_root_ad.stats.binomial import Floats, log_rate
 
 CHANNELS = channel_table(Era.RUN3).select("HE").take(np.arange(6))
 P, EVENTS = 0.3, 1500

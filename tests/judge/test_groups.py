@@ -11,7 +11,7 @@ from hcal_root_ad.judge.channels import channel_names, readout_levels
 from hcal_root_ad.judge.flags import Evidence, Span
 from hcal_root_ad.judge.groups import Level, Unit, by_weight, grouped, single_groups
 from hcal_root_ad.judge.verdict import Group, Interval, Kind
-from hcal_root_ad.occupancy import log_rate
+from hcal_root_ad.stats.binomial import log_rate
 
 P, EVENTS, ROWS = 0.3, 1000, 8
 HB, HE = channel_table().select("HB"), channel_table().select("HE")

@@ -16,7 +16,7 @@ from hcal_root_ad.judge.verdict import Kind, State, Verdict
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.series import Series, series_of_totals
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps
-from hcal_root_ad.occupancy import log_rate
+from hcal_root_ad.stats.binomial import log_rate
 
 MakeBundle = Callable[..., Bundle]
 MakeMaps = Callable[..., LumiMaps]

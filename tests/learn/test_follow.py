@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.learn.follow import LAG, LEAST_ERROR, REACH, Follower, errors_again
-from hcal_root_ad.occupancy import probability
+from hcal_root_ad.stats.binomial import probability
 
 ERROR = np.full(200, 0.02)
 LEVEL = np.full(200, -0.7)

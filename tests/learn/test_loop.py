@@ -26,7 +26,7 @@ from hcal_root_ad.learn.reference import Reference, fit_reference
 from hcal_root_ad.learn.series import Series, series_of
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD
-from hcal_root_ad.occupancy import probability
+from hcal_root_ad.stats.binomial import probability
 
 CHANNELS = channel_table().select("HE")
 

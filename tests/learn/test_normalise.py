@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.learn.normalise import CLIP, WEIGHT_SCALE, network_input, ring_shift
-from hcal_root_ad.occupancy import Binomial, information, log_rate, probability
+from hcal_root_ad.stats.binomial import Binomial, information, log_rate, probability
 
 EVENTS = np.array([[1000.0]])
 LIVE = np.array([True, True, False])

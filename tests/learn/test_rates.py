@@ -25,10 +25,10 @@ from hcal_root_ad.learn.rates import (
 from hcal_root_ad.learn.reference import Reference, fit_activity
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
-from hcal_root_ad.occupancy import log_rate
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector
 from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.stats.binomial import log_rate
 
 HE = channel_table().select("HE")
 

@@ -7,7 +7,7 @@ from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.learn.reference import fit_activity, fit_reference
 from hcal_root_ad.learn.series import Series
-from hcal_root_ad.occupancy import probability, pull
+from hcal_root_ad.stats.binomial import probability, pull
 
 CHANNELS = channel_table().select("HE")
 

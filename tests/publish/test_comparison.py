@@ -21,7 +21,6 @@ from hcal_root_ad.learn.catalogue import Entry, NamedReference
 from hcal_root_ad.learn.rates import Rates
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps, Source
-from hcal_root_ad.occupancy import log_rate, probability
 from hcal_root_ad.publish import comparison_figures as figures
 from hcal_root_ad.publish.canvas import png
 from hcal_root_ad.publish.check import check_file
@@ -31,6 +30,7 @@ from hcal_root_ad.publish.comparison_plots import draw_comparison, draw_drift
 from hcal_root_ad.publish.comparison_table import changes_table, drift_table, elements_table
 from hcal_root_ad.publish.elements import MonitorElements, QualityStatus
 from hcal_root_ad.publish.root_file import file_folder, write_root_file
+from hcal_root_ad.stats.binomial import log_rate, probability
 
 CHANNELS = channel_table(Era.RUN3).select("HB", "HE")
 HEP07 = np.flatnonzero(CHANNELS.box == 60)

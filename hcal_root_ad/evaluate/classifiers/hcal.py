@@ -19,7 +19,7 @@ from hcal_root_ad.evidence import HYPOTHESES, IS_LOSS, log_likelihood_ratios
 from hcal_root_ad.learn.reference import fit_activity, fit_reference
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.networks.rivals.image_classifiers import HCAL_IMAGE, logistic, pooled, strided
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 HOT, DEAD = 1, 2
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {"pooled": pooled, "strided": strided, "logistic": logistic}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hcal_root_ad.evaluate.metrics import ranking
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 FALL_OUT = 0.033
 """Share of good images called bad at which the ECAL study gives its recall."""

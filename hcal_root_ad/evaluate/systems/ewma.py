@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.evaluate.protocol import Fitted, System, Training
 from hcal_root_ad.evaluate.scoring import thinned, with_clean_threshold
 from hcal_root_ad.learn.series import Series
-from hcal_root_ad.occupancy import Floats, Numbers
+from hcal_root_ad.stats.binomial import Floats, Numbers
 
 WEIGHT = 0.1
 """Share of the newest LS in the mean: a memory of ten LS."""

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.evaluate.protocol import FALSE_ALARM_SHARE, WINDOW, Fitted, System, Training, Truth
 from hcal_root_ad.evaluate.scoring import shifted
 from hcal_root_ad.learn.series import Series
-from hcal_root_ad.occupancy import LARGEST, Floats
+from hcal_root_ad.stats.binomial import LARGEST, Floats
 
 IMPOSSIBLE = -1e4
 """Log-likelihood ratio of counts that the alternative cannot give; finite, so that sums and ranks stay so."""

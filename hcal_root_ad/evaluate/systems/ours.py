@@ -18,7 +18,7 @@ from hcal_root_ad.learn.loop import Schedule
 from hcal_root_ad.learn.reconstruct import Reconstruction, reconstruct
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.networks.graphstad import GraphSTAD
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.evaluate.protocol import Fitted, System, Training
 from hcal_root_ad.evaluate.scoring import FromCounts, window_sum, with_clean_threshold
 from hcal_root_ad.learn.series import Series
-from hcal_root_ad.occupancy import Floats
+from hcal_root_ad.stats.binomial import Floats
 
 FACTOR = 2.0
 """Times more or less than the ring's mean that is hot or low: rings of Run 3 spread by some 8 %."""

@@ -15,8 +15,8 @@ from hcal_root_ad.evaluate.transfer_study.comparison import Row, chosen, rows_of
 from hcal_root_ad.evaluate.transfer_study.grids import MAIN, SENSIBLE
 from hcal_root_ad.evaluate.transfer_study.measurement import Result
 from hcal_root_ad.evaluate.transfer_study.settings import SCRATCH
-from hcal_root_ad.occupancy import Floats
 from hcal_root_ad.publish.figures import save
+from hcal_root_ad.stats.binomial import Floats
 
 STYLE = mplhep.style.CMS | {"font.size": 13, "axes.linewidth": 1.2, "savefig.dpi": 110, "lines.markersize": 5}
 COLOURS = ("#5790fc", "#f89c20", "#e42536", "#964a8b", "#9c9ca1", "#7a21dd", "#b9ac70", "#92dadd", "#a96b59")

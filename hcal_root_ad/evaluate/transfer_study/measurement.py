@@ -20,7 +20,7 @@ from hcal_root_ad.learn.calibrate import own_errors
 from hcal_root_ad.learn.loop import Piece, Schedule, train_network
 from hcal_root_ad.learn.reconstruct import Reconstruction, model_error, reconstruct
 from hcal_root_ad.networks.graphstad import GraphSTAD
-from hcal_root_ad.occupancy import Floats, deviance, probability
+from hcal_root_ad.stats.binomial import Floats, deviance, probability
 
 
 @dataclass(frozen=True)

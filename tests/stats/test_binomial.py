@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hcal_root_ad.occupancy import Binomial, deviance, information, log_rate, probability, pull, slope
+from hcal_root_ad.stats.binomial import Binomial, deviance, information, log_rate, probability, pull, slope
 
 
 def test_probability_of_rate_one_is_one_minus_one_over_e() -> None:

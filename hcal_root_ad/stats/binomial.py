@@ -93,3 +93,16 @@ class Binomial:
     def information(self) -> Floats:
         """Fisher information on log λ, see :func:`information`."""
         return np.asarray(self.variance * self.steepness**2)
+
+
+def newton_step(counts: Floats, events: Floats, log_rate: Floats) -> tuple[Floats, Floats]:
+    """Score b and information w on log λ of every count: b / w is the shift that the count asks for.
+
+    With λ = exp(log_rate), p = 1 − exp(−λ) and q = 1 − p: b = (n − N·p)·λ/p and w = N·q·λ²/p. Sums of b over sums of w
+    are estimates of a common shift; 1/Σw is their variance.
+    """
+    lam = np.clip(np.exp(log_rate), LOWEST_RATE, HIGHEST_RATE)
+    q = np.exp(-lam)
+    p = 1 - q
+    steep = lam / p
+    return (counts - events * p) * steep, events * q * lam * steep

@@ -1,0 +1,169 @@
+"""What is left of each channel when the common part is taken out, scanned for stretches at fault.
+
+Channels are looked at some hundred at a time over the whole run, so memory does not grow with LS times channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.model.common_part import CommonLevels
+from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.stats.binomial import Floats, deviance, newton_step
+from hcal_root_ad.stats.scan import Stretch, Sums, Window, empirical_null, stretches, strongest
+
+CELLS = 2**18
+"""Cells (LS × channels) that are looked at together."""
+SAMPLE = 1500
+"""Channels of a sub-detector that tell the empirical null."""
+DARK, ALIVE = float(np.log(0.05)), 0.3
+"""A module with less than a twentieth of its digis is dark; a channel in it with more than three tenths is alive."""
+NOISE_RATE = 2e-3
+"""Digis per event that a channel may have without collisions: at low pileup its rate need not follow."""
+LEAST_SHIFT, LEAST_DIGIS = float(np.log(1.08)), 0.03
+"""Smallest fault of a channel: 8 % of its rate, and 3 % of its digis."""
+
+
+@dataclass(frozen=True, eq=False)
+class Residuals:
+    """Counts of live channels against the common part.
+
+    Attributes:
+        reference: of the channels in ``counts``. live: columns of ``counts`` that are judged.
+        counts: (LS, channels) digis. events: (LS,). levels: the common part, of the live channels.
+    """
+
+    reference: Reference
+    live: NDArray[np.intp]
+    counts: NDArray[np.integer]
+    events: NDArray[np.int64]
+    levels: CommonLevels
+
+    def log_rate(self, columns: NDArray[np.intp]) -> NDArray[np.float32]:
+        """(LS, columns) expected log rate of some of the live channels, their units' faults included."""
+        rows = self.live[columns]
+        reference, tree, levels = self.reference, self.reference.tree, self.levels
+        module, ring = tree.module.of[rows], tree.ring.of[rows]
+        level, power = (a[rows].astype(np.float32) for a in (reference.level, reference.power))
+        far = levels.far[:, module]
+        shift = levels.module[:, module]
+        eta = level + np.multiply.outer(levels.log_pileup, power) + levels.ring[:, ring] + np.where(far, 0, shift)
+        for column in np.flatnonzero(far.any(axis=0)):
+            ls = np.flatnonzero(far[:, column])
+            p = -np.expm1(-np.exp(eta[ls, column])) * np.exp(shift[ls, column])
+            eta[ls, column] = np.log(-np.log1p(-np.clip(p, 1e-5, 0.9999)))
+        return eta
+
+    def plain_log_rate(self, columns: NDArray[np.intp]) -> NDArray[np.float32]:
+        """(LS, columns) expected log rate if no unit were at fault: pileup and rings only."""
+        rows = self.live[columns]
+        reference, ring = self.reference, self.reference.tree.ring.of[self.live[columns]]
+        level, power = (a[rows].astype(np.float32) for a in (reference.level, reference.power))
+        return level + np.multiply.outer(self.levels.log_pileup, power) + self.levels.ring[:, ring]
+
+    def sums(self, columns: NDArray[np.intp], without: NDArray[np.bool_] | None = None) -> Sums:
+        """Cumulative scores and information of some channels; cells of ``without`` (LS, columns) say nothing."""
+        b, w = self.steps(columns)
+        if without is not None:
+            b, w = np.where(without, 0, b), np.where(without, 0, w)
+        return Sums.of(b, w, self.prior(columns), self.reference.widths.walk_channel)
+
+    def steps(self, columns: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        """b and w (LS, columns) of the counts against their expectation."""
+        n = np.minimum(self.counts[:, self.live[columns]], self.events[:, None]).astype(np.float32)
+        trials = self.events[:, None].astype(np.float32)
+        b, w = newton_step(n, trials, self.log_rate(columns))
+        module = self.reference.tree.module.of[self.live[columns]]
+        dark = self.levels.far[:, module] & (self.levels.module[:, module] < DARK)
+        for k in np.flatnonzero(dark.any(axis=0)):
+            # In a dark module a channel is dark with it, or alive: then it is like any other.
+            ls = np.flatnonzero(dark[:, k])
+            eta = self.plain_log_rate(columns[[k]])[ls]
+            alive = n[ls, k] > ALIVE * trials[ls, 0] * -np.expm1(-np.exp(eta[:, 0]))
+            own_b, own_w = newton_step(n[ls, k, None], trials[ls], eta)
+            b[ls, k], w[ls, k] = np.where(alive, own_b[:, 0], 0), np.where(alive, own_w[:, 0], 0)
+        return b, w
+
+    def prior(self, columns: NDArray[np.intp]) -> Floats:
+        """(columns,) variance of a healthy channel's own shift: run to run, of its level, of its power."""
+        rows, reference = self.live[columns], self.reference
+        away = float(np.mean(self.levels.log_pileup))
+        # Digis that do not come from collisions are part of the level, and stay where the pileup falls.
+        noise = NOISE_RATE * (np.exp(-reference.power[rows] * min(away, 0.0)) - 1) / np.exp(reference.level[rows])
+        return np.asarray(
+            reference.widths.channel**2
+            + reference.level_error[rows] ** 2
+            + (reference.power_error[rows] * away) ** 2
+            + noise**2
+        )
+
+    def exact(self, column: int, first: int, last: int, off: float) -> float:
+        """Signed root of the binomial deviance of one channel's digis in a stretch, from its level outside."""
+        rows = slice(first, last + 1)
+        events = self.events[rows].astype(np.float64)
+        p = -np.expm1(-np.exp(self.log_rate(np.array([column]))[rows, 0].astype(np.float64) + off))
+        n, total, mean = float(np.minimum(self.counts[rows, self.live[column]], self.events[rows]).sum()), events.sum(), float(events @ p)
+        root = np.sqrt(deviance(np.array(n), np.array(total), np.array(np.clip(mean / total, 1e-9, 1 - 1e-9))))
+        return float(np.sign(n - mean) * root)
+
+
+def sample_of(columns: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Channels, evenly, that stand for all of their sub-detector."""
+    return columns[:: max(1, len(columns) // SAMPLE)]
+
+
+def blocks(columns: NDArray[np.intp], lumisections: int) -> Iterator[NDArray[np.intp]]:
+    """Channels that are looked at together."""
+    size = max(16, CELLS // max(lumisections, 1))
+    yield from (columns[first : first + size] for first in range(0, len(columns), size))
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelScan:
+    """Stretches at fault by column of the live channels, and how the others scatter.
+
+    ``width``: scatter of the channels over the whole run, 1 where the model knows the detector. ``null``: excess variance.
+    """
+
+    faults: dict[int, list[Stretch]]
+    width: float
+    null: list[Floats]
+    hidden: int
+
+
+def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: float) -> ChannelScan:
+    """Scan the channels of one sub-detector."""
+    sums = residuals.sums(sample_of(columns))
+    null = empirical_null(sums)
+    width = whole_run_width(sums)
+    faults: dict[int, list[Stretch]] = {}
+    for some in blocks(columns, len(residuals.events)):
+        b, w = residuals.steps(some)
+        prior = residuals.prior(some)
+        z = strongest(Sums.of(b, w, prior, residuals.reference.widths.walk_channel), null)
+        for k in np.flatnonzero(z > threshold):
+            column = int(some[k])
+
+            def exact(first: int, last: int, off: float, column: int = column) -> float:
+                return residuals.exact(column, first, last, off)
+
+            found = stretches(
+                b[:, k], w[:, k], float(prior[k]), residuals.reference.widths.walk_channel, null, threshold,
+                LEAST_SHIFT, exact,
+            )  # fmt: skip
+            if found:
+                faults[column] = found
+    return ChannelScan(faults, width, null, 0)
+
+
+def whole_run_width(sums: Sums) -> float:
+    """Robust scale of the whole run's significance over the channels, before any excess is added."""
+    from hcal_root_ad.stats.scan import robust_scale
+
+    window = Window(len(sums.b) - 1, np.zeros(1, dtype=np.intp))
+    shift, variance = sums.deviations(window)
+    return robust_scale((shift / np.sqrt(variance))[0])

@@ -1,0 +1,165 @@
+"""From the common part to one series per unit: sub-detectors, halves, rings, boxes and modules, each against the next larger.
+
+A unit is held against the unit above it, and what is common to all units of a kind belongs to the unit above. Where
+that is ambiguous (half of the boxes moved) the cheapest explanation holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.model.common_part import FAILED_BOX, CommonLevels
+from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.model.units import UnitTree
+from hcal_root_ad.stats.binomial import Floats
+
+MOVED_HALF = 60.0
+"""Cost (units of −ln L) of a half that moves as a whole; a box that fails by itself costs 10."""
+FAILED_MODULE, MOVED_BOX = 10.0, 12.0
+"""Costs of a module that fails by itself, and of a box."""
+SMALL = 0.03
+"""Shifts of log rate below this are the median of the units, without asking what is cheaper."""
+MODULE_WIDTH = 0.012
+"""Scatter of healthy modules about their box, between units and LS."""
+BOX_WIDTH = 0.02
+TUKEY = 5.0
+FLOOR = 0.015
+"""Least scatter of rings about the conditions."""
+
+
+@dataclass(frozen=True, eq=False)
+class UnitLevels:
+    """Shift of log rate of every unit against the one above it, (LS, units), with variances.
+
+    ``condition``: (LS, rings) what a smooth function of |ieta| and depth explains of the rings: mix, ageing, thresholds.
+    ``ring`` is what is left of them. ``subdetector`` is the shift of the sub-detector against the common pileup.
+    """
+
+    subdetector: Floats
+    half: Floats
+    half_variance: Floats
+    ring: Floats
+    ring_variance: Floats
+    condition: Floats
+    box: Floats
+    box_variance: Floats
+    module: Floats
+    module_variance: Floats
+
+
+def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> UnitLevels:
+    """Split the common part into its levels."""
+    spread = reference.overdispersion
+    variance = levels.module_variance.astype(np.float64) * spread.module
+    box, box_variance = _boxes(levels.module.astype(np.float64), variance, tree)
+    half = _halves(box, box_variance, tree)
+    # Which side moved is not in the counts of one sub-detector: the one farther from the other sub-detectors.
+    ring = levels.ring.astype(np.float64)
+    subdetector = levels.subdetector.astype(np.float64).copy()
+    for d in range(len(tree.subdetector)):
+        sides = np.flatnonzero(tree.subdetector_of_half == d)
+        move = np.clip(-subdetector[:, d], half[:, sides].min(axis=1), half[:, sides].max(axis=1))
+        move = np.where(np.ptp(half[:, sides], axis=1) > SMALL, move, half[:, sides].mean(axis=1))
+        half[:, sides] -= move[:, None]
+        ring[:, tree.subdetector_of_ring == d] += move[:, None]
+        subdetector[:, d] += move
+    condition = _conditions(ring, tree)
+    own = box - half[:, tree.half_of_box]
+    box_spread = box_variance * spread.box / spread.module
+    counts = np.bincount(tree.half_of_box, minlength=len(tree.half))
+    half_variance = np.stack([np.bincount(tree.half_of_box, row, len(counts)) for row in box_spread]) / counts**2
+    return UnitLevels(
+        subdetector=subdetector, half=half, half_variance=half_variance,
+        ring=ring - condition, ring_variance=levels.ring_variance * spread.ring, condition=condition,
+        box=own, box_variance=box_spread,
+        module=levels.module - box[:, tree.box_of_module], module_variance=variance,
+    )  # fmt: skip
+
+
+def _padded(of: NDArray[np.intp], units: int) -> NDArray[np.intp]:
+    """(units, most members) members of each unit, −1 beyond."""
+    members = [np.flatnonzero(of == unit) for unit in range(units)]
+    out = np.full((units, max(len(m) for m in members)), -1, dtype=np.intp)
+    for row, m in zip(out, members, strict=True):
+        row[: len(m)] = m
+    return out
+
+
+def _boxes(module: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, Floats]:
+    """(LS, boxes) shift of each box: the mean of the modules that agree; and its variance."""
+    members = _padded(tree.box_of_module, len(tree.box))
+    there = members >= 0
+    value = np.where(there, module[:, members], np.nan)
+    own = np.where(there, variance[:, members], np.inf)
+    width = own + MODULE_WIDTH**2
+    middle = np.nanmedian(value, axis=2)
+    candidates = np.concatenate([value, middle[..., None], np.zeros_like(middle)[..., None]], axis=2)
+    pull = (value[:, :, None, :] - candidates[..., None]) ** 2 / (2 * width[:, :, None, :])
+    cost = np.nansum(np.minimum(pull, FAILED_MODULE), axis=3) + MOVED_BOX * np.minimum((candidates / 0.08) ** 2, 1)
+    best = np.where(np.isnan(candidates), np.inf, cost).argmin(axis=2)
+    centre = np.take_along_axis(candidates, best[..., None], axis=2)
+    agree = there & (np.abs(value - centre) < 4 * np.sqrt(width))
+    weight = np.where(agree, 1 / own, 0)
+    total = weight.sum(axis=2)
+    mean = np.nansum(weight * np.where(there, value, 0), axis=2) / np.maximum(total, 1e-9)
+    fallback = 1 / np.where(there, 1 / own, 0).sum(axis=2).clip(1e-9)
+    return np.where(total > 0, mean, centre[..., 0]), np.where(total > 0, 1 / np.maximum(total, 1e-9), fallback)
+
+
+def _halves(box: Floats, variance: Floats, tree: UnitTree) -> Floats:
+    """(LS, halves) shift of each half: the median of its boxes, unless it is cheaper that so many boxes failed."""
+    half = np.zeros((len(box), len(tree.half)))
+    for h in range(len(tree.half)):
+        mine = np.flatnonzero(tree.half_of_box == h)
+        width = variance[:, mine] + BOX_WIDTH**2
+        middle = np.median(box[:, mine], axis=1)
+        cost_of = [
+            np.minimum((box[:, mine] - centre[:, None]) ** 2 / (2 * width), FAILED_BOX).sum(axis=1)
+            for centre in (middle, np.zeros_like(middle))
+        ]
+        moved = cost_of[0] + MOVED_HALF < cost_of[1]
+        near = np.abs(middle) < SMALL
+        value = np.where(near | moved, middle, 0.0)
+        pull = (box[:, mine] - value[:, None]) / np.sqrt(width)
+        weight = np.maximum(1 - (pull / TUKEY) ** 2, 0) ** 2 / width
+        mean = (weight * box[:, mine]).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-9)
+        half[:, h] = np.where(near | moved, np.where(weight.sum(axis=1) > 0, mean, value), mean * (np.abs(mean) < SMALL))
+    return half
+
+
+def _conditions(ring: Floats, tree: UnitTree) -> Floats:
+    """(LS, rings) robust fit of [1, e, e², depth, e·depth] per sub-detector and LS, e = |ieta| scaled to −1 … 1."""
+    out = np.zeros_like(ring)
+    ieta, depth = (np.zeros(len(tree.ring)) for _ in range(2))
+    ieta[tree.ring.of], depth[tree.ring.of] = np.abs(tree.channels.ieta), tree.channels.depth
+    for d in range(len(tree.subdetector)):
+        mine = np.flatnonzero(tree.subdetector_of_ring == d)
+        e, z = (_scaled(values[mine]) for values in (ieta, depth))
+        design = np.stack([np.ones(len(mine)), e, e**2, z, e * z], axis=1)
+        fits = [_robust_fit(ring[:, mine], design, start) for start in (None, np.median(ring[:, mine], axis=1))]
+        costs = [cost for _, cost in fits]
+        out[:, mine] = np.where((costs[0] <= costs[1])[:, None], fits[0][0], fits[1][0])
+    return out
+
+
+def _scaled(values: Floats) -> Floats:
+    reach = np.ptp(values)
+    return 2 * (values - values.min()) / reach - 1 if reach > 0 else np.zeros(len(values))
+
+
+def _robust_fit(values: Floats, design: Floats, start: Floats | None) -> tuple[Floats, Floats]:
+    """Fits (LS, rings) with Tukey's weights, from a plain fit or from a constant, and what each costs."""
+    weight = np.ones_like(values)
+    fit = np.zeros_like(values) if start is None else np.broadcast_to(start[:, None], values.shape)
+    for step in range(6):
+        if start is not None or step:
+            left = values - fit
+            scale = np.maximum(1.4826 * np.median(np.abs(left), axis=1, keepdims=True), FLOOR)
+            weight = np.maximum(1 - (left / (TUKEY * scale)) ** 2, 0) ** 2
+        gram = np.einsum("tr,ri,rj->tij", weight, design, design) + 1e-6 * np.eye(design.shape[1])
+        fit = np.linalg.solve(gram, ((weight * values) @ design)[..., None])[..., 0] @ design.T
+    left = values - fit
+    return fit, np.minimum((left / FLOOR) ** 2, TUKEY**2).sum(axis=1)

@@ -1,0 +1,309 @@
+"""The common part of a lumisection: log pileup, sub-detectors, rings and modules, each estimated robustly.
+
+The expected log rate of channel c in an LS is
+
+    η = level_c + power_c · u + ring_r + module_m ,
+
+with one log pileup u for all sub-detectors. Ring shifts hold what conditions do (trigger mix, zero suppression, ageing)
+and what a whole sub-detector does; module shifts hold what the readout does (half, box and module together). Which of
+several explanations holds where many units moved is decided by the cheapest one: a box that fails by itself costs
+``FAILED_BOX``, a sub-detector that moves against the others up to ``MOVED_SUBDETECTOR``.
+
+Every LS is fitted by itself, so neither chunks nor order matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.model.units import UnitTree, Units
+from hcal_root_ad.stats.binomial import newton_step
+
+Single = NDArray[np.float32]
+
+BLOCK = 32
+"""Lumisections that are fitted together: their arrays stay in a processor's cache."""
+THINNED = 5
+"""Every fifth channel is enough for a first value of the pileup."""
+BIWEIGHT = 6.0
+"""Tukey's constant: a channel this many standard deviations away has no say."""
+FAR = 0.05
+"""A module that is off by more may lose (or gain) digis by one factor in all of its channels, saturated ones too."""
+DARK = 6.0
+"""A module without a digi counts as this much below expectation, in log."""
+LEAST_AGREEMENT = 0.3
+"""Share of a unit's information that must agree for a robust mean."""
+CHANNEL_WIDTH = 0.0155
+"""Shift of a channel's log rate from run to run (measured 0.015 to 0.016 between pairs of clean runs)."""
+BOX_WIDTH = 0.02
+"""The same of a readout box (0.015 to 0.021)."""
+FAILED_BOX, MOVED_SUBDETECTOR = 10.0, 200.0
+"""Costs in units of −ln L: a box that fails alone; a sub-detector that moves as a whole."""
+FREE = 0.15
+"""Shift of one sub-detector's log rate against the others that conditions may cause."""
+FREE_BY_PILEUP = 0.06
+"""By how much that grows per unit of log pileup outside of the clean runs' range."""
+LOWEST, HIGHEST = -8.0, 4.0
+"""Log pileup is sought between these."""
+STEP = 1.5
+"""Largest shift of a log rate in one Newton step."""
+LOST = 0.06
+"""A box that is off its sub-detector by less than this may have a say in the rings."""
+
+
+@dataclass(frozen=True, eq=False)
+class CommonLevels:
+    """Levels of the common part, one row per LS; shifts are of log rates.
+
+    Attributes:
+        log_pileup: (LS,) u: 0 is the mean of the clean runs. log_pileup_error: its standard error.
+        subdetector: (LS, sub-detectors) shift of the sub-detector's boxes against what u lets expect (in ``ring`` too).
+        ring: (LS, rings) shift of each ring. ring_variance: its statistical variance.
+        module: (LS, modules) shift of each module, its box and half included. module_variance: likewise.
+        far: (LS, modules) where the shift is the log of a factor on digis, not on the rate.
+        sound: (LS, boxes) whether the box had a say in the rings.
+    """
+
+    log_pileup: Single
+    log_pileup_error: Single
+    subdetector: Single
+    ring: Single
+    ring_variance: Single
+    module: Single
+    module_variance: Single
+    far: NDArray[np.bool_]
+    sound: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.log_pileup)
+
+    def rows(self, where: slice | NDArray[np.intp]) -> CommonLevels:
+        """Some of the lumisections."""
+        return CommonLevels(*(getattr(self, field.name)[where] for field in fields(self)))
+
+
+def joined(parts: list[CommonLevels]) -> CommonLevels:
+    """Lumisections one after the other."""
+    return CommonLevels(*(np.concatenate([getattr(p, field.name) for p in parts]) for field in fields(CommonLevels)))
+
+
+class CommonPartFit:
+    """Fits the common part of lumisections of a detector, against its reference."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        self._live = np.flatnonzero(reference.live)
+        tree = reference.tree.of_rows(self._live)
+        self.tree: UnitTree = tree
+        self._level = reference.level[self._live].astype(np.float32)[:, None]
+        self._power = reference.power[self._live].astype(np.float32)[:, None]
+        self._thin = np.arange(len(self._live))[::THINNED]
+        self._subdetectors = len(tree.subdetector)
+        weight = -np.expm1(-np.exp(self._level[:, 0]))
+        self._box_power = _means(tree.box, self._power[:, 0], weight)
+        self._mean_power = _means(tree.subdetector, self._power[:, 0], weight)
+
+    def fit(self, counts: NDArray[np.integer], events: NDArray[np.integer], pileup: NDArray | None = None) -> CommonLevels:
+        """Levels of lumisections: ``counts`` (LS, channels of the reference), ``events`` (LS,).
+
+        ``pileup``: (LS,) log pileup against the clean runs from elsewhere, NaN where not known.
+        """
+        if not len(counts):
+            return self._empty()
+        outside = np.full(len(counts), np.nan) if pileup is None else pileup
+        return joined([
+            self._block(counts[first : first + BLOCK], events[first : first + BLOCK], outside[first : first + BLOCK])
+            for first in range(0, len(counts), BLOCK)
+        ])  # fmt: skip
+
+    def _empty(self) -> CommonLevels:
+        tree = self.tree
+        shape = (0, self._subdetectors), (0, len(tree.ring)), (0, len(tree.module))
+        s, r, m = (np.zeros(one, np.float32) for one in shape)
+        u = np.zeros(0, np.float32)
+        return CommonLevels(u, u, s, r, r, m, m, m.astype(bool), np.zeros((0, len(tree.box)), bool))
+
+    def _block(self, counts: NDArray[np.integer], events: NDArray[np.integer], outside: NDArray[np.floating]) -> CommonLevels:
+        tree = self.tree
+        n = np.ascontiguousarray(np.minimum(counts[:, self._live], events[:, None]).T).astype(np.float32)
+        trials = events.astype(np.float32)
+        rough = self._rough_pileup(n, trials)
+        boxes, box_variance = self._boxes(n, trials, rough)
+        u, centre, sound = self._explained(boxes, box_variance, outside)
+        eta = self._level + self._power * u + centre[tree.subdetector.of]
+        say = sound[tree.box.of]
+        b, w = newton_step(n, trials, eta)
+        ring = _clipped_mean(tree.ring, b, w, say)
+        ring, _ = _robust_mean(tree.ring, b, w, ring, say)
+        eta = eta + ring[tree.ring.of]
+        b, w = newton_step(n, trials, eta)
+        module = _clipped_mean(tree.module, b, w, None)
+        module, _ = _robust_mean(tree.module, b, w, module, None)
+        module, far_variance, far = self._digi_factors(n, trials, eta, module)
+        b, w = newton_step(n, trials, eta + np.where(far, 0, module)[tree.module.of])
+        say = say & ~far[tree.module.of]
+        ring_step, ring_variance = _robust_mean(tree.ring, b, w, np.zeros_like(ring), say)
+        b = b - w * ring_step[tree.ring.of]
+        step, variance = _robust_mean(tree.module, b, w, np.zeros_like(module), None)
+        ring, module = ring + ring_step + centre[tree.subdetector_of_ring], np.where(far, module, module + step)
+        variance = np.where(far, far_variance, variance)
+        error = np.sqrt(1 / np.maximum((w * self._power**2).sum(axis=0), 1e-9))
+        rows = (u, error, centre, ring, ring_variance, module, variance)
+        return CommonLevels(*(np.ascontiguousarray(np.asarray(row, dtype=np.float32).T) for row in rows), far.T.copy(), sound.T.copy())
+
+    def _rough_pileup(self, n: Single, trials: Single) -> Single:
+        """(sub-detectors, LS) log pileup that the digis of each sub-detector ask for."""
+        thin, units = self._thin, self.tree.subdetector
+        of = Units(units.of[thin], units.names)
+        u = np.zeros((self._subdetectors, n.shape[1]), dtype=np.float32)
+        for _ in range(7):
+            b, w = newton_step(n[thin], trials, self._level[thin] + self._power[thin] * u[of.of])
+            step = (of.sums @ (b * self._power[thin])) / np.maximum(of.sums @ (w * self._power[thin] ** 2), 1e-9)
+            u = np.clip(u + np.clip(step, -1, 1), LOWEST, HIGHEST)
+        return u
+
+    def _boxes(self, n: Single, trials: Single, rough: Single) -> tuple[Single, Single]:
+        """(boxes, LS) log pileup that each box asks for, and its variance."""
+        tree = self.tree
+        eta = self._level + self._power * rough[tree.subdetector.of]
+        b, w = newton_step(n, trials, eta)
+        first = np.clip(_clipped_mean(tree.box, b, w, None), -STEP, STEP)
+        b, w = newton_step(n, trials, eta + first[tree.box.of])
+        second, variance = _robust_mean(tree.box, b, w, np.zeros_like(first), None)
+        second = np.clip(second, -STEP, STEP)
+        power = self._box_power[:, None]
+        return rough[tree.subdetector_of_box] + (first + second) / power, variance / power**2
+
+    def _explained(self, boxes: Single, variance: Single, outside: NDArray[np.floating]) -> tuple[Single, Single, NDArray[np.bool_]]:
+        """Pileup (LS,), shift of each sub-detector (sub-detectors, LS) and sound boxes, by the cheapest explanation."""
+        of = self.tree.subdetector_of_box
+        members = [np.flatnonzero(of == d) for d in range(self._subdetectors)]
+        power = self._mean_power
+        candidates = np.concatenate(
+            [np.quantile(boxes[rows], (0.15, 0.5, 0.85), axis=0) for rows in members]
+            + ([outside[None]] if np.isfinite(outside).any() else [])
+        )
+        candidates = np.where(np.isnan(candidates), candidates[1], candidates)
+        width = variance + (BOX_WIDTH / self._box_power[:, None]) ** 2
+        low, high = self.reference.pileup_range
+        beyond = np.maximum(np.maximum(low - candidates, candidates - high), 0)
+        total = 2 * np.minimum(beyond, 3) - 0.1 * candidates  # of equals: known conditions, and a loss before a gain
+        if np.isfinite(outside).any():
+            total = total + np.where(np.isnan(outside), 0, np.minimum((candidates - outside) ** 2 / (2 * 0.05**2), 300))
+        best = []
+        for d, rows in enumerate(members):
+            pull = (boxes[rows, None] - candidates) ** 2 / (2 * width[rows, None])
+            own = np.minimum(pull, FAILED_BOX).sum(axis=0)  # (candidates, LS): centre of this sub-detector
+            free = FREE + FREE_BY_PILEUP * beyond
+            apart = np.abs(candidates[:, None] - candidates) * power[d] / free
+            cost = own[:, None] + MOVED_SUBDETECTOR * np.minimum(apart**2, 1)  # (centre, pileup, LS)
+            best.append(cost.argmin(axis=0))
+            total = total + cost.min(axis=0)
+        ls = np.arange(boxes.shape[1])
+        chosen = total.argmin(axis=0)
+        centres = np.stack([candidates[index[chosen, ls], ls] for index in best])
+        sound = np.zeros(boxes.shape, dtype=bool)
+        for d, rows in enumerate(members):
+            near = np.abs(boxes[rows] - centres[d]) * power[d]
+            sound[rows] = near < np.maximum(LOST, 4 * np.sqrt(width[rows]) * power[d])
+            weight = sound[rows] / width[rows]
+            mean = (weight * boxes[rows]).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-9)
+            centres[d] = np.where(weight.sum(axis=0) > 0, mean, centres[d])
+        u = candidates[chosen, ls]
+        agree = np.abs(centres - u) * power[:, None] < FREE + FREE_BY_PILEUP * beyond[chosen, ls]
+        say = agree * np.array([len(rows) for rows in members])[:, None] * self._say[:, None]
+        mean = (say * centres).sum(axis=0) / np.maximum(say.sum(axis=0), 1e-9)
+        u = np.where(np.isfinite(outside), outside, np.where(say.sum(axis=0) > 0, mean, u))
+        return u.astype(np.float32), ((centres - u) * power[:, None]).astype(np.float32), sound
+
+    @property
+    def _say(self) -> NDArray[np.floating]:
+        """HO counts few digis: it follows HB and HE where these are there."""
+        names = self.tree.subdetector.names
+        return np.array([1.0 if name != "HO" or len(names) == 1 else 0.0 for name in names])
+
+    def _digi_factors(self, n: Single, trials: Single, eta: Single, module: Single) -> tuple[Single, Single, NDArray[np.bool_]]:
+        """Modules that are far off: what is lost are digis, whatever the rate. Log of observed over expected digis.
+
+        Returns the shifts with those of far modules replaced, their variances (0 for others), and which are far.
+        """
+        far = np.abs(module) > FAR
+        variance = np.zeros_like(module)
+        touched = np.flatnonzero(far.any(axis=1))
+        if not len(touched):
+            return module, variance, far
+        rows = np.flatnonzero(np.isin(self.tree.module.of, touched))
+        units = Units(np.searchsorted(touched, self.tree.module.of[rows]), tuple(map(str, touched)))
+        n, p = n[rows], -np.expm1(-np.clip(np.exp(eta[rows]), 1e-5, 11.5))
+        expected = trials * p
+        factor = (units.sums @ n) / np.maximum(units.sums @ expected, 1e-6)
+        weight = np.ones_like(n)
+        for _ in range(3):
+            f = np.maximum(factor, 1e-3)[units.of]
+            scatter = np.maximum(f * expected * (1 - np.minimum(f * p, 0.999)), 0.5) + (CHANNEL_WIDTH * f * expected) ** 2
+            weight = np.maximum(1 - (n - f * expected) ** 2 / scatter / BIWEIGHT**2, 0) ** 2
+            agree = units.sums @ (weight * expected)
+            everyone = units.sums @ expected
+            mean = (units.sums @ (weight * n)) / np.maximum(agree, 1e-6)
+            factor = np.where(agree > LEAST_AGREEMENT * everyone, mean, factor)
+        total = np.maximum(units.sums @ (weight * expected), 1e-6)
+        by_digis = _misfit(units, n, trials, p * np.maximum(factor, 1e-3)[units.of])
+        shifted = np.clip(module[touched], -DARK, DARK)[units.of]
+        by_rate = _misfit(units, n, trials, -np.expm1(-np.clip(np.exp(eta[rows] + shifted), 1e-5, 11.5)))
+        better = far[touched] & (by_digis < by_rate)
+        lost = np.log(np.maximum(factor, np.exp(-DARK)))
+        module, variance, far = module.copy(), variance.copy(), np.zeros_like(far)
+        far[touched] = better
+        module[touched] = np.where(better, lost, module[touched])
+        variance[touched] = np.where(better, 1 / total, 0)  # under health: what a test against it needs
+        return module, variance, far
+
+
+def _misfit(units: Units, n: Single, trials: Single, p: Single) -> Single:
+    """(units, LS) sum of the squared pulls of the unit's channels, each cut at Tukey's constant."""
+    p = np.clip(p, 1e-5, 1 - 1e-4)
+    mean = trials * p
+    pull2 = (n - mean) ** 2 / np.maximum(mean * (1 - p), 0.25)
+    return np.asarray(units.sums @ np.minimum(pull2, BIWEIGHT**2))
+
+
+def _means(units: Units, values: NDArray[np.floating], weight: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.asarray((units.sums @ (values * weight)) / np.maximum(units.sums @ weight, 1e-12))
+
+
+def _clipped_mean(units: Units, b: Single, w: Single, say: NDArray[np.bool_] | None) -> Single:
+    """(units, LS) mean shift with each channel's pull cut at 4: where a robust mean starts."""
+    limit = 4 * np.sqrt(w)
+    b = np.clip(b, -limit, limit)
+    if say is not None:
+        b, w = b * say, w * say
+    return np.asarray((units.sums @ b) / np.maximum(units.sums @ w, 1e-6))
+
+
+def _robust_mean(
+    units: Units, b: Single, w: Single, start: Single, say: NDArray[np.bool_] | None
+) -> tuple[Single, Single]:
+    """(units, LS) mean shift b/w with Tukey's weights around ``start``, and its statistical variance."""
+    softened = 1 / (1 + CHANNEL_WIDTH**2 * w)
+    weight = w * softened if say is None else w * softened * say
+    x = b / np.maximum(w, 1e-9)
+    everyone = units.sums @ weight
+    mean = start
+    for _ in range(2):
+        pull2 = (x - mean[units.of]) ** 2 * (w * softened)
+        tukey = np.maximum(1 - pull2 / BIWEIGHT**2, 0) ** 2
+        total = units.sums @ (tukey * weight)
+        mean = (units.sums @ (tukey * weight * x)) / np.maximum(total, 1e-6)
+    # Where most channels are far from each other and from the start, there is no robust mean, only the plain one.
+    plain = (units.sums @ (b if say is None else b * say)) / np.maximum(
+        units.sums @ (w if say is None else w * say), 1e-6
+    )
+    few = total < LEAST_AGREEMENT * everyone
+    mean = np.where(few, plain, mean)
+    variance = (units.sums @ (tukey**2 * weight * softened)) / np.maximum(total, 1e-6) ** 2
+    variance = np.where(few, 1 / np.maximum(everyone, 1e-6), variance)
+    return np.asarray(mean), np.where(everyone > 1e-6, variance, np.float32(1e6))

@@ -1,0 +1,85 @@
+"""``Reference``: what each channel of a detector does when it is healthy, and how well that is known.
+
+The log rate of channel c at log pileup u is ``level + power·u``; u = 0 is the mean of the clean runs, and the mean power
+of HB is 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.model.units import UnitTree, unit_tree
+from hcal_root_ad.detector import ChannelTable
+from hcal_root_ad.stats.binomial import Floats
+
+
+@dataclass(frozen=True)
+class Widths:
+    """How far healthy units move: standard deviations of log rate from the clean runs to the judged run.
+
+    Learned from pairs of clean runs of other detectors; one clean run cannot tell. ``walk_…``: variance per LS within a run.
+    """
+
+    subdetector: float = 0.005
+    half: float = 0.004
+    ring: float = 0.005
+    box: float = 0.018
+    module: float = 0.0056
+    channel: float = 0.0155
+    walk_box: float = 4e-7
+    walk_module: float = 1e-7
+    walk_channel: float = 7e-7
+
+
+@dataclass(frozen=True)
+class Overdispersion:
+    """LS-to-LS variance of sums over the binomial one; 1 where neighbours fire independently.
+
+    Ten real LS: modules 1.23, rings 1.25, boxes 1.75 (showers hit neighbours).
+    """
+
+    ring: float = 1.25
+    box: float = 1.75
+    module: float = 1.23
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Levels and powers of channels.
+
+    Attributes:
+        channels: who they are.
+        level: (channels,) log rate at u = 0. level_error: its standard error.
+        power: (channels,) response of log rate to u. power_error: its standard error.
+        live: (channels,) False where the clean runs had no digis: not connected, or masked.
+        pileup_range: lowest and highest u of the clean runs.
+        widths, overdispersion: how far healthy units move, and how sums scatter.
+        clean: what it was learned from; references of the same clean runs share u.
+    """
+
+    channels: ChannelTable
+    level: Floats
+    level_error: Floats
+    power: Floats
+    power_error: Floats
+    live: NDArray[np.bool_]
+    pileup_range: tuple[float, float]
+    widths: Widths = Widths()
+    overdispersion: Overdispersion = Overdispersion()
+    clean: str = ""
+
+    @property
+    def tree(self) -> UnitTree:
+        return unit_tree(self.channels)
+
+    def select(self, subdetector: str) -> Reference:
+        """The part of one sub-detector."""
+        return self.take(self.channels.rows_of(subdetector))
+
+    def take(self, rows: NDArray[np.intp]) -> Reference:
+        """Some of the channels."""
+        arrays = ("level", "level_error", "power", "power_error", "live")
+        return replace(self, channels=self.channels.take(rows), **{name: getattr(self, name)[rows] for name in arrays})

@@ -1,0 +1,243 @@
+"""Scan of time series for windows in which they moved: how far, how surely, from when to when.
+
+A series is given by sums: b (T,) scores and w (T,) information per lumisection; Σb/Σw over a window is its mean shift.
+A window is held against the series' own level *outside* of it, under the prior that a healthy series stays within
+``prior`` (a variance) of its reference. What all series of a group do in a window beyond that is no fault of any of
+them: it widens all (the empirical null, see Efron, J. Am. Stat. Assoc. 99 (2004) 96).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.stats.binomial import Floats
+
+FIRST_LENGTHS = (1, 2, 3, 5)
+"""These windows begin at every lumisection; longer ones, each 1.6 times the last, at every quarter of their length."""
+GROWTH = 1.618
+CLIP = 2.0
+"""The level outside of a window counts up to this many prior widths: beyond, it is at fault itself."""
+QUARTILES = 1.349
+"""Distance of the quartiles of a normal distribution."""
+CLUSTER, CLUSTER_WIDTH = 0.42, 1.107
+"""Share of the series in the densest cluster, and the width of such a cluster of a normal distribution."""
+SHORTEST = 1.3
+"""The densest cluster counts this many times; so half of the series may fail without widening the others."""
+MOST_STRETCHES = 60
+"""Stretches looked for in one series."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Windows of one length: ``first`` (windows,) where they begin."""
+
+    length: int
+    first: NDArray[np.intp]
+
+
+def windows(lumisections: int) -> list[Window]:
+    """All windows that are looked at in so many lumisections; the last is the whole run."""
+    lengths: list[int] = []
+    length = 1.0
+    while (size := int(round(length))) < lumisections:
+        lengths.append(size)
+        length = max(size + 1, size * GROWTH) if size >= FIRST_LENGTHS[-1] else FIRST_LENGTHS[FIRST_LENGTHS.index(size) + 1]
+    return [
+        Window(size, np.unique(np.append(np.arange(0, lumisections - size + 1, 1 if size <= FIRST_LENGTHS[-1] else max(1, size // 4)), lumisections - size)))
+        for size in (*lengths, lumisections)
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Cumulative sums of b and w, (T + 1, series), and the prior variance of each series (series,).
+
+    ``walk``: variance per LS by which a healthy series wanders within the run.
+    """
+
+    b: Floats
+    w: Floats
+    prior: Floats
+    walk: float
+
+    @classmethod
+    def of(cls, b: Floats, w: Floats, prior: Floats, walk: float = 0.0) -> Sums:
+        """From b and w (T, series)."""
+        zero = np.zeros((1, b.shape[1]))
+        return cls(*(np.concatenate([zero, np.cumsum(v, axis=0, dtype=np.float64)]) for v in (b, w)), prior, walk)
+
+    def deviations(self, window: Window) -> tuple[Floats, Floats]:
+        """(windows, series) mean shift against the level outside, and its variance; variance inf where nothing is."""
+        stop = window.first + window.length
+        total_b, total_w = self.b[-1], self.w[-1]
+        b, w = self.b[stop] - self.b[window.first], self.w[stop] - self.w[window.first]
+        precision = total_w - w + 1 / self.prior
+        off = (total_b - b) / precision
+        limit = CLIP * np.sqrt(self.prior)
+        clipped = np.abs(off) > limit
+        off = np.clip(off, -limit, limit)
+        steps = min(len(self.b) - 1 - window.length, 400)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shift = np.where(w > 0, b / w, 0.0) - off
+            variance = 1 / w + 1 / precision + clipped * limit**2 + self.walk * steps / 3
+        return shift, variance
+
+
+def robust_scale(values: Floats) -> float:
+    """Standard deviation of the healthy majority: the smaller of the quartile scale and 1.3 × the densest 42 %."""
+    values = np.sort(values[np.isfinite(values)])
+    n = len(values)
+    if n < 4:
+        return 1.0
+    quartile = (values[(3 * n) // 4] - values[n // 4]) / QUARTILES
+    few = max(2, int(CLUSTER * n))
+    shortest = (values[few - 1 :] - values[: n - few + 1]).min() / CLUSTER_WIDTH
+    return float(min(quartile, SHORTEST * shortest))
+
+
+def excess_variance(shift: Floats, variance: Floats) -> float:
+    """What must be added to the variances of all series so that the majority scatters as expected."""
+    use = np.isfinite(variance)
+    shift, variance = shift[use], variance[use]
+    if len(shift) < 4:
+        return 0.0
+    typical, excess = float(np.median(variance)), 0.0
+    allowed = 1 + 1 / np.sqrt(len(shift))
+    for _ in range(4):
+        scale = robust_scale(shift / np.sqrt(variance + excess))
+        if scale <= allowed and excess == 0:
+            return 0.0
+        excess = max(0.0, scale**2 * (typical + excess) - typical)
+    return excess
+
+
+def empirical_null(sums: Sums) -> list[Floats]:
+    """Excess variance of each window (one array per length), common to all series of the group."""
+    out = []
+    for window in windows(len(sums.b) - 1):
+        shift, variance = sums.deviations(window)
+        out.append(np.array([excess_variance(s, v) for s, v in zip(shift, variance, strict=True)]))
+    return out
+
+
+def strongest(sums: Sums, null: list[Floats]) -> Floats:
+    """(series,) largest significance |z| over all windows."""
+    best = np.zeros(sums.b.shape[1])
+    for window, excess in zip(windows(len(sums.b) - 1), null, strict=True):
+        shift, variance = sums.deviations(window)
+        np.maximum(best, np.abs(shift / np.sqrt(variance + excess[:, None])).max(axis=0), out=best)
+    return best
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive lumisections (positions ``first`` to ``last``) in which a series is off by ``shift`` ± ``error``."""
+
+    first: int
+    last: int
+    shift: float
+    error: float
+    significance: float
+
+
+Exact = Callable[[int, int, float], float]
+"""(first, last, level outside) → signed significance from the exact likelihood, without the widths of health."""
+
+
+def stretches(
+    b: Floats, w: Floats, prior: float, walk: float, null: list[Floats], threshold: float, least: float,
+    exact: Exact | None = None,
+) -> list[Stretch]:  # fmt: skip
+    """The stretches of one series that are off by at least ``least`` with more than ``threshold``, the strongest first.
+
+    ``b``, ``w``: (T,). Each stretch that was found is left out when the next is looked for, also from the level outside.
+    """
+    b, w = b.astype(np.float64).copy(), w.astype(np.float64).copy()
+    out: list[Stretch] = []
+    for _ in range(MOST_STRETCHES):
+        stretch = _next_stretch(b, w, prior, walk, null, threshold, exact)
+        if stretch is None:
+            break
+        if abs(stretch.shift) >= least:
+            out.append(stretch)
+        rows = slice(stretch.first, stretch.last + 1)
+        b[rows], w[rows] = 0, 0
+    return out
+
+
+def _next_stretch(
+    b: Floats, w: Floats, prior: float, walk: float, null: list[Floats], threshold: float, exact: Exact | None
+) -> Stretch | None:
+    sums = Sums.of(b[:, None], w[:, None], np.array([prior]), walk)
+    best: tuple[float, int, int, float] = (0.0, 0, 0, 0.0)
+    for window, excess in zip(windows(len(b)), null, strict=True):
+        shift, variance = (v[:, 0] for v in sums.deviations(window))
+        z = shift / np.sqrt(variance + excess)
+        for row in np.argsort(-np.abs(z))[: 3 if exact else 1]:
+            size = abs(z[row])
+            if size <= max(threshold, best[0]):
+                break
+            if exact is not None:
+                size = min(size, _exact_size(exact, sums, window, int(row), float(variance[row]), float(excess[row])))
+            if size > max(threshold, best[0]):
+                best = (size, int(window.first[row]), window.length, float(excess[row]))
+    if best[0] == 0:
+        return None
+    return _refined(b, w, sums, prior, best)
+
+
+def _level_outside(sums: Sums, first: int, length: int) -> float:
+    stop = first + length
+    b, w = sums.b[stop, 0] - sums.b[first, 0], sums.w[stop, 0] - sums.w[first, 0]
+    limit = CLIP * np.sqrt(sums.prior[0])
+    return float(np.clip((sums.b[-1, 0] - b) / (sums.w[-1, 0] - w + 1 / sums.prior[0]), -limit, limit))
+
+
+def _exact_size(exact: Exact, sums: Sums, window: Window, row: int, variance: float, excess: float) -> float:
+    first = int(window.first[row])
+    w = float(sums.w[first + window.length, 0] - sums.w[first, 0])
+    z = abs(exact(first, first + window.length - 1, _level_outside(sums, first, window.length)))
+    return float(z * np.sqrt(1 / w / (variance + excess))) if w > 0 else 0.0
+
+
+def _refined(b: Floats, w: Floats, sums: Sums, prior: float, best: tuple[float, int, int, float]) -> Stretch:
+    """Edges with the largest likelihood ratio of the window's shift against the level outside."""
+    z, first, length, excess = best
+    for _ in range(3):
+        off = _level_outside(sums, first, length)
+        rows = slice(first, first + length)
+        shift = float(b[rows].sum() / w[rows].sum())
+        # log likelihood ratio of each LS, up to the same factor: w·(x·(s − o) − (s² − o²)/2)
+        ratio = b * (shift - off) - w * (shift**2 - off**2) / 2
+        new_first, new_last = _best_interval(ratio, first, first + length - 1)
+        if (new_first, new_last - new_first + 1) == (first, length):
+            break
+        first, length = new_first, new_last - new_first + 1
+    total = float(w[first : first + length].sum())
+    return Stretch(first, first + length - 1, shift, float(np.sqrt(1 / total + excess)), float(z * np.sign(shift - off)))
+
+
+def _best_interval(ratio: Floats, first: int, last: int) -> tuple[int, int]:
+    """The interval with the largest sum that overlaps the window."""
+    middle = first + int(np.argmax(ratio[first : last + 1]))
+    left = np.cumsum(ratio[middle::-1])
+    right = np.cumsum(ratio[middle:])
+    return middle - int(np.argmax(left)), middle + int(np.argmax(right))
+
+
+def merged(found: list[Stretch], gap: int) -> Iterator[tuple[int, list[Stretch]]]:
+    """Stretches of one sign in order of time, joined to (sign, stretches) where all lie at most ``gap`` apart."""
+    for sign in (-1, 1):
+        mine = sorted((s for s in found if np.sign(s.shift) == sign), key=lambda s: s.first)
+        cluster: list[Stretch] = []
+        for stretch in mine:
+            if cluster and stretch.first - cluster[-1].last > gap:
+                yield sign, cluster
+                cluster = []
+            cluster.append(stretch)
+        if cluster:
+            yield sign, cluster
