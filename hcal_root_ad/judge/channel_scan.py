@@ -22,7 +22,7 @@ SAMPLE = 1500
 """Channels of a sub-detector that tell the empirical null."""
 DARK, ALIVE = float(np.log(0.05)), 0.3
 """A module with less than a twentieth of its digis is dark; a channel in it with more than three tenths is alive."""
-NOISE_RATE = 2e-3
+NOISE_RATE = 1e-3
 """Digis per event that a channel may have without collisions: at low pileup its rate need not follow."""
 LEAST_SHIFT, LEAST_DIGIS = float(np.log(1.08)), 0.03
 """Smallest fault of a channel: 8 % of its rate, and 3 % of its digis."""

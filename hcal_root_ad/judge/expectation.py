@@ -1,0 +1,67 @@
+"""What each channel should have counted if nothing were at fault: the published expectation, and what faults are sized by.
+
+Conditions and the drifts that health allows stay in; what was found to be at fault is taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.judge.levels import UnitLevels
+from hcal_root_ad.judge.unit_scan import UnitFault
+from hcal_root_ad.judge.verdict import Level
+from hcal_root_ad.model.common_part import CommonLevels
+from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.model.units import UnitTree
+from hcal_root_ad.stats.binomial import Floats, probability
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation:
+    """Healthy expectation: ``ring`` (LS, rings) and ``module`` (LS, modules) shifts without the faults."""
+
+    reference: Reference
+    log_pileup: Floats
+    ring: Floats
+    module: Floats
+
+    def counts(self, events: NDArray[np.int64], columns: NDArray[np.intp], rows: slice = slice(None)) -> NDArray[np.float32]:
+        """(LS, columns) expected digis of channels of the reference; 0 for those that are not live."""
+        reference, tree = self.reference, self.reference.tree
+        level, power = (a[columns].astype(np.float32) for a in (reference.level, reference.power))
+        eta = level + np.multiply.outer(self.log_pileup[rows].astype(np.float32), power)
+        eta += self.ring[rows][:, tree.ring.of[columns]].astype(np.float32)
+        eta += self.module[rows][:, tree.module.of[columns]].astype(np.float32)
+        p = probability(eta) * reference.live[columns]
+        return np.asarray(events[rows, None] * p, dtype=np.float32)
+
+
+def expectation(
+    levels: CommonLevels, units: UnitLevels, tree: UnitTree, reference: Reference, faults: Sequence[UnitFault]
+) -> Expectation:
+    """The common part without the units at fault."""
+    size = len(levels)
+    keep = {name: np.ones((size, len(getattr(tree, unit))), dtype=bool) for name, unit in _LEVELS.items()}
+    for fault in faults:
+        keep[fault.level][fault.rows(size), fault.unit] = False
+    lost = ~keep[Level.SUBDETECTOR]
+    ring = np.where(keep[Level.RING], units.ring, 0) + units.condition
+    # A lost sub-detector took its conditions along: nothing is known of them in these lumisections.
+    ring = np.where(lost[:, tree.subdetector_of_ring], 0, ring)
+    half = np.where(keep[Level.HALF], units.half, 0)[:, tree.half_of_box]
+    box = np.where(keep[Level.RBX], units.box, 0) + half
+    module = np.where(keep[Level.RM], units.module, 0) + box[:, tree.box_of_module]
+    return Expectation(reference, levels.log_pileup.astype(np.float64), ring, module)
+
+
+_LEVELS = {
+    Level.SUBDETECTOR: "subdetector",
+    Level.HALF: "half",
+    Level.RBX: "box",
+    Level.RM: "module",
+    Level.RING: "ring",
+}

@@ -1,0 +1,238 @@
+"""Faults to findings: channels that fail alike in one unit are one line; sizes, kinds and lumisections of each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.detector import SUBDET_PM, ChannelTable, Subdetector
+from hcal_root_ad.judge.verdict import Finding, Interval, Kind, Level
+from hcal_root_ad.stats.binomial import Floats
+
+DEAD_BELOW, HOT_ABOVE, NOISY_ABOVE = 0.1, 1.5, 4.0
+"""Share of the digis below which a fault is dead; above which it is hot; scatter (χ² per LS) above which it is noisy."""
+ALIKE = 0.5
+"""Faults whose lumisections overlap by more (over their union) may have one cause."""
+MOST_OF = 0.7
+"""Share of a unit's live channels that must fail alike for the unit to be named."""
+FEWEST = 4
+"""Channels from which on a unit is named."""
+CLUSTER = {Level.RM: 6, Level.RBX: 10, Level.SUBDETECTOR: 25}
+"""Channels that fail alike in an RM, an RBX or a sub-detector from which on they are one line."""
+JOIN = 3
+"""Stretches this near to each other are one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fault:
+    """What is at fault, before it is written as a finding.
+
+    ``columns``: channels of the sub-detector. ``inside``: (LS,) where. ``sign``: −1 loss, +1 excess.
+    """
+
+    level: Level
+    unit: str
+    sign: int
+    columns: NDArray[np.intp]
+    inside: NDArray[np.bool_]
+    significance: float
+
+
+def grouped(faults: Sequence[Fault], channels: ChannelTable, live: NDArray[np.bool_]) -> list[Fault]:
+    """Channels that fail alike joined to the unit that they share, the largest first; then crowds without a unit."""
+    left = list(faults)
+    out: list[Fault] = []
+    units = list(_candidates(channels, live))
+    while left:
+        best = max((_alike(left, members, level, name) for level, name, members in units), key=_weight, default=None)
+        if best is None or not best[1]:
+            break
+        fault, used = best
+        out.append(fault)
+        left = [f for i, f in enumerate(left) if i not in used]
+    crowds, left = _crowds(left, channels)
+    return out + crowds + left
+
+
+def _weight(candidate: tuple[Fault, set[int]]) -> tuple[int, float]:
+    fault, used = candidate
+    return len(used), -len(fault.columns)
+
+
+def _candidates(channels: ChannelTable, live: NDArray[np.bool_]) -> Iterator[tuple[Level, str, NDArray[np.intp]]]:
+    """Units whose channels may fail together, with their live channels."""
+    sub = channels.names[0] if len(channels) else ""
+    readout = Subdetector[sub] <= Subdetector.HE if sub else False
+    keys: list[tuple[Level, NDArray[np.integer], Callable[[int], str]]] = [
+        (Level.DEPTH, channels.depth, lambda row: f"{sub} depth {channels.depth[row]}"),
+        (Level.RING, np.abs(channels.ieta) * 8 + channels.depth, lambda row: f"{sub} |ieta| {abs(channels.ieta[row])} depth {channels.depth[row]}"),
+        (Level.RING, channels.ieta * 8 + channels.depth, lambda row: f"{sub} ieta {channels.ieta[row]:+d} depth {channels.depth[row]}"),
+        (Level.WEDGE, channels.iphi * 2 + channels.side, lambda row: f"{sub}{'MP'[channels.side[row]]} iphi {channels.iphi[row]}"),
+    ]
+    if readout:
+        box, half = channels.box.astype(int), channels.half.astype(int)
+        keys += [
+            (Level.FED, np.where(channels.crate > 0, channels.fed.astype(int), -1), lambda row: f"{sub} FED {channels.fed[row]}"),
+            (Level.UHTR, np.where(channels.crate > 0, channels.crate.astype(int) * 16 + channels.slot, -1),
+             lambda row: f"{sub} uHTR crate {channels.crate[row]} slot {channels.slot[row]}"),
+            (Level.RBX, box, lambda row: channels.box_name(row)),
+            (Level.RM, np.where(channels.rm > 0, box * 8 + channels.rm, -1), lambda row: f"{channels.box_name(row)}-RM{channels.rm[row]}"),
+            (Level.CARD, np.where(channels.card > 0, (box * 8 + channels.rm) * 8 + channels.card, -1),
+             lambda row: f"{channels.box_name(row)}-RM{channels.rm[row]}-card{channels.card[row]}"),
+            (Level.HALF, half, lambda row: SUBDET_PM[half[row]]),
+        ]  # fmt: skip
+    else:
+        keys.append((Level.HALF, channels.side.astype(int), lambda row: f"{sub}{'MP'[channels.side[row]]}"))
+    for level, key, name in keys:
+        for value in np.unique(key[live & (key >= 0 if level not in (Level.RING,) else True)]):
+            members = np.flatnonzero((key == value) & live)
+            if len(members) >= FEWEST:
+                yield level, name(int(members[0])), members
+    members = np.flatnonzero(live)
+    if len(members) >= FEWEST:
+        yield Level.SUBDETECTOR, sub, members
+
+
+def _alike(
+    faults: Sequence[Fault], members: NDArray[np.intp], level: Level, name: str
+) -> tuple[Fault, set[int]]:
+    """The channel faults in a unit that agree in sign and time with most of its members, as one fault."""
+    inside = set(members.tolist())
+    mine = [i for i, fault in enumerate(faults) if inside.issuperset(fault.columns.tolist())]
+    for sign in (-1, 1):
+        signed = [i for i in mine if faults[i].sign == sign]
+        if sum(len(faults[i].columns) for i in signed) < max(FEWEST, MOST_OF * len(members)):
+            continue
+        used = _agreeing([faults[i] for i in signed])
+        used_all = [signed[i] for i in used]
+        if sum(len(faults[i].columns) for i in used_all) >= max(FEWEST, MOST_OF * len(members)):
+            return _joined([faults[i] for i in used_all], level, name), set(used_all)
+    nothing = np.zeros(0, dtype=np.intp)
+    return Fault(level, name, 0, nothing, np.zeros(0, dtype=bool), 0.0), set()
+
+
+def _agreeing(faults: Sequence[Fault]) -> list[int]:
+    """Those whose lumisections are like those of the most typical one."""
+    times = np.stack([fault.inside for fault in faults])
+    typical = times.mean(axis=0) > 0.5
+    if not typical.any():
+        typical = times[int(np.argmax([fault.significance for fault in faults]))]
+    overlap = (times & typical).sum(axis=1) / np.maximum((times | typical).sum(axis=1), 1)
+    return np.flatnonzero(overlap >= ALIKE).tolist()
+
+
+def _joined(faults: Sequence[Fault], level: Level, name: str) -> Fault:
+    times = np.stack([fault.inside for fault in faults])
+    columns = np.unique(np.concatenate([fault.columns for fault in faults]))
+    significance = max(fault.significance for fault in faults)
+    return Fault(level, name, faults[0].sign, columns, times.mean(axis=0) >= 0.5, significance)
+
+
+def _crowds(faults: list[Fault], channels: ChannelTable) -> tuple[list[Fault], list[Fault]]:
+    """Many channels of an RM, an RBX or the sub-detector that fail alike, without being most of it: one line."""
+    out: list[Fault] = []
+    for level, least in CLUSTER.items():
+        clusters: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for i, fault in enumerate(faults):
+            if fault.level == Level.CHANNEL:
+                clusters[fault.sign, _crowd_key(level, channels, int(fault.columns[0]))].append(i)
+        used: set[int] = set()
+        for (_, key), members in clusters.items():
+            if key < 0 or len(members) < least:
+                continue
+            mine = [members[i] for i in _agreeing([faults[i] for i in members])]
+            if len(mine) >= least:
+                row = int(faults[mine[0]].columns[0])
+                where = {Level.RM: lambda r: f"{channels.box_name(r)}-RM{channels.rm[r]}", Level.RBX: channels.box_name,
+                         Level.SUBDETECTOR: lambda r: channels.names[r]}[level](row)  # fmt: skip
+                out.append(_joined([faults[i] for i in mine], Level.CHANNELS, f"{len(mine)} channels of {where}"))
+                used |= set(mine)
+        faults = [fault for i, fault in enumerate(faults) if i not in used]
+    return out, faults
+
+
+def _crowd_key(level: Level, channels: ChannelTable, row: int) -> int:
+    if level == Level.SUBDETECTOR:
+        return 0
+    if channels.rm[row] == 0 and (level == Level.RM or channels.subdetector[row] > Subdetector.HE):
+        return -1
+    return int(channels.box[row]) * 8 + (int(channels.rm[row]) if level == Level.RM else 0)
+
+
+def finding_of(
+    fault: Fault, subdetector: str, lumisections: Sequence[NDArray[np.int32]], observed: NDArray[np.integer],
+    expected: Floats, events: NDArray[np.int64],
+) -> Finding:  # fmt: skip
+    """The finding that a fault is.
+
+    ``lumisections``: of each judged row. ``observed``, ``expected``: (rows, channels) of the sub-detector; ``events``: (rows,).
+    """
+    rows = np.flatnonzero(fault.inside)
+    n, e = (values[np.ix_(rows, fault.columns)].sum(axis=1, dtype=np.float64) for values in (observed, expected))
+    total, wanted = float(n.sum()), float(e.sum())
+    trials = float(events[rows].sum()) * len(fault.columns)
+    size = total / max(wanted, 1e-9)
+    error = np.sqrt(max(total * (1 - min(total / max(trials, 1), 1)), 1.0)) / max(wanted, 1e-9)
+    ranges = _ranges(rows, lumisections)
+    span = slice(int(rows[0]), int(rows[-1]) + 1)
+    flagged = sum(len(lumisections[row]) for row in rows)
+    assessed = sum(len(ls) for ls in lumisections[span])
+    return Finding(
+        subdetector=subdetector, level=fault.level, unit=fault.unit, kind=kind_of(n, e, size, fault.sign), ranges=ranges,
+        lumisections=flagged, duty=flagged / assessed, rows=tuple(fault.columns.tolist()), observed=int(total),
+        expected=wanted, size=size, size_error=float(error), significance=fault.significance,
+    )  # fmt: skip
+
+
+def kind_of(observed: Floats, expected: Floats, size: float, sign: int) -> Kind:
+    """Kind of fault from digis LS by LS, and over all."""
+    if sign < 0:
+        return Kind.DEAD if size <= DEAD_BELOW else Kind.DEGRADED
+    mean = expected * size
+    scatter = float(np.mean((observed - mean) ** 2 / np.maximum(mean, 1)))
+    if len(observed) >= 3 and scatter > NOISY_ABOVE:
+        return Kind.NOISY
+    return Kind.HOT if size >= HOT_ABOVE else Kind.WARM
+
+
+def _ranges(rows: NDArray[np.intp], lumisections: Sequence[NDArray[np.int32]]) -> tuple[tuple[int, int], ...]:
+    """First and last LS of stretches of judged rows."""
+    breaks = np.flatnonzero(np.diff(rows) > 1) + 1
+    return tuple(
+        (int(lumisections[part[0]][0]), int(lumisections[part[-1]][-1])) for part in np.split(rows, breaks) if len(part)
+    )
+
+
+def intervals_of(
+    finding: Finding, fault: Fault, lumisections: Sequence[NDArray[np.int32]], observed: NDArray[np.integer],
+    expected: Floats,
+) -> Iterator[Interval]:  # fmt: skip
+    """One interval per channel and stretch of a finding."""
+    rows = np.flatnonzero(fault.inside)
+    for part in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
+        block = slice(int(part[0]), int(part[-1]) + 1)
+        n = observed[block][:, fault.columns].sum(axis=0, dtype=np.int64)
+        e = expected[block][:, fault.columns].sum(axis=0, dtype=np.float64)
+        first, last = int(lumisections[part[0]][0]), int(lumisections[part[-1]][-1])
+        for column, some, wanted in zip(fault.columns.tolist(), n.tolist(), e.tolist(), strict=True):
+            yield Interval(
+                column, finding.kind, first, last, some, wanted, fault.sign * fault.significance,
+                "" if finding.level == Level.CHANNEL else finding.unit,
+            )  # fmt: skip
+
+
+def with_gaps_closed(fault: Fault) -> Fault:
+    """Stretches at most ``JOIN`` rows apart joined, unless they alternate (a flickering channel keeps its gaps)."""
+    rows = np.flatnonzero(fault.inside)
+    gaps = np.diff(rows)
+    if np.count_nonzero(gaps > 1) > 2:
+        return fault
+    inside = fault.inside.copy()
+    for row, gap in zip(rows[:-1], gaps, strict=True):
+        if 1 < gap <= JOIN + 1:
+            inside[row : row + gap] = True
+    return replace(fault, inside=inside)

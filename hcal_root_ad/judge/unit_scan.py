@@ -1,0 +1,135 @@
+"""Units at fault: every series of every level scanned, the larger unit first; what it explains is not told twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.judge.levels import UnitLevels
+from hcal_root_ad.judge.verdict import Level
+from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.model.thresholds import Thresholds
+from hcal_root_ad.model.units import UnitTree
+from hcal_root_ad.stats.binomial import Floats
+from hcal_root_ad.stats.scan import Stretch, Sums, empirical_null, stretches, strongest
+
+LEAST = {Level.SUBDETECTOR: 0.15, Level.RING: 0.12, Level.HALF: 0.03, Level.RBX: 0.03, Level.RM: 0.03}
+"""Smallest shift of log rate of a unit that is a fault and not a condition."""
+SUBDETECTOR_WIDTH = 0.03
+"""How far one sub-detector may be off the others from run to run."""
+SPEAKS = float(np.log(1.25))
+"""A unit that is off by more speaks for what is in it."""
+
+
+@dataclass(frozen=True)
+class UnitFault:
+    """One unit of a level (index into its units) with the stretches in which it is at fault, all of one sign."""
+
+    level: Level
+    unit: int
+    stretches: tuple[Stretch, ...]
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.stretches[0].shift > 0 else -1
+
+    @property
+    def significance(self) -> float:
+        return max(abs(stretch.significance) for stretch in self.stretches)
+
+    def rows(self, size: int) -> NDArray[np.bool_]:
+        """(LS,) where it is at fault."""
+        inside = np.zeros(size, dtype=bool)
+        for stretch in self.stretches:
+            inside[stretch.first : stretch.last + 1] = True
+        return inside
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Series of one level of one sub-detector."""
+
+    level: Level
+    units: NDArray[np.intp]
+    values: Floats
+    variances: Floats
+    width: float
+    walk: float
+    threshold: float
+
+    def faults(self) -> Iterator[UnitFault]:
+        variances = np.maximum(self.variances[:, self.units], 1e-9)
+        b, w = self.values[:, self.units] / variances, 1 / variances
+        prior = np.full(len(self.units), self.width**2)
+        sums = Sums.of(b, w, prior, self.walk)
+        null = empirical_null(sums)
+        for k in np.flatnonzero(strongest(sums, null) > self.threshold):
+            arguments = (b[:, k], w[:, k], self.width**2, self.walk, null, self.threshold, LEAST[self.level])
+            found = stretches(*arguments)
+            for sign in (-1, 1):
+                if mine := tuple(s for s in found if np.sign(s.shift) == sign):
+                    yield UnitFault(self.level, int(self.units[k]), mine)
+
+
+def scan_units(
+    levels: UnitLevels, tree: UnitTree, reference: Reference, subdetector: int, thresholds: Thresholds
+) -> tuple[UnitFault, ...]:
+    """Faults of the units of one sub-detector, those that a larger unit explains left out."""
+    found: list[UnitFault] = []
+    for group in _groups(levels, tree, reference, subdetector, thresholds):
+        found += group.faults()
+    size = len(levels.box)
+    return tuple(fault for fault in found if not _explained(fault, found, levels, tree, size))
+
+
+def _groups(
+    levels: UnitLevels, tree: UnitTree, reference: Reference, d: int, thresholds: Thresholds
+) -> Iterator[_Group]:
+    width = reference.widths
+    half = np.flatnonzero(tree.subdetector_of_half == d)
+    box = np.flatnonzero(tree.subdetector_of_box == d)
+    ring = np.flatnonzero(tree.subdetector_of_ring == d)
+    module = np.flatnonzero(tree.subdetector_of_box[tree.box_of_module] == d)
+    alone = np.bincount(tree.box_of_module, minlength=len(tree.box))[tree.box_of_module[module]] == 1
+    everywhere = np.full_like(levels.subdetector, 1e-5)
+    yield _Group(Level.SUBDETECTOR, np.array([d]), levels.subdetector, everywhere, SUBDETECTOR_WIDTH, 0.0, thresholds.subdetector)
+    yield _Group(Level.HALF, half, levels.half, levels.half_variance, width.half, 0.0, thresholds.half)
+    yield _Group(Level.RBX, box, levels.box, levels.box_variance, width.box, width.walk_box, thresholds.box)
+    yield _Group(Level.RM, module[~alone], levels.module, levels.module_variance, width.module, width.walk_module, thresholds.module)
+    yield _Group(Level.RING, ring, levels.ring, levels.ring_variance, width.ring, 0.0, thresholds.ring)
+
+
+def _explained(fault: UnitFault, found: list[UnitFault], levels: UnitLevels, tree: UnitTree, size: int) -> bool:
+    """Whether a larger unit speaks for this one: a ring of a lost sub-detector, a sound module of a lost box."""
+    mine = fault.rows(size)
+    for other in found:
+        if not _inside(fault, other, tree):
+            continue
+        both = mine & other.rows(size)
+        if 2 * both.sum() <= mine.sum():
+            continue
+        larger = np.mean([s.shift for s in other.stretches])
+        if fault.level == Level.RING and abs(larger) > LEAST[Level.SUBDETECTOR]:
+            return True
+        own = np.mean([s.shift for s in fault.stretches])
+        if abs(larger) > SPEAKS and own * larger < 0 and abs(own + larger) < max(0.1, 0.3 * abs(larger)):
+            return True
+    return False
+
+
+def _inside(fault: UnitFault, other: UnitFault, tree: UnitTree) -> bool:
+    """Whether a unit is a part of another one."""
+    match other.level, fault.level:
+        case Level.SUBDETECTOR, Level.HALF | Level.RING:
+            return True
+        case Level.HALF, Level.RBX:
+            return bool(tree.half_of_box[fault.unit] == other.unit)
+        case Level.HALF, Level.RM:
+            return bool(tree.half_of_box[tree.box_of_module[fault.unit]] == other.unit)
+        case Level.RBX, Level.RM:
+            return bool(tree.box_of_module[fault.unit] == other.unit)
+        case _:
+            return False
