@@ -6,7 +6,7 @@
     ├── InputError         a file is missing, unreadable, of another kind, or contradicts itself
     │   └── NoHcalError    the file is fine but holds no HCAL maps that we could judge
     ├── DefinitionError    a harvester definition is wrong or unknown
-    ├── BundleError        a bundle is missing, damaged, or made for something else
+    ├── ModelError         a model is missing, damaged, or made for something else
     ├── CatalogueError     a catalogue of reference runs is wrong, or a reference unknown or damaged
     ├── PolicyError        a certification policy is wrong or unknown
     ├── OutputError        the output cannot be written, or would be refused by a GUI
@@ -32,8 +32,8 @@ class DefinitionError(HcalRootAdError):
     """A harvester definition is wrong or unknown."""
 
 
-class BundleError(HcalRootAdError):
-    """A bundle is missing, damaged, or made for another detector."""
+class ModelError(HcalRootAdError):
+    """A model is missing, damaged, or made for another detector."""
 
 
 class CatalogueError(HcalRootAdError):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.stats.binomial import Floats, deviance, newton_step
-from hcal_root_ad.stats.scan import Stretch, Sums, Window, empirical_null, stretches, strongest
+from hcal_root_ad.stats.scan import Stretch, Sums, Window, empirical_null, robust_scale, stretches, strongest_windows
 
 CELLS = 2**18
 """Cells (LS × channels) that are looked at together."""
@@ -24,8 +24,10 @@ DARK, ALIVE = float(np.log(0.05)), 0.3
 """A module with less than a twentieth of its digis is dark; a channel in it with more than three tenths is alive."""
 NOISE_RATE = 1e-3
 """Digis per event that a channel may have without collisions: at low pileup its rate need not follow."""
-LEAST_SHIFT, LEAST_DIGIS = float(np.log(1.08)), 0.03
-"""Smallest fault of a channel: 8 % of its rate, and 3 % of its digis."""
+LEAST_SHIFT = float(np.log(1.08))
+"""Smallest fault of a channel: 8 % of its rate."""
+FLOOD = 300
+"""With more channels at fault than this, each gets the one window in which it is off most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +103,16 @@ class Residuals:
             + noise**2
         )
 
-    def exact(self, column: int, first: int, last: int, off: float) -> float:
-        """Signed root of the binomial deviance of one channel's digis in a stretch, from its level outside."""
+    def exact(self, column: int, rate: Floats, first: int, last: int, off: float) -> float:
+        """Signed root of the binomial deviance of one channel's digis in a stretch, from its level outside; ``rate``: (LS,) its log rate."""
         rows = slice(first, last + 1)
         events = self.events[rows].astype(np.float64)
-        p = -np.expm1(-np.exp(self.log_rate(np.array([column]))[rows, 0].astype(np.float64) + off))
-        n, total, mean = float(np.minimum(self.counts[rows, self.live[column]], self.events[rows]).sum()), events.sum(), float(events @ p)
+        p = -np.expm1(-np.exp(rate[rows] + off))
+        n, total, mean = (
+            float(np.minimum(self.counts[rows, self.live[column]], self.events[rows]).sum()),
+            events.sum(),
+            float(events @ p),
+        )
         root = np.sqrt(deviance(np.array(n), np.array(total), np.array(np.clip(mean / total, 1e-9, 1 - 1e-9))))
         return float(np.sign(n - mean) * root)
 
@@ -132,7 +138,6 @@ class ChannelScan:
     faults: dict[int, list[Stretch]]
     width: float
     null: list[Floats]
-    hidden: int
 
 
 def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: float) -> ChannelScan:
@@ -140,30 +145,36 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: fl
     sums = residuals.sums(sample_of(columns))
     null = empirical_null(sums)
     width = whole_run_width(sums)
-    faults: dict[int, list[Stretch]] = {}
+    walk = residuals.reference.widths.walk_channel
+    coarse: dict[int, Stretch] = {}
     for some in blocks(columns, len(residuals.events)):
-        b, w = residuals.steps(some)
-        prior = residuals.prior(some)
-        z = strongest(Sums.of(b, w, prior, residuals.reference.widths.walk_channel), null)
-        for k in np.flatnonzero(z > threshold):
-            column = int(some[k])
+        z, best = strongest_windows(residuals.sums(some), null)
+        for k in np.flatnonzero(z > threshold).tolist():
+            coarse[int(some[k])] = best(k)
+    faults: dict[int, list[Stretch]] = {}
+    if len(coarse) > FLOOD:
+        faults = {column: [s] for column, s in coarse.items() if abs(s.shift) >= LEAST_SHIFT}
+    else:
+        for column in coarse:
+            if stretches_found := _stretches(residuals, column, walk, null, threshold):
+                faults[column] = stretches_found
+    return ChannelScan(faults, width, null)
 
-            def exact(first: int, last: int, off: float, column: int = column) -> float:
-                return residuals.exact(column, first, last, off)
 
-            found = stretches(
-                b[:, k], w[:, k], float(prior[k]), residuals.reference.widths.walk_channel, null, threshold,
-                LEAST_SHIFT, exact,
-            )  # fmt: skip
-            if found:
-                faults[column] = found
-    return ChannelScan(faults, width, null, 0)
+def _stretches(residuals: Residuals, column: int, walk: float, null: list[Floats], threshold: float) -> list[Stretch]:
+    one = np.array([column])
+    b, w = residuals.steps(one)
+    prior = float(residuals.prior(one)[0])
+    rate = residuals.log_rate(one)[:, 0].astype(np.float64)
+
+    def exact(first: int, last: int, off: float) -> float:
+        return residuals.exact(column, rate, first, last, off)
+
+    return stretches(b[:, 0], w[:, 0], prior, walk, null, threshold, LEAST_SHIFT, exact)
 
 
 def whole_run_width(sums: Sums) -> float:
     """Robust scale of the whole run's significance over the channels, before any excess is added."""
-    from hcal_root_ad.stats.scan import robust_scale
-
     window = Window(len(sums.b) - 1, np.zeros(1, dtype=np.intp))
     shift, variance = sums.deviations(window)
     return robust_scale((shift / np.sqrt(variance))[0])

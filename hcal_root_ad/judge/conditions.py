@@ -1,114 +1,103 @@
-"""What a sub-detector's reference sees of a run, lumisection by lumisection: activity, and whether it can judge it."""
+"""Conditions in words and numbers: what is common, moved, and is nobody's fault."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import ChannelTable
-from hcal_root_ad.judge.fitness import Misfit
-from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.reconstruct import Rings
-from hcal_root_ad.learn.reference import Reference, fit_activity
-from hcal_root_ad.learn.series import Series, blocks
-from hcal_root_ad.stats.binomial import Binomial, Floats
+from hcal_root_ad.detector import box_name
+from hcal_root_ad.judge.levels import UnitLevels
+from hcal_root_ad.judge.rows import JudgedRows
+from hcal_root_ad.judge.verdict import CommonPart
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.common_part import CommonLevels
+from hcal_root_ad.model.units import UnitTree
+from hcal_root_ad.stats.binomial import Floats
 
-REACH = 1.5
-"""How far (in log activity) conditions may lie outside of what the reference has seen."""
-SETTLED = 0.6
-"""Share of channels that must agree with an activity; with half of a sub-detector off, the fit may follow either."""
-AGREE, AT_LEAST = 4.0, 0.25
-"""Statistical standard deviations, or share of the expected digis, within which a channel agrees with an activity."""
-
-
-class Conditions:
-    """The assessable lumisections of one sub-detector as a bundle's reference sees them; they grow with the run.
-
-    Attributes:
-        bundle: whose reference it is.
-        lumisections: (LS,). activity: (LS,) as fitted, or 0 if ``blind``. ring_shift: (LS, rings) of log λ.
-        near: (LS,) whether the activity is one that the reference can judge.
-        ordinary: (LS,) whether, besides, most channels agree with it: ordinary collisions, seen by a sound
-            sub-detector.
-        blind: nothing is known to hold the run against.
-    """
-
-    def __init__(self, bundle: Bundle, channels: ChannelTable, *, blind: bool = False) -> None:
-        self.bundle, self.blind = bundle, blind
-        self.rings = Rings(bundle.reference, channels, bundle.ring_normalisation)
-        self.lumisections = np.zeros(0, dtype=np.int32)
-        self.activity: Floats = np.zeros(0)
-        self.ring_shift = np.zeros((0, self.rings.number), dtype=np.float32)
-        self.near = np.zeros(0, dtype=np.bool_)
-        self.ordinary = np.zeros(0, dtype=np.bool_)
-        self._misfit = Misfit(bundle)
-
-    def __len__(self) -> int:
-        return len(self.lumisections)
-
-    def add(self, series: Series) -> None:
-        """Look at further lumisections."""
-        activity: Floats = np.zeros(len(series))
-        shift = np.zeros((len(series), self.rings.number), dtype=np.float32)
-        near, ordinary = np.zeros((2, len(series)), dtype=np.bool_)
-        if not self.blind:
-            activity = fit_activity(self.bundle.reference, series.counts, series.events)
-            near = np.abs(activity - np.clip(activity, *self.bundle.reference.activity)) <= REACH
-            for rows in blocks(len(series)):
-                shift[rows], ordinary[rows] = self._look(series.part(rows), activity[rows], near[rows])
-        self.lumisections = np.append(self.lumisections, series.lumisections)
-        self.activity = np.append(self.activity, activity)
-        self.ring_shift = np.concatenate([self.ring_shift, shift])
-        self.near = np.append(self.near, near)
-        self.ordinary = np.append(self.ordinary, ordinary)
-
-    def _look(
-        self, series: Series, activity: Floats, near: NDArray[np.bool_]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Shifts of the rings, and which lumisections are ordinary."""
-        reference = self.bundle.reference
-        counts, events = series.single(slice(None))
-        expected = Binomial(events, reference.single.log_rate(activity))
-        agree = np.count_nonzero(_agreeing(reference, counts, expected), axis=1)
-        shift = self.rings.shift(counts, expected, activity)
-        moved = Binomial(events, self.rings.log_rate(activity, shift))
-        self._misfit.add(counts, moved, activity, near)
-        return shift, near & (agree >= SETTLED * reference.live.sum())
-
-    @property
-    def known(self) -> Floats:
-        """(LS,) the activity, cut to what the reference has seen."""
-        return np.clip(self.activity, *self.bundle.reference.activity)
-
-    @property
-    def misfit(self) -> float:
-        """Typical deviation of the channels from the reference, over the lumisections near it."""
-        return self._misfit.value
-
-    def seen_from(self, one: Series, elsewhere: float) -> tuple[float, NDArray[np.float32]]:
-        """Activity of one LS, from the channels that agree with what another sub-detector sees in it; ring shifts."""
-        reference, (counts, events) = self.bundle.reference, one.single(slice(None))
-        activity = activity_from(reference, one, np.clip([elsewhere], *reference.activity))
-        expected = Binomial(events, reference.single.log_rate(activity))
-        return float(activity[0]), self.rings.shift(counts, expected, activity)[0]
+SAID = 0.06
+"""A sub-detector that is off the others by more is said (and flagged from 15 % on)."""
+RINGS_SAID = 0.03
+"""Rings whose conditions reach this far are said."""
+WAVE_SAID = 0.015
+"""Amplitude of a wave in phi that is said."""
+STEP = 0.02
+"""A change of the rings from one LS to the next that is said."""
 
 
-def activity_from(reference: Reference, one: Series, elsewhere: Floats) -> Floats:
-    """(1,) activity of one LS, from the channels that agree with what is seen elsewhere; that, if none does."""
-    agree = agreeing(reference, one, elsewhere)[0]
-    if not agree.any():
-        return elsewhere
-    return fit_activity(replace(reference, live=agree), one.counts, one.events, elsewhere)
+def common_part(
+    maps: LumiMaps, rows: JudgedRows, levels: CommonLevels, units: UnitLevels, tree: UnitTree
+) -> CommonPart:
+    """The common part of a run, LS by LS, with its sentences."""
+
+    def everywhere(values: NDArray[np.floating]) -> NDArray[np.float32]:
+        return np.asarray(rows.spread(values.astype(np.float32), len(maps), np.nan))
+
+    names = tree.subdetector.names
+    box = np.full((len(levels), 72), np.nan, dtype=np.float32)
+    half = np.full((len(levels), 4), np.nan, dtype=np.float32)
+    order = {box_name(b): b for b in range(72)}
+    for unit, name in enumerate(tree.box.names):
+        if name in order:
+            box[:, order[name]] = units.box[:, unit] + units.half[:, tree.half_of_box[unit]]
+    for unit, name in enumerate(tree.half.names):
+        if name in ("HBM", "HBP", "HEM", "HEP"):
+            half[:, ("HBM", "HBP", "HEM", "HEP").index(name)] = units.half[:, unit]
+    return CommonPart(
+        lumisections=maps.lumisections,
+        log_pileup=everywhere(levels.log_pileup),
+        log_pileup_error=everywhere(levels.log_pileup_error),
+        subdetector={name: everywhere(units.subdetector[:, d]) for d, name in enumerate(names)},
+        half=everywhere(half),
+        ring=everywhere(units.ring + units.condition),
+        rings=tree.ring.names,
+        box=everywhere(box),
+        sentences=tuple(_sentences(rows.lumisections(maps), units, tree)),
+    )
 
 
-def agreeing(reference: Reference, series: Series, activity: Floats) -> NDArray[np.bool_]:
-    """(LS, channels) live channels whose counts are about what activities (LS,) let expect."""
-    counts, events = series.single(slice(None))
-    return _agreeing(reference, counts, Binomial(events, reference.single.log_rate(activity)))
+def _sentences(lumisections: list[NDArray[np.int32]], units: UnitLevels, tree: UnitTree) -> list[str]:
+    out: list[str] = []
+    if not len(lumisections):
+        return out
+    for d, name in enumerate(tree.subdetector.names):
+        shift = float(np.median(units.subdetector[:, d]))
+        if abs(shift) > SAID:
+            out.append(f"{name} counts {_percent(shift)} against the other sub-detectors, all rings alike")
+        mine = tree.subdetector_of_ring == d
+        condition = units.condition[:, mine]
+        typical = np.median(condition, axis=0)
+        if np.ptp(typical) > 2 * RINGS_SAID or np.abs(typical - np.median(typical)).max() > RINGS_SAID:
+            out.append(
+                f"rings of {name} moved by {_percent(float(typical.min()))} to {_percent(float(typical.max()))} since the "
+                "clean runs (trigger mix, thresholds or ageing)"
+            )
+        out += _steps(lumisections, condition, name)
+        wave = float(np.median(np.abs(units.wave[:, d])))
+        if wave > WAVE_SAID:
+            out.append(f"a wave in phi of {100 * wave:.1f} % runs around {name} (beam spot)")
+    return out
 
 
-def _agreeing(reference: Reference, counts: Floats, expected: Binomial) -> NDArray[np.bool_]:
-    width = np.maximum(AGREE * np.sqrt(expected.variance), AT_LEAST * expected.mean)
-    return np.asarray((np.abs(counts - expected.mean) < width) & reference.live)
+def _steps(lumisections: list[NDArray[np.int32]], condition: Floats, name: str, window: int = 5) -> list[str]:
+    """Where the rings changed for good within the run."""
+    if len(condition) < 2 * window + 1:
+        return []
+    sums = np.concatenate([np.zeros((1, condition.shape[1])), np.cumsum(condition, axis=0)])
+    before, after = sums[window:-window] - sums[: -2 * window], sums[2 * window :] - sums[window:-window]
+    change = (after - before) / window
+    size = np.sqrt((change**2).mean(axis=1))
+    out: list[str] = []
+    while len(out) < 3 and size.max() > STEP:
+        row = int(size.argmax())
+        low, high = float(change[row].min()), float(change[row].max())
+        out.append(
+            f"rings of {name} changed at LS {int(lumisections[row + window][0])} by {_percent(low)} to {_percent(high)} "
+            "(trigger mix or thresholds)"
+        )
+        size[max(0, row - 2 * window) : row + 2 * window] = 0
+    return out
+
+
+def _percent(shift: float) -> str:
+    value = 100 * np.expm1(shift)
+    return f"{value:+.0f} %" if abs(value) >= 0.5 else "0 %"

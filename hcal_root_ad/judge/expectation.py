@@ -29,7 +29,9 @@ class Expectation:
     ring: Floats
     module: Floats
 
-    def counts(self, events: NDArray[np.int64], columns: NDArray[np.intp], rows: slice = slice(None)) -> NDArray[np.float32]:
+    def counts(
+        self, events: NDArray[np.int64], columns: NDArray[np.intp], rows: slice = slice(None)
+    ) -> NDArray[np.float32]:
         """(LS, columns) expected digis of channels of the reference; 0 for those that are not live."""
         reference, tree = self.reference, self.reference.tree
         level, power = (a[columns].astype(np.float32) for a in (reference.level, reference.power))
@@ -53,7 +55,7 @@ def expectation(
     # A lost sub-detector took its conditions along: nothing is known of them in these lumisections.
     ring = np.where(lost[:, tree.subdetector_of_ring], 0, ring)
     half = np.where(keep[Level.HALF], units.half, 0)[:, tree.half_of_box]
-    box = np.where(keep[Level.RBX], units.box, 0) + half
+    box = np.where(keep[Level.RBX], units.box, 0) + half + units.around
     module = np.where(keep[Level.RM], units.module, 0) + box[:, tree.box_of_module]
     return Expectation(reference, levels.log_pileup.astype(np.float64), ring, module)
 

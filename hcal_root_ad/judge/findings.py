@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import SUBDET_PM, ChannelTable, Subdetector
+from hcal_root_ad.detector import ChannelTable, Subdetector
 from hcal_root_ad.judge.verdict import Finding, Interval, Kind, Level
 from hcal_root_ad.stats.binomial import Floats
 
@@ -23,6 +23,8 @@ FEWEST = 4
 """Channels from which on a unit is named."""
 CLUSTER = {Level.RM: 6, Level.RBX: 10, Level.SUBDETECTOR: 25}
 """Channels that fail alike in an RM, an RBX or a sub-detector from which on they are one line."""
+HUNDREDS = 100
+"""From so many on, all over a sub-detector, one line says it all."""
 JOIN = 3
 """Stretches this near to each other are one."""
 
@@ -42,15 +44,21 @@ class Fault:
     significance: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Level:
+    """Units of a level whose channels may fail together: ``of`` (channels,) unit or −1; ``name`` of a channel's unit."""
+
+    level: Level
+    of: NDArray[np.intp]
+    name: Callable[[int], str]
+
+
 def grouped(faults: Sequence[Fault], channels: ChannelTable, live: NDArray[np.bool_]) -> list[Fault]:
     """Channels that fail alike joined to the unit that they share, the largest first; then crowds without a unit."""
     left = list(faults)
     out: list[Fault] = []
-    units = list(_candidates(channels, live))
-    while left:
-        best = max((_alike(left, members, level, name) for level, name, members in units), key=_weight, default=None)
-        if best is None or not best[1]:
-            break
+    levels = list(_levels(channels, live)) if len(left) >= FEWEST else []
+    while levels and (best := _largest(left, levels, live)):
         fault, used = best
         out.append(fault)
         left = [f for i, f in enumerate(left) if i not in used]
@@ -58,61 +66,70 @@ def grouped(faults: Sequence[Fault], channels: ChannelTable, live: NDArray[np.bo
     return out + crowds + left
 
 
-def _weight(candidate: tuple[Fault, set[int]]) -> tuple[int, float]:
-    fault, used = candidate
-    return len(used), -len(fault.columns)
+def _levels(channels: ChannelTable, live: NDArray[np.bool_]) -> Iterator[_Level]:
+    sub = channels.names[0]
+    eta, side = np.abs(channels.ieta).astype(int), "MP"
+
+    def level(level: Level, key: NDArray[np.integer], name: Callable[[int], str]) -> _Level:
+        _, of = np.unique(np.where(live, key, -1), return_inverse=True)
+        return _Level(level, np.where(live & (key >= 0), of, -1), name)
+
+    yield level(Level.SUBDETECTOR, np.zeros(len(channels), dtype=int), lambda _: sub)
+    yield level(Level.HALF, channels.side.astype(int), lambda row: f"{sub}{side[channels.side[row]]}")
+    yield level(Level.DEPTH, channels.depth.astype(int), lambda row: f"{sub} depth {channels.depth[row]}")
+    yield level(
+        Level.RING, eta * 8 + channels.depth, lambda row: f"{sub} |ieta| {eta[row]} depth {channels.depth[row]}"
+    )
+    yield level(
+        Level.RING, (eta * 2 + channels.side) * 8 + channels.depth,
+        lambda row: f"{sub} ieta {channels.ieta[row]:+d} depth {channels.depth[row]}",
+    )  # fmt: skip
+    yield level(
+        Level.WEDGE, channels.iphi.astype(int) * 2 + channels.side,
+        lambda row: f"{sub}{side[channels.side[row]]} iphi {channels.iphi[row]}",
+    )  # fmt: skip
+    if Subdetector[sub] > Subdetector.HE:
+        return
+    box, rm = channels.box.astype(int), channels.rm.astype(int)
+    yield level(Level.FED, np.where(channels.crate > 0, channels.fed, -1), lambda row: f"{sub} FED {channels.fed[row]}")
+    yield level(
+        Level.UHTR, np.where(channels.crate > 0, channels.crate.astype(int) * 16 + channels.slot, -1),
+        lambda row: f"{sub} uHTR crate {channels.crate[row]} slot {channels.slot[row]}",
+    )  # fmt: skip
+    yield level(Level.RBX, box, channels.box_name)
+    yield level(Level.RM, np.where(rm > 0, box * 8 + rm, -1), lambda row: f"{channels.box_name(row)}-RM{rm[row]}")
+    yield level(
+        Level.CARD, np.where(channels.card > 0, (box * 8 + rm) * 8 + channels.card, -1),
+        lambda row: f"{channels.box_name(row)}-RM{rm[row]}-card{channels.card[row]}",
+    )  # fmt: skip
 
 
-def _candidates(channels: ChannelTable, live: NDArray[np.bool_]) -> Iterator[tuple[Level, str, NDArray[np.intp]]]:
-    """Units whose channels may fail together, with their live channels."""
-    sub = channels.names[0] if len(channels) else ""
-    readout = Subdetector[sub] <= Subdetector.HE if sub else False
-    keys: list[tuple[Level, NDArray[np.integer], Callable[[int], str]]] = [
-        (Level.DEPTH, channels.depth, lambda row: f"{sub} depth {channels.depth[row]}"),
-        (Level.RING, np.abs(channels.ieta) * 8 + channels.depth, lambda row: f"{sub} |ieta| {abs(channels.ieta[row])} depth {channels.depth[row]}"),
-        (Level.RING, channels.ieta * 8 + channels.depth, lambda row: f"{sub} ieta {channels.ieta[row]:+d} depth {channels.depth[row]}"),
-        (Level.WEDGE, channels.iphi * 2 + channels.side, lambda row: f"{sub}{'MP'[channels.side[row]]} iphi {channels.iphi[row]}"),
-    ]
-    if readout:
-        box, half = channels.box.astype(int), channels.half.astype(int)
-        keys += [
-            (Level.FED, np.where(channels.crate > 0, channels.fed.astype(int), -1), lambda row: f"{sub} FED {channels.fed[row]}"),
-            (Level.UHTR, np.where(channels.crate > 0, channels.crate.astype(int) * 16 + channels.slot, -1),
-             lambda row: f"{sub} uHTR crate {channels.crate[row]} slot {channels.slot[row]}"),
-            (Level.RBX, box, lambda row: channels.box_name(row)),
-            (Level.RM, np.where(channels.rm > 0, box * 8 + channels.rm, -1), lambda row: f"{channels.box_name(row)}-RM{channels.rm[row]}"),
-            (Level.CARD, np.where(channels.card > 0, (box * 8 + channels.rm) * 8 + channels.card, -1),
-             lambda row: f"{channels.box_name(row)}-RM{channels.rm[row]}-card{channels.card[row]}"),
-            (Level.HALF, half, lambda row: SUBDET_PM[half[row]]),
-        ]  # fmt: skip
-    else:
-        keys.append((Level.HALF, channels.side.astype(int), lambda row: f"{sub}{'MP'[channels.side[row]]}"))
-    for level, key, name in keys:
-        for value in np.unique(key[live & (key >= 0 if level not in (Level.RING,) else True)]):
-            members = np.flatnonzero((key == value) & live)
-            if len(members) >= FEWEST:
-                yield level, name(int(members[0])), members
-    members = np.flatnonzero(live)
-    if len(members) >= FEWEST:
-        yield Level.SUBDETECTOR, sub, members
-
-
-def _alike(
-    faults: Sequence[Fault], members: NDArray[np.intp], level: Level, name: str
-) -> tuple[Fault, set[int]]:
-    """The channel faults in a unit that agree in sign and time with most of its members, as one fault."""
-    inside = set(members.tolist())
-    mine = [i for i, fault in enumerate(faults) if inside.issuperset(fault.columns.tolist())]
+def _largest(
+    faults: Sequence[Fault], levels: Sequence[_Level], live: NDArray[np.bool_]
+) -> tuple[Fault, set[int]] | None:
+    """The unit of which most channels fail alike, and that has the most of them."""
+    best: tuple[Fault, set[int]] | None = None
+    best_share = 0.0
     for sign in (-1, 1):
-        signed = [i for i in mine if faults[i].sign == sign]
-        if sum(len(faults[i].columns) for i in signed) < max(FEWEST, MOST_OF * len(members)):
+        mine = np.array([i for i, f in enumerate(faults) if f.sign == sign and f.level is Level.CHANNEL], dtype=int)
+        if len(mine) < FEWEST:
             continue
-        used = _agreeing([faults[i] for i in signed])
-        used_all = [signed[i] for i in used]
-        if sum(len(faults[i].columns) for i in used_all) >= max(FEWEST, MOST_OF * len(members)):
-            return _joined([faults[i] for i in used_all], level, name), set(used_all)
-    nothing = np.zeros(0, dtype=np.intp)
-    return Fault(level, name, 0, nothing, np.zeros(0, dtype=bool), 0.0), set()
+        columns = np.array([faults[i].columns[0] for i in mine])
+        for level in levels:
+            sizes = np.bincount(level.of[level.of >= 0], minlength=1)
+            failing = np.bincount(level.of[columns][level.of[columns] >= 0], minlength=len(sizes))
+            for unit in np.flatnonzero(failing >= np.maximum(FEWEST, MOST_OF * sizes)):
+                members = mine[level.of[columns] == unit]
+                used = members[_agreeing([faults[i] for i in members])]
+                share = len(used) / sizes[unit]
+                enough = len(used) >= max(FEWEST, MOST_OF * sizes[unit])
+                if enough and (best is None or (len(used), share) > (len(best[1]), best_share)):
+                    name = level.name(int(faults[used[0]].columns[0]))
+                    best, best_share = (
+                        (_joined([faults[i] for i in used], level.level, name), set(used.tolist())),
+                        share,
+                    )
+    return best
 
 
 def _agreeing(faults: Sequence[Fault]) -> list[int]:
@@ -135,7 +152,7 @@ def _joined(faults: Sequence[Fault], level: Level, name: str) -> Fault:
 def _crowds(faults: list[Fault], channels: ChannelTable) -> tuple[list[Fault], list[Fault]]:
     """Many channels of an RM, an RBX or the sub-detector that fail alike, without being most of it: one line."""
     out: list[Fault] = []
-    for level, least in CLUSTER.items():
+    for level, least in ((Level.SUBDETECTOR, HUNDREDS), *CLUSTER.items()):
         clusters: dict[tuple[int, int], list[int]] = defaultdict(list)
         for i, fault in enumerate(faults):
             if fault.level == Level.CHANNEL:
@@ -149,7 +166,7 @@ def _crowds(faults: list[Fault], channels: ChannelTable) -> tuple[list[Fault], l
                 row = int(faults[mine[0]].columns[0])
                 where = {Level.RM: lambda r: f"{channels.box_name(r)}-RM{channels.rm[r]}", Level.RBX: channels.box_name,
                          Level.SUBDETECTOR: lambda r: channels.names[r]}[level](row)  # fmt: skip
-                out.append(_joined([faults[i] for i in mine], Level.CHANNELS, f"{len(mine)} channels of {where}"))
+                out.append(_joined([faults[i] for i in mine], Level.CHANNELS, f"{len(mine):,} channels of {where}"))
                 used |= set(mine)
         faults = [fault for i, fault in enumerate(faults) if i not in used]
     return out, faults

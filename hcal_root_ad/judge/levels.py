@@ -25,7 +25,10 @@ SMALL = 0.03
 MODULE_WIDTH = 0.012
 """Scatter of healthy modules about their box, between units and LS."""
 BOX_WIDTH = 0.02
+WAVE_WIDTH = 0.03
+"""Prior width of the amplitude of a wave in phi: the beam spot moves."""
 TUKEY = 5.0
+"""Tukey's constant in standard deviations."""
 FLOOR = 0.015
 """Least scatter of rings about the conditions."""
 
@@ -36,6 +39,8 @@ class UnitLevels:
 
     ``condition``: (LS, rings) what a smooth function of |ieta| and depth explains of the rings: mix, ageing, thresholds.
     ``ring`` is what is left of them. ``subdetector`` is the shift of the sub-detector against the common pileup.
+    ``wave``: (LS, sub-detectors) amplitude of a wave in phi over the boxes, a condition too; ``around``: (LS, boxes)
+    what it takes out of ``box``.
     """
 
     subdetector: Floats
@@ -48,6 +53,8 @@ class UnitLevels:
     box_variance: Floats
     module: Floats
     module_variance: Floats
+    around: Floats
+    wave: Floats
 
 
 def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> UnitLevels:
@@ -68,6 +75,8 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
         subdetector[:, d] += move
     condition = _conditions(ring, tree)
     own = box - half[:, tree.half_of_box]
+    around, wave = _phi_waves(own, box_variance, tree)
+    own = own - around
     box_spread = box_variance * spread.box / spread.module
     counts = np.bincount(tree.half_of_box, minlength=len(tree.half))
     half_variance = np.stack([np.bincount(tree.half_of_box, row, len(counts)) for row in box_spread]) / counts**2
@@ -75,7 +84,7 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
         subdetector=subdetector, half=half, half_variance=half_variance,
         ring=ring - condition, ring_variance=levels.ring_variance * spread.ring, condition=condition,
         box=own, box_variance=box_spread,
-        module=levels.module - box[:, tree.box_of_module], module_variance=variance,
+        module=levels.module - box[:, tree.box_of_module], module_variance=variance, around=around, wave=wave,
     )  # fmt: skip
 
 
@@ -126,8 +135,31 @@ def _halves(box: Floats, variance: Floats, tree: UnitTree) -> Floats:
         pull = (box[:, mine] - value[:, None]) / np.sqrt(width)
         weight = np.maximum(1 - (pull / TUKEY) ** 2, 0) ** 2 / width
         mean = (weight * box[:, mine]).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-9)
-        half[:, h] = np.where(near | moved, np.where(weight.sum(axis=1) > 0, mean, value), mean * (np.abs(mean) < SMALL))
+        half[:, h] = np.where(
+            near | moved, np.where(weight.sum(axis=1) > 0, mean, value), mean * (np.abs(mean) < SMALL)
+        )
     return half
+
+
+def _phi_waves(box: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, Floats]:
+    """(LS, boxes) wave a·cos φ + b·sin φ of each sub-detector's boxes, and (LS, sub-detectors) its amplitude."""
+    out, amplitude = np.zeros_like(box), np.zeros((len(box), len(tree.subdetector)))
+    angle = np.zeros(len(tree.box))
+    for unit in range(len(tree.box)):
+        phi = 2 * np.pi * tree.channels.iphi[tree.box.of == unit] / 72
+        angle[unit] = np.angle(np.exp(1j * phi).sum()) if len(phi) else 0.0
+    for d in range(len(tree.subdetector)):
+        mine = np.flatnonzero(tree.subdetector_of_box == d)
+        design = np.stack([np.cos(angle[mine]), np.sin(angle[mine])], axis=1)
+        width = variance[:, mine] + BOX_WIDTH**2
+        fit = np.zeros((len(box), len(mine)))
+        for _ in range(4):
+            weight = np.maximum(1 - (box[:, mine] - fit) ** 2 / width / TUKEY**2, 0) ** 2 / width
+            gram = np.einsum("tr,ri,rj->tij", weight, design, design) + np.eye(2) / WAVE_WIDTH**2
+            factor = np.linalg.solve(gram, ((weight * box[:, mine]) @ design)[..., None])[..., 0]
+            fit = factor @ design.T
+        out[:, mine], amplitude[:, d] = fit, np.hypot(*factor.T)
+    return out, amplitude
 
 
 def _conditions(ring: Floats, tree: UnitTree) -> Floats:

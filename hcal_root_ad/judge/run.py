@@ -1,35 +1,332 @@
-"""The main job on one run: maps and bundles in, a verdict out."""
+"""The judgement of a run: what is common, what is left, and whose fault it is.
+
+Maps and models in, a verdict out. Lumisections may come piece by piece (:class:`RunJudge`): the common part of each is
+fitted once, the scan for faults looks at all so far, so the verdict is that on the run as a whole.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from hcal_root_ad.judge.running import Progress, RunJudge
-from hcal_root_ad.judge.verdict import RunVerdict
-from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.catalogue import FindReference
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.errors import ModelError, NoHcalError, UsageError
+from hcal_root_ad.judge.channel_scan import ChannelScan, Residuals, scan_channels
+from hcal_root_ad.judge.conditions import common_part
+from hcal_root_ad.judge.expectation import expectation
+from hcal_root_ad.judge.growth import GrowingRun
+from hcal_root_ad.judge.hf import hf_faults, trusted_rows
+from hcal_root_ad.judge.levels import unit_levels
+from hcal_root_ad.judge.rows import MINIMUM_EVENTS, JudgedRows, judged_rows
+from hcal_root_ad.judge.subdetector import Judged, faults_of, not_judged, verdict_of
+from hcal_root_ad.judge.trust import STRANGER, trust_of
+from hcal_root_ad.judge.unit_scan import UnitFault, scan_units
+from hcal_root_ad.judge.verdict import CommonPart, ModelInfo, RunVerdict, Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit, joined
+from hcal_root_ad.model.joint import JointReference, joint_reference
+from hcal_root_ad.model.model import Model
+from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.model.self_reference import reference_of_run
+from hcal_root_ad.model.thresholds import Thresholds, thresholds
+
+Progress = Callable[[int, int], None]
+FindReference = Callable[[LumiMaps], Mapping[str, Reference]]
+"""Finds references of a reference run that fits a run, by sub-detector."""
+
+TOGETHER = ("HB", "HE", "HO")
+"""Sub-detectors that see the same pileup; HF counts every event and needs none."""
+DARK = -4.5
+"""Below this log pileup (1 % of the clean runs') there were no collisions, or nothing was read out."""
 
 
 def judge_run(
     maps: LumiMaps,
-    bundles: Sequence[Bundle],
+    models: Sequence[Model],
     *,
     false_alarms: float | None = None,
     find_reference: FindReference | None = None,
+    without_reference: bool = False,
     progress: Progress | None = None,
 ) -> RunVerdict:
-    """Judge every sub-detector that the maps hold and a bundle serves.
+    """Judge every sub-detector that the maps hold and a model serves.
 
     Args:
-        false_alarms: wished false intervals per 100 LS and sub-detector; the bundle's own if not given.
-        find_reference: finds a reference run for a detector that a bundle does not know (see :class:`RunJudge`).
-        progress: called with (done, total) sub-detectors.
+        false_alarms: false findings per 100 LS and sub-detector that are asked for; the model's own if not given.
+        find_reference: finds references for a detector that a model does not know.
+        without_reference: judge the run against itself; nothing of it is then trusted.
+        progress: called with (done, total) lumisections.
 
     Raises:
-        BundleError: if two bundles are for the same sub-detector, or none serves what the run holds.
+        ModelError: if two models are for the same sub-detector, or none serves what the run holds.
         NoHcalError: if no lumisection can be judged.
     """
-    judge = RunJudge(bundles, false_alarms, find_reference)
+    judge = RunJudge(models, false_alarms, find_reference, without_reference=without_reference)
     judge.add(maps, progress)
     return judge.verdict()
+
+
+class RunJudge:
+    """Judges one run, piece by piece; arguments as those of :func:`judge_run`."""
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        false_alarms: float | None = None,
+        find_reference: FindReference | None = None,
+        *,
+        without_reference: bool = False,
+    ) -> None:
+        names = [model.subdetector for model in models]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ModelError(f"two models for {', '.join(sorted(twice))} were given; give one per sub-detector")
+        self._models, self._false_alarms = {model.subdetector: model for model in models}, false_alarms
+        self._find_reference, self._without_reference = find_reference, without_reference
+        self._run: GrowingRun | None = None
+        self._fit: CommonPartFit | None = None
+        self._joint: JointReference | None = None
+        self._levels: list[CommonLevels] = []
+
+    def __len__(self) -> int:
+        """Lumisections so far."""
+        return 0 if self._run is None else len(self._run.maps)
+
+    def add(self, maps: LumiMaps, progress: Progress | None = None) -> None:
+        """Judge further lumisections of the run, one or many, all later than those before.
+
+        Raises:
+            InputError: if they are of another run, not later, or strips and run totals (which come as a whole).
+        """
+        if self._run is None:
+            self._run = GrowingRun(maps)
+        else:
+            self._run.add(maps)
+        run = self._run.maps
+        if run.coarse is not None or self._without_reference:
+            return
+        if self._joint is None and (served := self._served(run)):
+            self._joint = joint_reference([self._models[name].reference for name in served], run.channels)
+            self._fit = CommonPartFit(self._joint.reference)
+        if self._joint is not None and self._fit is not None:
+            rows = judged_rows(run)
+            new = rows.from_row(sum(map(len, self._levels)))
+            if len(new):
+                self._levels.append(self._fit.fit(new.counts(run, self._joint.columns), new.events(run)))
+            if progress:
+                progress(len(rows), len(rows))
+
+    def _served(self, run: LumiMaps) -> list[str]:
+        """Sub-detectors that are judged together: in the maps, and with a model of the same channels."""
+        return [
+            name for name in TOGETHER
+            if name in self._models and len(run.channels.rows_of(name)) and self._models[name].serves(run.channels)
+        ]  # fmt: skip
+
+    def verdict(self) -> RunVerdict:
+        """The verdict on all lumisections so far, equal to that on the run as a whole.
+
+        Raises:
+            NoHcalError: if no lumisection can be judged (so far). ModelError: if no model serves what the run holds.
+        """
+        if self._run is None:
+            raise NoHcalError("no lumisection was given; nothing can be judged")
+        maps = self._run.maps
+        if maps.coarse is not None:
+            from hcal_root_ad.judge.coarse import judge_coarse
+
+            return judge_coarse(maps, list(self._models.values()), self._false_alarms, self._find_reference)
+        if not maps.found:
+            raise NoHcalError(f"run {maps.run}: no digi of HB or HE in any lumisection; nothing can be judged")
+        rows = judged_rows(maps)
+        if not len(rows):
+            raise NoHcalError(
+                f"run {maps.run}: no lumisection has HCAL maps and at least {MINIMUM_EVENTS} events; nothing can be judged"
+            )
+        if self._without_reference:
+            return self._against_itself(maps, rows)
+        if self._joint is None:
+            have = ", ".join(f"{m.name} ({m.subdetector}, {m.channels.era})" for m in self._models.values()) or "none"
+            raise ModelError(
+                f"run {maps.run} holds {', '.join(maps.found)} of {maps.channels.era}, the models given are {have}; "
+                "give one that fits, or adapt one with transfer"
+            )
+        base = dict.fromkeys(self._joint.names, Trust.ADAPTED)
+        judgement = self._judge(maps, rows, self._joint, joined(self._levels), base)
+        strangers = [v.subdetector for v in judgement.verdicts if v.trust is Trust.NONE]
+        if strangers and self._find_reference and (references := self._find_reference(maps)):
+            judgement = self._with_references(maps, rows, judgement, strangers, references)
+        return judgement
+
+    def _with_references(
+        self,
+        maps: LumiMaps,
+        rows: JudgedRows,
+        first: RunVerdict,
+        strangers: list[str],
+        references: Mapping[str, Reference],
+    ) -> RunVerdict:
+        """The judgement on a reference run, of the sub-detectors that no model knows and that it does."""
+        assert self._joint is not None
+        usable = [
+            name for name in strangers
+            if name in references and np.array_equal(references[name].channels.raw_id, maps.channels.select(name).raw_id)
+        ]  # fmt: skip
+        if not usable:
+            return first
+        chosen = [references[n] if n in usable else self._models[n].reference for n in self._joint.names]
+        joint = joint_reference(chosen, maps.channels)
+        levels = CommonPartFit(joint.reference).fit(rows.counts(maps, joint.columns), rows.events(maps))
+        base = {name: Trust.REFERENCE_RUN if name in usable else Trust.ADAPTED for name in joint.names}
+        return self._judge(maps, rows, joint, levels, base)
+
+    def _against_itself(self, maps: LumiMaps, rows: JudgedRows) -> RunVerdict:
+        names = [name for name in TOGETHER if name in maps.found]
+        columns = np.concatenate([maps.channels.rows_of(name) for name in names])
+        reference = reference_of_run(maps.channels.take(columns), rows.counts(maps, columns), rows.events(maps))
+        joint = joint_reference([reference.select(name) for name in names], maps.channels)
+        levels = CommonPartFit(joint.reference).fit(rows.counts(maps, joint.columns), rows.events(maps))
+        return self._judge(maps, rows, joint, levels, dict.fromkeys(names, Trust.NONE))
+
+    def _judge(
+        self, maps: LumiMaps, rows: JudgedRows, joint: JointReference, levels: CommonLevels, base: Mapping[str, Trust]
+    ) -> RunVerdict:
+        lit = np.flatnonzero(levels.log_pileup > DARK)
+        notes = _dark_note(rows, maps, levels.log_pileup <= DARK)
+        rows, levels = rows.chosen(lit), levels.rows(lit)
+        if not len(rows):
+            raise NoHcalError(f"run {maps.run}: no lumisection with collisions; nothing can be judged")
+        together = _Together(maps, rows, joint, levels)
+        verdicts, common = together.judge(self._models, self._false_alarms, base)
+        if (hf := self._models.get("HF")) and hf.serves(maps.channels) and len(maps.channels.rows_of("HF")):
+            verdicts.append(_judge_hf(maps, rows, hf, self._false_alarms))
+        notes += [
+            f"no model for {name}: its channels were not judged"
+            for name in maps.found if name not in {v.subdetector for v in verdicts}
+        ]  # fmt: skip
+        if not joint.shared:
+            notes.append(
+                f"{' and '.join(joint.names)} were adapted on different clean runs: a loss of one sub-detector as a whole "
+                "is not seen; adapt them on the same runs"
+            )
+        return RunVerdict(maps, tuple(verdicts), notes=tuple(notes), common=common)
+
+    def state(self, since: int = 0) -> dict[str, NDArray[Any]]:
+        """What a process that restarts needs, as arrays that numpy saves without pickle: what was given, from the
+        lumisection at position ``since`` on. What was judged follows from it exactly.
+
+        Raises:
+            UsageError: if the run came as strips and run totals.
+        """
+        if self._run is None:
+            return {}
+        if self._run.maps.coarse is not None:
+            raise UsageError(f"run {self._run.maps.run}: strips and run totals come as a whole; judge the file again")
+        from hcal_root_ad.judge.saved_run import packed
+
+        return packed(self._run.maps, since)
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what :meth:`state` gave; the pieces in their order, if there are several."""
+        if state:
+            from hcal_root_ad.judge.saved_run import unpacked
+
+            self.add(unpacked(state))
+
+
+@dataclass(frozen=True, eq=False)
+class _Together:
+    """Judged rows of the sub-detectors that share a pileup."""
+
+    maps: LumiMaps
+    rows: JudgedRows
+    joint: JointReference
+    levels: CommonLevels
+
+    def judge(
+        self, models: Mapping[str, Model], false_alarms: float | None, base: Mapping[str, Trust]
+    ) -> tuple[list[Verdict], CommonPart]:
+        reference, tree = self.joint.reference, self.joint.reference.tree
+        live = np.flatnonzero(reference.live)
+        counts, events = self.rows.counts(self.maps, self.joint.columns), self.rows.events(self.maps)
+        residuals = Residuals(reference, live, counts, events, self.levels)
+        units = unit_levels(self.levels, tree, reference)
+        scans: dict[str, tuple[tuple[UnitFault, ...], ChannelScan, Thresholds, float]] = {}
+        for d, name in enumerate(tree.subdetector.names):
+            asked = _asked(models.get(name), false_alarms)
+            limits = thresholds(asked, _series(reference, name))
+            faults = scan_units(
+                units, tree, reference, d, limits, across=self.joint.shared and len(self.joint.names) > 1
+            )
+            columns = np.flatnonzero(tree.subdetector.of[live] == d)
+            scans[name] = faults, scan_channels(residuals, columns, limits.channel), limits, asked
+        judged_names = [name for name in scans if scans[name][1].width <= STRANGER or base[name] is Trust.NONE]
+        healthy = expectation(self.levels, units, tree, reference, [f for n in judged_names for f in scans[n][0]])
+        verdicts = []
+        for name, (faults, scan, limits, asked) in scans.items():
+            own = self.joint.rows_of(name)
+            model = models.get(name)
+            info = _info(model, limits.channel, asked)
+            trust = trust_of(name, scan.width, base[name], model.name if model else "the run itself")
+            if name not in judged_names:
+                verdicts.append(not_judged(name, self.maps, reference.live[own], info, trust, scan.width))
+                continue
+            judged = Judged(name, reference.channels.take(own), own, reference.live[own], counts[:, own],
+                            healthy.counts(events, own), events)  # fmt: skip
+            pulls = _pulls(judged)
+            found = faults_of(judged, faults, scan, live, tree)
+            verdicts.append(verdict_of(judged, found, self.maps, self.rows, info, pulls, trust, scan.width))
+        return verdicts, common_part(self.maps, self.rows, self.levels, units, tree)
+
+
+def _asked(model: Model | None, false_alarms: float | None) -> float:
+    if false_alarms is not None:
+        return false_alarms
+    return model.false_alarms if model else 0.5
+
+
+def _series(reference: Reference, name: str) -> dict[str, int]:
+    """How many series of each level one sub-detector has."""
+    part = reference.select(name)
+    tree = part.tree
+    sizes = {level: len(getattr(tree, level)) for level in ("subdetector", "half", "ring", "box", "module")}
+    return sizes | {"channel": int(part.live.sum())}
+
+
+def _info(model: Model | None, threshold: float, asked: float) -> ModelInfo:
+    if model is None:
+        return ModelInfo("this run itself", "", "", threshold, asked)
+    return ModelInfo(model.name, model.version, model.digest, threshold, asked)
+
+
+def _pulls(judged: Judged) -> NDArray[np.float32]:
+    """(rows, channels) binomial pull of every count against the healthy expectation."""
+    mean = judged.expected
+    variance = np.maximum(mean * (1 - mean / np.maximum(judged.events[:, None], 1)), 0.25)
+    return np.asarray((judged.observed - mean) / np.sqrt(variance) * judged.live, dtype=np.float32)
+
+
+def _judge_hf(maps: LumiMaps, rows: JudgedRows, model: Model, false_alarms: float | None) -> Verdict:
+    own = maps.channels.rows_of("HF")
+    counts, events, live = rows.counts(maps, own), rows.events(maps), model.reference.live
+    agree = np.flatnonzero(trusted_rows(counts, events, live))
+    rows, counts, events = rows.chosen(agree), counts[agree], events[agree]
+    channels = maps.channels.take(own)
+    expected = np.multiply.outer(events, live).astype(np.float32)
+    judged = Judged("HF", channels, own, live, counts, expected, events)
+    from hcal_root_ad.judge.findings import grouped
+
+    faults = grouped(hf_faults(counts, events, channels, live), channels, live)
+    info = _info(model, 0.0, _asked(model, false_alarms))
+    pulls = np.zeros(counts.shape, dtype=np.float32)
+    return verdict_of(judged, faults, maps, rows, info, pulls, (Trust.ADAPTED, ""), 1.0)
+
+
+def _dark_note(rows: JudgedRows, maps: LumiMaps, dark: NDArray[np.bool_]) -> list[str]:
+    if not dark.any():
+        return []
+    numbers = [int(ls) for row in np.flatnonzero(dark) for ls in maps.lumisections[rows.position[row]]]
+    shown = ", ".join(map(str, numbers[:8])) + (f" and {len(numbers) - 8} more" if len(numbers) > 8 else "")
+    return [f"{len(numbers)} lumisections not assessed, hardly a digi in HB and HE (no collisions?): LS {shown}"]

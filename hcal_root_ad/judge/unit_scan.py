@@ -22,6 +22,10 @@ SUBDETECTOR_WIDTH = 0.03
 """How far one sub-detector may be off the others from run to run."""
 SPEAKS = float(np.log(1.25))
 """A unit that is off by more speaks for what is in it."""
+DARK = float(np.log(0.1))
+"""A unit with less than a tenth of its digis is dark, and so is all that is in it."""
+SHARE = 0.3
+"""What moves by less than this share of its larger unit's shift moves with it."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,16 @@ class _Group:
 
 
 def scan_units(
-    levels: UnitLevels, tree: UnitTree, reference: Reference, subdetector: int, thresholds: Thresholds
+    levels: UnitLevels, tree: UnitTree, reference: Reference, subdetector: int, thresholds: Thresholds, *, across: bool
 ) -> tuple[UnitFault, ...]:
-    """Faults of the units of one sub-detector, those that a larger unit explains left out."""
+    """Faults of the units of one sub-detector, those that a larger unit explains left out.
+
+    ``across``: whether the sub-detector as a whole can be held against others.
+    """
     found: list[UnitFault] = []
     for group in _groups(levels, tree, reference, subdetector, thresholds):
+        if group.level is Level.SUBDETECTOR and not across:
+            continue
         found += group.faults()
     size = len(levels.box)
     return tuple(fault for fault in found if not _explained(fault, found, levels, tree, size))
@@ -95,10 +104,20 @@ def _groups(
     module = np.flatnonzero(tree.subdetector_of_box[tree.box_of_module] == d)
     alone = np.bincount(tree.box_of_module, minlength=len(tree.box))[tree.box_of_module[module]] == 1
     everywhere = np.full_like(levels.subdetector, 1e-5)
-    yield _Group(Level.SUBDETECTOR, np.array([d]), levels.subdetector, everywhere, SUBDETECTOR_WIDTH, 0.0, thresholds.subdetector)
+    yield _Group(
+        Level.SUBDETECTOR, np.array([d]), levels.subdetector, everywhere, SUBDETECTOR_WIDTH, 0.0, thresholds.subdetector
+    )
     yield _Group(Level.HALF, half, levels.half, levels.half_variance, width.half, 0.0, thresholds.half)
     yield _Group(Level.RBX, box, levels.box, levels.box_variance, width.box, width.walk_box, thresholds.box)
-    yield _Group(Level.RM, module[~alone], levels.module, levels.module_variance, width.module, width.walk_module, thresholds.module)
+    yield _Group(
+        Level.RM,
+        module[~alone],
+        levels.module,
+        levels.module_variance,
+        width.module,
+        width.walk_module,
+        thresholds.module,
+    )
     yield _Group(Level.RING, ring, levels.ring, levels.ring_variance, width.ring, 0.0, thresholds.ring)
 
 
@@ -111,11 +130,14 @@ def _explained(fault: UnitFault, found: list[UnitFault], levels: UnitLevels, tre
         both = mine & other.rows(size)
         if 2 * both.sum() <= mine.sum():
             continue
-        larger = np.mean([s.shift for s in other.stretches])
-        if fault.level == Level.RING and abs(larger) > LEAST[Level.SUBDETECTOR]:
-            return True
-        own = np.mean([s.shift for s in fault.stretches])
-        if abs(larger) > SPEAKS and own * larger < 0 and abs(own + larger) < max(0.1, 0.3 * abs(larger)):
+        larger = float(np.mean([s.shift for s in other.stretches]))
+        own = float(np.mean([s.shift for s in fault.stretches]))
+        if abs(larger) <= SPEAKS:
+            continue
+        dark = larger < DARK and own < 0
+        small = abs(own) < SHARE * abs(larger)
+        sound = own * larger < 0 and abs(own + larger) < max(0.1, 0.3 * abs(larger))
+        if fault.level is Level.RING or dark or small or sound:
             return True
     return False
 
@@ -123,7 +145,7 @@ def _explained(fault: UnitFault, found: list[UnitFault], levels: UnitLevels, tre
 def _inside(fault: UnitFault, other: UnitFault, tree: UnitTree) -> bool:
     """Whether a unit is a part of another one."""
     match other.level, fault.level:
-        case Level.SUBDETECTOR, Level.HALF | Level.RING:
+        case Level.SUBDETECTOR, Level.HALF | Level.RING | Level.RBX | Level.RM:
             return True
         case Level.HALF, Level.RBX:
             return bool(tree.half_of_box[fault.unit] == other.unit)

@@ -158,8 +158,8 @@ class Interval:
     """Consecutive lumisections in which one channel (or strip) is flagged.
 
     ``channel`` is the row in the verdict's table (for strips: half × 72 + iphi − 1). ``observed``
-    and ``expected`` are digis summed over the interval's assessed LS. ``score`` is the log10
-    likelihood ratio of fault against health. ``group`` is the name of the group it belongs to, or "".
+    and ``expected`` are digis summed over the interval's assessed LS. ``score`` is the
+    signed significance of its finding. ``group`` is the name of the group it belongs to, or "".
     """
 
     channel: int
@@ -191,14 +191,14 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Judge:
-    """What judged: bundle name, version, digest, thresholds and the wished false-alarm rate.
+class ModelInfo:
+    """What judged: the model's name, version and digest, the threshold, and the false findings that were asked for.
 
-    ``threshold`` is in units of the score (log10 likelihood ratio); ``false_alarms`` counts false
-    intervals per 100 LS and sub-detector.
+    ``threshold`` is in units of the score (standard deviations); ``false_alarms`` counts false findings per 100 LS and
+    sub-detector.
     """
 
-    bundle: str
+    name: str
     version: str
     digest: str
     threshold: float
@@ -216,8 +216,8 @@ class Verdict:
         assessed: (LS,) whether the LS could be judged.
         observed: (LS, channels) int32 digis as they are in the maps (a view), also where nothing was judged.
         expected: (LS, channels) float32, reconstruction; 0 where the LS was not assessed.
-        score: (LS, channels) float32 signed log10 likelihood ratio accumulated up to the LS;
-            positive for an excess, negative for a loss.
+        score: (LS, channels) float32 signed significance in standard deviations, positive for an excess: of the finding
+            where there is one, else of the LS by itself.
         states: (LS, channels) uint8, values of :class:`State`.
         intervals, groups: the flags, as rows and as lines for people.
         judge: what judged.
@@ -239,8 +239,7 @@ class Verdict:
     score: NDArray[np.float32]
     states: NDArray[np.uint8]
     intervals: tuple[Interval, ...]
-    groups: tuple[Group, ...]
-    judge: Judge
+    judge: ModelInfo
     forecasts: tuple[Forecast, ...] = ()
     granularity: str = "lumisection"
     notes: tuple[str, ...] = ()
@@ -248,6 +247,7 @@ class Verdict:
     trust_reason: str = ""
     sensitivity: float = 1.0
     findings: tuple[Finding, ...] = ()
+    groups: tuple[Group, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,7 +266,7 @@ class StripVerdict:
     states: NDArray[np.uint8]
     intervals: tuple[Interval, ...]
     groups: tuple[Group, ...]
-    judge: Judge
+    judge: ModelInfo
     notes: tuple[str, ...] = ()
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.model.units import UnitTree, Units
+from hcal_root_ad.model.units import Units, UnitTree
 from hcal_root_ad.stats.binomial import newton_step
 
 Single = NDArray[np.float32]
@@ -105,9 +105,13 @@ class CommonPartFit:
         self._subdetectors = len(tree.subdetector)
         weight = -np.expm1(-np.exp(self._level[:, 0]))
         self._box_power = _means(tree.box, self._power[:, 0], weight)
+        self._boxes_with_channels = np.bincount(tree.box.of, minlength=len(tree.box)) > 0
+        self._box_power = np.where(self._boxes_with_channels, self._box_power, 1.0)
         self._mean_power = _means(tree.subdetector, self._power[:, 0], weight)
 
-    def fit(self, counts: NDArray[np.integer], events: NDArray[np.integer], pileup: NDArray | None = None) -> CommonLevels:
+    def fit(
+        self, counts: NDArray[np.integer], events: NDArray[np.integer], pileup: NDArray | None = None
+    ) -> CommonLevels:
         """Levels of lumisections: ``counts`` (LS, channels of the reference), ``events`` (LS,).
 
         ``pileup``: (LS,) log pileup against the clean runs from elsewhere, NaN where not known.
@@ -127,7 +131,9 @@ class CommonPartFit:
         u = np.zeros(0, np.float32)
         return CommonLevels(u, u, s, r, r, m, m, m.astype(bool), np.zeros((0, len(tree.box)), bool))
 
-    def _block(self, counts: NDArray[np.integer], events: NDArray[np.integer], outside: NDArray[np.floating]) -> CommonLevels:
+    def _block(
+        self, counts: NDArray[np.integer], events: NDArray[np.integer], outside: NDArray[np.floating]
+    ) -> CommonLevels:
         tree = self.tree
         n = np.ascontiguousarray(np.minimum(counts[:, self._live], events[:, None]).T).astype(np.float32)
         trials = events.astype(np.float32)
@@ -153,7 +159,9 @@ class CommonPartFit:
         variance = np.where(far, far_variance, variance)
         error = np.sqrt(1 / np.maximum((w * self._power**2).sum(axis=0), 1e-9))
         rows = (u, error, centre, ring, ring_variance, module, variance)
-        return CommonLevels(*(np.ascontiguousarray(np.asarray(row, dtype=np.float32).T) for row in rows), far.T.copy(), sound.T.copy())
+        return CommonLevels(
+            *(np.ascontiguousarray(np.asarray(row, dtype=np.float32).T) for row in rows), far.T.copy(), sound.T.copy()
+        )
 
     def _rough_pileup(self, n: Single, trials: Single) -> Single:
         """(sub-detectors, LS) log pileup that the digis of each sub-detector ask for."""
@@ -178,10 +186,12 @@ class CommonPartFit:
         power = self._box_power[:, None]
         return rough[tree.subdetector_of_box] + (first + second) / power, variance / power**2
 
-    def _explained(self, boxes: Single, variance: Single, outside: NDArray[np.floating]) -> tuple[Single, Single, NDArray[np.bool_]]:
+    def _explained(
+        self, boxes: Single, variance: Single, outside: NDArray[np.floating]
+    ) -> tuple[Single, Single, NDArray[np.bool_]]:
         """Pileup (LS,), shift of each sub-detector (sub-detectors, LS) and sound boxes, by the cheapest explanation."""
         of = self.tree.subdetector_of_box
-        members = [np.flatnonzero(of == d) for d in range(self._subdetectors)]
+        members = [np.flatnonzero((of == d) & self._boxes_with_channels) for d in range(self._subdetectors)]
         power = self._mean_power
         candidates = np.concatenate(
             [np.quantile(boxes[rows], (0.15, 0.5, 0.85), axis=0) for rows in members]
@@ -226,7 +236,9 @@ class CommonPartFit:
         names = self.tree.subdetector.names
         return np.array([1.0 if name != "HO" or len(names) == 1 else 0.0 for name in names])
 
-    def _digi_factors(self, n: Single, trials: Single, eta: Single, module: Single) -> tuple[Single, Single, NDArray[np.bool_]]:
+    def _digi_factors(
+        self, n: Single, trials: Single, eta: Single, module: Single
+    ) -> tuple[Single, Single, NDArray[np.bool_]]:
         """Modules that are far off: what is lost are digis, whatever the rate. Log of observed over expected digis.
 
         Returns the shifts with those of far modules replaced, their variances (0 for others), and which are far.
@@ -240,18 +252,14 @@ class CommonPartFit:
         units = Units(np.searchsorted(touched, self.tree.module.of[rows]), tuple(map(str, touched)))
         n, p = n[rows], -np.expm1(-np.clip(np.exp(eta[rows]), 1e-5, 11.5))
         expected = trials * p
-        factor = (units.sums @ n) / np.maximum(units.sums @ expected, 1e-6)
-        weight = np.ones_like(n)
-        for _ in range(3):
-            f = np.maximum(factor, 1e-3)[units.of]
-            scatter = np.maximum(f * expected * (1 - np.minimum(f * p, 0.999)), 0.5) + (CHANNEL_WIDTH * f * expected) ** 2
-            weight = np.maximum(1 - (n - f * expected) ** 2 / scatter / BIWEIGHT**2, 0) ** 2
-            agree = units.sums @ (weight * expected)
-            everyone = units.sums @ expected
-            mean = (units.sums @ (weight * n)) / np.maximum(agree, 1e-6)
-            factor = np.where(agree > LEAST_AGREEMENT * everyone, mean, factor)
-        total = np.maximum(units.sums @ (weight * expected), 1e-6)
-        by_digis = _misfit(units, n, trials, p * np.maximum(factor, 1e-3)[units.of])
+        # A module may be lost as a whole, in part, or not at all: what fits most channels holds.
+        plain = (units.sums @ n) / np.maximum(units.sums @ expected, 1e-6)
+        factor, by_digis = plain, np.full(plain.shape, np.inf)
+        for start in (plain, np.full_like(plain, 1e-3), np.ones_like(plain)):
+            trial = _agreed_factor(units, n, expected, p, start)
+            misfit = _misfit(units, n, trials, p * np.maximum(trial, 1e-4)[units.of])
+            factor, by_digis = np.where(misfit < by_digis, trial, factor), np.minimum(misfit, by_digis)
+        total = np.maximum(units.sums @ expected, 1e-6)
         shifted = np.clip(module[touched], -DARK, DARK)[units.of]
         by_rate = _misfit(units, n, trials, -np.expm1(-np.clip(np.exp(eta[rows] + shifted), 1e-5, 11.5)))
         better = far[touched] & (by_digis < by_rate)
@@ -261,6 +269,19 @@ class CommonPartFit:
         module[touched] = np.where(better, lost, module[touched])
         variance[touched] = np.where(better, 1 / total, 0)  # under health: what a test against it needs
         return module, variance, far
+
+
+def _agreed_factor(units: Units, n: Single, expected: Single, p: Single, start: Single) -> Single:
+    """(units, LS) observed over expected digis of the channels that agree, beginning with ``start``."""
+    factor = start
+    for _ in range(3):
+        f = np.maximum(factor, 1e-3)[units.of]
+        scatter = np.maximum(f * expected * (1 - np.minimum(f * p, 0.999)), 0.5) + (CHANNEL_WIDTH * f * expected) ** 2
+        weight = np.maximum(1 - (n - f * expected) ** 2 / scatter / BIWEIGHT**2, 0) ** 2
+        agree = units.sums @ (weight * expected)
+        mean = (units.sums @ (weight * n)) / np.maximum(agree, 1e-6)
+        factor = np.where(agree > 1e-3, mean, factor)
+    return factor
 
 
 def _misfit(units: Units, n: Single, trials: Single, p: Single) -> Single:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.model.units import UnitTree, unit_tree
 from hcal_root_ad.detector import ChannelTable
+from hcal_root_ad.model.units import UnitTree, unit_tree
 from hcal_root_ad.stats.binomial import Floats
 
 

@@ -114,9 +114,7 @@ def _eta(reference: Reference, levels: CommonLevels, rows: slice) -> Floats:
     return eta + part.ring[:, tree.ring.of] + np.where(part.far, 0, part.module)[:, tree.module.of]
 
 
-def _centred(
-    reference: Reference, levels: CommonLevels, clean: CleanLumisections
-) -> tuple[Reference, CommonLevels]:
+def _centred(reference: Reference, levels: CommonLevels, clean: CleanLumisections) -> tuple[Reference, CommonLevels]:
     """Move constants to where they belong: mean pileup and mean shifts of rings and modules into the levels."""
     weight = clean.events / clean.events.sum()
     centre = float(weight @ levels.log_pileup)
@@ -178,9 +176,7 @@ def _channel_sums(reference: Reference, levels: CommonLevels, clean: CleanLumise
     return sums
 
 
-def _channel_levels(
-    reference: Reference, levels: CommonLevels, clean: CleanLumisections, pooled: Floats
-) -> Reference:
+def _channel_levels(reference: Reference, levels: CommonLevels, clean: CleanLumisections, pooled: Floats) -> Reference:
     sums = _channel_sums(reference, levels, clean)
     total = np.maximum(sums["w"], 1e-9)
     level = reference.level + np.clip(sums["wx"] / total, -0.5, 0.5)

@@ -45,7 +45,9 @@ def windows(lumisections: int) -> list[Window]:
     length = 1.0
     while (size := int(round(length))) < lumisections:
         lengths.append(size)
-        length = max(size + 1, size * GROWTH) if size >= FIRST_LENGTHS[-1] else FIRST_LENGTHS[FIRST_LENGTHS.index(size) + 1]
+        length = (
+            max(size + 1, size * GROWTH) if size >= FIRST_LENGTHS[-1] else FIRST_LENGTHS[FIRST_LENGTHS.index(size) + 1]
+        )
     return [
         Window(size, np.unique(np.append(np.arange(0, lumisections - size + 1, 1 if size <= FIRST_LENGTHS[-1] else max(1, size // 4)), lumisections - size)))
         for size in (*lengths, lumisections)
@@ -124,15 +126,6 @@ def empirical_null(sums: Sums) -> list[Floats]:
     return out
 
 
-def strongest(sums: Sums, null: list[Floats]) -> Floats:
-    """(series,) largest significance |z| over all windows."""
-    best = np.zeros(sums.b.shape[1])
-    for window, excess in zip(windows(len(sums.b) - 1), null, strict=True):
-        shift, variance = sums.deviations(window)
-        np.maximum(best, np.abs(shift / np.sqrt(variance + excess[:, None])).max(axis=0), out=best)
-    return best
-
-
 @dataclass(frozen=True)
 class Stretch:
     """Consecutive lumisections (positions ``first`` to ``last``) in which a series is off by ``shift`` ± ``error``."""
@@ -142,6 +135,36 @@ class Stretch:
     shift: float
     error: float
     significance: float
+
+
+def strongest_windows(sums: Sums, null: list[Floats]) -> tuple[Floats, Callable[[int], Stretch]]:
+    """(series,) largest significance |z| over all windows, and a function that gives a series' window as a stretch."""
+    series = sums.b.shape[1]
+    best, length, first = np.zeros(series), np.zeros(series, dtype=np.intp), np.zeros(series, dtype=np.intp)
+    for window, excess in zip(windows(len(sums.b) - 1), null, strict=True):
+        shift, variance = sums.deviations(window)
+        z = np.abs(shift / np.sqrt(variance + excess[:, None]))
+        row = z.argmax(axis=0)
+        size = z[row, np.arange(series)]
+        better = size > best
+        best[better], length[better], first[better] = size[better], window.length, window.first[row[better]]
+
+    def stretch(k: int) -> Stretch:
+        start, stop = int(first[k]), int(first[k] + length[k])
+        w = float(sums.w[stop, k] - sums.w[start, k])
+        shift = float(sums.b[stop, k] - sums.b[start, k]) / w
+        return Stretch(start, stop - 1, shift, float(1 / np.sqrt(w)), float(best[k] * np.sign(shift)))
+
+    return best, stretch
+
+
+def strongest(sums: Sums, null: list[Floats]) -> Floats:
+    """(series,) largest significance |z| over all windows."""
+    best = np.zeros(sums.b.shape[1])
+    for window, excess in zip(windows(len(sums.b) - 1), null, strict=True):
+        shift, variance = sums.deviations(window)
+        np.maximum(best, np.abs(shift / np.sqrt(variance + excess[:, None])).max(axis=0), out=best)
+    return best
 
 
 Exact = Callable[[int, int, float], float]
@@ -218,7 +241,9 @@ def _refined(b: Floats, w: Floats, sums: Sums, prior: float, best: tuple[float, 
             break
         first, length = new_first, new_last - new_first + 1
     total = float(w[first : first + length].sum())
-    return Stretch(first, first + length - 1, shift, float(np.sqrt(1 / total + excess)), float(z * np.sign(shift - off)))
+    return Stretch(
+        first, first + length - 1, shift, float(np.sqrt(1 / total + excess)), float(z * np.sign(shift - off))
+    )
 
 
 def _best_interval(ratio: Floats, first: int, last: int) -> tuple[int, int]:

@@ -1,0 +1,213 @@
+"""The faults of one sub-detector, and the verdict that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.detector import ChannelTable
+from hcal_root_ad.judge.channel_scan import ChannelScan
+from hcal_root_ad.judge.findings import Fault, finding_of, grouped, intervals_of, with_gaps_closed
+from hcal_root_ad.judge.hf import channel_name
+from hcal_root_ad.judge.rows import JudgedRows
+from hcal_root_ad.judge.unit_scan import SPEAKS, UnitFault
+from hcal_root_ad.judge.verdict import Finding, Interval, Level, ModelInfo, State, Trust, Verdict
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.units import Units, UnitTree
+from hcal_root_ad.stats.binomial import Floats
+
+DEAD_INSIDE, ALIVE_UNIT = 0.1, 0.3
+"""A channel with less than a tenth of its digis is dead by itself where its unit keeps more than three tenths."""
+LEAST_DIGIS = 0.02
+"""What changes the digis by less is no fault."""
+PARTIAL = 0.15
+"""A unit of which more channels are sound is no unit at fault: its channels are named, and joined otherwise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Digis of one sub-detector: ``observed``, ``expected`` (rows, channels), ``events`` (rows,), ``live`` (channels,).
+
+    ``columns``: rows of the joint reference. ``pulls``: (rows, channels) what is left of each count, in σ.
+    """
+
+    subdetector: str
+    channels: ChannelTable
+    columns: NDArray[np.intp]
+    live: NDArray[np.bool_]
+    observed: NDArray[np.integer]
+    expected: Floats
+    events: NDArray[np.int64]
+
+
+_UNITS = {
+    Level.SUBDETECTOR: "subdetector",
+    Level.HALF: "half",
+    Level.RBX: "box",
+    Level.RM: "module",
+    Level.RING: "ring",
+}
+
+
+def faults_of(
+    judged: Judged, unit_faults: Sequence[UnitFault], scan: ChannelScan, live_columns: NDArray[np.intp], tree: UnitTree
+) -> list[Fault]:
+    """Faults of units and channels of one sub-detector, those that fail alike joined.
+
+    ``live_columns``: joint rows of the scan's columns.
+    """
+    units: list[Fault] = []
+    pieces: list[Fault] = []
+    size = len(judged.events)
+    for fault in unit_faults:
+        whole, parts = _unit_fault(judged, fault, tree)
+        units += [whole] if whole else []
+        pieces += parts
+    own = {int(row): k for k, row in enumerate(judged.columns)}
+    speaking = [(f, f.inside, set(f.columns.tolist())) for f in units]
+    for column, stretches in scan.faults.items():
+        k = own[int(live_columns[column])]
+        for sign in (-1, 1):
+            mine = [s for s in stretches if np.sign(s.shift) == sign]
+            if not mine:
+                continue
+            inside = np.zeros(size, dtype=bool)
+            for stretch in mine:
+                inside[stretch.first : stretch.last + 1] = True
+            inside = _without_spoken_for(judged, k, inside, speaking)
+            if inside.any():
+                z = max(abs(s.significance) for s in mine)
+                pieces.append(Fault(Level.CHANNEL, channel_name(judged.channels, k), sign, np.array([k]), inside, z))
+    return [with_gaps_closed(fault) for fault in (*units, *grouped(pieces, judged.channels, judged.live))]
+
+
+def _unit_fault(judged: Judged, fault: UnitFault, tree: UnitTree) -> tuple[Fault | None, list[Fault]]:
+    """The fault with its channels; where a good part of the unit is sound, its channels one by one instead."""
+    units: Units = getattr(tree, _UNITS[fault.level])
+    members = np.flatnonzero((units.of[judged.columns] == fault.unit) & judged.live)
+    inside = fault.rows(len(judged.events))
+    whole = Fault(fault.level, units.names[fault.unit], fault.sign, members, inside, fault.significance)
+    if not len(members) or max(abs(s.shift) for s in fault.stretches) < SPEAKS or fault.level is Level.SUBDETECTOR:
+        return (whole if len(members) else None), []
+    n, e = (v[inside][:, members].sum(axis=0, dtype=np.float64) for v in (judged.observed, judged.expected))
+    ratio = n / np.maximum(e, 1e-9)
+    unit_ratio = float(np.median(ratio))
+    noise = 3 / np.sqrt(np.maximum(e, 1))
+    off = (
+        (ratio - (1 + unit_ratio) / 2) * fault.sign > -noise if fault.sign > 0 else ratio < (1 + unit_ratio) / 2 + noise
+    )
+    if off.mean() >= 1 - PARTIAL:
+        return replace(whole, columns=members[off]), []
+    return None, [
+        Fault(
+            Level.CHANNEL, channel_name(judged.channels, int(k)), fault.sign, np.array([k]), inside, fault.significance
+        )
+        for k in members[off]
+    ]
+
+
+def _without_spoken_for(
+    judged: Judged,
+    column: int,
+    inside: NDArray[np.bool_],
+    speaking: Sequence[tuple[Fault, NDArray[np.bool_], set[int]]],
+) -> NDArray[np.bool_]:
+    """Where a channel is at fault beyond what its unit is already said to be."""
+    for unit, rows, members in speaking:
+        if column not in members or not (rows & inside).any():
+            continue
+        n, e = (float(v[rows & inside, column].sum()) for v in (judged.observed, judged.expected))
+        all_n, all_e = (float(v[np.ix_(rows, unit.columns)].sum()) for v in (judged.observed, judged.expected))
+        ratio, unit_ratio = n / max(e, 1e-9), all_n / max(all_e, 1e-9)
+        if abs(np.log(max(unit_ratio, 1e-3))) < SPEAKS or (ratio < DEAD_INSIDE and unit_ratio > ALIVE_UNIT):
+            continue
+        inside = inside & ~rows
+    return inside
+
+
+def verdict_of(
+    judged: Judged, faults: Sequence[Fault], maps: LumiMaps, rows: JudgedRows, info: ModelInfo,
+    pulls: NDArray[np.float32], trust: tuple[Trust, str], width: float, notes: tuple[str, ...] = (),
+) -> Verdict:  # fmt: skip
+    """States, findings and intervals of one sub-detector; ``pulls`` (rows, channels) are its score where nothing is at fault."""
+    numbers = rows.lumisections(maps)
+    sized = [
+        (f, finding_of(f, judged.subdetector, numbers, judged.observed, judged.expected, judged.events)) for f in faults
+    ]
+    sized = [
+        (f, finding) for f, finding in sized if abs(finding.size - 1) >= LEAST_DIGIS or finding.subdetector == "HF"
+    ]
+    faults, findings = [f for f, _ in sized], [finding for _, finding in sized]
+    order = sorted(range(len(faults)), key=lambda i: _weight(findings[i]), reverse=True)
+    states = np.full((len(rows), len(judged.live)), State.GOOD, dtype=np.uint8)
+    score = pulls
+    for i in order:
+        cells = np.ix_(faults[i].inside, faults[i].columns)
+        states[cells] = np.maximum(states[cells], findings[i].state)
+        score[cells] = faults[i].sign * np.float32(faults[i].significance)
+    states[:, ~judged.live] = State.NOT_CONNECTED
+    size = len(maps)
+    everywhere = rows.spread(states, size, State.NOT_ASSESSED)
+    everywhere[:, ~judged.live] = State.NOT_CONNECTED
+    return Verdict(
+        subdetector=judged.subdetector,
+        channels=judged.channels,
+        lumisections=maps.lumisections,
+        events=maps.events,
+        assessed=rows.spread(np.ones(len(rows), dtype=bool), size),
+        observed=maps.counts[:, maps.channels.rows_of(judged.subdetector)],
+        expected=_per_lumisection(judged.expected, maps, rows),
+        score=rows.spread(score, size),
+        states=everywhere,
+        intervals=tuple(_intervals(faults, findings, order, numbers, judged)),
+        judge=info,
+        notes=notes,
+        trust=trust[0],
+        trust_reason=trust[1],
+        sensitivity=max(1.0, width),
+        findings=tuple(findings[i] for i in order),
+    )
+
+
+def _weight(finding: Finding) -> tuple[int, float, float]:
+    return (
+        int(finding.state),
+        finding.channels * finding.lumisections * abs(np.log(max(finding.size, 0.01))),
+        finding.significance,
+    )
+
+
+def _intervals(
+    faults: Sequence[Fault], findings: Sequence[Finding], order: Sequence[int],
+    numbers: Sequence[NDArray[np.int32]], judged: Judged,
+) -> Iterator[Interval]:  # fmt: skip
+    for i in order:
+        yield from intervals_of(findings[i], faults[i], numbers, judged.observed, judged.expected)
+
+
+def _per_lumisection(expected: Floats, maps: LumiMaps, rows: JudgedRows) -> NDArray[np.float32]:
+    """(LS, channels) expectation of each LS: its share of the events where several were judged together."""
+    out = rows.spread(expected.astype(np.float32), len(maps))
+    for position, total in zip(rows.position, rows.events(maps), strict=True):
+        if len(position) > 1:
+            out[position] *= (maps.events[position] / max(int(total), 1)).astype(np.float32)[:, None]
+    return out
+
+
+def not_judged(
+    subdetector: str, maps: LumiMaps, live: NDArray[np.bool_], info: ModelInfo, trust: tuple[Trust, str], width: float
+) -> Verdict:
+    """The verdict on a sub-detector that nothing knows: no LS of it is assessed."""
+    rows = maps.channels.rows_of(subdetector)
+    shape = (len(maps), len(rows))
+    states = np.full(shape, State.NOT_ASSESSED, dtype=np.uint8)
+    states[:, ~live] = State.NOT_CONNECTED
+    empty = np.zeros(shape, dtype=np.float32)
+    return Verdict(
+        subdetector=subdetector, channels=maps.channels.take(rows), lumisections=maps.lumisections, events=maps.events,
+        assessed=np.zeros(len(maps), dtype=bool), observed=maps.counts[:, rows], expected=empty, score=empty, states=states,
+        intervals=(), judge=info, trust=trust[0], trust_reason=trust[1], sensitivity=max(1.0, width),
+    )  # fmt: skip

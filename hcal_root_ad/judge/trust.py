@@ -1,0 +1,30 @@
+"""How far a verdict can be trusted: the scatter of all channels about the model says whether it knows the detector."""
+
+from __future__ import annotations
+
+from hcal_root_ad.judge.verdict import Trust
+
+LESS_SENSITIVE = 1.6
+"""Scatter of the channels, in widths that health allows, above which the model is one of another period."""
+STRANGER = 5.0
+"""The same, above which nothing is judged: another detector gives 5 to 18, ageing of 20 % or drift × 4 some 2.5."""
+
+
+def trust_of(name: str, width: float, base: Trust, model: str) -> tuple[Trust, str]:
+    """Trust in the judgement of one sub-detector, and the reason in a sentence ("" where all is well).
+
+    ``base``: what it was judged with, if that fits. ``model``: its name.
+    """
+    if base is Trust.NONE:
+        return base, f"{name}: judged against this run itself; what was wrong throughout the run may not be seen"
+    if width > STRANGER:
+        return Trust.NONE, (
+            f"{name}: {model} does not know this detector (channels scatter {width:.1f} times as much as it allows for); "
+            "not judged; adapt it with transfer on a clean run"
+        )
+    if width > LESS_SENSITIVE:
+        return Trust.OTHER_PERIOD, (
+            f"{name}: channels scatter {width:.1f} times as much about {model} as it allows for, so faults must be "
+            f"{width:.1f} times as large to be seen; adapt it with transfer on a clean run of this period"
+        )
+    return base, ""

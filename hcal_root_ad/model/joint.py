@@ -1,0 +1,60 @@
+"""References of several sub-detectors as one: they share the pileup of each lumisection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.detector import ChannelTable
+from hcal_root_ad.model.reference import Reference
+
+
+@dataclass(frozen=True, eq=False)
+class JointReference:
+    """A reference over the channels of several sub-detectors.
+
+    Attributes:
+        reference: their channels one after the other. names: sub-detectors, in that order.
+        columns: (channels,) where each is in the run's maps.
+        shared: whether all were learned from the same clean runs: only then is one sub-detector held against another.
+    """
+
+    reference: Reference
+    names: tuple[str, ...]
+    columns: NDArray[np.intp]
+    shared: bool
+
+    def rows_of(self, name: str) -> NDArray[np.intp]:
+        """Rows of one sub-detector."""
+        return self.reference.channels.rows_of(name)
+
+
+def joint_reference(references: Sequence[Reference], channels: ChannelTable) -> JointReference:
+    """Join references of different sub-detectors; ``channels`` are those of the run's maps."""
+    names = tuple(reference.channels.names[0] for reference in references)
+    arrays = ("level", "level_error", "power", "power_error", "live")
+    first = references[0]
+    spread = first.overdispersion
+    for reference in references[1:]:
+        other = reference.overdispersion
+        spread = replace(
+            spread, **{f.name: max(getattr(spread, f.name), getattr(other, f.name)) for f in fields(spread)}
+        )
+    together = replace(
+        first,
+        channels=joined_tables([reference.channels for reference in references]),
+        pileup_range=(min(r.pileup_range[0] for r in references), max(r.pileup_range[1] for r in references)),
+        overdispersion=spread,
+        **{name: np.concatenate([getattr(reference, name) for reference in references]) for name in arrays},
+    )
+    columns = np.concatenate([channels.rows_of(name) for name in names])
+    return JointReference(together, names, columns, len({reference.clean for reference in references}) == 1)
+
+
+def joined_tables(tables: Sequence[ChannelTable]) -> ChannelTable:
+    """Channels of several tables, one after the other."""
+    columns = [f.name for f in fields(ChannelTable) if f.name != "era"]
+    return ChannelTable(tables[0].era, **{name: np.concatenate([getattr(t, name) for t in tables]) for name in columns})
