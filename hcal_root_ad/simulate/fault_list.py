@@ -4,7 +4,7 @@ TOML (or JSON with the same keys)::
 
     [[fault]]
     kind = "degraded"       # dead, degraded, hot, noisy, flickering, ageing
-    unit = "HEP07-RM2"      # or HE +20/5/3, HBM03-RM1-card2, HEP07, HEP-crate24, HE |ieta| 26, HEP; see simulate/readout_unit.py
+    unit = "HEP07-RM2"      # or HE +20/5/3, HBM03-RM1-card2, HEP07, HE |ieta| 26, HEP; see readout_unit.py
     first = 10              # lumisections, both in
     last = 20
     strength = 0.4          # the factor; see simulate/faults.py for noisy, flickering, ageing
