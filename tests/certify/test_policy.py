@@ -88,8 +88,11 @@ def test_a_table_gives_the_policy_back(policy: Policy) -> None:
         (("lost_boxes = 0", "lost_boxes = 0.5"), "rules.HB.lost_boxes = 0.5; a whole number was expected"),
         (("lost_boxes = 0", "lost_boxes = true"), "rules.HB.lost_boxes = True; a whole number"),
         (('["HE", "HB"]', '["HX"]'), "needed = ['HX']; a list of HB, HE, HF, HO is due."),
-        (("[rules]", 'counted = "HF"\n[rules]'), "counted = 'HF'; a list of HB, HE, HF, HO is due."),
-        (("[rules]", 'untrusted = "good"\n[rules]'), """untrusted = 'good'; "not assessed" or "judge" was expected."""),
+        (("[rules]", 'counted = "HF"\n[rules]'), "counted = 'HF'; a list was expected."),
+        (
+            ("[rules]", 'untrusted = "good"\n[rules]'),
+            """untrusted = 'good'; one of not assessed, judge was expected.""",
+        ),
         (("[rules]", "untrusted = [1]\n[rules]"), "untrusted = [1]"),
         (('["HE", "HB"]', "[]"), "needed = []"),
         (('"7"', "7"), "version = 7; a text was expected."),
