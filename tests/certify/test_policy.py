@@ -91,7 +91,7 @@ def test_a_table_gives_the_policy_back(policy: Policy) -> None:
         (("[rules]", 'counted = "HF"\n[rules]'), "counted = 'HF'; a list was expected."),
         (
             ("[rules]", 'untrusted = "good"\n[rules]'),
-            """untrusted = 'good'; one of not assessed, judge was expected.""",
+            "untrusted = 'good'; one of not assessed, judge was expected.",
         ),
         (("[rules]", "untrusted = [1]\n[rules]"), "untrusted = [1]"),
         (('["HE", "HB"]', "[]"), "needed = []"),
