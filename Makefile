@@ -88,6 +88,9 @@ bundles: $(VENV)/.installed-for-tests
 bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m benchmarks -o docs/results/bench --scratch $(OUT)/bench
 
+stress: $(VENV)/.installed-for-tests
+	$(BIN)/python -m studies stress -o docs/results/stress
+
 # Tools of these three only; what they make does not depend on them.
 TOOLS = .tools
 UV = $(TOOLS)/bin/uv

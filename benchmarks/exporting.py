@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from hcal_root_ad.learn.bundle import load_bundle
 
 from benchmarks.worker import Action
-from hcal_root_ad.learn.bundle import load_bundle
 
 
 def difference(bundle_name: str, path: str, folder: str) -> Action:

@@ -7,10 +7,10 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+from hcal_root_ad.learn.bundle import Bundle, load_bundle
 from numpy.typing import NDArray
 
 from benchmarks.worker import Action
-from hcal_root_ad.learn.bundle import Bundle, load_bundle
 from hcal_root_ad.lumi_maps import LumiMaps
 
 BUNDLES = ("hb-graphstad-from-he", "he-graphstad")

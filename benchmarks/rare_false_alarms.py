@@ -13,6 +13,8 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
+from hcal_root_ad.learn.bundle import load_bundle
+
 from hcal_root_ad.cli.terminal import progress
 from hcal_root_ad.evaluate.false_alarms import (
     ASKED,
@@ -25,7 +27,6 @@ from hcal_root_ad.evaluate.false_alarms import (
     false_alarms_of,
     table,
 )
-from hcal_root_ad.learn.bundle import load_bundle
 from hcal_root_ad.simulate.detector import simulate_detector
 
 WORLD, SUBDETECTOR, DETECTORS = "high pileup", "HB", 3

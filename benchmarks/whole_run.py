@@ -27,9 +27,10 @@ def command(path: str, folder: str) -> Action:
 
 def steps(path: str, folder: str) -> Action:
     """Seconds of reading, of judging, and of publishing; imports do not count."""
+    from hcal_root_ad.learn.bundle import load_bundle
+
     from hcal_root_ad.harvest.read import read_lumi_maps
     from hcal_root_ad.judge.run import judge_run
-    from hcal_root_ad.learn.bundle import load_bundle
     from hcal_root_ad.publish.publish import publish
 
     def execute() -> dict[str, float]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hcal_root_ad.learn.bundle import load_bundle
 
 from hcal_root_ad import room as of_room
 from hcal_root_ad.harvest.read import read_lumi_maps
@@ -14,7 +15,6 @@ from hcal_root_ad.harvest.stream import stream_lumi_maps
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.running import RunJudge
 from hcal_root_ad.judge.verdict import RunVerdict
-from hcal_root_ad.learn.bundle import load_bundle
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.publish.monitor_elements import monitor_elements
 from hcal_root_ad.publish.plots import draw_plots

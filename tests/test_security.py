@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from hcal_root_ad.learn.bundle import CALIBRATION, HEAD, WEIGHTS, load_bundle
 from safetensors.numpy import load_file, save_file
 
 from hcal_root_ad import content
@@ -23,7 +24,6 @@ from hcal_root_ad.certify.store import Store
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import BundleError, HcalRootAdError, InputError
 from hcal_root_ad.harvest.dials_client import dials_run
-from hcal_root_ad.learn.bundle import CALIBRATION, HEAD, WEIGHTS, load_bundle
 from hcal_root_ad.publish.file_name import offline_name
 from hcal_root_ad.publish.provenance import sha256_of
 from hcal_root_ad.publish.record import load_record

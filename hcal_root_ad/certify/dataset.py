@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fnmatch import fnmatch
@@ -11,6 +10,7 @@ from typing import Any
 
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.input_file import InputFile, expand_paths
+from hcal_root_ad.tables import read_json, read_lines, shown
 
 _ADDRESS = re.compile(r"\w+://|dials:")
 LISTS = (".txt", ".list", ".json")
@@ -65,19 +65,16 @@ def _listed(name: str) -> Iterator[str]:
     names = list(_names(path))
     if not names:
         raise InputError(f"The dataset list {path} names no file.")
-    for one in names:
-        yield one if _ADDRESS.match(one) else str(path.parent / one)
+    for line in names:
+        if not line.strip() or "\0" in line:
+            raise InputError(f"The dataset list {path} holds {shown(line)} where a file's name was expected.")
+        yield line if _ADDRESS.match(line) else str(path.parent / line)
 
 
 def _names(path: Path) -> Iterable[str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".json":
-            return list(_strings(json.loads(text), path))
-    except (OSError, ValueError) as error:
-        raise InputError(f"The dataset list {path} cannot be read: {error}.") from error
-    lines = (line.strip() for line in text.splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
+    if path.suffix == ".json":
+        return list(_strings(read_json(path, "dataset list"), path))
+    return read_lines(path, "dataset list")
 
 
 def _strings(table: Any, path: Path) -> Iterator[str]:
@@ -88,4 +85,4 @@ def _strings(table: Any, path: Path) -> Iterator[str]:
         for entry in table.values() if isinstance(table, dict) else table:
             yield from _strings(entry, path)
     else:
-        raise InputError(f"The dataset list {path} holds {table!r} where a file's name was expected.")
+        raise InputError(f"The dataset list {path} holds {shown(table)} where a file's name was expected.")

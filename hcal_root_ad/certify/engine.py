@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import socket
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from hcal_root_ad.errors import InputError, UsageError
+from hcal_root_ad.tables import read_toml
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -145,12 +145,7 @@ def condor_cluster(path: Path) -> Any:
 
 def read_condor(path: Path) -> tuple[int, dict[str, Any]]:
     """Number of jobs, and the options of ``dask_jobqueue.HTCondorCluster``, from a TOML file."""
-    try:
-        table: Mapping[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"There is no file {path}; docs/certify.md shows what it says for lxplus.") from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"The HTCondor configuration {path} cannot be read: {error}.") from error
+    table = read_toml(path, "HTCondor configuration")
     jobs, cluster = table.get("jobs"), table.get("cluster")
     if set(table) != {"jobs", "cluster"} or type(jobs) is not int or jobs < 1 or not isinstance(cluster, Mapping):
         raise InputError(f"{path} must say jobs = N and have a table [cluster], no more; see docs/certify.md.")

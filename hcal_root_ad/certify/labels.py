@@ -5,18 +5,53 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hcal_root_ad.certify.certification import HCAL, RunCertification, Status
-from hcal_root_ad.certify.golden import read_json, selection_of
+from hcal_root_ad.certify.golden import ends, run_number, selection_of
 from hcal_root_ad.certify.run_registry import COLUMNS
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.lumi_ranges import Range
+from hcal_root_ad.lumi_ranges import Range, union
+from hcal_root_ad.schema import nearest
+from hcal_root_ad.tables import read_json, shown
 
 NO_LABEL, NOT_GOOD = "no label", "not good"
-Labels = Mapping[int, Sequence[tuple[Range, str]]]
-"""Ranges and their flags by run; of a golden JSON, what is in no range of a run is ``not good``."""
+FLAGS = ("GOOD", "BAD", "STANDBY", "EXCLUDED", "NOTSET", "EMPTY", "NO VALUE FOUND")
+"""What the Run Registry calls lumisections."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What people called the lumisections of runs.
+
+    ``ranges``: by run, in order and without overlap, with their flags. ``golden``: of a golden JSON, which
+    lists good ones alone: what it leaves out from its first to its last run is ``not good``.
+    """
+
+    ranges: Mapping[int, Sequence[tuple[Range, str]]]
+    golden: bool = False
+
+    def speaks_of(self, run: int) -> bool:
+        """Whether anything is said of a run."""
+        return run in self.ranges or (self.golden and min(self.ranges) <= run <= max(self.ranges))
+
+    def of(self, run: int, lumisections: Sequence[int]) -> list[str]:
+        """The flag of each lumisection of a run, or ``no label``."""
+        other = NOT_GOOD if self.golden and self.speaks_of(run) else NO_LABEL
+        ranges = self.ranges.get(run, ())
+        places = np.searchsorted([first for (first, _), _ in ranges], lumisections, side="right") - 1
+        return [
+            ranges[place][1] if place >= 0 and ls <= ranges[place][0][1] else other
+            for ls, place in zip(lumisections, places.tolist(), strict=True)
+        ]
+
+
+class NoFlagsError(InputError):
+    """A file of flags has none of the column that is asked for."""
 
 
 def read_labels(path: Path, column: str = COLUMNS[HCAL]) -> Labels:
@@ -26,66 +61,61 @@ def read_labels(path: Path, column: str = COLUMNS[HCAL]) -> Labels:
     one list of ranges that name their ``run_number``, and a golden JSON.
 
     Raises:
-        InputError: the file is missing, no JSON, of another form, or holds no flag of that column.
+        InputError: the file is missing, no JSON, of another form, or contradicts itself.
+        NoFlagsError: it has no flag of that column.
     """
-    table = read_json(path)
-    if _has_golden_form(table):
-        return {run: _golden(ranges) for run, ranges in selection_of(table, path).items()}
+    table = read_json(path, "file of flags")
+    if isinstance(table, dict) and table and all(_is_golden(ranges) for ranges in table.values()):
+        good = str(Status.GOOD)
+        selection = selection_of(table, path)
+        return Labels({run: [(part, good) for part in ranges] for run, ranges in selection.items()}, golden=True)
+    ranges: dict[int, dict[str, list[Range]]] = {}
     try:
-        labels: dict[int, list[tuple[Range, str]]] = {}
-        for run, part, status in _flags(table, column):
-            labels.setdefault(run, []).append((part, status))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        for key, entry in _entries(table, column):
+            if entry.get(column) is not None:
+                run = run_number(key, path)
+                ranges.setdefault(run, {}).setdefault(_status(entry[column], run, path), []).append(
+                    ends(entry["start"], entry["end"], run, path)
+                )
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is not of the Run Registry's form: ranges with start, end and {column} by run were expected."
         ) from error
-    if not labels:
-        raise InputError(f"{path} holds no flag {column}; export the workspace hcal.")
-    return labels
+    if not ranges:
+        raise NoFlagsError(f"{path} holds no flag {column}; export the workspace hcal.")
+    return Labels({run: _in_order(by_flag, run, path) for run, by_flag in ranges.items()})
 
 
-def _has_golden_form(table: Any) -> bool:
-    return isinstance(table, dict) and all(
-        isinstance(ranges, list) and all(isinstance(part, list) for part in ranges) for ranges in table.values()
-    )
+def _is_golden(ranges: object) -> bool:
+    return isinstance(ranges, list) and all(isinstance(part, list) for part in ranges)
 
 
-def _golden(ranges: Sequence[Range]) -> list[tuple[Range, str]]:
-    """Good in the ranges, not good in the rest of the run."""
-    everything = (1, 2**31 - 1)
-    return [(everything, NOT_GOOD), *((part, str(Status.GOOD)) for part in ranges)]
-
-
-def _flags(table: Any, column: str) -> Iterator[tuple[int, Range, str]]:
+def _entries(table: Any, column: str) -> Iterator[tuple[object, Mapping[str, Any]]]:
+    """Run and entry of every range, whatever the form."""
     if isinstance(table, list):
-        for entry in table:
-            yield from _flag(int(entry["run_number"]), entry, column)
+        yield from ((entry["run_number"], entry) for entry in table)
         return
     for run, entries in table.items():
         if isinstance(entries, dict):
-            entries = [{"start": one["start"], "end": one["end"], column: one} for one in entries.get(column, [])]
-        for entry in entries:
-            yield from _flag(int(run), entry, column)
+            entries = [{**entry, column: entry} for entry in entries.get(column, [])]
+        yield from ((run, entry) for entry in entries)
 
 
-def _flag(run: int, entry: Mapping[str, Any], column: str) -> Iterator[tuple[int, Range, str]]:
-    flag = entry.get(column)
-    if flag is not None:
-        status = flag["status"] if isinstance(flag, Mapping) else flag
-        yield run, (int(entry["start"]), int(entry["end"])), str(status)
+def _status(flag: Any, run: int, path: Path) -> str:
+    status = flag["status"] if isinstance(flag, Mapping) else flag
+    if status not in FLAGS:
+        (like,) = nearest(str(status), FLAGS)
+        raise InputError(f"{path} calls lumisections of run {run} {shown(status)}; the nearest known flag is {like}.")
+    return str(status)
 
 
-def is_golden(labels: Labels) -> bool:
-    """Whether flags are those of a golden JSON."""
-    return any(flag == NOT_GOOD for ranges in labels.values() for _, flag in ranges)
-
-
-def flags_of(labels: Labels, run: int, lumisections: Sequence[int]) -> list[str]:
-    """The flag of each lumisection of a run, the last one given, or ``no label``."""
-    flags = dict.fromkeys(lumisections, NO_LABEL)
-    for (first, last), status in labels.get(run, ()):
-        flags.update((ls, status) for ls in flags if first <= ls <= last)
-    return list(flags.values())
+def _in_order(by_flag: Mapping[str, list[Range]], run: int, path: Path) -> list[tuple[Range, str]]:
+    """Ranges of a run with their flags; raises InputError where one lumisection has two."""
+    ordered = sorted((part, flag) for flag, ranges in by_flag.items() for part in union(ranges))
+    for ((_, end), flag), ((begin, _), other) in pairwise(ordered):
+        if begin <= end:
+            raise InputError(f"{path} calls LS {begin} of run {run} both {flag} and {other}; export it anew.")
+    return ordered
 
 
 @dataclass
@@ -97,7 +127,7 @@ class Agreement:
 
     def add(self, run: RunCertification) -> None:
         """Count the lumisections of a run."""
-        flags = flags_of(self.labels, run.run, run.lumisections.tolist())
+        flags = self.labels.of(run.run, run.lumisections.tolist())
         self.counts.update((str(ruling.status), flag) for ruling, flag in zip(run.rulings[HCAL], flags, strict=True))
 
     def as_table(self) -> dict[str, Any]:

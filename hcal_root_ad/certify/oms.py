@@ -1,29 +1,33 @@
-"""Exports of OMS lumisections, as CSV or JSON, also packed with gzip.
+"""Exports of lumisections: from OMS as CSV, JSON or parquet, and what ``brilcalc lumi --byls`` writes.
 
-JSON comes as the API gives it (``{"data": [{"attributes": {…}}]}``), as a list of rows, or as columns.
+brilcalc's ``run:fill`` and ``ls`` (of the LHC clock and of CMS, which is 0 where CMS took nothing) are two numbers
+each; its ``beamstatus`` says stable beams; ``delivered(…)`` and ``recorded(…)`` carry their unit.
 """
 
 from __future__ import annotations
 
-import csv
-import difflib
-import gzip
-import io
-import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from hcal_root_ad.certify.conditions import CAUSE_OF_FLAG, HBHE_FLAGS, QUANTITIES, OmsRun
+from hcal_root_ad.certify.golden import LARGEST
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.schema import nearest
+from hcal_root_ad.tables import Row, flag, open_rows, real, shown, whole
 
 RUN, LUMISECTION = "run_number", "lumisection_number"
-_SET = {"1", "1.0", "true"}
-_NUMBER_WORDS = {"", "none", "null", "nan"}
+_OMS = (RUN, LUMISECTION, *CAUSE_OF_FLAG, *QUANTITIES.values())
+_BRIL = ("run:fill", "ls", "beamstatus")
+Cell = TypeVar("Cell")
+_PAIR = re.compile(r"([0-9]{1,10}):([0-9]{1,10})")
 
-Row = Mapping[str, Any]
+LumiState = tuple[str, float, float, float]
+"""Of a lumisection: the cause for standby or "", pileup, delivered and recorded luminosity (NaN: unknown)."""
 
 
 def read_oms(path: Path) -> tuple[dict[int, OmsRun], tuple[str, ...]]:
@@ -33,90 +37,89 @@ def read_oms(path: Path) -> tuple[dict[int, OmsRun], tuple[str, ...]]:
         InputError: it is missing or unreadable, lacks a column without which nothing can be said, or
             contradicts itself.
     """
-    rows = _rows(path)
-    columns = list(rows[0]) if rows else []
-    flags = [flag for flag in CAUSE_OF_FLAG if flag in columns]
-    for needed, there in ((RUN, RUN in columns), (LUMISECTION, LUMISECTION in columns),
-                          ("beams_stable", bool({"beams_stable", "beam1_stable"} & set(flags)))):  # fmt: skip
-        if not there:
-            nearest = ", ".join(difflib.get_close_matches(needed, columns, n=2, cutoff=0.0)) or "none at all"
-            raise InputError(f"{path} lacks the column {needed} of an OMS export; the nearest that it has: {nearest}.")
-    by_run: dict[int, dict[int, Row]] = {}
-    for number, row in enumerate(rows, start=1):
-        run, lumisection = (_whole(path, number, row, key) for key in (RUN, LUMISECTION))
-        known = by_run.setdefault(run, {}).setdefault(lumisection, row)
-        if _verdict(known, flags) != _verdict(row, flags):
-            raise InputError(f"{path} says two different things of run {run}, LS {lumisection}; export it anew.")
-    lacking = [flag for flag in (*HBHE_FLAGS, "cms_active") if flag not in flags]
-    notes = (f"{path.name} has no column {', '.join(lacking)}: not looked at.",) if lacking else ()
-    return {run: _oms_run(path, found, flags) for run, found in by_run.items()}, notes
-
-
-def _oms_run(path: Path, rows: Mapping[int, Row], flags: Iterable[str]) -> OmsRun:
-    lumisections = sorted(rows)
-    quantities = {
-        name: np.array([_real(path, rows[ls].get(column)) for ls in lumisections])
-        for name, column in QUANTITIES.items()
-    }
-    causes = tuple(_verdict(rows[ls], flags) for ls in lumisections)
-    return OmsRun(np.array(lumisections, dtype=np.int32), causes, **quantities)
-
-
-def _verdict(row: Row, flags: Iterable[str]) -> str:
-    """The first cause for standby; a flag without a value is not set."""
-    return next((CAUSE_OF_FLAG[flag] for flag in flags if str(row[flag]).strip().lower() not in _SET), "")
-
-
-def _whole(path: Path, number: int, row: Row, key: str) -> int:
-    try:
-        value = int(row[key])
-    except (TypeError, ValueError):
-        value = 0
-    if value < 1:
-        raise InputError(f"Row {number} of {path} says {key} = {row[key]!r}; a whole number above 0 was expected.")
-    return value
-
-
-def _real(path: Path, value: object) -> float:
-    text = str(value).strip().lower()
-    try:
-        return float("nan") if text in _NUMBER_WORDS else float(text)
-    except ValueError:
-        raise InputError(f"{path} holds {value!r} where a number was expected.") from None
-
-
-def _rows(path: Path) -> list[Row]:
-    text = _text(path)
-    if ".json" not in path.suffixes:
-        rows: list[Row] = list(csv.DictReader(io.StringIO(text)))
-    else:
-        try:
-            rows = _json_rows(json.loads(text))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(
-                f"{path} is no OMS export in JSON: rows or columns of lumisections were expected."
-            ) from error
-    if not rows:
+    runs: dict[int, dict[int, LumiState]] = {}
+    with open_rows(path, "OMS export", (*_OMS, *_BRIL)) as table:
+        columns = _oms_columns(path, table.columns)
+        flags = [name for name in CAUSE_OF_FLAG if name in columns]
+        for number, row in enumerate(table.rows, start=1):
+            try:
+                oms = {name: read(row) for name, read in columns.items()}
+                run, lumisection, state = _number(oms, RUN), _number(oms, LUMISECTION), _state(oms, flags)
+            except ValueError as error:
+                raise InputError(f"Row {number} of {path} says {error}.") from None
+            if runs.setdefault(run, {}).setdefault(lumisection, state) != state:
+                raise InputError(f"{path} says two different things of run {run}, LS {lumisection}; export it anew.")
+    if not runs:
         raise InputError(f"{path} holds no lumisection.")
-    return rows
+    lacking = [name for name in (*HBHE_FLAGS, "cms_active") if name not in flags]
+    notes = (f"{path.name} has no column {', '.join(lacking)}: not looked at.",) if lacking else ()
+    return {run: _oms_run(states) for run, states in runs.items()}, notes
 
 
-def _text(path: Path) -> str:
+def _oms_columns(path: Path, columns: Sequence[str]) -> dict[str, Callable[[Row], object]]:
+    """OMS' columns, and how each is taken from a row. Raises InputError where one lacks that is needed."""
+    if "run:fill" in columns:
+        _check_columns(path, columns, _BRIL)
+        return _from_brilcalc(columns)
+    if columns:
+        each = ("beam1_stable", "beam2_stable")
+        both = "beams_stable" in columns or not set(each) & set(columns)
+        _check_columns(path, columns, (RUN, LUMISECTION, *(("beams_stable",) if both else each)))
+    return {name: itemgetter(name) for name in _OMS if name in columns}
+
+
+def _from_brilcalc(columns: Sequence[str]) -> dict[str, Callable[[Row], object]]:
+    quantities = {"avgpu": QUANTITIES["pileup"]}
+    quantities |= {name: QUANTITIES[name.partition("(")[0]] for name in columns if name.partition("(")[0] in QUANTITIES}
+    return {
+        RUN: lambda row: _pair(row, "run:fill")[0],
+        LUMISECTION: lambda row: _pair(row, "ls")[0],
+        "beams_stable": lambda row: str(row["beamstatus"]).strip().upper() == "STABLE BEAMS",
+        "cms_active": lambda row: int(_pair(row, "ls")[1]) > 0,
+        **{column: itemgetter(name) for name, column in quantities.items() if name in columns},
+    }
+
+
+def _check_columns(path: Path, columns: Sequence[str], needed: Iterable[str]) -> None:
+    for name in needed:
+        if name not in columns:
+            like = ", ".join(shown(column).strip("'") for column in nearest(name, columns, n=2))
+            raise InputError(f"{path} lacks the column {name} of an OMS export; the nearest that it has: {like}.")
+
+
+def _pair(row: Row, name: str) -> tuple[str, str]:
+    match = _PAIR.fullmatch(str(row[name]).strip())
+    if match is None:
+        raise ValueError(f"{name} = {shown(row[name])}; two numbers with a colon were expected")
+    return match[1], match[2]
+
+
+def _number(row: Row, name: str) -> int:
     try:
-        content = path.read_bytes()
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"There is no file {path}; check the path.") from None
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise InputError(f"The OMS export {path} cannot be read: {error}.") from error
+        number = whole(row[name])
+    except ValueError:
+        number = 0
+    if not 0 < number <= LARGEST:
+        raise ValueError(f"{name} = {shown(row[name])}; a whole number above 0 was expected")
+    return number
 
 
-def _json_rows(table: Any) -> list[Row]:
-    if isinstance(table, dict) and "data" in table:
-        table = table["data"]
-    if isinstance(table, dict):  # columns, as lists or by row number, which is pandas' way
-        columns = [list(column.values()) if isinstance(column, dict) else column for column in table.values()]
-        return [dict(zip(table, values, strict=True)) for values in zip(*columns, strict=True)]
-    rows = [row.get("attributes", row) for row in table]
-    first = list(rows[0]) if rows else []
-    return [{key: row[key] for key in first} for row in rows]
+def _state(row: Row, flags: Sequence[str]) -> LumiState:
+    is_set = {name: _cell(row, name, flag, "1 or 0") for name in flags}
+    cause = next((CAUSE_OF_FLAG[name] for name in flags if not is_set[name]), "")
+    pileup, delivered, recorded = (_cell(row, name, real, "a number") for name in QUANTITIES.values())
+    return cause, pileup, delivered, recorded
+
+
+def _cell(row: Row, name: str, convert: Callable[[object], Cell], expected: str) -> Cell:
+    try:
+        return convert(row.get(name))
+    except ValueError:
+        raise ValueError(f"{name} = {shown(row[name])}; {expected} was expected") from None
+
+
+def _oms_run(states: Mapping[int, LumiState]) -> OmsRun:
+    lumisections = sorted(states)
+    causes, *numbers = zip(*(states[lumisection] for lumisection in lumisections), strict=True)
+    quantities = {name: np.array(values) for name, values in zip(QUANTITIES, numbers, strict=True)}
+    return OmsRun(np.array(lumisections, dtype=np.int32), causes, **quantities)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 from typing import Any
 
 from hcal_root_ad import content
 from hcal_root_ad.errors import PolicyError
+from hcal_root_ad.schema import check_keys, structure
+from hcal_root_ad.tables import read_toml, shown
 
 SUBDETECTORS = ("HB", "HE", "HF", "HO")
 DEFAULT = "standard"
@@ -101,17 +102,25 @@ def load_policy(name: str | Path = DEFAULT) -> Policy:
     if path is None:
         known = ", ".join(entry.removesuffix(".toml") for entry in content.names("policies", "*.toml")) or "none"
         raise PolicyError(f"No policy {str(name)!r}: expected a TOML file, or one of {known}.")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PolicyError(f"The policy {path} cannot be read: {error}.") from error
-    return policy_of({"name": path.stem} | table, str(path))
+    return policy_of({"name": path.stem} | read_toml(path, "policy", PolicyError), str(path))
 
 
-_NEEDED_KEYS = {"name", "version", "description", "needed", "rules"}
-_KEYS = _NEEDED_KEYS | {"counted", "untrusted"}
-_RULES = {field.name for field in fields(Rules)}
-_WHOLE_FROM = {"lost_boxes": 0, "consecutive": 1}
+_RULES = tuple(field.name for field in fields(Rules))
+_FROM = {"lost_boxes": 0, "consecutive": 1}
+"""Smallest of the rules that are whole numbers; the others are shares."""
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A policy as it stands in its file."""
+
+    name: str
+    version: str
+    description: str
+    needed: tuple[str, ...]
+    rules: Mapping[str, Any]
+    counted: tuple[str, ...] = ()
+    untrusted: Untrusted = Untrusted.NOT_ASSESSED
 
 
 def policy_of(table: Mapping[str, Any], origin: str) -> Policy:
@@ -120,74 +129,48 @@ def policy_of(table: Mapping[str, Any], origin: str) -> Policy:
     Raises:
         PolicyError: a key is unknown, missing, or out of range.
     """
-    _check_keys(origin, "", table, _KEYS, required=_NEEDED_KEYS)
-    for key in ("name", "version", "description"):
-        if not isinstance(table[key], str):
-            raise PolicyError(f"The policy {origin} says {key} = {table[key]!r}; a text was expected.")
-    needed, counted = (_subdetectors(origin, key, table.get(key, [])) for key in ("needed", "counted"))
-    untrusted = table.get("untrusted", Untrusted.NOT_ASSESSED)
-    if untrusted not in list(Untrusted):
-        choices = " or ".join(f'"{choice}"' for choice in Untrusted)
-        raise PolicyError(f"The policy {origin} says untrusted = {untrusted!r}; {choices} was expected.")
+    origin = f"The policy {origin}"
+    written = structure(table, _Written, origin, PolicyError)
+    for key in ("name", "version"):
+        if not getattr(written, key).isprintable():
+            raise PolicyError(f"{origin} says {key} = {shown(getattr(written, key))}; outputs name it in one line.")
+    needed, counted = (_subdetectors(origin, key, getattr(written, key)) for key in ("needed", "counted"))
     return Policy(
-        name=str(table["name"]),
-        version=str(table["version"]),
-        description=str(table["description"]),
+        name=written.name,
+        version=written.version,
+        description=written.description,
         needed=needed,
-        rules=_rules(origin, table["rules"]),
+        rules=_rules(origin, written.rules),
         counted=tuple(name for name in counted if name not in needed),
-        untrusted=Untrusted(untrusted),
+        untrusted=written.untrusted,
     )
 
 
-def _subdetectors(origin: str, key: str, names: object) -> tuple[str, ...]:
+def _subdetectors(origin: str, key: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """A list of sub-detectors, in their order; ``needed`` must name one."""
-    empty = key == "needed" and not names
-    if empty or not isinstance(names, list) or not set(map(str, names)) <= set(SUBDETECTORS):
-        raise PolicyError(f"The policy {origin} says {key} = {names!r}; a list of {', '.join(SUBDETECTORS)} is due.")
+    if (key == "needed" and not names) or not set(names) <= set(SUBDETECTORS):
+        known = ", ".join(SUBDETECTORS)
+        raise PolicyError(f"{origin} says {key} = {shown([*names])}; a list of {known} is due.")
     return tuple(name for name in SUBDETECTORS if name in names)
 
 
-def _rules(origin: str, table: object) -> dict[str, Rules]:
+def _rules(origin: str, table: Mapping[str, Any]) -> dict[str, Rules]:
     """Rules of each sub-detector: those for all, overruled key by key."""
-    if not isinstance(table, Mapping):
-        raise PolicyError(f"The policy {origin} says rules = {table!r}; a table [rules] was expected.")
+    check_keys(table, (*_RULES, *SUBDETECTORS), origin, PolicyError, "rules")
     common = {key: value for key, value in table.items() if key not in SUBDETECTORS}
-    _check_keys(origin, "rules.", common, _RULES | set(SUBDETECTORS))
     rules = {}
     for name in SUBDETECTORS:
-        own = table.get(name, {})
+        own, place = table.get(name, {}), f"rules.{name}"
         if not isinstance(own, Mapping):
-            raise PolicyError(f"The policy {origin} says rules.{name} = {own!r}; a table [rules.{name}] was expected.")
-        _check_keys(origin, f"rules.{name}.", own, _RULES)
-        both = {**common, **own}
-        _check_keys(origin, f"rules.{name}.", both, _RULES, required=_RULES)
-        rules[name] = Rules(**{key: _number(origin, f"rules.{name}.{key}", key, both[key]) for key in _RULES})
+            raise PolicyError(f"{origin} says {place} = {shown(own)}; a table [{place}] was expected.")
+        rules[name] = structure({**common, **own}, Rules, origin, PolicyError, place)
+        _check_range(rules[name], origin, place)
     return rules
 
 
-def _check_keys(
-    origin: str, place: str, table: Mapping[str, Any], known: Collection[str], required: Collection[str] = ()
-) -> None:
-    for key in table:
-        if key not in known:
-            (nearest,) = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.0)
-            raise PolicyError(
-                f"The policy {origin} has the unknown key {place}{key}; the nearest known one is {place}{nearest}."
-            )
-    missing = sorted(set(required) - set(table))
-    if missing:
-        raise PolicyError(f"The policy {origin} lacks the key {place}{missing[0]}.")
-
-
-def _number(origin: str, place: str, key: str, value: object) -> Any:
-    """The value of a rule, in range."""
-    if key in _WHOLE_FROM:
-        if isinstance(value, int) and not isinstance(value, bool) and value >= _WHOLE_FROM[key]:
-            return value
-        wanted = f"a whole number from {_WHOLE_FROM[key]} on"
-    else:
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
-            return float(value)
-        wanted = "a share between 0 and 1"
-    raise PolicyError(f"The policy {origin} says {place} = {value!r}; {wanted} was expected.")
+def _check_range(rules: Rules, origin: str, place: str) -> None:
+    for key, value in asdict(rules).items():
+        lowest, highest = (_FROM[key], inf) if key in _FROM else (0, 1)
+        words = f"a whole number from {lowest} on" if key in _FROM else "a share between 0 and 1"
+        if not lowest <= value <= highest:
+            raise PolicyError(f"{origin} says {place}.{key} = {value}; {words} was expected.")

@@ -8,7 +8,7 @@ file or run could not be judged, or its verdict is not trusted (the others are c
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from time import perf_counter
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from hcal_root_ad.certify.campaign import Campaign
     from hcal_root_ad.certify.conditions import Conditions
     from hcal_root_ad.certify.items import ConditionsOf, Judging
+    from hcal_root_ad.certify.labels import Labels
     from hcal_root_ad.certify.outputs import Summary
     from hcal_root_ad.certify.policy import Policy
     from hcal_root_ad.certify.store import Store
+    from hcal_root_ad.certify.strangers import Stranger
     from hcal_root_ad.harvest.input_file import InputFile
     from hcal_root_ad.publish.provenance import Material
 
@@ -78,20 +80,22 @@ def _certify(arguments: argparse.Namespace, store: Store) -> int:
 
     policy = load_policy(arguments.policy or "standard")
     conditions = _conditions(arguments.oms, arguments.dcs)
-    agreement = Agreement(read_labels(arguments.labels)) if arguments.labels else None
+    labels = read_labels(arguments.labels) if arguments.labels else None
+    agreement = Agreement(labels) if labels else None
     work = _work(arguments, store)
     check_places([], [store.folder])
     conditions_of = conditions_for(conditions, store)
     with store.alone(remark):
         campaign = _judge(*work, arguments, store, conditions_of) if work else stored(store)
-        notes = conditions.notes if conditions else ()
+        strangers = _strangers(arguments, conditions, labels, campaign.runs)
+        notes = (*(conditions.notes if conditions else ()), *(one.sentence for one in strangers))
         summary = write_outputs(campaign, store, policy, conditions_of, agreement, notes, _given(arguments))
     remark(*notes)
     _report(campaign, summary, policy, store)
     if agreement:
         _show_agreement(agreement.as_table())
     doubtful = _show_doubts(summary, policy)
-    return int(bool(campaign.every_failure) or doubtful)
+    return int(bool(campaign.every_failure) or doubtful or any(one.wholly for one in strangers))
 
 
 def _show_doubts(summary: Summary, policy: Policy) -> bool:
@@ -114,6 +118,23 @@ def _show_doubts(summary: Summary, policy: Policy) -> bool:
         "adapt the model with transfer and certify again."
     )
     return True
+
+
+def _strangers(
+    arguments: argparse.Namespace, conditions: Conditions | None, labels: Labels | None, runs: Sequence[int]
+) -> list[Stranger]:
+    """Which of the files that were given are about other runs."""
+    from hcal_root_ad.certify.strangers import stranger
+
+    holds: dict[Path, Callable[[int], bool]] = {}
+    if conditions and conditions.oms is not None:
+        holds[arguments.oms] = conditions.oms.__contains__
+    if conditions and conditions.selection is not None:
+        holds[arguments.dcs] = conditions.selection.__contains__
+    if labels:
+        holds[arguments.labels] = labels.speaks_of
+    found = (stranger(path, speaks_of, runs) for path, speaks_of in holds.items())
+    return [one for one in found if one]
 
 
 def _given(arguments: argparse.Namespace) -> list[Material]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.certify.certification import HCAL, Status
-from hcal_root_ad.certify.labels import NOT_GOOD, Labels, flags_of, is_golden, read_labels
+from hcal_root_ad.certify.labels import NOT_GOOD, Labels, NoFlagsError, read_labels
 from hcal_root_ad.certify.lumisections import COLUMNS as TABLE_COLUMNS
 from hcal_root_ad.certify.outputs import TABLE
 from hcal_root_ad.certify.policy import SUBDETECTORS
@@ -19,9 +19,13 @@ from hcal_root_ad.certify.run_registry import COLUMNS
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.evaluate.metrics import bootstrap, detection, ranking
 from hcal_root_ad.stats.binomial import Floats
+from hcal_root_ad.tables import open_rows, whole
 
-Row = Mapping[str, str]
-"""A line of ``lumisections.csv``."""
+Row = Mapping[str, Any]
+"""A line of ``lumisections.csv``, with numbers where counts are."""
+_COUNTS = (
+    "run", "lumisection", *(f"{name.lower()}_{what}" for name in SUBDETECTORS for what in ("judged", "problematic"))
+)  # fmt: skip
 NUMBERS = ("precision", "recall", "f1", "auc")
 HEAD = ("of", "runs", "LS", "bad there", "bad here", "agreed", "precision", "recall", "F1", "AUC")
 
@@ -61,18 +65,16 @@ def read_campaign(folder: Path) -> dict[int, list[Row]]:
     Raises:
         InputError: there is no table of lumisections, or one of other columns.
     """
-    path = folder / TABLE
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{folder} holds no readable {TABLE} ({error}); name a folder that certify wrote.") from error
-    if missing := set(TABLE_COLUMNS) - set(reader.fieldnames or ()):
-        raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))}; make it anew with certify.")
-    runs: dict[int, list[Row]] = {}
-    for row in rows:
-        runs.setdefault(int(row["run"]), []).append(row)
+    path, runs = folder / TABLE, dict[int, list[Row]]()
+    with open_rows(path, "table of lumisections", TABLE_COLUMNS) as table:
+        if missing := set(TABLE_COLUMNS) - set(table.columns):
+            raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))}; make it anew with certify.")
+        for number, row in enumerate(table.rows, start=1):
+            try:
+                numbers = {name: whole(row[name]) for name in _COUNTS}
+            except ValueError as error:
+                raise InputError(f"Row {number} of {path}: {error}; make it anew with certify.") from None
+            runs.setdefault(numbers["run"], []).append({**row, **numbers})
     return runs
 
 
@@ -86,11 +88,11 @@ def score_certification(campaign: Path, labels: Path) -> list[Score]:
     for of, column in COLUMNS.items():
         try:
             flags = read_labels(labels, column)
-        except InputError:
+        except NoFlagsError:
             if of == HCAL:
                 raise
             continue
-        if of != HCAL and is_golden(flags):
+        if of != HCAL and flags.golden:
             continue  # it speaks of HCAL as a whole
         judged = [judged_of(rows, of, flags) for rows in runs.values()]
         scores.append(score_of(of, [one for one in judged if len(one.bad)]))
@@ -105,7 +107,7 @@ def score_certification(campaign: Path, labels: Path) -> list[Score]:
 def judged_of(rows: Sequence[Row], of: str, labels: Labels) -> Judged:
     """What both say of a run."""
     here = [row["status" if of == HCAL else of.lower()] for row in rows]
-    there = flags_of(labels, int(rows[0]["run"]), [int(row["lumisection"]) for row in rows])
+    there = labels.of(rows[0]["run"], [row["lumisection"] for row in rows])
     kept = [
         number
         for number, pair in enumerate(zip(here, there, strict=True))
@@ -121,7 +123,8 @@ def judged_of(rows: Sequence[Row], of: str, labels: Labels) -> Judged:
 def _share(row: Row, of: str) -> float:
     """Largest share of channels, in any of the sub-detectors asked for, that are not good."""
     names = [name.lower() for name in (SUBDETECTORS if of == HCAL else (of,))]
-    return max(int(row[f"{name}_problematic"]) / max(int(row[f"{name}_judged"]), 1) for name in names)
+    shares = (row[f"{name}_problematic"] / max(row[f"{name}_judged"], 1) for name in names)
+    return float(max(shares))
 
 
 def score_of(of: str, judged: Sequence[Judged]) -> Score:

@@ -7,17 +7,17 @@ depth, ``{half}`` for HBM, HBP, HEM, HEP, and ``{subdetector}`` for HB, HE, HO, 
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, get_type_hints
+from string import Formatter
 
 from hcal_root_ad import content
 from hcal_root_ad.detector import Era
 from hcal_root_ad.errors import DefinitionError
+from hcal_root_ad.schema import check_keys, nearest, structure
+from hcal_root_ad.tables import read_toml, shown
 
 
 class ContainerKind(StrEnum):
@@ -80,8 +80,7 @@ class Definition:
 
 
 KEYS = tuple(f.name for f in fields(Definition) if f.name != "name")
-_REQUIRED = tuple(f.name for f in fields(Definition) if f.default is MISSING and f.name != "name")
-_FIELDS_OF_PATTERN = {
+_PLACEHOLDERS = {
     "maps": {"subsystem", "depth"},
     "strips": {"subsystem", "half"},
     "mean_digis": {"subsystem", "subdetector"},
@@ -89,70 +88,42 @@ _FIELDS_OF_PATTERN = {
     "events_versus_ls": {"subsystem", "subdetector"},
     "other_events": {"subsystem"},
 }
+_NEEDED = {"maps": "depth", "strips": "half", "mean_digis": "subdetector"}
+"""Without it, one element would stand for all depths, halves or sub-detectors."""
 
 
 def read_definition(path: Path) -> Definition:
     """Read and check one definition file.
 
     Raises:
-        DefinitionError: not TOML, a key that is unknown, missing or of a wrong type.
+        DefinitionError: not TOML, a key that is unknown, missing or of a wrong type, a pattern with other placeholders.
     """
+    table, origin = read_toml(path, "definition", DefinitionError), f"The definition {path}"
+    check_keys(table, KEYS, origin, DefinitionError)
+    definition = structure({"name": path.stem, **table}, Definition, origin, DefinitionError)
+    for key in ("eras", "subsystems"):
+        if not getattr(definition, key):
+            raise DefinitionError(f"{origin} says {key} = []; leave it out, or name some.")
+    for key, allowed in _PLACEHOLDERS.items():
+        patterns = getattr(definition, key)
+        for pattern in (patterns,) if isinstance(patterns, str) else patterns:
+            _check_pattern(pattern, key, allowed, origin)
+    return definition
+
+
+def _check_pattern(pattern: str, key: str, allowed: Collection[str], origin: str) -> None:
+    """Raises DefinitionError where a pattern holds anything but the plain placeholders of its key."""
     try:
-        if not path.is_file():  # a pipe would be waited for
-            raise FileNotFoundError("it is no file")
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise DefinitionError(f"The definition {path} cannot be read: {error}.") from error
-    _check_keys(path, table)
-    values: dict[str, Any] = {key: _value(path, key, value) for key, value in table.items()}
-    return Definition(name=path.stem, **values)
-
-
-def _check_keys(path: Path, table: Mapping[str, Any]) -> None:
-    for key in table:
-        if key not in KEYS:
-            nearest = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.0)[0]
-            raise DefinitionError(
-                f"The definition {path} has the unknown key {key!r}; the nearest known one is {nearest!r}."
-            )
-    missing = [key for key in _REQUIRED if key not in table]
-    if missing:
-        raise DefinitionError(f"The definition {path} lacks the key {missing[0]!r}.")
-
-
-_TYPES = get_type_hints(Definition)
-
-
-def _value(path: Path, key: str, value: object) -> object:
-    """The value of a key in the type of its field."""
-    kind = _TYPES[key]
-    texts = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    try:
-        if key == "container":
-            return ContainerKind(str(value))
-        if key == "eras" and isinstance(value, list):
-            return tuple(Era(item) for item in value)
-    except ValueError as error:
-        choices = ", ".join(ContainerKind if key == "container" else Era)
-        raise DefinitionError(f"The definition {path} says {key} = {value!r}; known are {choices}.") from error
-    if kind == tuple[str, ...] and isinstance(value, list) and texts:
-        return tuple(_pattern(path, key, item) for item in value)
-    if kind is str and isinstance(value, str):
-        return _pattern(path, key, value)
-    if (kind is int and type(value) is int) or (kind in (bool, bool | None) and isinstance(value, bool)):
-        return value
-    raise DefinitionError(f"The definition {path} says {key} = {value!r}, which is not of the type that it needs.")
-
-
-def _pattern(path: Path, key: str, text: str) -> str:
-    """The text, once its placeholders are known to be ones that the key has."""
-    if key in _FIELDS_OF_PATTERN:
-        try:
-            text.format(**dict.fromkeys(_FIELDS_OF_PATTERN[key], "x"))
-        except (KeyError, IndexError, ValueError) as error:
-            allowed = ", ".join(f"{{{name}}}" for name in sorted(_FIELDS_OF_PATTERN[key]))
-            raise DefinitionError(f"The definition {path} has {key} = {text!r}; it may hold {allowed} only.") from error
-    return text
+        fields = [field for field in Formatter().parse(pattern) if field[1] is not None]
+    except ValueError:
+        fields = [("", None, None, None)]
+    plain = all(name in allowed and not form and conversion is None for _, name, form, conversion in fields)
+    needed = _NEEDED.get(key)
+    if not plain or not pattern.isprintable():
+        words = ", ".join(f"{{{name}}}" for name in sorted(allowed))
+        raise DefinitionError(f"{origin} has {key} = {shown(pattern)}; it may hold {words} only.")
+    if pattern and needed and needed not in [name for _, name, _, _ in fields]:
+        raise DefinitionError(f"{origin} has {key} = {shown(pattern)}, which lacks {{{needed}}}.")
 
 
 def load_definitions() -> tuple[Definition, ...]:
@@ -173,8 +144,8 @@ def choose_definitions(request: str | None) -> tuple[Definition, ...]:
         return definitions
     chosen = tuple(d for d in definitions if request in (d.name, d.quantity))
     if not chosen:
-        known = sorted({d.name for d in definitions} | {d.quantity for d in definitions})
-        nearest = difflib.get_close_matches(request, known, n=1, cutoff=0.0)
-        hint = f"the nearest known one is {nearest[0]!r}" if nearest else "no definitions were found at all"
+        known = {d.name for d in definitions} | {d.quantity for d in definitions}
+        like = nearest(request, known)
+        hint = f"the nearest known one is {like[0]!r}" if like else "no definitions were found at all"
         raise DefinitionError(f"There is no harvester definition {request!r}; {hint}.")
     return chosen

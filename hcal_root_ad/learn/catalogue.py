@@ -6,15 +6,12 @@ Paths in it are absolute, or relative to the folder.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, get_type_hints
 
 from safetensors import SafetensorError
 
@@ -25,6 +22,8 @@ from hcal_root_ad.harvest.definition import load_definitions
 from hcal_root_ad.harvest.input_file import RemoteFile, input_file, source_of
 from hcal_root_ad.learn.rates import Rates, load_rates
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.schema import check_keys, nearest, structure
+from hcal_root_ad.tables import read_toml, shown
 
 CATALOGUE = "catalogue.toml"
 _OFFLINE = re.compile(r"DQM_V\d+_R\d+__(?P<primary>.+?)__.+")
@@ -87,8 +86,6 @@ class Entry:
 
 
 KEYS = tuple(f.name for f in fields(Entry) if f.name not in ("name", "folder"))
-_REQUIRED = ("runs", "era", "quantity", "files")
-_TYPES = get_type_hints(Entry)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,52 +113,21 @@ def read_catalogue(folder: Path) -> dict[str, Entry]:
     path = folder / CATALOGUE
     if not path.exists():
         return {}
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise CatalogueError(f"The catalogue {path} cannot be read: {error}.") from error
+    tables = read_toml(path, "catalogue", CatalogueError)
     return {name: _entry(path, name, table) for name, table in tables.items()}
 
 
 def _entry(path: Path, name: str, table: object) -> Entry:
+    origin = f"The catalogue {path}"
     if not isinstance(table, dict):
-        raise CatalogueError(f"The catalogue {path} has {name!r} outside of a table; each run has a table [name].")
-    for key in table:
-        if key not in KEYS:
-            nearest = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.0)[0]
-            raise CatalogueError(
-                f"The catalogue {path} has the unknown key {key!r} in [{name}]; the nearest known one is {nearest!r}."
-            )
-    missing = [key for key in _REQUIRED if key not in table]
-    if missing:
-        raise CatalogueError(f"The catalogue {path} lacks the key {missing[0]!r} in [{name}].")
-    values: dict[str, Any] = {key: _value(path, name, key, value) for key, value in table.items()}
-    return Entry(name=name, folder=path.parent, **values)
-
-
-def _value(path: Path, name: str, key: str, value: object) -> object:
-    """The value of a key in the type of its field."""
-    kind = _TYPES[key]
-    if kind is Era and value in [*Era]:
-        return Era(str(value))
-    if kind is str and isinstance(value, str):
-        return value
-    if kind is int and type(value) is int:
-        return value
-    if isinstance(value, list) and value:
-        inner = int if key == "runs" else str
-        if key in ("runs", "files") and all(type(item) is inner for item in value):
-            return tuple(value)
-    if key == "sha256" and isinstance(value, dict) and all(isinstance(item, str) for item in value.values()):
-        return value
-    raise CatalogueError(f"The catalogue {path} says {key} = {value!r} in [{name}]; it must be {_wanted(key)}.")
-
-
-def _wanted(key: str) -> str:
-    """What the value of a key must be, in words."""
-    lists = {"runs": "a list of run numbers", "files": "a list of paths", "sha256": "a table of digests by path"}
-    plain = {Era: f"one of {', '.join(Era)}", str: "a text", int: "a whole number"}
-    return lists.get(key) or plain[_TYPES[key]]
+        raise CatalogueError(f"{origin} has {name!r} outside of a table; each run has a table [name].")
+    check_keys(table, KEYS, origin, CatalogueError, name)
+    entry = structure({"name": name, "folder": "", **table}, Entry, origin, CatalogueError, name)
+    if not entry.runs or min(entry.runs) < 1:
+        raise CatalogueError(f"{origin} says {name}.runs = {shown([*entry.runs])}; a list of run numbers was expected.")
+    if not entry.files:
+        raise CatalogueError(f"{origin} says {name}.files = []; a list of paths was expected.")
+    return replace(entry, folder=path.parent)
 
 
 def entries() -> dict[str, Entry]:
@@ -192,8 +158,8 @@ def entry_of(name: str) -> Entry:
     known = entries()
     if name in known:
         return known[name]
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    hint = f"the nearest known one is {nearest[0]!r}" if nearest else "no catalogue has any"
+    like = nearest(name, known)
+    hint = f"the nearest known one is {like[0]!r}" if like else "no catalogue has any"
     raise CatalogueError(f"There is no reference run {name!r}; {hint} (`hcal-root-ad reference list` shows all).")
 
 

@@ -4,7 +4,7 @@ TOML (or JSON with the same keys)::
 
     [[fault]]
     kind = "degraded"       # dead, degraded, hot, noisy, flickering, ageing
-    unit = "HEP07-RM2"      # or HE +20/5/3, HBM03-RM1-card2, HEP07, HEP-crate24, HE |ieta| 26, HEP; see simulate/readout_unit.py
+    unit = "HEP07-RM2"      # or HE +20/5/3, HBM03-RM1-card2, HEP07, HE |ieta| 26, HEP; see readout_unit.py
     first = 10              # lumisections, both in
     last = 20
     strength = 0.4          # the factor; see simulate/faults.py for noisy, flickering, ageing
@@ -12,22 +12,28 @@ TOML (or JSON with the same keys)::
 
 from __future__ import annotations
 
-import json
-import tomllib
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from hcal_root_ad.errors import InputError, UsageError
+from hcal_root_ad.schema import structure
 from hcal_root_ad.simulate.detector import SimulatedDetector
 from hcal_root_ad.simulate.faults import Fault, make_fault
+from hcal_root_ad.tables import read_json, read_toml
 
-_KEYS: dict[str, type | tuple[type, ...]] = {
-    "kind": str,
-    "unit": str,
-    "first": int,
-    "last": int,
-    "strength": (int, float),
-}
+
+@dataclass(frozen=True)
+class _Written:
+    """A fault as it stands in its file; only a dead one needs no strength."""
+
+    kind: str
+    unit: str
+    first: int
+    last: int
+    strength: float | None = None
+
+
+_KEYS = ", ".join(field.name for field in fields(_Written))
 
 
 def read_faults(path: Path, detector: SimulatedDetector, seed: int = 0) -> tuple[Fault, ...]:
@@ -36,38 +42,18 @@ def read_faults(path: Path, detector: SimulatedDetector, seed: int = 0) -> tuple
     Raises:
         InputError: the file is missing, no TOML or JSON, or an entry lacks a key or has a wrong value.
     """
+    table = (read_json if path.suffix == ".json" else read_toml)(path, "list of faults")
+    origin = f"The list of faults {path}"
+    entries = table.get("fault") if isinstance(table, dict) else None
+    if not isinstance(entries, list) or not entries or len(table) > 1:
+        raise InputError(f"{origin} holds no faults, or more than that: expected entries [[fault]] with {_KEYS}.")
     faults = []
-    for number, entry in enumerate(_entries(path), start=1):
-        _check(path, number, entry)
+    for number, written in enumerate(structure(entries, list[_Written], origin, place="fault"), start=1):
+        if written.strength is None and written.kind != "dead":
+            raise InputError(f"{origin} lacks the key fault[{number}].strength.")
         try:
-            faults.append(make_fault(detector, **({"strength": 0.0} | entry), seed=seed + number))
+            values = asdict(written) | {"strength": written.strength or 0.0}
+            faults.append(make_fault(detector, **values, seed=seed + number))
         except UsageError as error:
             raise InputError(f"Fault {number} of {path} is not possible: {error}") from None
     return tuple(faults)
-
-
-def _entries(path: Path) -> list[dict[str, Any]]:
-    try:
-        text = path.read_text()
-        content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except FileNotFoundError:
-        raise InputError(f"There is no list of faults {path}; --faults takes none, mixed, or a file.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a list of faults in TOML or JSON: {error}.") from None
-    entries = content.get("fault") if isinstance(content, dict) else None
-    if not isinstance(entries, list) or not entries:
-        raise InputError(f"{path} holds no faults: expected entries [[fault]] with {', '.join(_KEYS)}.")
-    return entries
-
-
-def _check(path: Path, number: int, entry: Any) -> None:
-    """Every key there (only a dead fault needs no strength), of the right kind, and none besides."""
-    keys = set(entry) if isinstance(entry, dict) else set()
-    needed = set(_KEYS) - ({"strength"} if keys and entry.get("kind") == "dead" else set())
-    wrong = sorted((needed - keys) | (keys - set(_KEYS)))
-    wrong = wrong or [key for key in sorted(keys) if not isinstance(entry[key], _KEYS[key])]
-    if wrong:
-        raise InputError(
-            f"Fault {number} of {path} has missing, unknown or mistyped {', '.join(wrong)}; "
-            f"expected kind and unit (text), first and last (whole numbers) and strength (a number)."
-        )

@@ -23,6 +23,7 @@ from hcal_root_ad.simulate.run import Drift
 from hcal_root_ad.simulate.worlds import CLEAN, Origin, Setting, World
 
 _HB, _HE = ("HBM", "HBP"), ("HEM", "HEP")
+_CROSSED = ("HBP", "HEM", "HBM", "HEP")
 
 
 def _changed(name: str, sentence: str, *changes: Change) -> World:
@@ -155,15 +156,15 @@ def _weak(scale: str, count: int, strength: float) -> tuple[World, World]:
     """Units with a small loss, from the first LS on and from the middle on."""
     name, sentence = f"{scale.lower()}-{strength:g}", f"{count} × {scale} at ×{strength:g}"
     return (
-        _failing(name, f"{sentence} throughout", Drawn(scale, strength, count)),
-        _failing(f"{name}-late", f"{sentence} from the middle on", Drawn(scale, strength, count, 51)),
+        _failing(name, f"{sentence} throughout", Drawn(scale, strength, count, halves=_CROSSED)),
+        _failing(f"{name}-late", f"{sentence} from the middle on", Drawn(scale, strength, count, 51, halves=_CROSSED)),
     )
 
 
 _WEAK = (
-    *_weak("RBX", 4, 0.85),
-    *_weak("RBX", 4, 0.9),
-    *_weak("RBX", 4, 0.95),
+    *_weak("RBX", 2, 0.85),
+    *_weak("RBX", 2, 0.9),
+    *_weak("RBX", 2, 0.95),
     *_weak("RM", 8, 0.9),
     *_weak("RM", 8, 0.95),
     *_weak("channel", 40, 0.9),

@@ -34,11 +34,17 @@ def test_what_is_written_is_read_back(selection: dict[int, list[tuple[int, int]]
     [
         ("[1]", "is no selection of lumisections"),
         ("{}", "is no selection of lumisections"),
-        ('{"a": [[1, 2]]}', "key 'a' where a run number"),
-        ('{"1": [[2, 1]]}', "does not list run 1 as ranges"),
+        ('{"a": [[1, 2]]}', "says 'a' where a run number was expected"),
+        ('{"1": [[2, 1]]}', r"has the range \[2, 1\] of run 1, which ends before it begins"),
         ('{"1": [[1, 2, 3]]}', "does not list run 1 as ranges"),
-        ('{"1": [[0, 2]]}', "does not list run 1 as ranges"),
-        ('{"1": [[1, 2]}', "cannot be read as JSON"),
+        ('{"1": [[0, 2]]}', "says 0 where a lumisection of run 1 was expected"),
+        ('{"1": [[true, 2]]}', "says True where a lumisection of run 1 was expected"),
+        ('{"1": [[1, 2.5]]}', "says 2.5 where a lumisection of run 1 was expected"),
+        ('{"1": [["1", 2]]}', "says '1' where a lumisection of run 1 was expected"),
+        ('{"²": [[1, 2]]}', "says '²' where a run number was expected"),
+        ('{"1": [[1, 2]]', "cannot be read"),
+        ('{"1": [[1, NaN]]}', "says NaN where a number was expected"),
+        ('{"1": [[1, 2]], "1": [[3, 4]]}', "says '1' twice in one table"),
     ],
 )
 def test_other_forms_are_refused(tmp_path: Path, text: str, sentence: str) -> None:
@@ -46,6 +52,12 @@ def test_other_forms_are_refused(tmp_path: Path, text: str, sentence: str) -> No
     path.write_text(text)
     with pytest.raises(InputError, match=sentence):
         read_selection(path)
+
+
+def test_ranges_that_overlap_are_one(tmp_path: Path) -> None:
+    path = tmp_path / "dcs.json"
+    path.write_text('\ufeff{"1": [[4, 9], [1, 2],\r\n [2.0, 3], [11, 12]]}', encoding="utf-8")
+    assert read_selection(path) == {1: [(1, 9), (11, 12)]}
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def read(folder: Path, table: object) -> Labels:
 
 @pytest.mark.parametrize("form", WRITTEN)
 def test_every_form_says_the_same(tmp_path: Path, form: str) -> None:
-    assert read(tmp_path, WRITTEN[form]) == {370101: [((1, 3), "GOOD"), ((4, 9), "BAD")]}
+    assert read(tmp_path, WRITTEN[form]).ranges == {370101: [((1, 3), "GOOD"), ((4, 9), "BAD")]}
 
 
 def test_our_own_ranges_agree_with_themselves(tmp_path: Path, dead_box: RunRecord, policy: Policy) -> None:
@@ -65,7 +65,7 @@ def test_a_golden_json_says_good_and_not_good(tmp_path: Path, dead_box: RunRecor
 
 
 def test_nothing_to_compare_has_no_share(dead_box: RunRecord, policy: Policy) -> None:
-    agreement = Agreement({})
+    agreement = Agreement(Labels({}))
     agreement.add(certify_run(dead_box, policy))
     assert agreement.as_table()["share"] is None
 
@@ -78,7 +78,7 @@ def test_nothing_to_compare_has_no_share(dead_box: RunRecord, policy: Policy) ->
         ([1], "not of the Run Registry's form"),
         (3, "not of the Run Registry's form"),
         ({"370101": [{"start": 1, "end": 2, "dt-dt": {"status": "GOOD"}}]}, "holds no flag hcal-hcal"),
-        ({"x": RANGES}, "not of the Run Registry's form"),
+        ({"x": RANGES}, "says 'x' where a run number was expected"),
     ],
 )
 def test_other_forms_are_refused(tmp_path: Path, table: object, sentence: str) -> None:
@@ -86,7 +86,67 @@ def test_other_forms_are_refused(tmp_path: Path, table: object, sentence: str) -
         read(tmp_path, table)
 
 
-@pytest.mark.parametrize(("text", "sentence"), [(None, "There is no file"), ("{", "cannot be read as JSON")])
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ([{"run_number": 370101.5, "start": 1, "end": 2, "hcal-hcal": "GOOD"}], "says 370101.5 where a run number"),
+        ([{"run_number": True, "start": 1, "end": 2, "hcal-hcal": "GOOD"}], "says True where a run number"),
+        ([{"run_number": 370101, "start": 1.9, "end": 2, "hcal-hcal": "GOOD"}], "says 1.9 where a lumisection of run"),
+        ([{"run_number": 370101, "start": "1", "end": 2, "hcal-hcal": "GOOD"}], "says '1' where a lumisection of run"),
+        ([{"run_number": 370101, "start": 3, "end": 2, "hcal-hcal": "GOOD"}], "ends before it begins"),
+        ([{"run_number": 370101, "start": 1, "end": 2, "hcal-hcal": "GODO"}], "'GODO'; the nearest known flag is GOOD"),
+        ([{"run_number": 370101, "start": 1, "end": 2, "hcal-hcal": False}], "False; the nearest known flag"),
+        ({"370101²": [[1, 2]]}, "where a run number was expected"),
+        ({"0370101": [[1, 2]]}, "where a run number was expected"),
+        ({"370101": [[1, 2**40]]}, "where a lumisection of run 370101 was expected"),
+    ],
+)
+def test_what_is_no_number_or_flag_is_refused(tmp_path: Path, table: object, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        read(tmp_path, table)
+
+
+@pytest.mark.parametrize("second", [(3, 5), (1, 9), (2, 2)])
+def test_two_flags_of_one_lumisection_are_refused(tmp_path: Path, second: tuple[int, int]) -> None:
+    ranges = [(1, 3, "GOOD"), (*second, "BAD")]
+    table = [{"run_number": 370101, "start": a, "end": b, "hcal-hcal": s} for a, b, s in ranges]
+    with pytest.raises(InputError, match="of run 370101 both "):
+        read(tmp_path, table)
+
+
+def test_one_flag_in_ranges_that_overlap_is_one(tmp_path: Path) -> None:
+    table = [{"run_number": 370101, "start": a, "end": b, "hcal-hcal": "GOOD"} for a, b in ((1, 3), (2, 5), (6.0, 6))]
+    assert read(tmp_path, table).ranges == {370101: [((1, 6), "GOOD")]}
+
+
+GOLDEN = {"355455": [[1, 40]], "355456": [[1, 5], [7, 9]], "355558": [[122, 409]]}
+
+
+@pytest.mark.parametrize(
+    ("run", "lumisections", "flags"),
+    [
+        (355456, [5, 6, 7, 10], ["GOOD", "not good", "GOOD", "not good"]),
+        (355457, [1, 2], ["not good", "not good"]),  # left out between the first and the last run
+        (355557, [122], ["not good"]),
+        (355454, [1], ["no label"]),  # before what the file is about
+        (355559, [122], ["no label"]),
+        (355456, [], []),
+    ],
+)
+def test_a_golden_json_speaks_of_every_run_from_its_first_to_its_last(
+    tmp_path: Path, run: int, lumisections: list[int], flags: list[str]
+) -> None:
+    assert read(tmp_path, GOLDEN).of(run, lumisections) == flags
+
+
+def test_ranges_of_the_registry_speak_of_their_runs_alone(tmp_path: Path) -> None:
+    labels = read(tmp_path, {"1": RANGES, "9": RANGES})
+    assert labels.of(5, [1, 2]) == ["no label", "no label"]
+    assert labels.of(9, [3, 4, 10]) == ["GOOD", "BAD", "no label"]
+    assert (labels.speaks_of(9), labels.speaks_of(5)) == (True, False)
+
+
+@pytest.mark.parametrize(("text", "sentence"), [(None, "There is no file"), ("{", "cannot be read")])
 def test_what_is_no_json_is_refused(tmp_path: Path, text: str | None, sentence: str) -> None:
     path = tmp_path / "labels.json"
     if text is not None:

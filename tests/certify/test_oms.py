@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hcal_root_ad.certify.conditions import CMS_NOT_ACTIVE, HBHE_OFF, NO_STABLE_BEAMS, OmsRun
@@ -69,8 +71,9 @@ def test_true_as_a_word_is_set(tmp_path: Path) -> None:
 
 def test_equal_rows_count_once_and_others_are_refused(tmp_path: Path) -> None:
     assert read(tmp_path, "a.csv", csv_text() + "370101,2,51.5,12.0,1,1,1\n")[0][370101].lumisections.tolist()[1] == 2
-    with pytest.raises(InputError, match="two different things of run 370101, LS 2"):
-        read(tmp_path, "b.csv", csv_text() + "370101,2,51.5,12.0,0,1,1\n")
+    for other in ("370101,2,51.5,12.0,0,1,1\n", "370101,2,51.4,12.0,1,1,1\n", "370101,2,,12.0,1,1,1\n"):
+        with pytest.raises(InputError, match="two different things of run 370101, LS 2"):
+            read(tmp_path, "b.csv", csv_text() + other)
 
 
 @pytest.mark.parametrize(
@@ -79,16 +82,100 @@ def test_equal_rows_count_once_and_others_are_refused(tmp_path: Path) -> None:
         ("a.csv", csv_text().replace("run_number", "run"), "lacks the column run_number.*nearest that it has: .*run"),
         ("a.csv", csv_text().replace("beams_stable", "beams"), "lacks the column beams_stable.*: beams"),
         ("a.csv", csv_text().replace("370102,1", "370102,x"), "Row 5 of .* says lumisection_number = 'x'"),
-        ("a.csv", csv_text().replace("51.5", "many"), "holds 'many' where a number"),
+        ("a.csv", csv_text().replace("51.5", "many"), "Row 1 of .* says pileup = 'many'; a number was expected"),
+        ("a.csv", csv_text().replace("51.5", "nan"), "says pileup = 'nan'; a number was expected"),
+        ("a.csv", csv_text().replace("51.5", "inf"), "says pileup = 'inf'; a number was expected"),
+        (
+            "a.csv",
+            csv_text().replace("12.0,1,0,0", "12.0,1,2,0"),
+            "Row 3 of .* says cms_active = '2'; 1 or 0 was",
+        ),
+        ("a.csv", csv_text().replace("370102,1", "370102,1.9"), "Row 5 of .* says lumisection_number = '1.9'"),
+        ("a.csv", csv_text().replace("370102,1", "370102,²"), "Row 5 of .* says lumisection_number = '²'"),
+        ("a.csv", csv_text().replace("370102,1", "370102,0"), "Row 5 of .* says lumisection_number = '0'"),
+        ("a.csv", csv_text().replace("370102,1", "1686945344123,1"), "Row 5 of .* says run_number = '1686945344123'"),
+        ("a.csv", csv_text().replace("370102,1", "3701029999999999999999999999,1"), "Row 5 of .* says run_number = "),
+        ("a.csv", csv_text().replace("beams_stable", "beam1_stable"), "lacks the column beam2_stable"),
+        ("a.csv", csv_text().replace("cms_active", "pileup"), "has the column 'pileup' twice"),
         ("a.csv", "", "holds no lumisection"),
-        ("a.json", "[1, 2]", "no OMS export in JSON"),
-        ("a.json", '{"data": 3}', "no OMS export in JSON"),
-        ("a.csv.gz", "text", "cannot be read"),
+        ("a.csv", csv_text().partition("\n")[0], "holds no lumisection"),
+        ("a.csv", csv_text() + "370103,1\n", "row 6 has 2 cells below a head of 7"),
+        ("a.json", "[1, 2]", "rows or columns of a table were expected"),
+        ("a.json", '{"data": 3}', "rows or columns of a table were expected"),
+        ("a.json", WRITTEN["rows.json"].replace("370102", "true"), "Row 5 of .* says run_number = True"),
+        ("a.json", WRITTEN["rows.json"].replace("51.5", "NaN"), "says NaN where a number was expected"),
+        ("a.csv.gz", "text", "lacks the column run_number"),
     ],
 )
 def test_what_cannot_be_used_is_one_sentence(tmp_path: Path, name: str, text: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         read(tmp_path, name, text)
+
+
+BRIL = """#Data tag : 19v2 , Norm tag: None
+#run:fill,ls,time,beamstatus,E(GeV),delivered(/pb),recorded(/pb),avgpu,source
+370101:9000,1:0,06/16/23 20:55:44,FLAT TOP,6800,0.01,0.0,0.3,HFET
+370101:9000,2:2,06/16/23 20:56:07,STABLE BEAMS,6800,0.16,0.15,40.3,HFET
+370101:9000,3:0,06/16/23 20:56:30,STABLE BEAMS,6800,0.16,0.0,40.1,HFET
+370102:9000,1:1,06/16/23 21:55:44,STABLE BEAMS,6800,0.14,0.13,38.0,HFET
+#Summary:
+#nfill,nrun,nls,ncms,totdelivered(/pb),totrecorded(/pb)
+#1,2,4,2,0.47,0.28
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BRIL,
+        BRIL.replace("\n", "\r\n"),
+        "\ufeff" + BRIL,
+        BRIL.replace("#run", "run"),
+        BRIL.replace("(/pb)", "(hz/ub)"),
+        BRIL.replace("#run", "# run").replace("370101:9000,2:2", " 370101:9000 , 2:2 "),
+    ],
+)
+def test_what_brilcalc_writes(tmp_path: Path, text: str) -> None:
+    runs, notes = read(tmp_path, "bril.csv", text)
+    assert runs[370101].lumisections.tolist() == [1, 2, 3]
+    assert runs[370101].causes == (NO_STABLE_BEAMS, "", CMS_NOT_ACTIVE)
+    assert runs[370101].pileup.tolist() == [0.3, 40.3, 40.1]
+    assert runs[370102].delivered.tolist() == [0.14]
+    assert runs[370102].recorded.tolist() == [0.13]
+    assert notes == ("bril.csv has no column hbhea_ready, hbheb_ready, hbhec_ready: not looked at.",)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("370101:9000,2:2", "370101,2:2"), "Row 2 of .* says run:fill = '370101'; two numbers with a colon"),
+        (("370101:9000,2:2", "370101:9000,2"), "Row 2 of .* says ls = '2'; two numbers with a colon"),
+        (("9000,2:2", "9000,2:-2"), "Row 2 of .* says ls = '2:-2'"),
+        (("9000,2:2", "9000,0:0"), "Row 2 of .* says lumisection_number = '0'"),
+        ((",40.3,", ",many,"), "Row 2 of .* says pileup = 'many'"),
+        (("run:fill,ls,time,beamstatus", "run:fill,time,nls,ncms"), "lacks the column ls"),
+        (("beamstatus", "beam"), "lacks the column beamstatus of an OMS export; the nearest that it has: beam"),
+        (("9000,3:0", "9000,2:0"), "two different things of run 370101, LS 2"),
+    ],
+)
+def test_what_brilcalc_does_not_write(tmp_path: Path, change: tuple[str, str], sentence: str) -> None:
+    assert change[0] in BRIL
+    with pytest.raises(InputError, match=sentence):
+        read(tmp_path, "bril.csv", BRIL.replace(*change))
+
+
+@pytest.mark.parametrize(
+    "text", [csv_text().replace("370102,1", "370102.0,1.0"), "# on Monday\n# again, by hand\n" + csv_text()]
+)
+def test_numbers_with_a_point_and_comments(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, "oms.csv", text)[0][370102].lumisections.tolist() == [1]
+
+
+def test_parquet(tmp_path: Path) -> None:
+    columns = {key: [row[key] for row in DICTS] for key in COLUMNS}
+    pq.write_table(pa.table(columns), tmp_path / "oms.parquet")
+    runs, _ = read_oms(tmp_path / "oms.parquet")
+    assert runs[370101].causes == (NO_STABLE_BEAMS, "", CMS_NOT_ACTIVE, HBHE_OFF)
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real OMS lumisections are not here")

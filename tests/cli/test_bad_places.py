@@ -82,7 +82,10 @@ def test_bundles_and_definitions_that_are_pipes(
     os.mkfifo(tmp_path / "harvesters" / "mine.toml")
     monkeypatch.setenv("HCAL_ROOT_AD_PATH", str(tmp_path))
     assert main(["inspect", str(source)]) == 2
-    assert said() == f"The definition {tmp_path}/harvesters/mine.toml cannot be read: it is no file."
+    assert (
+        said()
+        == f"The definition {tmp_path}/harvesters/mine.toml cannot be read: it is a pipe or a device; save it as a file first."
+    )
 
 
 @pytest.mark.parametrize("line", ["harvest {source} -o {pipe}", "run {source} -o out --flags {pipe}"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hcal_root_ad.learn.bundle import Bundle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,6 @@ from hcal_root_ad.errors import BundleError
 from hcal_root_ad.export.cmssw import STATE_WIDTHS, StatePacking, configuration, write_cmssw_model
 from hcal_root_ad.export.lumisection import lumisection
 from hcal_root_ad.export.reconstruction import Reconstruct
-from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.networks.graphstad import GraphSTAD, GraphSTADConfig
 

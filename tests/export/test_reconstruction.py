@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hcal_root_ad.learn.bundle import Bundle
 
 from hcal_root_ad.errors import BundleError
 from hcal_root_ad.export.reconstruction import Activity, Reconstruct
-from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.reconstruct import model_error, reconstruct
 from hcal_root_ad.learn.reference import fit_activity
 from hcal_root_ad.learn.series import Series, series_of

@@ -56,11 +56,25 @@ def test_defaults_and_patterns(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("quantitty = 'x'", "unknown key 'quantitty'; the nearest known one is 'quantity'"),
-        ("eras = ['2016']", r"eras = \['2016'\]; known are 2017, 2018, Run3"),
-        ("rank = 'first'", "rank = 'first', which is not of the type"),
-        ("own_events = 'x'", "own_events = 'x', which is not of the type"),
+        ("quantitty = 'x'", "unknown key quantitty; the nearest known one is quantity"),
+        ("name = 'x'", "unknown key name"),
+        ("eras = ['2016']", r"eras\[1\] = '2016'; one of 2017, 2018, Run3 was expected"),
+        ("eras = []", r"eras = \[\]; leave it out, or name some"),
+        ("rank = 'first'", "rank = 'first'; a whole number was expected"),
+        ("rank = true", "rank = True; a whole number was expected"),
+        ("rank = nan", "it says nan where a number was expected"),
+        ("own_events = 'x'", "own_events = 'x'; a list was expected"),
         ("strips = '{subsystem}/{depth}'", r"may hold \{half\}, \{subsystem\} only"),
+        ("strips = '{subsystem}/strips'", r"which lacks \{half\}"),
+        ("mean_digis = '{subsystem}/digis'", r"which lacks \{subdetector\}"),
+        ("own_events = ['{subsystem.__class__.__mro__}/x']", "may hold .* only"),
+        ("own_events = ['{subsystem[0]}/x']", "may hold .* only"),
+        ("own_events = ['{subsystem!r}/x']", "may hold .* only"),
+        ("own_events = ['{subsystem:>999999999}/x']", "may hold .* only"),
+        ("own_events = ['{0}/x']", "may hold .* only"),
+        ("own_events = ['{}/x']", "may hold .* only"),
+        ("own_events = ['{subsystem/x']", "may hold .* only"),
+        ('own_events = ["{subsystem}/\\u001b[2J"]', "may hold .* only"),
         ("not toml", "cannot be read"),
     ],
 )
@@ -70,10 +84,25 @@ def test_mistakes_are_named(tmp_path: Path, change: str, words: str) -> None:
 
 
 def test_a_missing_key_and_an_unknown_container_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DefinitionError, match="lacks the key 'container'"):
+    with pytest.raises(DefinitionError, match="lacks the key container"):
         read_definition(write(tmp_path, GOOD.replace("container", "#")))
-    with pytest.raises(DefinitionError, match="known are dqmio, dqm_file, hcalanalyzer, dials"):
+    with pytest.raises(DefinitionError, match="container = 'edm'; one of dqmio, dqm_file, hcalanalyzer, dials"):
         read_definition(write(tmp_path, GOOD.replace('"dqmio"', '"edm"')))
+
+
+@pytest.mark.parametrize("maps", ["{subsystem}/depth", "{subsystem}/depth{depth.real}", "{depth:f}", "{half}/{depth}"])
+def test_maps_take_their_own_placeholders_alone(tmp_path: Path, maps: str) -> None:
+    text = GOOD.replace("{subsystem}/MyTask/depth{depth}", maps)
+    assert text != GOOD
+    with pytest.raises(DefinitionError, match="maps = "):
+        read_definition(write(tmp_path, text))
+
+
+@pytest.mark.parametrize("start", ["\ufeff", "# a comment\r\n"])
+def test_marks_and_line_ends_of_other_systems(tmp_path: Path, start: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes((start + GOOD.replace("\n", "\r\n")).encode())
+    assert read_definition(path).quantity == "Mine"
 
 
 def test_an_unknown_name_names_the_nearest() -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hcal_root_ad.learn.bundle import Bundle
 
 from hcal_root_ad.detector import ChannelTable, Era, channel_table
-from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.catalogue import Entry, NamedReference
 from hcal_root_ad.learn.rates import Rates
 from hcal_root_ad.learn.reference import Reference

@@ -11,13 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hcal_root_ad.learn.bundle import Bundle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.judge.channels import MODULE_LEVEL, judge_channels, readout_levels, states_of
 from hcal_root_ad.judge.verdict import Interval, Kind, State, Verdict
-from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.reconstruct import Reconstruction
 from hcal_root_ad.learn.series import Series, series_of
 from hcal_root_ad.learn.tail import UNIT_SHARE

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hcal_root_ad.learn.bundle import Bundle
 
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import BundleError, NoHcalError
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import Kind, RunVerdict, State
-from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.tail import Tail
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
 from hcal_root_ad.simulate.conditions import simulate_conditions

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hcal_root_ad.learn.bundle import Bundle, load_bundle
 
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import BundleError, InputError, NoHcalError, UsageError
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.running import RunJudge
 from hcal_root_ad.judge.verdict import RunVerdict
-from hcal_root_ad.learn.bundle import Bundle, load_bundle
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps, Source
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import simulate_detector

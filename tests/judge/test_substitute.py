@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hcal_root_ad.learn.bundle import Bundle
 
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.judge.fitness import on_reference
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.running import RunJudge
 from hcal_root_ad.judge.verdict import Kind, RunVerdict
-from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.catalogue import NamedReference
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hcal_root_ad.learn.bundle import Bundle
 
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.judge.fitness import fits_channels
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.totals import _whole_run, judge_totals, ring_reference
 from hcal_root_ad.judge.verdict import Kind, State, Verdict
-from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.series import Series, series_of_totals
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps
 from hcal_root_ad.stats.binomial import log_rate

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from hcal_root_ad.learn.bundle import Bundle
+
 from hcal_root_ad.learn.loop import Schedule
 from hcal_root_ad.learn.train import train
 from hcal_root_ad.lumi_maps import LumiMaps

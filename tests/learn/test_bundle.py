@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hcal_root_ad.learn.bundle import CALIBRATION, HEAD, WEIGHTS, Bundle, bundle_names, load_bundle
 
 from hcal_root_ad.errors import BundleError
-from hcal_root_ad.learn.bundle import CALIBRATION, HEAD, WEIGHTS, Bundle, bundle_names, load_bundle
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hcal_root_ad.learn.bundle import CALIBRATION, HEAD, WEIGHTS, Bundle, load_bundle
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from hcal_root_ad.errors import BundleError
-from hcal_root_ad.learn.bundle import CALIBRATION, HEAD, WEIGHTS, Bundle, load_bundle
 
 Arrays = dict[str, NDArray[np.generic]]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hcal_root_ad.learn.bundle import Bundle, load_bundle
 
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.files import replace_folder
-from hcal_root_ad.learn.bundle import Bundle, load_bundle
 from hcal_root_ad.learn.checkpoint import checkpoint_path
 from hcal_root_ad.learn.loop import ANNEALINGS, Piece, Schedule, pieces_of, train_network
 from hcal_root_ad.learn.reference import fit_reference

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hcal_root_ad.learn.bundle import Bundle, load_bundle
 
 from hcal_root_ad.errors import InputError, UsageError
-from hcal_root_ad.learn.bundle import Bundle, load_bundle
 from hcal_root_ad.learn.calibrate import calibrate
 from hcal_root_ad.learn.loop import Schedule
 from hcal_root_ad.learn.reconstruct import reconstruct

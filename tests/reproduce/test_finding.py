@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hcal_root_ad.learn.bundle import load_bundle
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.learn.bundle import load_bundle
 from hcal_root_ad.learn.catalogue import entry_of
 from hcal_root_ad.publish.provenance import Material, file_material, reference_material
 from hcal_root_ad.reproduce.finding import Places

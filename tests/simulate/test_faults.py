@@ -135,8 +135,10 @@ def test_a_list_of_faults_is_read(detector: SimulatedDetector, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [("[[fault]]\nkind = 'dead'\n", "first, last, unit"), ("no toml at all", "cannot be read"), ("", "no faults"),
-     (TOML.replace("strength", "factor"), "factor, strength"), (TOML.replace("= 3", "= '3'"), "first"),
+    [("[[fault]]\nkind = 'dead'\n", r"lacks the key fault\[1\]\.unit"), ("no toml at all", "cannot be read"),
+     ("", "holds no faults"), (TOML.replace("strength = 2", "strength = nan"), "says nan where a number"),
+     (TOML.replace("= 3", "= true"), r"fault\[1\]\.first = True; a whole number was expected"),
+     (TOML.replace("strength", "factor"), r"unknown key fault\[2\]\.factor"), (TOML.replace("= 3", "= '3'"), "first"),
      (TOML.replace("HEP07", "HEP99"), "HEP99"), (DYING, "dying")],
 )  # fmt: skip
 def test_wrong_lists_are_refused_with_the_reason(

@@ -1,0 +1,142 @@
+"""Plain tables to dataclasses: every key known, every value of its field's type, and else one sentence."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields
+from enum import StrEnum
+from functools import cache, partial
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
+
+from hcal_root_ad.errors import HcalRootAdError, InputError
+from hcal_root_ad.tables import shown
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+T = TypeVar("T")
+
+
+def structure(
+    table: object, kind: type[T], origin: str, error: type[HcalRootAdError] = InputError, place: str = ""
+) -> T:
+    """A plain table as a dataclass (or list, or mapping of them): every key known, every value of its field's type.
+
+    ``origin`` begins the sentence, ``place`` is where the table stands in it (``rules.HB``).
+
+    Raises:
+        error: a key is unknown (the nearest known one is named) or missing, a value of another type.
+    """
+    from cattrs import BaseValidationError
+
+    try:
+        return _converter().structure(table, kind)
+    except (BaseValidationError, _Mismatch, AttributeError, TypeError) as failure:  # the last two: no table at all
+        raise error(f"{origin} {_complaint(failure, place)}") from failure
+
+
+def check_keys(
+    table: Mapping[str, object], known: Collection[str], origin: str, error: type[HcalRootAdError], place: str = ""
+) -> None:
+    """Raises ``error`` for the first key that is not known, with the nearest that is."""
+    for key in table:
+        if key not in known:
+            raise error(f"{origin} {_unknown(key, known, place)}")
+
+
+def nearest(name: str, known: Iterable[str], n: int = 1) -> tuple[str, ...]:
+    """The known names that are most like one, best first."""
+    return tuple(difflib.get_close_matches(name, sorted(known), n=n, cutoff=0.0))
+
+
+class _Mismatch(Exception):
+    """A value of another type than its field: ``value`` and what was ``expected``, in words."""
+
+    def __init__(self, value: object, expected: str) -> None:
+        super().__init__(value, expected)
+        self.value, self.expected = value, expected
+
+
+_NUMBERS: dict[type, tuple[type | UnionType, str]] = {
+    bool: (bool, "true or false"),
+    int: (int, "a whole number"),
+    float: (int | float, "a number"),
+}
+
+
+@cache
+def _converter() -> Converter:
+    """Structures strictly: a text is no number, and nothing is rounded."""
+    from cattrs import Converter
+
+    converter = Converter(forbid_extra_keys=True, detailed_validation=True)
+    for kind in _NUMBERS:
+        converter.register_structure_hook(kind, _number)
+    converter.register_structure_hook(str, _text)
+    for origin, words, of in ((tuple, "a list", list), (Mapping, "a table", dict)):
+        converter.register_structure_hook_func(
+            partial(_is_of, origin), partial(_members, converter, words=words, container=of)
+        )
+    return converter
+
+
+def _number(value: Any, kind: type) -> Any:
+    fits, words = _NUMBERS[kind]
+    return kind(_checked(value, words, isinstance(value, fits) and (kind is bool or not isinstance(value, bool))))
+
+
+def _text(value: Any, kind: type) -> Any:
+    """A text, or (``kind``) a member of a :class:`StrEnum`."""
+    if issubclass(kind, StrEnum):
+        return kind(_checked(value, f"one of {', '.join(kind)}", value in [*kind]))
+    return _checked(value, "a text", isinstance(value, str))
+
+
+def _is_of(origin: Any, kind: Any) -> bool:
+    return get_origin(kind) is origin and (origin is Mapping or get_args(kind)[-1] is Ellipsis)
+
+
+def _members(converter: Converter, value: object, kind: Any, words: str, container: type) -> Any:
+    """A tuple of any length, or a mapping, with its members structured, too."""
+    of = tuple(arg for arg in get_args(kind) if arg is not Ellipsis)
+    members: Any = converter.structure(_checked(value, words, isinstance(value, container)), container[of])  # type: ignore[index]
+    return tuple(members) if container is list else members
+
+
+def _checked(value: Any, expected: str, fits: bool) -> Any:
+    if not fits:
+        raise _Mismatch(value, expected)
+    return value
+
+
+def _complaint(failure: BaseException, place: str) -> str:
+    """What is wrong, and where, in the first of the complaints of a conversion; unknown keys come first."""
+    from cattrs import AttributeValidationNote, BaseValidationError, ForbiddenExtraKeysError, IterableValidationNote
+
+    for note in getattr(failure, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            place = _joined(place, note.name)
+        elif isinstance(note, IterableValidationNote):
+            place = f"{place}[{note.index + 1}]" if isinstance(note.index, int) else _joined(place, note.index)
+    if isinstance(failure, ForbiddenExtraKeysError):
+        return _unknown(min(failure.extra_fields), [field.name for field in fields(failure.cl)], place)
+    if isinstance(failure, BaseValidationError):
+        order = sorted(failure.exceptions, key=lambda one: not isinstance(one, ForbiddenExtraKeysError))
+        return _complaint(order[0], place)
+    if isinstance(failure, _Mismatch):
+        return f"says {place} = {shown(failure.value)}; {failure.expected} was expected."
+    if isinstance(failure, KeyError):
+        return f"lacks the key {place}."
+    return f"has no table {place}".rstrip() + ", where one was expected."
+
+
+def _unknown(key: object, known: Collection[str], place: str) -> str:
+    (like,) = nearest(str(key), known)
+    return f"has the unknown key {_joined(place, key)}; the nearest known one is {_joined(place, like)}."
+
+
+def _joined(place: str, key: object) -> str:
+    name = key if isinstance(key, str) and key.isprintable() and len(key) < 60 else shown(key)
+    return f"{place}.{name}" if place else str(name)

@@ -1,0 +1,1 @@
+"""The stress suite: any judge, in worlds that break what a judge may assume."""

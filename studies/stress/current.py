@@ -1,0 +1,64 @@
+"""This version's judge: models adapted to the clean runs as ``transfer`` does it, then ``judge_run`` and ``certify``.
+
+Everything that the suite uses of the judge's interface is in this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from hcal_root_ad.learn.bundle import Bundle, load_bundle
+from numpy.typing import NDArray
+
+from hcal_root_ad.certify.certification import HCAL, certify_run
+from hcal_root_ad.certify.policy import load_policy
+from hcal_root_ad.judge.run import judge_run
+from hcal_root_ad.judge.verdict import RunVerdict, State
+from hcal_root_ad.learn.transfer import transfer
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.publish.record import record_of
+from studies.stress.judged import Certified, JudgedRun, Line
+
+SOURCES = ("he-graphstad", "hb-graphstad-from-he")
+
+
+def current_judge(clean_runs: Sequence[LumiMaps], maps: LumiMaps, asked: float) -> JudgedRun:
+    """Judge by models that were adapted to the clean runs."""
+    verdict = judge_run(maps, _adapted(tuple(clean_runs)), false_alarms=asked)
+    rulings = certify_run(record_of(verdict), load_policy()).rulings[HCAL]
+    certification = tuple(
+        Certified(ruling.status.value) if ruling.status.value in Certified.__members__ else Certified.NOTSET
+        for ruling in rulings
+    )
+    lines, flagged = _lines(verdict), _flagged(verdict)
+    notes = tuple(dict.fromkeys(verdict.every_note))
+    trust = verdict.trust
+    return JudgedRun(lines, flagged, str(trust), trust.trusted, certification, len(verdict.verdicts), notes)
+
+
+@lru_cache(maxsize=1)
+def _adapted(clean_runs: tuple[LumiMaps, ...]) -> tuple[Bundle, ...]:
+    """Models adapted to the clean runs; the last ones are kept, for worlds of one clean run follow each other."""
+    with TemporaryDirectory() as folder:
+        return tuple(transfer(load_bundle(name), clean_runs, Path(folder) / name) for name in SOURCES)
+
+
+def _flagged(verdict: RunVerdict) -> NDArray[np.bool_]:
+    """(LS, channels of the maps) pairs that are problematic or bad."""
+    flagged = np.zeros(verdict.maps.counts.shape, dtype=np.bool_)
+    for judged in verdict.verdicts:
+        flagged[:, verdict.maps.channels.rows_of(judged.subdetector)] = judged.states >= State.PROBLEMATIC
+    return flagged
+
+
+def _lines(verdict: RunVerdict) -> tuple[Line, ...]:
+    lines = []
+    for finding in verdict.findings:
+        columns = verdict.maps.channels.rows_of(finding.subdetector)[list(finding.rows)]
+        size = finding.observed / finding.expected if finding.expected else None
+        lines.append(Line(finding.unit, str(finding.kind), finding.ranges, tuple(columns.tolist()), size))
+    return tuple(lines)
