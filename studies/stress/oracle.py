@@ -103,12 +103,14 @@ def _candidates(left: _Residuals, unit_of: NDArray[np.intp], threshold: float) -
     found: list[tuple[float, int, int, int]] = []
     for width in (*(w for w in WINDOWS if w < length), length):
         above, below = rest[width:] - rest[:-width], variance[width:] - variance[:-width]
-        pull = np.abs(above) / np.sqrt(np.maximum(below, 1.0))
-        starts, units = np.nonzero(pull > threshold)
-        found += zip(pull[starts, units], units.tolist(), starts.tolist(), [width] * len(units), strict=True)
+        squares = above**2 / np.maximum(below, 1.0)
+        starts, units = np.nonzero(squares > threshold**2)
+        found += zip(squares[starts, units], units.tolist(), starts.tolist(), [width] * len(units), strict=True)
     taken: dict[int, NDArray[np.bool_]] = {}
     for _, unit, start, width in sorted(found, reverse=True):
         used = taken.setdefault(unit, np.zeros(length, dtype=np.bool_))
+        if used[start : start + width].any():
+            continue
         first, end = _edges(rest[:, unit], variance[:, unit], start, start + width)
         if not used[first:end].any():
             used[max(first - 1, 0) : end + 1] = True
