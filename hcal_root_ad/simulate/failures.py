@@ -141,9 +141,9 @@ def _free_unit(
 ) -> str:
     """A unit of a half that shares no channel with earlier faults; a channel is bright enough to show a fault."""
     side = {"M": "-", "P": "+"}[half[2]]
-    for unit in draw.permutation(names):
-        if not unit.startswith((half, f"{half[:2]} {side}")):
-            continue
+    # Chosen first, so that the draw does not depend on what else the detector has.
+    here = [name for name in names.tolist() if name.startswith((half, f"{half[:2]} {side}"))]
+    for unit in draw.permutation(here):
         rows = rows_of_unit(detector.channels, unit)
         untouched = free[rows].any() and (free[rows] | ~detector.live[rows]).all()
         if untouched and (len(rows) > 1 or detector.response[rows[0]] > DIM):

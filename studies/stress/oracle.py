@@ -58,11 +58,12 @@ class _Residuals:
 
 
 def _judge(maps: LumiMaps, healthy: Floats, asked: float) -> JudgedRun:
-    channels, trials = maps.channels, maps.events[:, None]
-    expected = trials * healthy
-    left = _Residuals(maps.counts.astype(np.float64), expected.copy(), expected * (1 - healthy))
+    columns = maps.channels.rows_of("HB", "HE")
+    channels, counts, healthy = maps.channels.take(columns), maps.counts[:, columns], healthy[:, columns]
+    expected = maps.events[:, None] * healthy
+    left = _Residuals(counts.astype(np.float64), expected.copy(), expected * (1 - healthy))
     live = healthy.max(axis=0) > 0
-    flagged, bad = np.zeros(maps.counts.shape, dtype=np.bool_), np.zeros(maps.counts.shape, dtype=np.bool_)
+    flagged, bad = (np.zeros(maps.counts.shape, dtype=np.bool_) for _ in range(2))
     lines = []
     for unit_of, names in _levels(channels):
         threshold = norm.isf(asked / 2 / 100 / max(len(names) / 2, 1) / len(WINDOWS))
@@ -71,13 +72,15 @@ def _judge(maps: LumiMaps, healthy: Floats, asked: float) -> JudgedRun:
             size = _common_factor(left, where, rows)
             if size is None:
                 continue
-            flagged[where, rows] = True
-            bad[where, rows] = size <= DEAD_BELOW or size >= HOT_ABOVE
+            flagged[where, columns[rows]] = True
+            bad[where, columns[rows]] = size <= DEAD_BELOW or size >= HOT_ABOVE
             first, last = maps.lumisections[where][[0, -1]].tolist()
             kind = "loss" if size < 1 else "gain"
-            lines.append(Line(names[number], kind, ((first, last),), tuple(rows.tolist()), size))
+            lines.append(Line(names[number], kind, ((first, last),), tuple(columns[rows].tolist()), size))
             left.explain(where, rows)
-    certification = certified(channels, bad, flagged, live, load_policy())
+    alive = np.zeros(len(maps.channels), dtype=np.bool_)
+    alive[columns] = live
+    certification = certified(maps.channels, bad, flagged, alive, load_policy())
     return JudgedRun(tuple(lines), flagged, "the true rates", True, certification)
 
 
