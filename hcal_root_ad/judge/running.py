@@ -211,6 +211,7 @@ def _packed(maps: LumiMaps, since: int) -> dict[str, NDArray[Any]]:
         name: getattr(maps, name)[since:] for name in ("lumisections", "events", "event_source", "present")
     }
     packed["counts"] = maps.counts[since:].astype(small)
+    packed |= {f"missing_{name}": lacking[since:] for name, lacking in maps.missing.items()}
     packed["run"], packed["era"] = np.array(maps.run), np.array(maps.channels.era.value)
     packed["raw_id"], packed["definition"] = maps.channels.raw_id, np.array(maps.definition)
     packed["notes"] = np.array(maps.notes, dtype=np.str_)
@@ -234,4 +235,5 @@ def _unpacked(packed: Mapping[str, NDArray[Any]]) -> LumiMaps:
         definition=str(packed["definition"]),
         sources=tuple(Source(*source) for source in sources),
         notes=tuple(packed["notes"].tolist()),
+        missing={key.removeprefix("missing_"): packed[key] for key in packed if key.startswith("missing_")},
     )
