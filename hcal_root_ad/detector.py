@@ -234,7 +234,8 @@ def uhtr_name(uhtr: int) -> str:
 
 def ho_wheel(ieta: NDArray[np.integer]) -> IntArray:
     """Wheel −2…2 of HO channels: |ieta| 1–4 is the central one, 5–10 the next, 11–15 the outer ones."""
-    return (np.sign(ieta) * ((np.abs(ieta) > 4).astype(np.int16) + (np.abs(ieta) > 10))).astype(np.int16)
+    wheel: IntArray = np.sign(ieta).astype(np.int16) * np.digitize(np.abs(ieta), (5, 11)).astype(np.int16)
+    return wheel
 
 
 def decode_raw_id(raw_id: NDArray[np.uint32]) -> tuple[IntArray, IntArray, IntArray, IntArray]:

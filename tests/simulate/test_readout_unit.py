@@ -26,7 +26,8 @@ def test_units_have_their_size(unit: str, size: int) -> None:
 
 @pytest.mark.parametrize(
     ("unit", "size"),
-    [("HO001", 48), ("HO1M02", 72), ("HO2P12", 60), ("HO |ieta| 7", 144), ("HOM", 1080), ("HO", 2160), ("HO -12/7/4", 1),
+    [("HO001", 48), ("HO1M02", 72), ("HO2P12", 60), ("HO |ieta| 7", 144), ("HOM", 1080), ("HO", 2160),
+     ("HO -12/7/4", 1),
      ("HF |ieta| 35 depth 2", 72), ("HFP", 1728), ("HF +35/7/2", 1), ("HO1M03", 0), ("HFP01", 0)],
 )  # fmt: skip
 def test_units_of_ho_and_hf_have_their_size(unit: str, size: int) -> None:
