@@ -88,8 +88,9 @@ def simulate_run(
 ) -> SimulatedRun:
     """Simulate one run of a detector under the given conditions; equal seeds give equal counts.
 
-    ``run`` is by default the first of the era (370000 in Run 3). ``changes`` move healthy rates of HB and HE,
-    one after the other. With ``showers`` neighbours of HB and HE count together, as in real lumisections; else all counts are independent.
+    ``run`` is by default the first of the era (370000 in Run 3). ``changes`` move healthy rates of HB and HE, one
+    after the other. With ``showers`` neighbours in HB and HE count together, as in real lumisections; else all counts
+    are independent.
 
     Raises:
         UsageError: a run number of another era, whose readers would expect other channels.
