@@ -68,6 +68,11 @@ def era_of_run(run: int) -> Era:
     return next(era for first, era in _FIRST_RUN_OF_ERA if run >= first)
 
 
+def ho_in_depth_4(era: str) -> bool:
+    """Whether HO may lie in the DQM's map of depth 4, as CMSSW filled it before 11_2: HB has no depth 4 there."""
+    return era in (Era.RUN2_2017, Era.RUN2_2018)
+
+
 @dataclass(frozen=True, eq=False)
 class ChannelTable:
     """Channels, one per row; every field is an int16 array of the same length.

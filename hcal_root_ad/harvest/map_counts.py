@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_MAPS, channel_table
+from hcal_root_ad.detector import N_MAPS, channel_table, ho_in_depth_4
 from hcal_root_ad.harvest.bulk import Bins, HistogramReader, Stock, in_order
 from hcal_root_ad.harvest.histogram_bytes import CELLS
-from hcal_root_ad.harvest.section import HO_DEPTH, MAP_SHAPE, Section, check_axes, ho_in_depth_4, ho_rows
+from hcal_root_ad.harvest.section import HO_DEPTH, MAP_SHAPE, Section, check_axes, ho_rows
 from hcal_root_ad.room import Shelf
 
 _FLOW_SHAPE = (MAP_SHAPE[1] + 2, MAP_SHAPE[0] + 2)

@@ -16,9 +16,9 @@ from hcal_root_ad.detector import (
     N_IPHI,
     N_MAPS,
     ChannelTable,
-    Era,
     channel_table,
     era_of_run,
+    ho_in_depth_4,
 )
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.input_file import InputFile
@@ -63,11 +63,6 @@ def needed_depths(era: str) -> tuple[int, ...]:
 def maps_of(era: str) -> tuple[int, ...]:
     """Numbers of the maps that are read: all depths, and that of HO, which need not be there."""
     return (*needed_depths(era), HO_MAP)
-
-
-def ho_in_depth_4(era: str) -> bool:
-    """Whether an era's HO may lie in the map of depth 4, as CMSSW filled it before 11_2: HB has no depth 4 there."""
-    return era != Era.RUN3
 
 
 @cache

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import HALVES, HO_MAP, N_DQM_IETA, N_IPHI, N_MAPS, Era, Subdetector
+from hcal_root_ad.detector import HALVES, HO_MAP, N_DQM_IETA, N_IPHI, N_MAPS, Era, Subdetector, ho_in_depth_4
 from hcal_root_ad.simulate.genuine_root import (
     digis_vs_ls,
     number_of_events,
@@ -35,7 +35,7 @@ def depth_maps(simulated: SimulatedRun, part: slice | int, cut: bool = False) ->
     With ``cut`` only the digis above the charge cut. Before Run 3, HO is in ``depth4``, as CMSSW filled it then.
     """
     table, counts = simulated.detector.channels, simulated.cut_counts if cut else simulated.maps.counts
-    ho_apart = table.era is Era.RUN3
+    ho_apart = not ho_in_depth_4(table.era)
     maps = np.zeros((N_MAPS, N_DQM_IETA, N_IPHI), dtype=np.int64)
     number = table.dqm_map if ho_apart else table.depth
     maps[number - 1, table.dqm_x, table.dqm_y] = np.atleast_2d(counts[part]).sum(axis=0, dtype=np.int64)

@@ -81,6 +81,6 @@ def ring_intensity(channels: ChannelTable) -> NDArray[np.float64]:
     hb = np.where(is_phase1(channels), hb_phase1, tower[ieta, depth])
     he = np.where(is_phase1(channels), he_phase1, he_photodiode)
     ho = -np.log1p(-np.array(_HO_WHEEL))[np.abs(ho_wheel(channels.ieta))]
-    ho = ho * (_HE_PHASE1_SCALE if channels.era is Era.RUN3 else 1.0)
+    ho = ho * (1.0 if channels.era is Era.RUN2_2017 else _HE_PHASE1_SCALE)
     seen = np.select([channels.subdetector == code for code in (1, 2, 3)], [hb, he, ho], default=np.inf)
     return np.where(has_scintillator(channels), seen, 0.0)
