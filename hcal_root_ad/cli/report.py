@@ -65,7 +65,7 @@ def _judged(name: str) -> RunRecord:
     bundles = [load_bundle(bundle) for bundle in SHIPPED_BUNDLES]
     references: dict[int, Entry] = {}
     verdict = judge(runs[0], bundles, None, references)
-    return record_of(verdict, made_of(runs, bundles, references, {}))
+    return record_of(verdict, made_of([verdict], bundles, references, {}))
 
 
 def _report_campaign(folder: Path, output: Path, with_runs: bool) -> None:

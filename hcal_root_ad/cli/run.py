@@ -31,6 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--false-alarms", type=positive, metavar="PER_100_LS",
                         help="false intervals per 100 LS and sub-detector (default: the bundle's)")  # fmt: skip
     parser.add_argument("--flags", type=Path, metavar="FILE.csv", help="write every flagged interval, one row each")
+    parser.add_argument("--json", type=Path, metavar="FILE.json",
+                        help="write findings, trust and conditions of all runs, for scripts")  # fmt: skip
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the main pictures into this folder")
     parser.add_argument("--record", type=Path, metavar="DIR",
                         help="save the verdicts into this folder (R<run>.verdict.npz), for `report`")  # fmt: skip
@@ -55,12 +57,17 @@ def execute(arguments: argparse.Namespace) -> int:
     verdicts = [judge(maps, bundles, arguments.false_alarms, references) for maps in runs]
     ahead.join()
     options = {name: getattr(arguments, name) for name in ("false_alarms", "online", "attach")}
-    made = [made_of([maps], bundles, references, options) for maps in runs]
+    made = [made_of([verdict], bundles, references, options) for verdict in verdicts]
 
     for verdict, attach_to, plot_folder, provenance in zip(verdicts, attached, plots, made, strict=True):
         _publish(verdict, attach_to, arguments, plot_folder, provenance)
     if arguments.flags:
-        _write_flags(verdicts, made_of(runs, bundles, references, options), arguments.flags)
+        _write_flags(verdicts, made_of(verdicts, bundles, references, options), arguments.flags)
+    if arguments.json:
+        from hcal_root_ad.publish.verdict_json import write_verdicts
+
+        write_verdicts(verdicts, made_of(verdicts, bundles, references, options), arguments.json)
+        show(f"JSON:      {arguments.json}")
     if arguments.record:
         _save_records(verdicts, made, arguments.record)
     return 0
@@ -98,9 +105,9 @@ def _check_places(
         target_path(maps, arguments.output, online=arguments.online, attach_to=attach_to)
         for maps, attach_to in zip(runs, attached, strict=True)
     ]
-    flags = [arguments.flags] if arguments.flags else []
+    tables = [path for path in (arguments.flags, arguments.json) if path]
     records = [arguments.record / record_name(maps.run) for maps in runs] if arguments.record else []
-    check_places([*targets, *flags, *records], [folder for folder in plots if folder], inputs)
+    check_places([*targets, *tables, *records], [folder for folder in plots if folder], inputs)
 
 
 def _load_bundles(names: Sequence[str]) -> list[Bundle]:
@@ -127,16 +134,17 @@ def judge(
 
 
 def made_of(
-    runs: Sequence[LumiMaps],
+    verdicts: Sequence[RunVerdict],
     bundles: Sequence[Bundle],
     references: Mapping[int, Entry],
     options: Mapping[str, Option | None],
 ) -> Provenance:
     """Where the verdicts on runs come from; ``references`` as :func:`judge` finds them."""
-    from hcal_root_ad.publish.provenance import bundle_material, provenance_of_maps, reference_material
+    from hcal_root_ad.publish.provenance import bundle_material, provenance_of_maps, reference_material, trust_in
 
+    runs = [verdict.maps for verdict in verdicts]
     looked_up = dict.fromkeys(reference_material(references[maps.run]) for maps in runs if maps.run in references)
-    return provenance_of_maps("run", runs, [*map(bundle_material, bundles), *looked_up], options)
+    return provenance_of_maps("run", runs, [*map(bundle_material, bundles), *looked_up], options, trust_in(verdicts))
 
 
 def _publish(
@@ -147,11 +155,11 @@ def _publish(
     provenance: Provenance,
 ) -> None:
     from hcal_root_ad.publish.publish import publish
-    from hcal_root_ad.publish.summary_table import groups_table
+    from hcal_root_ad.publish.summary_table import run_summary
 
     run = verdict.maps.run
     written = publish(verdict, arguments.output, online=arguments.online, attach_to=attach_to, provenance=provenance)
-    show(groups_table(verdict))
+    show(*run_summary(verdict))
     remark(*(f"run {run}: {note}" for note in verdict.every_note))
     show(f"ROOT file: {written}")
     if plots:

@@ -54,12 +54,16 @@ class Material:
 
 @dataclass(frozen=True)
 class Provenance:
-    """The verb that made an output, with its options, from which materials, and by which versions."""
+    """The verb that made an output, with its options, from which materials, and by which versions.
+
+    ``trust``: by sub-detector, what the verdict in the output rests on; empty where there is no verdict.
+    """
 
     verb: str
     materials: tuple[Material, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=versions_here)
+    trust: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, role: str) -> tuple[Material, ...]:
         """The materials of a role."""
@@ -83,10 +87,16 @@ def provenance_of_table(table: Any) -> Provenance:
     """
     try:
         materials = tuple(Material(**one) for one in table["materials"])
-        found = Provenance(table["verb"], materials, dict(table["options"]), dict(table["versions"]))
+        trust = dict(table.get("trust", {}))
+        found = Provenance(table["verb"], materials, dict(table["options"]), dict(table["versions"]), trust)
     except (KeyError, TypeError) as error:
         raise ValueError(f"no provenance: {error}") from error
-    words = [found.verb, *found.versions.values(), *(word for one in materials for word in (one.role, one.sha256))]
+    words = [
+        found.verb,
+        *found.versions.values(),
+        *trust.values(),
+        *(word for one in materials for word in (one.role, one.sha256)),
+    ]
     if not all(isinstance(word, str) for word in words) or not all(map(_sound, materials)):
         raise ValueError("no provenance: a name or digest is of another form")
     if not all(isinstance(value, Option) for value in found.options.values()):
@@ -131,6 +141,7 @@ def provenance_of_maps(
     runs: Iterable[LumiMaps],
     others: Iterable[Material] = (),
     options: Mapping[str, Option | None] | None = None,
+    trust: Mapping[str, str] | None = None,
 ) -> Provenance:
     """Where something comes from that was made of runs and of ``others``: files and definitions of the runs, each once.
 
@@ -148,13 +159,27 @@ def provenance_of_maps(
             *others,
         ),
         chosen(options or {}),
+        trust=trust or {},
     )
 
 
 def provenance_of_run(run: RunVerdict) -> Provenance:
     """Where a verdict comes from, as far as it knows itself: by whom it was judged, not with what options."""
     judges = dict.fromkeys((one.judge.bundle, one.judge.digest) for one in run.verdicts)
-    return provenance_of_maps("run", [run.maps], [Material("bundle", *judge) for judge in judges])
+    return provenance_of_maps(
+        "run", [run.maps], [Material("bundle", *judge) for judge in judges], trust=trust_in([run])
+    )
+
+
+def trust_in(runs: Iterable[RunVerdict]) -> dict[str, str]:
+    """By sub-detector, the least that a verdict on any of the runs rests on."""
+    from hcal_root_ad.judge.verdict import Trust
+
+    trusts: dict[str, list[Trust]] = {}
+    for run in runs:
+        for verdict in run.verdicts:
+            trusts.setdefault(verdict.subdetector, []).append(verdict.trust)
+    return {name: str(max(found, key=list(Trust).index)) for name, found in trusts.items()}
 
 
 def chosen(options: Mapping[str, Option | None]) -> dict[str, Option]:

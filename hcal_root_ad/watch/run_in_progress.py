@@ -147,7 +147,7 @@ class RunInProgress:
             done = len(self._judged)
         self._judge = None  # what breaks while it is judged is judged anew
         if done < len(maps):
-            judge.add(_rows_from(maps, done))
+            judge.add(maps.rows(slice(done, None)))
         self._judge, self._judged = judge, maps
         return replace(judge.verdict(), maps=maps)
 
@@ -167,22 +167,11 @@ def _lumi_maps(used: Mapping[Path, Taken]) -> LumiMaps:
 
 def _begins_with(maps: LumiMaps, earlier: LumiMaps) -> bool:
     """Whether the first lumisections of some maps are those of earlier ones, to the last digi."""
-    pairs = (
+    pairs: tuple[tuple[np.ndarray, np.ndarray], ...] = (
         (maps.lumisections, earlier.lumisections),
         (maps.events, earlier.events),
         (maps.present, earlier.present),
+        *((maps.present_of(name), earlier.present_of(name)) for name in ("HO", "HF")),
         (maps.counts, earlier.counts),
     )
     return all(np.array_equal(now[: len(before)], before) for now, before in pairs)
-
-
-def _rows_from(maps: LumiMaps, first: int) -> LumiMaps:
-    """The maps without their first lumisections."""
-    return replace(
-        maps,
-        lumisections=maps.lumisections[first:],
-        events=maps.events[first:],
-        event_source=maps.event_source[first:],
-        counts=maps.counts[first:],
-        present=maps.present[first:],
-    )
