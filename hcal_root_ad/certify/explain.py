@@ -93,7 +93,7 @@ def explanation(run: RunCertification, lumisection: int) -> Iterator[str]:
     for part in run.record.parts:
         judge = part.judge
         trust = f", {part.trust}" + (f": {part.trust_reason}" if part.trust_reason else "")
-        yield f"  judged by   {judge.bundle} {judge.version} ({part.name}, {judge.digest[:12] or 'no digest'}){trust}"
+        yield f"  judged by   {judge.name} {judge.version} ({part.name}, {judge.digest[:12] or 'no digest'}){trust}"
     yield from (f"  file        {source.name}" for source in run.record.sources[:_SHOWN])
 
 
@@ -115,7 +115,7 @@ def _evidence(run: RunCertification, name: str, row: int) -> Iterator[str]:
     counts, rules = run.counts[name], run.policy.rules[name]
     if not counts:
         yield f"{NOT_JUDGED}: " + (
-            "; ".join(note for note in run.record.notes if name in note) or "no bundle serves it"
+            "; ".join(note for note in run.record.notes if name in note) or "no model serves it"
         )
         return
     yield from _doubts(run, [name])

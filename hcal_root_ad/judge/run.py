@@ -280,7 +280,7 @@ class _Together:
             own = self.joint.rows_of(name)
             model = models.get(name)
             info = _info(model, limits.channel, asked)
-            trust = trust_of(name, scan.width, base[name], model.name if model else "the run itself")
+            trust = trust_of(scan.width, base[name], model.name if model else "the run itself")
             if name not in judged_names:
                 verdicts.append(not_judged(name, self.maps, reference.live[own], info, trust, scan.width))
                 continue
@@ -289,7 +289,7 @@ class _Together:
             pulls = _pulls(judged)
             found = faults_of(judged, faults, scan, live, tree)
             verdicts.append(verdict_of(judged, found, self.maps, self.rows, info, pulls, trust, scan.width))
-        return verdicts, common_part(self.maps, self.rows, self.levels, units, tree)
+        return verdicts, common_part(self.maps, self.rows, self.levels, units, tree, judged_names)
 
 
 def _asked(model: Model | None, false_alarms: float | None) -> float:

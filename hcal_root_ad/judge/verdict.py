@@ -298,7 +298,8 @@ class RunVerdict:
     @property
     def trust(self) -> Trust:
         """The least trust in any of its parts."""
-        return max((verdict.trust for verdict in self.verdicts), key=_TRUST.index, default=Trust.NONE)
+        parts = [verdict.trust for verdict in self.verdicts] + ([self.strips.trust] if self.strips else [])
+        return max(parts, key=_TRUST.index, default=Trust.NONE)
 
     @property
     def every_note(self) -> tuple[str, ...]:

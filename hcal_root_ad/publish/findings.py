@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hcal_root_ad.judge.verdict import Finding, Interval, Kind, Level, RunVerdict, StripVerdict, Trust
-from hcal_root_ad.lumi_ranges import listed, union
+from hcal_root_ad.judge.verdict import Finding, Level, RunVerdict, Trust
+from hcal_root_ad.lumi_ranges import listed
 
 STEADY = 0.9
 """From this duty on a fault is steady; below it comes and goes."""
@@ -33,44 +30,9 @@ def strongest_first(findings: Iterable[Named]) -> tuple[Named, ...]:
 
 def every_finding(verdict: RunVerdict) -> tuple[Named, ...]:
     """The findings of all that was judged of a run, channels and strips, the strongest first."""
-    of_strips = strip_findings(verdict.strips, verdict) if verdict.strips else ()
+    of_strips = verdict.strips.findings if verdict.strips else ()
     channels = ((finding, "channel") for finding in verdict.findings)
     return strongest_first((*channels, *((finding, "strip") for finding in of_strips)))
-
-
-def strip_findings(strips: StripVerdict, verdict: RunVerdict) -> tuple[Finding, ...]:
-    """Findings of strips: intervals of one place and kind together. ``rows`` are strips."""
-    # Not at the top: it brings torch, which reading a finished verdict does not need.
-    from hcal_root_ad.judge.strips import strip_names
-
-    names = strip_names(verdict.maps.channels)
-    joined: dict[tuple[str, Kind], list[Interval]] = {}
-    for interval in strips.intervals:
-        joined.setdefault((interval.group or names[interval.channel], interval.kind), []).append(interval)
-    assessed = strips.lumisections[strips.assessed]
-    return tuple(_of_strips(unit, kind, intervals, assessed) for (unit, kind), intervals in joined.items())
-
-
-def _of_strips(unit: str, kind: Kind, intervals: list[Interval], assessed: NDArray[np.int32]) -> Finding:
-    ranges = union((interval.first, interval.last) for interval in intervals)
-    flagged = sum(int(((assessed >= first) & (assessed <= last)).sum()) for first, last in ranges)
-    span = int(((assessed >= ranges[0][0]) & (assessed <= ranges[-1][1])).sum())
-    observed, expected = sum(one.observed for one in intervals), sum(one.expected for one in intervals)
-    score = sum(abs(interval.score) for interval in intervals)
-    size = observed / max(expected, 1e-9)
-    return Finding(
-        subdetector=unit[:2], level=_level(unit), unit=unit, kind=kind, ranges=tuple(ranges), lumisections=flagged,
-        duty=flagged / max(span, 1), rows=tuple(sorted({interval.channel for interval in intervals})),
-        observed=observed, expected=expected, size=size, size_error=size / float(np.sqrt(max(observed, 1))),
-        significance=float(np.sqrt(2 * np.log(10) * score)),
-    )  # fmt: skip
-
-
-def _level(unit: str) -> Level:
-    """``HEP iphi 23`` is a strip and no unit, ``HBM12-RM2`` a module, ``HEP07`` a box, ``HEP`` a half."""
-    if "iphi" in unit:
-        return Level.CHANNEL
-    return Level.RM if "-RM" in unit else Level.RBX if unit[-1].isdigit() else Level.HALF
 
 
 def what(finding: Finding, noun: str = "channel") -> str:
@@ -121,7 +83,7 @@ _RESTS_ON = {
     Trust.ADAPTED: "",
     Trust.REFERENCE_RUN: "compared with a reference run",
     Trust.OTHER_PERIOD: "NOT TRUSTED, judged by a model of another period",
-    Trust.NONE: "NOT TRUSTED, judged without a reference",
+    Trust.NONE: "NOT TRUSTED, no reference",
 }
 
 
@@ -137,10 +99,11 @@ def trust_sentences(judged: Mapping[str, Judged]) -> tuple[str, ...]:
 def _doubts(part: Judged) -> Iterator[str]:
     if rests := _RESTS_ON[part.trust]:
         yield f"{rests} ({part.trust_reason.rstrip('.')})" if part.trust_reason else rests
-    if part.sensitivity > NOTICEABLE:
+    if part.sensitivity > NOTICEABLE and part.trust is not Trust.NONE:
         yield f"less sensitive: shifts must be {part.sensitivity:.1f} times as large"
 
 
 def trust_of_run(verdict: RunVerdict) -> tuple[str, ...]:
-    """As :func:`trust_sentences`, of all sub-detectors of a run."""
-    return trust_sentences({one.subdetector: one for one in verdict.verdicts})
+    """As :func:`trust_sentences`, of all that was judged of a run."""
+    strips = {"strips": verdict.strips} if verdict.strips else {}
+    return trust_sentences({one.subdetector: one for one in verdict.verdicts} | strips)

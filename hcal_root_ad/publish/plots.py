@@ -12,7 +12,7 @@ from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.judge.verdict import Finding, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.publish import figures
-from hcal_root_ad.publish.findings import how_large, strip_findings, what, when
+from hcal_root_ad.publish.findings import how_large, what, when
 from hcal_root_ad.publish.reductions import (
     Array,
     axis_length,
@@ -68,7 +68,7 @@ def _figures(run: RunVerdict) -> Iterator[tuple[str, Figure]]:
         yield "strip_states", figures.strip_figure(number, _strip_states(run.strips, axis_length(run)))
     if with_boxes:
         yield "trends", _trends(run, with_boxes)
-    if histories := [_history(*pair) for pair in _strongest(run, per_lumi)[:_HISTORIES]]:
+    if histories := [_history(*pair) for pair in _strongest(per_lumi)[:_HISTORIES]]:
         yield "strongest_findings", figures.history_figure(number, histories)
 
 
@@ -94,15 +94,15 @@ def _boxes(run: RunVerdict, per_lumi: tuple[Judgement, ...]) -> Figure:
         run.maps.run,
         {half: flags[:, columns] for half, columns in halves.items()},
         {half: use[:, columns] > 0 for half, columns in halves.items()},
-        _marks(run, per_lumi),
+        _marks(per_lumi),
         _unit(per_lumi),
     )
 
 
-def _marks(run: RunVerdict, per_lumi: tuple[Judgement, ...]) -> list[figures.Mark]:
+def _marks(per_lumi: tuple[Judgement, ...]) -> list[figures.Mark]:
     """The strongest findings that lie in one readout box."""
     marks = []
-    for verdict, finding in _strongest(run, per_lumi):
+    for verdict, finding in _strongest(per_lumi):
         boxes = np.unique(boxes_of(verdict)[list(finding.rows)])
         if len(boxes) == 1 and boxes[0] >= 0:
             half, rbx = divmod(int(boxes[0]), N_RBX)
@@ -151,14 +151,10 @@ def _subdetectors(verdict: Judgement) -> dict[str, slice]:
     return {verdict.subdetector: columns[verdict.subdetector]} if isinstance(verdict, Verdict) else columns
 
 
-def _strongest(run: RunVerdict, per_lumi: tuple[Judgement, ...]) -> list[tuple[Judgement, Finding]]:
+def _strongest(per_lumi: tuple[Judgement, ...]) -> list[tuple[Judgement, Finding]]:
     """All findings, the strongest first, each with the judgement that it belongs to."""
-    pairs = [(verdict, finding) for verdict in per_lumi for finding in _findings_of(run, verdict)]
+    pairs = [(verdict, finding) for verdict in per_lumi for finding in verdict.findings]
     return sorted(pairs, key=lambda pair: -pair[1].significance)
-
-
-def _findings_of(run: RunVerdict, verdict: Judgement) -> tuple[Finding, ...]:
-    return verdict.findings if isinstance(verdict, Verdict) else strip_findings(verdict, run)
 
 
 def _history(verdict: Judgement, finding: Finding) -> figures.History:

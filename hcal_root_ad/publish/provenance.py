@@ -21,8 +21,8 @@ from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
     from hcal_root_ad.judge.verdict import RunVerdict
-    from hcal_root_ad.learn.bundle import Bundle
     from hcal_root_ad.learn.catalogue import Entry
+    from hcal_root_ad.model.model import Model
 
 PACKAGES = ("hcal-root-ad", "numpy", "torch", "uproot")
 """Whose versions are named, beside that of Python."""
@@ -41,9 +41,9 @@ def versions_here() -> Mapping[str, str]:
 
 @dataclass(frozen=True)
 class Material:
-    """What an output was made of: ``role`` is the option that names it (``inputs``, ``bundle``, ``policy``, …).
+    """What an output was made of: ``role`` is the option that names it (``inputs``, ``model``, ``policy``, …).
 
-    ``sha256`` is empty where a file was read through the network; that of a bundle is over its files.
+    ``sha256`` is empty where a file was read through the network; that of a model is over its files.
     """
 
     role: str
@@ -126,9 +126,9 @@ def file_material(role: str, path: Path) -> Material:
     return Material(role, path.name, sha256_of(path), path.stat().st_size)
 
 
-def bundle_material(bundle: Bundle) -> Material:
-    """A bundle by name and digest."""
-    return Material("bundle", bundle.name, bundle.digest)
+def model_material(model: Model) -> Material:
+    """A model by name and digest."""
+    return Material("model", model.name, model.digest)
 
 
 def reference_material(entry: Entry) -> Material:
@@ -165,20 +165,22 @@ def provenance_of_maps(
 
 def provenance_of_run(run: RunVerdict) -> Provenance:
     """Where a verdict comes from, as far as it knows itself: by whom it was judged, not with what options."""
-    judges = dict.fromkeys((one.judge.bundle, one.judge.digest) for one in run.verdicts)
-    return provenance_of_maps(
-        "run", [run.maps], [Material("bundle", *judge) for judge in judges], trust=trust_in([run])
+    models = dict.fromkeys(
+        (verdict.judge.name, verdict.judge.digest) for verdict in run.verdicts if verdict.judge.digest
     )
+    return provenance_of_maps("run", [run.maps], [Material("model", *model) for model in models], trust=trust_in([run]))
 
 
 def trust_in(runs: Iterable[RunVerdict]) -> dict[str, str]:
-    """By sub-detector, the least that a verdict on any of the runs rests on."""
+    """By sub-detector (and ``strips``), the least that a verdict on any of the runs rests on."""
     from hcal_root_ad.judge.verdict import Trust
 
     trusts: dict[str, list[Trust]] = {}
     for run in runs:
         for verdict in run.verdicts:
             trusts.setdefault(verdict.subdetector, []).append(verdict.trust)
+        if run.strips:
+            trusts.setdefault("strips", []).append(run.strips.trust)
     return {name: str(max(found, key=list(Trust).index)) for name, found in trusts.items()}
 
 

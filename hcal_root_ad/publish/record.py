@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_DQM_IETA, N_IPHI, box_name
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import whole_file
-from hcal_root_ad.judge.forecast import Forecast
 from hcal_root_ad.judge.verdict import (
     CommonPart,
     Finding,
-    Judge,
+    Forecast,
     Kind,
     Level,
+    ModelInfo,
     RunVerdict,
     State,
     StripVerdict,
@@ -33,7 +33,6 @@ from hcal_root_ad.judge.verdict import (
     Verdict,
 )
 from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.publish.findings import strip_findings
 from hcal_root_ad.publish.provenance import Provenance, provenance_of_run, provenance_of_text
 from hcal_root_ad.publish.reductions import (
     N_BOXES,
@@ -57,7 +56,7 @@ STRIPS = "strips"
 """Name and granularity of the part that was judged by strips of one iphi."""
 HBHE_BOXES = tuple(map(box_name, range(N_BOXES)))
 """Names of the readout boxes of HB and HE."""
-_FORMAT = 2
+_FORMAT = 3
 _MAPS = {"worst": np.uint8, "fraction": np.float32, "observed": np.float32, "expected": np.float32, "score": np.float32}
 
 
@@ -71,8 +70,7 @@ class PartRecord:
         name: ``HB``, ``HE``, ``HO``, ``HF`` or ``strips``.
         granularity: ``"lumisection"``, ``"run"`` or ``"strips"``.
         judge: what judged.
-        trust, trust_reason, sensitivity: as in the verdict. Strips are measured against their own share in the run,
-            which only the run's totals check: they are trusted as far as these.
+        trust, trust_reason, sensitivity: as in the verdict.
         boxes: names of the readout boxes: the 72 of HB and HE for these and for strips, those of HO; of HF, whose boxes
             follow no rule, its two sides.
         assessed: (LS,) whether the LS could be judged.
@@ -84,12 +82,12 @@ class PartRecord:
         worst: (7, 84, 72) uint8 worst state of each channel in the run, on the DQM axes; 0 without a channel.
         fraction: its share of the judged LS that are flagged. observed, expected: its digis in the judged LS.
         score: its largest score, with sign. All (7, 84, 72) float32, and all maps are (0, 84, 72) for strips.
-        forecasts: channels that age, by name, the soonest first.
+        forecasts: channels and units that age, the soonest first.
     """
 
     name: str
     granularity: str
-    judge: Judge
+    judge: ModelInfo
     assessed: NDArray[np.bool_]
     judged: NDArray[np.int32]
     problematic: NDArray[np.int32]
@@ -103,7 +101,7 @@ class PartRecord:
     observed: NDArray[np.float32]
     expected: NDArray[np.float32]
     score: NDArray[np.float32]
-    forecasts: tuple[tuple[str, Forecast], ...] = ()
+    forecasts: tuple[Forecast, ...] = ()
     boxes: tuple[str, ...] = HBHE_BOXES
     trust: Trust = Trust.ADAPTED
     trust_reason: str = ""
@@ -146,7 +144,7 @@ def record_of(verdict: RunVerdict, provenance: Provenance | None = None) -> RunR
         sources=verdict.maps.sources,
         notes=verdict.every_note,
         program=f"hcal-root-ad {version('hcal-root-ad')}",
-        parts=(*map(_channels, verdict.verdicts), *([_strips(verdict.strips, verdict)] if verdict.strips else [])),
+        parts=(*map(_channels, verdict.verdicts), *([_strips(verdict.strips)] if verdict.strips else [])),
         provenance=provenance or provenance_of_run(verdict),
         common=verdict.common and _rounded(verdict.common),
         masked=verdict.masked,
@@ -191,14 +189,10 @@ def load_record(path: Path) -> RunRecord:
 
 
 def _channels(verdict: Verdict) -> PartRecord:
-    # Not at the top: it brings torch, which reading a record does not need.
-    from hcal_root_ad.judge.channels import channel_names
-
-    names = channel_names(verdict.channels) if verdict.forecasts else []
     return PartRecord(
         name=verdict.subdetector,
         granularity=verdict.granularity,
-        forecasts=tuple((names[one.channel], one) for one in verdict.forecasts),
+        forecasts=verdict.forecasts,
         trust=verdict.trust,
         trust_reason=verdict.trust_reason,
         sensitivity=verdict.sensitivity,
@@ -207,18 +201,12 @@ def _channels(verdict: Verdict) -> PartRecord:
     )
 
 
-def _strips(strips: StripVerdict, verdict: RunVerdict) -> PartRecord:
+def _strips(strips: StripVerdict) -> PartRecord:
     maps: dict[str, Any] = {name: np.zeros((0, N_DQM_IETA, N_IPHI), dtype=kind) for name, kind in _MAPS.items()}
-    reasons = (one.trust_reason for one in verdict.verdicts if one.trust is verdict.trust)
-    reason = next(reasons, "strips are measured against their own share in this run, and nothing checks that")
     return PartRecord(
-        name=STRIPS,
-        granularity=STRIPS,
-        trust=verdict.trust,
-        trust_reason=reason,
-        **_boxes(strips, strip_findings(strips, verdict)),
-        **maps,
-    )
+        name=STRIPS, granularity=STRIPS, trust=strips.trust, trust_reason=strips.trust_reason,
+        sensitivity=strips.sensitivity, **_boxes(strips, strips.findings), **maps,
+    )  # fmt: skip
 
 
 def _maps(verdict: Verdict) -> dict[str, Any]:
@@ -323,7 +311,7 @@ def _words(part: PartRecord) -> dict[str, Any]:
         "granularity": part.granularity,
         "judge": asdict(part.judge),
         "findings": [asdict(finding) for finding in part.findings],
-        "forecasts": [[name, asdict(forecast)] for name, forecast in part.forecasts],
+        "forecasts": [asdict(forecast) for forecast in part.forecasts],
         "boxes": part.boxes,
         "trust": part.trust,
         "trust_reason": part.trust_reason,
@@ -376,9 +364,9 @@ def _part(words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> PartR
     return PartRecord(
         name=words["name"],
         granularity=words["granularity"],
-        judge=Judge(**words["judge"]),
+        judge=ModelInfo(**words["judge"]),
         findings=tuple(map(_finding, words["findings"])),
-        forecasts=tuple((name, Forecast(**forecast)) for name, forecast in words["forecasts"]),
+        forecasts=tuple(Forecast(**forecast) for forecast in words["forecasts"]),
         boxes=tuple(words["boxes"]),
         trust=Trust(words["trust"]),
         trust_reason=words["trust_reason"],

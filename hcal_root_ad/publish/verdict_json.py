@@ -55,23 +55,20 @@ def _run(verdict: RunVerdict) -> dict[str, Any]:
 
 
 def _subdetector(verdict: Verdict) -> dict[str, Any]:
+    return {**_judged(verdict), "granularity": verdict.granularity}
+
+
+def _judged(verdict: Verdict | StripVerdict) -> dict[str, Any]:
+    """Which lumisections were judged, by what, and how far that is trusted."""
+    judge = verdict.judge
     return {
-        **_judged(verdict),
-        "granularity": verdict.granularity,
+        "judged": [list(part) for part in ranges_of(verdict.lumisections[verdict.assessed])],
+        "model": {"name": judge.name, "version": judge.version, "digest": judge.digest},
+        "false_alarms": judge.false_alarms,
         "trust": str(verdict.trust),
         "trusted": verdict.trust.trusted,
         "trust_reason": verdict.trust_reason,
         "sensitivity": _number(verdict.sensitivity),
-    }
-
-
-def _judged(verdict: Verdict | StripVerdict) -> dict[str, Any]:
-    """Which lumisections were judged, and by what."""
-    judge = verdict.judge
-    return {
-        "judged": [list(part) for part in ranges_of(verdict.lumisections[verdict.assessed])],
-        "model": {"name": judge.bundle, "version": judge.version, "digest": judge.digest},
-        "false_alarms": judge.false_alarms,
     }
 
 

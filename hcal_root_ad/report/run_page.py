@@ -116,7 +116,7 @@ def run_page(record: RunRecord, pileup: Floats | None = None) -> str:
         block=-(-length // COLUMNS),
         boxes=list(_boxes(record)),
         maps=_maps(record),
-        forecasts=[(name, one) for part in record.parts for name, one in part.forecasts],
+        forecasts=[forecast for part in record.parts for forecast in part.forecasts],
         conditions=_conditions(record, events, assessed, np.zeros(0) if pileup is None else pileup),
     )
 
