@@ -15,7 +15,7 @@ from hcal_root_ad.judge.changes import BOX_LEVEL, HALF_LEVEL, Changed, UnitShift
 from hcal_root_ad.judge.channels import channel_names
 from hcal_root_ad.judge.compared_elements import ComparedElement, Likeness, compared_elements
 from hcal_root_ad.learn.catalogue import NamedReference, quantity_of, trigger_of
-from hcal_root_ad.learn.rates import comparable
+from hcal_root_ad.learn.rates import SUBDETECTORS, comparable
 from hcal_root_ad.learn.series import MINIMUM_EVENTS
 from hcal_root_ad.lumi_maps import LumiMaps
 
@@ -136,7 +136,7 @@ def _parts(maps: LumiMaps, reference: NamedReference) -> tuple[dict[str, Against
             f"activity that the reference {reference.name} knows; nothing can be compared"
         )
     notes = [f"{name}: the reference {reference.name} has none, its channels were not compared"
-             for name in maps.found if name not in reference.rates]  # fmt: skip
+             for name in maps.found if name in SUBDETECTORS and name not in reference.rates]  # fmt: skip
     if left := len(maps) - len(kept) if maps.coarse is None else 0:
         notes.append(f"{left} of {len(maps)} lumisections not compared: no maps, few events, or no collisions")
     parts = {
