@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.stats.binomial import Floats, deviance, newton_step
+from hcal_root_ad.stats.binomial import Floats, deviance, newton_step, probability
 from hcal_root_ad.stats.scan import (
     Null,
     Stretch,
@@ -134,7 +134,7 @@ class Residuals:
         """Signed root of the binomial deviance of one channel's digis in a stretch, from its level outside; ``rate``: (LS,) its log rate."""
         rows = slice(first, last + 1)
         events = self.events[rows].astype(np.float64)
-        p = -np.expm1(-np.exp(rate[rows] + off))
+        p = probability(rate[rows] + off)
         n, total, mean = (
             float(np.minimum(self.counts[rows, self.live[column]], self.events[rows]).sum()),
             events.sum(),

@@ -182,7 +182,7 @@ def _ring_residuals(ring: Floats, levels: CommonLevels, tree: UnitTree, referenc
         np.bincount(tree.ring.of, live * a, len(tree.ring)) / size for a in (reference.level, reference.power)
     )
     rate = np.exp(np.clip(level + np.multiply.outer(levels.log_pileup.astype(np.float64), power), -12, 2))
-    digis = np.log(-np.expm1(-rate * np.exp(ring))) - np.log(-np.expm1(-rate))
+    digis = np.log(-np.expm1(-rate * np.exp(np.clip(ring, -12, 4)))) - np.log(-np.expm1(-rate))
     by_digis = digis - _conditions(digis, tree)
     return np.where(np.abs(by_digis) < np.abs(by_rate), by_digis, by_rate)
 

@@ -142,6 +142,7 @@ def _rings_joined(units: Sequence[Fault], judged: Judged) -> list[Fault]:
 def _without_spoken_for(
     judged: Judged,
     column: int,
+    sign: int,
     inside: NDArray[np.bool_],
     speaking: Sequence[tuple[Fault, NDArray[np.bool_], set[int]]],
 ) -> NDArray[np.bool_]:
