@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from hcal_root_ad.harvest.inspect import inspect_file
     from hcal_root_ad.harvest.read import read_lumi_maps
     from hcal_root_ad.harvest.stream import stream_lumi_maps
-    from hcal_root_ad.judge.comparison import compare
+    from hcal_root_ad.compare.comparison import compare
     from hcal_root_ad.judge.run import judge_run
     from hcal_root_ad.judge.verdict import Group, Interval, Kind, RunVerdict, State, Verdict
-    from hcal_root_ad.learn.bundle import Bundle, load_bundle
-    from hcal_root_ad.learn.catalogue import load_reference
-    from hcal_root_ad.learn.train import train
-    from hcal_root_ad.learn.transfer import transfer
+    from hcal_root_ad.model.model import Bundle, load_bundle
+    from hcal_root_ad.references.catalogue import load_reference
+    from hcal_root_ad.model.transfer import train
+    from hcal_root_ad.model.transfer import transfer
     from hcal_root_ad.lumi_maps import LumiMaps
     from hcal_root_ad.publish.check import check_file
     from hcal_root_ad.publish.flags_table import write_flags

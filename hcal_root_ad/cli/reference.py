@@ -32,7 +32,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.learn.catalogue_keeping import Description, add_reference, own_catalogue
+    from hcal_root_ad.references.catalogue_keeping import Description, add_reference, own_catalogue
     from hcal_root_ad.publish.catalogue_table import entry_details
     from hcal_root_ad.publish.provenance import provenance_of_maps
     from hcal_root_ad.publish.provenance_beside import write_beside
@@ -51,7 +51,7 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
-    from hcal_root_ad.learn.catalogue import entries
+    from hcal_root_ad.references.catalogue import entries
     from hcal_root_ad.publish.catalogue_table import entries_table
 
     show(entries_table(tuple(entries().values())))
@@ -59,7 +59,7 @@ def _list(_: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.learn.catalogue import entry_of
+    from hcal_root_ad.references.catalogue import entry_of
     from hcal_root_ad.publish.catalogue_table import entry_details
 
     show(*entry_details(entry_of(arguments.name)))
@@ -67,8 +67,8 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.learn.catalogue import entries, entry_of
-    from hcal_root_ad.learn.catalogue_keeping import complaints
+    from hcal_root_ad.references.catalogue import entries, entry_of
+    from hcal_root_ad.references.catalogue_keeping import complaints
 
     chosen = [entry_of(name) for name in arguments.names] or list(entries().values())
     wrong = False

@@ -12,7 +12,7 @@ from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
 
 if TYPE_CHECKING:
-    from hcal_root_ad.learn.catalogue import Entry
+    from hcal_root_ad.references.catalogue import Entry
     from hcal_root_ad.publish.record import RunRecord
 
 

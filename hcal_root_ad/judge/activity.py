@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.conditions import REACH, SETTLED, activity_from, agreeing
-from hcal_root_ad.learn.rates import CHUNK
+from hcal_root_ad.references.rates import CHUNK
 from hcal_root_ad.learn.reference import Reference, fit_activity
 from hcal_root_ad.learn.series import Series
 from hcal_root_ad.stats.binomial import Floats

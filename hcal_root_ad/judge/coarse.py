@@ -14,7 +14,7 @@ from hcal_root_ad.judge.substitute import Substitutes
 from hcal_root_ad.judge.totals import judge_totals, ring_reference
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.catalogue import FindReference
+from hcal_root_ad.references.catalogue import FindReference
 from hcal_root_ad.learn.series import MINIMUM_EVENTS, Series, series_of_totals
 from hcal_root_ad.lumi_maps import LumiMaps
 

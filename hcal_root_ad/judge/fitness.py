@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.rates import Rates
+from hcal_root_ad.references.rates import Rates
 from hcal_root_ad.learn.reconstruct import model_error, reference_log_rate
 from hcal_root_ad.learn.reference import TRANSFERRED_POWER, fit_reference
 from hcal_root_ad.learn.series import Series, blocks

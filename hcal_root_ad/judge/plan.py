@@ -17,7 +17,7 @@ from hcal_root_ad.judge.fitness import FEWEST, MISFIT, fits_channels, self_refer
 from hcal_root_ad.judge.side_by_side import side_by_side
 from hcal_root_ad.judge.substitute import Substitutes
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.catalogue import FindReference
+from hcal_root_ad.references.catalogue import FindReference
 from hcal_root_ad.learn.reconstruct import Rings
 from hcal_root_ad.learn.reference import thinning
 from hcal_root_ad.learn.series import assessable, blocks, series_of

@@ -23,7 +23,7 @@ from hcal_root_ad.judge.plan import Plan, Planner
 from hcal_root_ad.judge.side_by_side import side_by_side
 from hcal_root_ad.judge.verdict import RunVerdict, Verdict
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.catalogue import FindReference
+from hcal_root_ad.references.catalogue import FindReference
 from hcal_root_ad.learn.reconstruct import Reconstruction, Reconstructor, model_error
 from hcal_root_ad.learn.series import MINIMUM_EVENTS, Series, assessable, blocks, series_of
 from hcal_root_ad.lumi_maps import LumiMaps, Source

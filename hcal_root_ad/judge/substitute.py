@@ -8,7 +8,7 @@ import numpy as np
 
 from hcal_root_ad.judge.fitness import on_reference
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.catalogue import FindReference, NamedReference
+from hcal_root_ad.references.catalogue import FindReference, NamedReference
 from hcal_root_ad.lumi_maps import LumiMaps
 
 

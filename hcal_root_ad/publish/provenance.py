@@ -22,7 +22,7 @@ from hcal_root_ad.lumi_maps import LumiMaps
 if TYPE_CHECKING:
     from hcal_root_ad.judge.verdict import RunVerdict
     from hcal_root_ad.learn.bundle import Bundle
-    from hcal_root_ad.learn.catalogue import Entry
+    from hcal_root_ad.references.catalogue import Entry
 
 PACKAGES = ("hcal-root-ad", "numpy", "torch", "uproot")
 """Whose versions are named, beside that of Python."""

@@ -18,7 +18,7 @@ from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.running import RunJudge
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.catalogue import fitting_reference
+from hcal_root_ad.references.catalogue import fitting_reference
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.lumi_ranges import ls_ranges
 from hcal_root_ad.watch.order import reach

@@ -9,7 +9,7 @@ import pytest
 
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.judge.activity import Activity, activities
-from hcal_root_ad.learn.catalogue import NamedReference
+from hcal_root_ad.references.catalogue import NamedReference
 from hcal_root_ad.learn.series import series_of
 from hcal_root_ad.lumi_maps import LumiMaps
 

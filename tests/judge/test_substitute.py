@@ -14,7 +14,7 @@ from hcal_root_ad.judge.fitness import on_reference
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.running import RunJudge
 from hcal_root_ad.judge.verdict import Kind, RunVerdict
-from hcal_root_ad.learn.catalogue import NamedReference
+from hcal_root_ad.references.catalogue import NamedReference
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
 
 MakeBundle = Callable[..., Bundle]
