@@ -3,6 +3,7 @@
 # make gui-look FILES=…  draw published files as the DQM GUIs do
 # make clean  remove .venv, out, build and dist        make coverage  what the tests reach, into docs/results/coverage.md
 # make bench  measure how fast, beside what one would use instead (about half an hour on two quiet cores)
+# make stress measure the judge in worlds that break its model (an hour on a quiet core)
 # make fuzz   hand tens of thousands of damaged files to the reader (about an hour); make faults: kill it at work
 # make bundles  simulate clean runs and train the shipped bundles anew (about ten minutes)
 # make locked   pin the tested environment with hashes, from pyproject.toml and constraints.txt (needs a package index)
@@ -22,7 +23,7 @@ JOBS ?= auto
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check docs gui-look coverage format clean bundles bench fuzz faults locked lowest audit
+.PHONY: run test check docs gui-look coverage format clean bundles bench fuzz faults stress locked lowest audit
 
 run: $(VENV)/.installed
 	$(BIN)/hcal-root-ad run $(REFERENCE_RUN) -o $(OUT) --plots $(OUT)/plots --flags $(OUT)/flags.csv

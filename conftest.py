@@ -28,6 +28,7 @@ CLEAN = ROOT / "reference_runs/clean/DQM_V0001_R000404000__SimulatedZeroBias__Ru
 
 
 STEPS_BEFORE = {
+    "verdict_json.md": ("run nanodqmio.root -o out --json verdict.json",),
     "onnx.md": (
         "harvest nanodqmio.root -o maps.npz",
         "export he-graphstad -o he.onnx",

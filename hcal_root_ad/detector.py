@@ -19,14 +19,24 @@ IntArray = NDArray[np.int16]
 
 N_IETA, N_IPHI, N_DEPTH = 64, 72, 7
 """Shape of the HB+HE grid: ieta −32…−1, 1…32 (no ieta 0), iphi 1…72, depth 1…7."""
+N_MAPS, HO_MAP = 8, 8
+"""Occupancy maps of the DQM: ``depth1`` … ``depth7``, and the number of ``depthHO`` among them."""
 N_DQM_IETA = 84
 """Bins of the DQM ieta axis: no ieta 0, and |ieta| 29 twice per side (inner HE, outer HF)."""
 IETA_LABELS = tuple(str(ieta) for ieta in (*range(-41, -28), *range(-29, 0), *range(1, 30), *range(29, 42)))
 """Labels of its bins (CMSSW ``DQM/HcalCommon/src/DetectorQuantity.cc``)."""
 N_RBX = 18
 """Readout boxes per side of HB and of HE."""
-SUBDET_PM = ("HBM", "HBP", "HEM", "HEP")
-"""Half sub-detectors, in the order of the readout box index (CMSSW ``HcalFrontEndId``)."""
+N_HO_RBX, N_HO_BOX_FIRST = 12, 72
+"""Readout box numbers in each wheel of HO (outside of wheel 0 only the even ones exist), and where they begin."""
+N_UHTR_SLOTS = 12
+"""Readout boards per crate: six for each side."""
+HALVES = ("HBM", "HBP", "HEM", "HEP", "HOM", "HOP", "HFM", "HFP")
+"""Half sub-detectors, minus and plus (CMSSW's hash ``SubdetPM``)."""
+SUBDET_PM = HALVES[:4]
+"""Those of HB and HE, in the order of the readout box index (CMSSW ``HcalFrontEndId``)."""
+HO_WHEELS = ("HO2M", "HO1M", "HO0", "HO1P", "HO2P")
+"""Wheels of HO, in the order of that index."""
 
 
 class Subdetector(IntEnum):
@@ -58,12 +68,18 @@ def era_of_run(run: int) -> Era:
     return next(era for first, era in _FIRST_RUN_OF_ERA if run >= first)
 
 
+def ho_in_depth_4(era: str) -> bool:
+    """Whether HO may lie in the DQM's map of depth 4, as CMSSW filled it before 11_2: HB has no depth 4 there."""
+    return era in (Era.RUN2_2017, Era.RUN2_2018)
+
+
 @dataclass(frozen=True, eq=False)
 class ChannelTable:
     """Channels, one per row; every field is an int16 array of the same length.
 
-    ``rbx`` is 1…18; ``rm`` 1…4, ``crate`` and ``slot`` are 0 where no rule is known (HF, HO and
-    photodiode modules). ``card`` is the QIE card 1…4 within the RM, known by rule for HB only.
+    ``rbx`` is 1…18 in HB and HE, 1…12 within a wheel of HO, and 0 in HF, whose boxes follow no
+    rule; ``rm`` 1…4, ``crate`` and ``slot`` are 0 where no rule is known (HF, HO and photodiode
+    modules). ``card`` is the QIE card 1…4 within the RM, known by rule for HB only.
     """
 
     era: Era
@@ -113,13 +129,20 @@ class ChannelTable:
 
     @property
     def half(self) -> IntArray:
-        """Index into :data:`SUBDET_PM` of HB and HE rows (HBM 0, HBP 1, HEM 2, HEP 3)."""
+        """Index into :data:`HALVES` (HBM 0, HBP 1, HEM 2, HEP 3, HOM 4, HOP 5, HFM 6, HFP 7)."""
         return (2 * (self.subdetector - 1) + self.side).astype(np.int16)
 
     @property
     def box(self) -> IntArray:
-        """Readout box 0…71 of HB and HE rows: HBM 0–17, HBP 18–35, HEM 36–53, HEP 54–71."""
-        return (N_RBX * self.half + self.rbx - 1).astype(np.int16)
+        """Readout box: HBM 0–17, HBP 18–35, HEM 36–53, HEP 54–71, then twelve per wheel of HO, 72–131; −1 in HF."""
+        outer = N_HO_BOX_FIRST + N_HO_RBX * (ho_wheel(self.ieta) + 2)
+        first = np.where(self.subdetector == Subdetector.HO, outer, N_RBX * self.half)
+        return np.where(self.rbx > 0, first + self.rbx - 1, -1).astype(np.int16)
+
+    @property
+    def uhtr(self) -> IntArray:
+        """Readout board (uHTR) 0…107, twelve slots per crate in the order of the crates' boxes; −1 where not known."""
+        return np.where(self.crate > 0, N_UHTR_SLOTS * (self.rbx // 2 % 9) + self.slot - 1, -1).astype(np.int16)
 
     @property
     def grid(self) -> tuple[IntArray, IntArray, IntArray]:
@@ -170,16 +193,23 @@ class ChannelTable:
         return self._rows_in((N_IETA, N_IPHI, N_DEPTH), self.grid)
 
     def rows_on_dqm_axes(self) -> NDArray[np.intp]:
-        """Row in each bin of the seven DQM depth maps, (84, 72, 7), −1 in empty ones; for tables without HO.
+        """Row in each bin of the DQM's maps, (84, 72, 8), −1 in empty ones: ``depth1`` … ``depth7``, ``depthHO``."""
+        return self._rows_in((N_DQM_IETA, N_IPHI, N_MAPS), (self.dqm_x, self.dqm_y, self.dqm_map - 1))
 
-        HO shares bins with HB depth 4 and has a DQM map of its own.
-        """
-        return self._rows_in((N_DQM_IETA, N_IPHI, N_DEPTH), (self.dqm_x, self.dqm_y, self.grid[2]))
+    @property
+    def dqm_map(self) -> IntArray:
+        """Number of a channel's DQM map: its depth, and :data:`HO_MAP` for HO, which has a map of its own."""
+        return np.where(self.subdetector == Subdetector.HO, HO_MAP, self.depth).astype(np.int16)
 
     def _rows_in(self, shape: tuple[int, ...], place: tuple[IntArray, ...]) -> NDArray[np.intp]:
         rows = np.full(shape, -1, dtype=np.intp)
         rows[place] = np.arange(len(self))
         return rows
+
+    def name_of(self, row: int) -> str:
+        """Name of a row's channel, for example ``HE +20/5/3``: sub-detector, ieta/iphi/depth."""
+        subdetector = Subdetector(int(self.subdetector[row])).name
+        return f"{subdetector} {self.ieta[row]:+d}/{self.iphi[row]}/{self.depth[row]}"
 
     def box_name(self, row: int) -> str:
         """Name of a row's readout box, for example ``HEP07``."""
@@ -187,12 +217,35 @@ class ChannelTable:
 
 
 def box_name(box: int) -> str:
-    """Name of readout box 0…71.
+    """Name of readout box 0…131 (see :attr:`ChannelTable.box`).
 
-    >>> box_name(60)
-    'HEP07'
+    >>> box_name(60), box_name(73)
+    ('HEP07', 'HO2M02')
+
+    Raises:
+        ValueError: no such box.
     """
-    return f"{SUBDET_PM[box // N_RBX]}{box % N_RBX + 1:02d}"
+    if not 0 <= box < N_HO_BOX_FIRST + N_HO_RBX * len(HO_WHEELS):
+        raise ValueError(f"there is no readout box {box}")
+    if box < N_HO_BOX_FIRST:
+        return f"{SUBDET_PM[box // N_RBX]}{box % N_RBX + 1:02d}"
+    wheel, number = divmod(box - N_HO_BOX_FIRST, N_HO_RBX)
+    return f"{HO_WHEELS[wheel]}{number + 1:02d}"
+
+
+def uhtr_name(uhtr: int) -> str:
+    """Name of readout board 0…107 (see :attr:`ChannelTable.uhtr`).
+
+    >>> uhtr_name(16)
+    'crate24-slot5'
+    """
+    return f"crate{_CRATES[uhtr // N_UHTR_SLOTS]}-slot{uhtr % N_UHTR_SLOTS + 1}"
+
+
+def ho_wheel(ieta: NDArray[np.integer]) -> IntArray:
+    """Wheel −2…2 of HO channels: |ieta| 1–4 is the central one, 5–10 the next, 11–15 the outer ones."""
+    wheel: IntArray = np.sign(ieta).astype(np.int16) * np.digitize(np.abs(ieta), (5, 11)).astype(np.int16)
+    return wheel
 
 
 def decode_raw_id(raw_id: NDArray[np.uint32]) -> tuple[IntArray, IntArray, IntArray, IntArray]:
@@ -203,6 +256,12 @@ def decode_raw_id(raw_id: NDArray[np.uint32]) -> tuple[IntArray, IntArray, IntAr
     parts = (word >> 25 & 7, ieta * sign, word & 0x3FF, word >> 20 & 0xF)
     subdetector, ieta, iphi, depth = (p.astype(np.int16) for p in parts)
     return subdetector, ieta, iphi, depth
+
+
+def _ho_rbx(ieta: IntArray, iphi: IntArray) -> IntArray:
+    """Readout box of HO within its wheel: six iphi each in wheel 0, else even numbers with twelve; 1 begins at 71."""
+    box = (iphi + 1) % 72 // 6 + 1
+    return np.where(ho_wheel(ieta) == 0, box, (box + 1) // 2 * 2).astype(np.int16)
 
 
 def rbx_of(iphi: NDArray[np.integer]) -> IntArray:
@@ -224,7 +283,8 @@ def channel_table(era: Era | str = Era.RUN3) -> ChannelTable:
     cells = sorted((*_hb_cells(era), *_he_cells(era), *_ho_cells(), *_hf_cells()))
     subdetector, ieta, iphi, depth, phase1 = (np.array(column, dtype=np.int16) for column in zip(*cells, strict=True))
     barrel_or_endcap = subdetector <= Subdetector.HE
-    rbx = np.where(barrel_or_endcap, rbx_of(iphi), 0).astype(np.int16)
+    outer_rbx = np.where(subdetector == Subdetector.HO, _ho_rbx(ieta, iphi), 0)
+    rbx = np.where(barrel_or_endcap, rbx_of(iphi), outer_rbx).astype(np.int16)
     known = barrel_or_endcap & (phase1 == 1)
     rm = np.where(known, _rm(subdetector, ieta, iphi, depth), 0).astype(np.int16)
     return ChannelTable(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from hcal_root_ad.detector import (
+    HALVES,
     MODULES_PER_BOX,
     SUBDET_PM,
     ChannelTable,
@@ -22,8 +23,10 @@ from hcal_root_ad.detector import (
     channel_table,
     decode_raw_id,
     era_of_run,
+    ho_wheel,
     rbx_of,
     readout_graph,
+    uhtr_name,
 )
 
 TABLE = channel_table()
@@ -172,10 +175,42 @@ class TestReadout:
     def test_108_uhtrs(self) -> None:
         assert len(set(zip(HBHE.crate.tolist(), HBHE.slot.tolist(), strict=True))) == 108
         assert set(HBHE.fed.tolist()) == set(range(1100, 1118))
+        names = {uhtr_name(uhtr): f"crate{HBHE.crate[row]}-slot{HBHE.slot[row]}" for row, uhtr in enumerate(HBHE.uhtr)}
+        assert len(names) == 108
+        assert all(label == name for label, name in names.items())
 
     def test_hf_and_ho_have_no_known_electronics(self) -> None:
         outer = TABLE.select("HF", "HO")
-        assert not any(column.any() for column in (outer.rbx, outer.rm, outer.crate, outer.slot, outer.fed))
+        assert not any(column.any() for column in (outer.rm, outer.crate, outer.slot, outer.fed))
+        assert set(outer.uhtr.tolist()) == {-1}
+        assert set(TABLE.select("HF").box.tolist()) == {-1}
+        assert not TABLE.select("HF").rbx.any()
+
+    def test_halves_are_the_sides_of_every_subdetector(self) -> None:
+        for half, name in enumerate(HALVES):
+            some = TABLE.take(TABLE.half == half)
+            assert set(some.names) == {name[:2]}
+            assert set(np.sign(some.ieta).tolist()) == {-1 if name[2] == "M" else 1}
+
+    def test_ho_has_12_boxes_in_the_central_wheel_and_6_in_each_other(self) -> None:
+        """HO001 holds iphi 71, 72, 1–4 of both sides; HO1M02 iphi 71, 72, 1–10 of |ieta| 5–10."""
+        table = TABLE.select("HO")
+        names = np.array([box_name(int(box)) for box in table.box])
+        found, sizes = np.unique(names, return_counts=True)
+        assert dict(zip(*np.unique([name[:-2] for name in found], return_counts=True), strict=True)) == {
+            "HO0": 12, "HO1M": 6, "HO1P": 6, "HO2M": 6, "HO2P": 6}  # fmt: skip
+        assert set(sizes[[name.startswith("HO0") for name in found]].tolist()) == {8 * 6}
+        first, next_wheel = table.take(names == "HO001"), table.take(names == "HO1M02")
+        assert set(first.iphi.tolist()) == {71, 72, 1, 2, 3, 4}
+        assert set(first.ieta.tolist()) == {-4, -3, -2, -1, 1, 2, 3, 4}
+        assert set(next_wheel.iphi.tolist()) == {71, 72, *range(1, 11)}
+        assert set(next_wheel.ieta.tolist()) == set(range(-10, -4))
+        assert ho_wheel(np.array([-15, -11, -10, -5, -4, 4, 5, 10, 11])).tolist() == [-2, -2, -1, -1, 0, 0, 1, 1, 2]
+
+    @pytest.mark.parametrize("box", [-1, 132])
+    def test_no_box_has_no_name(self, box: int) -> None:
+        with pytest.raises(ValueError, match=f"no readout box {box}"):
+            box_name(box)
 
 
 class TestAxes:
@@ -190,18 +225,18 @@ class TestAxes:
     @pytest.mark.parametrize("era", list(Era))
     def test_no_two_channels_share_a_bin(self, era: Era) -> None:
         table = channel_table(era)
-        hbhe, mapped = table.select("HB", "HE"), table.select("HB", "HE", "HF")
+        hbhe = table.select("HB", "HE")
         assert (hbhe.rows_on_grid() >= 0).sum() == len(hbhe)
-        assert (mapped.rows_on_dqm_axes() >= 0).sum() == len(mapped)
+        assert (table.rows_on_dqm_axes() >= 0).sum() == len(table)
         assert len(np.unique(table.raw_id)) == len(table)
 
     def test_grid_is_the_dqm_axis_cut_by_ten_on_each_side(self) -> None:
-        assert_array_equal(HBHE.rows_on_dqm_axes()[10:-10], HBHE.rows_on_grid())
+        assert_array_equal(HBHE.rows_on_dqm_axes()[10:-10, :, :7], HBHE.rows_on_grid())
         assert (HBHE.rows_on_dqm_axes()[:10] == -1).all()
         assert (HBHE.rows_on_dqm_axes()[-10:] == -1).all()
 
     def test_the_cut_axis_still_holds_hf(self) -> None:
-        with_hf = TABLE.select("HB", "HE", "HF").rows_on_dqm_axes()[10:-10]
+        with_hf = TABLE.rows_on_dqm_axes()[10:-10, :, :7]
         added = np.argwhere((with_hf >= 0) & (HBHE.rows_on_grid() < 0))
         assert sorted(set(added[:, 0].tolist())) == [0, 1, 2, 61, 62, 63]
 

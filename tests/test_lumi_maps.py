@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -69,6 +70,59 @@ def test_saved_tensor_holds_present_lumisections_and_names_the_others(maps: Lumi
         assert saved["definition"] == "nanodqmio"
         assert_array_equal(saved["counts"], maps.grid())
     assert [entry.name for entry in tmp_path.iterdir()] == ["maps.npz"]
+
+
+@pytest.fixture
+def whole() -> LumiMaps:
+    """Three LS of all of HCAL, the first without the map of HO, the second without any; counts are row numbers."""
+    table = channel_table()
+    maps = maps_of(np.tile(np.arange(len(table)), (3, 1)), [True, False, True])
+    return replace(maps, channels=table, missing={"HO": np.array([True, False, False])})
+
+
+def test_a_subdetector_without_its_element_is_not_present(whole: LumiMaps, maps: LumiMaps) -> None:
+    assert {name: whole.present_of(name).tolist() for name in ("HB", "HE", "HO", "HF")} == {
+        "HB": [True, False, True],
+        "HE": [True, False, True],
+        "HO": [False, False, True],
+        "HF": [True, False, True],
+    }
+    assert whole.found == ("HB", "HE", "HO", "HF")
+    assert maps.present_of("HE").tolist() == [True, False, True]
+    assert not maps.present_of("HF").any()
+
+
+def test_some_lumisections_of_the_maps(whole: LumiMaps) -> None:
+    last = whole.rows(slice(1, None))
+    assert last.lumisections.tolist() == [6, 7]
+    assert last.present_of("HO").tolist() == [False, True]
+    assert np.shares_memory(last.counts, whole.counts)
+    first = whole.rows(np.array([0]))
+    assert (len(first), first.present_of("HO").tolist()) == (1, [False])
+
+
+def test_outer_grids_hold_each_channel_in_its_cell(whole: LumiMaps) -> None:
+    table, grids = whole.channels, whole.outer_grids()
+    assert {name: grid.shape for name, grid in grids.items()} == {"HO": (2, 30, 72, 1), "HF": (2, 26, 72, 4)}
+    assert (grids["HO"][0] == -1).all()
+    # HO −1/72 → −1 + 15, 71; HO +15/1 → 15 + 14, 0. HF −41/3/2 → 0, 2, 1; HF +29/71/4 → 29 − 16, 70, 3.
+    cells = {("HO", -1, 72, 4): (14, 71, 0), ("HO", 15, 1, 4): (29, 0, 0), ("HF", -41, 3, 2): (0, 2, 1),
+             ("HF", 29, 71, 4): (13, 70, 3)}  # fmt: skip
+    for (name, *where), cell in cells.items():
+        (row,) = [r for r in table.rows_of(name) if [table.ieta[r], table.iphi[r], table.depth[r]] == where]
+        assert grids[name][1][cell] == row
+    assert grids["HF"][0].sum() == table.rows_of("HF").sum()
+    assert whole.grid()[0].sum() == table.rows_of("HB", "HE").sum()
+
+
+def test_the_saved_tensor_holds_ho_and_hf_where_the_maps_do(whole: LumiMaps, maps: LumiMaps, tmp_path: Path) -> None:
+    whole.save(tmp_path / "whole.npz")
+    maps.save(tmp_path / "inner.npz")
+    with np.load(tmp_path / "whole.npz") as saved:
+        for name, grid in whole.outer_grids().items():
+            assert_array_equal(saved[f"counts_{name}"], grid)
+    with np.load(tmp_path / "inner.npz") as saved:
+        assert not [key for key in saved if key.startswith("counts_")]
 
 
 def test_saving_replaces_an_older_file(maps: LumiMaps, tmp_path: Path) -> None:

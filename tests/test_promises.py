@@ -77,6 +77,7 @@ def test_at_most_five_false_intervals_in_100_lumisections(judged: tuple[Simulate
 
 
 def test_dead_units_are_one_line_each(judged: tuple[SimulatedRun, RunVerdict]) -> None:
-    groups = {group.unit: group for one in judged[1].verdicts for group in one.groups}
+    findings = {finding.unit: finding for finding in judged[1].findings}
     for number, unit in enumerate(("HEP04", "HBM15", "HEM11-RM3", "HBP09-RM1")):
-        assert (groups[unit].kind, groups[unit].first, groups[unit].last) == ("dead", 10 + 3 * number, 40 + 3 * number)
+        finding = findings[unit]
+        assert (finding.kind, finding.first, finding.last) == ("dead", 10 + 3 * number, 40 + 3 * number)

@@ -1,14 +1,24 @@
-"""Where work is done: in this process, or on Dask (processes here, a scheduler's workers, or HTCondor jobs)."""
+"""Where work is done: in this process, in processes here, or on Dask (a scheduler's workers, or HTCondor jobs).
+
+Processes here talk through pipes that only they hold: nothing listens. A scheduler that is started for HTCondor jobs
+listens, because the jobs are elsewhere: TLS, with a certificate made for this one campaign, and no dashboard.
+"""
 
 from __future__ import annotations
 
-import logging
+import os
 import shutil
+import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any, Protocol, TypeVar
 
 from hcal_root_ad.errors import InputError, UsageError
@@ -35,6 +45,71 @@ class InProcess:
     ) -> Iterator[tuple[Task, Result | Exception]]:
         for task in tasks:
             yield task, function(task)
+
+
+class OnProcesses:
+    """Tasks in processes of this machine, which are started when there is something to do.
+
+    No more tasks are handed out than there are processes, so that one that dies takes few with it: all that were at
+    work then are tried again, each in a process of its own.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def results(
+        self, function: Callable[[Task], Result], tasks: Sequence[Task]
+    ) -> Iterator[tuple[Task, Result | Exception]]:
+        left = deque(tasks)
+        while left:
+            suspects = yield from self._until_one_dies(function, left)
+            for task in suspects:
+                alone = deque([task])
+                if (yield from self._until_one_dies(function, alone)):
+                    yield task, BrokenProcessPool("its process died")
+
+    def _until_one_dies(
+        self, function: Callable[[Task], Result], left: deque[Task]
+    ) -> Generator[tuple[Task, Result | Exception], None, list[Task]]:
+        """Results until nothing is left or a process dies; returns the tasks that were at work then."""
+        at_work: dict[Future[Result], Task] = {}
+        others = set(active_children())
+        with ProcessPoolExecutor(self._workers, get_context("spawn"), initializer=_begin_worker) as pool:
+            try:
+                while left or at_work:
+                    while left and len(at_work) < self._workers:
+                        task = left[0]
+                        at_work[pool.submit(function, task)] = task
+                        left.popleft()
+                    for future in wait(at_work, return_when=FIRST_COMPLETED).done:
+                        error = future.exception()
+                        if isinstance(error, BrokenProcessPool):
+                            return list(at_work.values())
+                        yield at_work.pop(future), future.result() if error is None else _as_exception(error)
+            except BrokenProcessPool:  # it died between two tasks
+                return list(at_work.values())
+            finally:
+                if at_work:  # interrupted, or one died: what the others do is done again, or not wanted any more
+                    for process in set(active_children()) - others:
+                        process.kill()
+        return []
+
+
+def _as_exception(error: BaseException) -> Exception:
+    return error if isinstance(error, Exception) else RuntimeError(repr(error))
+
+
+def _begin_worker() -> None:
+    """Leave an interruption to the process that handed out the work, and end when that ends, however it does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
 
 
 class OnDask:
@@ -72,32 +147,36 @@ class OnDask:
 
 
 @contextmanager
-def open_engine(workers: int = 1, scheduler: str | None = None, condor: Path | None = None) -> Iterator[Engine]:
+def open_engine(
+    workers: int = 1, scheduler: str | None = None, condor: Path | None = None, shared: Path | None = None
+) -> Iterator[Engine]:
     """The engine that was asked for: of several, a scheduler's address comes first, then HTCondor, then ``workers``.
+
+    ``shared``: a folder that HTCondor jobs see; the certificate of the campaign is left there for them.
 
     Raises:
         UsageError: Dask is not installed, or no scheduler answers.
         InputError: the HTCondor configuration cannot be used.
     """
-    if scheduler is None and condor is None and workers == 1:
-        yield InProcess()
+    if scheduler is None and condor is None:
+        yield InProcess() if workers == 1 else OnProcesses(workers)
         return
     with ExitStack() as stack:
-        yield OnDask(lambda: _connected(stack, workers, scheduler, condor))
+        yield OnDask(lambda: _connected(stack, scheduler, condor, shared))
 
 
-def _connected(stack: ExitStack, workers: int, scheduler: str | None, condor: Path | None) -> Any:
+def _connected(stack: ExitStack, scheduler: str | None, condor: Path | None, shared: Path | None) -> Any:
     try:
-        return _client(stack, workers, scheduler, condor)
+        return _client(stack, scheduler, condor, shared)
     except ImportError as error:
-        extra = "condor" if condor and not scheduler else "certify"
+        extra = "certify" if scheduler else "condor"
         raise UsageError(
-            f"Work on several workers needs {error.name}, which is not installed: "
-            f"pip install 'hcal-root-ad[{extra}]', or leave --workers, --scheduler and --condor out."
+            f"--{'scheduler' if scheduler else 'condor'} needs {error.name or 'Dask'}, which is not installed: "
+            f"pip install 'hcal-root-ad[{extra}]', or use --workers."
         ) from error
 
 
-def _client(stack: ExitStack, workers: int, scheduler: str | None, condor: Path | None) -> Any:
+def _client(stack: ExitStack, scheduler: str | None, condor: Path | None, shared: Path | None) -> Any:
     """A client of the scheduler, or of a cluster of our own; ``stack`` closes both."""
     from distributed import Client
 
@@ -106,37 +185,44 @@ def _client(stack: ExitStack, workers: int, scheduler: str | None, condor: Path 
             return stack.enter_context(Client(scheduler))
         except (OSError, ValueError) as error:
             raise UsageError(f"No Dask scheduler answers at {scheduler} ({error}); check the address.") from error
-    cluster = stack.enter_context(condor_cluster(condor) if condor else local_cluster(workers))
-    return stack.enter_context(Client(cluster))
+    assert condor is not None
+    return stack.enter_context(Client(stack.enter_context(condor_cluster(condor, shared))))
 
 
-def local_cluster(workers: int) -> Any:
-    """Worker processes on this machine, one thread each."""
-    from distributed import LocalCluster
-
-    return LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=":0",
-        silence_logs=logging.CRITICAL,
-    )  # fmt: skip
-
-
-def condor_cluster(path: Path) -> Any:
+def condor_cluster(path: Path, shared: Path | None = None) -> Any:
     """HTCondor jobs as ``path`` describes them; see docs/certify.md for lxplus.
+
+    Unless the file says otherwise, scheduler and jobs know each other by a certificate made now, whose key lies in
+    ``shared`` while they work, and neither has a dashboard.
 
     Raises:
         InputError: the file is missing, no TOML, or says what dask-jobqueue does not know.
         UsageError: this machine cannot submit jobs.
     """
+    import dask
     from dask_jobqueue import HTCondorCluster
+    from distributed import Security
 
     jobs, options = read_condor(path)
     if shutil.which("condor_submit") is None:
         raise UsageError(
             "There is no condor_submit on this machine; log in where jobs are submitted, or use --workers."
         )
-    options.setdefault("scheduler_options", {}).setdefault("host", socket.gethostname())
+    scheduler = options.setdefault("scheduler_options", {})
+    scheduler.setdefault("host", socket.gethostname())
+    pages: dict[str, Any] = {}
+    if not {"dashboard", "dashboard_address"} & set(scheduler):
+        scheduler |= {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+        pages = {"distributed.scheduler.http.routes": []}
+    if "protocol" not in options:
+        options["security"] = Security.temporary()
+        options.setdefault("shared_temp_directory", str(shared or path.absolute().parent))
+    arguments = options.setdefault("worker_extra_args", [])
+    if not any("dashboard" in str(argument) for argument in arguments):
+        arguments += ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
     try:
-        cluster = HTCondorCluster(**options)
+        with dask.config.set(pages):
+            cluster = HTCondorCluster(**options)
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: dask-jobqueue does not take [cluster] as it is ({error}).") from error
     cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)  # a job that the queue ended is submitted anew

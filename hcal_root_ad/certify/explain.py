@@ -22,10 +22,12 @@ from hcal_root_ad.certify.certification import (
 from hcal_root_ad.certify.part_counts import WHOLE_RUN, PartCounts
 from hcal_root_ad.certify.policy import SUBDETECTORS, Rules, Untrusted
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.judge.verdict import Group
+from hcal_root_ad.judge.verdict import Finding
+from hcal_root_ad.publish.findings import how_large, how_sure, what, when
+from hcal_root_ad.publish.record import STRIPS
 
 _SHOWN = 3
-"""Groups, and lost boxes, that a comment names."""
+"""Findings, and lost boxes, that a comment names."""
 
 
 def comment(run: RunCertification, of: str, first: int, last: int) -> str:
@@ -52,8 +54,9 @@ def _fault(run: RunCertification, name: str, first: int, last: int) -> str:
     bad = max(float(part.bad_share[rows].max()) for part in run.counts[name])
     problematic = max(float(part.problematic_share[rows].max()) for part in run.counts[name])
     numbers = f"{name} up to {bad:.1%} bad, {problematic:.1%} problematic or bad"
-    groups = ", ".join(f"{group.unit} {group.kind}" for group in islice(groups_in(run, name, first, last), _SHOWN))
-    parts = [numbers, f"lost {_some(lost)}" if lost else "", f"strongest: {groups}" if groups else ""]
+    strongest = islice(findings_in(run, name, first, last), _SHOWN)
+    named = ", ".join(f"{finding.unit} {finding.kind}" for finding, _ in strongest)
+    parts = [numbers, f"lost {_some(lost)}" if lost else "", f"strongest: {named}" if named else ""]
     return ", ".join(part for part in parts if part)
 
 
@@ -62,12 +65,13 @@ def _some(names: list[str]) -> str:
     return " ".join(names[:_SHOWN]) + more
 
 
-def groups_in(run: RunCertification, name: str, first: int, last: int) -> Iterator[Group]:
-    """What was flagged of a sub-detector in some of these lumisections, strongest first."""
+def findings_in(run: RunCertification, name: str, first: int, last: int) -> Iterator[tuple[Finding, str]]:
+    """What was found of a sub-detector in some of these lumisections, the strongest first, and what its rows are."""
     for part in run.record.parts:
-        for group in part.groups:
-            if group.unit.startswith(name) and group.first <= last and group.last >= first:
-                yield group
+        for finding in part.findings:
+            inside = any(begin <= last and end >= first for begin, end in finding.ranges)
+            if finding.subdetector == name and inside:
+                yield finding, "strip" if part.name == STRIPS else "channel"
 
 
 def explanation(run: RunCertification, lumisection: int) -> Iterator[str]:
@@ -89,7 +93,7 @@ def explanation(run: RunCertification, lumisection: int) -> Iterator[str]:
     for part in run.record.parts:
         judge = part.judge
         trust = f", {part.trust}" + (f": {part.trust_reason}" if part.trust_reason else "")
-        yield f"  judged by   {judge.bundle} {judge.version} ({part.name}, {judge.digest[:12] or 'no digest'}){trust}"
+        yield f"  judged by   {judge.name} {judge.version} ({part.name}, {judge.digest[:12] or 'no digest'}){trust}"
     yield from (f"  file        {source.name}" for source in run.record.sources[:_SHOWN])
 
 
@@ -111,7 +115,7 @@ def _evidence(run: RunCertification, name: str, row: int) -> Iterator[str]:
     counts, rules = run.counts[name], run.policy.rules[name]
     if not counts:
         yield f"{NOT_JUDGED}: " + (
-            "; ".join(note for note in run.record.notes if name in note) or "no bundle serves it"
+            "; ".join(note for note in run.record.notes if name in note) or "no model serves it"
         )
         return
     yield from _doubts(run, [name])
@@ -123,10 +127,10 @@ def _evidence(run: RunCertification, name: str, row: int) -> Iterator[str]:
         if broken(counts, rules)[row] and ruling.status is Status.GOOD:
             yield f"a rule is broken, but in fewer than {rules.consecutive} LS in a row"
     lumisection = int(run.lumisections[row])
-    for group in islice(groups_in(run, name, lumisection, lumisection), 2 * _SHOWN):
+    for finding, noun in islice(findings_in(run, name, lumisection, lumisection), 2 * _SHOWN):
         yield (
-            f"flagged: {group.unit} {group.kind}, LS {group.first}–{group.last}, {group.channels} channels, "
-            f"{group.observed} digis seen, {group.expected:.0f} expected"
+            f"found: {finding.unit} {finding.kind} ({what(finding, noun)}), LS {when(finding)}, {how_large(finding)}, "
+            f"{how_sure(finding)}: {finding.observed} digis seen, {finding.expected:.0f} expected"
         )
 
 

@@ -21,11 +21,17 @@ from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.learn.bundle import Bundle, load_bundle
-from hcal_root_ad.references.catalogue import NamedReference, catalogue_digest, fitting_reference
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.publish.provenance import Provenance, bundle_material, provenance_of_maps, reference_material
+from hcal_root_ad.publish.provenance import (
+    Provenance,
+    bundle_material,
+    provenance_of_maps,
+    reference_material,
+    trust_in,
+)
 from hcal_root_ad.publish.publish import publish
 from hcal_root_ad.publish.record import RunRecord, record_of, save_record
+from hcal_root_ad.references.catalogue import NamedReference, catalogue_digest, fitting_reference
 
 
 def do_item(item: Item, judging: Judging, folder: Path) -> ItemResult:
@@ -123,9 +129,10 @@ def _judge(maps: LumiMaps, judging: Judging) -> tuple[RunVerdict | None, RunReco
             materials.append(reference_material(found.entry))
         return found
 
-    def provenance() -> Provenance:
+    def provenance(*verdicts: RunVerdict) -> Provenance:
         used = tuple(dict.fromkeys(materials))
-        return provenance_of_maps("certify", [maps], used, {"false_alarms": judging.false_alarms})
+        options = {"false_alarms": judging.false_alarms}
+        return provenance_of_maps("certify", [maps], used, options, trust_in(verdicts))
 
     try:
         verdict = judge_run(maps, bundles, false_alarms=judging.false_alarms, find_reference=find_reference)
@@ -136,7 +143,8 @@ def _judge(maps: LumiMaps, judging: Judging) -> tuple[RunVerdict | None, RunReco
             maps.run, maps.definition, maps.lumisections, maps.events, maps.sources, notes, program, (), made
         )
         return None, record, made
-    return verdict, record_of(verdict, provenance()), provenance()
+    made = provenance(verdict)
+    return verdict, record_of(verdict, made), made
 
 
 @cache

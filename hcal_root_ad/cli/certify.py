@@ -211,7 +211,7 @@ def _judge(
     from hcal_root_ad.certify.engine import open_engine
 
     again = arguments.retry_failed
-    with open_engine(arguments.workers, arguments.scheduler, arguments.condor) as engine:
+    with open_engine(arguments.workers, arguments.scheduler, arguments.condor, store.records) as engine:
         with progress("Looking at files") as report:
             found = look_at(files, store, engine, again, report)
         start = perf_counter()

@@ -15,8 +15,8 @@ from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
     from hcal_root_ad.compare.comparison import Drift
-    from hcal_root_ad.references.catalogue import NamedReference
     from hcal_root_ad.publish.provenance import Provenance
+    from hcal_root_ad.references.catalogue import NamedReference
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -62,5 +62,7 @@ def _table(provenance: Provenance) -> Table:
 def _words(provenance: Provenance) -> Iterator[tuple[str, str]]:
     for name, value in provenance.options.items():
         yield "option", f"{name} = {value}"
+    for name, trust in provenance.trust.items():
+        yield "trust", f"{name}: {trust}"
     for name, value in provenance.versions.items():
         yield "version", f"{name} {value}"

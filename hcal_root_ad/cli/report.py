@@ -12,14 +12,13 @@ from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
 
 if TYPE_CHECKING:
-    from hcal_root_ad.references.catalogue import Entry
     from hcal_root_ad.publish.record import RunRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH",
-                        help="folder of a campaign; record of a run (R<run>.verdict.npz, from `run --record`); or DQM "
-                             "file or reference run, which is judged first with the shipped bundles")  # fmt: skip
+                        help="folder of a campaign; verdict on a run (R<run>.verdict.npz, from `run --save-verdict`); "
+                             "or DQM file or reference run, which is judged first with the shipped models")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html", help="page to write")
     parser.add_argument("--runs", action="store_true",
                         help="of a campaign: a page for each run too, in FILE_runs/, with links")  # fmt: skip
@@ -54,18 +53,19 @@ def _report_run(name: str, output: Path) -> None:
 
 def _judged(name: str) -> RunRecord:
     """The record of a run that is judged now, as `run` does it by itself."""
-    from hcal_root_ad.cli.run import SHIPPED_BUNDLES, judge, made_of
-    from hcal_root_ad.learn.bundle import load_bundle
+    from hcal_root_ad.cli.run import judge
+    from hcal_root_ad.pipeline import Judging, load_models
     from hcal_root_ad.publish.record import record_of
 
     runs = read_runs([name])
     if len(runs) != 1:
         numbers = ", ".join(str(maps.run) for maps in runs)
-        raise UsageError(f"{name} holds runs {numbers}, but a report is of one; use `run --record` and name a record.")
-    bundles = [load_bundle(bundle) for bundle in SHIPPED_BUNDLES]
-    references: dict[int, Entry] = {}
-    verdict = judge(runs[0], bundles, None, references)
-    return record_of(verdict, made_of(runs, bundles, references, {}))
+        raise UsageError(
+            f"{name} holds runs {numbers}, but a report is of one; use `run --save-verdict` and name a verdict."
+        )
+    judging = Judging(load_models())
+    verdict = judge(runs[0], judging)
+    return record_of(verdict, judging.provenance("run", [verdict]))
 
 
 def _report_campaign(folder: Path, output: Path, with_runs: bool) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad.cli.inputs import input_files, positive, read_runs
+from hcal_root_ad.cli.inputs import input_files, read_runs
+from hcal_root_ad.cli.judging import add_judging, add_without_reference, judging_of
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
@@ -15,24 +16,20 @@ from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
     from hcal_root_ad.judge.verdict import RunVerdict
-    from hcal_root_ad.learn.bundle import Bundle
-    from hcal_root_ad.references.catalogue import Entry
-    from hcal_root_ad.publish.provenance import Option, Provenance
-
-SHIPPED_BUNDLES = ("hb-graphstad-from-he", "he-graphstad")
-"""Who judges HB and HE where no ``--bundle`` is given; the judge takes those that the run needs."""
+    from hcal_root_ad.pipeline import Judging
+    from hcal_root_ad.publish.provenance import Provenance
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="DQM file, or name of a reference run")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the ROOT files")
-    parser.add_argument("--bundle", action="append", metavar="NAME_OR_PATH",
-                        help="who judges; repeatable, one per sub-detector (default: the shipped ones)")  # fmt: skip
-    parser.add_argument("--false-alarms", type=positive, metavar="PER_100_LS",
-                        help="false intervals per 100 LS and sub-detector (default: the bundle's)")  # fmt: skip
+    add_judging(parser)
+    add_without_reference(parser)
     parser.add_argument("--flags", type=Path, metavar="FILE.csv", help="write every flagged interval, one row each")
+    parser.add_argument("--json", type=Path, metavar="FILE.json",
+                        help="write findings, trust and conditions of all runs, for scripts")  # fmt: skip
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the main pictures into this folder")
-    parser.add_argument("--record", type=Path, metavar="DIR",
+    parser.add_argument("--save-verdict", type=Path, metavar="DIR",
                         help="save the verdicts into this folder (R<run>.verdict.npz), for `report`")  # fmt: skip
     parser.add_argument("--online", action="store_true", help="name the ROOT file as the online GUI wants it")
     parser.add_argument("--attach", action="store_true",
@@ -49,20 +46,24 @@ def execute(arguments: argparse.Namespace) -> int:
     attached = [_harvested_file(maps, files) if arguments.attach else None for maps in runs]
     plots = _plot_folders(arguments.plots, runs)
     _check_places(arguments, runs, attached, plots, files)
-    bundles = _load_bundles(arguments.bundle or SHIPPED_BUNDLES)
+    judging = judging_of(arguments)
     ahead = digest_ahead(source for maps in runs for source in maps.sources)
-    references: dict[int, Entry] = {}
-    verdicts = [judge(maps, bundles, arguments.false_alarms, references) for maps in runs]
+    verdicts = [judge(maps, judging) for maps in runs]
     ahead.join()
-    options = {name: getattr(arguments, name) for name in ("false_alarms", "online", "attach")}
-    made = [made_of([maps], bundles, references, options) for maps in runs]
+    options = {name: getattr(arguments, name) for name in ("online", "attach")}
+    made = [judging.provenance("run", [verdict], options) for verdict in verdicts]
 
     for verdict, attach_to, plot_folder, provenance in zip(verdicts, attached, plots, made, strict=True):
         _publish(verdict, attach_to, arguments, plot_folder, provenance)
     if arguments.flags:
-        _write_flags(verdicts, made_of(runs, bundles, references, options), arguments.flags)
-    if arguments.record:
-        _save_records(verdicts, made, arguments.record)
+        _write_flags(verdicts, judging.provenance("run", verdicts, options), arguments.flags)
+    if arguments.json:
+        from hcal_root_ad.publish.verdict_json import write_verdicts
+
+        write_verdicts(verdicts, judging.provenance("run", verdicts, options), arguments.json)
+        show(f"JSON:      {arguments.json}")
+    if arguments.save_verdict:
+        _save_verdicts(verdicts, made, arguments.save_verdict)
     return 0
 
 
@@ -98,45 +99,15 @@ def _check_places(
         target_path(maps, arguments.output, online=arguments.online, attach_to=attach_to)
         for maps, attach_to in zip(runs, attached, strict=True)
     ]
-    flags = [arguments.flags] if arguments.flags else []
-    records = [arguments.record / record_name(maps.run) for maps in runs] if arguments.record else []
-    check_places([*targets, *flags, *records], [folder for folder in plots if folder], inputs)
+    tables = [path for path in (arguments.flags, arguments.json) if path]
+    saved = [arguments.save_verdict / record_name(maps.run) for maps in runs] if arguments.save_verdict else []
+    check_places([*targets, *tables, *saved], [folder for folder in plots if folder], inputs)
 
 
-def _load_bundles(names: Sequence[str]) -> list[Bundle]:
-    from hcal_root_ad.learn.bundle import load_bundle
-
-    return [load_bundle(name) for name in names]
-
-
-def judge(
-    maps: LumiMaps, bundles: Sequence[Bundle], false_alarms: float | None, references: dict[int, Entry]
-) -> RunVerdict:
-    """The verdict; where a reference run was looked up for it, that is added to ``references`` by run."""
-    from hcal_root_ad.judge.run import judge_run
-    from hcal_root_ad.references.catalogue import NamedReference, fitting_reference
-
-    def find_reference(maps: LumiMaps) -> NamedReference | None:
-        found = fitting_reference(maps)
-        if found:
-            references[maps.run] = found.entry
-        return found
-
+def judge(maps: LumiMaps, judging: Judging) -> RunVerdict:
+    """The verdict on a run, with a progress bar."""
     with progress(f"Judging run {maps.run}") as report:
-        return judge_run(maps, bundles, false_alarms=false_alarms, find_reference=find_reference, progress=report)
-
-
-def made_of(
-    runs: Sequence[LumiMaps],
-    bundles: Sequence[Bundle],
-    references: Mapping[int, Entry],
-    options: Mapping[str, Option | None],
-) -> Provenance:
-    """Where the verdicts on runs come from; ``references`` as :func:`judge` finds them."""
-    from hcal_root_ad.publish.provenance import bundle_material, provenance_of_maps, reference_material
-
-    looked_up = dict.fromkeys(reference_material(references[maps.run]) for maps in runs if maps.run in references)
-    return provenance_of_maps("run", runs, [*map(bundle_material, bundles), *looked_up], options)
+        return judging.judge(maps, report)
 
 
 def _publish(
@@ -147,11 +118,11 @@ def _publish(
     provenance: Provenance,
 ) -> None:
     from hcal_root_ad.publish.publish import publish
-    from hcal_root_ad.publish.summary_table import groups_table
+    from hcal_root_ad.publish.summary_table import run_summary
 
     run = verdict.maps.run
     written = publish(verdict, arguments.output, online=arguments.online, attach_to=attach_to, provenance=provenance)
-    show(groups_table(verdict))
+    show(*run_summary(verdict))
     remark(*(f"run {run}: {note}" for note in verdict.every_note))
     show(f"ROOT file: {written}")
     if plots:
@@ -173,10 +144,10 @@ def _write_flags(verdicts: Sequence[RunVerdict], provenance: Provenance, path: P
     show(f"flags:     {path}")
 
 
-def _save_records(verdicts: Sequence[RunVerdict], made: Sequence[Provenance], folder: Path) -> None:
+def _save_verdicts(verdicts: Sequence[RunVerdict], made: Sequence[Provenance], folder: Path) -> None:
     from hcal_root_ad.publish.record import record_name, record_of, save_record
 
     for verdict, provenance in zip(verdicts, made, strict=True):
         path = folder / record_name(verdict.maps.run)
         save_record(record_of(verdict, provenance), path)
-        show(f"record:    {path}")
+        show(f"verdict:   {path}")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from hcal_root_ad.cli.inputs import positive
-from hcal_root_ad.cli.run import SHIPPED_BUNDLES
+from hcal_root_ad.cli.judging import add_judging, judging_of
 from hcal_root_ad.cli.terminal import show
 from hcal_root_ad.files import check_places
 
@@ -15,18 +15,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the files come")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
                         help="folder for ROOT files, log of alarms and state; outside of FOLDER")  # fmt: skip
-    parser.add_argument("--bundle", action="append", metavar="NAME_OR_PATH",
-                        help="who judges; repeatable, one per sub-detector (default: the shipped ones)")  # fmt: skip
+    add_judging(parser)
     parser.add_argument("--patience", type=positive, default=60.0, metavar="SECONDS",
                         help="how long a missing LS or a half-written file is waited for (default: 60)")  # fmt: skip
     parser.add_argument("--once", action="store_true", help="handle what is there, wait for nothing, then stop")
-    parser.add_argument("--false-alarms", type=positive, metavar="PER_100_LS",
-                        help="false intervals per 100 LS and sub-detector (default: the bundle's)")  # fmt: skip
     parser.add_argument("--online", action="store_true", help="name the ROOT files as the online GUI wants it")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.learn.bundle import load_bundle
     from hcal_root_ad.watch.service import Settings, Watch
     from hcal_root_ad.watch.sole import sole
 
@@ -34,14 +30,13 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.folder,
         arguments.output,
         0.0 if arguments.once else arguments.patience,
-        arguments.false_alarms,
         arguments.online,
     )
     settings.check()
     check_places([], [arguments.output])
-    bundles = [load_bundle(name) for name in arguments.bundle or SHIPPED_BUNDLES]
+    judging = judging_of(arguments)
     with sole(arguments.output, _say):
-        watch = Watch(settings, bundles, _say)
+        watch = Watch(settings, judging, _say)
         if arguments.once:
             watch.once()
         else:

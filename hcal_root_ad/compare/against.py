@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtrit
 
-from hcal_root_ad.learn.reference import RATE_FLOOR, Reference
-from hcal_root_ad.model.counts import Series
-from hcal_root_ad.references.rates import CHUNK, Rates, Sums, sums_against
+from hcal_root_ad.model.counts import SubdetectorCounts
+from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.model.reference_fit import LEAST_DIGIS, LEAST_RATE
+from hcal_root_ad.references.rates import CHUNK, Rates, Sums, expected_share, sums_against
 from hcal_root_ad.stats.binomial import Floats, deviance, pull
 
 SOUND, NORMAL_QUARTILE = 0.25, 0.3186
@@ -20,8 +21,6 @@ MEDIAN = 1.57
 """Variance of a median over that of a mean, for many normal values (π/2)."""
 FARTHEST = 3.0
 """A ring's pileup power is moved by this many of its standard errors at most."""
-FEWEST_DIGIS = 5
-"""A channel with fewer digis is empty, as one with a rate below ``RATE_FLOOR`` is."""
 CHANCE = 0.01
 """Expected number of places that chance alone calls changed, of a sub-detector's channels or of a level's units."""
 
@@ -42,7 +41,7 @@ class Against:
 
     rates: Rates
     reference: Reference
-    series: Series
+    series: SubdetectorCounts
     activity: Floats
     sums: Sums
     error: Floats
@@ -80,12 +79,12 @@ class Against:
         expected = np.zeros(len(self.series))
         for first in range(0, len(self.series), CHUNK):
             rows = slice(first, first + CHUNK)
-            p = self.reference.expected(self.activity[rows]) * self.live
+            p = expected_share(self.reference, self.activity[rows]) * self.live
             expected[rows] = self.series.events[rows] * p[:, where].sum(axis=1)
         return self.series.counts[:, where].sum(axis=1, dtype=np.float64), expected
 
 
-def hold_against(rates: Rates, series: Series, activity: Floats) -> Against:
+def hold_against(rates: Rates, series: SubdetectorCounts, activity: Floats) -> Against:
     """Hold a series with at least one lumisection, at its activities (LS,), against the rates of a reference."""
     mean = float(np.average(activity, weights=series.events))
     reference = _with_powers_of(rates, sums_against(rates.reference, series, activity), mean)
@@ -99,7 +98,7 @@ def hold_against(rates: Rates, series: Series, activity: Floats) -> Against:
 
 
 def _empty(sums: Sums) -> NDArray[np.bool_]:
-    empty: NDArray[np.bool_] = sums.observed <= np.maximum(RATE_FLOOR * sums.events, FEWEST_DIGIS)
+    empty: NDArray[np.bool_] = sums.observed <= np.maximum(LEAST_RATE * sums.events, LEAST_DIGIS)
     return empty
 
 
@@ -117,7 +116,7 @@ def _with_powers_of(rates: Rates, sums: Sums, mean: float) -> Reference:
     told = reference.live & ~_empty(sums)
     for label in np.unique(ring[told]):
         mates = (ring == label) & told
-        width = abs(mean) * float(reference.power_error[mates][0])
+        width = abs(mean) * float(np.median(reference.power_error[mates]))
         chance = MEDIAN * float(np.median(variance[mates])) / mates.sum()
         share = width**2 / (width**2 + chance)
         moved = np.clip(share * np.median(sums.shift[mates]), -FARTHEST * width, FARTHEST * width)

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.compare.against import Against, threshold
+from hcal_root_ad.compare.readout_levels import SMALLEST, readout_levels
 from hcal_root_ad.detector import Subdetector
-from hcal_root_ad.judge.channels import channel_names, readout_levels
-from hcal_root_ad.judge.groups import SHARE, SMALLEST, Level
-from hcal_root_ad.learn.reference import HUBER, RATE_FLOOR
+from hcal_root_ad.model.reference_fit import LEAST_RATE
+from hcal_root_ad.model.units import Units
 from hcal_root_ad.references.rates import LEAST_SPREAD
 from hcal_root_ad.stats.binomial import Floats, deviance
 
@@ -22,7 +22,11 @@ LEAST_CHANGE, LEAST_UNIT_CHANGE = 0.10, 0.05
 BEYOND = 0.5
 """The same beyond what a larger unit explains: digis lost alike change rates unlike, the more of them near p = 1."""
 HALF_LEVEL, BOX_LEVEL = 1, 2
-"""Places of halves and boxes among :func:`~hcal_root_ad.judge.channels.readout_levels`."""
+"""Places of halves and boxes among :func:`~hcal_root_ad.compare.readout_levels.readout_levels`."""
+SHARE = 0.6
+"""Share of a unit's channels that must have changed alike."""
+HUBER = 2.5
+"""Deviations beyond this many σ lose weight."""
 NORMAL = 1.4826
 """Standard deviation of a normal distribution over its median absolute deviation."""
 KEPT = 0.9776
@@ -91,10 +95,10 @@ def channel_changes(against: Against) -> dict[Change, Mask]:
 
 
 def _above_the_floor(against: Against) -> Floats:
-    """(channels,) significance of digis where a channel that is not live has a rate of ``RATE_FLOOR`` at most."""
+    """(channels,) significance of digis where a channel that is not live has a rate of ``LEAST_RATE`` at most."""
     n, events = against.sums.observed, np.array(against.sums.events)
-    root = np.sqrt(np.maximum(deviance(n, events, np.array(RATE_FLOOR)), 0))
-    return np.where(n > RATE_FLOOR * events, root, 0.0)
+    root = np.sqrt(np.maximum(deviance(n, events, np.array(LEAST_RATE)), 0))
+    return np.where(n > LEAST_RATE * events, root, 0.0)
 
 
 def unit_shifts(against: Against, depth: int) -> list[UnitShift]:
@@ -105,10 +109,10 @@ def unit_shifts(against: Against, depth: int) -> list[UnitShift]:
     too few to tell, and bear what their boxes scatter.
     """
     level, both = readout_levels(against.series.channels)[depth], against.live & ~against.empty
-    units = np.unique(level.unit_of[both & (level.unit_of >= 0)])
+    units = np.unique(level.of[both])
     if not len(units):
         return []
-    members = [np.flatnonzero(both & (level.unit_of == unit)) for unit in units]
+    members = [np.flatnonzero(both & (level.of == unit)) for unit in units]
     means = [_mean_shift(against, rows) for rows in members]
     if depth < BOX_LEVEL:
         boxes = unit_shifts(against, BOX_LEVEL)
@@ -171,21 +175,17 @@ def by_weight(line: Changed) -> tuple[int, float]:
 
 
 def _lost_or_found(
-    against: Against, level: Level, changes: Mapping[Change, Mask]
+    against: Against, level: Units, changes: Mapping[Change, Mask]
 ) -> Iterator[tuple[str, Change, Mask]]:
     """Units of which most channels that the reference has are empty, or most of all are filled that it has not."""
     instrumented = against.series.channels.instrumented
     for change, of in ((Change.EMPTY, against.live), (Change.FILLED, instrumented)):
-        inside = level.unit_of >= 0
-        size, found = (
-            np.bincount(level.unit_of[inside & where], minlength=len(level.names))
-            for where in (of, of & changes[change])
-        )
+        size, found = (np.bincount(level.of[where], minlength=len(level.names)) for where in (of, of & changes[change]))
         for unit in np.flatnonzero((size >= SMALLEST) & (found >= SHARE * size)):
-            yield level.names[unit], change, of & changes[change] & (level.unit_of == unit)
+            yield level.names[unit], change, of & changes[change] & (level.of == unit)
 
 
-def _moved(against: Against, level: Level, depth: int, explained: Floats) -> Iterator[tuple[UnitShift, Mask]]:
+def _moved(against: Against, level: Units, depth: int, explained: Floats) -> Iterator[tuple[UnitShift, Mask]]:
     """Units whose channels have another rate in common, beyond what larger units explain already.
 
     Of a whole sub-detector, that would look like pileup.
@@ -195,7 +195,7 @@ def _moved(against: Against, level: Level, depth: int, explained: Floats) -> Ite
     both, shifts = against.live & ~against.empty, unit_shifts(against, depth)
     limit = threshold(len(shifts), known_from=len(shifts))
     for one in shifts:
-        members = both & (level.unit_of == level.names.index(one.unit))
+        members = both & (level.of == level.names.index(one.unit))
         before = float(np.median(explained[members]))
         size = abs(one.shift - before)
         far = size > limit * one.error and np.expm1(size) > (BEYOND if before else LEAST_UNIT_CHANGE)
@@ -208,10 +208,9 @@ def _single(against: Against, changes: Mapping[Change, Mask], told: Mask, explai
     size = np.abs(against.sums.shift - explained)
     least = np.where(explained == 0, np.log1p(LEAST_CHANGE), np.log1p(BEYOND))
     own = (size > threshold(len(told)) * against.error) & (size > least)
-    names = channel_names(against.series.channels)
     for change, where in changes.items():
         for row in np.flatnonzero(where & (own if change in (Change.LOWER, Change.HIGHER) else ~told)):
-            yield _line(against, names[int(row)], change, np.arange(len(told)) == row)
+            yield _line(against, against.series.channels.name_of(int(row)), change, np.arange(len(told)) == row)
 
 
 def _line(against: Against, name: str, change: Change, where: Mask, moved: UnitShift | None = None) -> Changed:

@@ -12,15 +12,19 @@ from hcal_root_ad.compare.against import Against, hold_against
 from hcal_root_ad.compare.changes import BOX_LEVEL, HALF_LEVEL, Changed, UnitShift, by_weight, changed, unit_shifts
 from hcal_root_ad.compare.compared_elements import ComparedElement, Likeness, compared_elements
 from hcal_root_ad.errors import CatalogueError, NoHcalError
-from hcal_root_ad.judge.activity import activities
-from hcal_root_ad.judge.channels import channel_names
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.model.counts import MINIMUM_EVENTS
+from hcal_root_ad.model.joint import joint_reference
 from hcal_root_ad.references.catalogue import NamedReference, quantity_of, trigger_of
 from hcal_root_ad.references.rates import comparable
 
 STRANGER = 2.0
 """Typical deviation, in the reference's own errors, above which it knows another detector."""
+COMPARED = ("HB", "HE")
+"""Sub-detectors that are compared."""
+DARK = -4.5
+"""Below this log pileup (1 % of the clean runs') there were no collisions."""
 LARGEST = 10
 """Pulls that are listed."""
 
@@ -126,24 +130,23 @@ def _refuse_another(maps: LumiMaps, reference: NamedReference) -> None:
 
 def _parts(maps: LumiMaps, reference: NamedReference) -> tuple[dict[str, Against], list[str]]:
     """Sub-detectors of the reference at the lumisections that can be compared, and sentences on what was left out."""
-    series = {name: comparable(maps, name) for name in reference.rates}
-    found = activities({name: one.reference for name, one in reference.rates.items()}, series)
-    near = np.any([one.near for one in found.values()], axis=0)
-    kept = np.flatnonzero(near & (next(iter(series.values())).events >= MINIMUM_EVENTS))
+    rates = {name: reference.rates[name] for name in COMPARED if name in reference.rates}
+    series = {name: comparable(maps, name) for name in rates}
+    events = next(iter(series.values())).events
+    joint = joint_reference([one.reference for one in rates.values()], maps.channels).reference
+    counts = np.concatenate([one.counts for one in series.values()], axis=1)
+    log_pileup = CommonPartFit(joint).fit(counts, events.astype(np.int64)).log_pileup.astype(np.float64)
+    kept = np.flatnonzero((log_pileup > DARK) & (events >= MINIMUM_EVENTS))
     if not len(kept):
         raise NoHcalError(
-            f"run {maps.run}: no lumisection and no run total with digis, at least {MINIMUM_EVENTS} events and an "
-            f"activity that the reference {reference.name} knows; nothing can be compared"
+            f"run {maps.run}: no lumisection and no run total with digis and at least {MINIMUM_EVENTS} events; "
+            "nothing can be compared"
         )
     notes = [f"{name}: the reference {reference.name} has none, its channels were not compared"
-             for name in maps.found if name not in reference.rates]  # fmt: skip
+             for name in maps.found if name in COMPARED and name not in rates]  # fmt: skip
     if left := len(maps) - len(kept) if maps.coarse is None else 0:
         notes.append(f"{left} of {len(maps)} lumisections not compared: no maps, few events, or no collisions")
-    parts = {
-        name: hold_against(rates, series[name].part(kept), found[name].u[kept])
-        for name, rates in reference.rates.items()
-    }
-    return parts, notes
+    return {name: hold_against(one, series[name].rows(kept), log_pileup[kept]) for name, one in rates.items()}, notes
 
 
 def _about(maps: LumiMaps, reference: NamedReference, parts: Mapping[str, Against]) -> Iterator[str]:
@@ -167,12 +170,12 @@ def _largest_pulls(parts: Mapping[str, Against]) -> tuple[Pull, ...]:
     """The most significant channels, those that chance may explain included."""
     found = []
     for part in parts.values():
-        names, z = channel_names(part.series.channels), part.significance
+        z = part.significance
         for row in np.argsort(-np.abs(z))[:LARGEST]:
             ratio = float(np.exp(part.sums.shift[row]))
             found.append(
                 Pull(
-                    channel=names[row],
+                    channel=part.series.channels.name_of(int(row)),
                     observed=int(part.sums.observed[row]),
                     expected=float(part.sums.expected[row]),
                     pull=float(part.pull[row]),

@@ -116,8 +116,9 @@ def measure_forecasts(sources: Sequence[Bundle], size: Size, progress: Progress 
 def ramps_of(detector: SimulatedDetector, seed: int) -> tuple[Fault, ...]:
     """Single channels and readout modules that lose digis until the last LS, none twice."""
     draw = np.random.default_rng([seed, 0xA6E])
-    channels = np.array(unit_names(detector.channels, "channel"))[detector.live]
-    modules = draw.choice(unit_names(detector.channels, "RM"), MODULES, replace=False)
+    inner = detector.select("HB", "HE")
+    channels = np.array(unit_names(inner.channels, "channel"))[inner.live]
+    modules = draw.choice(unit_names(inner.channels, "RM"), MODULES, replace=False)
     taken = np.zeros(len(detector.live), dtype=bool)
     faults = []
     for unit in (*modules, *draw.choice(channels, CHANNELS, replace=False)):

@@ -29,7 +29,7 @@ def read_truth(path: Path) -> Truth:
 
 
 def true_record(truth: Truth) -> RunRecord:
-    """The record of a simulated run by its truth; it has no groups, maps and forecasts."""
+    """The record of a simulated run by its truth; it has no findings, maps and forecasts."""
     lumisections = np.arange(1, truth["lumisections"] + 1, dtype=np.int32)
     events = np.array(truth["events"], dtype=np.int64)
     table = channel_table(truth["era"]).select("HB", "HE")
@@ -89,9 +89,9 @@ def _part(name: str, states: NDArray[np.uint8], boxes: NDArray[np.intp]) -> Part
         problematic=counts["problematic"].astype(np.int32),
         bad=counts["bad"].astype(np.int32),
         box_states=unit_states(states, boxes),
-        groups=(),
-        group_observed=nothing,
-        group_expected=nothing,
+        findings=(),
+        finding_observed=nothing,
+        finding_expected=nothing,
         worst=empty.astype(np.uint8),
         fraction=empty,
         observed=empty,

@@ -2,7 +2,7 @@
 
 A definition is a TOML file in ``harvesters/``; a new source of maps per lumisection is one new file
 there. In the path patterns, ``{subsystem}`` stands for one of ``subsystems``, ``{depth}`` for the
-depth, ``{half}`` for HBM, HBP, HEM, HEP, and ``{subdetector}`` for HB, HE, HO, HF.
+depth (``HO`` for the map of HO), ``{half}`` for HBM, HBP, HEM, HEP, and ``{subdetector}`` for HB, HE, HO, HF.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from string import Formatter
 
 from hcal_root_ad import content
-from hcal_root_ad.detector import Era
+from hcal_root_ad.detector import HO_MAP, Era, Subdetector
 from hcal_root_ad.errors import DefinitionError
 from hcal_root_ad.schema import check_keys, nearest, structure
 from hcal_root_ad.tables import read_toml, shown
@@ -41,6 +41,7 @@ class Definition:
         maps: path pattern of the map of a depth.
         subsystems: names that the subsystem folder may have, best first.
         eras: eras that have these maps.
+        subdetectors: sub-detectors that the maps hold.
         rank: where several definitions fit a file, the lowest rank is taken.
         hf_holds_events: whether HF channels count every event (not so where a charge cut is made).
         cumulative: whether files of one run with LS numbers are snapshots that grow; if absent, their names say so.
@@ -59,6 +60,7 @@ class Definition:
     maps: str
     subsystems: tuple[str, ...] = ("Hcal",)
     eras: tuple[Era, ...] = tuple(Era)
+    subdetectors: tuple[str, ...] = tuple(Subdetector.__members__)
     rank: int = 10
     hf_holds_events: bool = False
     cumulative: bool | None = None
@@ -69,9 +71,9 @@ class Definition:
     strips: str = ""
     mean_digis: str = ""
 
-    def map_element(self, subsystem: str, depth: int) -> str:
-        """Path of the map of a depth."""
-        return self.maps.format(subsystem=subsystem, depth=depth)
+    def map_element(self, subsystem: str, number: int) -> str:
+        """Path of the map of a depth, or of HO's map (:data:`~hcal_root_ad.detector.HO_MAP`)."""
+        return self.maps.format(subsystem=subsystem, depth="HO" if number == HO_MAP else number)
 
     def expand(self, patterns: tuple[str, ...], subsystem: str) -> tuple[str, ...]:
         """Paths of event counters; a pattern with ``{subdetector}`` stands for HB, HE, HF and HO."""
@@ -101,9 +103,12 @@ def read_definition(path: Path) -> Definition:
     table, origin = read_toml(path, "definition", DefinitionError), f"The definition {path}"
     check_keys(table, KEYS, origin, DefinitionError)
     definition = structure({"name": path.stem, **table}, Definition, origin, DefinitionError)
-    for key in ("eras", "subsystems"):
+    for key in ("eras", "subsystems", "subdetectors"):
         if not getattr(definition, key):
             raise DefinitionError(f"{origin} says {key} = []; leave it out, or name some.")
+    if not {*definition.subdetectors} <= {*Subdetector.__members__}:
+        expected = ", ".join(Subdetector.__members__)
+        raise DefinitionError(f"{origin} says subdetectors = {[*definition.subdetectors]}; known are {expected}.")
     for key, allowed in _PLACEHOLDERS.items():
         patterns = getattr(definition, key)
         for pattern in (patterns,) if isinstance(patterns, str) else patterns:

@@ -18,7 +18,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.container import Element, FileContent, fitting_subsystem
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
 from hcal_root_ad.harvest.input_file import InputFile, damage_as_input_error
-from hcal_root_ad.harvest.section import Section, check_numbers, needed_depths, where
+from hcal_root_ad.harvest.section import Section, check_numbers, maps_of, where
 from hcal_root_ad.lumi_ranges import ls_ranges
 
 _COLUMNS = ("me", "run_number", "ls_number", "data")
@@ -65,12 +65,12 @@ class DialsFile:
 
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
-        depths = {definition.map_element(subsystem, d): d for run in self.runs for d in needed_depths(era_of_run(run))}
+        numbers = {definition.map_element(subsystem, n): n for run in self.runs for n in maps_of(era_of_run(run))}
         pairs = sorted({*zip(self._runs.tolist(), self._lumisections.tolist(), strict=True)})
         sections = {(run, ls): Section(run, ls) for run, ls in pairs if within is None or ls in within}
-        for name, run, ls, values in self._maps(depths):
+        for name, run, ls, values in self._maps(numbers):
             if (run, ls) in sections:
-                sections[run, ls].add_map(depths[name], values, where(self.path, name, run, ls))
+                sections[run, ls].add_map(numbers[name], values, where(self.path, name, run, ls))
         twice = [s.lumisection for s in sections.values() if s.complete and s.seen.max() > 1]
         notes = (f"{ls_ranges(twice)}: came in several rows of {self.path.name} and were summed.",) if twice else ()
         return FileContent(self.path, definition, tuple(sections.values()), notes=notes)

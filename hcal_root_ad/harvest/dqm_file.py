@@ -28,7 +28,7 @@ from hcal_root_ad.harvest.definition import ContainerKind, Definition
 from hcal_root_ad.harvest.dqm_folders import DqmFolders, Scope, Stored
 from hcal_root_ad.harvest.input_file import InputFile
 from hcal_root_ad.harvest.map_counts import WantedMaps, in_batches, is_map, read_maps
-from hcal_root_ad.harvest.section import Section, check_numbers, needed_depths, table_of_run, where, whole_numbers
+from hcal_root_ad.harvest.section import Section, check_numbers, maps_of, table_of_run, where, whole_numbers
 from hcal_root_ad.lumi_maps import CoarseMaps
 
 _SNAPSHOT_NAME = re.compile(r"\.root\.ls(\d+)_")
@@ -127,23 +127,23 @@ class DqmFile:
         kinds: dict[tuple[str, Era], list[tuple[Scope, int, Stored]]] = {}
         for scope in sections:
             stored, era = self._folders.scopes(scope.run, subsystem).get(scope, {}), era_of_run(scope.run)
-            for depth in needed_depths(era):
-                if element := stored.get(definition.map_element(subsystem, depth)):
-                    kinds.setdefault((element.classname, era), []).append((scope, depth, element))
+            for number in maps_of(era):
+                if element := stored.get(definition.map_element(subsystem, number)):
+                    kinds.setdefault((element.classname, era), []).append((scope, number, element))
         for (classname, era), found in kinds.items():
             words = partial(self._words, definition, subsystem)
             if not is_map(classname):
-                scope, depth, _ = found[0]
-                raise InputError(f"{words(sections[scope], depth)} is a {classname or 'scalar'}; a TH2 was expected.")
+                scope, number, _ = found[0]
+                raise InputError(f"{words(sections[scope], number)} is a {classname or 'scalar'}; a TH2 was expected.")
             stock = self._folders.stock([element for _, _, element in found])
             numbers = {scope: n for n, scope in enumerate(sections)}
             chosen = list(sections.values())
-            wanted = (WantedMaps.one(n, numbers[scope], depth) for n, (scope, depth, _) in enumerate(found))
+            wanted = (WantedMaps.one(n, numbers[scope], number) for n, (scope, number, _) in enumerate(found))
             for maps in read_maps(stock, in_batches(wanted, stock.size), era):
                 maps.add_to(chosen[maps.part], partial(words, chosen[maps.part]))
 
-    def _words(self, definition: Definition, subsystem: str, section: Section, depth: int) -> str:
-        return where(self.path, definition.map_element(subsystem, depth), section.run, section.lumisection)
+    def _words(self, definition: Definition, subsystem: str, section: Section, number: int) -> str:
+        return where(self.path, definition.map_element(subsystem, number), section.run, section.lumisection)
 
     def _counters(self, scopes: Iterable[Scope], names: Sequence[str]) -> Iterator[tuple[Scope, int]]:
         """Events that the first of the named elements holds in each scope."""
@@ -179,13 +179,14 @@ class DqmFile:
         lumisections = sorted({*events, *(int(ls) for ls in np.flatnonzero(strips.any(axis=(1, 2))))})
         section = Section(run, 0)
         self._fill({Scope(run): section}, definition, subsystem)
-        rows = table_of_run(run).rows_of("HB", "HE")
+        rows = table_of_run(run).rows_of(*definition.subdetectors)
         maps = CoarseMaps(
             strips=_at(strips, lumisections) if len(strips) else None,
             totals=section.counts[rows].astype(np.int64) if section.counts is not None and section.complete else None,
             mean_digis=self._mean_digis(run, stored, definition, subsystem, lumisections),
             strip_element=definition.strips.format(subsystem=subsystem, half="").rstrip("/") if len(strips) else "",
             total_element=definition.maps.format(subsystem=subsystem, depth="").removesuffix("/depth"),
+            missing=() if section.has_ho else ("HO",),
         )
         return maps, lumisections
 

@@ -20,7 +20,7 @@ from hcal_root_ad.harvest.definition import ContainerKind, Definition
 from hcal_root_ad.harvest.dqmio_trees import ElementTree, Row, read_index, unclaimed
 from hcal_root_ad.harvest.input_file import InputFile
 from hcal_root_ad.harvest.map_counts import PartMaps, WantedMaps, in_batches, is_map, read_maps
-from hcal_root_ad.harvest.section import Section, check_numbers, needed_depths, where
+from hcal_root_ad.harvest.section import Section, check_numbers, maps_of, where
 from hcal_root_ad.lumi_ranges import ls_ranges
 
 Sections = dict[tuple[int, int], Section]
@@ -108,16 +108,16 @@ class DqmioFile:
 
     def _add_maps(self, sections: Sections, rows: Sequence[Row], definition: Definition, subsystem: str) -> None:
         for era in dict.fromkeys(era_of_run(run) for run in self.runs):
-            depths = {definition.map_element(subsystem, depth): depth for depth in needed_depths(era)}
-            names = tuple(depths)
-            for tree, found in self._found([row for row in rows if era_of_run(row.run) == era], depths):
+            names = {number: definition.map_element(subsystem, number) for number in maps_of(era)}
+            numbers = {name: number for number, name in names.items()}
+            for tree, found in self._found([row for row in rows if era_of_run(row.run) == era], numbers):
                 if not is_map(tree.classname):
-                    raise InputError(f"{names[0]} in {self.path} is a {tree.classname}; a TH2 was expected.")
-                for row, maps in _read_tree(tree, era, found, depths):
+                    raise InputError(f"{found[0].name} in {self.path} is a {tree.classname}; a TH2 was expected.")
+                for row, maps in _read_tree(tree, era, found, numbers):
                     maps.add_to(sections[row.run, row.lumisection], partial(self._words, row, names))
 
-    def _words(self, row: Row, names: Sequence[str], depth: int) -> str:
-        return where(self.path, names[depth - 1], row.run, row.lumisection)
+    def _words(self, row: Row, names: Mapping[int, str], number: int) -> str:
+        return where(self.path, names[number], row.run, row.lumisection)
 
     def _add_events(self, sections: Sections, rows: Sequence[Row], definition: Definition, subsystem: str) -> None:
         own = self._first_per_lumisection(definition.expand(definition.own_events, subsystem))
@@ -177,7 +177,7 @@ def _tree_of(row: Row) -> str:
 
 
 def _read_tree(
-    tree: ElementTree, era: str, found: Sequence[Found], depths: Mapping[str, int]
+    tree: ElementTree, era: str, found: Sequence[Found], numbers: Mapping[str, int]
 ) -> Iterator[tuple[Row, PartMaps]]:
     """Maps of a tree as counts, row by row or a row in pieces."""
     rows: list[Row] = []
@@ -185,13 +185,13 @@ def _read_tree(
     taken: set[tuple[int, int]] = set()
     places = []
     for row, entry, name in found:
-        depth = depths[name]
-        if row not in latest or (latest[row], depth) in taken:
+        number = numbers[name]
+        if row not in latest or (latest[row], number) in taken:
             latest[row] = len(rows)
             rows.append(row)
-        taken.add((latest[row], depth))
-        places.append((entry, latest[row], depth))
-    entries, parts, of_depth = np.array(sorted(places), dtype=np.int64).T
-    wanted = (WantedMaps(basket, n, parts[which], of_depth[which]) for basket, n, which in tree.baskets(entries))
+        taken.add((latest[row], number))
+        places.append((entry, latest[row], number))
+    entries, parts, of_map = np.array(sorted(places), dtype=np.int64).T
+    wanted = (WantedMaps(basket, n, parts[which], of_map[which]) for basket, n, which in tree.baskets(entries))
     for maps in read_maps(tree, in_batches(wanted, tree.size), era):
         yield rows[maps.part], maps

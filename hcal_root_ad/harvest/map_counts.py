@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import channel_table
+from hcal_root_ad.detector import N_MAPS, channel_table, ho_in_depth_4
 from hcal_root_ad.harvest.bulk import Bins, HistogramReader, Stock, in_order
 from hcal_root_ad.harvest.histogram_bytes import CELLS
-from hcal_root_ad.harvest.section import MAP_SHAPE, Section, check_axes, needed_depths
+from hcal_root_ad.harvest.section import HO_DEPTH, MAP_SHAPE, Section, check_axes, ho_rows
 from hcal_root_ad.room import Shelf
 
 _FLOW_SHAPE = (MAP_SHAPE[1] + 2, MAP_SHAPE[0] + 2)
@@ -24,39 +24,39 @@ _BATCH_BYTES = 2**22
 
 
 class WantedMaps(NamedTuple):
-    """Maps in one record of a stock: its objects ``numbers`` are the maps of ``depths`` of ``parts``.
+    """Maps in one record of a stock: its objects ``numbers`` are the ``maps`` (depths, or HO's) of ``parts``.
 
-    A part is a lumisection as one row of an index or one folder has it: each depth at most once.
+    A part is a lumisection as one row of an index or one folder has it: each map at most once.
     """
 
     record: int
     numbers: NDArray[np.int64]
     parts: NDArray[np.int64]
-    depths: NDArray[np.int64]
+    maps: NDArray[np.int64]
 
     @classmethod
-    def one(cls, record: int, part: int, depth: int) -> WantedMaps:
+    def one(cls, record: int, part: int, number: int) -> WantedMaps:
         """A record's only object."""
-        return cls(record, *(np.array([n], dtype=np.int64) for n in (0, part, depth)))
+        return cls(record, *(np.array([n], dtype=np.int64) for n in (0, part, number)))
 
 
 class PartMaps(NamedTuple):
-    """What a batch holds of a part: counts (channels of the era,) of ``depths``, and maps to be looked at singly.
+    """What a batch holds of a part: counts (channels of the era,) of some ``maps``, and others to be looked at singly.
 
-    ``strange`` are depth and contents, x first, of maps that are anything but counts of channels.
+    ``strange`` are number and contents, x first, of maps that are anything but counts of channels.
     """
 
     part: int
     counts: NDArray[np.int32]
-    depths: tuple[int, ...]
+    maps: tuple[int, ...]
     strange: tuple[tuple[int, NDArray[Any]], ...]
 
     def add_to(self, section: Section, where: Callable[[int], str]) -> None:
-        """Add all to a section; ``where`` names the map of a depth. Raises InputError as ``Section.add_map``."""
-        if self.depths:
-            section.add_counts(self.counts, self.depths)
-        for depth, values in self.strange:
-            section.add_map(depth, values, where(depth))
+        """Add all to a section; ``where`` names a map. Raises InputError as ``Section.add_map``."""
+        if self.maps:
+            section.add_counts(self.counts, self.maps)
+        for number, values in self.strange:
+            section.add_map(number, values, where(number))
 
 
 def in_batches(wanted: Iterable[WantedMaps], size: Callable[[int], int]) -> Iterator[list[WantedMaps]]:
@@ -98,30 +98,30 @@ def _read_batch(
     reader: HistogramReader, batch: Sequence[WantedMaps], era: str, dtype: np.dtype[Any]
 ) -> Iterator[PartMaps]:
     parts = np.unique(np.concatenate([wanted.parts for wanted in batch]))
-    flow = np.zeros((len(parts), max(needed_depths(era)), _CELLS), dtype=dtype)
+    flow = np.zeros((len(parts), N_MAPS, _CELLS), dtype=dtype)
     came = np.zeros(flow.shape[:2], dtype=np.bool_)
     strange: list[list[tuple[int, NDArray[Any]]]] = [[] for _ in parts]
     read = reader.read([wanted.record for wanted in batch], [wanted.numbers for wanted in batch])
     for wanted, maps in zip(batch, read, strict=True):
         rows = np.searchsorted(parts, wanted.parts)
-        for bins, row, depth in zip(maps, rows.tolist(), wanted.depths.tolist(), strict=True):
+        for bins, row, number in zip(maps, rows.tolist(), wanted.maps.tolist(), strict=True):
             if bins.shape == MAP_SHAPE:
-                flow[row, depth - 1] = bins.flow
-                came[row, depth - 1] = True
+                flow[row, number - 1] = bins.flow
+                came[row, number - 1] = True
             else:
-                strange[row].append((depth, bins.inside().copy()))
+                strange[row].append((number, bins.inside().copy()))
     counts, fine = gather(flow, era)
     for row, part in enumerate(parts.tolist()):
-        depths = tuple((np.flatnonzero(came[row]) + 1).tolist())
+        numbers = tuple((np.flatnonzero(came[row]) + 1).tolist())
         if not fine[row]:
-            strange[row] += [(depth, Bins(MAP_SHAPE, flow[row, depth - 1]).inside()) for depth in depths]
-        yield PartMaps(part, counts[row], depths if fine[row] else (), tuple(strange[row]))
+            strange[row] += [(number, Bins(MAP_SHAPE, flow[row, number - 1]).inside()) for number in numbers]
+        yield PartMaps(part, counts[row], numbers if fine[row] else (), tuple(strange[row]))
 
 
 def gather(flow: NDArray[Any], era: str) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Counts of the era's channels, and which parts hold nothing but counts, and these in channels only.
 
-    ``flow`` is (parts, depths, cells with under- and overflow). Returns (parts, channels) and (parts,).
+    ``flow`` is (parts, maps, cells with under- and overflow). Returns (parts, channels) and (parts,).
     """
     flat = flow.reshape(len(flow), -1)
     places = _places(era)
@@ -131,28 +131,29 @@ def gather(flow: NDArray[Any], era: str) -> tuple[NDArray[np.int32], NDArray[np.
     whole = (counts.astype(found.dtype) == found).all(axis=1)
     fine = whole & (counts.min(axis=1) >= 0) & (found.max(axis=1) < _TOO_LARGE)
     bits = flat.view(f"u{flow.dtype.itemsize}")
-    in_channels = np.count_nonzero(counts) - np.count_nonzero(counts[:, places.shared])
-    if np.count_nonzero(bits) != in_channels:  # rare, and dearer: find out which maps hold what besides
+    if np.count_nonzero(bits) != np.count_nonzero(counts):  # rare, and dearer: find out which maps hold what besides
         fine &= ~bits.take(places.others, axis=1).any(axis=1)
-    return counts, fine
+    n_channels = len(channel_table(era))
+    counts[:, ho_rows(era)[: counts.shape[1] - n_channels]] += counts[:, n_channels:]
+    return counts[:, :n_channels], fine
 
 
 class _Places(NamedTuple):
-    """Cells of an era's channels among those of all depths, cells within the axes that are no channel's.
+    """Cells of an era's channels among those of all maps, and cells within the axes that are no channel's.
 
-    ``shared`` are channels whose cell is another's, too: HO has bins of HB's depth 4.
+    Where the map of depth 4 may hold HO, its cells there come behind those of the channels.
     """
 
     channels: NDArray[np.intp]
     others: NDArray[np.intp]
-    shared: NDArray[np.intp]
 
 
 @cache
 def _places(era: str) -> _Places:
-    table, n_depths = channel_table(era), max(needed_depths(era))
-    number = np.arange(n_depths * _CELLS).reshape(n_depths, *_FLOW_SHAPE)
-    cells = number[table.depth - 1, table.dqm_y + 1, table.dqm_x + 1]
-    _, firsts = np.unique(cells, return_index=True)
-    shared = np.setdiff1d(np.arange(len(cells)), firsts)
-    return _Places(cells, np.setdiff1d(number[:, 1:-1, 1:-1], cells), shared)
+    table = channel_table(era)
+    number = np.arange(N_MAPS * _CELLS).reshape(N_MAPS, *_FLOW_SHAPE)
+    cells = number[table.dqm_map - 1, table.dqm_y + 1, table.dqm_x + 1]
+    if ho_in_depth_4(era):
+        outer = table.select("HO")
+        cells = np.append(cells, number[HO_DEPTH - 1, outer.dqm_y + 1, outer.dqm_x + 1])
+    return _Places(cells, np.setdiff1d(number[:, 1:-1, 1:-1], cells))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,14 +36,16 @@ def merge(
     _check_counters(known, sources)
     events, event_source, event_notes = events_of(known, versus_ls, definition.hf_holds_events)
     channels = table_of_run(run)
-    rows = channels.rows_of("HB", "HE")  # the first ones
+    rows = channels.rows_of(*definition.subdetectors)
     present = np.array([_assessable(section) for section in known], dtype=np.bool_)
-    remarks = list(_remarks(known, present, coarse is None))
+    missing = _missing_elements(known, present, definition)
+    remarks = list(_remarks(known, present, missing, coarse is None))
     counts = room((len(known), len(rows)), np.int32)
     for n in np.flatnonzero(present):
         taken = known[n].take_counts()
-        counts[n] = taken[: len(rows)]
+        counts[n] = taken[rows]
         let_go(taken, counts[n])
+    zero_suppressed = counts[:, : len(channels.rows_of("HB", "HE"))]  # HF can hold no more than events by itself
     return LumiMaps(
         run=run,
         channels=channels.take(rows),
@@ -54,8 +56,9 @@ def merge(
         present=present,
         definition=definition.name,
         sources=sources,
-        notes=(*notes, *merge_notes, *event_notes, *remarks, *_too_many(known, counts, events, present)),
+        notes=(*notes, *merge_notes, *event_notes, *remarks, *_too_many(known, zero_suppressed, events, present)),
         coarse=coarse,
+        missing=missing,
     )
 
 
@@ -114,7 +117,7 @@ def _check_counters(sections: Iterable[Section], sources: tuple[Source, ...]) ->
 
 
 def _assessable(section: Section) -> bool:
-    """Whether the maps of every depth came, and HCAL was read out at all (HB, HE or HF hold a digi)."""
+    """Whether the maps of every depth came, and HCAL was read out at all (there is a digi)."""
     if section.counts is None or not section.complete:
         return False
     read_out = bool(section.counts.any())
@@ -122,8 +125,25 @@ def _assessable(section: Section) -> bool:
     return read_out
 
 
-def _remarks(sections: list[Section], present: NDArray[np.bool_], fine: bool) -> Iterator[str]:
-    """Sentences on what is missing or strange."""
+def _missing_elements(
+    sections: list[Section], present: NDArray[np.bool_], definition: Definition
+) -> dict[str, NDArray[np.bool_]]:
+    """Where a sub-detector's element did not come although the others did; HO alone has one of its own."""
+    if "HO" not in definition.subdetectors:
+        return {}
+    lacking = present.copy()
+    for n in np.flatnonzero(present):
+        section = sections[n]
+        lacking[n] = not section.has_ho
+        if section.counts is not None:
+            let_go(section.counts)
+    return {"HO": lacking} if lacking.any() else {}
+
+
+def _remarks(
+    sections: list[Section], present: NDArray[np.bool_], elements: Mapping[str, NDArray[np.bool_]], fine: bool
+) -> Iterator[str]:
+    """Sentences on what is missing or strange; ``elements`` as :attr:`LumiMaps.missing`."""
 
     def listed(chosen: Iterable[Section]) -> str:
         return ls_ranges([section.lumisection for section in chosen])
@@ -138,7 +158,10 @@ def _remarks(sections: list[Section], present: NDArray[np.bool_], fine: bool) ->
     if partial:
         yield f"{listed(partial)}: the maps of some depths are missing, not assessed."
     if empty:
-        yield f"{listed(empty)}: the HCAL maps are empty (no digi in HB, HE or HF), not assessed."
+        yield f"{listed(empty)}: the HCAL maps are empty (no digi at all), not assessed."
+    for name, lacking in elements.items():
+        if not np.array_equal(lacking, present):  # some LS have it
+            yield f"{listed(compress(sections, lacking))}: without the map of {name}, whose digis are not known there."
     for s in sections:
         if s.first < s.lumisection:
             yield (

@@ -9,12 +9,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import IETA_LABELS, N_DEPTH, N_DQM_IETA, N_IPHI, ChannelTable, channel_table, era_of_run
+from hcal_root_ad.detector import (
+    HO_MAP,
+    IETA_LABELS,
+    N_DQM_IETA,
+    N_IPHI,
+    N_MAPS,
+    ChannelTable,
+    channel_table,
+    era_of_run,
+    ho_in_depth_4,
+)
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.input_file import InputFile
 
 MAP_SHAPE = (N_DQM_IETA, N_IPHI)
 """Bins of a DQM depth map: ieta × iphi."""
+HO_DEPTH = 4
+"""The depth of HO, and so its map before it got one of its own."""
 
 
 _LARGEST = np.iinfo(np.int32).max
@@ -37,16 +49,30 @@ def hf_rows(era: str) -> NDArray[np.intp]:
 
 
 @cache
+def ho_rows(era: str) -> NDArray[np.intp]:
+    """Rows of HO in the table of all channels of an era."""
+    return channel_table(era).rows_of("HO")
+
+
+@cache
 def needed_depths(era: str) -> tuple[int, ...]:
     """Depths that an era's HB and HE channels have."""
     return tuple(int(d) for d in np.unique(channel_table(era).select("HB", "HE").depth))
 
 
+def maps_of(era: str) -> tuple[int, ...]:
+    """Numbers of the maps that are read: all depths, and that of HO, which need not be there."""
+    return (*needed_depths(era), HO_MAP)
+
+
 @cache
-def _cells(era: str, depth: int) -> tuple[NDArray[np.intp], NDArray[np.int16], NDArray[np.int16], NDArray[np.bool_]]:
-    """Rows of the channel table at a depth, their bins on the map's two axes, and a map of bins without a channel."""
+def _cells(era: str, number: int) -> tuple[NDArray[np.intp], NDArray[np.int16], NDArray[np.int16], NDArray[np.bool_]]:
+    """Rows of the channel table in a map, their bins on the map's two axes, and a map of bins without a channel."""
     table = channel_table(era)
-    rows = np.flatnonzero(table.depth == depth)
+    inside = table.dqm_map == number
+    if number == HO_DEPTH and ho_in_depth_4(era):
+        inside |= table.dqm_map == HO_MAP
+    rows = np.flatnonzero(inside)
     x, y = table.dqm_x[rows], table.dqm_y[rows]
     empty = np.ones(MAP_SHAPE, dtype=np.bool_)
     empty[x, y] = False
@@ -59,15 +85,16 @@ class Section:
 
     ``first`` is below ``lumisection`` where the counts span several lumisections that cannot be
     told apart. ``counts`` (all channels of the era, int32) is None until a map came; ``seen`` says
-    how often each depth came. ``own_events`` and ``other_events`` are HCAL's and another
-    subsystem's counters. ``stray`` counts digis in bins that are no channel of the era.
+    how often each of the eight maps came (``depth1`` … ``depth7``, ``depthHO``). ``own_events`` and
+    ``other_events`` are HCAL's and another subsystem's counters. ``stray`` counts digis in bins that
+    are no channel of the era.
     """
 
     run: int
     lumisection: int
     first: int = 0
     counts: NDArray[np.int32] | None = None
-    seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(N_DEPTH, dtype=np.int64))
+    seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(N_MAPS, dtype=np.int64))
     own_events: int | None = None
     other_events: int | None = None
     stray: int = 0
@@ -82,24 +109,32 @@ class Section:
         often = [int(self.seen[depth - 1]) for depth in needed_depths(era_of_run(self.run))]
         return often[0] > 0 and min(often) == max(often)
 
-    def add_map(self, depth: int, values: NDArray[np.generic], where: str) -> None:
-        """Add one 84 × 72 map of counts; ``where`` names file, element and LS for errors.
+    @property
+    def has_ho(self) -> bool:
+        """Whether HO came: its map as often as the others, or digis of it in the map of depth 4."""
+        era, often = era_of_run(self.run), int(self.seen[HO_MAP - 1])
+        if often or not ho_in_depth_4(era):
+            return self.complete and often == int(self.seen[needed_depths(era)[0] - 1])
+        return self.complete and self.counts is not None and bool(self.counts[ho_rows(era)].any())
+
+    def add_map(self, number: int, values: NDArray[np.generic], where: str) -> None:
+        """Add one 84 × 72 map of counts, of a depth or of HO; ``where`` names file, element and LS for errors.
 
         Raises:
             InputError: the map has other bins, or holds what cannot be a count.
         """
         counts = as_counts(values, where)
-        rows, x, y, empty = _cells(era_of_run(self.run), depth)
+        rows, x, y, empty = _cells(era_of_run(self.run), number)
         if self.counts is None:
             self.counts = np.zeros(len(table_of_run(self.run)), dtype=np.int32)
         self.counts[rows] += counts[x, y]
-        self.seen[depth - 1] += 1
+        self.seen[number - 1] += 1
         self.stray += int(counts[empty].sum())
 
-    def add_counts(self, counts: NDArray[np.int32], depths: tuple[int, ...]) -> None:
-        """Add the counts (all channels of the era,) that the maps of ``depths`` hold; the array becomes ours."""
+    def add_counts(self, counts: NDArray[np.int32], numbers: tuple[int, ...]) -> None:
+        """Add the counts (all channels of the era,) that the maps of those numbers hold; the array becomes ours."""
         self.counts = counts if self.counts is None else self.counts + counts
-        self.seen[np.array(depths) - 1] += 1
+        self.seen[np.array(numbers) - 1] += 1
 
     def take_counts(self) -> NDArray[np.int32]:
         """The counts, which this section holds no longer: a run's would else be in memory twice."""

@@ -99,7 +99,7 @@ def _difference(a: RunTotal, b: RunTotal) -> Section:
         raise InputError(_backwards(a, b, counts))
     return Section(
         run=later.run, lumisection=later.lumisection, first=earlier.lumisection + 1, counts=counts,
-        seen=later.seen.clip(max=1), stray=max(later.stray - earlier.stray, 0),
+        seen=np.minimum(earlier.seen, later.seen).clip(max=1), stray=max(later.stray - earlier.stray, 0),
         own_events=_counter_difference(a, b, "own_events"), other_events=_counter_difference(a, b, "other_events"),
     )  # fmt: skip
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,9 +27,9 @@ STEP = 0.02
 
 
 def common_part(
-    maps: LumiMaps, rows: JudgedRows, levels: CommonLevels, units: UnitLevels, tree: UnitTree
+    maps: LumiMaps, rows: JudgedRows, levels: CommonLevels, units: UnitLevels, tree: UnitTree, judged: Collection[str]
 ) -> CommonPart:
-    """The common part of a run, LS by LS, with its sentences."""
+    """The common part of a run, LS by LS, with its sentences on the sub-detectors that were judged."""
 
     def everywhere(values: NDArray[np.floating]) -> NDArray[np.float32]:
         return np.asarray(rows.spread(values.astype(np.float32), len(maps), np.nan))
@@ -51,15 +53,19 @@ def common_part(
         ring=everywhere(units.ring + units.condition),
         rings=tree.ring.names,
         box=everywhere(box),
-        sentences=tuple(_sentences(rows.lumisections(maps), units, tree)),
+        sentences=tuple(_sentences(rows.lumisections(maps), units, tree, judged)),
     )
 
 
-def _sentences(lumisections: list[NDArray[np.int32]], units: UnitLevels, tree: UnitTree) -> list[str]:
+def _sentences(
+    lumisections: list[NDArray[np.int32]], units: UnitLevels, tree: UnitTree, judged: Collection[str]
+) -> list[str]:
     out: list[str] = []
     if not len(lumisections):
         return out
     for d, name in enumerate(tree.subdetector.names):
+        if name not in judged:
+            continue
         shift = float(np.median(units.subdetector[:, d]))
         if abs(shift) > SAID:
             out.append(f"{name} counts {_percent(shift)} against the other sub-detectors, all rings alike")

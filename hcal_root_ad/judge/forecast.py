@@ -1,212 +1,178 @@
-"""Forecasts: which channels age, and in which lumisection they will be bad.
+"""Forecasts of ageing: which channels and units lose digis ever further, and in which lumisection they will be bad.
 
-A channel's digis over the expected ones follow ``f(t) = 1 + c`` up to an onset s, and ``1 + c − b·(t − s)``
-after it. For every onset on a grid the likelihood of (c, b) is a normal distribution; the mixture over
-onsets, each with its marginal likelihood, gives the crossing ``s + (1 + c − BAD_BELOW)/b`` an interval that
-knows that neither onset nor slope is certain.
+Only what is at fault to the end of the run is looked at, after the common part is taken out. Its digis over the
+expected ones either stepped down once, ``1 + c − L`` from an onset s on, or sink: ``1 + c − L·(t − s)/(T − s)`` with T
+the last lumisection. Both are held against each other with the same prior on the loss L, summed over the onsets; a
+forecast is made only where the ramp wins clearly. The crossing of ``BAD_BELOW`` is drawn from the ramp's posterior, so
+its interval knows that neither onset nor loss is certain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
-from hcal_root_ad.learn.series import Series
-from hcal_root_ad.stats.binomial import Binomial, Floats
+from hcal_root_ad.judge.verdict import Finding, Forecast, Level, Verdict
+from hcal_root_ad.stats.binomial import Floats
 
 BAD_BELOW = 0.5
 """Share of its expected digis below which a channel is bad for physics."""
-ONSETS, SIFTED = 24, 4
-"""Onsets tried, evenly over the run so far; every fourth of them to find the channels worth it."""
+ONSETS = 24
+"""Onsets that are tried, evenly over the run so far."""
 BLOCKS = 60
 """A longer run is summed to this many blocks of lumisections: a ramp that matters lasts many."""
 FEWEST = 12
 """Assessed lumisections below which nothing is foretold."""
-CONVINCING = 18.0
-"""Log marginal likelihood ratio of a ramp against none: of 16,000 channels none should come by chance."""
+UNTIL_END = 3
+"""Judged lumisections at the end that a finding may miss and still last to the end."""
+STEADY = 0.8
+"""Duty below which a finding comes and goes: nothing is foretold of it."""
+CLEARLY = 6.0
+"""Log marginal likelihood by which the ramp must win against the step (a factor of 400)."""
 STRAIGHT = 2.5
-"""Mean squared pull left by the ramp above which the channel does something else: it stepped, or was hot."""
+"""Mean squared pull that the ramp may leave; above, the channel does something else."""
 LEAST_LOSS = 0.06
 """Share of the digis that a ramp must have taken so far; drifts of a sound detector stay within a few percent."""
 HORIZON = 3000
 """Lumisections (19 h, a long fill) within which a crossing is announced."""
+LEVEL_WIDTH, LOSS_WIDTH = 0.03, 0.5
+"""Prior widths of the level before the onset, and of the share that is lost at the end."""
 DRIFT = 0.01
-"""Spread of a sound channel's own drift of ln λ over a few hundred LS, which a slope may be wrong by."""
-DRAWS, LEVEL = 600, 0.90
+"""Spread of a sound channel's own drift over a few hundred LS, by which a loss may be wrong."""
+DRAWS, PROBABILITY = 600, 0.90
 """Draws from the posterior, and the probability that the interval holds."""
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """A channel that loses digis steadily.
+def with_forecasts(verdict: Verdict) -> Verdict:
+    """The verdict with what its findings let expect; without trust nothing is foretold."""
+    if not verdict.trust.trusted or not verdict.findings or verdict.granularity != "lumisection":
+        return verdict
+    forecasts = sorted(_forecasts(verdict), key=lambda forecast: (forecast.crossing, forecast.unit))
+    return replace(verdict, forecasts=tuple(forecasts))
 
-    ``crossing``: median LS at which it falls below ``BAD_BELOW`` of its expected digis; ``earliest`` and ``latest``
-    bound it with 90 % probability. ``now``: share of the expected digis at the end of what was seen;
-    ``loss``: share lost per 100 LS.
-    """
 
-    channel: int
-    onset: int
-    now: float
-    loss: float
-    earliest: int
-    crossing: int
-    latest: int
+def _forecasts(verdict: Verdict) -> Iterator[Forecast]:
+    rows = np.flatnonzero(verdict.assessed)
+    if len(rows) < FEWEST:
+        return
+    late = int(verdict.lumisections[rows[-min(UNTIL_END, len(rows))]])
+    for finding in verdict.findings:
+        lasting = finding.last >= late and finding.duty >= STEADY and finding.size < 1
+        if lasting and finding.level is not Level.SUBDETECTOR:
+            forecast = foretold(_course(verdict, finding, rows), finding)
+            if forecast:
+                yield forecast
 
 
 @dataclass(frozen=True, eq=False)
-class _Course:
-    """(blocks, channels) observed over expected digis and its inverse variance, at times (blocks,).
+class Course:
+    """Digis over expected ones of a channel or unit: ``ratio`` and its inverse variance ``weight`` at ``time``, (blocks,).
 
-    ``prior``: (channels,) standard error of the level.
+    ``time`` counts lumisections; the last lumisection of the run is ``end``.
     """
 
     time: Floats
     ratio: Floats
     weight: Floats
-    prior: Floats
-
-    def of(self, channels: NDArray[np.intp]) -> _Course:
-        """Some of the channels."""
-        return _Course(self.time, self.ratio[:, channels], self.weight[:, channels], self.prior[channels])
+    end: float
 
 
-class Blocks:
-    """Digis seen and expected, summed to blocks of lumisections, from which forecasts are made.
-
-    Args:
-        lumisections: how many there will be.
-    """
-
-    def __init__(self, lumisections: int) -> None:
-        self._length = lumisections
-        self._size = max(1, -(-lumisections // BLOCKS))
-        self._sums: Floats | None = None
-        self._error: Floats | None = None
-        self._time, self._counted = np.zeros((2, -(-lumisections // self._size)))
-        self._row = 0
-
-    def add(self, series: Series, log_rate: Floats, error: Floats) -> None:
-        """Take note of further lumisections.
-
-        Args:
-            log_rate, error: (LS, channels) expected log λ without network and drift, and its standard error.
-        """
-        if self._length < FEWEST:
-            return
-        if self._sums is None or self._error is None:
-            self._sums = np.zeros((3, len(self._time), log_rate.shape[1]))
-            self._error = np.zeros(log_rate.shape[1])
-        expected = Binomial(series.trials.astype(log_rate.dtype), log_rate)
-        for row, lumisection in enumerate(series.lumisections):
-            block = self._row // self._size
-            for total, one in zip(self._sums, (series.counts, expected.mean, expected.variance), strict=True):
-                total[block] += one[row]
-            self._error += error[row]
-            self._time[block] += lumisection
-            self._counted[block] += 1
-            self._row += 1
-
-    def forecasts(self, live: NDArray[np.bool_]) -> tuple[Forecast, ...]:
-        """Channels that will be bad within the horizon, the soonest first."""
-        if self._sums is None or self._error is None:
-            return ()
-        course = self._course(self._sums, self._error)
-        onsets = np.linspace(course.time[0], course.time[-1], ONSETS + 2)[:-2]
-        best = np.full(len(live), -np.inf)
-        for onset in onsets[::SIFTED]:
-            best = np.maximum(best, _fit(course, onset)[0])
-        chosen = np.flatnonzero(live & (best > CONVINCING))
-        found = _forecasts(course.of(chosen), onsets, chosen)
-        return tuple(sorted(found, key=lambda one: (one.crossing, one.channel)))
-
-    def _course(self, sums: Floats, error: Floats) -> _Course:
-        observed, expected, variance = sums
-        expected = np.maximum(expected, 1e-9)
-        ratio, misses = observed / expected, variance / expected
-        # Binomial at the ratio itself, so that a channel at half of its digis is not thought better known than it is.
-        variance = np.maximum(ratio, 0.05) * (misses + (1 - misses) * np.maximum(1 - ratio, 0)) / expected
-        weight = np.where(expected > 1, 1 / np.maximum(variance, 1e-9), 0.0)
-        return _Course(self._time / self._counted, ratio, weight, np.maximum(error / self._length, 1e-3))
+def _course(verdict: Verdict, finding: Finding, rows: NDArray[np.intp]) -> Course:
+    columns = np.array(finding.rows, dtype=np.intp)
+    observed = verdict.observed[np.ix_(rows, columns)].sum(axis=1, dtype=np.float64)
+    each = verdict.expected[np.ix_(rows, columns)].astype(np.float64)
+    misses = 1 - each / np.maximum(verdict.events[rows, None], 1)
+    expected, spread = each.sum(axis=1), (each * np.maximum(misses, 0.02)).sum(axis=1)
+    return course_of(verdict.lumisections[rows].astype(np.float64), observed, expected, spread)
 
 
-def forecasts_of(series: Series, log_rate: Floats, error: Floats, live: NDArray[np.bool_]) -> tuple[Forecast, ...]:
-    """:class:`Blocks` and forecasts of a whole series."""
-    blocks = Blocks(len(series))
-    blocks.add(series, log_rate, error)
-    return blocks.forecasts(live)
+def course_of(time: Floats, observed: Floats, expected: Floats, variance: Floats) -> Course:
+    """Counts (LS,) with their binomial variances, summed to blocks; what they scatter beyond widens all."""
+    edges = np.unique(np.linspace(0, len(time), min(BLOCKS, len(time)) + 1).astype(int))[:-1]
+    sizes = np.diff(np.append(edges, len(time)))
+    n, e, v = (np.add.reduceat(values, edges) for values in (observed, expected, variance))
+    middle = np.add.reduceat(time, edges) / sizes
+    use = e > 1
+    n, e, v, middle = n[use], e[use], v[use], middle[use]
+    ratio = n / e
+    # At half of its digis a channel scatters as one that expects half of them.
+    weight = e**2 / np.maximum(v * np.maximum(ratio, 0.05), 1e-9)
+    steps = np.diff(ratio) / np.sqrt(1 / weight[1:] + 1 / weight[:-1])
+    beyond = max(1.0, float(np.median(np.abs(steps))) / 0.6745) if len(steps) else 1.0
+    return Course(middle, ratio, weight / beyond**2, float(time[-1]))
 
 
-def _fit(course: _Course, onset: float) -> tuple[Floats, Floats, Floats]:
-    """Ramps from an onset on: (channels,) log marginal likelihood ratio against none, and (c, b) after the counts.
-
-    Mean (2, channels), covariance (2, 2, channels). The slope's prior is wide: half of the digis within 20 LS.
-    """
-    x = -np.maximum(course.time - onset, 0.0)[:, None]
-    y, w = course.ratio - 1, course.weight
-    level, slope = course.prior**-2.0, (0.5 / 20) ** -2
-    wx = w * x
-    a, b, d = w.sum(axis=0) + level, wx.sum(axis=0), (wx * x).sum(axis=0) + slope
-    u, v = (w * y).sum(axis=0), (wx * y).sum(axis=0)
-    determinant = a * d - b * b
-    mean = np.stack([d * u - b * v, a * v - b * u]) / determinant
-    covariance = np.stack([np.stack([d, -b]), np.stack([-b, a])]) / determinant
-    gain = 0.5 * (mean[0] * u + mean[1] * v - u * u / a - np.log(determinant / (a * slope)))
-    return np.where(mean[1] > 0, gain, -np.inf), mean, covariance
-
-
-def _forecasts(course: _Course, onsets: Floats, channels: NDArray[np.intp]) -> Iterator[Forecast]:
-    """Forecasts of the channels (columns) that follow a ramp and nothing else."""
-    gain, mean, covariance = (np.stack(part) for part in zip(*(_fit(course, one) for one in onsets), strict=True))
-    best = gain.argmax(axis=0)
-    level, slope = mean[best, :, np.arange(len(channels))].T
-    left = course.ratio - 1 - level + slope * np.maximum(course.time[:, None] - onsets[best], 0)
-    straight = (course.weight * left**2).mean(axis=0) <= STRAIGHT
-    for column in np.flatnonzero(straight).tolist():
-        fits = gain[:, column], mean[:, :, column], covariance[:, :, :, column]
-        if found := _forecast(*fits, onsets, float(course.time[-1]), int(channels[column])):
-            yield found
+def foretold(course: Course, finding: Finding) -> Forecast | None:
+    """When the finding's channels will be bad; None where they do not sink, or nobody will see it."""
+    if len(course.time) < FEWEST:
+        return None
+    onsets = np.linspace(course.time[0], course.time[-1], ONSETS + 2)[:-2]
+    after = course.time - onsets[:, None]
+    ramps = [_fit(course, shape) for shape in np.maximum(after, 0) / (course.end - onsets)[:, None]]
+    steps = [_fit(course, shape) for shape in (after >= 0).astype(np.float64)]
+    evidence = np.array([fit.evidence for fit in ramps])
+    if logsumexp(evidence) - logsumexp([fit.evidence for fit in steps]) < CLEARLY:
+        return None
+    best = ramps[int(evidence.argmax())]
+    if float((course.weight * best.left**2).mean()) > STRAIGHT:
+        return None
+    return _crossing(course, onsets, ramps, evidence, finding)
 
 
-def _forecast(
-    gain: Floats, mean: Floats, covariance: Floats, onsets: Floats, end: float, channel: int
-) -> Forecast | None:
-    """The crossing of one channel, from the fits of all onsets."""
-    share = np.exp(gain - gain.max())
-    draw = np.random.default_rng(channel)
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """Level c and loss L of ``ratio = 1 + c − L·shape``: log marginal likelihood, mean, covariance, what is left."""
+
+    evidence: float
+    mean: Floats
+    covariance: Floats
+    left: Floats
+
+
+def _fit(course: Course, shape: Floats) -> _Fit:
+    """Normal likelihood and priors, so all is exact (Bishop, Pattern Recognition and Machine Learning, 3.5)."""
+    design = np.stack([np.ones_like(shape), -shape], axis=1)
+    y = course.ratio - 1
+    prior = np.diag([LEVEL_WIDTH**-2, LOSS_WIDTH**-2])
+    precision = design.T @ (course.weight[:, None] * design) + prior
+    score = design.T @ (course.weight * y)
+    mean = np.linalg.solve(precision, score)
+    _, volume = np.linalg.slogdet(precision)
+    _, before = np.linalg.slogdet(prior)
+    evidence = float(score @ mean - volume + before) / 2
+    return _Fit(evidence if mean[1] > 0 else -np.inf, mean, np.linalg.inv(precision), y - design @ mean)
+
+
+def _crossing(course: Course, onsets: Floats, ramps: list[_Fit], evidence: Floats, finding: Finding) -> Forecast | None:
+    draw = np.random.default_rng(0)
+    share = np.exp(evidence - evidence.max())
     which = draw.choice(len(onsets), DRAWS, p=share / share.sum())
-    level, slope = np.empty(DRAWS), np.empty(DRAWS)
+    level, loss = np.empty(DRAWS), np.empty(DRAWS)
     for number in np.unique(which):
         drawn = which == number
-        spread = covariance[number] + np.diag([0.0, (DRIFT / max(end - onsets[number], 1.0)) ** 2])
-        level[drawn], slope[drawn] = draw.multivariate_normal(mean[number], spread, drawn.sum()).T
+        spread = ramps[number].covariance + np.diag([0.0, DRIFT**2])
+        level[drawn], loss[drawn] = draw.multivariate_normal(ramps[number].mean, spread, int(drawn.sum())).T
     onset = onsets[which] + draw.uniform(-0.5, 0.5, DRAWS) * (onsets[1] - onsets[0])
+    slope = loss / (course.end - onsets[which])
     crossing = np.where(slope > 0, onset + (1 + level - BAD_BELOW) / np.maximum(slope, 1e-9), np.inf)
-    now = float(np.median(1 + level - slope * np.maximum(end - onset, 0)))
-    lost = float(np.median(slope * np.maximum(end - onset, 0)))
-    low, middle, high = np.quantile(crossing, [(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2], method="nearest")
-    if lost < LEAST_LOSS or now < BAD_BELOW or not np.isfinite(high) or middle - end > HORIZON:
+    now, lost = float(np.median(1 + level - loss)), float(np.median(loss))
+    edges = [(1 - PROBABILITY) / 2, 0.5, (1 + PROBABILITY) / 2]
+    low, middle, high = np.quantile(crossing, edges, method="nearest")
+    if lost < LEAST_LOSS or now < BAD_BELOW or not np.isfinite(high) or middle - course.end > HORIZON:
         return None
-    loss = 100 * float(np.median(slope))
-    return Forecast(channel, round(float(np.median(onset))), now, loss, round(low), round(middle), round(high))
+    return Forecast(
+        finding.unit, finding.channels, max(round(float(np.median(onset))), 1), min(now, 1.0), min(lost, 1.0),
+        round(low), round(middle), round(high),
+    )  # fmt: skip
 
 
-def sentences(
-    forecasts: Sequence[Forecast], names: Sequence[str], module_of: NDArray[np.intp], modules: Sequence[str]
-) -> Iterator[str]:
-    """One line for every readout module or single channel that will be bad, the soonest first."""
-    by_module: dict[int, list[Forecast]] = {}
-    for one in forecasts:
-        by_module.setdefault(int(module_of[one.channel]), []).append(one)
-    for module, ones in sorted(by_module.items(), key=lambda pair: pair[1][0].crossing):
-        where = names[ones[0].channel] if len(ones) == 1 else f"{len(ones)} channels of {modules[module]}"
-        first, last = min(one.earliest for one in ones), max(one.latest for one in ones)
-        middle = int(np.median([one.crossing for one in ones]))
-        loss = float(np.median([one.loss for one in ones]))
-        yield (
-            f"{where}: {loss:.1%} of the digis lost per 100 LS; below {BAD_BELOW:.0%} at about LS {middle} "
-            f"(90 %: LS {first} to {last})"
-        )
+def sentence(forecast: Forecast) -> str:
+    """Such as ``HEP07-RM2: 24 % of the digis lost since LS 40; below 50 % at about LS 120 (90 %: LS 110 to 140)``."""
+    return (
+        f"{forecast.unit}: {forecast.lost:.0%} of the digis lost since LS {forecast.onset}; below {BAD_BELOW:.0%} at "
+        f"about LS {forecast.crossing} (90 %: LS {forecast.earliest} to {forecast.latest})"
+    )

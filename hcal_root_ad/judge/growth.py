@@ -71,13 +71,20 @@ class GrowingRun:
             name: np.append(getattr(have, name), getattr(further, name))
             for name in ("lumisections", "events", "event_source", "present")
         }
+        names = dict.fromkeys((*have.missing, *further.missing))
         self._maps = replace(
             have,
             **joined,
+            missing={name: np.append(_lacking(have, name), _lacking(further, name)) for name in names},
             counts=self._counts.until(len(joined["lumisections"])),
             sources=tuple(dict.fromkeys((*have.sources, *further.sources))),
             notes=tuple(dict.fromkeys((*have.notes, *further.notes))),
         )
+
+
+def _lacking(maps: LumiMaps, subdetector: str) -> NDArray[np.bool_]:
+    """(LS,) where a sub-detector's element is missing."""
+    return np.asarray(maps.missing.get(subdetector, np.zeros(len(maps), dtype=np.bool_)))
 
 
 def _seen(maps: LumiMaps) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from hcal_root_ad.errors import ModelError, NoHcalError, UsageError
 from hcal_root_ad.judge.channel_scan import ChannelScan, Residuals, scan_channels
 from hcal_root_ad.judge.conditions import common_part
 from hcal_root_ad.judge.expectation import expectation
+from hcal_root_ad.judge.forecast import with_forecasts
 from hcal_root_ad.judge.growth import GrowingRun
 from hcal_root_ad.judge.hf import hf_faults, trusted_rows
 from hcal_root_ad.judge.levels import unit_levels
@@ -39,6 +40,8 @@ FindReference = Callable[[LumiMaps], Mapping[str, Reference]]
 
 TOGETHER = ("HB", "HE", "HO")
 """Sub-detectors that see the same pileup; HF counts every event and needs none."""
+ASKED = 0.5
+"""False findings per 100 LS that are asked for where no model says how many."""
 DARK = -4.5
 """Below this log pileup (1 % of the clean runs') there were no collisions, or nothing was read out."""
 
@@ -122,7 +125,7 @@ class RunJudge:
         """Sub-detectors that are judged together: in the maps, and with a model of the same channels."""
         return [
             name for name in TOGETHER
-            if name in self._models and len(run.channels.rows_of(name)) and self._models[name].serves(run.channels)
+            if name in self._models and run.present_of(name).any() and self._models[name].serves(run.channels)
         ]  # fmt: skip
 
     def verdict(self) -> RunVerdict:
@@ -137,7 +140,8 @@ class RunJudge:
         if maps.coarse is not None:
             from hcal_root_ad.judge.coarse import judge_coarse
 
-            return judge_coarse(maps, list(self._models.values()), self._false_alarms, self._find_reference)
+            asked = min((_asked(model, self._false_alarms) for model in self._models.values()), default=ASKED)
+            return judge_coarse(maps, self._by_itself, asked)
         if not maps.found:
             raise NoHcalError(f"run {maps.run}: no digi of HB or HE in any lumisection; nothing can be judged")
         rows = judged_rows(maps)
@@ -159,6 +163,13 @@ class RunJudge:
         if strangers and self._find_reference and (references := self._find_reference(maps)):
             judgement = self._with_references(maps, rows, judgement, strangers, references)
         return judgement
+
+    def _by_itself(self, maps: LumiMaps) -> RunVerdict:
+        """The verdict on a run that was made of this one."""
+        return judge_run(
+            maps, list(self._models.values()), false_alarms=self._false_alarms, find_reference=self._find_reference,
+            without_reference=self._without_reference,
+        )  # fmt: skip
 
     def _with_references(
         self,
@@ -211,7 +222,7 @@ class RunJudge:
                 f"{' and '.join(joint.names)} were adapted on different clean runs: a loss of one sub-detector as a whole "
                 "is not seen; adapt them on the same runs"
             )
-        return RunVerdict(maps, tuple(verdicts), notes=tuple(notes), common=common)
+        return RunVerdict(maps, tuple(map(with_forecasts, verdicts)), notes=tuple(notes), common=common)
 
     def state(self, since: int = 0) -> dict[str, NDArray[Any]]:
         """What a process that restarts needs, as arrays that numpy saves without pickle: what was given, from the
@@ -269,7 +280,7 @@ class _Together:
             own = self.joint.rows_of(name)
             model = models.get(name)
             info = _info(model, limits.channel, asked)
-            trust = trust_of(name, scan.width, base[name], model.name if model else "the run itself")
+            trust = trust_of(scan.width, base[name], model.name if model else "the run itself")
             if name not in judged_names:
                 verdicts.append(not_judged(name, self.maps, reference.live[own], info, trust, scan.width))
                 continue
@@ -278,13 +289,13 @@ class _Together:
             pulls = _pulls(judged)
             found = faults_of(judged, faults, scan, live, tree)
             verdicts.append(verdict_of(judged, found, self.maps, self.rows, info, pulls, trust, scan.width))
-        return verdicts, common_part(self.maps, self.rows, self.levels, units, tree)
+        return verdicts, common_part(self.maps, self.rows, self.levels, units, tree, judged_names)
 
 
 def _asked(model: Model | None, false_alarms: float | None) -> float:
     if false_alarms is not None:
         return false_alarms
-    return model.false_alarms if model else 0.5
+    return model.false_alarms if model else ASKED
 
 
 def _series(reference: Reference, name: str) -> dict[str, int]:

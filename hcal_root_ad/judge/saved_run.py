@@ -18,6 +18,7 @@ def packed(maps: LumiMaps, since: int) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {
         name: getattr(maps, name)[since:] for name in ("lumisections", "events", "event_source", "present")
     }
+    arrays |= {f"missing_{name}": lacking[since:] for name, lacking in maps.missing.items()}
     arrays["counts"] = maps.counts[since:].astype(small)
     arrays["run"], arrays["era"] = np.array(maps.run), np.array(maps.channels.era.value)
     arrays["raw_id"], arrays["definition"] = maps.channels.raw_id, np.array(maps.definition)
@@ -42,4 +43,5 @@ def unpacked(arrays: Mapping[str, NDArray[Any]]) -> LumiMaps:
         definition=str(arrays["definition"]),
         sources=tuple(Source(*source) for source in sources),
         notes=tuple(arrays["notes"].tolist()),
+        missing={key.removeprefix("missing_"): arrays[key] for key in arrays if key.startswith("missing_")},
     )

@@ -10,21 +10,21 @@ STRANGER = 5.0
 """The same, above which nothing is judged: another detector gives 5 to 18, ageing of 20 % or drift × 4 some 2.5."""
 
 
-def trust_of(name: str, width: float, base: Trust, model: str) -> tuple[Trust, str]:
+def trust_of(width: float, base: Trust, model: str) -> tuple[Trust, str]:
     """Trust in the judgement of one sub-detector, and the reason in a sentence ("" where all is well).
 
     ``base``: what it was judged with, if that fits. ``model``: its name.
     """
     if base is Trust.NONE:
-        return base, f"{name}: judged against this run itself; what was wrong throughout the run may not be seen"
+        return base, "judged against this run itself; what was wrong throughout the run may not be seen"
     if width > STRANGER:
         return Trust.NONE, (
-            f"{name}: {model} does not know this detector (channels scatter {width:.1f} times as much as it allows for); "
-            "not judged; adapt it with transfer on a clean run"
+            f"{model} does not know this detector (channels scatter {width:.1f} times as much as it allows for); "
+            "not judged; adapt the model with transfer on a clean run"
         )
     if width > LESS_SENSITIVE:
         return Trust.OTHER_PERIOD, (
-            f"{name}: channels scatter {width:.1f} times as much about {model} as it allows for, so faults must be "
+            f"channels scatter {width:.1f} times as much about {model} as it allows for, so faults must be "
             f"{width:.1f} times as large to be seen; adapt it with transfer on a clean run of this period"
         )
     return base, ""

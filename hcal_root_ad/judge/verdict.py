@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
-from hcal_root_ad.judge.forecast import Forecast
 from hcal_root_ad.lumi_maps import LumiMaps
 
 
@@ -159,7 +158,7 @@ class Interval:
 
     ``channel`` is the row in the verdict's table (for strips: half × 72 + iphi − 1). ``observed``
     and ``expected`` are digis summed over the interval's assessed LS. ``score`` is the
-    signed significance of its finding. ``group`` is the name of the group it belongs to, or "".
+    signed significance of its finding. ``group`` is the unit of that finding, or "" for a finding of one channel.
     """
 
     channel: int
@@ -173,21 +172,23 @@ class Interval:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Intervals that share a readout unit and lumisections: one line for people.
+class Forecast:
+    """A channel or unit that loses digis ever further.
 
-    ``unit`` is ``HEP07`` (RBX), ``HEP07-RM2`` (RM), or a channel such as ``HE +20/5/3``;
-    ``channels`` counts the flagged channels in it.
+    Attributes:
+        unit, channels: as in its finding.
+        onset: LS in which the loss began. now: share of the expected digis in the last LS. lost: share lost since.
+        earliest, crossing, latest: LS in which it falls below half of its digis; the outer ones hold it with 90 %.
     """
 
     unit: str
-    kind: Kind
-    first: int
-    last: int
     channels: int
-    observed: int
-    expected: float
-    score: float
+    onset: int
+    now: float
+    lost: float
+    earliest: int
+    crossing: int
+    latest: int
 
 
 @dataclass(frozen=True)
@@ -219,9 +220,9 @@ class Verdict:
         score: (LS, channels) float32 signed significance in standard deviations, positive for an excess: of the finding
             where there is one, else of the LS by itself.
         states: (LS, channels) uint8, values of :class:`State`.
-        intervals, groups: the flags, as rows and as lines for people.
+        intervals: the flags, channel by channel.
         judge: what judged.
-        forecasts: channels that age, and when they will be bad.
+        forecasts: channels and units that age, and when they will be bad, the soonest first.
         granularity: ``"lumisection"``, or ``"run"`` where only run totals were there (then one row).
         notes: sentences for the user.
         trust: what the judgement rests on. trust_reason: a sentence, "" where the model knows the detector.
@@ -247,14 +248,14 @@ class Verdict:
     trust_reason: str = ""
     sensitivity: float = 1.0
     findings: tuple[Finding, ...] = ()
-    groups: tuple[Group, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class StripVerdict:
     """Judgement of iphi strips of HBM, HBP, HEM, HEP per lumisection.
 
-    ``observed``, ``expected``, ``score``, ``states``: (LS, 288), column half × 72 + iphi − 1.
+    ``observed``, ``expected``, ``score``, ``states``: (LS, 288), column half × 72 + iphi − 1; so are the rows of the
+    findings. Strips are held against their own share in the run, so ``trust`` is none by nature.
     """
 
     lumisections: NDArray[np.int32]
@@ -265,9 +266,12 @@ class StripVerdict:
     score: NDArray[np.float32]
     states: NDArray[np.uint8]
     intervals: tuple[Interval, ...]
-    groups: tuple[Group, ...]
     judge: ModelInfo
     notes: tuple[str, ...] = ()
+    trust: Trust = Trust.NONE
+    trust_reason: str = ""
+    sensitivity: float = 1.0
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +298,8 @@ class RunVerdict:
     @property
     def trust(self) -> Trust:
         """The least trust in any of its parts."""
-        return max((verdict.trust for verdict in self.verdicts), key=_TRUST.index, default=Trust.NONE)
+        parts = [verdict.trust for verdict in self.verdicts] + ([self.strips.trust] if self.strips else [])
+        return max(parts, key=_TRUST.index, default=Trust.NONE)
 
     @property
     def every_note(self) -> tuple[str, ...]:

@@ -78,8 +78,10 @@ def shared_subdetectors(runs: Sequence[CleanRun]) -> tuple[str, ...]:
 
 
 def _filled(run: CleanRun, subdetector: str) -> bool:
+    """Whether the sub-detector has digis in the run, and came in every lumisection that is learned from."""
     rows = run.maps.channels.rows_of(subdetector)
-    return len(rows) > 0 and bool(run.maps.counts[np.ix_(run.position, rows)].any())
+    came = run.maps.present_of(subdetector)[run.position]
+    return bool(came.all()) and bool(run.maps.counts[np.ix_(run.position, rows)].any())
 
 
 def lumisections_of(runs: Sequence[CleanRun], subdetectors: Sequence[str]) -> CleanLumisections:
@@ -112,7 +114,7 @@ def joint_reference_of(runs: Sequence[CleanRun], subdetector: str) -> Reference:
             f"(found: {', '.join(names) or 'none'}); give runs that hold it"
         )
     lumisections = lumisections_of(runs, names)
-    return fit_reference(lumisections, name=_name_of(runs, lumisections))
+    return fit_reference(lumisections, name=name_of_clean_runs([run.maps.run for run in runs], [lumisections]))
 
 
 def hf_reference_of(runs: Sequence[CleanRun]) -> Reference:
@@ -132,14 +134,14 @@ def hf_reference_of(runs: Sequence[CleanRun]) -> Reference:
         )
     nothing = np.zeros(len(live))
     level = np.full(len(live), float(log_rate(np.array(LARGEST))))
-    name = _name_of(runs, clean)
+    name = name_of_clean_runs([run.maps.run for run in runs], [clean])
     return Reference(clean.channels, level, nothing, nothing, nothing, live, (0.0, 0.0), clean=name)
 
 
-def _name_of(runs: Sequence[CleanRun], clean: CleanLumisections) -> str:
-    """Run numbers, and a short digest of the data: the same for models of the same clean lumisections."""
+def name_of_clean_runs(runs: Sequence[int], clean: Sequence[CleanLumisections]) -> str:
+    """Run numbers, and a short digest of the data: the same for references of the same clean lumisections."""
     digest = hashlib.sha256()
-    for array in (clean.channels.raw_id, clean.events, clean.counts):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    numbers = ", ".join(str(number) for number in dict.fromkeys(run.maps.run for run in runs))
-    return f"{numbers} ({digest.hexdigest()[:12]})"
+    for lumisections in clean:
+        for array in (lumisections.channels.raw_id, lumisections.events, lumisections.counts):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return f"{', '.join(str(number) for number in dict.fromkeys(runs))} ({digest.hexdigest()[:12]})"

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.model.clean_runs import CleanRun
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.self_reference import ODD, against_rings, module_offsets, ring_levels
@@ -74,7 +73,8 @@ def _silent_channels(fitted: Reference, reference: Reference) -> str:
     empty = int((~channels.instrumented).sum())
     text = f"{int(reference.live.sum())} of {len(channels)} live"
     if silent.any():
-        text += f", {int(silent.sum())} without a digi taken as masked: {_listed(_channel_names(reference, silent))}"
+        names = [channels.name_of(int(row)) for row in np.flatnonzero(silent)]
+        text += f", {len(names)} without a digi taken as masked: {_listed(names)}"
     return text + (f"; {empty} have no scintillator" if empty else "")
 
 
@@ -85,7 +85,7 @@ def _odd_channels(fitted: Reference) -> str:
     if not len(rows):
         return ""
     rows = rows[np.argsort(-np.abs(away[rows]))]
-    names = [f"{_channel_name(fitted, int(row))} at × {np.exp(away[row]):.2g}" for row in rows]
+    names = [f"{fitted.channels.name_of(int(row))} at × {np.exp(away[row]):.2g}" for row in rows]
     return f"{len(rows)} are off the phi ring, and learned as they are: {_listed(names)}"
 
 
@@ -100,16 +100,6 @@ def _names_of_modules(reference: Reference, which: NDArray[np.bool_]) -> list[st
     whole = np.bincount(tree.box_of_module, which, len(tree.box)) == np.bincount(tree.box_of_module)
     boxes = [tree.box.names[box] for box in np.flatnonzero(whole)]
     return boxes + [tree.module.names[m] for m in np.flatnonzero(which & ~whole[tree.box_of_module])]
-
-
-def _channel_names(reference: Reference, which: NDArray[np.bool_]) -> list[str]:
-    return [_channel_name(reference, int(row)) for row in np.flatnonzero(which)]
-
-
-def _channel_name(reference: Reference, row: int) -> str:
-    channels = reference.channels
-    subdetector = Subdetector(int(channels.subdetector[row])).name
-    return f"{subdetector} {channels.ieta[row]:+d}/{channels.iphi[row]}/{channels.depth[row]}"
 
 
 def _listed(names: Sequence[str]) -> str:

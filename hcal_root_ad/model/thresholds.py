@@ -31,16 +31,21 @@ class Thresholds:
     subdetector: float
 
 
+def check_asked(false_findings: float) -> None:
+    """Raises UsageError if so many false findings per 100 LS cannot be asked for."""
+    if not 0 < false_findings <= MOST:
+        raise UsageError(
+            f"{false_findings:g} false findings per 100 lumisections were asked for; choose a number above 0 and up to {MOST:g}."
+        )
+
+
 def thresholds(false_findings: float, series: dict[str, int]) -> Thresholds:
     """Thresholds for so many false findings per 100 LS of one sub-detector with so many series per level.
 
     Raises:
         UsageError: if more are asked for than can be.
     """
-    if not 0 < false_findings <= MOST:
-        raise UsageError(
-            f"{false_findings:g} false findings per 100 lumisections were asked for; choose a number above 0 and up to {MOST:g}."
-        )
+    check_asked(false_findings)
     return Thresholds(**{
         level: float(norm.isf(min(0.25, false_findings * share / (2 * 100 * TRIALS * max(series[level], 1)))))
         for level, share in SHARES.items()

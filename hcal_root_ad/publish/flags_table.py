@@ -1,4 +1,4 @@
-"""Every flagged channel interval as a row of a CSV file, for scripts; people see the groups."""
+"""Every flagged channel interval as a row of a CSV file, for scripts; people see the findings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hcal_root_ad.publish.reductions import boxes_of
 
 COLUMNS = (
     "run", "subdetector", "ieta", "iphi", "depth", "rbx", "rm", "kind",
-    "ls_first", "ls_last", "observed", "expected", "score", "group",
+    "ls_first", "ls_last", "observed", "expected", "score", "group", "trust",
 )  # fmt: skip
 Row = tuple[int | float | str, ...]
 
@@ -34,13 +34,16 @@ def write_flags(verdict: RunVerdict | Sequence[RunVerdict], path: Path) -> None:
 
 
 def flag_rows(run: RunVerdict) -> Iterator[Row]:
-    """The intervals of a run, in the order of :data:`COLUMNS`; "" where there is none."""
+    """The intervals of a run, in the order of :data:`COLUMNS`; "" where there is none.
+
+    Strips, which have no trust of their own, are trusted as far as the run.
+    """
     for verdict in run.verdicts:
         for interval in _in_order(verdict):
-            yield (run.maps.run, *_channel(verdict, interval.channel), *_finding(interval))
+            yield (run.maps.run, *_channel(verdict, interval.channel), *_numbers(interval), str(verdict.trust))
     if run.strips:
         for interval in _in_order(run.strips):
-            yield (run.maps.run, *_strip(run.strips, interval.channel), *_finding(interval))
+            yield (run.maps.run, *_strip(run.strips, interval.channel), *_numbers(interval), str(run.trust))
 
 
 def _in_order(verdict: Verdict | StripVerdict) -> list[Interval]:
@@ -50,7 +53,8 @@ def _in_order(verdict: Verdict | StripVerdict) -> list[Interval]:
 def _channel(verdict: Verdict, row: int) -> Row:
     table = verdict.channels
     place = (int(table.ieta[row]), int(table.iphi[row]), int(table.depth[row]))
-    return (verdict.subdetector, *place, table.box_name(row), int(table.rm[row]) or "")
+    box = table.box_name(row) if table.rbx[row] else ""
+    return (verdict.subdetector, *place, box, int(table.rm[row]) or "")
 
 
 def _strip(strips: StripVerdict, column: int) -> Row:
@@ -58,6 +62,6 @@ def _strip(strips: StripVerdict, column: int) -> Row:
     return (box[:2], "", column % N_IPHI + 1, "", box, "")
 
 
-def _finding(interval: Interval) -> Row:
+def _numbers(interval: Interval) -> Row:
     expected, score = round(float(interval.expected), 2), round(float(interval.score), 2)
     return (str(interval.kind), interval.first, interval.last, interval.observed, expected, score, interval.group)

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.judge.verdict import Group, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import Finding, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.publish import figures
+from hcal_root_ad.publish.findings import how_large, what, when
 from hcal_root_ad.publish.reductions import (
     Array,
     axis_length,
@@ -20,7 +21,6 @@ from hcal_root_ad.publish.reductions import (
     count_by_channel,
     depth_maps,
     flagged,
-    group_columns,
     judged,
     kind_counts,
     on_axis,
@@ -33,14 +33,16 @@ from hcal_root_ad.room import picked
 
 Judgement = Verdict | StripVerdict
 
+_DRAWN = ("HB", "HE")
+"""Sub-detectors on the maps, whose readout boxes are known; findings of the others have their histories."""
 _MARKS, _HISTORIES = 8, 6
-"""Groups outlined on the map of boxes, and groups with a history of their own."""
+"""Findings outlined on the map of boxes, and findings with a history of their own."""
 
 
 def draw_plots(verdict: RunVerdict, folder: Path) -> tuple[Path, ...]:
     """Save the pictures that the verdict's granularity allows as PNG files in ``folder``, and return their paths.
 
-    Per lumisection: boxes against LS, trends, histories of the strongest groups. Per channel: states
+    Per lumisection: boxes against LS, trends, histories of the strongest findings. Per channel: states
     and residuals by depth. Strips: states against LS. Raises OutputError if the folder cannot be written.
     """
     folder = Path(folder)
@@ -54,18 +56,20 @@ def draw_plots(verdict: RunVerdict, folder: Path) -> tuple[Path, ...]:
 def _figures(run: RunVerdict) -> Iterator[tuple[str, Figure]]:
     number = run.maps.run
     per_lumi = _per_lumisection(run)
-    if per_lumi:
-        yield "flagged_boxes", _boxes(run, per_lumi)
-    if run.verdicts:
-        states = sum((depth_maps(v.channels, worst_state(v.states)) for v in run.verdicts), _empty_maps())
+    drawn = tuple(verdict for verdict in run.verdicts if verdict.subdetector in _DRAWN)
+    with_boxes = tuple(one for one in per_lumi if isinstance(one, StripVerdict) or one.subdetector in _DRAWN)
+    if with_boxes:
+        yield "flagged_boxes", _boxes(run, with_boxes)
+    if drawn:
+        states = sum((depth_maps(v.channels, worst_state(v.states)) for v in drawn), _empty_maps())
         yield "states", figures.state_figure(number, states)
-        yield "residuals", figures.residual_figure(number, *_pulls(run.verdicts))
+        yield "residuals", figures.residual_figure(number, *_pulls(drawn))
     if run.strips:
         yield "strip_states", figures.strip_figure(number, _strip_states(run.strips, axis_length(run)))
-    if per_lumi:
-        yield "trends", _trends(run, per_lumi)
-        if histories := [_history(*found) for found in _strongest(per_lumi)[:_HISTORIES]]:
-            yield "strongest_groups", figures.history_figure(number, histories)
+    if with_boxes:
+        yield "trends", _trends(run, with_boxes)
+    if histories := [_history(*pair) for pair in _strongest(per_lumi)[:_HISTORIES]]:
+        yield "strongest_findings", figures.history_figure(number, histories)
 
 
 def _per_lumisection(run: RunVerdict) -> tuple[Judgement, ...]:
@@ -96,19 +100,18 @@ def _boxes(run: RunVerdict, per_lumi: tuple[Judgement, ...]) -> Figure:
 
 
 def _marks(per_lumi: tuple[Judgement, ...]) -> list[figures.Mark]:
-    """The strongest groups that lie in one readout box."""
-    found = []
-    for verdict, group in _strongest(per_lumi):
-        boxes = np.unique(boxes_of(verdict)[group_columns(verdict, group)])
-        if len(boxes) == 1:
+    """The strongest findings that lie in one readout box."""
+    marks = []
+    for verdict, finding in _strongest(per_lumi):
+        boxes = np.unique(boxes_of(verdict)[list(finding.rows)])
+        if len(boxes) == 1 and boxes[0] >= 0:
             half, rbx = divmod(int(boxes[0]), N_RBX)
-            found.append(figures.Mark(SUBDET_PM[half], rbx + 1, group.first, group.last, _describe(group)))
-    return found[:_MARKS]
+            marks.append(figures.Mark(SUBDET_PM[half], rbx + 1, finding.first, finding.last, _describe(finding)))
+    return marks[:_MARKS]
 
 
-def _describe(group: Group) -> str:
-    lumisections = str(group.first) if group.first == group.last else f"{group.first}-{group.last}"
-    return f"{group.unit} {group.kind}, LS {lumisections}"
+def _describe(finding: Finding) -> str:
+    return f"{finding.unit} {finding.kind}, LS {when(finding)}"
 
 
 def _pulls(verdicts: tuple[Verdict, ...]) -> tuple[Array, Array]:
@@ -148,29 +151,28 @@ def _subdetectors(verdict: Judgement) -> dict[str, slice]:
     return {verdict.subdetector: columns[verdict.subdetector]} if isinstance(verdict, Verdict) else columns
 
 
-def _strongest(per_lumi: tuple[Judgement, ...]) -> list[tuple[Judgement, Group]]:
-    """All groups, the strongest first, each with the judgement that it belongs to."""
-    pairs = [(verdict, group) for verdict in per_lumi for group in verdict.groups]
-    return sorted(pairs, key=lambda pair: -abs(pair[1].score))
+def _strongest(per_lumi: tuple[Judgement, ...]) -> list[tuple[Judgement, Finding]]:
+    """All findings, the strongest first, each with the judgement that it belongs to."""
+    pairs = [(verdict, finding) for verdict in per_lumi for finding in verdict.findings]
+    return sorted(pairs, key=lambda pair: -pair[1].significance)
 
 
-def _history(verdict: Judgement, group: Group) -> figures.History:
-    """Digis per event of the group's channels, at the assessed lumisections."""
-    channels = group_columns(verdict, group)
+def _history(verdict: Judgement, finding: Finding) -> figures.History:
+    """Digis per event of the finding's channels, at the assessed lumisections."""
+    channels = np.array(finding.rows, dtype=np.intp)
     rows = np.flatnonzero(verdict.assessed)
     events = np.maximum(verdict.events[rows], 1).astype(np.float64)
     observed, expected = (picked(counts, rows, channels) for counts in (verdict.observed, verdict.expected))
     expected = expected.astype(np.float64)
     spread = variance(expected, verdict.events[rows, None]) if isinstance(verdict, Verdict) else expected
-    count = f"{group.channels} {_unit((verdict,)) if group.channels != 1 else _unit((verdict,))[:-1]}"
     return figures.History(
-        title=f"{_describe(group)} ({count})",
+        title=f"{_describe(finding)} ({what(finding, _unit((verdict,))[:-1])}, {how_large(finding)})",
         lumisections=verdict.lumisections[rows],
         observed=observed.sum(axis=1) / events,
         expected=expected.sum(axis=1) / events,
         sigma=np.sqrt(spread.sum(axis=1)) / events,
-        first=group.first,
-        last=group.last,
+        first=finding.first,
+        last=finding.last,
     )
 
 

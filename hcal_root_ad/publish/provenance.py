@@ -21,7 +21,7 @@ from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
     from hcal_root_ad.judge.verdict import RunVerdict
-    from hcal_root_ad.learn.bundle import Bundle
+    from hcal_root_ad.model.model import Model
     from hcal_root_ad.references.catalogue import Entry
 
 PACKAGES = ("hcal-root-ad", "numpy", "torch", "uproot")
@@ -41,9 +41,9 @@ def versions_here() -> Mapping[str, str]:
 
 @dataclass(frozen=True)
 class Material:
-    """What an output was made of: ``role`` is the option that names it (``inputs``, ``bundle``, ``policy``, …).
+    """What an output was made of: ``role`` is the option that names it (``inputs``, ``model``, ``policy``, …).
 
-    ``sha256`` is empty where a file was read through the network; that of a bundle is over its files.
+    ``sha256`` is empty where a file was read through the network; that of a model is over its files.
     """
 
     role: str
@@ -54,12 +54,16 @@ class Material:
 
 @dataclass(frozen=True)
 class Provenance:
-    """The verb that made an output, with its options, from which materials, and by which versions."""
+    """The verb that made an output, with its options, from which materials, and by which versions.
+
+    ``trust``: by sub-detector, what the verdict in the output rests on; empty where there is no verdict.
+    """
 
     verb: str
     materials: tuple[Material, ...] = ()
     options: Mapping[str, Option] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=versions_here)
+    trust: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, role: str) -> tuple[Material, ...]:
         """The materials of a role."""
@@ -83,10 +87,16 @@ def provenance_of_table(table: Any) -> Provenance:
     """
     try:
         materials = tuple(Material(**one) for one in table["materials"])
-        found = Provenance(table["verb"], materials, dict(table["options"]), dict(table["versions"]))
+        trust = dict(table.get("trust", {}))
+        found = Provenance(table["verb"], materials, dict(table["options"]), dict(table["versions"]), trust)
     except (KeyError, TypeError) as error:
         raise ValueError(f"no provenance: {error}") from error
-    words = [found.verb, *found.versions.values(), *(word for one in materials for word in (one.role, one.sha256))]
+    words = [
+        found.verb,
+        *found.versions.values(),
+        *trust.values(),
+        *(word for one in materials for word in (one.role, one.sha256)),
+    ]
     if not all(isinstance(word, str) for word in words) or not all(map(_sound, materials)):
         raise ValueError("no provenance: a name or digest is of another form")
     if not all(isinstance(value, Option) for value in found.options.values()):
@@ -116,9 +126,9 @@ def file_material(role: str, path: Path) -> Material:
     return Material(role, path.name, sha256_of(path), path.stat().st_size)
 
 
-def bundle_material(bundle: Bundle) -> Material:
-    """A bundle by name and digest."""
-    return Material("bundle", bundle.name, bundle.digest)
+def model_material(model: Model) -> Material:
+    """A model by name and digest."""
+    return Material("model", model.name, model.digest)
 
 
 def reference_material(entry: Entry) -> Material:
@@ -131,6 +141,7 @@ def provenance_of_maps(
     runs: Iterable[LumiMaps],
     others: Iterable[Material] = (),
     options: Mapping[str, Option | None] | None = None,
+    trust: Mapping[str, str] | None = None,
 ) -> Provenance:
     """Where something comes from that was made of runs and of ``others``: files and definitions of the runs, each once.
 
@@ -148,13 +159,29 @@ def provenance_of_maps(
             *others,
         ),
         chosen(options or {}),
+        trust=trust or {},
     )
 
 
 def provenance_of_run(run: RunVerdict) -> Provenance:
     """Where a verdict comes from, as far as it knows itself: by whom it was judged, not with what options."""
-    judges = dict.fromkeys((one.judge.bundle, one.judge.digest) for one in run.verdicts)
-    return provenance_of_maps("run", [run.maps], [Material("bundle", *judge) for judge in judges])
+    models = dict.fromkeys(
+        (verdict.judge.name, verdict.judge.digest) for verdict in run.verdicts if verdict.judge.digest
+    )
+    return provenance_of_maps("run", [run.maps], [Material("model", *model) for model in models], trust=trust_in([run]))
+
+
+def trust_in(runs: Iterable[RunVerdict]) -> dict[str, str]:
+    """By sub-detector (and ``strips``), the least that a verdict on any of the runs rests on."""
+    from hcal_root_ad.judge.verdict import Trust
+
+    trusts: dict[str, list[Trust]] = {}
+    for run in runs:
+        for verdict in run.verdicts:
+            trusts.setdefault(verdict.subdetector, []).append(verdict.trust)
+        if run.strips:
+            trusts.setdefault("strips", []).append(run.strips.trust)
+    return {name: str(max(found, key=list(Trust).index)) for name, found in trusts.items()}
 
 
 def chosen(options: Mapping[str, Option | None]) -> dict[str, Option]:

@@ -1,4 +1,4 @@
-"""Where a verdict comes from, as scalars beside it: program, bundles, thresholds, definition, inputs and notes.
+"""Where a verdict comes from, as scalars beside it: program, models, thresholds, definition, inputs and notes.
 
 One of them holds the whole :class:`Provenance` but for the inputs, which have a scalar each: a key of ROOT takes at
 most 32 kB, and the files of a run may be thousands.
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from importlib.metadata import version
 
-from hcal_root_ad.judge.verdict import Judge, RunVerdict
+from hcal_root_ad.judge.verdict import ModelInfo, RunVerdict
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.publish.elements import CLIENT, Scalar
 from hcal_root_ad.publish.provenance import INPUTS, Material, Provenance, provenance_of_text
@@ -58,9 +58,9 @@ def provenance_of_scalars(texts: Iterable[str]) -> Provenance | None:
     return replace(found, materials=(*inputs, *found.materials)) if found else None
 
 
-def _judge(judge: Judge, of: str, granularity: str) -> Iterator[Scalar]:
-    yield Scalar(f"{FOLDER}/bundle_{of}", f"{judge.bundle} {judge.version}")
-    yield Scalar(f"{FOLDER}/bundleDigest_{of}", judge.digest)
+def _judge(judge: ModelInfo, of: str, granularity: str) -> Iterator[Scalar]:
+    yield Scalar(f"{FOLDER}/model_{of}", f"{judge.name} {judge.version}".strip())
+    yield Scalar(f"{FOLDER}/modelDigest_{of}", judge.digest)
     yield Scalar(f"{FOLDER}/threshold_{of}", float(judge.threshold))
     yield Scalar(f"{FOLDER}/falseAlarmsPer100LS_{of}", float(judge.false_alarms))
     yield Scalar(f"{FOLDER}/granularity_{of}", granularity)

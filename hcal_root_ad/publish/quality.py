@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.judge.verdict import Group, Kind, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import Finding, Kind, State, StripVerdict, Verdict
 from hcal_root_ad.publish.elements import CLIENT, TASK, QualityResult, QualityStatus
 from hcal_root_ad.publish.reductions import (
     BAD_SHARE,
@@ -34,14 +34,14 @@ def channel_results(verdict: Verdict) -> Iterator[QualityResult]:
     per_lumi = count_by_lumi(verdict.states, flagged)
     lost = box_states(verdict) == State.BAD
     path = f"{TASK}/MLBadFlagedChannelsvsLS/Subdet/{name}"
-    yield _flags(path, "MLFlaggedChannels", per_lumi, bool(lost.any()), assessed, verdict.groups)
+    yield _flags(path, "MLFlaggedChannels", per_lumi, bool(lost.any()), assessed, verdict.findings)
     columns = np.bincount(boxes, minlength=N_BOXES)
     for kind, counts in kind_counts(verdict).items():
         lost_boxes = (counts >= BAD_SHARE * columns) & (counts > 0)
         error = kind.state == State.BAD and bool(lost_boxes.any())
         path = f"{CLIENT}/{kind.capitalize()}ChannelsvsLS/Subdet/{name}"
-        groups = tuple(group for group in verdict.groups if group.kind == kind)
-        yield _flags(path, f"ML{kind.capitalize()}Channels", counts.sum(axis=1), error, assessed, groups)
+        findings = tuple(finding for finding in verdict.findings if finding.kind == kind)
+        yield _flags(path, f"ML{kind.capitalize()}Channels", counts.sum(axis=1), error, assessed, findings)
 
 
 def strip_results(strips: StripVerdict) -> Iterator[QualityResult]:
@@ -51,9 +51,9 @@ def strip_results(strips: StripVerdict) -> Iterator[QualityResult]:
         states = strips.states[:, columns]
         yield _events(f"{TASK}/EventsvsLS/Subdet/{name}", strips.assessed)
         path = f"{CLIENT}/FlaggedStripsvsLS/Subdet/{name}"
-        groups = tuple(group for group in strips.groups if group.unit.startswith(name))
+        findings = tuple(finding for finding in strips.findings if finding.subdetector == name)
         lost = bool((unit_states(states, boxes[columns]) == State.BAD).any())
-        yield _flags(path, "MLFlaggedStrips", flagged(states).sum(axis=1), lost, strips.assessed, groups)
+        yield _flags(path, "MLFlaggedStrips", flagged(states).sum(axis=1), lost, strips.assessed, findings)
 
 
 def _events(path: str, assessed: NDArray[np.bool_]) -> QualityResult:
@@ -69,7 +69,7 @@ def _flags(
     per_lumi: NDArray[np.integer],
     error: bool,
     assessed: NDArray[np.bool_],
-    groups: tuple[Group, ...],
+    findings: tuple[Finding, ...],
 ) -> QualityResult:
     """The result is the share of assessed lumisections without a flag."""
     if not assessed.any():
@@ -81,13 +81,13 @@ def _flags(
         return QualityResult(path, qtest, QualityStatus.OK, share, _ALGORITHM, "nothing flagged")
     status = QualityStatus.ERROR if error else QualityStatus.WARNING
     message = (
-        f"up to {int(found.max())} flagged in one LS, {int((found > 0).sum())} of {len(found)} LS{_strongest(groups)}"
+        f"up to {int(found.max())} flagged in one LS, {int((found > 0).sum())} of {len(found)} LS{_strongest(findings)}"
     )
     return QualityResult(path, qtest, status, share, _ALGORITHM, message)
 
 
-def _strongest(groups: tuple[Group, ...]) -> str:
-    if not groups:
+def _strongest(findings: tuple[Finding, ...]) -> str:
+    if not findings:
         return ""
-    group = max(groups, key=lambda g: abs(g.score))
-    return f"; strongest: {group.unit} {Kind(group.kind)}, LS {group.first}-{group.last}"
+    finding = max(findings, key=lambda f: f.significance)
+    return f"; strongest: {finding.unit} {Kind(finding.kind)}, LS {finding.first}-{finding.last}"

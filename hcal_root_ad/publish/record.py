@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,22 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_DQM_IETA, N_IPHI, box_name
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import whole_file
-from hcal_root_ad.judge.forecast import Forecast
-from hcal_root_ad.judge.verdict import Group, Judge, Kind, RunVerdict, State, StripVerdict, Trust, Verdict
+from hcal_root_ad.judge.verdict import (
+    CommonPart,
+    Finding,
+    Forecast,
+    Kind,
+    Level,
+    ModelInfo,
+    RunVerdict,
+    State,
+    StripVerdict,
+    Trust,
+    Verdict,
+)
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.publish.provenance import Provenance, provenance_of_run, provenance_of_text
 from hcal_root_ad.publish.reductions import (
-    LOSSES,
     N_BOXES,
     box_states,
     boxes_of,
@@ -33,7 +43,6 @@ from hcal_root_ad.publish.reductions import (
     depth_maps,
     exactly,
     flagged_fraction,
-    group_columns,
     judged,
     unit_states,
     worst_state,
@@ -42,12 +51,12 @@ from hcal_root_ad.room import sweep
 
 SUFFIX = ".verdict.npz"
 SHOWN = 200
-"""Groups of a part whose digis are kept against LS; the others are words only."""
+"""Findings of a part whose digis are kept against LS; the others are words only."""
 STRIPS = "strips"
 """Name and granularity of the part that was judged by strips of one iphi."""
 HBHE_BOXES = tuple(map(box_name, range(N_BOXES)))
 """Names of the readout boxes of HB and HE."""
-_FORMAT = 2
+_FORMAT = 3
 _MAPS = {"worst": np.uint8, "fraction": np.float32, "observed": np.float32, "expected": np.float32, "score": np.float32}
 
 
@@ -61,39 +70,38 @@ class PartRecord:
         name: ``HB``, ``HE``, ``HO``, ``HF`` or ``strips``.
         granularity: ``"lumisection"``, ``"run"`` or ``"strips"``.
         judge: what judged.
-        trust, trust_reason, sensitivity: as in the verdict. Strips are measured against their own share in the run,
-            which only the run's totals check: they are trusted as far as these.
+        trust, trust_reason, sensitivity: as in the verdict.
         boxes: names of the readout boxes: the 72 of HB and HE for these and for strips, those of HO; of HF, whose boxes
             follow no rule, its two sides.
         assessed: (LS,) whether the LS could be judged.
         judged: (LS, boxes) int32 channels (or strips) of each readout box that were judged.
         problematic, bad: (LS, boxes) int32 how many of them are in that state.
         box_states: (LS, boxes) uint8 states of the boxes; 0 where a box has no channel here.
-        groups: what was flagged, strongest first; where a unit is flagged again, that comes behind all others.
-        group_observed, group_expected: (groups, at most ``SHOWN``; LS) float32 digis of each group's flagged channels.
+        findings: what was found, the strongest first; their rows are columns of the verdict (strips: 0…287).
+        finding_observed, finding_expected: (findings, at most ``SHOWN``; LS) float32 digis of each one's channels.
         worst: (7, 84, 72) uint8 worst state of each channel in the run, on the DQM axes; 0 without a channel.
         fraction: its share of the judged LS that are flagged. observed, expected: its digis in the judged LS.
         score: its largest score, with sign. All (7, 84, 72) float32, and all maps are (0, 84, 72) for strips.
-        forecasts: channels that age, by name, the soonest first.
+        forecasts: channels and units that age, the soonest first.
     """
 
     name: str
     granularity: str
-    judge: Judge
+    judge: ModelInfo
     assessed: NDArray[np.bool_]
     judged: NDArray[np.int32]
     problematic: NDArray[np.int32]
     bad: NDArray[np.int32]
     box_states: NDArray[np.uint8]
-    groups: tuple[Group, ...]
-    group_observed: NDArray[np.float32]
-    group_expected: NDArray[np.float32]
+    findings: tuple[Finding, ...]
+    finding_observed: NDArray[np.float32]
+    finding_expected: NDArray[np.float32]
     worst: NDArray[np.uint8]
     fraction: NDArray[np.float32]
     observed: NDArray[np.float32]
     expected: NDArray[np.float32]
     score: NDArray[np.float32]
-    forecasts: tuple[tuple[str, Forecast], ...] = ()
+    forecasts: tuple[Forecast, ...] = ()
     boxes: tuple[str, ...] = HBHE_BOXES
     trust: Trust = Trust.ADAPTED
     trust_reason: str = ""
@@ -102,7 +110,11 @@ class PartRecord:
 
 @dataclass(frozen=True, eq=False)
 class RunRecord:
-    """A verdict on a run, reduced: (LS,) int32 ``lumisections``, (LS,) int64 ``events``, and its parts."""
+    """A verdict on a run, reduced: (LS,) int32 ``lumisections``, (LS,) int64 ``events``, and its parts.
+
+    ``common``: conditions and units in common, rounded to half precision (relative 0.0005), which is well below the
+    errors. ``masked``: what a person asked to leave out, in words.
+    """
 
     run: int
     definition: str
@@ -113,6 +125,8 @@ class RunRecord:
     program: str
     parts: tuple[PartRecord, ...]
     provenance: Provenance | None = None
+    common: CommonPart | None = None
+    masked: tuple[str, ...] = ()
 
 
 def record_name(run: int) -> str:
@@ -121,7 +135,7 @@ def record_name(run: int) -> str:
 
 
 def record_of(verdict: RunVerdict, provenance: Provenance | None = None) -> RunRecord:
-    """The verdict, reduced to readout boxes per LS, channels per run, and groups."""
+    """The verdict, reduced to readout boxes per LS, channels per run, and findings."""
     return RunRecord(
         run=verdict.maps.run,
         definition=verdict.maps.definition,
@@ -130,9 +144,18 @@ def record_of(verdict: RunVerdict, provenance: Provenance | None = None) -> RunR
         sources=verdict.maps.sources,
         notes=verdict.every_note,
         program=f"hcal-root-ad {version('hcal-root-ad')}",
-        parts=(*map(_channels, verdict.verdicts), *([_strips(verdict.strips, verdict)] if verdict.strips else [])),
+        parts=(*map(_channels, verdict.verdicts), *([_strips(verdict.strips)] if verdict.strips else [])),
         provenance=provenance or provenance_of_run(verdict),
+        common=verdict.common and _rounded(verdict.common),
+        masked=verdict.masked,
     )
+
+
+def _rounded(common: CommonPart) -> CommonPart:
+    """Every shift as half precision holds it."""
+    shifts = {name: getattr(common, name).astype(np.float16).astype(np.float32) for name in _SHIFTS}
+    units = {name: values.astype(np.float16).astype(np.float32) for name, values in common.subdetector.items()}
+    return replace(common, subdetector=units, **shifts)
 
 
 def save_record(record: RunRecord, path: Path) -> None:
@@ -166,29 +189,24 @@ def load_record(path: Path) -> RunRecord:
 
 
 def _channels(verdict: Verdict) -> PartRecord:
-    # Not at the top: it brings torch, which reading a record does not need.
-    from hcal_root_ad.judge.channels import channel_names
-
-    names = channel_names(verdict.channels) if verdict.forecasts else []
     return PartRecord(
         name=verdict.subdetector,
         granularity=verdict.granularity,
-        forecasts=tuple((names[one.channel], one) for one in verdict.forecasts),
+        forecasts=verdict.forecasts,
         trust=verdict.trust,
         trust_reason=verdict.trust_reason,
         sensitivity=verdict.sensitivity,
-        **_boxes(verdict),
+        **_boxes(verdict, verdict.findings),
         **_maps(verdict),
     )
 
 
-def _strips(strips: StripVerdict, verdict: RunVerdict) -> PartRecord:
+def _strips(strips: StripVerdict) -> PartRecord:
     maps: dict[str, Any] = {name: np.zeros((0, N_DQM_IETA, N_IPHI), dtype=kind) for name, kind in _MAPS.items()}
-    reasons = (one.trust_reason for one in verdict.verdicts if one.trust is verdict.trust)
-    reason = next(reasons, "strips are measured against their own share in this run, and nothing checks that")
     return PartRecord(
-        name=STRIPS, granularity=STRIPS, trust=verdict.trust, trust_reason=reason, **_boxes(strips), **maps
-    )
+        name=STRIPS, granularity=STRIPS, trust=strips.trust, trust_reason=strips.trust_reason,
+        sensitivity=strips.sensitivity, **_boxes(strips, strips.findings), **maps,
+    )  # fmt: skip
 
 
 def _maps(verdict: Verdict) -> dict[str, Any]:
@@ -204,11 +222,11 @@ def _maps(verdict: Verdict) -> dict[str, Any]:
     return {name: depth_maps(verdict.channels, values).astype(_MAPS[name]) for name, values in maps.items()}
 
 
-def _boxes(verdict: Verdict | StripVerdict) -> dict[str, Any]:
+def _boxes(verdict: Verdict | StripVerdict, findings: Sequence[Finding]) -> dict[str, Any]:
     """What channels and strips have in common."""
     names, boxes = _box_columns(verdict)
-    groups = _strongest_first(verdict.groups)
-    observed, expected = _histories(verdict, groups[:SHOWN])
+    strongest = tuple(sorted(findings, key=lambda finding: -finding.significance))
+    observed, expected = _histories(verdict, strongest[:SHOWN])
     counted = {"judged": judged, "problematic": exactly(State.PROBLEMATIC), "bad": exactly(State.BAD)}
     states = box_states(verdict) if names == HBHE_BOXES else unit_states(verdict.states, boxes)[:, : len(names)]
     return {
@@ -220,9 +238,9 @@ def _boxes(verdict: Verdict | StripVerdict) -> dict[str, Any]:
             for name, which in counted.items()
         },
         "box_states": states,
-        "groups": groups,
-        "group_observed": observed,
-        "group_expected": expected,
+        "findings": strongest,
+        "finding_observed": observed,
+        "finding_expected": expected,
     }
 
 
@@ -237,19 +255,11 @@ def _box_columns(verdict: Verdict | StripVerdict) -> tuple[tuple[str, ...], NDAr
     return tuple(different.tolist()), columns.astype(np.intp)
 
 
-def _strongest_first(groups: Sequence[Group]) -> tuple[Group, ...]:
-    """By score; what a place does again comes behind all places, so that each has its history."""
-    order = sorted(groups, key=lambda group: -abs(group.score))
-    firsts: dict[tuple[str, bool], Group] = {}
-    again = [group for group in order if firsts.setdefault((group.unit, group.kind in LOSSES), group) is not group]
-    return (*firsts.values(), *again)
-
-
-def _histories(verdict: Verdict | StripVerdict, groups: Sequence[Group]) -> tuple[NDArray[np.float32], ...]:
-    """(groups, LS) digis seen and expected of each group's channels; 0 at lumisections not assessed."""
+def _histories(verdict: Verdict | StripVerdict, findings: Sequence[Finding]) -> tuple[NDArray[np.float32], ...]:
+    """(findings, LS) digis seen and expected of each one's channels; 0 at lumisections not assessed."""
     length = len(verdict.assessed)
-    observed, expected = (np.zeros((len(groups), length), dtype=np.float32) for _ in range(2))
-    columns_of = [group_columns(verdict, group) for group in groups]
+    observed, expected = (np.zeros((len(findings), length), dtype=np.float32) for _ in range(2))
+    columns_of = [np.array(finding.rows, dtype=np.intp) for finding in findings]
     for rows in sweep(verdict.observed, verdict.expected, rows=256):
         use = verdict.assessed[rows]
         for number, columns in enumerate(columns_of):
@@ -268,6 +278,8 @@ def _arrays(record: RunRecord) -> dict[str, NDArray[Any]]:
         "notes": record.notes,
         "program": record.program,
         "parts": [_words(part) for part in record.parts],
+        "common": record.common and _common_words(record.common),
+        "masked": record.masked,
     }
     arrays = {
         "words": np.array(json.dumps(words, sort_keys=True, default=np.generic.item)),
@@ -275,9 +287,22 @@ def _arrays(record: RunRecord) -> dict[str, NDArray[Any]]:
         "events": record.events,
     }
     arrays |= {"provenance": np.array(record.provenance.text())} if record.provenance else {}
+    if record.common:
+        arrays |= {f"common.{name}": getattr(record.common, name).astype(np.float16) for name in _SHIFTS}
+        shifts = record.common.subdetector.items()
+        arrays |= {f"common.subdetector.{name}": values.astype(np.float16) for name, values in shifts}
+        arrays |= {"common.lumisections": record.common.lumisections}
     for part in record.parts:
         arrays |= {f"{part.name}.{name}": getattr(part, name) for name in _ARRAYS}
     return arrays
+
+
+_SHIFTS = ("log_pileup", "log_pileup_error", "half", "ring", "box")
+"""Arrays of the common part, beside those of sub-detectors."""
+
+
+def _common_words(common: CommonPart) -> dict[str, Any]:
+    return {"subdetectors": sorted(common.subdetector), "rings": common.rings, "sentences": common.sentences}
 
 
 def _words(part: PartRecord) -> dict[str, Any]:
@@ -285,8 +310,8 @@ def _words(part: PartRecord) -> dict[str, Any]:
         "name": part.name,
         "granularity": part.granularity,
         "judge": asdict(part.judge),
-        "groups": [asdict(group) for group in part.groups],
-        "forecasts": [[name, asdict(forecast)] for name, forecast in part.forecasts],
+        "findings": [asdict(finding) for finding in part.findings],
+        "forecasts": [asdict(forecast) for forecast in part.forecasts],
         "boxes": part.boxes,
         "trust": part.trust,
         "trust_reason": part.trust_reason,
@@ -294,7 +319,7 @@ def _words(part: PartRecord) -> dict[str, Any]:
     }
 
 
-_WORDS = {"name", "granularity", "judge", "groups", "forecasts", "boxes", "trust", "trust_reason", "sensitivity"}
+_WORDS = {"name", "granularity", "judge", "findings", "forecasts", "boxes", "trust", "trust_reason", "sensitivity"}
 _ARRAYS = tuple(field.name for field in fields(PartRecord) if field.name not in _WORDS)
 
 
@@ -312,16 +337,36 @@ def _record(arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
         program=words["program"],
         parts=tuple(_part(part, arrays) for part in words["parts"]),
         provenance=provenance_of_text(str(arrays["provenance"])) if "provenance" in arrays else None,
+        common=words["common"] and _common(words["common"], arrays),
+        masked=tuple(words["masked"]),
     )
+
+
+def _common(words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> CommonPart:
+    of = {name: arrays[f"common.subdetector.{name}"].astype(np.float32) for name in words["subdetectors"]}
+    shifts = {name: arrays[f"common.{name}"].astype(np.float32) for name in _SHIFTS}
+    return CommonPart(
+        lumisections=arrays["common.lumisections"],
+        subdetector=of,
+        rings=tuple(words["rings"]),
+        sentences=tuple(words["sentences"]),
+        **shifts,
+    )
+
+
+def _finding(words: Mapping[str, Any]) -> Finding:
+    ranges = tuple((first, last) for first, last in words["ranges"])
+    own = {"level": Level(words["level"]), "kind": Kind(words["kind"]), "ranges": ranges, "rows": tuple(words["rows"])}
+    return Finding(**{**words, **own})
 
 
 def _part(words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> PartRecord:
     return PartRecord(
         name=words["name"],
         granularity=words["granularity"],
-        judge=Judge(**words["judge"]),
-        groups=tuple(Group(**{**group, "kind": Kind(group["kind"])}) for group in words["groups"]),
-        forecasts=tuple((name, Forecast(**forecast)) for name, forecast in words["forecasts"]),
+        judge=ModelInfo(**words["judge"]),
+        findings=tuple(map(_finding, words["findings"])),
+        forecasts=tuple(Forecast(**forecast) for forecast in words["forecasts"]),
         boxes=tuple(words["boxes"]),
         trust=Trust(words["trust"]),
         trust_reason=words["trust_reason"],

@@ -12,7 +12,7 @@ import scipy.sparse as sparse
 from numpy.typing import ArrayLike, NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM, ChannelTable, rbx_of
-from hcal_root_ad.judge.verdict import Group, Interval, Kind, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.room import sweep
 
 Array = NDArray[Any]
@@ -196,21 +196,6 @@ def kind_counts(verdict: Verdict | StripVerdict) -> dict[Kind, Counts]:
         step[np.searchsorted(rows, interval.first), box] += 1
         step[np.searchsorted(rows, interval.last, side="right"), box] -= 1
     return {kind: step[:-1].cumsum(axis=0) * verdict.assessed[:, None] for kind, step in steps.items()}
-
-
-def group_columns(verdict: Verdict | StripVerdict, group: Group) -> NDArray[np.intp]:
-    """Columns of the channels (or strips) that the group stands for."""
-    rows = {interval.channel for interval in verdict.intervals if _stands_for(group, interval)}
-    return np.array(sorted(rows), dtype=np.intp)
-
-
-def _stands_for(group: Group, interval: Interval) -> bool:
-    if interval.group:
-        alike = interval.group == group.unit and (interval.kind in LOSSES) == (group.kind in LOSSES)
-        return alike and interval.first <= group.last and interval.last >= group.first
-    # A channel on its own is a line for people, but no group in the table of flags.
-    own = (interval.kind, interval.first, interval.last, 1, interval.observed, interval.expected, interval.score)
-    return own == (group.kind, group.first, group.last, group.channels, group.observed, group.expected, group.score)
 
 
 def variance(expected: Array, events: ArrayLike) -> Array:

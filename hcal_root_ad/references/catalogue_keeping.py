@@ -167,6 +167,6 @@ def _file_complaints(entry: Entry, written: str) -> Iterator[str]:
     if isinstance(path, RemoteFile):
         return
     if not path.is_file():
-        yield f"The file {path} of {entry.name} is not there; its rates are still good, but no bundle can adapt to it."
+        yield f"The file {path} of {entry.name} is not there; its rates are still good, but no model can adapt to it."
     elif written in entry.sha256 and source_of(path).sha256 != entry.sha256[written]:
         yield f"The file {path} of {entry.name} is not the one that was added: its digest is another."

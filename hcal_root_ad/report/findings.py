@@ -7,78 +7,64 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.judge.verdict import Group, Kind, State
-from hcal_root_ad.lumi_ranges import Range, listed, union
-from hcal_root_ad.publish.record import STRIPS, PartRecord, RunRecord
-from hcal_root_ad.publish.reductions import LOSSES, N_BOXES, States, on_axis
-from hcal_root_ad.report.words import happened, place, quantity, strongest
+from hcal_root_ad.judge.verdict import Finding, State
+from hcal_root_ad.publish.findings import how_large, how_sure, trust_sentences, what, when
+from hcal_root_ad.publish.record import HBHE_BOXES, STRIPS, PartRecord, RunRecord
+from hcal_root_ad.publish.reductions import N_BOXES, States, on_axis
+from hcal_root_ad.report.words import happened, place, quantity
 
 
 @dataclass(frozen=True, eq=False)
-class Finding:
-    """All that was flagged of one readout unit in one direction.
-
-    ``groups``: its groups, strongest first. ``row``: the one of the part's histories with most channels, None if
-    there is none.
-    """
+class ReportedFinding:
+    """A finding with the part of the record that it is in, and its row of the part's histories, None without one."""
 
     part: PartRecord
-    groups: tuple[Group, ...]
+    finding: Finding
     row: int | None
 
     @property
-    def unit(self) -> str:
-        return self.groups[0].unit
+    def noun(self) -> str:
+        return "strip" if self.part.name == STRIPS else "channel"
 
     @property
-    def kinds(self) -> tuple[Kind, ...]:
-        """Kinds of fault, that of the strongest group first."""
-        return tuple(dict.fromkeys(group.kind for group in self.groups))
+    def what(self) -> str:
+        return what(self.finding, self.noun)
 
     @property
-    def state(self) -> State:
-        return max(kind.state for kind in self.kinds)
+    def when(self) -> str:
+        return when(self.finding)
 
     @property
-    def channels(self) -> int:
-        return max(group.channels for group in self.groups)
+    def rate(self) -> str:
+        return how_large(self.finding)
 
     @property
-    def score(self) -> float:
-        return strongest(self.groups).score
-
-    @property
-    def ranges(self) -> list[Range]:
-        """Lumisections, in order."""
-        return union([(group.first, group.last) for group in self.groups])
+    def sure(self) -> str:
+        return how_sure(self.finding)
 
     @property
     def reason(self) -> str:
         """One sentence: who gave how many digis, of how many."""
-        what = "strip" if self.part.name == STRIPS else "channel"
-        who = place(self.unit) if self.channels == 1 else f"{quantity(self.channels, what)} of {place(self.unit)}"
-        observed = sum(group.observed for group in self.groups)
-        expected = sum(group.expected for group in self.groups)
-        often = f", in {len(self.groups)} intervals" if len(self.groups) > 1 else ""
-        sentence = f"{who} gave {happened(self.kinds[0], observed, expected)}{often}"
+        finding = self.finding
+        where = place(finding.unit)
+        who = where if finding.channels == 1 else f"{quantity(finding.channels, self.noun)} of {where}"
+        sentence = f"{who} gave {happened(finding.kind, finding.observed, finding.expected)}"
         return sentence[0].upper() + sentence[1:]
 
 
-def findings_of(record: RunRecord) -> tuple[Finding, ...]:
-    """Groups of one place and direction together, the strongest first."""
-    found: dict[tuple[str, str, bool], list[tuple[int, Group]]] = {}
-    for part in record.parts:
-        for row, group in enumerate(part.groups):
-            found.setdefault((part.name, group.unit, group.kind in LOSSES), []).append((row, group))
-    parts = {part.name: part for part in record.parts}
-    findings = [_finding(parts[name], rows) for (name, _, _), rows in found.items()]
-    return tuple(sorted(findings, key=lambda finding: -abs(finding.score)))
+def findings_of(record: RunRecord) -> tuple[ReportedFinding, ...]:
+    """The findings of all parts, the strongest first."""
+    reported = (
+        ReportedFinding(part, finding, row if row < len(part.finding_observed) else None)
+        for part in record.parts
+        for row, finding in enumerate(part.findings)
+    )
+    return tuple(sorted(reported, key=lambda one: (-one.finding.significance, -one.finding.channels)))
 
 
-def _finding(part: PartRecord, rows: list[tuple[int, Group]]) -> Finding:
-    with_history = [(row, group) for row, group in rows if row < len(part.group_observed)]
-    row = max(with_history, key=lambda pair: pair[1].channels)[0] if with_history else None
-    return Finding(part, tuple(group for _, group in rows), row)
+def trust_of(record: RunRecord) -> tuple[str, ...]:
+    """How far the record can be trusted, where it is not as it should be."""
+    return trust_sentences({part.name: part for part in record.parts})
 
 
 @dataclass(frozen=True)
@@ -90,7 +76,7 @@ class Headline:
     missing: tuple[str, ...] = ()
 
 
-def headline_of(record: RunRecord, findings: tuple[Finding, ...]) -> Headline:
+def headline_of(record: RunRecord, findings: tuple[ReportedFinding, ...]) -> Headline:
     """Bad with any bad readout box, problematic with anything flagged, not assessed if nothing could be judged."""
     judged, bad, length = int(assessed_in(record).sum()), int(bad_in(record).sum()), len(record.lumisections)
     missing = tuple(name for name in ("HB", "HE") if name not in _judged_parts(record))
@@ -113,11 +99,11 @@ def headline_of(record: RunRecord, findings: tuple[Finding, ...]) -> Headline:
     return Headline(state, " ".join((sentence, *_strongest_of(findings))), missing)
 
 
-def _strongest_of(findings: tuple[Finding, ...]) -> tuple[str, ...]:
+def _strongest_of(findings: tuple[ReportedFinding, ...]) -> tuple[str, ...]:
     if not findings:
         return ()
     first = findings[0]
-    return (f"Strongest: {place(first.unit)}, {first.kinds[0]} in LS {listed(first.ranges, 4)}.",)
+    return (f"Strongest: {place(first.finding.unit)}, {first.finding.kind} in LS {first.when}.",)
 
 
 def _judged_parts(record: RunRecord) -> set[str]:
@@ -151,11 +137,12 @@ def bad_in(record: RunRecord) -> NDArray[np.bool_]:
 
 
 def box_states(record: RunRecord) -> States:
-    """(LS from 1 to the last, 72) states of all boxes, not assessed at lumisections that are not there."""
+    """(LS from 1 to the last, 72) states of the boxes of HB and HE, not assessed at lumisections that are not there."""
     length = int(record.lumisections.max(initial=1))
     states = np.zeros((len(record.lumisections), N_BOXES), dtype=np.uint8)
     for part in parts_by_lumisection(record):
-        states = np.maximum(states, part.box_states)
+        if part.boxes == HBHE_BOXES:
+            states = np.maximum(states, part.box_states)
     spread: States = on_axis(states, record.lumisections, length)
     spread[np.setdiff1d(np.arange(length), record.lumisections - 1)] = np.where(
         states.any(axis=0), State.NOT_ASSESSED, 0

@@ -10,15 +10,16 @@ import numpy as np
 from hcal_root_ad.detector import IETA_LABELS, N_DEPTH, N_DQM_IETA, N_IPHI, box_name
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_ranges import listed, ranges_of
-from hcal_root_ad.publish.record import STRIPS, PartRecord, RunRecord
+from hcal_root_ad.publish.record import HBHE_BOXES, STRIPS, PartRecord, RunRecord
 from hcal_root_ad.publish.reductions import Array, Floats, States, flagged, on_axis
 from hcal_root_ad.report.findings import (
-    Finding,
+    ReportedFinding,
     assessed_in,
     box_states,
     findings_of,
     headline_of,
     parts_by_lumisection,
+    trust_of,
 )
 from hcal_root_ad.report.page import Picture, picture, render
 from hcal_root_ad.report.pictures import (
@@ -59,7 +60,7 @@ class Numbers:
     bad: int | None
     problematic: int | None
     not_connected: int | None
-    groups: int
+    findings: int
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,7 @@ class Entry:
     """One line of the table of findings."""
 
     number: int
-    finding: Finding
-    lumisections: str
-    score: str
+    finding: ReportedFinding
     stamp: Picture | None
 
 
@@ -107,6 +106,7 @@ def run_page(record: RunRecord, pileup: Floats | None = None) -> str:
         record=record,
         provenance=record.provenance.text() if record.provenance else "",
         headline=headline_of(record, findings),
+        trust=trust_of(record),
         numbers=[_numbers(part) for part in record.parts],
         strongest=min(len(findings), STRONGEST),
         entries=[_entry(number, one, record) for number, one in enumerate(findings[:LINES], start=1)],
@@ -114,9 +114,9 @@ def run_page(record: RunRecord, pileup: Floats | None = None) -> str:
         hidden=max(0, len(findings) - LINES),
         timeline=_timeline(record, events, states, findings),
         block=-(-length // COLUMNS),
-        boxes=list(_boxes(states)),
+        boxes=list(_boxes(record)),
         maps=_maps(record),
-        forecasts=[(name, one) for part in record.parts for name, one in part.forecasts],
+        forecasts=[forecast for part in record.parts for forecast in part.forecasts],
         conditions=_conditions(record, events, assessed, np.zeros(0) if pileup is None else pileup),
     )
 
@@ -134,51 +134,52 @@ def _numbers(part: PartRecord) -> Numbers:
         bad=counts.get(State.BAD),
         problematic=counts.get(State.PROBLEMATIC),
         not_connected=counts.get(State.NOT_CONNECTED),
-        groups=len(part.groups),
+        findings=len(part.findings),
     )
 
 
-def _entry(number: int, finding: Finding, record: RunRecord) -> Entry:
+def _entry(number: int, finding: ReportedFinding, record: RunRecord) -> Entry:
     stamp = _stamp(finding, record) if number <= STAMPS else None
-    return Entry(number, finding, listed(finding.ranges, 6), f"{abs(finding.score):,.0f}", stamp)
+    return Entry(number, finding, stamp)
 
 
-def _stamp(finding: Finding, record: RunRecord) -> Picture | None:
+def _stamp(finding: ReportedFinding, record: RunRecord) -> Picture | None:
     """The small picture, where the record has digis against LS."""
     part = finding.part
     if finding.row is None or part.granularity == "run":
         return None
-    group = part.groups[finding.row]
     rows = np.flatnonzero(part.assessed & _near(record.lumisections, finding))
     if len(rows) == 0:
         return None
-    history = _history(part, finding, rows, record, group.channels)
+    history = _history(part, finding, rows, record)
     inside = np.zeros(len(history.lumisections), dtype=bool)
-    for first, last in finding.ranges:
+    for first, last in finding.finding.ranges:
         inside |= (history.lumisections >= first) & (history.lumisections <= last)
     return picture(small_figure(history), _in_words(history, inside))
 
 
-def _near(lumisections: Array, finding: Finding) -> Array:
+def _near(lumisections: Array, finding: ReportedFinding) -> Array:
     """(LS,) the finding's lumisections, and as many to either side, twenty at least."""
-    first, last = finding.ranges[0][0], finding.ranges[-1][1]
+    first, last = finding.finding.first, finding.finding.last
     margin = max(20, last - first + 1)
     return (lumisections >= first - margin) & (lumisections <= last + margin)
 
 
-def _history(part: PartRecord, finding: Finding, rows: Array, record: RunRecord, channels: int) -> History:
+def _history(part: PartRecord, finding: ReportedFinding, rows: Array, record: RunRecord) -> History:
     """Digis per event at the given rows, neighbours summed where they are many."""
     size = max(1, -(-len(rows) // POINTS))
     starts = np.arange(0, len(rows), size)
     events = np.maximum(record.events[rows], 1).astype(float)
-    expected = part.group_expected[finding.row, rows].astype(float)
-    observed = part.group_observed[finding.row, rows].astype(float)
+    expected = part.finding_expected[finding.row, rows].astype(float)
+    observed = part.finding_observed[finding.row, rows].astype(float)
     # A sum of binomials is at most as wide as one of their mean probability; strips may count more than one an event.
-    share = 0.0 if part.name == STRIPS else np.minimum(expected / (events * channels), 1)
+    share = 0.0 if part.name == STRIPS else np.minimum(expected / (events * finding.finding.channels), 1)
     variance = expected * (1 - share)
     sums = [np.add.reduceat(values, starts) for values in (observed, expected, variance, events)]
     times = np.add.reduceat(record.lumisections[rows].astype(float), starts) / np.diff(np.append(starts, len(rows)))
-    return History(times, sums[0] / sums[3], sums[1] / sums[3], np.sqrt(sums[2]) / sums[3], finding.ranges)
+    return History(
+        times, sums[0] / sums[3], sums[1] / sums[3], np.sqrt(sums[2]) / sums[3], list(finding.finding.ranges)
+    )
 
 
 def _in_words(history: History, inside: Array) -> str:
@@ -190,7 +191,7 @@ def _in_words(history: History, inside: Array) -> str:
     return " ".join(sentences)
 
 
-def _timeline(record: RunRecord, events: Array, states: States, findings: Sequence[Finding]) -> Picture:
+def _timeline(record: RunRecord, events: Array, states: States, findings: Sequence[ReportedFinding]) -> Picture:
     outlines = list(_outlines(findings, parts_by_lumisection(record)))
     bad = sorted({box_name(int(box)) for box in np.flatnonzero((states == State.BAD).any(axis=0))})
     words = (
@@ -200,18 +201,21 @@ def _timeline(record: RunRecord, events: Array, states: States, findings: Sequen
     return picture(timeline_figure(record.run, events, states, outlines), words)
 
 
-def _outlines(findings: Sequence[Finding], shown: Sequence[PartRecord]) -> Iterator[Outline]:
+def _outlines(findings: Sequence[ReportedFinding], shown: Sequence[PartRecord]) -> Iterator[Outline]:
     """Outlines of the strongest findings within a box, in the parts whose states are shown."""
     for number, finding in enumerate(findings[:OUTLINED], start=1):
-        box = box_of_unit(finding.unit)
+        box = box_of_unit(finding.finding.unit)
         if box is not None and finding.part in shown:
-            yield Outline(number, box, finding.ranges[0][0], finding.ranges[-1][1])
+            yield Outline(number, box, finding.finding.first, finding.finding.last)
 
 
-def _boxes(states: States) -> Iterator[Box]:
-    for box in np.flatnonzero((states >= State.PROBLEMATIC).any(axis=0)):
-        found = {state: listed(ranges_of(np.flatnonzero(states[:, box] == state) + 1)) for state in State}
-        yield Box(box_name(int(box)), found[State.BAD], found[State.PROBLEMATIC])
+def _boxes(record: RunRecord) -> Iterator[Box]:
+    """Of all parts: the boxes of HB, HE and HO, the sides of HF."""
+    for part in parts_by_lumisection(record):
+        for box in np.flatnonzero((part.box_states >= State.PROBLEMATIC).any(axis=0)):
+            states = np.broadcast_to(part.box_states[:, box], len(record.lumisections))  # one row may stand for the run
+            where = {state: listed(ranges_of(record.lumisections[states == state])) for state in State}
+            yield Box(part.boxes[box], where[State.BAD], where[State.PROBLEMATIC])
 
 
 @dataclass(frozen=True)
@@ -226,18 +230,19 @@ class Maps:
 
 def _maps(record: RunRecord) -> Maps | None:
     parts = [part for part in record.parts if part.name != STRIPS]
+    drawn = [part for part in parts if part.boxes == HBHE_BOXES]
     if not parts:
         return None
     shape = (N_DEPTH, N_DQM_IETA, N_IPHI)
     worst = np.zeros(shape, dtype=np.uint8)
     observed, expected = np.zeros(shape), np.zeros(shape)
-    for part in parts:
+    for part in drawn:
         worst += part.worst
         observed += part.observed
         expected += part.expected
     channels = sorted((one for part in parts for one in _channels(part)), key=lambda one: (-one.fraction, one.name))
     by_depth = ", ".join(f"depth {depth}: {int(n)}" for depth, n in enumerate(flagged(worst).sum(axis=(1, 2)), start=1))
-    words = f"Worst state of each channel in the run, ieta by iphi, one map per depth. Flagged channels: {by_depth}."
+    words = f"Worst state of each channel of HB and HE, ieta by iphi, one map per depth. Flagged channels: {by_depth}."
     ratio = "Digis seen over digis expected for each channel, ieta by iphi, one map per depth."
     return Maps(
         picture(state_maps(record.run, worst), words),

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_RBX, SUBDET_PM, rbx_of
-from hcal_root_ad.judge.verdict import Group, Kind
+from hcal_root_ad.judge.verdict import Kind
 
 _UNIT = re.compile(r"(?P<half>H[BE](?P<side>[MP]))(?P<box>\d\d)?(-RM(?P<module>\d))?(-card(?P<card>\d))?")
-_CHANNEL = re.compile(r"(?P<name>H[BE]) (?P<ieta>[+-]\d+)/(?P<iphi>\d+)/(?P<depth>\d)")
+_CHANNEL = re.compile(r"(?P<name>H[BEOF]) (?P<ieta>[+-]\d+)/(?P<iphi>\d+)/(?P<depth>\d)")
 _STRIP = re.compile(r"(?P<half>H[BE][MP]) iphi (?P<iphi>\d+)")
 
 
 def place(unit: str) -> str:
-    """The full name of a group's unit.
+    """The full name of a finding's unit; a name of a form that is not known stays as it is.
 
     >>> place("HEP07-RM2"), place("HE +20/5/3")
     ('readout module 2 of HEP07', 'channel HE ieta +20, iphi 5, depth 3')
@@ -29,7 +28,7 @@ def place(unit: str) -> str:
         return f"strip iphi {match['iphi']} of {match['half']}"
     match = _UNIT.fullmatch(unit)
     if match is None:
-        return f"the whole of {unit}"
+        return f"the whole of {unit}" if unit in ("HB", "HE", "HO", "HF") else unit
     if match["box"] is None:
         return f"the {'minus' if match['side'] == 'M' else 'plus'} side of {unit[:2]}"
     box = f"{match['half']}{match['box']}"
@@ -40,8 +39,8 @@ def place(unit: str) -> str:
 
 
 def box_of_unit(unit: str) -> int | None:
-    """Readout box 0…71 in which a group's unit lies, None if it is larger than a box."""
-    if match := _CHANNEL.fullmatch(unit):
+    """Readout box 0…71 in which a finding's unit lies, None if it is larger than a box or not of HB and HE."""
+    if (match := _CHANNEL.fullmatch(unit)) and match["name"] in ("HB", "HE"):
         half, rbx = match["name"] + ("P" if match["ieta"][0] == "+" else "M"), _rbx(match["iphi"])
     elif match := _STRIP.fullmatch(unit):
         half, rbx = match["half"], _rbx(match["iphi"])
@@ -85,11 +84,6 @@ def happened(kind: Kind, observed: float, expected: float) -> str:
         return f"{share} of the {count(expected)} digis that were expected"
     bursts = ", coming and going" if kind is Kind.NOISY else ""
     return f"{ratio:.2f} times the {count(expected)} digis that were expected{bursts}"
-
-
-def strongest(groups: Sequence[Group]) -> Group:
-    """The group with the largest score."""
-    return max(groups, key=lambda group: abs(group.score))
 
 
 def _rbx(iphi: str) -> int:

@@ -55,9 +55,6 @@ def write_truth(simulated: SimulatedRun, path: Path) -> Path:
     to LS they are lists.
     """
     maps, detector, conditions = simulated.maps, simulated.detector, simulated.conditions
-    masked = _cells(detector.channels, np.flatnonzero(detector.masked)) + _cells(
-        detector.hf, np.flatnonzero(detector.hf_masked)
-    )
     truth = {
         "run": simulated.run,
         "lumisections": len(maps),
@@ -67,7 +64,7 @@ def write_truth(simulated: SimulatedRun, path: Path) -> Path:
         "pileup": np.round(conditions.pileup, 3).tolist(),
         "low_event_ls": maps.lumisections[maps.events < LOW_EVENTS].tolist(),
         "no_collisions_ls": maps.lumisections[conditions.gap].tolist(),
-        "masked": masked,
+        "masked": _cells(detector.channels, np.flatnonzero(detector.masked)),
         "faults": [_fault_truth(detector.channels, fault) for fault in simulated.faults],
     }
     write_text(path, json.dumps(truth, indent=1))

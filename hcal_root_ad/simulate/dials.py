@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_DEPTH
 from hcal_root_ad.files import whole_file
 from hcal_root_ad.simulate.dqm_files import depth_maps
 from hcal_root_ad.simulate.run import SimulatedRun
@@ -33,11 +34,11 @@ def write_dials(simulated: SimulatedRun, folder: Path) -> tuple[Path, ...]:
     return (path,)
 
 
-def _batch(simulated: SimulatedRun, kind: str, ls: int, maps: np.ndarray) -> pa.RecordBatch:
-    """The seven depths of one kind of element in one LS."""
-    rows = maps.transpose(0, 2, 1).astype(np.float32)
+def _batch(simulated: SimulatedRun, kind: str, ls: int, maps: Mapping[str, NDArray[np.int64]]) -> pa.RecordBatch:
+    """The maps of one kind of element in one LS."""
+    rows = np.stack([*maps.values()]).transpose(0, 2, 1).astype(np.float32)
     inner = pa.ListArray.from_arrays(np.arange(0, rows.size + 1, rows.shape[2], dtype=np.int32), rows.ravel())
-    data = pa.ListArray.from_arrays(np.arange(0, N_DEPTH * rows.shape[1] + 1, rows.shape[1], dtype=np.int32), inner)
-    names = [f"Hcal/DigiTask/{kind}/depth/depth{depth}" for depth in range(1, N_DEPTH + 1)]
-    columns = [pa.array(names), pa.array([simulated.run] * N_DEPTH), pa.array([ls] * N_DEPTH), data]
+    data = pa.ListArray.from_arrays(np.arange(0, len(rows) * rows.shape[1] + 1, rows.shape[1], dtype=np.int32), inner)
+    names = [f"Hcal/DigiTask/{kind}/depth/{name}" for name in maps]
+    columns = [pa.array(names), pa.array([simulated.run] * len(maps)), pa.array([ls] * len(maps)), data]
     return pa.record_batch(columns, schema=_SCHEMA)

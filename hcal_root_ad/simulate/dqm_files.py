@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, SUBDET_PM, Era
+from hcal_root_ad.detector import HALVES, HO_MAP, N_DQM_IETA, N_IPHI, N_MAPS, Era, Subdetector, ho_in_depth_4
 from hcal_root_ad.simulate.genuine_root import (
     digis_vs_ls,
     number_of_events,
@@ -28,18 +29,18 @@ DATASET = {
 """Dataset part of offline file names; the name says that no real event is in it."""
 
 
-def depth_maps(simulated: SimulatedRun, part: slice | int, cut: bool = False) -> NDArray[np.int64]:
-    """(7, 84, 72) digis of HB, HE and HF on the DQM axes, summed over a slice of LS or of one LS (its index).
+def depth_maps(simulated: SimulatedRun, part: slice | int, cut: bool = False) -> dict[str, NDArray[np.int64]]:
+    """Digis on the DQM's axes (84, 72), by name of the map, summed over a slice of LS or of one LS (its index).
 
-    With ``cut`` only the digis above the charge cut.
+    With ``cut`` only the digis above the charge cut. Before Run 3, HO is in ``depth4``, as CMSSW filled it then.
     """
-    maps = np.zeros((N_DEPTH, N_DQM_IETA, N_IPHI), dtype=np.int64)
-    hbhe = simulated.cut_counts if cut else simulated.maps.counts
-    hf = simulated.hf_cut_counts if cut else simulated.hf_counts
-    for table, counts in ((simulated.detector.channels, hbhe), (simulated.detector.hf, hf)):
-        digis = np.atleast_2d(counts[part]).sum(axis=0, dtype=np.int64)
-        maps[table.depth - 1, table.dqm_x, table.dqm_y] += digis
-    return maps
+    table, counts = simulated.detector.channels, simulated.cut_counts if cut else simulated.maps.counts
+    ho_apart = not ho_in_depth_4(table.era)
+    maps = np.zeros((N_MAPS, N_DQM_IETA, N_IPHI), dtype=np.int64)
+    number = table.dqm_map if ho_apart else table.depth
+    maps[number - 1, table.dqm_x, table.dqm_y] = np.atleast_2d(counts[part]).sum(axis=0, dtype=np.int64)
+    names = [f"depth{number}" for number in range(1, HO_MAP)] + ["depthHO"] * ho_apart
+    return dict(zip(names, maps, strict=False))
 
 
 def write_dqm_file(simulated: SimulatedRun, folder: Path) -> tuple[Path, ...]:
@@ -100,15 +101,15 @@ def _write_online_run(file: Any, simulated: SimulatedRun, part: slice) -> None:
     _write_event_info(file, summary, simulated, part)
 
 
-def _write_maps(file: Any, folder: str, maps: NDArray[np.int64]) -> None:
-    write_at(file, folder, *(occupancy_map(f"depth{depth}", counts) for depth, counts in enumerate(maps, start=1)))
+def _write_maps(file: Any, folder: str, maps: Mapping[str, NDArray[np.int64]]) -> None:
+    write_at(file, folder, *(occupancy_map(name, counts) for name, counts in maps.items()))
 
 
 def _write_profiles(file: Any, summary: str, simulated: SimulatedRun, part: slice) -> None:
-    """``OccupancyvsLS/Subdet/{HB,HE,HF}``."""
+    """``OccupancyvsLS/Subdet/{HB,HE,HO,HF}``."""
     channels, events = simulated.detector.channels, simulated.maps.events[part]
-    columns = {name: simulated.maps.counts[part][:, channels.rows_of(name)] for name in ("HB", "HE")}
-    for name, counts in (columns | {"HF": simulated.hf_counts[part]}).items():
+    for name in Subdetector.__members__:
+        counts = simulated.maps.counts[part][:, channels.rows_of(name)]
         # One event's digis, taken as independent between channels.
         share = counts / np.maximum(events, 1)[:, None]
         variance = (share * (1.0 - share)).sum(axis=1)
@@ -119,12 +120,11 @@ def _write_profiles(file: Any, summary: str, simulated: SimulatedRun, part: slic
 
 def _write_strips(file: Any, folder: str, simulated: SimulatedRun, part: slice) -> None:
     """LS × iphi of the digis above the charge cut, per half sub-detector."""
-    channels, hf = simulated.detector.channels, simulated.detector.hf
-    halves = [(name, channels.half == half, channels.iphi, simulated.cut_counts) for half, name in enumerate(SUBDET_PM)]
-    halves += [(name, hf.side == side, hf.iphi, simulated.hf_cut_counts) for side, name in enumerate(("HFM", "HFP"))]
-    for name, inside, iphi, counts in halves:
+    channels = simulated.detector.channels
+    for half, name in enumerate(HALVES):
+        inside = channels.half == half
         along = np.zeros((simulated.maps.lumisections[part].size, N_IPHI), dtype=np.int64)
-        np.add.at(along.T, iphi[inside] - 1, counts[part][:, inside].T)
+        np.add.at(along.T, channels.iphi[inside] - 1, simulated.cut_counts[part][:, inside].T)
         write_at(file, folder, strips(name, along, simulated.maps.lumisections[part]))
 
 

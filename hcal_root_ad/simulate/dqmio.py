@@ -97,15 +97,15 @@ def _fill_lumisection(
     maps = trees["TH2Fs"]
     first = int(maps.tree.GetEntries())
     for kind, cut in (("Occupancy", False), ("OccupancyCut", True)):
-        for depth, counts in enumerate(depth_maps(simulated, row, cut), start=1):
-            maps.value.SetNameTitle(f"depth{depth}", f"depth{depth}")
+        for name, counts in depth_maps(simulated, row, cut).items():
+            maps.value.SetNameTitle(name, name)
             fill_map(maps.value, counts)
-            maps.fill(f"Hcal/DigiTask/{kind}/depth/depth{depth}")
+            maps.fill(f"Hcal/DigiTask/{kind}/depth/{name}")
     for other, counts in enumerate(others):
         maps.value.SetNameTitle(f"map{other:03d}", f"map{other:03d}")
         fill_map(maps.value, counts)
         maps.fill(f"Ecal/Other/map{other:03d}")
-    index.fill(ls, kind=list(_TREES).index("TH2Fs"), first=first, last=first + 14 + len(others) - 1)
+    index.fill(ls, kind=list(_TREES).index("TH2Fs"), first=first, last=int(maps.tree.GetEntries()) - 1)
     trees["Ints"].value[0] = simulated.maps.events[row]
     counter = trees["Ints"].fill("Ecal/EventInfo/processedEvents")
     index.fill(ls, kind=list(_TREES).index("Ints"), first=counter, last=counter)

@@ -69,6 +69,8 @@ class Unit:
 class Drawn:
     """``count`` units of a scale, drawn from ``halves`` in turn, from LS ``first`` to ``last`` (None: the end).
 
+    ``halves`` are of HB and HE, or of HO and HF.
+
     ``kind`` is by default that of a constant factor. With ``length`` each fault has its own interval within these
     LS, of at least so many LS.
     """
@@ -86,7 +88,8 @@ class Drawn:
         self, detector: SimulatedDetector, conditions: Conditions, free: NDArray[np.bool_], draw: np.random.Generator
     ) -> tuple[Fault, ...]:
         last = self.last or int(conditions.lumisections[-1])
-        names = np.array(unit_names(detector.channels, self.scale))
+        subdetectors = ("HB", "HE") if {*self.halves} <= {*SUBDET_PM} else ("HO", "HF")
+        names = np.array(unit_names(detector.channels.select(*subdetectors), self.scale))
         drawn = []
         for number in range(self.count):
             unit = _free_unit(detector, names, self.halves[number % len(self.halves)], free, draw)
@@ -141,9 +144,9 @@ def _free_unit(
 ) -> str:
     """A unit of a half that shares no channel with earlier faults; a channel is bright enough to show a fault."""
     side = {"M": "-", "P": "+"}[half[2]]
-    for unit in draw.permutation(names):
-        if not unit.startswith((half, f"{half[:2]} {side}")):
-            continue
+    # Chosen first, so that the draw does not depend on what else the detector has.
+    here = [name for name in names.tolist() if name.startswith((half, f"{half[:2]} {side}"))]
+    for unit in draw.permutation(here):
         rows = rows_of_unit(detector.channels, unit)
         untouched = free[rows].any() and (free[rows] | ~detector.live[rows]).all()
         if untouched and (len(rows) > 1 or detector.response[rows[0]] > DIM):

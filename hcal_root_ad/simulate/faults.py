@@ -90,7 +90,7 @@ def make_fault(
         raise UsageError(f"The fault of {unit} lasts from LS {first} to LS {last}, which is no interval.")
     rows = rows_of_unit(detector.channels, unit)
     if not len(rows):
-        raise UsageError(f"No channel of HB or HE belongs to {unit!r}; units are written {UNIT_FORMS}.")
+        raise UsageError(f"No channel belongs to {unit!r}; units are written {UNIT_FORMS}.")
     rows = rows[detector.live[rows]]
     if not len(rows):
         raise UsageError(f"All channels of {unit} are masked in this detector, so no fault can show in it.")
@@ -131,7 +131,7 @@ def apply_faults(
 
 
 def mixed_faults(detector: SimulatedDetector, conditions: Conditions, seed: int) -> tuple[Fault, ...]:
-    """Faults of every kind and scale on disjoint channels: some 25 channels, and a few larger units.
+    """Faults of every kind and scale on disjoint channels of HB and HE: some 25 channels, and a few larger units.
 
     Every kind hits single channels and one larger unit; a box, a module and a card are dead at some time.
     """
@@ -141,7 +141,8 @@ def mixed_faults(detector: SimulatedDetector, conditions: Conditions, seed: int)
               ("card", FaultKind.HOT)] + [("channel", kind) for kind in FaultKind for _ in range(4)]  # fmt: skip
     faults: list[Fault] = []
     free = detector.live.copy()
-    names = {scale: unit_names(detector.channels, scale) for scale in ("channel", *large)}
+    inner = detector.channels.select("HB", "HE")
+    names = {scale: unit_names(inner, scale) for scale in ("channel", *large)}
     last_ls = int(conditions.lumisections[-1])
     for scale, kind in wanted:
         unit = _free_unit(detector, names[scale], free, draw)

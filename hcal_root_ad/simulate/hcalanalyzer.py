@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hcal_root_ad.detector import N_DEPTH, N_IETA, N_IPHI
+from hcal_root_ad.detector import N_DEPTH, N_IETA, N_IPHI, Subdetector
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.simulate.genuine_root import contents, ours, root, root_file
 from hcal_root_ad.simulate.run import SimulatedRun
@@ -45,7 +45,7 @@ def _cube(simulated: SimulatedRun, depth: int) -> Any:
     name = f"hist3D_depth{depth}"
     hist = ours(root().TH3I(name, name, _N_LS, 0.0, _N_LS, N_IETA, -half, half, N_IPHI, 0.0, N_IPHI))
     channels = simulated.detector.channels
-    rows = np.flatnonzero(channels.depth == depth)
+    rows = np.flatnonzero((channels.depth == depth) & (channels.subdetector <= Subdetector.HE))
     cells = contents(hist, np.int32).reshape(N_IPHI + 2, N_IETA + 2, _N_LS + 2)
     ls, x, y = simulated.maps.lumisections + 1, channels.ieta[rows] + half + 1, channels.iphi[rows] + 1
     cells[y[None, :], x[None, :], ls[:, None]] = simulated.maps.counts[:, rows]

@@ -6,7 +6,7 @@ scale          name                     channels
 channel        ``HE +20/5/3``           ieta / iphi / depth
 card           ``HEP07-RM2-card3``      one QIE card: 16 channels in HB, 12 (11) in HE
 RM             ``HEP07-RM2``            one readout module
-RBX            ``HEP07``                one readout box
+RBX            ``HEP07``, ``HO1M02``    one readout box; those of HF are not known
 uHTR           ``crate24-slot3``        what one back-end board receives: a third of two boxes' channels of a side
 sector         ``HEP-crate24``          the neighbouring boxes of one half on one uTCA crate
 FED            ``FED1102``              one side of a crate
@@ -27,23 +27,32 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import SUBDET_PM, ChannelTable, Subdetector, box_name
+from hcal_root_ad.detector import (
+    HALVES,
+    HO_WHEELS,
+    N_HO_BOX_FIRST,
+    N_HO_RBX,
+    SUBDET_PM,
+    ChannelTable,
+    Subdetector,
+    box_name,
+)
 
 UNIT_FORMS = (
     "'HE +20/5/3', 'HEP07-RM2-card3', 'HEP07-RM2', 'HEP07', 'crate24-slot3', 'HEP-crate24', 'FED1102', "
     "'HE |ieta| 26', 'HEP' or 'HE'"
 )
 _FORMS = {
-    "channel": re.compile(r"(HB|HE) ([+-]\d+)/(\d+)/(\d+)"),
+    "channel": re.compile(r"(H[BEOF]) ([+-]\d+)/(\d+)/(\d+)"),
     "card": re.compile(r"(H[BE][MP])(\d\d)-RM([1-4])-card([1-4])"),
     "RM": re.compile(r"(H[BE][MP])(\d\d)-RM([1-4])"),
-    "RBX": re.compile(r"(H[BE][MP])(\d\d)"),
+    "RBX": re.compile(r"(H[BE][MP]|HO0|HO[12][MP])(\d\d)"),
     "uHTR": re.compile(r"crate([1-9]\d*)-slot(\d+)"),
     "sector": re.compile(r"(H[BE][MP])-crate([1-9]\d*)"),
     "FED": re.compile(r"FED([1-9]\d*)"),
-    "ring": re.compile(r"(HB|HE) \|ieta\| (\d+)(?: depth (\d))?"),
-    "half": re.compile(r"H[BE][MP]"),
-    "sub-detector": re.compile(r"HB|HE"),
+    "ring": re.compile(r"(H[BEOF]) \|ieta\| (\d+)(?: depth (\d))?"),
+    "half": re.compile(r"H[BEOF][MP]"),
+    "sub-detector": re.compile(r"H[BEOF]"),
 }
 _HE_CARD_SEED = 11
 
@@ -58,9 +67,9 @@ def rows_of_unit(channels: ChannelTable, unit: str) -> NDArray[np.intp]:
     matches = ((scale, form.fullmatch(unit)) for scale, form in _FORMS.items())
     for scale, match in matches:
         if match:
-            inside = channels.subdetector <= Subdetector.HE
+            inside = np.ones(len(channels), dtype=np.bool_)
             for column, value in _coordinates(scale, unit, match.groups()).items():
-                inside = inside & (_column(channels, column) == value)
+                inside &= _column(channels, column) == value
             return np.flatnonzero(inside)
     return np.empty(0, dtype=np.intp)
 
@@ -86,7 +95,9 @@ def _coordinates(scale: str, unit: str, parts: tuple[str | None, ...]) -> dict[s
         return ring | ({"depth": numbers[2]} if parts[2] else {})
     if scale == "sub-detector":
         return {"subdetector": Subdetector[unit]}
-    half = {"half": SUBDET_PM.index(unit[:3])}
+    if parts and parts[0] in HO_WHEELS:
+        return {"box": N_HO_BOX_FIRST + N_HO_RBX * HO_WHEELS.index(parts[0]) + numbers[1] - 1}
+    half = {"half": HALVES.index(unit[:3])}
     if scale == "sector":
         return half | {"crate": numbers[1]}
     return half | dict(zip(("rbx", "rm", "card"), numbers[1:], strict=False))
@@ -98,9 +109,10 @@ def unit_names(channels: ChannelTable, scale: str) -> list[str]:
         columns = (channels.names, channels.ieta, channels.iphi, channels.depth)
         return [f"{name} {ieta:+d}/{iphi}/{depth}" for name, ieta, iphi, depth in zip(*columns, strict=True)]
     if scale == "sector":
-        pairs = {(int(h), int(c)) for h, c in zip(channels.half, channels.crate, strict=True) if c}
-        return sorted(f"{SUBDET_PM[half]}-crate{crate}" for half, crate in pairs)
-    boxes = [(box_name(int(b)), int(rm)) for b, rm in np.unique(np.stack([channels.box, channels.rm]), axis=1).T]
+        sectors = {(int(h), int(c)) for h, c in zip(channels.half, channels.crate, strict=True) if c}
+        return sorted(f"{SUBDET_PM[half]}-crate{crate}" for half, crate in sectors)
+    pairs = np.unique(np.stack([channels.box, channels.rm])[:, channels.rbx > 0], axis=1)
+    boxes = [(box_name(int(box)), int(rm)) for box, rm in pairs.T]
     if scale == "RBX":
         return sorted({box for box, _ in boxes})
     modules = [f"{box}-RM{rm}" for box, rm in boxes if rm]

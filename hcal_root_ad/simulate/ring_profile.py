@@ -4,7 +4,8 @@ The tables are rounded ring means of ten real lumisections (run 306138, 2017, je
 the first Phase-1 box, stands for the Phase-1 HE; it is scaled to a mean of 0.38 over HB and HE,
 the occupancy of that run, since zero-bias triggers and the later zero suppression fire less. No
 real Phase-1 HB was at hand: its first depth is taken from the photodiodes, which read the whole
-tower, and its deeper ones fall with depth as in the nearest HE rings.
+tower, and its deeper ones fall with depth as in the nearest HE rings. HO is that of the same run,
+scaled likewise in Run 3. HF is not zero suppressed: it gives a digi in every event.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import ChannelTable, Subdetector
+from hcal_root_ad.detector import ChannelTable, Era, Subdetector, ho_wheel
 
 _HB_PHOTODIODE = {
     1: (0.36, 0.33, 0.32, 0.35, 0.34, 0.33, 0.33, 0.36, 0.36, 0.41, 0.43, 0.42, 0.49, 0.51, 0.65, 0.39),
@@ -39,6 +40,8 @@ _HE_PHASE1 = {
     7: (*(0.0,) * 10, 0.43, 0.65, 0.998, 0.0),
 }
 """By depth, |ieta| 16…29; 0.998 stands for all that never missed, for its intensity is not measurable."""
+_HO_WHEEL = (0.124, 0.314, 0.506)
+"""Digi probability in wheel 0, ±1, ±2 of HO: within a wheel the rings differ by 2 % at most."""
 _HE_PHASE1_SCALE = 0.40
 """Digi intensity of zero-bias events of Run 3 against the jet triggers of 2017."""
 
@@ -62,11 +65,12 @@ def has_scintillator(channels: ChannelTable) -> NDArray[np.bool_]:
 
 
 def ring_intensity(channels: ChannelTable) -> NDArray[np.float64]:
-    """Mean number λ of digi-making hits per event at the reference pileup, per channel of HB and HE.
+    """Mean number λ of digi-making hits per event at the reference pileup, per channel.
 
-    The digi probability is 1 − exp(−λ). Channels without scintillator have 0.
+    The digi probability is 1 − exp(−λ). Channels without scintillator have 0, those of HF infinity.
     """
     ieta, depth = np.abs(channels.ieta), channels.depth
+    ieta = np.where(channels.subdetector == Subdetector.HF, 29, ieta)  # within the tables
     tower = _table(_HB_PHOTODIODE, 1)
     fall = np.concatenate([[0.0], _HB_DEPTH_FALL, np.zeros(3)])
     hb_phase1 = tower[np.minimum(ieta, 29), 1] * fall[depth]
@@ -76,4 +80,7 @@ def ring_intensity(channels: ChannelTable) -> NDArray[np.float64]:
     he_photodiode = _table(_HE_PHOTODIODE, 16)[ieta, depth]
     hb = np.where(is_phase1(channels), hb_phase1, tower[ieta, depth])
     he = np.where(is_phase1(channels), he_phase1, he_photodiode)
-    return np.where(channels.subdetector == Subdetector.HB, hb, he) * has_scintillator(channels)
+    ho = -np.log1p(-np.array(_HO_WHEEL))[np.abs(ho_wheel(channels.ieta))]
+    ho = ho * (1.0 if channels.era is Era.RUN2_2017 else _HE_PHASE1_SCALE)
+    seen = np.select([channels.subdetector == code for code in (1, 2, 3)], [hb, he, ho], default=np.inf)
+    return np.where(has_scintillator(channels), seen, 0.0)

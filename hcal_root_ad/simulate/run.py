@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import Era, era_of_run
+from hcal_root_ad.detector import N_HO_BOX_FIRST, ChannelTable, Era, era_of_run
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
 from hcal_root_ad.simulate.changes import Change
 from hcal_root_ad.simulate.conditions import Conditions
 from hcal_root_ad.simulate.detector import (
     N_BOXES,
-    N_MODULES,
+    N_HO_BOXES,
     REFERENCE_PILEUP,
     SimulatedDetector,
     module_index,
@@ -57,17 +58,14 @@ class SimulatedRun:
         maps: what a harvester should find: counts of ``Occupancy``, events, LS.
         rates: (LS, channels) float32 true digi probability per event of the healthy detector.
         faulty_rates: (LS, channels) float32 the same with the faults, from which the counts were drawn.
-        hf_counts: (LS, HF channels) int32; the event count in live channels.
-        cut_counts, hf_cut_counts: digis above the charge cut (``OccupancyCut``), thinned from the counts.
+        cut_counts: (LS, channels) int32 digis above the charge cut (``OccupancyCut``), thinned from the counts.
         detector, conditions, faults, seed: what it was made from.
     """
 
     maps: LumiMaps
     rates: NDArray[np.float32]
     faulty_rates: NDArray[np.float32]
-    hf_counts: NDArray[np.int32]
     cut_counts: NDArray[np.int32]
-    hf_cut_counts: NDArray[np.int32]
     detector: SimulatedDetector
     conditions: Conditions
     faults: tuple[Fault, ...]
@@ -90,8 +88,9 @@ def simulate_run(
 ) -> SimulatedRun:
     """Simulate one run of a detector under the given conditions; equal seeds give equal counts.
 
-    ``run`` is by default the first of the era (370000 in Run 3). ``changes`` move healthy rates, one after the
-    other. With ``showers`` neighbours count together, as in real lumisections; else all counts are independent.
+    ``run`` is by default the first of the era (370000 in Run 3). ``changes`` move healthy rates of HB and HE, one
+    after the other. With ``showers`` neighbours in HB and HE count together, as in real lumisections; else all counts
+    are independent.
 
     Raises:
         UsageError: a run number of another era, whose readers would expect other channels.
@@ -99,17 +98,21 @@ def simulate_run(
     run = FIRST_RUN[detector.era] if run is None else run
     if era_of_run(run) != detector.era or not 0 < run < 10**9:
         raise UsageError(f"Run {run} is no run number of the era {detector.era} of this detector.")
-    drift_draw, count_draw = (np.random.default_rng(s) for s in np.random.SeedSequence([seed, 0x12]).spawn(2))
+    drift_draw, count_draw, outer_draw = (
+        np.random.default_rng(s) for s in np.random.SeedSequence([seed, 0x12]).spawn(3)
+    )
     rates = healthy_rates(detector, conditions, drift or Drift(), drift_draw)
+    inner = detector.select("HB", "HE")
+    within, outside = slice(0, len(inner.channels)), slice(len(inner.channels), None)
     for change in changes:
-        rates = change.apply(rates, detector, conditions, drift_draw)
+        rates[:, within] = change.apply(rates[:, within], inner, conditions, drift_draw)
     faults = tuple(faults)
     faulty_rates = apply_faults(rates, conditions.lumisections, faults) if faults else rates
-    if showers:
-        counts = shower_counts(detector.channels, conditions.events, faulty_rates, count_draw)
-    else:
-        counts = _binomial(conditions.events, faulty_rates, count_draw)
-    hf_counts = np.where(detector.hf_masked, 0, conditions.events[:, None]).astype(np.int32)
+    counts, cut_counts = np.empty((2, *rates.shape), dtype=np.int32)
+    count_inner = partial(shower_counts, inner.channels) if showers else _binomial
+    for columns, count, draw in ((within, count_inner, count_draw), (outside, _binomial, outer_draw)):
+        counts[:, columns] = count(conditions.events, faulty_rates[:, columns], draw)
+        cut_counts[:, columns] = draw.binomial(counts[:, columns], detector.cut_share[columns])
     maps = LumiMaps(
         run=run,
         channels=detector.channels,
@@ -124,9 +127,7 @@ def simulate_run(
         maps=maps,
         rates=rates,
         faulty_rates=faulty_rates,
-        hf_counts=hf_counts,
-        cut_counts=count_draw.binomial(counts, detector.cut_share).astype(np.int32),
-        hf_cut_counts=count_draw.binomial(hf_counts, detector.hf_cut_share).astype(np.int32),
+        cut_counts=cut_counts,
         detector=detector,
         conditions=conditions,
         faults=faults,
@@ -137,21 +138,40 @@ def simulate_run(
 def healthy_rates(
     detector: SimulatedDetector, conditions: Conditions, drift: Drift, draw: np.random.Generator
 ) -> NDArray[np.float32]:
-    """(LS, channels) digi probability per event without faults; 0 for masked channels."""
-    shift = _run_shift(detector, drift, draw)
-    mixes = _trigger_mixes(detector, conditions, drift, draw)
+    """(LS, channels) digi probability per event without faults; 0 for masked channels.
+
+    HO has a generator of its own, so that HB and HE are what they are without it. HF has no rates that could move.
+    """
+    rates = np.ones((len(conditions), len(detector.channels)), dtype=np.float32)
+    (ho_draw,) = draw.spawn(1)
     activity = conditions.pileup / REFERENCE_PILEUP
-    rates = np.zeros((len(conditions), len(detector.channels)), dtype=np.float32)
-    walks = [_Walk(spread, size, drift.correlation, draw)
-             for spread, size in ((drift.box, N_BOXES), (drift.module, N_MODULES),
-                                  (drift.channel, len(detector.channels)))]  # fmt: skip
-    box, module = detector.channels.box, module_index(detector.channels)
-    for ls, gained in enumerate(activity):
-        moved = walks[0].step()[box] + walks[1].step()[module] + walks[2].step()
-        answer = np.exp(shift + mixes[conditions.prescale_column[ls]] + moved) * gained**detector.power
-        rates[ls] = -np.expm1(-detector.response * answer - detector.noise)
+    for names, boxes, stream in ((("HB", "HE"), range(N_BOXES), draw), (("HO",), _HO_BOXES, ho_draw)):
+        part, rows = detector.select(*names), detector.channels.rows_of(*names)
+        shifts = _shifts(part.channels, boxes, conditions, drift, stream)
+        for ls, (gained, shift) in enumerate(zip(activity, shifts, strict=True)):
+            answer = np.exp(shift) * gained**part.power
+            rates[ls, rows] = -np.expm1(-part.response * answer - part.noise)
     rates[:, ~detector.live] = 0.0
     return rates
+
+
+_HO_BOXES = range(N_HO_BOX_FIRST, N_HO_BOX_FIRST + N_HO_BOXES)
+
+
+def _shifts(
+    channels: ChannelTable, boxes: range, conditions: Conditions, drift: Drift, draw: np.random.Generator
+) -> Iterator[NDArray[np.float64]]:
+    """(channels,) shift of ln λ in each LS, of channels in these readout boxes."""
+    box = channels.box - boxes[0]
+    module = module_index(channels) - 5 * boxes[0]
+    shift = _run_shift(box, len(boxes), drift, draw)
+    mixes = _trigger_mixes(channels.ring, conditions, drift, draw)
+    walks = [_Walk(spread, size, drift.correlation, draw)
+             for spread, size in ((drift.box, len(boxes)), (drift.module, 5 * len(boxes)),
+                                  (drift.channel, len(channels)))]  # fmt: skip
+    for column in conditions.prescale_column:
+        moved = walks[0].step()[box] + walks[1].step()[module] + walks[2].step()
+        yield shift + mixes[column] + moved
 
 
 class _Walk:
@@ -168,17 +188,16 @@ class _Walk:
         return self._state
 
 
-def _run_shift(detector: SimulatedDetector, drift: Drift, draw: np.random.Generator) -> NDArray[np.float64]:
+def _run_shift(box: NDArray[np.integer], n_boxes: int, drift: Drift, draw: np.random.Generator) -> NDArray[np.float64]:
     """(channels,) shift of ln λ of a whole run."""
-    box = drift.run_box * draw.standard_normal(N_BOXES)[detector.channels.box]
-    return np.asarray(box + drift.run_channel * draw.standard_normal(len(detector.channels)))
+    of_box = drift.run_box * draw.standard_normal(n_boxes)[box]
+    return np.asarray(of_box + drift.run_channel * draw.standard_normal(len(box)))
 
 
 def _trigger_mixes(
-    detector: SimulatedDetector, conditions: Conditions, drift: Drift, draw: np.random.Generator
+    ring: NDArray[np.intp], conditions: Conditions, drift: Drift, draw: np.random.Generator
 ) -> NDArray[np.float64]:
     """(prescale columns, channels) shift of ln λ that the trigger mix of each column makes; none in the first."""
-    ring = detector.channels.ring
     n = int(conditions.prescale_column.max()) + 1
     by_ring = drift.mix_ring * draw.standard_normal((n, int(ring.max()) + 1))
     mixes = by_ring[:, ring] + drift.mix_channel * draw.standard_normal((n, len(ring)))

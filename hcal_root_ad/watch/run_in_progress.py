@@ -14,13 +14,11 @@ import numpy as np
 
 from hcal_root_ad.errors import InputError, NoHcalError
 from hcal_root_ad.harvest.read import lumi_maps_of
-from hcal_root_ad.judge.run import judge_run
-from hcal_root_ad.judge.running import RunJudge
+from hcal_root_ad.judge.run import RunJudge
 from hcal_root_ad.judge.verdict import RunVerdict
-from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.references.catalogue import fitting_reference
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.lumi_ranges import ls_ranges
+from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.watch.order import reach
 from hcal_root_ad.watch.taken import Taken
 
@@ -52,11 +50,9 @@ class Step:
 class RunInProgress:
     """One run: files are taken as they come, and judged as far as they are in order."""
 
-    def __init__(
-        self, run: int, bundles: Sequence[Bundle], false_alarms: float | None, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, run: int, judging: Judging, say: Callable[[str], None]) -> None:
         self.run = run
-        self._bundles, self._false_alarms, self._say = tuple(bundles), false_alarms, say
+        self._judging, self._say = judging, say
         self._taken: dict[Path, Taken] = {}
         self._used: dict[Path, Taken] = {}
         self._aside: dict[Path, Taken] = {}
@@ -139,15 +135,15 @@ class RunInProgress:
     def _verdict(self, maps: LumiMaps) -> RunVerdict:
         if maps.coarse is not None:
             self._judge = self._judged = None
-            return judge_run(maps, self._bundles, false_alarms=self._false_alarms, find_reference=fitting_reference)
+            return self._judging.judge(maps)
         judge, done = self._judge, 0
         if judge is None or self._judged is None or not _begins_with(maps, self._judged):
-            judge = RunJudge(self._bundles, self._false_alarms, fitting_reference)
+            judge = self._judging.run_judge()
         else:
             done = len(self._judged)
         self._judge = None  # what breaks while it is judged is judged anew
         if done < len(maps):
-            judge.add(_rows_from(maps, done))
+            judge.add(maps.rows(slice(done, None)))
         self._judge, self._judged = judge, maps
         return replace(judge.verdict(), maps=maps)
 
@@ -167,22 +163,11 @@ def _lumi_maps(used: Mapping[Path, Taken]) -> LumiMaps:
 
 def _begins_with(maps: LumiMaps, earlier: LumiMaps) -> bool:
     """Whether the first lumisections of some maps are those of earlier ones, to the last digi."""
-    pairs = (
+    pairs: tuple[tuple[np.ndarray, np.ndarray], ...] = (
         (maps.lumisections, earlier.lumisections),
         (maps.events, earlier.events),
         (maps.present, earlier.present),
+        *((maps.present_of(name), earlier.present_of(name)) for name in ("HO", "HF")),
         (maps.counts, earlier.counts),
     )
     return all(np.array_equal(now[: len(before)], before) for now, before in pairs)
-
-
-def _rows_from(maps: LumiMaps, first: int) -> LumiMaps:
-    """The maps without their first lumisections."""
-    return replace(
-        maps,
-        lumisections=maps.lumisections[first:],
-        events=maps.events[first:],
-        event_source=maps.event_source[first:],
-        counts=maps.counts[first:],
-        present=maps.present[first:],
-    )

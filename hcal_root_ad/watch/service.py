@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from hcal_root_ad.errors import HcalRootAdError, InputError, OutputError, UsageError
-from hcal_root_ad.judge.running import RunJudge
-from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.publish.provenance import Provenance, bundle_material, provenance_of_maps
+from hcal_root_ad.pipeline import Judging
+from hcal_root_ad.publish.provenance import Option
 from hcal_root_ad.publish.publish import publish
 from hcal_root_ad.watch.alarm_log import NAME, AlarmLog
 from hcal_root_ad.watch.alarms import Alarm, Place, changes
@@ -37,13 +35,12 @@ class Settings:
     folder: Path
     output: Path
     patience: float = 60.0
-    false_alarms: float | None = None
     online: bool = False
 
-    def provenance(self, bundles: Sequence[Bundle], *runs: LumiMaps) -> Provenance:
-        """What the file of a run is made of; without one, what the alarms are found with."""
-        options = {"false_alarms": self.false_alarms, "online": self.online}
-        return provenance_of_maps("watch", runs, map(bundle_material, bundles), options)
+    @property
+    def options(self) -> dict[str, Option | None]:
+        """What changes the file of a run."""
+        return {"online": self.online}
 
     def check(self) -> None:
         """Raises InputError or UsageError where there is nothing to watch, or the output would be watched, too."""
@@ -74,20 +71,17 @@ class Watch:
         read: reads one file.
 
     Raises:
-        InputError, UsageError, BundleError: the settings and bundles cannot be used.
+        InputError, UsageError: the settings cannot be used.
     """
 
     def __init__(
-        self, settings: Settings, bundles: Sequence[Bundle], say: Say,
+        self, settings: Settings, judging: Judging, say: Say,
         clock: Callable[[], float] = time.time, read: Read | None = None,
     ) -> None:  # fmt: skip
         settings.check()
-        RunJudge(bundles, settings.false_alarms)
-        for bundle in bundles:
-            bundle.thresholds(settings.false_alarms)
-        self._settings, self._bundles, self._say, self._clock = settings, tuple(bundles), say, clock
+        self._settings, self._judging, self._say, self._clock = settings, judging, say, clock
         self._complaints = Complaints(say)
-        self._log = AlarmLog(settings.output / NAME, settings.provenance(bundles))
+        self._log = AlarmLog(settings.output / NAME, judging.provenance_of([], "watch", settings.options))
         self._ledger = Ledger(settings.output, settings.folder, say)
         self._intake = Intake(settings.folder, settings.patience, say, read or reader())
         self._unsaved: list[Taken] = []
@@ -126,7 +120,7 @@ class Watch:
 
     def _open(self, run: int) -> _Open:
         """A run with what is kept of it."""
-        progress = RunInProgress(run, self._bundles, self._settings.false_alarms, self._say)
+        progress = RunInProgress(run, self._judging, self._say)
         before = self._ledger.stamps(run)
         kept = self._ledger.load(run)
         self._intake.again(before.keys() - {taken.path for taken in kept})
@@ -194,7 +188,7 @@ class Watch:
     def _publish(self, one: _Open, step: Step) -> None:
         about = f"file of run {one.run}"
         try:
-            provenance = self._settings.provenance(self._bundles, step.verdict.maps)
+            provenance = self._judging.provenance("watch", [step.verdict], self._settings.options)
             one.path = publish(step.verdict, self._settings.output, online=self._settings.online, provenance=provenance)
         except HcalRootAdError as error:
             self._complaints.add(about, f"run {one.run} is not published, tried again: {error}")

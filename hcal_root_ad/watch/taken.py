@@ -17,7 +17,7 @@ from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.watch.folder import Stamp
 from hcal_root_ad.watch.order import Arrival
 
-FORMAT = 1
+FORMAT = 2
 Arrays = Mapping[str, Any]
 """Arrays by name, as a numpy file holds them."""
 

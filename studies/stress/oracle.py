@@ -58,11 +58,12 @@ class _Residuals:
 
 
 def _judge(maps: LumiMaps, healthy: Floats, asked: float) -> JudgedRun:
-    channels, trials = maps.channels, maps.events[:, None]
-    expected = trials * healthy
-    left = _Residuals(maps.counts.astype(np.float64), expected.copy(), expected * (1 - healthy))
+    columns = maps.channels.rows_of("HB", "HE")
+    channels, counts, healthy = maps.channels.take(columns), maps.counts[:, columns], healthy[:, columns]
+    expected = maps.events[:, None] * healthy
+    left = _Residuals(counts.astype(np.float64), expected.copy(), expected * (1 - healthy))
     live = healthy.max(axis=0) > 0
-    flagged, bad = np.zeros(maps.counts.shape, dtype=np.bool_), np.zeros(maps.counts.shape, dtype=np.bool_)
+    flagged, bad = (np.zeros(maps.counts.shape, dtype=np.bool_) for _ in range(2))
     lines = []
     for unit_of, names in _levels(channels):
         threshold = norm.isf(asked / 2 / 100 / max(len(names) / 2, 1) / len(WINDOWS))
@@ -71,13 +72,15 @@ def _judge(maps: LumiMaps, healthy: Floats, asked: float) -> JudgedRun:
             size = _common_factor(left, where, rows)
             if size is None:
                 continue
-            flagged[where, rows] = True
-            bad[where, rows] = size <= DEAD_BELOW or size >= HOT_ABOVE
+            flagged[where, columns[rows]] = True
+            bad[where, columns[rows]] = size <= DEAD_BELOW or size >= HOT_ABOVE
             first, last = maps.lumisections[where][[0, -1]].tolist()
             kind = "loss" if size < 1 else "gain"
-            lines.append(Line(names[number], kind, ((first, last),), tuple(rows.tolist()), size))
+            lines.append(Line(names[number], kind, ((first, last),), tuple(columns[rows].tolist()), size))
             left.explain(where, rows)
-    certification = certified(channels, bad, flagged, live, load_policy())
+    alive = np.zeros(len(maps.channels), dtype=np.bool_)
+    alive[columns] = live
+    certification = certified(maps.channels, bad, flagged, alive, load_policy())
     return JudgedRun(tuple(lines), flagged, "the true rates", True, certification)
 
 
@@ -103,12 +106,14 @@ def _candidates(left: _Residuals, unit_of: NDArray[np.intp], threshold: float) -
     found: list[tuple[float, int, int, int]] = []
     for width in (*(w for w in WINDOWS if w < length), length):
         above, below = rest[width:] - rest[:-width], variance[width:] - variance[:-width]
-        pull = np.abs(above) / np.sqrt(np.maximum(below, 1.0))
-        starts, units = np.nonzero(pull > threshold)
-        found += zip(pull[starts, units], units.tolist(), starts.tolist(), [width] * len(units), strict=True)
+        squares = above**2 / np.maximum(below, 1.0)
+        starts, units = np.nonzero(squares > threshold**2)
+        found += zip(squares[starts, units], units.tolist(), starts.tolist(), [width] * len(units), strict=True)
     taken: dict[int, NDArray[np.bool_]] = {}
     for _, unit, start, width in sorted(found, reverse=True):
         used = taken.setdefault(unit, np.zeros(length, dtype=np.bool_))
+        if used[start : start + width].any():
+            continue
         first, end = _edges(rest[:, unit], variance[:, unit], start, start + width)
         if not used[first:end].any():
             used[max(first - 1, 0) : end + 1] = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,10 +86,7 @@ def template_judge(clean_runs: Sequence[LumiMaps], maps: LumiMaps, asked: float)
     channels = maps.channels
     flagged = np.zeros(maps.counts.shape, dtype=np.bool_)
     expected, live = np.zeros(maps.counts.shape, dtype=np.float32), np.zeros(len(channels), dtype=np.bool_)
-    for rows in _subdetectors(maps):
-        counts = np.concatenate([run.counts[:, rows] for run in clean_runs]).astype(np.float64)
-        events = np.concatenate([run.events for run in clean_runs])[:, None].astype(np.float64)
-        template = fit_template(counts, events, np.unique(channels.ring[rows], return_inverse=True)[1])
+    for rows, template in _templates(tuple(clean_runs)):
         judged, trials = maps.counts[:, rows].astype(np.float64), maps.events[:, None].astype(np.float64)
         p = template.probability(template.log_g(judged, trials))
         shift = RUN_TO_RUN * _window_sum(-trials * (1 - p) * np.log1p(-p))
@@ -101,6 +99,18 @@ def template_judge(clean_runs: Sequence[LumiMaps], maps: LumiMaps, asked: float)
     lines = lines_of(channels, flagged, maps.counts, expected, live, maps.lumisections)
     certification = certified(channels, bad, flagged, live, load_policy())
     return JudgedRun(lines, flagged, "template of the clean run", True, certification)
+
+
+@lru_cache(maxsize=1)
+def _templates(clean_runs: tuple[LumiMaps, ...]) -> tuple[tuple[NDArray[np.intp], Template], ...]:
+    """Columns and template of each sub-detector; the last ones are kept, for many worlds share a clean run."""
+    templates = []
+    for rows in _subdetectors(clean_runs[0]):
+        counts = np.concatenate([run.counts[:, rows] for run in clean_runs]).astype(np.float64)
+        events = np.concatenate([run.events for run in clean_runs])[:, None].astype(np.float64)
+        ring = np.unique(clean_runs[0].channels.ring[rows], return_inverse=True)[1]
+        templates.append((rows, fit_template(counts, events, ring)))
+    return tuple(templates)
 
 
 def _subdetectors(maps: LumiMaps) -> Iterator[NDArray[np.intp]]:

@@ -13,7 +13,7 @@ import pytest
 from hcal_root_ad.certify.policy import Policy, load_policy
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI
-from hcal_root_ad.judge.verdict import Group, Judge, Kind
+from hcal_root_ad.judge.verdict import Finding, Judge, Kind, Level
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.publish.record import PartRecord, RunRecord
 from hcal_root_ad.simulate.conditions import simulate_conditions
@@ -40,7 +40,7 @@ def make_part(
     bad: Counts,
     problematic: Counts,
     unassessed: tuple[int, ...] = (),
-    groups: tuple[Group, ...] = (),
+    findings: tuple[Finding, ...] = (),
     granularity: str = "lumisection",
 ) -> PartRecord:
     judged = np.zeros((len(lumisections), 72), dtype=np.int32)
@@ -57,8 +57,8 @@ def make_part(
     maps = {key: np.zeros((N_DEPTH, N_DQM_IETA, N_IPHI), dtype=np.float32)
             for key in ("worst", "fraction", "observed", "expected", "score")}  # fmt: skip
     return PartRecord(name=name, granularity=granularity, judge=JUDGE, assessed=assessed, judged=judged, **states,
-                      box_states=np.zeros_like(judged, dtype=np.uint8), groups=groups, group_observed=nothing,
-                      group_expected=nothing, **maps)  # fmt: skip
+                      box_states=np.zeros_like(judged, dtype=np.uint8), findings=findings, finding_observed=nothing,
+                      finding_expected=nothing, **maps)  # fmt: skip
 
 
 def record_of_parts(lumisections: np.ndarray, *parts: PartRecord, run: int = RUN) -> RunRecord:
@@ -77,7 +77,7 @@ def make_record() -> MakeRecord:
         problematic: Counts | None = None,
         unassessed: tuple[int, ...] = (),
         without: tuple[int, ...] = (),
-        groups: tuple[Group, ...] = (),
+        findings: tuple[Finding, ...] = (),
         run: int = RUN,
     ) -> RunRecord:
         lumisections = np.array([ls for ls in range(1, last + 1) if ls not in without], dtype=np.int32)
@@ -87,8 +87,8 @@ def make_record() -> MakeRecord:
                 {(ls, box): n for (ls, box), n in (counts or {}).items() if boxes.start <= box < boxes.stop}
                 for counts in (bad, problematic)
             ]
-            own_groups = tuple(group for group in groups if group.unit.startswith(name))
-            parts.append(make_part(name, lumisections, *own, unassessed, own_groups))
+            of_part = tuple(finding for finding in findings if finding.subdetector == name)
+            parts.append(make_part(name, lumisections, *own, unassessed, of_part))
         return record_of_parts(lumisections, *parts, run=run)
 
     return make
@@ -97,8 +97,8 @@ def make_record() -> MakeRecord:
 @pytest.fixture(scope="session")
 def dead_box(make_record: MakeRecord) -> RunRecord:
     """HEP07 is dead from LS 4 to 6; LS 8 has too few events, LS 9 is not in the file."""
-    group = Group("HEP07", Kind.DEAD, 4, 6, 188, 0, 9000.0, 400.0)
-    return make_record(12, {(ls, HEP07): 188 for ls in (4, 5, 6)}, unassessed=(8,), without=(9,), groups=(group,))
+    dead = Finding("HE", Level.RBX, "HEP07", Kind.DEAD, ((4, 6),), 3, 1.0, tuple(range(188)), 0, 9000.0, 0.0, 0.0, 42.9)
+    return make_record(12, {(ls, HEP07): 188 for ls in (4, 5, 6)}, unassessed=(8,), without=(9,), findings=(dead,))
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+import socket
+import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,14 +34,114 @@ def test_in_process() -> None:
         assert dict(engine.results(squared, [1, 2, 3])) == {1: 1, 2: 4, 3: 9}
 
 
+def test_processes_of_this_machine() -> None:
+    with open_engine(workers=2) as engine:
+        assert dict(engine.results(squared, [1, 2, 3, 4, 5])) == {1: 1, 2: 4, 3: 9, 4: 16, 5: 25}
+        assert list(engine.results(squared, [])) == []
+
+
+@pytest.mark.parametrize("tasks", [[1, -1, 2, 3], [-1, -2, 1], [1, 2, -1]])
+def test_a_process_that_dies_loses_its_own_task_alone(tasks: list[int]) -> None:
+    with open_engine(workers=2) as engine:
+        found = dict(engine.results(squared, tasks))
+    assert {task: found[task] for task in tasks if task > 0} == {task: task**2 for task in tasks if task > 0}
+    assert all(isinstance(found[task], BrokenProcessPool) for task in tasks if task < 0)
+
+
+def refuses(number: int) -> int:
+    raise ValueError(number)
+
+
+def test_what_a_task_raises_is_its_result() -> None:
+    with open_engine(workers=2) as engine:
+        found = dict(engine.results(refuses, [1, 2]))
+    assert [repr(found[task]) for task in (1, 2)] == ["ValueError(1)", "ValueError(2)"]
+
+
+def sockets(_: int) -> list[str]:
+    """Sockets of this process that anyone else could reach: all of IP, and those of the machine that listen."""
+    own = set()
+    for handle in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            own.add(handle.readlink().name.removeprefix("socket:[").rstrip("]"))
+    found = []
+    for kind in ("tcp", "tcp6", "udp", "udp6", "raw", "raw6"):
+        lines = Path(f"/proc/self/net/{kind}").read_text().splitlines()[1:]
+        found += [f"{kind} {line}" for line in lines if line.split()[9] in own]
+    lines = Path("/proc/self/net/unix").read_text().splitlines()[1:]
+    listens = 0x10000  # __SO_ACCEPTCON
+    found += [f"unix {line}" for line in lines if line.split()[6] in own and int(line.split()[3], 16) & listens]
+    return found
+
+
+def test_the_test_sees_sockets() -> None:
+    with socket.create_server(("127.0.0.1", 0)):
+        assert len(sockets(0)) >= 1
+    before = len(sockets(0))
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("\0a-socket-of-a-test")
+        listening.listen()
+        assert len(sockets(0)) == before + 1
+
+
+def test_nothing_listens_while_processes_work() -> None:
+    before = sockets(0)
+    with open_engine(workers=2) as engine:
+        for _, there in engine.results(sockets, range(6)):
+            assert there == []
+            assert sockets(0) == before
+
+
+INTERRUPTED = """
+import sys, time
+from pathlib import Path
+from hcal_root_ad.certify.engine import open_engine
+sys.path.insert(0, sys.argv[2])
+from slow import slow
+if __name__ == "__main__":
+    with open_engine(workers=2) as engine:
+        list(engine.results(slow, [Path(sys.argv[1]) / name for name in "abcd"]))
+"""
+SLOW = "import os, time\ndef slow(path):\n    path.write_text(str(os.getpid()))\n    time.sleep(60)\n"
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
+def test_no_process_outlives_a_campaign(tmp_path: Path, how: signal.Signals) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    (tmp_path / "campaign.py").write_text(INTERRUPTED)
+    (tmp_path / "at").mkdir()
+    command = [sys.executable, str(tmp_path / "campaign.py"), str(tmp_path / "at"), str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)}) as campaign:
+        until(lambda: len([path for path in (tmp_path / "at").iterdir() if path.read_text()]) == 2)
+        campaign.send_signal(how)
+        campaign.wait(20)
+    until(lambda: not any(lives(int(path.read_text())) for path in (tmp_path / "at").iterdir()))
+
+
+def lives(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """A scheduler with two worker processes, as --workers 2 starts one."""
+    """A scheduler with two worker processes, as one has it elsewhere."""
     dask = pytest.importorskip("dask")
-    pytest.importorskip("distributed")
-    from hcal_root_ad.certify.engine import local_cluster
-
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), local_cluster(2) as cluster:
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        distributed.LocalCluster(processes=True, **options) as cluster,
+    ):
         yield cluster.scheduler_address
 
 
@@ -64,7 +170,10 @@ def test_no_scheduler_answers() -> None:
 
 @pytest.mark.parametrize(
     ("module", "options", "extra"),
-    [("distributed", {"workers": 2}, "certify"), ("dask_jobqueue", {"condor": ROOT / "condor.toml"}, "condor")],
+    [
+        ("distributed", {"scheduler": "tcp://127.0.0.1:1"}, "certify"),
+        ("dask_jobqueue", {"condor": ROOT / "condor.toml"}, "condor"),
+    ],
 )
 def test_a_missing_package_is_named_with_its_extra(
     module: str, options: dict[str, object], extra: str, monkeypatch: pytest.MonkeyPatch
@@ -121,7 +230,8 @@ print("1 job(s) submitted to cluster 7.")
 """A ``condor_submit`` that runs the job on this machine."""
 
 
-def test_jobs_that_are_submitted_do_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def submits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("dask_jobqueue")
     for name, text in (("condor_submit", SUBMIT.format(python=sys.executable, folder=tmp_path)),
                        ("condor_rm", "#!/bin/sh\n")):  # fmt: skip
@@ -129,9 +239,39 @@ def test_jobs_that_are_submitted_do_the_work(tmp_path: Path, monkeypatch: pytest
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)
+
+
+@pytest.mark.usefixtures("submits")
+def test_jobs_that_are_submitted_do_the_work(tmp_path: Path) -> None:
     with open_engine(condor=example(tmp_path)) as engine:
         assert dict(engine.results(squared, [2, 3])) == {2: 4, 3: 9}
     assert (tmp_path / "submitted").read_text().count("\n") == 1
+
+
+@pytest.mark.usefixtures("submits")
+def test_scheduler_and_jobs_talk_in_secret_and_have_no_dashboard(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    with condor_cluster(example(tmp_path), tmp_path / "shared") as cluster:
+        assert cluster.scheduler_address.startswith("tls://")
+        assert "--no-dashboard --dashboard-address 127.0.0.1:0" in cluster.job_script()
+        keys = list((tmp_path / "shared").iterdir())
+        assert keys
+        assert {path.stat().st_mode & 0o077 for path in keys} == {0}
+        dashboard = cluster.scheduler.http_server
+        assert dashboard.address == "127.0.0.1"
+        assert not cluster.scheduler.http_application.applications
+        from distributed import Client
+
+        with pytest.raises((OSError, TypeError)):  # without the certificate nobody is let in
+            Client(cluster.scheduler_address.replace("tls://", "tcp://"), timeout=2)
+
+
+@pytest.mark.usefixtures("submits")
+def test_a_dashboard_is_there_where_it_is_asked_for(tmp_path: Path) -> None:
+    path, host = example(tmp_path), 'host = "127.0.0.1"'
+    path.write_text(path.read_text().replace(host, f'{host}, dashboard_address = "127.0.0.1:0"'))
+    with condor_cluster(path) as cluster:
+        assert cluster.scheduler.http_application.applications
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_a_bad_lumisection_is_explained_rule_by_rule(dead_box: RunRecord, policy
     assert "✔ 2.78% problematic or bad, at most 5.00% may be\n" in text
     assert "✖ 1 readout box lost: HEP07, at most 0 may be   ← broken: lost readout box" in text
     assert "✔ 0 readout boxes lost, at most 0 may be\n" in text
-    assert "flagged: HEP07 dead, LS 4–6, 188 channels, 0 digis seen, 9000 expected" in text
+    assert "found: HEP07 dead (RBX, 188 channels), LS 4–6, ×0, certain: 0 digis seen, 9000 expected" in text
     assert "he-graphstad 1 (HE, ab12cd34ef56), adapted model" in text
     assert "file        nanodqmio.root" in text
 

@@ -58,7 +58,7 @@ def test_judge_publish_flag_and_draw(runs: list[Path], tmp_path: Path, capsys: p
     for run in numbers:
         _, he = load_record(records / f"R{run}.verdict.npz").parts
         assert he.box_states[:, BOXES.index("HEP07")].tolist() == [3] * 5 + [5] * 3 + [3] * 4
-        assert "HEP07" in [group.unit for group in he.groups]
+        assert "HEP07" in [finding.unit for finding in he.findings]
 
     pictures = sorted(plots.glob("*/*.png"))
     assert {path.parent.name for path in pictures} == {f"R{run}" for run in numbers}

@@ -10,6 +10,7 @@ import pytest
 
 from hcal_root_ad.cli import run
 from hcal_root_ad.cli.main import main
+from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 
 MakeMaps = Callable[..., LumiMaps]
@@ -126,7 +127,7 @@ def test_attach_takes_the_one_file_of_a_folder_or_pattern(
     path.touch()
     monkeypatch.setattr(run, "read_runs", lambda _: (make_maps(370101, "a.root"),))
     monkeypatch.setattr(run, "_load_bundles", lambda _: [])
-    monkeypatch.setattr(run, "judge", lambda maps, *_: maps)
+    monkeypatch.setattr(run, "judge", lambda maps, *_: RunVerdict(maps, ()))
     attached: list[Path] = []
     monkeypatch.setattr(run, "_publish", lambda _, attach_to, *__, **___: attached.append(attach_to))
     assert main(["run", str(path.parent / pattern), "-o", str(tmp_path / "out"), "--attach"]) == 0

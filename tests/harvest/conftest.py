@@ -12,7 +12,7 @@ import pytest
 import uproot
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, channel_table, era_of_run
+from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_MAPS, channel_table, era_of_run
 
 Maps = NDArray[np.float64]
 RUN = 370_000
@@ -29,17 +29,23 @@ def samples() -> Path:
 
 @pytest.fixture(scope="session")
 def depth_maps() -> Callable[..., Maps]:
-    """(7, 84, 72) maps of an LS: HF at the event count, HB and HE binomial with a rate per channel."""
+    """(7, 84, 72) maps of an LS: HF at the event count, HB and HE binomial with a rate per channel.
 
-    def maps(events: int, seed: int = 0, run: int = RUN, hf: bool = True) -> Maps:
+    With ``ho`` an eighth, HO's, whose channels hold a tenth of the events.
+    """
+
+    def maps(events: int, seed: int = 0, run: int = RUN, hf: bool = True, ho: bool = False) -> Maps:
         table = channel_table(era_of_run(run))
         rates = np.random.default_rng(99).uniform(0.05, 0.9, len(table))
         counts = np.random.default_rng(seed).binomial(events, rates)
         rows = table.rows_of("HB", "HE")
-        grid = np.zeros((N_DEPTH, N_DQM_IETA, N_IPHI))
+        grid = np.zeros((N_MAPS if ho else N_DEPTH, N_DQM_IETA, N_IPHI))
         grid[table.depth[rows] - 1, table.dqm_x[rows], table.dqm_y[rows]] = counts[rows]
         forward = table.rows_of("HF")
         grid[table.depth[forward] - 1, table.dqm_x[forward], table.dqm_y[forward]] = events if hf else 0
+        if ho:
+            outer = table.rows_of("HO")
+            grid[-1, table.dqm_x[outer], table.dqm_y[outer]] = events // 10
         return grid
 
     return maps
@@ -47,11 +53,12 @@ def depth_maps() -> Callable[..., Maps]:
 
 @pytest.fixture(scope="session")
 def channel_counts() -> Callable[..., NDArray[np.int64]]:
-    """HB and HE counts that maps hold, in the order of ``LumiMaps.counts``."""
+    """Counts that maps hold, in the order of ``LumiMaps.counts``; of HO zeros where there is no eighth map."""
 
     def counts(maps: Maps, run: int = RUN) -> NDArray[np.int64]:
-        table = channel_table(era_of_run(run)).select("HB", "HE")
-        return maps[table.depth - 1, table.dqm_x, table.dqm_y].astype(np.int64)
+        table = channel_table(era_of_run(run))
+        every = np.concatenate([maps, np.zeros((N_MAPS - len(maps), *maps.shape[1:]))])
+        return every[table.dqm_map - 1, table.dqm_x, table.dqm_y].astype(np.int64)
 
     return counts
 
@@ -72,7 +79,7 @@ def write_harvested() -> Callable[..., Path]:
     ) -> Path:
         with uproot.recreate(path) as file:
             for folder, maps in folders.items():
-                for depth, values in enumerate(maps, start=1):
+                for depth, values in zip((*range(1, N_DEPTH + 1), "HO"), maps, strict=False):
                     file[f"DQMData/Run {run}/{folder}/DigiTask/{quantity}/depth/depth{depth}"] = _histogram(values)
             for folder, number in (events or {}).items():
                 file[f"DQMData/Run {run}/{folder}/RunInfo/NumberOfEvents"] = (

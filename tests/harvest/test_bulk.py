@@ -31,6 +31,7 @@ RUN = 370_000
 pytestmark = pytest.mark.usefixtures("root")
 CODECS = {"uncompressed": 0, "zlib": 101, "LZMA": 201, "LZ4": 404, "ZSTD": 505}
 PREFIX = "Hcal/DigiTask/Occupancy/depth/depth"
+DEPTHS = (*range(1, 8), "HO")
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +48,9 @@ def nanodqmio(
 
 
 def gathered(maps: list[NDArray[Any]]) -> NDArray[np.int64]:
-    """Counts of HB and HE in the seven depth maps of a lumisection."""
-    table = channel_table(era_of_run(RUN)).select("HB", "HE")
-    return np.array(maps)[table.depth - 1, table.dqm_x, table.dqm_y].astype(np.int64)
+    """Counts of all channels in the eight maps of a lumisection."""
+    table = channel_table(era_of_run(RUN))
+    return np.array(maps)[table.dqm_map - 1, table.dqm_x, table.dqm_y].astype(np.int64)
 
 
 def by_uproot(path: Path) -> dict[int, NDArray[np.int64]]:
@@ -62,7 +63,7 @@ def by_uproot(path: Path) -> dict[int, NDArray[np.int64]]:
     for ls, kind, first, last in zip(*index.values(), strict=True):
         if kind == 6:
             own = {names[n]: objects[n] for n in range(int(first), int(last) + 1)}
-            counts[int(ls)] = gathered([own[f"{PREFIX}{depth}"].values() for depth in range(1, 8)])
+            counts[int(ls)] = gathered([own[f"{PREFIX}{depth}"].values() for depth in DEPTHS])
     return counts
 
 
@@ -89,7 +90,7 @@ def test_harvested_counts_are_those_of_uproots_objects(simulated: SimulatedRun, 
     (maps,) = read_lumi_maps(path)
     with uproot.open(path) as file:
         folder = f"DQMData/Run {maps.run}/Hcal/By Lumi Section {{0}}-{{0}}/DigiTask/Occupancy/depth/depth{{1}}"
-        plain = [gathered([file[folder.format(ls, d)].values() for d in range(1, 8)]) for ls in maps.lumisections]
+        plain = [gathered([file[folder.format(ls, d)].values() for d in DEPTHS]) for ls in maps.lumisections]
     np.testing.assert_array_equal(maps.counts, plain)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hcal_root_ad.content import SEARCH_VARIABLE
-from hcal_root_ad.detector import Era
+from hcal_root_ad.detector import HO_MAP, Era
 from hcal_root_ad.errors import DefinitionError
 from hcal_root_ad.harvest.definition import ContainerKind, choose_definitions, load_definitions, read_definition
 
@@ -47,7 +47,9 @@ def test_defaults_and_patterns(tmp_path: Path) -> None:
     definition = read_definition(write(tmp_path, GOOD))
     assert definition.name == "mine"
     assert definition.eras == tuple(Era)
+    assert definition.subdetectors == ("HB", "HE", "HO", "HF")
     assert definition.map_element("Hcal2", 3) == "Hcal2/MyTask/depth3"
+    assert definition.map_element("Hcal2", HO_MAP) == "Hcal2/MyTask/depthHO"
     assert definition.expand(("{subsystem}/x/{subdetector}",), "Hcal") == tuple(
         f"Hcal/x/{s}" for s in ("HB", "HE", "HF", "HO")
     )
@@ -59,6 +61,8 @@ def test_defaults_and_patterns(tmp_path: Path) -> None:
         ("quantitty = 'x'", "unknown key quantitty; the nearest known one is quantity"),
         ("name = 'x'", "unknown key name"),
         ("eras = ['2016']", r"eras\[1\] = '2016'; one of 2017, 2018, Run3 was expected"),
+        ("subdetectors = ['HB', 'EB']", r"subdetectors = \['HB', 'EB'\]; known are HB, HE, HO, HF"),
+        ("subdetectors = []", r"subdetectors = \[\]; leave it out, or name some"),
         ("eras = []", r"eras = \[\]; leave it out, or name some"),
         ("rank = 'first'", "rank = 'first'; a whole number was expected"),
         ("rank = true", "rank = True; a whole number was expected"),

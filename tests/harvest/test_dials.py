@@ -22,7 +22,7 @@ Made = Callable[..., Any]
 
 
 def write(path: Path, maps: dict[int, NDArray[np.float64]], quantity: str = "Occupancy") -> Path:
-    """LS → (7, 84, 72) maps, each written as data[iphi][ieta]."""
+    """LS → (7, 84, 72) maps, or eight with HO's, each written as data[iphi][ieta]."""
     rows = [
         {
             "me": f"Hcal/DigiTask/{quantity}/depth/depth{depth}",
@@ -31,7 +31,7 @@ def write(path: Path, maps: dict[int, NDArray[np.float64]], quantity: str = "Occ
             "data": values.T.tolist(),
         }
         for ls, depths in maps.items()
-        for depth, values in enumerate(depths, start=1)
+        for depth, values in zip((*range(1, 8), "HO"), depths, strict=False)
     ]
     pq.write_table(pa.Table.from_pylist(rows), path)
     return path
@@ -58,6 +58,18 @@ def test_lumisections_events_and_sums(tmp_path: Path, depth_maps: Made, channel_
     assert set(maps.event_source) == {EventSource.HF_PLATEAU}
     assert maps.definition == "dials-occupancy"
     np.testing.assert_array_equal(maps.counts, [channel_counts(b), channel_counts(a + b)])
+
+
+def test_a_lumisection_without_the_map_of_ho_is_no_zero_of_ho(
+    tmp_path: Path, depth_maps: Made, channel_counts: Made
+) -> None:
+    made = {1: depth_maps(100, seed=1, ho=True), 2: depth_maps(100, seed=2), 3: depth_maps(120, seed=3, ho=True)}
+    (maps,) = read_lumi_maps(write(tmp_path / "d.parquet", made))
+    assert maps.present.all()
+    assert maps.present_of("HO").tolist() == [True, False, True]
+    assert maps.present_of("HF").all()
+    np.testing.assert_array_equal(maps.counts, [channel_counts(one) for one in made.values()])
+    assert "LS 2: without the map of HO, whose digis are not known there." in maps.notes
 
 
 def test_the_cut_quantity_is_found(tmp_path: Path, depth_maps: Made) -> None:

@@ -41,11 +41,27 @@ def test_events_are_the_truth_everywhere(samples: Path, read: dict[str, LumiMaps
 
 def test_counts_are_identical(read: dict[str, LumiMaps]) -> None:
     nano, analyzer, harvested = read["nano"], read["analyzer"], read["harvested"]
-    np.testing.assert_array_equal(analyzer.counts, harvested.counts)
+    assert set(analyzer.channels.names) == {"HB", "HE"}
+    np.testing.assert_array_equal(analyzer.counts, harvested.counts[:, : len(analyzer.channels)])
     np.testing.assert_array_equal(nano.counts[nano.present], harvested.counts[nano.present])
     assert list(nano.lumisections[~nano.present]) == [25]
     assert harvested.present.all()
     assert analyzer.present.all()
+
+
+def test_the_samples_hold_hf_but_no_map_of_ho(read: dict[str, LumiMaps]) -> None:
+    for maps in (read["nano"], read["harvested"]):
+        assert maps.found == ("HB", "HE", "HF")
+        assert not maps.present_of("HO").any()
+        np.testing.assert_array_equal(maps.present_of("HF"), maps.present)
+        forward = maps.counts[:, maps.channels.rows_of("HF")]
+        live = forward.any(axis=0)
+        assert live.mean() > 0.98
+        assert (forward[maps.present][:, live] == maps.events[maps.present, None]).all()
+        assert not any("HO" in note for note in maps.notes)
+    assert not read["analyzer"].present_of("HF").any()
+    assert read["online"].coarse is not None
+    assert read["online"].coarse.missing == ("HO",)
 
 
 def test_the_online_file_has_strips_and_the_same_totals(read: dict[str, LumiMaps]) -> None:
@@ -62,7 +78,8 @@ def test_strips_add_up_to_the_totals_of_the_cut_maps(samples: Path) -> None:
     assert maps.coarse.strips is not None
     assert maps.coarse.totals is not None
     totals = np.zeros((4, 72), dtype=np.int64)
-    np.add.at(totals, (maps.channels.half, maps.channels.iphi - 1), maps.coarse.totals)
+    inner = maps.channels.rows_of("HB", "HE")
+    np.add.at(totals, (maps.channels.half[inner], maps.channels.iphi[inner] - 1), maps.coarse.totals[inner])
     np.testing.assert_array_equal(maps.coarse.strips.sum(axis=0), totals)
 
 
@@ -73,11 +90,24 @@ def test_ten_real_lumisections(samples: Path) -> None:
     assert list(maps.events) == [1350, 1379, 1366, 1332, 1422, 1930, 1868, 1911, 1939, 2020]
     assert set(maps.event_source) == {EventSource.HF_PLATEAU}
     assert maps.present.all()
-    assert maps.found == ("HB", "HE")
+    assert maps.found == ("HB", "HE", "HO", "HF")
     assert not any("no channel" in note for note in maps.notes)
-    live = maps.counts.any(axis=0).sum()
+    counts = maps.counts[:, maps.channels.rows_of("HB", "HE")]
+    live = counts.any(axis=0).sum()
     assert live == 5283
-    np.testing.assert_allclose(maps.counts.sum(axis=1) / maps.events / live, 0.402, rtol=0.006)
+    np.testing.assert_allclose(counts.sum(axis=1) / maps.events / live, 0.402, rtol=0.006)
+
+
+def test_ho_and_hf_of_the_ten_real_lumisections(samples: Path) -> None:
+    """HO lies in depth 4, as CMSSW filled it in 2017; every live HF channel holds the number of events."""
+    (maps,) = read_lumi_maps(samples / "run306138_real")
+    outer, forward = (maps.counts[:, maps.channels.rows_of(name)] for name in ("HO", "HF"))
+    assert maps.present_of("HO").all()
+    live = outer.any(axis=0)
+    assert live.sum() == 2145
+    np.testing.assert_allclose(outer[:, live].mean(axis=1) / maps.events, 0.327, rtol=0.004)
+    assert forward.shape == (10, 3456)
+    assert (forward == maps.events[:, None]).all()
 
 
 def test_two_containers_of_one_run_are_not_added_up(samples: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hcal_root_ad.detector import Era, channel_table
+from hcal_root_ad.detector import HO_MAP, Era, channel_table
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.section import Section, needed_depths, whole_numbers
 
@@ -40,13 +40,44 @@ def test_bins_on_the_axis_with_84_bins() -> None:
     assert section.stray == 0
 
 
-def test_ho_in_depth_4_of_2017_is_neither_hb_nor_stray() -> None:
-    section = Section(RUN_2017, 1)
-    section.add_map(4, filled({(42, 0): 7}), "x")
-    assert section.counts is not None
-    hbhe = channel_table(Era.RUN2_2017).rows_of("HB", "HE")
-    assert section.counts[hbhe].sum() == 0
-    assert section.stray == 0
+def test_ho_lies_in_depth_4_in_2017_and_has_a_map_of_its_own_later() -> None:
+    """HO +1 is 0-based bin 42, where HB has no depth 4 in 2017."""
+    early, late = Section(RUN_2017, 1), Section(RUN_2023, 1)
+    for section, number in ((early, 4), (late, HO_MAP)):
+        section.add_map(number, filled({(42, 0): 7}), "x")
+        assert section.counts is not None
+        assert count_of(section, "HO", 1, 1, 4) == section.counts.sum() == 7
+        assert section.stray == 0
+    late.add_map(4, filled({(42, 0): 5}), "x")
+    assert count_of(late, "HB", 1, 1, 4) == 5
+    assert count_of(late, "HO", 1, 1, 4) == 7
+
+
+@pytest.mark.parametrize(("run", "maps", "there"), [
+    (RUN_2023, {}, False),
+    (RUN_2023, {HO_MAP: 0}, True),
+    (RUN_2017, {}, False),  # an empty depth 4 may be one of later software, which has a map of HO
+    (RUN_2017, {4: 7}, True),
+    (RUN_2017, {HO_MAP: 0}, True),
+])  # fmt: skip
+def test_ho_came_with_its_map_or_with_digis_in_depth_4(run: int, maps: dict[int, int], there: bool) -> None:
+    section = Section(run, 1)
+    for number in {*needed_depths(Era.RUN3 if run == RUN_2023 else Era.RUN2_2017), *maps}:
+        section.add_map(number, filled({(42, 0): maps.get(number, 0)}), "x")
+    assert section.complete
+    assert section.has_ho is there
+
+
+def test_ho_counts_as_often_as_the_depths_or_not_at_all() -> None:
+    section = Section(RUN_2023, 1)
+    for _ in range(2):
+        for depth in needed_depths("Run3"):
+            section.add_map(depth, filled({}), "x")
+    section.add_map(HO_MAP, filled({}), "x")
+    assert section.complete
+    assert not section.has_ho
+    section.add_map(HO_MAP, filled({}), "x")
+    assert section.has_ho
 
 
 def test_digis_without_a_channel_are_stray() -> None:

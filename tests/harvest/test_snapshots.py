@@ -44,6 +44,21 @@ def test_differences_are_the_lumisections(series: Path, depth_maps: Made, channe
     assert any("snapshots that grow" in note for note in maps.notes)
 
 
+def test_ho_is_not_known_where_the_snapshot_before_lacks_its_map(
+    tmp_path: Path, write_harvested: Made, depth_maps: Made
+) -> None:
+    """What came between them is not told by the later one alone."""
+    first, second, third = depth_maps(100, seed=1), depth_maps(150, seed=2, ho=True), depth_maps(70, seed=3, ho=True)
+    padded = np.concatenate([first, np.zeros((1, 84, 72))])
+    write_harvested(snapshot(tmp_path, 1), {"Hcal/Run summary": first})
+    write_harvested(snapshot(tmp_path, 2), {"Hcal/Run summary": padded + second})
+    write_harvested(snapshot(tmp_path, 3), {"Hcal/Run summary": padded + second + third})
+    (maps,) = read_lumi_maps(tmp_path)
+    assert maps.present.all()
+    assert maps.present_of("HO").tolist() == [False, False, True]
+    assert set(maps.counts[2, maps.channels.rows_of("HO")]) == {7}
+
+
 def test_a_first_snapshot_after_a_while_holds_all_before(series: Path) -> None:
     snapshot(series, 1).unlink()
     (maps,) = read_lumi_maps(series)

@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.detector import Era, channel_table
-from hcal_root_ad.judge.verdict import Group, Interval, Judge, Kind, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import (
+    Finding,
+    Group,
+    Interval,
+    Judge,
+    Kind,
+    Level,
+    RunVerdict,
+    State,
+    StripVerdict,
+    Verdict,
+)
 from hcal_root_ad.lumi_maps import LumiMaps, Source
 
 RUN = 370101
@@ -39,6 +50,7 @@ def make_verdict(name: str) -> Verdict:
     states[NOT_ASSESSED] = State.NOT_ASSESSED
     intervals: list[Interval] = []
     groups: list[Group] = []
+    findings: list[Finding] = []
 
     def flag(rows: np.ndarray, kind: Kind, first: int, last: int, factor: float, sign: int, group: str) -> None:
         at = (first <= LUMISECTIONS) & (last >= LUMISECTIONS)
@@ -50,6 +62,9 @@ def make_verdict(name: str) -> Verdict:
             intervals.append(Interval(int(row), kind, first, last, seen, wanted, 40.0, group))
         seen, wanted = int(observed[np.ix_(at, rows)].sum()), float(expected[np.ix_(at, rows)].sum())
         groups.append(Group(group, kind, first, last, len(rows), seen, wanted, 40.0 * len(rows)))
+        level, size, n = (Level.CHANNEL if "/" in group else Level.RBX), seen / wanted, int(at.sum())
+        findings.append(Finding(name, level, group, kind, ((first, last),), n, 1.0, tuple(rows.tolist()), seen, wanted,
+                                size, size / max(seen, 1) ** 0.5, 13.6 * len(rows) ** 0.5))  # fmt: skip
 
     if name == "HE":
         box = np.flatnonzero((channels.rbx == 7) & (channels.ieta > 0))
@@ -74,6 +89,7 @@ def make_verdict(name: str) -> Verdict:
         groups=tuple(groups),
         judge=JUDGE,
         notes=("A note with <brackets> and a µ.",),
+        findings=tuple(findings),
     )
 
 

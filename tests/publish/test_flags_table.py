@@ -1,11 +1,13 @@
 import csv
+from dataclasses import replace
 
 import pytest
 
 from hcal_root_ad.errors import OutputError
+from hcal_root_ad.judge.verdict import Trust
 from hcal_root_ad.publish.flags_table import write_flags
 
-HEADER = "run,subdetector,ieta,iphi,depth,rbx,rm,kind,ls_first,ls_last,observed,expected,score,group"
+HEADER = "run,subdetector,ieta,iphi,depth,rbx,rm,kind,ls_first,ls_last,observed,expected,score,group,trust"
 
 
 def rows_of(path):
@@ -23,6 +25,7 @@ def test_one_row_per_channel_and_interval(verdict, tmp_path):
         "run": "370101", "subdetector": "HB", "ieta": "4", "iphi": "33", "depth": "2", "rbx": "HBP09", "rm": "3",
         "kind": "hot", "ls_first": "10", "ls_last": "13", "observed": rows[0]["observed"],
         "expected": "2131.03", "score": "40.0", "group": "HB +4/33/2",
+        "trust": "adapted model",
     }  # fmt: skip
     assert {row["rbx"] for row in rows[1:]} == {row["group"] for row in rows[1:]} == {"HEP07"}
     assert {row["rm"] for row in rows[1:]} == {"1", "2", "3", "4"}
@@ -34,7 +37,16 @@ def test_strips_have_no_ieta_depth_and_module(strip_verdict, tmp_path):
     rows = rows_of(tmp_path / "flags.csv")
     assert [row["iphi"] for row in rows] == ["23", "24", "25", "26"]
     for row in rows:
+        assert row["trust"] == "no reference"  # nothing checks the strips here
         assert (row["subdetector"], row["ieta"], row["depth"], row["rbx"], row["rm"]) == ("HE", "", "", "HEP07", "")
+
+
+def test_a_doubt_is_in_every_row(verdict, tmp_path):
+    hb, he = verdict.verdicts
+    doubtful = replace(verdict, verdicts=(hb, replace(he, trust=Trust.OTHER_PERIOD)))
+    write_flags(doubtful, tmp_path / "flags.csv")
+    trust = {row["subdetector"]: row["trust"] for row in rows_of(tmp_path / "flags.csv")}
+    assert trust == {"HB": "adapted model", "HE": "model of another period"}
 
 
 def test_several_runs_share_one_table(verdict, strip_verdict, tmp_path):

@@ -14,7 +14,7 @@ from hcal_root_ad.errors import OutputError
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.publish import figures, plots
 
-ALL = ["flagged_boxes", "states", "residuals", "trends", "strongest_groups"]
+ALL = ["flagged_boxes", "states", "residuals", "trends", "strongest_findings"]
 
 
 @pytest.fixture
@@ -47,11 +47,11 @@ def test_pictures_are_written_whole_and_leave_no_pyplot_state_behind(verdict, tm
 
 def test_strips_have_their_own_pictures(strip_verdict, tmp_path):
     paths = plots.draw_plots(strip_verdict, tmp_path)
-    assert [path.stem for path in paths] == ["flagged_boxes", "strip_states", "trends", "strongest_groups"]
+    assert [path.stem for path in paths] == ["flagged_boxes", "strip_states", "trends", "strongest_findings"]
 
 
 def test_a_quiet_run_is_drawn_too(small_run, tmp_path, drawn):
-    quiet = replace(small_run.verdict("HB"), groups=(), intervals=())
+    quiet = replace(small_run.verdict("HB"), findings=(), intervals=())
     quiet = replace(quiet, states=np.minimum(quiet.states, 3))
     paths = plots.draw_plots(RunVerdict(small_run.maps(), (quiet,)), tmp_path)
     assert [path.stem for path in paths] == ["flagged_boxes", "states", "residuals", "trends"]
@@ -59,7 +59,7 @@ def test_a_quiet_run_is_drawn_too(small_run, tmp_path, drawn):
     assert drawn["trend_figure"][3]["HB"]["dead"].max() == 0
 
 
-def test_boxes_are_counted_and_the_strongest_groups_marked(verdict, drawn, tmp_path):
+def test_boxes_are_counted_and_the_strongest_findings_marked(verdict, drawn, tmp_path):
     plots.draw_plots(verdict, tmp_path)
     run, flagged, judged, marks, unit = drawn["box_figure"]
     assert (run, unit) == (370101, "channels")
@@ -67,7 +67,7 @@ def test_boxes_are_counted_and_the_strongest_groups_marked(verdict, drawn, tmp_p
     assert sum(values.sum() for values in flagged.values()) == 188 * 7 + 4
     assert judged["HBM"][:, 0].tolist() == [ls not in (3, 8) for ls in range(1, 14)]
     assert [(mark.half, mark.rbx, mark.first, mark.last) for mark in marks] == [("HEP", 7, 5, 12), ("HBP", 9, 10, 13)]
-    assert marks[0].text == "HEP07 dead, LS 5-12"
+    assert marks[0].text == "HEP07 dead, LS 5–12"
 
 
 def test_residuals_are_pulls_of_the_run(verdict, drawn, tmp_path):
@@ -89,23 +89,13 @@ def test_trends_and_histories_hold_the_numbers(verdict, drawn, tmp_path):
     assert set(errors) == {"HB", "HE"}
     _, histories = drawn["history_figure"]
     box = histories[0]
-    assert box.title == "HEP07 dead, LS 5-12 (188 channels)"
-    assert histories[1].title == "HB +4/33/2 hot, LS 10-13 (1 channel)"
+    assert box.title == "HEP07 dead, LS 5–12 (RBX, 188 channels, ×0)"
+    assert histories[1].title.startswith("HB +4/33/2 hot, LS 10–13 (channel, ×")
     assert box.lumisections.tolist() == [1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13]
     assert box.observed[3:10].tolist() == [0] * 7
     he = verdict.verdicts[1]
     rows = (he.channels.rbx == 7) & (he.channels.ieta > 0)
     assert box.expected[0] == pytest.approx(he.expected[0, rows].sum() / 1500)
-
-
-def test_a_group_of_one_channel_that_no_interval_names_is_found(verdict, drawn, tmp_path):
-    hb = verdict.verdicts[0]
-    single = replace(hb, intervals=tuple(replace(interval, group="") for interval in hb.intervals))
-    plots.draw_plots(replace(verdict, verdicts=(single,)), tmp_path)
-    assert [(mark.half, mark.rbx) for mark in drawn["box_figure"][3]] == [("HBP", 9)]
-    history = drawn["history_figure"][1][0]
-    row = hb.intervals[0].channel
-    assert history.observed[-1] == pytest.approx(hb.observed[-1, row] / 1500)
 
 
 def test_a_long_run_with_every_kind_has_legible_panels(tmp_path):

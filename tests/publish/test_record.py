@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.judge.forecast import Forecast
-from hcal_root_ad.judge.verdict import Group, Interval, Kind, RunVerdict, State, Trust
+from hcal_root_ad.judge.verdict import CommonPart, Kind, Level, RunVerdict, State, Trust
 from hcal_root_ad.publish.record import (
     SUFFIX,
     PartRecord,
@@ -46,8 +46,11 @@ def record(aging: RunVerdict) -> RunRecord:
 def same(one: object, other: object) -> bool:
     """Field by field; arrays with their types."""
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return one.dtype == other.dtype and np.array_equal(one, other)
-    if isinstance(one, RunRecord | PartRecord):
+        unknown = bool(np.issubdtype(one.dtype, np.floating))
+        return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=unknown)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, RunRecord | PartRecord | CommonPart):
         return type(one) is type(other) and all(
             same(getattr(one, field.name), getattr(other, field.name)) for field in fields(one)
         )
@@ -88,28 +91,50 @@ def test_maps_of_the_run_are_on_the_dqm_axes(record: RunRecord, verdict: RunVerd
     assert he.observed[channels.depth - 1, channels.dqm_x, channels.dqm_y].tolist() == seen.tolist()
 
 
-def test_groups_keep_their_digis_against_ls(record: RunRecord, verdict: RunVerdict) -> None:
+def test_findings_keep_their_digis_against_ls(record: RunRecord, verdict: RunVerdict) -> None:
     he, source = record.parts[1], verdict.verdicts[1]
-    (group,) = he.groups
-    assert (group.unit, group.kind, group.channels) == ("HEP07", Kind.DEAD, N_HEP07)
-    assert he.group_observed.shape == he.group_expected.shape == (1, 12)
+    (finding,) = he.findings
+    assert finding == source.findings[0]
+    assert (finding.unit, finding.kind, finding.channels) == ("HEP07", Kind.DEAD, N_HEP07)
+    assert he.finding_observed.shape == he.finding_expected.shape == (1, 12)
     box = (source.channels.rbx == 7) & (source.channels.ieta > 0)
     use = np.arange(12) != 2
-    assert he.group_observed[0].tolist() == (use * source.observed[:, box].sum(axis=1)).tolist()
-    np.testing.assert_allclose(he.group_expected[0], use * source.expected[:, box].sum(axis=1), rtol=1e-6)
+    assert he.finding_observed[0].tolist() == (use * source.observed[:, box].sum(axis=1)).tolist()
+    np.testing.assert_allclose(he.finding_expected[0], use * source.expected[:, box].sum(axis=1), rtol=1e-6)
 
 
-def test_strongest_group_comes_first_and_has_all_of_its_channels(small_run: SimpleNamespace) -> None:
-    """A module of which two channels are dead and one is degraded is one group of three."""
+def test_the_strongest_finding_comes_first(small_run: SimpleNamespace) -> None:
     base = small_run.verdict("HB")
-    kinds = (Kind.DEAD, Kind.DEAD, Kind.DEGRADED)
-    module = tuple(Interval(c, kind, 5, 7, 0, 9.0, 30.0, "HBM01-RM1") for c, kind in enumerate(kinds))
-    gain = Interval(4, Kind.HOT, 5, 7, 90, 9.0, 30.0, "HBM01-RM1")
-    groups = (*base.groups, Group("HBM01-RM1", Kind.DEAD, 5, 7, 3, 0, 27.0, 90.0))
-    one = replace(base, intervals=(*base.intervals, *module, gain), groups=groups)
+    (hot,) = base.findings
+    module = replace(hot, unit="HBM01-RM1", level=Level.RM, rows=(0, 1, 2), significance=hot.significance + 1)
+    one = replace(base, findings=(hot, module))
     (part,) = record_of(RunVerdict(small_run.maps(), (one,))).parts
-    assert [group.unit for group in part.groups] == ["HBM01-RM1", "HB +4/33/2"]
-    assert part.group_observed[0, 0] == one.observed[0, :3].sum()
+    assert [finding.unit for finding in part.findings] == ["HBM01-RM1", "HB +4/33/2"]
+    assert part.finding_observed[0, 0] == one.observed[0, :3].sum()
+
+
+def common_part() -> CommonPart:
+    """Twelve LS with shifts that half precision holds to 0.0005 of themselves; LS 3 is not known."""
+    lumisections = np.array([1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13], dtype=np.int32)
+    pileup = np.linspace(-0.3, 0.3, 12).astype(np.float32)
+    pileup[2] = np.nan
+    units = np.outer(pileup, np.ones(72)).astype(np.float32)
+    return CommonPart(
+        lumisections, pileup, np.full(12, 0.001, dtype=np.float32), {"HE": 1.4 * pileup}, units[:, :4], units[:, :5],
+        ("HB |ieta| 1 depth 1",) * 5, units, ("The trigger mix changed in LS 7.",),
+    )  # fmt: skip
+
+
+def test_the_common_part_comes_back_as_it_was_kept_and_near_what_it_was(verdict: RunVerdict, tmp_path: Path) -> None:
+    common = common_part()
+    kept = record_of(replace(verdict, common=common, masked=("HEP07 in LS 3",)))
+    save_record(kept, tmp_path / "R1.verdict.npz")
+    again = load_record(tmp_path / "R1.verdict.npz")
+    assert same(again, kept)
+    assert again.common is not None
+    assert (again.common.sentences, again.masked) == (common.sentences, ("HEP07 in LS 3",))
+    np.testing.assert_allclose(again.common.box, common.box, rtol=5e-4)
+    np.testing.assert_allclose(again.common.subdetector["HE"], common.subdetector["HE"], rtol=5e-4)
 
 
 def test_trust_and_its_reason_are_kept(verdict: RunVerdict, tmp_path: Path) -> None:
@@ -139,7 +164,7 @@ def test_boxes_of_hf_are_its_sides(verdict: RunVerdict) -> None:
     nothing = np.zeros(states.shape, dtype=np.int32)
     hf = replace(
         verdict.verdicts[1], subdetector="HF", channels=channels, states=states, observed=nothing,
-        expected=nothing.astype(np.float32), score=nothing.astype(np.float32), groups=(), intervals=(),
+        expected=nothing.astype(np.float32), score=nothing.astype(np.float32), groups=(), findings=(), intervals=(),
     )  # fmt: skip
     part = record_of(replace(verdict, verdicts=(hf,))).parts[0]
     assert part.boxes == ("HFM", "HFP")
@@ -159,14 +184,14 @@ def test_strips_have_boxes_but_no_maps(strip_verdict: RunVerdict) -> None:
     assert (part.name, part.granularity, part.worst.shape) == ("strips", "strips", (0, 84, 72))
     assert part.bad[:, HEP07].tolist() == [4 if 5 <= ls <= 12 else 0 for ls in strip_verdict.maps.lumisections]
     assert part.judged[0].tolist() == [4] * 72
-    assert part.group_observed[0].tolist()[4:6] == [0, 0]
+    assert part.finding_observed[0].tolist()[4:6] == [0, 0]
 
 
 def test_a_run_total_is_one_row(small_run: SimpleNamespace) -> None:
     he = small_run.verdict("HE")
     names = ("lumisections", "events", "assessed", "observed", "expected", "score", "states")
     rows = {name: getattr(he, name)[:1] for name in names}
-    whole = replace(he, granularity="run", groups=(), intervals=(), **rows)
+    whole = replace(he, granularity="run", groups=(), findings=(), intervals=(), **rows)
     record = record_of(RunVerdict(small_run.maps(), (whole,)))
     assert record.parts[0].judged.shape == (1, 72)
     assert len(record.lumisections) == 12

@@ -1,58 +1,89 @@
+"""The terminal's view of a run, at 80 columns."""
+
+from __future__ import annotations
+
 import io
+from collections.abc import Iterable
 from dataclasses import replace
+from types import SimpleNamespace
 
-import pytest
-from rich.console import Console
+import numpy as np
+from rich.console import Console, RenderableType
 
-from hcal_root_ad.judge.verdict import RunVerdict
-from hcal_root_ad.publish.summary_table import groups_table
-
-
-def shown(table, width=80):
-    console = Console(file=io.StringIO(), width=width)
-    console.print(table)
-    return console.file.getvalue()
+from hcal_root_ad.judge.verdict import CommonPart, Finding, Kind, Level, RunVerdict, Trust
+from hcal_root_ad.publish.summary_table import LONGEST, run_summary
 
 
-def test_strongest_group_comes_first(verdict):
-    text = shown(groups_table(verdict))
-    assert "Run 370101: 2 groups flagged" in text
-    assert text.index("HEP07") < text.index("HB +4/33/2")
-    line = next(line for line in text.splitlines() if "HEP07" in line)
-    assert [cell.strip() for cell in line.strip("│ ").split("│")] == [
-        "HE",
-        "HEP07",
-        "dead",
-        "188",
-        "5–12",
-        "0.00",
-        "7520",
-    ]
-    assert "and " not in text
+def shown(parts: Iterable[RenderableType], width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str))
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
-def test_many_groups_are_cut_with_a_word(verdict):
-    he = verdict.verdicts[1]
-    many = replace(he, groups=tuple(replace(he.groups[0], score=float(n)) for n in range(40)))
-    text = shown(groups_table(replace(verdict, verdicts=(many,))), width=120)
-    assert text.count("HEP07") == 25
-    assert "and 15 more; --flags FILE.csv lists every channel" in text
+def cells(text: str, unit: str) -> list[str]:
+    (line,) = (line for line in text.splitlines() if line.startswith(unit))
+    return [cell for cell in line.split("  ") if cell]
 
 
-def test_nothing_flagged_is_said(small_run):
-    quiet = replace(small_run.verdict("HB"), groups=(), intervals=())
-    assert "nothing flagged" in shown(groups_table(RunVerdict(small_run.maps(), (quiet,))))
+def with_findings(verdict: RunVerdict, *findings: Finding) -> RunVerdict:
+    return replace(verdict, verdicts=(replace(verdict.verdicts[1], findings=findings),))
 
 
-@pytest.mark.parametrize("expected", [0.0, 5.0])
-def test_an_expectation_of_zero_gives_no_ratio(verdict, expected):
-    he = verdict.verdicts[1]
-    odd = replace(he, groups=(replace(he.groups[0], observed=10, expected=expected),))
-    text = shown(groups_table(replace(verdict, verdicts=(odd,))))
-    assert ("2.00" in text) == (expected > 0)
+def test_a_line_for_each_finding_the_strongest_first(verdict: RunVerdict) -> None:
+    text = shown(run_summary(verdict))
+    lines = text.splitlines()
+    assert lines[0].rstrip() == "Run 370101: 2 findings in 11 of 12 LS of HB and HE"
+    assert lines[1].split() == ["unit", "what", "kind", "LS", "rate", "how", "sure"]
+    assert lines[2].split() == ["HEP07", "RBX,", "188", "channels", "dead", "5–12", "×0", "certain"]
+    assert lines[3].split()[:5] == ["HB", "+4/33/2", "channel", "hot", "10–13"]
+    assert len(lines) == 4
 
 
-def test_strips_are_called_strips(strip_verdict):
-    text = shown(groups_table(strip_verdict))
-    assert "strips" in text
-    assert "HEP07" in text
+def test_names_are_whole_in_80_columns(verdict: RunVerdict) -> None:
+    he = verdict.verdicts[1].findings[0]
+    card = replace(he, unit="HBP17-RM4-card3", level=Level.CARD, kind=Kind.DEGRADED, rows=tuple(range(16)), observed=9,
+                   size=0.85, size_error=0.01)  # fmt: skip
+    flickering = replace(card, unit="HE |ieta| 26 depth 3", level=Level.RING, duty=31 / 80, ranges=((20, 99),),
+                         lumisections=31)  # fmt: skip
+    text = shown(run_summary(with_findings(verdict, he, card, flickering)))
+    assert all(len(line) <= 80 for line in text.splitlines())
+    for whole in ("HBP17-RM4-card3", "HE |ieta| 26 depth 3", "degraded", "×0.85 ± 0.01", "certain"):
+        assert whole in text
+    wide = shown(run_summary(with_findings(verdict, he, card, flickering)), width=160)
+    assert "flickers: 31 of 80 LS, 20–99" in wide
+
+
+def test_thirty_two_findings_take_at_most_36_lines(verdict: RunVerdict) -> None:
+    channel = replace(verdict.verdicts[0].findings[0], subdetector="HE")
+    many = [replace(channel, unit=f"HE +20/{n}/3", significance=50.0 - n) for n in range(30)]
+    modules = [replace(channel, unit=f"HEP07-RM{n}", level=Level.RM, significance=8.0) for n in (1, 2)]
+    text = shown(run_summary(with_findings(verdict, *many, *modules)))
+    assert len(text.splitlines()) <= 36
+    assert "and 2 weaker ones (2 RM); --json FILE and the report have all" in text
+    assert text.count("HE +20") == LONGEST == 30
+
+
+def test_nothing_flagged_is_one_sentence(small_run: SimpleNamespace) -> None:
+    quiet = replace(small_run.verdict("HB"), findings=(), intervals=())
+    text = shown(run_summary(RunVerdict(small_run.maps(), (quiet,))))
+    assert text == "Run 370101: nothing is flagged in 11 of 12 LS of HB.\n"
+
+
+def test_trust_comes_first_and_conditions_last(verdict: RunVerdict) -> None:
+    hb, he = verdict.verdicts
+    nothing = np.zeros((12, 0), dtype=np.float32)
+    common = CommonPart(he.lumisections, nothing, nothing, {}, nothing, nothing, (), nothing, ("The mix changed.",))
+    doubtful = replace(he, trust=Trust.OTHER_PERIOD, sensitivity=2.1)
+    lines = shown(run_summary(replace(verdict, verdicts=(hb, doubtful), common=common)), width=160).splitlines()
+    assert lines[0] == (
+        "Trust: HE: NOT TRUSTED, judged by a model of another period; less sensitive: "
+        "shifts must be 2.1 times as large."
+    )
+    assert lines[-2:] == ["Conditions:", "  The mix changed."]
+
+
+def test_strips_are_called_strips(strip_verdict: RunVerdict) -> None:
+    text = shown(run_summary(strip_verdict))
+    assert "11 of 12 LS of its strips" in text
+    assert "RBX, 4 strips" in text

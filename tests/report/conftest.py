@@ -14,8 +14,9 @@ import pytest
 
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.judge.forecast import Forecast
-from hcal_root_ad.judge.verdict import Group, Judge, Kind, State
+from hcal_root_ad.judge.verdict import Finding, Judge, Kind, Level, State
 from hcal_root_ad.lumi_maps import Source
+from hcal_root_ad.lumi_ranges import within
 from hcal_root_ad.publish.record import PartRecord, RunRecord, record_name, save_record
 from hcal_root_ad.publish.reductions import depth_maps
 from hcal_root_ad.report.page import Picture
@@ -29,8 +30,19 @@ EVENTS, EXPECTED = 1500, 600.0
 MakePart = Callable[..., PartRecord]
 
 
-def make_part(name: str, lumisections: np.ndarray, *faults: tuple[Group, int, int]) -> PartRecord:
-    """A sub-detector with 100 channels in each box; a fault is (group, box, channels that are bad)."""
+def make_finding(
+    unit: str, kind: Kind, ranges: tuple[tuple[int, int], ...], channels: int, observed: int, expected: float,
+    significance: float, duty: float = 1.0,
+) -> Finding:  # fmt: skip
+    level = Level.CHANNEL if "/" in unit else Level.RM if "-RM" in unit else Level.RBX
+    lumisections = round(duty * sum(last - first + 1 for first, last in ranges))
+    size = observed / expected
+    return Finding(unit[:2], level, unit, kind, ranges, lumisections, duty, tuple(range(channels)), observed, expected,
+                   size, size / max(observed, 1) ** 0.5, significance)  # fmt: skip
+
+
+def make_part(name: str, lumisections: np.ndarray, *faults: tuple[Finding, int, int]) -> PartRecord:
+    """A sub-detector with 100 channels in each box; a fault is (finding, box, channels that are bad)."""
     n, boxes = len(lumisections), BOXES[name]
     assessed = lumisections != 3
     judged, problematic, bad = (np.zeros((n, 72), dtype=np.int32) for _ in range(3))
@@ -40,16 +52,16 @@ def make_part(name: str, lumisections: np.ndarray, *faults: tuple[Group, int, in
     maps = _maps(name)
     expected = np.full((len(faults), n), EXPECTED, dtype=np.float32) * assessed
     observed = expected.copy()
-    for row, (group, box, channels) in enumerate(faults):
-        at = (lumisections >= group.first) & (lumisections <= group.last) & assessed
-        (bad if group.kind.state is State.BAD else problematic)[at, box] += channels
+    for row, (finding, box, channels) in enumerate(faults):
+        at = within(lumisections, finding.ranges) & assessed
+        (bad if finding.kind.state is State.BAD else problematic)[at, box] += channels
         states[at, box] = State.BAD if bad[at, box].max(initial=0) >= 25 else State.PROBLEMATIC
-        observed[row, at] *= group.observed / group.expected
+        observed[row, at] *= finding.size
         cell = tuple(place[row] for place in np.nonzero(maps["worst"] == State.GOOD))
-        maps["worst"][cell], maps["fraction"][cell], maps["score"][cell] = group.kind.state, 0.5, -group.score
+        maps["worst"][cell], maps["fraction"][cell], maps["score"][cell] = finding.kind.state, 0.5, -10.0
     return PartRecord(
         name, "lumisection", JUDGE, assessed, judged, problematic, bad, states,
-        tuple(group for group, _, _ in faults), observed, expected, **maps,
+        tuple(finding for finding, _, _ in faults), observed, expected, **maps,
     )  # fmt: skip
 
 
@@ -65,9 +77,8 @@ def _maps(name: str) -> dict[str, Any]:
     }
 
 
-DEAD = Group("HEP07", Kind.DEAD, 5, 12, 90, 0, 4200.0, 2000.0)
-HOT = Group("HB +4/33/2", Kind.HOT, 10, 11, 1, 3000, 1000.0, 40.0)
-HOT_AGAIN = Group("HB +4/33/2", Kind.WARM, 13, 13, 1, 700, 500.0, 7.0)
+DEAD = make_finding("HEP07", Kind.DEAD, ((5, 12),), 90, 0, 4200.0, 96.0)
+HOT = make_finding("HB +4/33/2", Kind.HOT, ((10, 11), (13, 13)), 1, 3700, 1500.0, 13.6, 0.75)
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +90,7 @@ def make() -> MakePart:
 def record() -> RunRecord:
     """LS 1 to 13 without LS 8, LS 3 not assessed; HEP07 dead, a channel of HB hot twice, another one ageing."""
     lumisections = np.array([1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13], dtype=np.int32)
-    hb = make_part("HB", lumisections, (HOT, HBP09, 1), (HOT_AGAIN, HBP09, 1))
+    hb = make_part("HB", lumisections, (HOT, HBP09, 1))
     he = make_part("HE", lumisections, (DEAD, HEP07, 90))
     return RunRecord(
         run=370101,
@@ -110,13 +121,14 @@ def long_record(record: RunRecord) -> RunRecord:
     for row in draw.choice(len(channels), 200, replace=False):
         first = int(draw.integers(4, 1900))
         unit = f"HE {channels.ieta[row]:+d}/{channels.iphi[row]}/{channels.depth[row]}"
-        group = Group(unit, Kind.DEGRADED, first, first + 60, 1, 300, 600.0, float(draw.uniform(6, 900)))
-        faults.append((group, int(channels.box[row]), 1))
+        finding = make_finding(unit, Kind.DEGRADED, ((first, first + 60),), 1, 300, 600.0, float(draw.uniform(5.5, 60)))
+        faults.append((finding, int(channels.box[row]), 1))
     he = make_part("HE", lumisections, *faults)
-    noisy = (he.group_expected * draw.normal(1, 0.05, he.group_expected.shape)).astype(np.float32)
-    he = replace(he, group_observed=noisy)
-    groups = tuple(replace(group, unit="HB" + group.unit[2:]) for group in he.groups)
-    hb = replace(make_part("HB", lumisections), groups=groups, group_observed=noisy, group_expected=he.group_expected)
+    noisy = (he.finding_expected * draw.normal(1, 0.05, he.finding_expected.shape)).astype(np.float32)
+    he = replace(he, finding_observed=noisy)
+    of_hb = tuple(replace(finding, unit="HB" + finding.unit[2:]) for finding in he.findings)
+    hb = replace(make_part("HB", lumisections), findings=of_hb, finding_observed=noisy,
+                 finding_expected=he.finding_expected)  # fmt: skip
     events = draw.integers(1000, 2000, len(lumisections))
     return replace(record, lumisections=lumisections, events=events, parts=(hb, he))
 

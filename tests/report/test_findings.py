@@ -1,39 +1,36 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from hcal_root_ad.judge.verdict import Group, Kind, State
-from hcal_root_ad.publish.record import PartRecord, RunRecord
-from hcal_root_ad.report.findings import assessed_in, bad_in, box_states, findings_of, headline_of
-
-MakePart = Callable[..., PartRecord]
+from hcal_root_ad.judge.verdict import State, Trust
+from hcal_root_ad.publish.record import RunRecord
+from hcal_root_ad.report.findings import assessed_in, bad_in, box_states, findings_of, headline_of, trust_of
 
 
-def test_what_one_place_does_again_is_one_finding(record: RunRecord) -> None:
+def test_findings_are_read_aloud(record: RunRecord) -> None:
     dead, hot = findings_of(record)
-    assert (dead.unit, dead.state, dead.channels, dead.ranges) == ("HEP07", State.BAD, 90, [(5, 12)])
+    assert (dead.what, dead.when, dead.rate, dead.sure) == ("RBX, 90 channels", "5–12", "×0", "certain")
     assert dead.reason == "90 channels of readout box HEP07 gave no digi at all where 4,200 were expected"
-    assert (hot.kinds, hot.ranges, hot.row) == ((Kind.HOT, Kind.WARM), [(10, 11), (13, 13)], 0)
-    assert hot.reason == (
-        "Channel HB ieta +4, iphi 33, depth 2 gave 2.47 times the 1,500 digis that were expected, in 2 intervals"
+    assert (hot.what, hot.when, hot.rate, hot.row) == ("channel", "10–11, 13", "×2.47 ± 0.04", 0)
+    assert hot.reason == "Channel HB ieta +4, iphi 33, depth 2 gave 2.47 times the 1,500 digis that were expected"
+
+
+def test_beyond_the_kept_histories_a_finding_is_words_only(record: RunRecord) -> None:
+    hb, he = record.parts
+    bare = replace(he, finding_observed=he.finding_observed[:0], finding_expected=he.finding_expected[:0])
+    assert [finding.row for finding in findings_of(replace(record, parts=(hb, bare)))] == [None, 0]
+
+
+def test_trust_is_said_where_it_is_not_as_it_should_be(record: RunRecord) -> None:
+    assert trust_of(record) == ()
+    hb, he = record.parts
+    doubtful = replace(he, trust=Trust.OTHER_PERIOD, trust_reason="The channels scatter more.", sensitivity=2.13)
+    assert trust_of(replace(record, parts=(hb, doubtful))) == (
+        "HE: NOT TRUSTED, judged by a model of another period (The channels scatter more); "
+        "less sensitive: shifts must be 2.1 times as large.",
     )
-
-
-def test_a_loss_and_an_excess_of_one_place_are_two_findings(record: RunRecord, make: MakePart) -> None:
-    groups = [Group("HEP07", kind, 5, 6, 90, 0, 10.0, 5.0) for kind in (Kind.DEAD, Kind.HOT, Kind.DEGRADED)]
-    part = make("HE", record.lumisections, *((group, 60, 90) for group in groups))
-    findings = findings_of(replace(record, parts=(part,)))
-    assert sorted(finding.kinds for finding in findings) == [(Kind.DEAD, Kind.DEGRADED), (Kind.HOT,)]
-
-
-def test_the_history_is_that_with_most_channels(record: RunRecord, make: MakePart) -> None:
-    groups = [Group("HEP07", Kind.DEAD, ls, ls, n, 0, 10.0, 99.0 - ls) for ls, n in ((5, 20), (9, 90), (11, 30))]
-    part = make("HE", record.lumisections, *((group, 60, 90) for group in groups))
-    (finding,) = findings_of(replace(record, parts=(part,)))
-    assert finding.row == 1
 
 
 def test_headlines(record: RunRecord, quiet: RunRecord) -> None:

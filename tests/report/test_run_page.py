@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.judge.verdict import State
+from hcal_root_ad.judge.verdict import CommonPart, State, Trust
 from hcal_root_ad.publish.record import PartRecord, RunRecord
 from hcal_root_ad.report.page import picture, write_page
 from hcal_root_ad.report.pictures import events_figure
@@ -64,12 +64,12 @@ def test_verdict_comes_first_then_what_it_rests_on(run_html: str) -> None:
 
 def test_numbers_are_those_of_the_record(run_html: str) -> None:
     words = words_of(run_html)
-    assert re.search(r"HB lumisection 11 of 12 8 0 1 1 0 2", words)
+    assert re.search(r"HB lumisection 11 of 12 8 0 1 0 0 1", words)
     assert re.search(r"HE lumisection 11 of 12 4 7 1 0 0 1", words)
-    assert "HEP07 ✖ bad dead 90 channels of readout box HEP07 gave no digi at all" in words
+    assert "HEP07 RBX, 90 channels ✖ bad dead 90 channels of readout box HEP07 gave no digi at all" in words
     assert "HE +20/5/3 2 80% 5.0% 50 40–70" in words
     assert "Lumisections 12 (1–7, 9–13) Not in the input 8 Not assessed 3 Events 16,520 in all, 1,500 in a" in words
-    assert "he-graphstad, version 1 6.50 1.0 ab12" in words
+    assert "he-graphstad, version 1 adapted model 6.50 1.0 ab12" in words
     assert "no digest (read by network, or changed since)" in words
 
 
@@ -107,6 +107,31 @@ def test_a_quiet_run_says_that_nothing_is_flagged(quiet: RunRecord) -> None:
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_trust_stands_before_the_verdict_and_conditions_below(record: RunRecord) -> None:
+    hb, he = record.parts
+    nothing = np.zeros((12, 0), dtype=np.float32)
+    common = CommonPart(record.lumisections, nothing, nothing, {}, nothing, nothing, (), nothing,
+                        ("The trigger mix changed in LS 7.",))  # fmt: skip
+    doubtful = replace(record, parts=(hb, replace(he, trust=Trust.NONE)), common=common, masked=("HEP07",))
+    words = words_of(run_page(doubtful))
+    assert words.index("HE: NOT TRUSTED, judged without a reference.") < words.index("A readout box is bad in 7")
+    assert "What all channels have in common: The trigger mix changed in LS 7." in words
+    assert "Left out by request: HEP07." in words
+    assert "How far to trust it" not in words_of(run_page(record))
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_hf_has_its_sides_in_the_table_and_no_place_on_the_maps(record: RunRecord) -> None:
+    he = record.parts[1]
+    counts = {name: getattr(he, name)[:, :2] for name in ("judged", "problematic", "bad")}
+    states = np.full((12, 2), State.GOOD, dtype=np.uint8)
+    states[4:6, 1] = State.BAD
+    hf = replace(he, name="HF", boxes=("HFM", "HFP"), box_states=states, **counts, findings=())
+    words = words_of(run_page(replace(record, parts=(*record.parts, hf))))
+    assert "HFP 5–6 none" in words
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_what_was_not_judged_is_named(record: RunRecord) -> None:
     assert "HE not judged: nothing on this page speaks about it." in words_of(
         run_page(replace(record, parts=record.parts[:1]))
@@ -128,7 +153,7 @@ def test_strips_have_no_maps_per_depth(record: RunRecord) -> None:
 def test_a_run_judged_as_a_whole_has_no_small_pictures(record: RunRecord) -> None:
     he = record.parts[1]
     rows = {name: getattr(he, name)[4:5] for name in ("assessed", "judged", "problematic", "bad", "box_states")}
-    histories = {name: getattr(he, name)[:, 4:5] for name in ("group_observed", "group_expected")}
+    histories = {name: getattr(he, name)[:, 4:5] for name in ("finding_observed", "finding_expected")}
     page = run_page(replace(record, parts=(replace(he, granularity="run", **rows, **histories),)))
     assert 'class="stamp"><img' not in page
     assert "the run, which was judged as a whole" in page

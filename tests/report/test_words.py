@@ -19,6 +19,9 @@ from hcal_root_ad.report.words import box_of_unit, count, happened, place
         ("HBP05-RM1-card2", "QIE card 2 of readout module 1 of HBP05", "HBP05"),
         ("HE -25/33/4", "channel HE ieta −25, iphi 33, depth 4", "HEM09"),
         ("HB +2/72/1", "channel HB ieta +2, iphi 72, depth 1", "HBP01"),
+        ("HF +35/7/2", "channel HF ieta +35, iphi 7, depth 2", None),
+        ("HO", "the whole of HO", None),
+        ("crate24-slot03", "crate24-slot03", None),
         ("HEP iphi 23", "strip iphi 23 of HEP", "HEP07"),
     ],
 )

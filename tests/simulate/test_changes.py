@@ -30,6 +30,12 @@ Steady = Callable[..., Conditions]
 P = 0.3
 
 
+@pytest.fixture(scope="module")
+def detector(detector: SimulatedDetector) -> SimulatedDetector:
+    """HB and HE, whose rates changes move."""
+    return detector.select("HB", "HE")
+
+
 def log_rate(p: np.ndarray) -> np.ndarray:
     return np.log(-np.log1p(-p.astype(float)))
 

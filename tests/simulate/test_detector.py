@@ -10,14 +10,16 @@ from hcal_root_ad.simulate.ring_profile import has_scintillator, ring_intensity
 
 def test_the_seed_is_the_detector() -> None:
     first, again, other = simulate_detector(3), simulate_detector(3), simulate_detector(4)
-    for name in ("response", "power", "noise", "cut_share", "hf_cut_share", "masked", "hf_masked"):
+    for name in ("response", "power", "noise", "cut_share", "masked"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
         assert (getattr(first, name) != getattr(other, name)).any(), name
 
 
 def test_masks_are_rare_and_uninstrumented_channels_answer_nothing() -> None:
     detector = simulate_detector(1)
-    assert 30 <= detector.masked.sum() <= 100  # 63 are expected of 15840
+    assert 30 <= detector.select("HB", "HE").masked.sum() <= 100  # 63 are expected of 15840
+    assert 3 <= detector.select("HF").masked.sum() <= 30  # 14 of 3456
+    assert 4 <= detector.select("HO").masked.sum() <= 35  # 15 of 2160
     ring_18_1 = (
         (detector.channels.subdetector == Subdetector.HE)
         & (np.abs(detector.channels.ieta) == 18)
@@ -55,7 +57,7 @@ def test_profile_of_2017_is_the_measured_one() -> None:
 
 
 def test_pileup_powers_differ_by_ring_and_a_little_by_channel() -> None:
-    detector = simulate_detector(5)
+    detector = simulate_detector(5).select("HB", "HE")
     ring = detector.channels.ring
     mean = np.bincount(ring, detector.power) / np.bincount(ring)
     assert 0.5 <= detector.power.min() < 0.75
@@ -65,6 +67,22 @@ def test_pileup_powers_differ_by_ring_and_a_little_by_channel() -> None:
 
 
 def test_without_spread_the_response_is_the_profile() -> None:
-    flat = DetectorSpread(channel_sipm=0, box=0, module=0, phi_wave=0, side=0, ring=0)
+    flat = DetectorSpread(channel_sipm=0, channel_ho=0, box=0, module=0, phi_wave=0, side=0, ring=0)
     detector = simulate_detector(1, spread=flat)
     np.testing.assert_allclose(detector.response, ring_intensity(detector.channels))
+
+
+def test_ho_of_2017_is_the_measured_one_and_hf_always_answers() -> None:
+    p = 1 - np.exp(-ring_intensity(channel_table(Era.RUN2_2017)))
+    channels = channel_table(Era.RUN2_2017)
+    for ieta, measured in ((1, 0.124), (4, 0.124), (-5, 0.314), (10, 0.314), (-11, 0.506), (15, 0.506)):
+        ring = (channels.subdetector == Subdetector.HO) & (channels.ieta == ieta)
+        np.testing.assert_allclose(p[ring], measured)
+    assert (p[channels.rows_of("HF")] == 1).all()
+
+
+def test_ho_spreads_as_it_does_and_has_powers_of_its_own() -> None:
+    ho = simulate_detector(5, Era.RUN2_2017).select("HO")
+    wheel = np.abs(ho.channels.ieta) > 10
+    assert np.std(np.log(ho.response[wheel])) == pytest.approx(0.13, abs=0.04)
+    assert 0.3 <= ho.power.min() < ho.power.mean() < 0.75

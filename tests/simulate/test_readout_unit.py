@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.simulate.readout_unit import qie_card, rows_of_unit, scale_of_unit, unit_names
 
-CHANNELS = channel_table(Era.RUN3).select("HB", "HE")
+ALL = channel_table(Era.RUN3)
+CHANNELS = ALL.select("HB", "HE")
 SCALES = ("channel", "card", "RM", "RBX", "sector")
 
 
@@ -21,6 +22,21 @@ SCALES = ("channel", "card", "RM", "RBX", "sector")
 )  # fmt: skip
 def test_units_have_their_size(unit: str, size: int) -> None:
     assert len(rows_of_unit(CHANNELS, unit)) == size
+
+
+@pytest.mark.parametrize(
+    ("unit", "size"),
+    [("HO001", 48), ("HO1M02", 72), ("HO2P12", 60), ("HO |ieta| 7", 144), ("HOM", 1080), ("HO", 2160),
+     ("HO -12/7/4", 1),
+     ("HF |ieta| 35 depth 2", 72), ("HFP", 1728), ("HF +35/7/2", 1), ("HO1M03", 0), ("HFP01", 0)],
+)  # fmt: skip
+def test_units_of_ho_and_hf_have_their_size(unit: str, size: int) -> None:
+    assert len(rows_of_unit(ALL, unit)) == size
+
+
+def test_boxes_of_ho_are_named_and_those_of_hf_are_not() -> None:
+    assert len(unit_names(ALL, "RBX")) == 72 + 12 + 4 * 6
+    assert unit_names(ALL.select("HF"), "RBX") == []
 
 
 @pytest.mark.parametrize("unit", ["", "HEP19", "HEP7", "HOP07", "HE 20/5/3", "HE +20/5/9", "HEP07-RM5", "HEP-crate22",

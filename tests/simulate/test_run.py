@@ -87,16 +87,17 @@ def test_blocks_of_five_lumisections_across_a_prescale_step_scatter_like_the_rea
 def test_pileup_moves_channels_along_their_own_power_and_saturates(detector: SimulatedDetector, steady: Steady) -> None:
     still = Drift(box=0, module=0, channel=0, run_box=0, run_channel=0)
     low, high = (simulate_run(detector, steady(1, pileup=mu), drift=still).rates[0] for mu in (20.0, 60.0))
-    live = detector.live
+    live = detector.live & (detector.channels.subdetector != Subdetector.HF)
     assert (high[live] > low[live]).all()
-    assert high.max() < 1.0
+    assert high[live].max() < 1.0
     intensity_ratio = np.log((-np.log1p(-high) - detector.noise)[live] / (-np.log1p(-low) - detector.noise)[live])
     np.testing.assert_allclose(intensity_ratio / np.log(3), detector.power[live], atol=2e-3)
 
 
 def test_only_noise_is_left_without_collisions(detector: SimulatedDetector, steady: Steady) -> None:
     rates = simulate_run(detector, steady(1, pileup=0.0)).rates[0]
-    assert 0 < rates[detector.live].mean() < 1e-3
+    inner = detector.channels.subdetector <= Subdetector.HE
+    assert 0 < rates[detector.live & inner].mean() < 1e-3
 
 
 def test_masked_and_uninstrumented_channels_stay_empty(detector: SimulatedDetector, steady: Steady) -> None:
@@ -110,10 +111,41 @@ def test_masked_and_uninstrumented_channels_stay_empty(detector: SimulatedDetect
 def test_hf_holds_the_event_count(detector: SimulatedDetector) -> None:
     conditions = simulate_conditions(4, 1)
     run = simulate_run(detector, conditions)
-    live = ~detector.hf_masked
-    assert (run.hf_counts[:, live] == conditions.events[:, None]).all()
-    assert not run.hf_counts[:, ~live].any()
-    assert 0 < detector.hf_masked.sum() < 60
+    hf, live = run.maps.counts[:, detector.channels.rows_of("HF")], detector.select("HF").live
+    assert (hf[:, live] == conditions.events[:, None]).all()
+    assert not hf[:, ~live].any()
+    assert 0 < (~live).sum() < 60
+
+
+def test_hf_and_ho_do_not_move_the_draws_of_hb_and_he() -> None:
+    """Sums of HB and HE as they were before HO and HF were drawn."""
+    detector = simulate_detector(3)
+    run = simulate_run(detector, simulate_conditions(3, 4), seed=7)
+    inner = detector.channels.rows_of("HB", "HE")
+    assert run.maps.counts[:, inner].sum(axis=1).tolist() == [9670246, 9663060, 9474598]
+    assert int(run.cut_counts[:, inner].sum()) == 12871020
+
+
+def test_ho_follows_the_pileup_and_keeps_its_noise(detector: SimulatedDetector, steady: Steady) -> None:
+    live = detector.select("HO").live
+    rows = detector.channels.rows_of("HO")[live]
+    none, low, high = (simulate_run(detector, steady(1, pileup=mu), seed=1).rates[0, rows] for mu in (0.0, 20.0, 60.0))
+    assert 0 < none.mean() < 0.005
+    assert np.log(high.mean() / low.mean()) / np.log(3) == pytest.approx(0.6, abs=0.1)
+    assert 0.02 < low.min() < high.max() < 0.5
+
+
+def test_a_fault_in_hf_and_in_ho_takes_digis(detector: SimulatedDetector, steady: Steady) -> None:
+    faults = [
+        make_fault(detector, "degraded", "HF +35/7/2", 2, 2, 0.8),
+        make_fault(detector, "dead", "HO -12/7/4", 2, 3, 0.0),
+    ]
+    run = simulate_run(detector, steady(3), faults, seed=1)
+    forward, outer = (run.maps.counts[:, fault.rows[0]] for fault in faults)
+    assert forward[[0, 2]].tolist() == [1500, 1500]
+    assert forward[1] == pytest.approx(1200, abs=80)
+    assert outer[0] > 0
+    assert outer[1:].tolist() == [0, 0]
 
 
 def test_the_charge_cut_thins_the_counts(detector: SimulatedDetector, steady: Steady) -> None:
@@ -126,7 +158,8 @@ def test_the_charge_cut_thins_the_counts(detector: SimulatedDetector, steady: St
 
 def test_the_mean_occupancy_is_the_real_one(detector: SimulatedDetector, steady: Steady) -> None:
     rates = simulate_run(detector, steady(1)).rates[0]
-    assert rates[detector.live].mean() == pytest.approx(0.38, abs=0.02)
+    inner = detector.channels.subdetector <= Subdetector.HE
+    assert rates[detector.live & inner].mean() == pytest.approx(0.38, abs=0.02)
     he_ring_20 = (detector.channels.subdetector == Subdetector.HE) & (np.abs(detector.channels.ieta) == 20)
     deep = he_ring_20 & (detector.channels.depth == 6) & detector.live
     shallow = he_ring_20 & (detector.channels.depth == 1) & detector.live
@@ -150,8 +183,8 @@ def test_rings_spread_as_their_photodetectors_do(steady: Steady) -> None:
 def test_the_maps_are_what_a_harvester_returns(detector: SimulatedDetector, steady: Steady) -> None:
     maps = simulate_run(detector, steady(2), run=370_777).maps
     assert maps.run == 370_777
-    assert maps.counts.shape == (2, 15840)
+    assert maps.counts.shape == (2, 15840 + 2160 + 3456)
     assert maps.counts.dtype == np.int32
     assert maps.events.dtype == np.int64
     assert (maps.event_source == EventSource.COUNTER).all()
-    assert maps.found == ("HB", "HE")
+    assert maps.found == ("HB", "HE", "HO", "HF")

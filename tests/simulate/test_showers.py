@@ -12,6 +12,12 @@ EVENTS = 1500
 
 
 @pytest.fixture(scope="module")
+def detector(detector: SimulatedDetector) -> SimulatedDetector:
+    """HB and HE, where showers count."""
+    return detector.select("HB", "HE")
+
+
+@pytest.fixture(scope="module")
 def residuals(detector: SimulatedDetector) -> tuple[np.ndarray, np.ndarray]:
     """(LS, channels) counts less their mean, and (channels,) binomial variance, of 120 equal LS."""
     p = np.where(detector.live, -np.expm1(-detector.response), 0.0)

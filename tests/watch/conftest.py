@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_DEPTH, era_of_run
+from hcal_root_ad.detector import N_MAPS, era_of_run
 from hcal_root_ad.errors import InputError, NoHcalError
 from hcal_root_ad.harvest.container import FileContent, RunTotal
 from hcal_root_ad.harvest.definition import Definition, choose_definitions
@@ -39,7 +39,7 @@ def digis(run: int, lumisection: int, more: int = 0) -> NDArray[np.int32]:
 
 
 def section(run: int, lumisection: int, counts: NDArray[np.int32], events: int) -> Section:
-    seen = np.zeros(N_DEPTH, dtype=np.int64)
+    seen = np.zeros(N_MAPS, dtype=np.int64)
     seen[np.array(needed_depths(era_of_run(run))) - 1] = 1
     return Section(run, lumisection, counts=counts, seen=seen, own_events=events)
 

@@ -15,7 +15,7 @@ from hcal_root_ad.harvest.section import Section
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.watch.folder import Stamp
 from hcal_root_ad.watch.order import Arrival
-from hcal_root_ad.watch.taken import Taken, from_arrays, taken_by_run, to_arrays
+from hcal_root_ad.watch.taken import FORMAT, Taken, from_arrays, taken_by_run, to_arrays
 
 from .conftest import DEFINITION, RUN, DqmFolder, digis, read, section
 
@@ -79,6 +79,6 @@ def test_arrays_of_another_making_are_refused(dqm: DqmFolder) -> None:
     arrays = dict(to_arrays(taken, dqm.path))
     with pytest.raises(ValueError, match="definition that is no more"):
         from_arrays(arrays, dqm.path, {})
-    arrays["head"] = np.array(str(arrays["head"]).replace('"format": 1', '"format": 0'))
-    with pytest.raises(ValueError, match="format 0, not 1"):
+    arrays["head"] = np.array(str(arrays["head"]).replace(f'"format": {FORMAT}', '"format": 0'))
+    with pytest.raises(ValueError, match=f"format 0, not {FORMAT}"):
         from_arrays(arrays, dqm.path, {repr(DEFINITION): DEFINITION})

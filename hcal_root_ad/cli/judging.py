@@ -1,0 +1,32 @@
+"""Options of the verbs that judge: which models, how many false findings, whether without a reference."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from hcal_root_ad.cli.inputs import positive
+
+if TYPE_CHECKING:
+    from hcal_root_ad.pipeline import Judging
+
+
+def add_judging(parser: argparse.ArgumentParser) -> None:
+    """``--model`` and ``--false-alarms``."""
+    parser.add_argument("--model", action="append", metavar="NAME_OR_PATH",
+                        help="who judges; repeatable, one per sub-detector (default: the shipped ones)")  # fmt: skip
+    parser.add_argument("--false-alarms", type=positive, metavar="PER_100_LS",
+                        help="false findings per 100 LS and sub-detector (default: the model's)")  # fmt: skip
+
+
+def add_without_reference(parser: argparse.ArgumentParser) -> None:
+    """``--without-reference``."""
+    parser.add_argument("--without-reference", action="store_true",
+                        help="judge each run against itself, where no model knows the detector; nothing of it is trusted")  # fmt: skip
+
+
+def judging_of(arguments: argparse.Namespace) -> Judging:
+    """What the options ask for, with the models loaded."""
+    from hcal_root_ad.pipeline import Judging, load_models
+
+    return Judging(load_models(arguments.model), arguments.false_alarms, getattr(arguments, "without_reference", False))

@@ -1,0 +1,126 @@
+"""The main job, once: models and runs in, verdicts and where they come from out.
+
+``run``, ``watch``, ``certify``, ``report`` and Python all judge by :class:`Judging`, so the same file and the same
+models give the same verdict through every door.
+
+::
+
+    judging = Judging(load_models())
+    verdict = judging.judge(maps)
+    provenance = judging.provenance("run", [verdict])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hcal_root_ad.errors import ModelError
+from hcal_root_ad.judge.run import Progress, RunJudge
+from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.model import Model, load_model
+from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.model.thresholds import check_asked
+from hcal_root_ad.publish.provenance import (
+    Option,
+    Provenance,
+    model_material,
+    provenance_of_maps,
+    reference_material,
+    trust_in,
+)
+from hcal_root_ad.references.catalogue import Entry, fitting_reference
+
+if TYPE_CHECKING:
+    from hcal_root_ad.references.catalogue import NamedReference
+
+SHIPPED_MODELS = ("hb-graphstad-from-he", "he-graphstad", "ho", "hf")
+"""Who judges HB, HE, HO and HF where no model is named; the judge takes those that the run needs."""
+
+Fitting = Callable[[LumiMaps], "NamedReference | None"]
+
+
+def load_models(names: Sequence[str] | None = None) -> tuple[Model, ...]:
+    """Models by name or folder; the shipped ones if none is named.
+
+    Raises:
+        ModelError: one is missing or damaged, or two are for the same sub-detector.
+    """
+    models: dict[str, Model] = {}
+    for name in names or SHIPPED_MODELS:
+        model = load_model(name)
+        if model.subdetector in models:
+            other = models[model.subdetector].name
+            raise ModelError(f"{other} and {name} are both models for {model.subdetector}; give one of them")
+        models[model.subdetector] = model
+    return tuple(models.values())
+
+
+@dataclass(frozen=True, eq=False)
+class Judging:
+    """What runs are judged with.
+
+    Attributes:
+        models: one per sub-detector.
+        false_alarms: false findings per 100 LS and sub-detector that are asked for; the models' own if None.
+        without_reference: judge each run against itself, on request only: no verdict is then trusted.
+        fitting: finds the reference run of a detector that no model knows.
+        references: those that were looked up, by run.
+
+    Raises:
+        UsageError: so many false findings cannot be asked for.
+    """
+
+    models: tuple[Model, ...]
+    false_alarms: float | None = None
+    without_reference: bool = False
+    fitting: Fitting = fitting_reference
+    references: dict[int, Entry] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.false_alarms is not None:
+            check_asked(self.false_alarms)
+
+    def run_judge(self) -> RunJudge:
+        """A judge of one run, to which lumisections can be added as they come."""
+        return RunJudge(self.models, self.false_alarms, self._reference, without_reference=self.without_reference)
+
+    def judge(self, maps: LumiMaps, progress: Progress | None = None) -> RunVerdict:
+        """The verdict on a run.
+
+        Raises:
+            ModelError, NoHcalError: see :func:`~hcal_root_ad.judge.run.judge_run`.
+            CatalogueError: a reference run was looked up, and its catalogue is wrong or damaged.
+        """
+        judge = self.run_judge()
+        judge.add(maps, progress)
+        return judge.verdict()
+
+    def _reference(self, maps: LumiMaps) -> Mapping[str, Reference]:
+        named = self.fitting(maps)
+        if named is None:
+            return {}
+        self.references[maps.run] = named.entry
+        return {name: rates.reference for name, rates in named.rates.items()}
+
+    def provenance(
+        self, verb: str, verdicts: Iterable[RunVerdict], options: Mapping[str, Option | None] | None = None
+    ) -> Provenance:
+        """Where verdicts come from: inputs, definitions, models, reference runs, options and trust."""
+        verdicts = list(verdicts)
+        return self.provenance_of([verdict.maps for verdict in verdicts], verb, options, trust_in(verdicts))
+
+    def provenance_of(
+        self,
+        runs: Sequence[LumiMaps],
+        verb: str,
+        options: Mapping[str, Option | None] | None = None,
+        trust: Mapping[str, str] | None = None,
+    ) -> Provenance:
+        """The same for runs without a verdict."""
+        looked_up = dict.fromkeys(reference_material(self.references[m.run]) for m in runs if m.run in self.references)
+        own = {"false_alarms": self.false_alarms, "without_reference": self.without_reference}
+        materials = [*map(model_material, self.models), *looked_up]
+        return provenance_of_maps(verb, runs, materials, {**own, **(options or {})}, trust)
