@@ -15,7 +15,7 @@ from hcal_root_ad.certify.conditions import RunConditions
 from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.errors import BundleError, InputError
 from hcal_root_ad.learn.bundle import load_bundle
-from hcal_root_ad.learn.catalogue import catalogue_digest
+from hcal_root_ad.references.catalogue import catalogue_digest
 
 ConditionsOf = Callable[[int], RunConditions]
 

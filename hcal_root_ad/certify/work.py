@@ -21,7 +21,6 @@ from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.learn.bundle import Bundle, load_bundle
-from hcal_root_ad.learn.catalogue import NamedReference, catalogue_digest, fitting_reference
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.publish.provenance import (
     Provenance,
@@ -32,6 +31,7 @@ from hcal_root_ad.publish.provenance import (
 )
 from hcal_root_ad.publish.publish import publish
 from hcal_root_ad.publish.record import RunRecord, record_of, save_record
+from hcal_root_ad.references.catalogue import NamedReference, catalogue_digest, fitting_reference
 
 
 def do_item(item: Item, judging: Judging, folder: Path) -> ItemResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.publish import client_elements, task_elements
@@ -12,13 +13,18 @@ from hcal_root_ad.publish.provenance_scalars import provenance_scalars
 from hcal_root_ad.publish.quality import channel_results, strip_results
 from hcal_root_ad.publish.reductions import axis_length
 
+SHOWN = ("HB", "HE")
+"""Sub-detectors with maps of channels and readout boxes: HO shares cells of the depth maps with HB."""
+
 
 def monitor_elements(run: RunVerdict, provenance: Provenance | None = None) -> MonitorElements:
     """Histograms, scalars and quality results of one run, at the granularity that its file allowed.
 
     Maps per depth come from every verdict on channels, elements against LS from those per lumisection,
     LS × iphi maps from strips. Where nothing was judged per lumisection and channel, the events stand alone.
+    Elements show HB and HE; what was found in HO and HF is in the tables.
     """
+    run = replace(run, verdicts=tuple(verdict for verdict in run.verdicts if verdict.subdetector in SHOWN))
     length = axis_length(run)
     summary, scalars = client_elements.summary(run, length)
     return MonitorElements(

@@ -14,8 +14,8 @@ import torch
 from hcal_root_ad.learn.bundle import Bundle
 
 from hcal_root_ad.detector import ChannelTable, Era, channel_table
-from hcal_root_ad.learn.catalogue import Entry, NamedReference
-from hcal_root_ad.learn.rates import Rates
+from hcal_root_ad.references.catalogue import Entry, NamedReference
+from hcal_root_ad.references.rates import Rates
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.learn.tail import UNIT_SHARE, Tail, Tails
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps
