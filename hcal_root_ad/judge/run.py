@@ -318,10 +318,14 @@ def _info(model: Model | None, threshold: float, asked: float) -> ModelInfo:
 
 
 def _pulls(judged: Judged) -> NDArray[np.float32]:
-    """(rows, channels) binomial pull of every count against the healthy expectation."""
-    mean = judged.expected
-    variance = np.maximum(mean * (1 - mean / np.maximum(judged.events[:, None], 1)), 0.25)
-    return np.asarray((judged.observed - mean) / np.sqrt(variance) * judged.live, dtype=np.float32)
+    """(rows, channels) binomial pull of every count against the healthy expectation; some rows at a time."""
+    out = np.empty(judged.expected.shape, dtype=np.float32)
+    for first in range(0, len(out), 64):
+        rows = slice(first, first + 64)
+        mean, events = judged.expected[rows], np.maximum(judged.events[rows, None], 1)
+        variance = np.maximum(mean * (1 - mean / events), 0.25)
+        out[rows] = (judged.observed[rows] - mean) / np.sqrt(variance) * judged.live
+    return out
 
 
 def _judge_hf(maps: LumiMaps, rows: JudgedRows, model: Model, false_alarms: float | None) -> Verdict:
