@@ -19,26 +19,27 @@ if TYPE_CHECKING:
     from hcal_root_ad.harvest.stream import stream_lumi_maps
     from hcal_root_ad.judge.comparison import compare
     from hcal_root_ad.judge.run import judge_run
-    from hcal_root_ad.judge.verdict import Group, Interval, Kind, RunVerdict, State, Verdict
-    from hcal_root_ad.learn.bundle import Bundle, load_bundle
+    from hcal_root_ad.judge.verdict import Finding, Interval, Kind, RunVerdict, State, Trust, Verdict
     from hcal_root_ad.learn.catalogue import load_reference
     from hcal_root_ad.learn.train import train
     from hcal_root_ad.learn.transfer import transfer
     from hcal_root_ad.lumi_maps import LumiMaps
+    from hcal_root_ad.model.model import Model, load_model
     from hcal_root_ad.publish.check import check_file
     from hcal_root_ad.publish.flags_table import write_flags
     from hcal_root_ad.publish.publish import publish as publish_run
     from hcal_root_ad.publish.record import record_of
 
 __all__ = [
-    "Bundle",
-    "Group",
+    "Finding",
     "HcalRootAdError",
     "Interval",
     "Kind",
     "LumiMaps",
+    "Model",
     "RunVerdict",
     "State",
+    "Trust",
     "Verdict",
     "certify_run",
     "channel_table",
@@ -46,7 +47,7 @@ __all__ = [
     "compare",
     "inspect_file",
     "judge_run",
-    "load_bundle",
+    "load_model",
     "load_policy",
     "load_reference",
     "publish_run",
@@ -68,12 +69,12 @@ _HOMES = {
     "harvest.stream": ("stream_lumi_maps",),
     "judge.comparison": ("compare",),
     "judge.run": ("judge_run",),
-    "judge.verdict": ("Group", "Interval", "Kind", "RunVerdict", "State", "Verdict"),
-    "learn.bundle": ("Bundle", "load_bundle"),
+    "judge.verdict": ("Finding", "Interval", "Kind", "RunVerdict", "State", "Trust", "Verdict"),
     "learn.catalogue": ("load_reference",),
     "learn.train": ("train",),
     "learn.transfer": ("transfer",),
     "lumi_maps": ("LumiMaps",),
+    "model.model": ("Model", "load_model"),
     "publish.check": ("check_file",),
     "publish.flags_table": ("write_flags",),
     "publish.record": ("record_of",),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ BLINDNESS = (
 DILUTED = "run totals: channels per run against the reference; faults of few lumisections are not seen"
 
 JudgeMaps = Callable[[LumiMaps], RunVerdict]
+Value = TypeVar("Value", bound=np.generic)
 
 
 def judge_coarse(maps: LumiMaps, judge_maps: JudgeMaps, false_alarms: float) -> RunVerdict:
@@ -200,13 +202,13 @@ def _grouped(pieces: list[_Piece], live: NDArray[np.bool_], channels: ChannelTab
     """Strips that fail alike joined to halves and readout boxes; the others, each with all its stretches of a sign."""
     half, iphi = np.divmod(np.arange(STRIPS), N_IPHI)
     box = half * N_RBX + rbx_of(iphi + 1) - 1
-    names = {Level.HALF: SUBDET_PM.__getitem__, Level.RBX: box_name}
-    for level, of in ((Level.HALF, half), (Level.RBX, box)):
+    name_of: Callable[[int], str]
+    for level, of, name_of in ((Level.HALF, half, _half_name), (Level.RBX, box, box_name)):
         for unit in np.unique(of[[piece.column for piece in pieces]]).tolist():
             for sign in (-1, 1):
                 size = int((live & (of == unit)).sum())
                 while members := _alike([p for p in pieces if of[p.column] == unit and p.sign == sign], size):
-                    yield _joined(level, names[level](unit), members)
+                    yield _joined(level, name_of(unit), members)
                     pieces = [piece for piece in pieces if all(piece is not member for member in members)]
     by_strip: dict[tuple[int, int], list[_Piece]] = {}
     for piece in pieces:
@@ -214,6 +216,10 @@ def _grouped(pieces: list[_Piece], live: NDArray[np.bool_], channels: ChannelTab
     modules = strip_names(channels) if by_strip else []
     for (column, _), own in by_strip.items():
         yield _joined(Level.RM if "-RM" in modules[column] else Level.WEDGE, modules[column], own)
+
+
+def _half_name(half: int) -> str:
+    return SUBDET_PM[half]
 
 
 def _alike(pieces: list[_Piece], size: int) -> list[_Piece]:
@@ -250,7 +256,7 @@ def _channels_per_strip(channels: ChannelTable) -> int:
     return int(np.bincount(channels.half[readout].astype(int) * 100 + channels.iphi[readout]).max(initial=1))
 
 
-def _spread(values: NDArray, position: NDArray[np.intp], size: int, fill: int = 0) -> NDArray:
+def _spread(values: NDArray[Value], position: NDArray[np.intp], size: int, fill: int = 0) -> NDArray[Value]:
     out = np.full((size, *values.shape[1:]), fill, dtype=values.dtype)
     out[position] = values
     return out

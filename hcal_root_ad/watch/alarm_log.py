@@ -1,9 +1,10 @@
 """``DIR/alarms.jsonl``: every change of an alarm as one line of JSON, from which the alarms are known after a restart.
 
-Keys: ``time`` (UTC), ``run``, ``lumisection`` (the newest one judged), ``event`` (raised, amended, cleared), ``unit``,
-``kind``, ``first`` and ``last`` (lumisections with the flag), ``channels``, ``score`` (log10 likelihood ratio), and
-``into`` (the larger unit that takes its place, or empty). What is not cleared lasted until the end of its run. The
-changes below a line with the key ``provenance``, up to the next such line, were found with what it names.
+Keys: ``time`` (UTC), ``run``, ``lumisection`` (the newest one judged), ``event`` (raised, amended, cleared),
+``subdetector``, ``unit``, ``kind``, ``first`` and ``last`` (lumisections with the flag), ``channels``, ``significance``
+(standard deviations), and ``into`` (the larger unit that takes its place, or empty). What is not cleared lasted until
+the end of its run. The changes below a line with the key ``provenance``, up to the next such line, were found with what
+it names.
 """
 
 from __future__ import annotations
@@ -104,11 +105,13 @@ def utc(now: float) -> str:
 def _entry(change: Change, run: int, lumisection: int, now: float) -> dict[str, Any]:
     alarm = change.alarm
     return {
-        "time": utc(now), "run": run, "lumisection": lumisection, "event": str(change.event), "unit": alarm.unit,
-        "kind": str(alarm.kind), "first": alarm.first, "last": alarm.last, "channels": alarm.channels,
-        "score": round(alarm.score, 2), "into": change.into,
+        "time": utc(now), "run": run, "lumisection": lumisection, "event": str(change.event),
+        "subdetector": alarm.subdetector, "unit": alarm.unit, "kind": str(alarm.kind), "first": alarm.first,
+        "last": alarm.last, "channels": alarm.channels, "significance": round(alarm.significance, 2),
+        "into": change.into,
     }  # fmt: skip
 
 
 def _alarm(entry: dict[str, Any]) -> Alarm:
-    return Alarm(entry["unit"], Kind(entry["kind"]), entry["first"], entry["last"], entry["channels"], entry["score"])
+    names = ("subdetector", "unit", "first", "last", "channels", "significance")
+    return Alarm(kind=Kind(entry["kind"]), **{name: entry[name] for name in names})

@@ -6,21 +6,26 @@ after ``CLEARED_AFTER`` assessed lumisections without a flag, and at once where 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.judge.channels import channel_names
-from hcal_root_ad.judge.verdict import Group, Kind, RunVerdict, Verdict
+from hcal_root_ad.detector import N_RBX, SUBDET_PM, ChannelTable, box_name
+from hcal_root_ad.judge.verdict import Finding, Kind, RunVerdict
 
 CLEARED_AFTER = 5
 """Assessed lumisections without a flag after which an alarm is over (two minutes)."""
 LOSSES = (Kind.DEAD, Kind.DEGRADED)
 Place = tuple[str, bool]
-"""Unit, and whether it loses digis: a module may be dead here and hot there."""
+"""Unit, and whether it loses digis: a module may be dead here and hot there. How many channels fail is no part of it."""
+_COUNTED = re.compile(r"^[\d,]+ (?=channels of )")
+_CHANNEL = re.compile(r"(?P<subdetector>H\w) (?P<ieta>[-+]\d+)/(?P<iphi>\d+)/(?P<depth>\d+)")
+_BOXES = len(SUBDET_PM) * N_RBX
+_READOUT = re.compile(r"(?P<box>\w+)(?:-RM(?P<rm>\d))?")
 
 
 class Event(StrEnum):
@@ -34,18 +39,27 @@ class Event(StrEnum):
 
 @dataclass(frozen=True)
 class Alarm:
-    """A unit under alarm: kind, first and last lumisection with the flag, channels, score (log10 likelihood ratio)."""
+    """A unit under alarm: kind, first and last lumisection with the flag, channels, and its significance (σ)."""
 
+    subdetector: str
     unit: str
     kind: Kind
     first: int
     last: int
     channels: int
-    score: float
+    significance: float
 
     @property
     def place(self) -> Place:
-        return self.unit, self.kind in LOSSES
+        return _COUNTED.sub("", self.unit), self.kind in LOSSES
+
+
+def alarm_of(finding: Finding) -> Alarm:
+    """The alarm that a finding raises."""
+    return Alarm(
+        finding.subdetector, finding.unit, finding.kind, finding.first, finding.last, finding.channels,
+        finding.significance,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,67 +73,75 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """What is judged together: its groups, the assessed lumisections, and the group of each flagged channel."""
+    """What is judged together: its findings and assessed lumisections; ``channels`` of their rows, None for strips."""
 
     subdetectors: tuple[str, ...]
-    groups: tuple[Group, ...]
+    findings: tuple[Finding, ...]
     assessed: NDArray[np.int32]
-    group_of: Mapping[Place, str]
+    channels: ChannelTable | None
 
     def quiet(self, last: int) -> int:
         """Assessed lumisections after one."""
         return int((self.assessed > last).sum())
 
-    def flagged(self) -> dict[Place, Alarm]:
-        """What the newest lumisections show; of several intervals of a unit the last one."""
-        shown: dict[Place, Alarm] = {}
-        for group in sorted(self.groups, key=lambda group: group.last):
-            if self.quiet(group.last) < CLEARED_AFTER:
-                alarm = Alarm(group.unit, group.kind, group.first, group.last, group.channels, group.score)
-                shown[alarm.place] = alarm
-        return shown
+    def shown(self) -> dict[Place, Finding]:
+        """What the newest lumisections show; of several findings of a unit the last one."""
+        newest = (finding for finding in self.findings if self.quiet(finding.last) < CLEARED_AFTER)
+        return {alarm_of(finding).place: finding for finding in sorted(newest, key=lambda finding: finding.last)}
 
 
 def changes(active: Mapping[Place, Alarm], verdict: RunVerdict) -> tuple[dict[Place, Alarm], tuple[Change, ...]]:
     """Alarms after a verdict on the run so far, and what changed."""
-    after, found = dict(active), []
+    after, events = dict(active), []
     for part in _parts(verdict):
-        shown = part.flagged()
-        for place, alarm in shown.items():
-            known = after.get(place)
+        shown = part.shown()
+        for place, finding in shown.items():
+            before, alarm = after.get(place), alarm_of(finding)
             after[place] = alarm
-            if known is None:
-                found.append(Change(Event.RAISED, alarm))
-            elif known.kind is not alarm.kind:
-                found.append(Change(Event.AMENDED, alarm))
+            if before is None:
+                events.append(Change(Event.RAISED, alarm))
+            elif before.kind is not alarm.kind:
+                events.append(Change(Event.AMENDED, alarm))
         for place, alarm in list(after.items()):
-            if alarm.unit[:2] in part.subdetectors and place not in shown:
-                into = _larger(place, part, shown)
+            if alarm.subdetector in part.subdetectors and place not in shown:
+                into = _larger(alarm, part, shown.values())
                 if into or part.quiet(alarm.last) >= CLEARED_AFTER:
-                    found.append(Change(Event.CLEARED, after.pop(place), into))
-    return after, tuple(found)
+                    events.append(Change(Event.CLEARED, after.pop(place), into))
+    return after, tuple(events)
 
 
-def _larger(place: Place, part: _Part, shown: Mapping[Place, Alarm]) -> str:
+def _larger(alarm: Alarm, part: _Part, shown: Iterable[Finding]) -> str:
     """The unit under alarm that a unit or channel is a part of, or ""."""
-    unit, loss = place
-    holder = part.group_of.get(place, "")
-    larger = (other for other, same in shown if same == loss and (other == holder or unit.startswith(other)))
-    return next(larger, "")
+    rows = set() if part.channels is None else set(_rows_of(alarm.unit, part.channels).tolist())
+    for finding in shown:
+        same = finding.subdetector == alarm.subdetector and (finding.kind in LOSSES) == (alarm.kind in LOSSES)
+        named = alarm.unit.startswith(finding.unit) and alarm.unit != finding.unit
+        if same and (named or (rows and 2 * len(rows & set(finding.rows)) > len(rows) and finding.channels > len(rows))):
+            return finding.unit
+    return ""
+
+
+def _rows_of(unit: str, channels: ChannelTable) -> NDArray[np.intp]:
+    """Channels of ``HE +20/5/3``, ``HEP07`` or ``HEP07-RM2``; none of other units."""
+    if match := _CHANNEL.fullmatch(unit):
+        place = (int(match["ieta"]), int(match["iphi"]), int(match["depth"]))
+        return np.flatnonzero(
+            (channels.ieta == place[0]) & (channels.iphi == place[1]) & (channels.depth == place[2])
+        )
+    boxes = {box_name(box): box for box in range(_BOXES)}
+    match = _READOUT.fullmatch(unit)
+    if match is None or match["box"] not in boxes:
+        return np.zeros(0, dtype=np.intp)
+    inside = channels.box == boxes[match["box"]]
+    return np.flatnonzero(inside & (channels.rm == int(match["rm"])) if match["rm"] else inside)
 
 
 def _parts(verdict: RunVerdict) -> Iterator[_Part]:
     """Judgements per lumisection."""
-    for one in verdict.verdicts:
-        if one.granularity == "lumisection":
-            yield _Part((one.subdetector,), one.groups, one.lumisections[one.assessed], _group_of(one))
+    for judged in verdict.verdicts:
+        if judged.granularity == "lumisection":
+            assessed = judged.lumisections[judged.assessed]
+            yield _Part((judged.subdetector,), judged.findings, assessed, judged.channels)
     if verdict.strips:
         strips = verdict.strips
-        yield _Part(("HB", "HE"), strips.groups, strips.lumisections[strips.assessed], {})
-
-
-def _group_of(verdict: Verdict) -> dict[Place, str]:
-    grouped = [interval for interval in verdict.intervals if interval.group]
-    rows, which = np.unique([interval.channel for interval in grouped], return_inverse=True)
-    names = channel_names(verdict.channels.take(rows.astype(np.intp)))
-    return {(names[n], one.kind in LOSSES): one.group for n, one in zip(which, grouped, strict=True)}
+        yield _Part(("HB", "HE"), strips.findings, strips.lumisections[strips.assessed], None)

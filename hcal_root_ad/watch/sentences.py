@@ -7,8 +7,9 @@ from collections.abc import Collection
 import numpy as np
 
 from hcal_root_ad.harvest.read import granularity
-from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Trust, Verdict
 from hcal_root_ad.lumi_ranges import ls_ranges
+from hcal_root_ad.publish.provenance import trust_in
 from hcal_root_ad.watch.alarms import Alarm, Change, Event
 from hcal_root_ad.watch.run_in_progress import Step
 
@@ -24,6 +25,8 @@ def status_sentence(step: Step, alarms: Collection[Alarm], latency: float | None
         _flagged_now(step.verdict),
         f"{len(alarms)} alarm{'s' * (len(alarms) != 1)}",
     ]
+    if doubts := _doubts(step.verdict):
+        words.append(f"not trusted: {', '.join(doubts)}")
     if step.late:
         words.append(f"{ls_ranges(list(step.late))} late")
     if step.anew:
@@ -52,6 +55,11 @@ def _flagged_now(verdict: RunVerdict) -> str:
     if not newest:
         return "not assessed"
     return f"{sum(int((states >= State.PROBLEMATIC).sum()) for states in newest)} flagged"
+
+
+def _doubts(verdict: RunVerdict) -> list[str]:
+    """What is not trusted, and what it rests on: such as ``HE (no reference)``."""
+    return [f"{name} ({trust})" for name, trust in trust_in([verdict]).items() if not Trust(trust).trusted]
 
 
 def _newest_assessed(one: Verdict | StripVerdict) -> bool:

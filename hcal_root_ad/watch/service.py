@@ -93,10 +93,11 @@ class Watch:
                 self._open(run)
 
     def forever(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Look again and again."""
+        """Look again and again, and rest as long as the last look took: a verdict looks at the whole run so far."""
         while True:
+            begun = self._clock()
             self.look()
-            sleep(max(PAUSE, self._intake.effort))
+            sleep(max(PAUSE, self._intake.effort, self._clock() - begun))
 
     def once(self) -> None:
         """Handle what is there; with no patience at all. Raises OutputError where something stays unwritten."""
