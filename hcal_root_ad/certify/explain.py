@@ -114,9 +114,7 @@ def _evidence(run: RunCertification, name: str, row: int) -> Iterator[str]:
     """Every rule with the numbers of the LS, a broken one marked, and the findings."""
     counts, rules = run.counts[name], run.policy.rules[name]
     if not counts:
-        yield f"{NOT_JUDGED}: " + (
-            "; ".join(note for note in run.record.notes if name in note) or "no model serves it"
-        )
+        yield f"{NOT_JUDGED}: " + ("; ".join(note for note in run.record.notes if name in note) or "no model serves it")
         return
     yield from _doubts(run, [name])
     if assessed_of(counts)[row]:

@@ -130,9 +130,7 @@ def _certified(
 
 def _origin(record: RunRecord) -> dict[str, Any]:
     """What a run was judged from and with."""
-    judges = {
-        part.name: f"{part.judge.name} {part.judge.version} {part.judge.digest}".strip() for part in record.parts
-    }
+    judges = {part.name: f"{part.judge.name} {part.judge.version} {part.judge.digest}".strip() for part in record.parts}
     files = [{"name": source.name, "sha256": source.sha256} for source in record.sources]
     trust = {
         part.name: {"trust": str(part.trust), "reason": part.trust_reason, "sensitivity": part.sensitivity}

@@ -68,7 +68,8 @@ def execute(arguments: argparse.Namespace) -> int:
     how = (arguments.model, arguments.false_alarms, arguments.without_reference, arguments.retry_failed)
     if not arguments.inputs and any(how):
         raise UsageError(
-            "Without INPUT nothing is judged: leave --model, --false-alarms, --without-reference and --retry-failed out."
+            "Without INPUT nothing is judged: leave --model, --false-alarms, --without-reference and --retry-failed "
+            "out."
         )
     return _certify(arguments, store)
 

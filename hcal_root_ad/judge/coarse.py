@@ -145,7 +145,7 @@ def judge_strips(maps: LumiMaps, strips: NDArray[np.int64], false_alarms: float)
             interval for i in order for interval in intervals_of(findings[i], faults[i], numbers, observed, expected)
         ),
         judge=ModelInfo("strips of this run", "", "", threshold, false_alarms),
-        notes=(BLINDNESS, *([f"strips: {dark} lumisections not assessed, hardly a digi (no collisions?)"] if dark else [])),
+        notes=(BLINDNESS, *([_dark_note(dark)] if dark else [])),
         trust=Trust.NONE,
         trust_reason=NO_REFERENCE,
         sensitivity=max(scan.sensitivity for scan in scans),
@@ -216,6 +216,10 @@ def _grouped(pieces: list[_Piece], live: NDArray[np.bool_], channels: ChannelTab
     modules = strip_names(channels) if by_strip else []
     for (column, _), own in by_strip.items():
         yield _joined(Level.RM if "-RM" in modules[column] else Level.WEDGE, modules[column], own)
+
+
+def _dark_note(lumisections: int) -> str:
+    return f"strips: {lumisections} lumisections not assessed, hardly a digi (no collisions?)"
 
 
 def _half_name(half: int) -> str:

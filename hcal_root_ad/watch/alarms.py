@@ -21,7 +21,7 @@ CLEARED_AFTER = 5
 """Assessed lumisections without a flag after which an alarm is over (two minutes)."""
 LOSSES = (Kind.DEAD, Kind.DEGRADED)
 Place = tuple[str, bool]
-"""Unit, and whether it loses digis: a module may be dead here and hot there. How many channels fail is no part of it."""
+"""Unit (without a number of channels), and whether it loses digis: a module may be dead here and hot there."""
 _COUNTED = re.compile(r"^[\d,]+ (?=channels of )")
 _CHANNEL = re.compile(r"(?P<subdetector>H\w) (?P<ieta>[-+]\d+)/(?P<iphi>\d+)/(?P<depth>\d+)")
 _BOXES = len(SUBDET_PM) * N_RBX
@@ -116,7 +116,8 @@ def _larger(alarm: Alarm, part: _Part, shown: Iterable[Finding]) -> str:
     for finding in shown:
         same = finding.subdetector == alarm.subdetector and (finding.kind in LOSSES) == (alarm.kind in LOSSES)
         named = alarm.unit.startswith(finding.unit) and alarm.unit != finding.unit
-        if same and (named or (rows and 2 * len(rows & set(finding.rows)) > len(rows) and finding.channels > len(rows))):
+        inside = 2 * len(rows & set(finding.rows)) > len(rows) and finding.channels > len(rows)
+        if same and (named or inside):
             return finding.unit
     return ""
 
@@ -125,9 +126,7 @@ def _rows_of(unit: str, channels: ChannelTable) -> NDArray[np.intp]:
     """Channels of ``HE +20/5/3``, ``HEP07`` or ``HEP07-RM2``; none of other units."""
     if match := _CHANNEL.fullmatch(unit):
         place = (int(match["ieta"]), int(match["iphi"]), int(match["depth"]))
-        return np.flatnonzero(
-            (channels.ieta == place[0]) & (channels.iphi == place[1]) & (channels.depth == place[2])
-        )
+        return np.flatnonzero((channels.ieta == place[0]) & (channels.iphi == place[1]) & (channels.depth == place[2]))
     boxes = {box_name(box): box for box in range(_BOXES)}
     match = _READOUT.fullmatch(unit)
     if match is None or match["box"] not in boxes:
