@@ -7,18 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.stats.binomial import Floats, deviance, newton_step
-from hcal_root_ad.stats.scan import Stretch, Sums, Window, empirical_null, robust_scale, stretches, strongest_windows
+from hcal_root_ad.stats.binomial import Floats, deviance, newton_step, probability
+from hcal_root_ad.stats.scan import (
+    Null,
+    Stretch,
+    Sums,
+    Window,
+    empirical_null,
+    robust_scale,
+    stretches,
+    strongest_windows,
+)
 
 CELLS = 2**18
 """Cells (LS × channels) that are looked at together."""
-SAMPLE = 1500
+SAMPLE = 800
 """Channels of a sub-detector that tell the empirical null."""
 DARK, ALIVE = float(np.log(0.05)), 0.3
 """A module with less than a twentieth of its digis is dark; a channel in it with more than three tenths is alive."""
@@ -101,13 +111,30 @@ class Residuals:
             + reference.level_error[rows] ** 2
             + (reference.power_error[rows] * away) ** 2
             + noise**2
+            + self._thinned(rows) ** 2
         )
+
+    def _thinned(self, rows: NDArray[np.intp]) -> Floats:
+        """(rows,) how much farther than its ring a channel moves in log rate if what moved the ring took digis, not rate."""
+        reference, ring = self.reference, self.reference.tree.ring.of[rows]
+        shift = np.median(self.levels.ring, axis=0).astype(np.float64)
+        rate = np.exp(self._ring_level)
+        factor = np.expm1(-rate * np.exp(shift)) / np.expm1(-rate)
+        p = -np.expm1(-np.exp(reference.level[rows]))
+        return np.log(-np.log1p(-np.clip(p * factor[ring], 1e-6, 0.9999))) - reference.level[rows] - shift[ring]
+
+    @cached_property
+    def _ring_level(self) -> Floats:
+        """(rings,) mean level of the live channels."""
+        tree, live = self.reference.tree, self.reference.live.astype(float)
+        size = np.maximum(np.bincount(tree.ring.of, live, len(tree.ring)), 1)
+        return np.asarray(np.bincount(tree.ring.of, live * self.reference.level, len(tree.ring)) / size)
 
     def exact(self, column: int, rate: Floats, first: int, last: int, off: float) -> float:
         """Signed root of the binomial deviance of one channel's digis in a stretch, from its level outside; ``rate``: (LS,) its log rate."""
         rows = slice(first, last + 1)
         events = self.events[rows].astype(np.float64)
-        p = -np.expm1(-np.exp(rate[rows] + off))
+        p = probability(rate[rows] + off)
         n, total, mean = (
             float(np.minimum(self.counts[rows, self.live[column]], self.events[rows]).sum()),
             events.sum(),
@@ -137,7 +164,7 @@ class ChannelScan:
 
     faults: dict[int, list[Stretch]]
     width: float
-    null: list[Floats]
+    null: Null
 
 
 def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: float) -> ChannelScan:
@@ -161,7 +188,7 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: fl
     return ChannelScan(faults, width, null)
 
 
-def _stretches(residuals: Residuals, column: int, walk: float, null: list[Floats], threshold: float) -> list[Stretch]:
+def _stretches(residuals: Residuals, column: int, walk: float, null: Null, threshold: float) -> list[Stretch]:
     one = np.array([column])
     b, w = residuals.steps(one)
     prior = float(residuals.prior(one)[0])
@@ -177,4 +204,4 @@ def whole_run_width(sums: Sums) -> float:
     """Robust scale of the whole run's significance over the channels, before any excess is added."""
     window = Window(len(sums.b) - 1, np.zeros(1, dtype=np.intp))
     shift, variance = sums.deviations(window)
-    return robust_scale((shift / np.sqrt(variance))[0])
+    return float(robust_scale(shift / np.sqrt(variance))[0])

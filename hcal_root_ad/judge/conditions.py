@@ -20,6 +20,8 @@ SAID = 0.06
 """A sub-detector that is off the others by more is said (and flagged from 15 % on)."""
 RINGS_SAID = 0.03
 """Rings whose conditions reach this far are said."""
+SURE = 0.02
+"""Rings whose shift in one LS is less sure do not speak of conditions."""
 WAVE_SAID = 0.015
 """Amplitude of a wave in phi that is said."""
 STEP = 0.02
@@ -69,7 +71,9 @@ def _sentences(
         shift = float(np.median(units.subdetector[:, d]))
         if abs(shift) > SAID:
             out.append(f"{name} counts {_percent(shift)} against the other sub-detectors, all rings alike")
-        mine = tree.subdetector_of_ring == d
+        mine = (tree.subdetector_of_ring == d) & (np.median(units.ring_variance, axis=0) < SURE**2)
+        if not mine.any():
+            continue
         condition = units.condition[:, mine]
         typical = np.median(condition, axis=0)
         if np.ptp(typical) > 2 * RINGS_SAID or np.abs(typical - np.median(typical)).max() > RINGS_SAID:

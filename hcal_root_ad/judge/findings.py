@@ -120,19 +120,19 @@ def _largest(
             failing = np.bincount(level.of[columns][level.of[columns] >= 0], minlength=len(sizes))
             for unit in np.flatnonzero(failing >= np.maximum(FEWEST, MOST_OF * sizes)):
                 members = mine[level.of[columns] == unit]
-                used = members[_agreeing([faults[i] for i in members])]
+                used = members[agreeing([faults[i] for i in members])]
                 share = len(used) / sizes[unit]
                 enough = len(used) >= max(FEWEST, MOST_OF * sizes[unit])
                 if enough and (best is None or (len(used), share) > (len(best[1]), best_share)):
                     name = level.name(int(faults[used[0]].columns[0]))
                     best, best_share = (
-                        (_joined([faults[i] for i in used], level.level, name), set(used.tolist())),
+                        (joined([faults[i] for i in used], level.level, name), set(used.tolist())),
                         share,
                     )
     return best
 
 
-def _agreeing(faults: Sequence[Fault]) -> list[int]:
+def agreeing(faults: Sequence[Fault]) -> list[int]:
     """Those whose lumisections are like those of the most typical one."""
     times = np.stack([fault.inside for fault in faults])
     typical = times.mean(axis=0) > 0.5
@@ -142,7 +142,7 @@ def _agreeing(faults: Sequence[Fault]) -> list[int]:
     return np.flatnonzero(overlap >= ALIKE).tolist()
 
 
-def _joined(faults: Sequence[Fault], level: Level, name: str) -> Fault:
+def joined(faults: Sequence[Fault], level: Level, name: str) -> Fault:
     times = np.stack([fault.inside for fault in faults])
     columns = np.unique(np.concatenate([fault.columns for fault in faults]))
     significance = max(fault.significance for fault in faults)
@@ -161,12 +161,12 @@ def _crowds(faults: list[Fault], channels: ChannelTable) -> tuple[list[Fault], l
         for (_, key), members in clusters.items():
             if key < 0 or len(members) < least:
                 continue
-            mine = [members[i] for i in _agreeing([faults[i] for i in members])]
+            mine = [members[i] for i in agreeing([faults[i] for i in members])]
             if len(mine) >= least:
                 row = int(faults[mine[0]].columns[0])
                 where = {Level.RM: lambda r: f"{channels.box_name(r)}-RM{channels.rm[r]}", Level.RBX: channels.box_name,
                          Level.SUBDETECTOR: lambda r: channels.names[r]}[level](row)  # fmt: skip
-                out.append(_joined([faults[i] for i in mine], Level.CHANNELS, f"{len(mine):,} channels of {where}"))
+                out.append(joined([faults[i] for i in mine], Level.CHANNELS, f"{len(mine):,} channels of {where}"))
                 used |= set(mine)
         faults = [fault for i, fault in enumerate(faults) if i not in used]
     return out, faults

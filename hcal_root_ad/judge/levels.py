@@ -73,7 +73,8 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
         half[:, sides] -= move[:, None]
         ring[:, tree.subdetector_of_ring == d] += move[:, None]
         subdetector[:, d] += move
-    condition = _conditions(ring, tree)
+    own_ring = _ring_residuals(ring, levels, tree, reference)
+    condition = ring - own_ring
     own = box - half[:, tree.half_of_box]
     around, wave = _phi_waves(own, box_variance, tree)
     own = own - around
@@ -82,7 +83,7 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
     half_variance = np.stack([np.bincount(tree.half_of_box, row, len(counts)) for row in box_spread]) / counts**2
     return UnitLevels(
         subdetector=subdetector, half=half, half_variance=half_variance,
-        ring=ring - condition, ring_variance=levels.ring_variance * spread.ring, condition=condition,
+        ring=own_ring, ring_variance=levels.ring_variance * spread.ring, condition=condition,
         box=own, box_variance=box_spread,
         module=levels.module - box[:, tree.box_of_module], module_variance=variance, around=around, wave=wave,
     )  # fmt: skip
@@ -103,8 +104,14 @@ def _boxes(module: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, Fl
     there = members >= 0
     value = np.where(there, module[:, members], np.nan)
     own = np.where(there, variance[:, members], np.inf)
-    width = own + MODULE_WIDTH**2
     middle = np.nanmedian(value, axis=2)
+    # Restless modules are no failed ones: their scatter in this run widens what agrees.
+    scatter = (
+        float(np.nanmedian(np.abs(value - middle[..., None])[:, there.sum(axis=1) > 1][..., :2]))
+        if (there.sum(axis=1) > 1).any()
+        else 0.0
+    )
+    width = own + max(MODULE_WIDTH, 1.5 * scatter) ** 2
     candidates = np.concatenate([value, middle[..., None], np.zeros_like(middle)[..., None]], axis=2)
     pull = (value[:, :, None, :] - candidates[..., None]) ** 2 / (2 * width[:, :, None, :])
     cost = np.nansum(np.minimum(pull, FAILED_MODULE), axis=3) + MOVED_BOX * np.minimum((candidates / 0.08) ** 2, 1)
@@ -160,6 +167,24 @@ def _phi_waves(box: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, F
             fit = factor @ design.T
         out[:, mine], amplitude[:, d] = fit, np.hypot(*factor.T)
     return out, amplitude
+
+
+def _ring_residuals(ring: Floats, levels: CommonLevels, tree: UnitTree, reference: Reference) -> Floats:
+    """(LS, rings) what conditions leave of each ring.
+
+    Conditions may act on the rate or on the digis (which differ in saturated rings): of the two smooth fits, what is
+    left of a ring is the smaller residual.
+    """
+    by_rate = ring - _conditions(ring, tree)
+    live = reference.live.astype(float)
+    size = np.maximum(np.bincount(tree.ring.of, live, len(tree.ring)), 1)
+    level, power = (
+        np.bincount(tree.ring.of, live * a, len(tree.ring)) / size for a in (reference.level, reference.power)
+    )
+    rate = np.exp(np.clip(level + np.multiply.outer(levels.log_pileup.astype(np.float64), power), -12, 2))
+    digis = np.log(-np.expm1(-rate * np.exp(np.clip(ring, -12, 4)))) - np.log(-np.expm1(-rate))
+    by_digis = digis - _conditions(digis, tree)
+    return np.where(np.abs(by_digis) < np.abs(by_rate), by_digis, by_rate)
 
 
 def _conditions(ring: Floats, tree: UnitTree) -> Floats:

@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.judge.channel_scan import ChannelScan
-from hcal_root_ad.judge.findings import Fault, finding_of, grouped, intervals_of, with_gaps_closed
+from hcal_root_ad.judge.findings import (
+    MOST_OF,
+    Fault,
+    agreeing,
+    finding_of,
+    grouped,
+    intervals_of,
+    joined,
+    with_gaps_closed,
+)
 from hcal_root_ad.judge.hf import channel_name
 from hcal_root_ad.judge.rows import JudgedRows
 from hcal_root_ad.judge.unit_scan import SPEAKS, UnitFault
@@ -19,10 +28,10 @@ from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.units import Units, UnitTree
 from hcal_root_ad.stats.binomial import Floats
 
-DEAD_INSIDE, ALIVE_UNIT = 0.1, 0.3
-"""A channel with less than a tenth of its digis is dead by itself where its unit keeps more than three tenths."""
-LEAST_DIGIS = 0.02
-"""What changes the digis by less is no fault."""
+ALIVE_UNIT = 0.3
+"""In a unit that keeps more of its digis a channel that is much farther off is at fault by itself."""
+LEAST_DIGIS, LEAST_CHANNEL_DIGIS = 0.02, 0.03
+"""What changes the digis of a unit, or of a channel, by less is no fault."""
 PARTIAL = 0.15
 """A unit of which more channels are sound is no unit at fault: its channels are named, and joined otherwise."""
 
@@ -66,6 +75,7 @@ def faults_of(
         whole, parts = _unit_fault(judged, fault, tree)
         units += [whole] if whole else []
         pieces += parts
+    units = _rings_joined(units, judged)
     own = {int(row): k for k, row in enumerate(judged.columns)}
     speaking = [(f, f.inside, set(f.columns.tolist())) for f in units]
     for column, stretches in scan.faults.items():
@@ -77,7 +87,7 @@ def faults_of(
             inside = np.zeros(size, dtype=bool)
             for stretch in mine:
                 inside[stretch.first : stretch.last + 1] = True
-            inside = _without_spoken_for(judged, k, inside, speaking)
+            inside = _without_spoken_for(judged, k, sign, inside, speaking)
             if inside.any():
                 z = max(abs(s.significance) for s in mine)
                 pieces.append(Fault(Level.CHANNEL, channel_name(judged.channels, k), sign, np.array([k]), inside, z))
@@ -109,9 +119,30 @@ def _unit_fault(judged: Judged, fault: UnitFault, tree: UnitTree) -> tuple[Fault
     ]
 
 
+def _rings_joined(units: Sequence[Fault], judged: Judged) -> list[Fault]:
+    """Rings of one |ieta|, or of one depth, that fail alike are one fault."""
+    out = [fault for fault in units if fault.level is not Level.RING]
+    rings = [fault for fault in units if fault.level is Level.RING]
+    ieta, depth = np.abs(judged.channels.ieta), judged.channels.depth
+    for key, name, level in ((ieta, "|ieta|", Level.RING), (depth, "depth", Level.DEPTH)):
+        for value in np.unique(key[judged.live]):
+            members = np.flatnonzero((key == value) & judged.live)
+            rest = [f for f in rings if key[f.columns[0]] == value]
+            for sign in (-1, 1):
+                mine = [f for f in rest if f.sign == sign]
+                if len(mine) < 2:
+                    continue
+                alike = [mine[i] for i in agreeing(mine)]
+                if sum(len(f.columns) for f in alike) >= MOST_OF * len(members):
+                    out.append(joined(alike, level, f"{judged.subdetector} {name} {value}"))
+                    rings = [f for f in rings if all(f is not other for other in alike)]
+    return out + rings
+
+
 def _without_spoken_for(
     judged: Judged,
     column: int,
+    sign: int,
     inside: NDArray[np.bool_],
     speaking: Sequence[tuple[Fault, NDArray[np.bool_], set[int]]],
 ) -> NDArray[np.bool_]:
@@ -122,7 +153,8 @@ def _without_spoken_for(
         n, e = (float(v[rows & inside, column].sum()) for v in (judged.observed, judged.expected))
         all_n, all_e = (float(v[np.ix_(rows, unit.columns)].sum()) for v in (judged.observed, judged.expected))
         ratio, unit_ratio = n / max(e, 1e-9), all_n / max(all_e, 1e-9)
-        if abs(np.log(max(unit_ratio, 1e-3))) < SPEAKS or (ratio < DEAD_INSIDE and unit_ratio > ALIVE_UNIT):
+        apart = abs(np.log(max(ratio, 1e-3) / max(unit_ratio, 1e-3)))
+        if (ratio - 1) * sign > 0 and unit_ratio > ALIVE_UNIT and apart > max(SPEAKS, 1.2 * abs(np.log(unit_ratio))):
             continue
         inside = inside & ~rows
     return inside
@@ -170,6 +202,11 @@ def verdict_of(
         sensitivity=max(1.0, width),
         findings=tuple(findings[i] for i in order),
     )
+
+
+def _matters(finding: Finding) -> bool:
+    least = LEAST_CHANNEL_DIGIS if finding.level is Level.CHANNEL else LEAST_DIGIS
+    return finding.subdetector == "HF" or abs(finding.size - 1) >= least
 
 
 def _weight(finding: Finding) -> tuple[int, float, float]:

@@ -136,8 +136,8 @@ def _explained(fault: UnitFault, found: list[UnitFault], levels: UnitLevels, tre
             continue
         dark = larger < DARK and own < 0
         small = abs(own) < SHARE * abs(larger)
-        sound = own * larger < 0 and abs(own + larger) < max(0.1, 0.3 * abs(larger))
-        if fault.level is Level.RING or dark or small or sound:
+        less = own * larger < 0 and abs(own) < 1.3 * abs(larger)
+        if fault.level is Level.RING or dark or small or less:
             return True
     return False
 

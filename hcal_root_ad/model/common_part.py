@@ -31,8 +31,8 @@ THINNED = 5
 """Every fifth channel is enough for a first value of the pileup."""
 BIWEIGHT = 6.0
 """Tukey's constant: a channel this many standard deviations away has no say."""
-FAR = 0.05
-"""A module that is off by more may lose (or gain) digis by one factor in all of its channels, saturated ones too."""
+FAR, FAR_ALONE = 0.05, 0.09
+"""A box, or a module, that is off by more may lose (or gain) digis by one factor in all channels, saturated ones too."""
 DARK = 6.0
 """A module without a digi counts as this much below expectation, in log."""
 LEAST_AGREEMENT = 0.3
@@ -243,7 +243,11 @@ class CommonPartFit:
 
         Returns the shifts with those of far modules replaced, their variances (0 for others), and which are far.
         """
-        far = np.abs(module) > FAR
+        inside = np.bincount(self.tree.box_of_module, minlength=len(self.tree.box)).clip(1)
+        box = np.zeros((len(inside), module.shape[1]), dtype=np.float32)
+        np.add.at(box, self.tree.box_of_module, np.clip(module, -1, 1))
+        # Modules of one box are measured alike, or the step from one measure to the other looks like a fault.
+        far = (np.abs(module) > FAR_ALONE) | (np.abs(box / inside[:, None]) > FAR)[self.tree.box_of_module]
         variance = np.zeros_like(module)
         touched = np.flatnonzero(far.any(axis=1))
         if not len(touched):
@@ -262,7 +266,12 @@ class CommonPartFit:
         total = np.maximum(units.sums @ expected, 1e-6)
         shifted = np.clip(module[touched], -DARK, DARK)[units.of]
         by_rate = _misfit(units, n, trials, -np.expm1(-np.clip(np.exp(eta[rows] + shifted), 1e-5, 11.5)))
-        better = far[touched] & (by_digis < by_rate)
+        # One answer per box: what its modules that are far off say together.
+        difference = np.zeros_like(module)
+        difference[touched] = np.where(far[touched], by_digis - by_rate, 0)
+        together = np.zeros_like(box)
+        np.add.at(together, self.tree.box_of_module, difference)
+        better = far[touched] & (together[self.tree.box_of_module[touched]] < 0)
         lost = np.log(np.maximum(factor, np.exp(-DARK)))
         module, variance, far = module.copy(), variance.copy(), np.zeros_like(far)
         far[touched] = better

@@ -7,7 +7,7 @@ sum over its channels, here a sparse matrix times an array of (channels, LS).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,12 +70,21 @@ class UnitTree:
         return replace(self, channels=self.channels.take(rows), **own)
 
 
-@lru_cache(maxsize=8)
+_TREES: dict[bytes, UnitTree] = {}
+
+
 def unit_tree(channels: ChannelTable) -> UnitTree:
-    """The levels of a table of channels.
+    """The levels of a table of channels; made once for equal tables.
 
     Boxes are RBX for HB and HE, sectors of 30 degrees for HO. Modules are RM, or the whole box where no rule is known.
     """
+    key = channels.raw_id.tobytes() + channels.era.value.encode()
+    if key not in _TREES:
+        _TREES[key] = _made(channels)
+    return _TREES[key]
+
+
+def _made(channels: ChannelTable) -> UnitTree:
     names = np.array(channels.names)
     side = np.array(SIDES)[channels.side]
     half = np.char.add(names, side)

@@ -23,6 +23,7 @@ SMALLEST, LARGEST = 1e-5, 1 - 1e-5
 
 
 LOWEST_RATE, HIGHEST_RATE = float(-np.log1p(-SMALLEST)), float(-np.log1p(-LARGEST))
+LOWEST_LOG_RATE, HIGHEST_LOG_RATE = float(np.log(LOWEST_RATE)), float(np.log(HIGHEST_RATE))
 
 
 def rate(log_rate: Floats) -> Floats:
@@ -101,7 +102,7 @@ def newton_step(counts: Floats, events: Floats, log_rate: Floats) -> tuple[Float
     With λ = exp(log_rate), p = 1 − exp(−λ) and q = 1 − p: b = (n − N·p)·λ/p and w = N·q·λ²/p. Sums of b over sums of w
     are estimates of a common shift; 1/Σw is their variance.
     """
-    lam = np.clip(np.exp(log_rate), LOWEST_RATE, HIGHEST_RATE)
+    lam = np.exp(np.clip(log_rate, LOWEST_LOG_RATE, HIGHEST_LOG_RATE))
     q = np.exp(-lam)
     p = 1 - q
     steep = lam / p

@@ -9,7 +9,7 @@ them: it widens all (the empirical null, see Efron, J. Am. Stat. Assoc. 99 (2004
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ CLUSTER, CLUSTER_WIDTH = 0.42, 1.107
 """Share of the series in the densest cluster, and the width of such a cluster of a normal distribution."""
 SHORTEST = 1.3
 """The densest cluster counts this many times; so half of the series may fail without widening the others."""
+FEWEST_SERIES, MANY_SERIES = 6, 300
+"""Fewer series than the first tell no scatter; fewer than the second tell it badly from one window."""
 MOST_STRETCHES = 60
 """Stretches looked for in one series."""
 
@@ -72,58 +74,78 @@ class Sums:
         zero = np.zeros((1, b.shape[1]))
         return cls(*(np.concatenate([zero, np.cumsum(v, axis=0, dtype=np.float64)]) for v in (b, w)), prior, walk)
 
+    def widened(self, variance: float) -> Sums:
+        """The same under a wider prior."""
+        return replace(self, prior=self.prior + variance)
+
     def deviations(self, window: Window) -> tuple[Floats, Floats]:
         """(windows, series) mean shift against the level outside, and its variance; variance inf where nothing is."""
         stop = window.first + window.length
-        total_b, total_w = self.b[-1], self.w[-1]
-        b, w = self.b[stop] - self.b[window.first], self.w[stop] - self.w[window.first]
-        precision = total_w - w + 1 / self.prior
-        off = (total_b - b) / precision
-        limit = CLIP * np.sqrt(self.prior)
+        b = (self.b[stop] - self.b[window.first]).astype(np.float32)
+        w = (self.w[stop] - self.w[window.first]).astype(np.float32)
+        prior = self.prior.astype(np.float32)
+        precision = self.w[-1].astype(np.float32) - w + 1 / prior
+        off = (self.b[-1].astype(np.float32) - b) / precision
+        limit = CLIP * np.sqrt(prior)
         clipped = np.abs(off) > limit
-        off = np.clip(off, -limit, limit)
+        np.clip(off, -limit, limit, out=off)
         steps = min(len(self.b) - 1 - window.length, 400)
         with np.errstate(divide="ignore", invalid="ignore"):
-            shift = np.where(w > 0, b / w, 0.0) - off
-            variance = 1 / w + 1 / precision + clipped * limit**2 + self.walk * steps / 3
+            shift = np.where(w > 0, b / w, np.float32(0)) - off
+            variance = 1 / w + 1 / precision + np.float32(self.walk * steps / 3)
+        variance += clipped * limit**2
         return shift, variance
 
 
-def robust_scale(values: Floats) -> float:
-    """Standard deviation of the healthy majority: the smaller of the quartile scale and 1.3 × the densest 42 %."""
-    values = np.sort(values[np.isfinite(values)])
-    n = len(values)
-    if n < 4:
-        return 1.0
-    quartile = (values[(3 * n) // 4] - values[n // 4]) / QUARTILES
+def robust_scale(values: Floats) -> Floats:
+    """(rows,) standard deviation of the healthy majority of each row: the smaller of the quartile scale and 1.3 × the
+    densest 42 %."""
+    values = np.sort(values, axis=1)
+    n = values.shape[1]
+    quartile = (values[:, (3 * n) // 4] - values[:, n // 4]) / QUARTILES
     few = max(2, int(CLUSTER * n))
-    shortest = (values[few - 1 :] - values[: n - few + 1]).min() / CLUSTER_WIDTH
-    return float(min(quartile, SHORTEST * shortest))
+    densest = (values[:, few - 1 :] - values[:, : n - few + 1]).min(axis=1) / CLUSTER_WIDTH
+    return np.asarray(np.minimum(quartile, SHORTEST * densest))
 
 
-def excess_variance(shift: Floats, variance: Floats) -> float:
-    """What must be added to the variances of all series so that the majority scatters as expected."""
-    use = np.isfinite(variance)
-    shift, variance = shift[use], variance[use]
-    if len(shift) < 4:
-        return 0.0
-    typical, excess = float(np.median(variance)), 0.0
-    allowed = 1 + 1 / np.sqrt(len(shift))
-    for _ in range(4):
-        scale = robust_scale(shift / np.sqrt(variance + excess))
-        if scale <= allowed and excess == 0:
-            return 0.0
-        excess = max(0.0, scale**2 * (typical + excess) - typical)
-    return excess
+def excess_variance(shift: Floats, variance: Floats) -> Floats:
+    """(windows,) what must be added to the variances of all series so that the majority scatters as expected.
+
+    ``shift``, ``variance``: (windows, series). Of few series one window knows little: there the excess that is typical
+    of all windows of this length counts at least.
+    """
+    use = np.isfinite(variance).all(axis=0)
+    shift, variance = shift[:, use], variance[:, use]
+    excess = np.zeros(len(shift))
+    if shift.shape[1] < FEWEST_SERIES:
+        return excess
+    allowed = 1 + 1 / np.sqrt(shift.shape[1])
+    rows = np.flatnonzero(robust_scale(shift / np.sqrt(variance)) > allowed)
+    typical = np.median(variance[rows], axis=1)
+    for _ in range(3):
+        own = excess[rows]
+        scale = robust_scale(shift[rows] / np.sqrt(variance[rows] + own[:, None].astype(np.float32)))
+        excess[rows] = np.maximum(0.0, scale**2 * (typical + own) - typical)
+    return np.maximum(excess, np.median(excess)) if shift.shape[1] < MANY_SERIES else excess
 
 
-def empirical_null(sums: Sums) -> list[Floats]:
-    """Excess variance of each window (one array per length), common to all series of the group."""
-    out = []
-    for window in windows(len(sums.b) - 1):
-        shift, variance = sums.deviations(window)
-        out.append(np.array([excess_variance(s, v) for s, v in zip(shift, variance, strict=True)]))
-    return out
+@dataclass(frozen=True, eq=False)
+class Null:
+    """How the series of a group scatter beyond what health allows: nothing of it is the fault of any one of them.
+
+    ``prior``: variance that their levels have in excess over the whole run. ``excess``: of each window, one array per length.
+    """
+
+    prior: float
+    excess: list[Floats]
+
+
+def empirical_null(sums: Sums) -> Null:
+    """The scatter of a group of series, in every window."""
+    every = windows(len(sums.b) - 1)
+    prior = float(excess_variance(*sums.deviations(every[-1]))[0])
+    sums = sums.widened(prior)
+    return Null(prior, [excess_variance(*sums.deviations(window)) for window in every])
 
 
 @dataclass(frozen=True)
@@ -137,13 +159,13 @@ class Stretch:
     significance: float
 
 
-def strongest_windows(sums: Sums, null: list[Floats]) -> tuple[Floats, Callable[[int], Stretch]]:
+def strongest_windows(sums: Sums, null: Null) -> tuple[Floats, Callable[[int], Stretch]]:
     """(series,) largest significance |z| over all windows, and a function that gives a series' window as a stretch."""
-    series = sums.b.shape[1]
+    series, sums = sums.b.shape[1], sums.widened(null.prior)
     best, length, first = np.zeros(series), np.zeros(series, dtype=np.intp), np.zeros(series, dtype=np.intp)
-    for window, excess in zip(windows(len(sums.b) - 1), null, strict=True):
+    for window, excess in zip(windows(len(sums.b) - 1), null.excess, strict=True):
         shift, variance = sums.deviations(window)
-        z = np.abs(shift / np.sqrt(variance + excess[:, None]))
+        z = np.abs(shift / np.sqrt(variance + excess[:, None].astype(np.float32)))
         row = z.argmax(axis=0)
         size = z[row, np.arange(series)]
         better = size > best
@@ -158,12 +180,12 @@ def strongest_windows(sums: Sums, null: list[Floats]) -> tuple[Floats, Callable[
     return best, stretch
 
 
-def strongest(sums: Sums, null: list[Floats]) -> Floats:
+def strongest(sums: Sums, null: Null) -> Floats:
     """(series,) largest significance |z| over all windows."""
-    best = np.zeros(sums.b.shape[1])
-    for window, excess in zip(windows(len(sums.b) - 1), null, strict=True):
+    best, sums = np.zeros(sums.b.shape[1]), sums.widened(null.prior)
+    for window, excess in zip(windows(len(sums.b) - 1), null.excess, strict=True):
         shift, variance = sums.deviations(window)
-        np.maximum(best, np.abs(shift / np.sqrt(variance + excess[:, None])).max(axis=0), out=best)
+        np.maximum(best, np.abs(shift / np.sqrt(variance + excess[:, None].astype(np.float32))).max(axis=0), out=best)
     return best
 
 
@@ -172,7 +194,7 @@ Exact = Callable[[int, int, float], float]
 
 
 def stretches(
-    b: Floats, w: Floats, prior: float, walk: float, null: list[Floats], threshold: float, least: float,
+    b: Floats, w: Floats, prior: float, walk: float, null: Null, threshold: float, least: float,
     exact: Exact | None = None,
 ) -> list[Stretch]:  # fmt: skip
     """The stretches of one series that are off by at least ``least`` with more than ``threshold``, the strongest first.
@@ -180,6 +202,7 @@ def stretches(
     ``b``, ``w``: (T,). Each stretch that was found is left out when the next is looked for, also from the level outside.
     """
     b, w = b.astype(np.float64).copy(), w.astype(np.float64).copy()
+    prior += null.prior
     out: list[Stretch] = []
     for _ in range(MOST_STRETCHES):
         stretch = _next_stretch(b, w, prior, walk, null, threshold, exact)
@@ -193,11 +216,11 @@ def stretches(
 
 
 def _next_stretch(
-    b: Floats, w: Floats, prior: float, walk: float, null: list[Floats], threshold: float, exact: Exact | None
+    b: Floats, w: Floats, prior: float, walk: float, null: Null, threshold: float, exact: Exact | None
 ) -> Stretch | None:
     sums = Sums.of(b[:, None], w[:, None], np.array([prior]), walk)
     best: tuple[float, int, int, float] = (0.0, 0, 0, 0.0)
-    for window, excess in zip(windows(len(b)), null, strict=True):
+    for window, excess in zip(windows(len(b)), null.excess, strict=True):
         shift, variance = (v[:, 0] for v in sums.deviations(window))
         z = shift / np.sqrt(variance + excess)
         for row in np.argsort(-np.abs(z))[: 3 if exact else 1]:
