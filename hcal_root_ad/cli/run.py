@@ -14,6 +14,7 @@ from hcal_root_ad.files import check_places
 from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
+    from hcal_root_ad.harvest.read import LeftOut
     from hcal_root_ad.judge.verdict import RunVerdict
     from hcal_root_ad.learn.bundle import Bundle
     from hcal_root_ad.learn.catalogue import Entry
@@ -47,7 +48,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.harvest.input_file import digest_ahead
 
     files = input_files(arguments.inputs)
-    runs = read_runs(arguments.inputs)
+    left_out: list[LeftOut] = []
+    runs = read_runs(arguments.inputs, left_out=left_out)
     attached = [_harvested_file(maps, files) if arguments.attach else None for maps in runs]
     plots = _plot_folders(arguments.plots, runs)
     _check_places(arguments, runs, attached, plots, files)
@@ -70,7 +72,8 @@ def execute(arguments: argparse.Namespace) -> int:
         show(f"JSON:      {arguments.json}")
     if arguments.record:
         _save_records(verdicts, made, arguments.record)
-    return 0
+    remark(*(f"{one.path} was left out: {one.error}" for one in left_out))
+    return int(bool(left_out))
 
 
 def _harvested_file(maps: LumiMaps, files: Sequence[Path]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,10 @@ class RunTotal:
 
 @dataclass(frozen=True, eq=False)
 class FileContent:
-    """What a definition found in a file; ``events_versus_ls`` is HCAL's own counter by run and LS."""
+    """What a definition found in a file.
+
+    ``events_versus_ls`` is HCAL's own counter by run and LS; ``datasets`` the dataset of each run, where the file says.
+    """
 
     path: InputFile
     definition: Definition
@@ -49,6 +52,7 @@ class FileContent:
     totals: tuple[RunTotal, ...] = ()
     events_versus_ls: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    datasets: Mapping[int, str] = field(default_factory=dict)
 
 
 class Container(Protocol):
@@ -82,6 +86,12 @@ def fitting_subsystem(container: Container, definition: Definition) -> str | Non
         if all(container.element(definition.map_element(subsystem, depth)) for depth in depths):
             return subsystem
     return None
+
+
+def entries_of_bins(histogram: Any, classname: str) -> NDArray[np.float64]:
+    """Events in the bins of an element against the LS, under- and overflow included."""
+    bins = histogram.member("fBinEntries") if classname == "TProfile" else histogram.values(flow=True)
+    return np.asarray(bins, dtype=np.float64)
 
 
 def events_against_ls(contents: NDArray[np.generic], low_edge: float, words: str) -> dict[int, int]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.bulk import HistogramReader
 from hcal_root_ad.harvest.input_file import InputFile
 from hcal_root_ad.harvest.records import Objects, Record, fetch, key_object
@@ -71,6 +72,7 @@ class DqmFolders:
 
     def _list(self, run: int, subsystem: str) -> Scopes:
         scopes: dict[Scope, dict[str, Stored]] = {}
+        folders: dict[Scope, str] = {}
         place = f"DQMData/Run {run}/{subsystem}"
         for path, key in walk_folders(self._root.file.source, self._subsystems[run][subsystem]):
             folder, _, inside = (path or key.name).partition("/")
@@ -78,10 +80,19 @@ class DqmFolders:
             if match or folder == "Run summary":
                 scope = Scope(run, int(match[1]), int(match[2])) if match else Scope(run)
                 check_numbers(self._path, run, scope.last)
+                self._check_folder(scope, folder, folders)
                 stored = scopes.setdefault(scope, {})
                 if path and key.class_name not in DIRECTORY_CLASSES:
                     stored |= _stored(key, f"{subsystem}/{inside}".rstrip("/"), f"{place}/{path}")
         return scopes
+
+    def _check_folder(self, scope: Scope, folder: str, folders: dict[Scope, str]) -> None:
+        """Raises InputError for a folder whose name stands for no lumisections, or for those of another one."""
+        other = folders.setdefault(scope, folder)
+        if folder != "Run summary" and not 0 < scope.first <= scope.last:
+            raise InputError(f"{self._path} has the folder {folder}, which stands for no lumisections.")
+        if other != folder:
+            raise InputError(f"{self._path} has the folders {other} and {folder} of the same lumisections.")
 
     def histogram(self, stored: Stored) -> Any:
         """One histogram, as uproot decodes it."""

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 from hcal_root_ad.detector import era_of_run
-from hcal_root_ad.errors import DefinitionError, InputError, NoHcalError
+from hcal_root_ad.errors import DefinitionError, EmptyFileError, InputError, NoHcalError
 from hcal_root_ad.harvest.container import Container, fitting_subsystem
 from hcal_root_ad.harvest.definition import Definition
 from hcal_root_ad.harvest.dqm_file import DqmFile
@@ -98,13 +98,13 @@ def choose(container: Container, allowed: tuple[Definition, ...], request: str |
     fits = {definition: fit(container, definition) for definition in of_kind}
     best = max(of_kind, key=lambda definition: (fits[definition], -definition.rank))
     if fits[best] is Fit.NONE:
+        if not container.runs:
+            raise EmptyFileError(f"{container.path} holds no run at all, so no HCAL maps either.")
         raise NoHcalError(_nothing_fits(container, best))
     return best
 
 
 def _nothing_fits(container: Container, definition: Definition) -> str:
-    if not container.runs:
-        return f"{container.path} holds no run at all, so no HCAL maps either."
     eras = {era_of_run(run) for run in container.runs}
     if not eras <= set(definition.eras):
         found, known = ", ".join(sorted(eras)), ", ".join(definition.eras)

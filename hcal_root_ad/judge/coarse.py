@@ -34,7 +34,7 @@ def judge_coarse(
     rate = min((bundle.false_alarms for bundle in bundles), default=1.0) if false_alarms is None else false_alarms
     coarse, verdicts = maps.coarse, []
     notes: tuple[str, ...] = ()
-    if coarse.totals is not None and maps.events.sum() >= MINIMUM_EVENTS:
+    if coarse.totals is not None and maps.run_events >= MINIMUM_EVENTS:
         totals = {name: series_of_totals(maps, coarse.totals, name) for name in ("HB", "HE")}
         found = [name for name, series in totals.items() if series.counts.any()]
         notes, substitutes = not_judged(found, bundles), Substitutes(find_reference)

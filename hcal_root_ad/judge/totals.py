@@ -82,7 +82,7 @@ def judge_totals(
 
 
 def _whole_run(maps: LumiMaps, totals: NDArray[np.int64]) -> LumiMaps:
-    events = maps.events.sum()
+    events = maps.run_events
     return replace(
         maps,
         lumisections=maps.lumisections[:1],

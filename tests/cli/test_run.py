@@ -26,7 +26,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         for path in inputs:
             path.touch()
         before = sorted(tmp_path.rglob("*"))
-        monkeypatch.setattr(run, "read_runs", lambda _: runs)
+        monkeypatch.setattr(run, "read_runs", lambda _, **__: runs)
         words = ["run", *map(str, inputs), "-o", str(tmp_path / "out"), "--flags", str(tmp_path / "new" / "flags.csv")]
         assert main([*words, *options]) == 2
         assert sorted(tmp_path.rglob("*")) == before
@@ -125,7 +125,7 @@ def test_attach_takes_the_one_file_of_a_folder_or_pattern(
     path = tmp_path / "in" / "a.root"
     path.parent.mkdir()
     path.touch()
-    monkeypatch.setattr(run, "read_runs", lambda _: (make_maps(370101, "a.root"),))
+    monkeypatch.setattr(run, "read_runs", lambda _, **__: (make_maps(370101, "a.root"),))
     monkeypatch.setattr(run, "_load_bundles", lambda _: [])
     monkeypatch.setattr(run, "judge", lambda maps, *_: RunVerdict(maps, ()))
     attached: list[Path] = []

@@ -433,5 +433,5 @@ def _acts(
         return
     yield first, lambda: name.write_text(text)
     if style == "twice":
-        copy = name.with_name(name.name.replace("__A__", "__AA__"))
+        copy = name.with_name(f"copy_{name.name}")
         yield first + later, lambda: copy.write_text(text)
