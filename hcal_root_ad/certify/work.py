@@ -17,6 +17,7 @@ from hcal_root_ad.certify.items import BundleReference, Failure, Item, ItemResul
 from hcal_root_ad.certify.store import ROOT, Store
 from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.errors import BundleError, CatalogueError, HcalRootAdError, NoHcalError
+from hcal_root_ad.fault_report import fault_sentence
 from hcal_root_ad.harvest.read import LeftOut, read_lumi_maps
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import RunVerdict
@@ -61,7 +62,7 @@ def _sentence(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}."
-    return f"a fault of the program, {type(error).__name__}: {error}; please report it with the file."
+    return fault_sentence(error)
 
 
 def _names(files: Sequence[Surveyed]) -> str:

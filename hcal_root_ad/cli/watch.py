@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from hcal_root_ad.cli.inputs import positive
+from hcal_root_ad.cli.plain import plain_line
 from hcal_root_ad.cli.run import SHIPPED_BUNDLES
 from hcal_root_ad.cli.terminal import show
 from hcal_root_ad.files import check_places
@@ -56,4 +57,4 @@ def _say(sentence: str) -> None:
 
     from hcal_root_ad.watch.alarm_log import utc
 
-    show(f"{utc(time.time())} {sentence}")
+    show(plain_line(f"{utc(time.time())} {sentence}"))

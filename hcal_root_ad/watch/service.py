@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hcal_root_ad.errors import HcalRootAdError, InputError, OutputError, UsageError
+from hcal_root_ad.fault_report import fault_sentence
 from hcal_root_ad.judge.running import RunJudge
 from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.lumi_maps import LumiMaps
@@ -164,9 +166,7 @@ class Watch:
             self._complaints.add(about, f"{about}: {error}")
             return
         except Exception as error:  # one run that breaks the judge must not keep the next one from being judged
-            self._complaints.add(
-                about, f"{about} cannot be judged ({type(error).__name__}: {error}); please report it."
-            )
+            self._complaints.add(about, f"{about} cannot be judged ({error!r}).", partial(fault_sentence, error))
             return
         if step:
             self._complaints.settle(about)
