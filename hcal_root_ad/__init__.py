@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.harvest.stream import stream_lumi_maps
     from hcal_root_ad.judge.comparison import compare
     from hcal_root_ad.judge.run import judge_run
-    from hcal_root_ad.judge.verdict import Group, Interval, Kind, RunVerdict, State, Verdict
+    from hcal_root_ad.judge.verdict import CommonPart, Finding, Interval, Kind, Level, RunVerdict, State, Trust, Verdict
     from hcal_root_ad.learn.bundle import Bundle, load_bundle
     from hcal_root_ad.learn.catalogue import load_reference
     from hcal_root_ad.learn.train import train
@@ -32,13 +32,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Bundle",
-    "Group",
+    "CommonPart",
+    "Finding",
     "HcalRootAdError",
     "Interval",
     "Kind",
+    "Level",
     "LumiMaps",
     "RunVerdict",
     "State",
+    "Trust",
     "Verdict",
     "certify_run",
     "channel_table",
@@ -68,7 +71,17 @@ _HOMES = {
     "harvest.stream": ("stream_lumi_maps",),
     "judge.comparison": ("compare",),
     "judge.run": ("judge_run",),
-    "judge.verdict": ("Group", "Interval", "Kind", "RunVerdict", "State", "Verdict"),
+    "judge.verdict": (
+        "CommonPart",
+        "Finding",
+        "Interval",
+        "Kind",
+        "Level",
+        "RunVerdict",
+        "State",
+        "Trust",
+        "Verdict",
+    ),
     "learn.bundle": ("Bundle", "load_bundle"),
     "learn.catalogue": ("load_reference",),
     "learn.train": ("train",),
