@@ -38,6 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--record", type=Path, metavar="DIR",
                         help="save the verdicts into this folder (R<run>.verdict.npz), for `report`")  # fmt: skip
     parser.add_argument("--online", action="store_true", help="name the ROOT file as the online GUI wants it")
+    parser.add_argument("--as-hcalmltask", action="store_true",
+                        help="in the folders of CMSSW's HcalMLTask, whose place it takes in the GUI")  # fmt: skip
     parser.add_argument("--attach", action="store_true",
                         help="write a copy of the harvested input file with our folders added")  # fmt: skip
 
@@ -58,7 +60,7 @@ def execute(arguments: argparse.Namespace) -> int:
     references: dict[int, Entry] = {}
     verdicts = [judge(maps, bundles, arguments.false_alarms, references) for maps in runs]
     ahead.join()
-    options = {name: getattr(arguments, name) for name in ("false_alarms", "online", "attach")}
+    options = {name: getattr(arguments, name) for name in ("false_alarms", "online", "attach", "as_hcalmltask")}
     made = [made_of([verdict], bundles, references, options) for verdict in verdicts]
 
     for verdict, attach_to, plot_folder, provenance in zip(verdicts, attached, plots, made, strict=True):
@@ -161,7 +163,10 @@ def _publish(
     from hcal_root_ad.publish.summary_table import run_summary
 
     run = verdict.maps.run
-    written = publish(verdict, arguments.output, online=arguments.online, attach_to=attach_to, provenance=provenance)
+    written = publish(
+        verdict, arguments.output, online=arguments.online, attach_to=attach_to, provenance=provenance,
+        as_production=arguments.as_hcalmltask,
+    )  # fmt: skip
     show(*run_summary(verdict))
     remark(*(f"run {run}: {note}" for note in verdict.every_note))
     show(f"ROOT file: {written}")

@@ -105,7 +105,7 @@ def test_places_that_cannot_be_written_are_refused_before_judging(
 
 @pytest.mark.usefixtures("never_judged")
 def test_a_folder_in_the_place_of_the_root_file(refused: Refusal, make_maps: MakeMaps, tmp_path: Path) -> None:
-    (tmp_path / "out" / "DQM_V0001_HcalML_R000370101.root").mkdir(parents=True)
+    (tmp_path / "out" / "DQM_V0001_HcalAD_R000370101.root").mkdir(parents=True)
     assert "R000370101.root is a folder" in refused((make_maps(370101, "a.root"),), "--online")
 
 
@@ -114,7 +114,7 @@ def test_a_folder_in_the_place_of_the_root_file(refused: Refusal, make_maps: Mak
 def test_no_output_takes_the_place_of_an_input(
     refused: Refusal, make_maps: MakeMaps, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    name = "DQM_V0001_R000370101__A__B_HcalML-v1__DQMIO.root"
+    name = "DQM_V0001_R000370101__A__B_HcalAD-v1__DQMIO.root"
     assert f"{name} would be replaced" in refused((make_maps(370101, name),), "-o", str(tmp_path), *options)
 
 
