@@ -79,7 +79,10 @@ def test_words_of_quality_results(channels: MonitorElements, strips: MonitorElem
     sound = results[f"{CLIENT}/StateSummaryvsLS/SubdetPM/HEM"]
     assert sound.message == "no unit is lost, 0.00% of channels flagged"
     lost = results[f"{CLIENT}/StateSummaryvsLS/SubdetPM/HEP"]
-    assert lost.message == "a unit is lost in 63.6% of the assessed LS, also in the last 10, 3.54% of channels flagged"
+    assert lost.message == (
+        "a unit is lost in 63.6% of the assessed LS, also in the last 10, 3.54% of channels flagged, "
+        "strongest: HEP07 dead, LS 5-12"
+    )
     box = {one.path: one for one in strips.quality}[f"{CLIENT}/StateSummaryvsLS/SubdetPM/HEP"]
     assert box.message.endswith("strongest: HEP07 dead, LS 5-12")
     every = (*channels.quality, *strips.quality)
