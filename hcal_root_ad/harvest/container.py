@@ -30,13 +30,14 @@ class RunTotal:
     """Maps that a file holds for "the run": all of it, one lumisection, or all up to a snapshot.
 
     ``lumisection`` is None where neither the file's name nor the file says which LS it was
-    written for; ``naming`` says what the name promises.
+    written for; ``naming`` says what the name promises. ``process``: the job that saved it, where the name says.
     """
 
     section: Section
     path: InputFile
     lumisection: int | None
     naming: Literal["", "lumisection", "snapshot"]
+    process: str = ""
 
 
 @dataclass(frozen=True, eq=False)

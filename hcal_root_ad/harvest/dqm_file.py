@@ -42,7 +42,7 @@ from hcal_root_ad.harvest.section import (
 )
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource
 
-_SNAPSHOT_NAME = re.compile(r"\.root\.ls(\d+)_")
+_SNAPSHOT_NAME = re.compile(r"^(?P<saver>.*)\.root\.ls(?P<ls>\d+)_(?P<host>.*)$")
 _LS_NAME = re.compile(r"_L(\d+)\.root$")
 _ONLINE_NAME = re.compile(r"_V\d+_[A-Za-z0-9]+_R\d+(_L\d+)?\.root$")
 
@@ -112,18 +112,21 @@ class DqmFile:
             self._fill({Scope(run): section}, definition, subsystem)
             against_ls, beyond = self._versus_ls(run, definition, subsystem)
             section.own_events = section.own_growth = sum(against_ls.values()) + beyond or section.own_events
-            yield RunTotal(section, self.path, lumisection, naming)
+            name = _SNAPSHOT_NAME.search(self.path.name)
+            process = f"{name['saver']} {name['host']}" if name else ""
+            yield RunTotal(section, self.path, lumisection, naming, process)
 
     def _label(self, run: int, subsystem: str) -> tuple[int | None, Literal["", "lumisection", "snapshot"]]:
         """The LS that the file was written for, and what its name promises: online jobs save all up to then."""
         name = self.path.name
         snapshot, per_ls, online = _SNAPSHOT_NAME.search(name), _LS_NAME.search(name), _ONLINE_NAME.search(name)
         if snapshot:
-            return int(snapshot[1]), "snapshot"
+            return int(snapshot["ls"]), "snapshot"
         if per_ls:
             return int(per_ls[1]), "snapshot" if online else "lumisection"
         info = self._folders.scopes(run, subsystem).get(Scope(run), {}).get(f"{subsystem}/EventInfo/iLumiSection")
-        return int(info.text) if info and info.text.isdigit() else None, "snapshot" if online else ""
+        written_for = int(info.text) if info and re.fullmatch("[0-9]{1,9}", info.text) else None
+        return written_for, "snapshot" if online else ""
 
     def _fill(self, sections: Mapping[Scope, Section], definition: Definition, subsystem: str) -> None:
         """Give each section the maps and counters of its scope."""

@@ -73,7 +73,7 @@ def to_arrays(taken: Taken, folder: Path) -> Arrays:
         "format": FORMAT, "run": taken.run, "path": str(taken.path.relative_to(folder)), "stamp": taken.stamp,
         "seen": taken.seen, "source": [source.name, source.size, source.sha256],
         "definition": repr(content.definition), "notes": content.notes,
-        "totals": [[total.lumisection, total.naming] for total in content.totals],
+        "totals": [[total.lumisection, total.naming, total.process] for total in content.totals],
         "sections": [[s.lumisection, s.first, s.own_events, s.other_events, s.stray, s.own_growth, s.other_growth,
                       s.doubts, s.counts is not None] for s in sections],
     }  # fmt: skip
@@ -124,8 +124,8 @@ def from_arrays(arrays: Arrays, folder: Path, definitions: Mapping[str, Definiti
         )
     ]
     totals = [
-        RunTotal(section, path, lumisection, naming)
-        for section, (lumisection, naming) in zip(sections, head["totals"], strict=False)
+        RunTotal(section, path, lumisection, naming, process)
+        for section, (lumisection, naming, process) in zip(sections, head["totals"], strict=False)
     ]
     content = FileContent(
         path, definition, () if totals else tuple(sections), tuple(totals),
