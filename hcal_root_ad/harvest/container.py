@@ -84,7 +84,8 @@ def fitting_subsystem(container: Container, definition: Definition) -> str | Non
         return None
     depths = {depth for run in container.runs for depth in needed_depths(era_of_run(run))}
     for subsystem in definition.subsystems:
-        if all(container.element(definition.map_element(subsystem, depth)) for depth in depths):
+        enough = any if container.kind is ContainerKind.FLAT else all  # one element per file, perhaps
+        if enough(container.element(definition.map_element(subsystem, depth)) for depth in depths):
             return subsystem
     return None
 

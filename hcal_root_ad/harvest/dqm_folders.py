@@ -15,7 +15,7 @@ import numpy as np
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.bulk import HistogramReader
 from hcal_root_ad.harvest.input_file import InputFile
-from hcal_root_ad.harvest.records import Objects, Record, fetch, key_object
+from hcal_root_ad.harvest.records import LARGEST_ELEMENT, LARGEST_MAP, Objects, Record, check_size, fetch, key_object
 from hcal_root_ad.harvest.root_keys import DIRECTORY_CLASSES, Key, walk_folders
 from hcal_root_ad.harvest.section import check_numbers
 
@@ -96,6 +96,8 @@ class DqmFolders:
 
     def histogram(self, stored: Stored) -> Any:
         """One histogram, as uproot decodes it."""
+        size = stored.key.object_size if stored.key else 0
+        check_size(size, f"The {stored.classname} {stored.path} in {self._path}", LARGEST_ELEMENT)
         return self._root[stored.path]
 
     def stock(self, elements: Sequence[Stored]) -> KeyStock:
@@ -129,7 +131,10 @@ class KeyStock:
     def open(self, records: Sequence[int]) -> Iterator[Objects]:
         """The one object of each key."""
         keys = [self._key(record) for record in records]
-        yield from map(key_object, fetch(self._root.file.source, [Record(key.seek, key.size) for key in keys]))
+        for key in keys:
+            check_size(key.object_size, f"The {self.classname} {key.name} in {self.place}", LARGEST_MAP)
+        for raw, key in zip(fetch(self._root.file.source, [Record(k.seek, k.size) for k in keys]), keys, strict=True):
+            yield key_object(raw, key.key_size, key.object_size)
 
     def decode(self, record: int, objects: Objects, number: int) -> Any:  # noqa: ARG002
         """The object of a key, fetched anew."""

@@ -26,8 +26,8 @@ _LATER = ("TH2Polys", "TH3Fs", "TProfiles", "TProfile2Ds", "TH1Is", "TH2Is")
 _NUMBERS = ("Int", "Float")
 
 
-_MOST_ROWS, _MOST_ENTRIES = 5_000_000, 50_000_000
-"""Rows of the index and entries of a tree: some 20 times what a long run of a full DQMIO has."""
+_MOST_ROWS, _MOST_ENTRIES = 5_000_000, 20_000_000
+"""Rows of the index, and entries of a tree: many times what a file of a long run has."""
 INDEX_AND_CONTENT = "the index of the file and its trees contradict each other (as hadd leaves them)"
 
 

@@ -107,7 +107,7 @@ def _unique(sections: Iterable[Section]) -> _Unique:
                 f"Run {b.run} has LS {b.first}–{b.lumisection} as one piece and LS {a.lumisection} as another; "
                 "overlapping pieces cannot be told apart, so give only one of them."
             )
-    summed = [ls for ls, parts in apart.items() if sum(part.counts is not None for part in parts) > 1]
+    summed = [one.lumisection for one in ordered if one.seen.max() > 1 and len(apart[one.lumisection]) > 1]
     notes = [f"{ls_ranges(summed)}: came more than once and were summed."] if summed else []
     if twice:
         notes.append(f"{ls_ranges(list(twice))}: came more than once with the same counts, used once.")
