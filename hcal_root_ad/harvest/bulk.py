@@ -71,7 +71,7 @@ class HistogramReader:
 
     def _bins(self, record: int, objects: Objects, number: int) -> Bins:
         raw = objects[number]
-        check_size(len(raw), f"A {self._stock.classname} of {self._stock.place}", LARGEST_MAP)
+        check_size(len(raw), f"A {self._stock.classname}", LARGEST_MAP)
         layout = self._layouts.get(len(raw), ...)
         if layout is ...:
             decoded = self._stock.decode(record, objects, number)

@@ -245,7 +245,7 @@ def _check_sizes(parquet: pq.ParquetFile, path: Path, columns: tuple[str, ...]) 
         for one in map(group.column, range(group.num_columns)):
             name = one.path_in_schema.partition(".")[0]
             if name in columns[:3]:
-                check_size(one.total_uncompressed_size, f"The column {name} of {path}")
+                check_size(one.total_uncompressed_size, f"The column {name}")
             elif name == columns[3] and one.num_values - group.num_rows * _CELLS_WITH_FLOW > _MOST_VALUES:
                 raise InputError(
                     f"The column {name} of {path} has {one.num_values} contents in {group.num_rows} rows; a depth map "

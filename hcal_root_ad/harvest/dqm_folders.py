@@ -97,7 +97,7 @@ class DqmFolders:
     def histogram(self, stored: Stored) -> Any:
         """One histogram, as uproot decodes it."""
         size = stored.key.object_size if stored.key else 0
-        check_size(size, f"The {stored.classname} {stored.path} in {self._path}", LARGEST_ELEMENT)
+        check_size(size, f"The {stored.classname} {stored.path}", LARGEST_ELEMENT)
         return self._root[stored.path]
 
     def stock(self, elements: Sequence[Stored]) -> KeyStock:
@@ -132,7 +132,7 @@ class KeyStock:
         """The one object of each key."""
         keys = [self._key(record) for record in records]
         for key in keys:
-            check_size(key.object_size, f"The {self.classname} {key.name} in {self.place}", LARGEST_MAP)
+            check_size(key.object_size, f"The {self.classname} {key.name}", LARGEST_MAP)
         for raw, key in zip(fetch(self._root.file.source, [Record(k.seek, k.size) for k in keys]), keys, strict=True):
             yield key_object(raw, key.key_size, key.object_size)
 

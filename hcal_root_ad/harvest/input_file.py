@@ -21,7 +21,7 @@ import uproot
 import hcal_root_ad
 from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.harvest.local_source import LocalSource
-from hcal_root_ad.harvest.records import check_blocks
+from hcal_root_ad.harvest.records import TooLargeError, check_blocks
 from hcal_root_ad.harvest.root_keys import NotClosedError, check_folders, was_closed
 from hcal_root_ad.lumi_maps import Source
 
@@ -207,6 +207,8 @@ def damage_as_input_error(path: InputFile) -> Iterator[None]:
         yield
     except HcalRootAdError:
         raise
+    except TooLargeError as error:
+        raise InputError(f"{path}: {error}") from error
     except NotClosedError as error:
         raise InputError(_NOT_CLOSED.format(path)) from error
     except Exception as error:

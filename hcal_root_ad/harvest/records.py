@@ -18,7 +18,6 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.local_source import LocalSource
 
 _KEY = struct.Struct(">iHIIHH")
@@ -124,7 +123,7 @@ def _content(raw: memoryview, key_size: int, object_size: int) -> memoryview:
     """What is behind a record's key, uncompressed.
 
     Raises:
-        InputError: more than anything in a DQM file takes. ValueError: sizes that contradict the content.
+        TooLargeError: more than anything in a DQM file takes. ValueError: sizes that contradict the content.
     """
     if not _KEY.size < key_size <= len(raw):
         raise ValueError(f"a record of {len(raw)} bytes with a key of {key_size}")
@@ -139,14 +138,18 @@ LARGEST_MAP, LARGEST_ELEMENT = 2**20, 2**26
 """Bytes of a depth map (it needs some 50 kB), and of an element against the LS."""
 
 
+class TooLargeError(ValueError):
+    """Something that would take more memory than anything in a DQM file needs."""
+
+
 def check_size(size: int, what: str, most: int = LARGEST_RECORD) -> None:
     """Make sure that bytes may become memory, before they do.
 
     Raises:
-        InputError: there are more than can be right.
+        TooLargeError: there are more than can be right.
     """
     if size > most:
-        raise InputError(
+        raise TooLargeError(
             f"{what} would take {size / 1e6:.0f} MB of memory; {most / 1e6:.0f} MB are the most there can be."
         )
 
