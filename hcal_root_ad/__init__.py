@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.harvest.stream import stream_lumi_maps
     from hcal_root_ad.judge.comparison import compare
     from hcal_root_ad.judge.run import judge_run
-    from hcal_root_ad.judge.verdict import Finding, Interval, Kind, RunVerdict, State, Trust, Verdict
+    from hcal_root_ad.judge.verdict import CommonPart, Finding, Interval, Kind, Level, RunVerdict, State, Trust, Verdict
     from hcal_root_ad.learn.catalogue import load_reference
     from hcal_root_ad.learn.train import train
     from hcal_root_ad.learn.transfer import transfer
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from hcal_root_ad.publish.record import record_of
 
 __all__ = [
+    "CommonPart",
     "Finding",
     "HcalRootAdError",
     "Interval",
     "Kind",
+    "Level",
     "LumiMaps",
     "Model",
     "RunVerdict",
@@ -69,7 +71,17 @@ _HOMES = {
     "harvest.stream": ("stream_lumi_maps",),
     "judge.comparison": ("compare",),
     "judge.run": ("judge_run",),
-    "judge.verdict": ("Finding", "Interval", "Kind", "RunVerdict", "State", "Trust", "Verdict"),
+    "judge.verdict": (
+        "CommonPart",
+        "Finding",
+        "Interval",
+        "Kind",
+        "Level",
+        "RunVerdict",
+        "State",
+        "Trust",
+        "Verdict",
+    ),
     "learn.catalogue": ("load_reference",),
     "learn.train": ("train",),
     "learn.transfer": ("transfer",),

@@ -89,6 +89,8 @@ def judge_all(
         if progress:
             progress(done, len(new), lumisections)
     unusable = tuple(Failure(file.path, file.problem) for file in files if file.problem)
+    if not items and not unusable:
+        unusable = tuple(Failure(file.path, "It holds no lumisection.") for file in files)
     return Campaign(tuple(result for result in found.values() if result), unusable, lumisections)
 
 

@@ -17,7 +17,8 @@ from hcal_root_ad.certify.items import CampaignJudging, Failure, Item, ItemResul
 from hcal_root_ad.certify.store import ROOT, Store
 from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.errors import CatalogueError, HcalRootAdError, ModelError, NoHcalError
-from hcal_root_ad.harvest.read import read_lumi_maps
+from hcal_root_ad.fault_report import fault_sentence
+from hcal_root_ad.harvest.read import LeftOut, read_lumi_maps
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.learn.catalogue import NamedReference, catalogue_digest, fitting_reference
 from hcal_root_ad.lumi_maps import LumiMaps
@@ -51,7 +52,7 @@ def _sentence(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}."
-    return f"a fault of the program, {type(error).__name__}: {error}; please report it with the file."
+    return fault_sentence(error)
 
 
 def _names(files: Sequence[Surveyed]) -> str:
@@ -60,25 +61,9 @@ def _names(files: Sequence[Surveyed]) -> str:
 
 def _read(files: Sequence[Surveyed]) -> tuple[Sequence[LumiMaps], list[Failure]]:
     """Runs of the files; where one of several is bad, the runs of the others."""
-    try:
-        return read_lumi_maps([file.file for file in files]), []
-    except HcalRootAdError as error:
-        if len(files) == 1:
-            raise
-        bad = {file: problem for file in files if (problem := _problem(file))}
-        good = [file.file for file in files if file not in bad]
-        if not bad or not good:
-            raise NoHcalError(str(error)) from error
-        return read_lumi_maps(good), [Failure(file.path, problem) for file, problem in bad.items()]
-
-
-def _problem(file: Surveyed) -> str:
-    """Why a file cannot be read, or ""."""
-    try:
-        read_lumi_maps(file.file)
-    except HcalRootAdError as error:
-        return str(error)
-    return ""
+    left_out: list[LeftOut] = []
+    runs = read_lumi_maps([file.file for file in files], left_out=left_out)
+    return runs, [Failure(str(one.path), str(one.error)) for one in left_out]
 
 
 def _do_run(maps: LumiMaps, conditions: RunConditions | None, judging: CampaignJudging, store: Store) -> JudgedRun:

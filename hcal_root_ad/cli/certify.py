@@ -216,6 +216,7 @@ def _judge(
     with open_engine(arguments.workers, arguments.scheduler, arguments.condor, store.records) as engine:
         with progress("Looking at files") as report:
             found = look_at(files, store, engine, again, report)
+        remark(*(f"{file.path} holds no lumisection: left out." for file in found if file.empty))
         start = perf_counter()
         with campaign_progress("Judging") as advance:
             campaign = judge_all(found, judging, conditions_of, store, engine, again, advance)

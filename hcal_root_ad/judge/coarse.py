@@ -54,7 +54,7 @@ def judge_coarse(maps: LumiMaps, judge_maps: JudgeMaps, false_alarms: float) -> 
     judged = strips is not None and bool(strips.assessed.any())
     verdicts: tuple[Verdict, ...] = ()
     notes: tuple[str, ...] = ()
-    if coarse.totals is not None and maps.events.sum() >= MINIMUM_EVENTS and coarse.totals.any():
+    if coarse.totals is not None and maps.run_events >= MINIMUM_EVENTS and coarse.totals.any():
         try:
             verdicts, notes = _judge_totals(maps, coarse.totals, judge_maps)
         except (ModelError, NoHcalError) as error:
@@ -92,7 +92,7 @@ def _judge_totals(
 
 def _whole_run(maps: LumiMaps, totals: NDArray[np.int64]) -> LumiMaps:
     """The run as one lumisection with all its events."""
-    events = int(maps.events.sum())
+    events = maps.run_events
     return replace(
         maps,
         lumisections=maps.lumisections[:1],

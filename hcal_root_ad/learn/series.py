@@ -101,7 +101,7 @@ def assessable(maps: LumiMaps) -> NDArray[np.intp]:
 def series_of_totals(maps: LumiMaps, totals: NDArray[np.int64], subdetector: str) -> Series:
     """The whole run as one lumisection, numbered as the run's first."""
     rows = maps.channels.rows_of(subdetector)
-    events = int(maps.events.sum())
+    events = maps.run_events
     return Series(
         channels=maps.channels.take(rows),
         counts=np.minimum(totals[rows], events)[None].astype(np.int32),
