@@ -163,19 +163,20 @@ class _Scan:
         # Newton step of a Poisson count on the log of its rate: score n − e, information e.
         self.b, self.w = observed[:, self.columns] - e, np.maximum(e, 1e-9)
         self.sums = Sums.of(self.b, self.w, np.full(len(self.columns), SHARE_WIDTH**2), WALK)
-        self.null = empirical_null(self.sums) if len(observed) else []
+        self.null = empirical_null(self.sums) if len(observed) else None
 
     @property
     def sensitivity(self) -> float:
         """Scatter of the strips over what was expected, in single lumisections."""
-        if not self.null:
+        if self.null is None:
             return 1.0
         variance = 1 / np.median(self.w, axis=1) + SHARE_WIDTH**2
-        return float(max(1.0, np.median(np.sqrt(1 + self.null[0][: len(variance)] / variance))))
+        excess = self.null.prior + self.null.excess[0][: len(variance)]
+        return float(max(1.0, np.median(np.sqrt(1 + excess / variance))))
 
     def faults(self, live: NDArray[np.bool_], threshold: float, channels: ChannelTable) -> list[Fault]:
         """Halves, readout boxes and single strips at fault."""
-        if not self.null:
+        if self.null is None:
             return []
         pieces: list[_Piece] = []
         for k in np.flatnonzero((strongest(self.sums, self.null) > threshold) & live[self.columns]).tolist():
