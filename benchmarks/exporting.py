@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hcal_root_ad.learn.bundle import load_bundle
+from hcal_root_ad.model.model import load_bundle
 
 from benchmarks.worker import Action
 

@@ -33,7 +33,7 @@ from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.files import write_text
 
 if TYPE_CHECKING:
-    from hcal_root_ad.learn.bundle import Bundle
+    from hcal_root_ad.model.model import Bundle
 
 State = dict[str, str]
 """Digest of the content of each file below a folder, hidden ones left out."""
@@ -120,15 +120,15 @@ def _simulated(folder: Path) -> tuple[Path, Path]:
 
 def _train(clean: Path, out: Path, epochs: int) -> None:
     from hcal_root_ad.harvest.read import read_lumi_maps
-    from hcal_root_ad.learn.loop import Schedule
-    from hcal_root_ad.learn.train import train
+    from hcal_root_ad.model.training import Schedule
+    from hcal_root_ad.model.transfer import train
 
     train(read_lumi_maps(clean), "HE", out / "bundle", schedule=Schedule(epochs=epochs))
 
 
 def _bundles() -> tuple[Bundle, Bundle]:
     """Two that differ in every file."""
-    from hcal_root_ad.learn.bundle import load_bundle
+    from hcal_root_ad.model.model import load_bundle
 
     return load_bundle("hb-graphstad-from-he"), load_bundle("he-graphstad")
 

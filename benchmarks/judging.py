@@ -7,7 +7,7 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-from hcal_root_ad.learn.bundle import Bundle, load_bundle
+from hcal_root_ad.model.model import Bundle, load_bundle
 from numpy.typing import NDArray
 
 from benchmarks.worker import Action
@@ -33,7 +33,7 @@ def run(path: str) -> Action:
 def one_lumisection(path: str) -> Action:
     """``judge_run`` on one lumisection from cold state, another one each time."""
     from hcal_root_ad.judge.run import judge_run
-    from hcal_root_ad.learn.series import MINIMUM_EVENTS
+    from hcal_root_ad.model.counts import MINIMUM_EVENTS
 
     maps, bundles = _read(path), _bundles()
     alone = cycle([_only(maps, row) for row in np.flatnonzero(maps.present & (maps.events >= MINIMUM_EVENTS))])

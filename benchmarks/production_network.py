@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.export.onnx_file import write_onnx
-from hcal_root_ad.networks.rivals.spatio_temporal import Parts, SpatioTemporalAutoencoder
+from hcal_root_ad.evaluate.rivals.spatio_temporal import Parts, SpatioTemporalAutoencoder
 
 INPUT = "occupancy"
 
@@ -27,7 +27,7 @@ def export(channels: ChannelTable, path: Path) -> Path:
 
 
 class _RingMean(nn.Module):
-    """:class:`hcal_root_ad.networks.rivals.blocks.RingMean` as a product of matrices: ONNX has no ``index_add``."""
+    """:class:`hcal_root_ad.evaluate.rivals.blocks.RingMean` as a product of matrices: ONNX has no ``index_add``."""
 
     member: Tensor
 

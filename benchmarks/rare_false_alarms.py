@@ -13,7 +13,7 @@ from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 
-from hcal_root_ad.learn.bundle import load_bundle
+from hcal_root_ad.model.model import load_bundle
 
 from hcal_root_ad.cli.terminal import progress
 from hcal_root_ad.evaluate.false_alarms import (

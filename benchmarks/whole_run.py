@@ -27,7 +27,7 @@ def command(path: str, folder: str) -> Action:
 
 def steps(path: str, folder: str) -> Action:
     """Seconds of reading, of judging, and of publishing; imports do not count."""
-    from hcal_root_ad.learn.bundle import load_bundle
+    from hcal_root_ad.model.model import load_bundle
 
     from hcal_root_ad.harvest.read import read_lumi_maps
     from hcal_root_ad.judge.run import judge_run

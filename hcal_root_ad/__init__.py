@@ -12,23 +12,22 @@ TYPE_CHECKING = False  # As type checkers know it, without the import of typing:
 if TYPE_CHECKING:
     from hcal_root_ad.certify.certification import certify_run
     from hcal_root_ad.certify.policy import load_policy
+    from hcal_root_ad.compare.comparison import compare
     from hcal_root_ad.detector import channel_table
     from hcal_root_ad.errors import HcalRootAdError
     from hcal_root_ad.harvest.inspect import inspect_file
     from hcal_root_ad.harvest.read import read_lumi_maps
     from hcal_root_ad.harvest.stream import stream_lumi_maps
-    from hcal_root_ad.judge.comparison import compare
     from hcal_root_ad.judge.run import judge_run
     from hcal_root_ad.judge.verdict import CommonPart, Finding, Interval, Kind, Level, RunVerdict, State, Trust, Verdict
-    from hcal_root_ad.learn.catalogue import load_reference
-    from hcal_root_ad.learn.train import train
-    from hcal_root_ad.learn.transfer import transfer
     from hcal_root_ad.lumi_maps import LumiMaps
     from hcal_root_ad.model.model import Model, load_model
+    from hcal_root_ad.model.transfer import train, transfer
     from hcal_root_ad.publish.check import check_file
     from hcal_root_ad.publish.flags_table import write_flags
     from hcal_root_ad.publish.publish import publish as publish_run
     from hcal_root_ad.publish.record import record_of
+    from hcal_root_ad.references.catalogue import load_reference
 
 __all__ = [
     "CommonPart",
@@ -64,12 +63,12 @@ __all__ = [
 _HOMES = {
     "certify.certification": ("certify_run",),
     "certify.policy": ("load_policy",),
+    "compare.comparison": ("compare",),
     "detector": ("channel_table",),
     "errors": ("HcalRootAdError",),
     "harvest.inspect": ("inspect_file",),
     "harvest.read": ("read_lumi_maps",),
     "harvest.stream": ("stream_lumi_maps",),
-    "judge.comparison": ("compare",),
     "judge.run": ("judge_run",),
     "judge.verdict": (
         "CommonPart",
@@ -82,14 +81,13 @@ _HOMES = {
         "Trust",
         "Verdict",
     ),
-    "learn.catalogue": ("load_reference",),
-    "learn.train": ("train",),
-    "learn.transfer": ("transfer",),
     "lumi_maps": ("LumiMaps",),
     "model.model": ("Model", "load_model"),
+    "model.transfer": ("train", "transfer"),
     "publish.check": ("check_file",),
     "publish.flags_table": ("write_flags",),
     "publish.record": ("record_of",),
+    "references.catalogue": ("load_reference",),
 }
 _PLACES = {name: (home, name) for home, names in _HOMES.items() for name in names}
 _PLACES["publish_run"] = ("publish.publish", "publish")  # Here, ``publish`` is the package of that name.

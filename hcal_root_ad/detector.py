@@ -206,6 +206,11 @@ class ChannelTable:
         rows[place] = np.arange(len(self))
         return rows
 
+    def name_of(self, row: int) -> str:
+        """Name of a row's channel, for example ``HE +20/5/3``: sub-detector, ieta/iphi/depth."""
+        subdetector = Subdetector(int(self.subdetector[row])).name
+        return f"{subdetector} {self.ieta[row]:+d}/{self.iphi[row]}/{self.depth[row]}"
+
     def box_name(self, row: int) -> str:
         """Name of a row's readout box, for example ``HEP07``."""
         return box_name(int(self.box[row]))

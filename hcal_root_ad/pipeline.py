@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 from hcal_root_ad.errors import ModelError
 from hcal_root_ad.judge.run import Progress, RunJudge
 from hcal_root_ad.judge.verdict import RunVerdict
-from hcal_root_ad.learn.catalogue import Entry, fitting_reference
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.model.reference import Reference
@@ -32,9 +31,10 @@ from hcal_root_ad.publish.provenance import (
     reference_material,
     trust_in,
 )
+from hcal_root_ad.references.catalogue import Entry, fitting_reference
 
 if TYPE_CHECKING:
-    from hcal_root_ad.learn.catalogue import NamedReference
+    from hcal_root_ad.references.catalogue import NamedReference
 
 SHIPPED_MODELS = ("hb-graphstad-from-he", "he-graphstad", "ho", "hf")
 """Who judges HB, HE, HO and HF where no model is named; the judge takes those that the run needs."""

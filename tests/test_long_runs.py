@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hcal_root_ad.learn.bundle import load_bundle
+from hcal_root_ad.model.model import load_bundle
 
 from hcal_root_ad import room as of_room
 from hcal_root_ad.harvest.read import read_lumi_maps

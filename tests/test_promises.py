@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hcal_root_ad.learn.bundle import load_bundle
+from hcal_root_ad.model.model import load_bundle
 
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import RunVerdict, State
-from hcal_root_ad.learn.transfer import transfer
+from hcal_root_ad.model.transfer import transfer
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.faults import Fault, make_fault

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
-from hcal_root_ad.learn.bundle import CALIBRATION, HEAD, WEIGHTS, load_bundle
+from hcal_root_ad.model.model import CALIBRATION, HEAD, WEIGHTS, load_bundle
 from safetensors.numpy import load_file, save_file
 
 from hcal_root_ad import content

@@ -14,9 +14,9 @@ from hcal_root_ad import content
 from hcal_root_ad.certify.conditions import RunConditions
 from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.learn.catalogue import catalogue_digest
 from hcal_root_ad.model.thresholds import check_asked
 from hcal_root_ad.pipeline import SHIPPED_MODELS, load_models
+from hcal_root_ad.references.catalogue import catalogue_digest
 
 ConditionsOf = Callable[[int], RunConditions]
 

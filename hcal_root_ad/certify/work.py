@@ -20,13 +20,13 @@ from hcal_root_ad.errors import CatalogueError, HcalRootAdError, ModelError, NoH
 from hcal_root_ad.fault_report import fault_sentence
 from hcal_root_ad.harvest.read import LeftOut, read_lumi_maps
 from hcal_root_ad.judge.verdict import RunVerdict
-from hcal_root_ad.learn.catalogue import NamedReference, catalogue_digest, fitting_reference
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.pipeline import Fitting, Judging
 from hcal_root_ad.publish.provenance import Provenance
 from hcal_root_ad.publish.publish import publish
 from hcal_root_ad.publish.record import RunRecord, record_of, save_record
+from hcal_root_ad.references.catalogue import NamedReference, catalogue_digest, fitting_reference
 
 
 def do_item(item: Item, judging: CampaignJudging, folder: Path) -> ItemResult:

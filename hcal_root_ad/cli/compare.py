@@ -14,9 +14,9 @@ from hcal_root_ad.files import check_places
 from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
-    from hcal_root_ad.judge.comparison import Drift
-    from hcal_root_ad.learn.catalogue import NamedReference
+    from hcal_root_ad.compare.comparison import Drift
     from hcal_root_ad.publish.provenance import Provenance
+    from hcal_root_ad.references.catalogue import NamedReference
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _reference(name: str | None, maps: LumiMaps) -> NamedReference:
     """The reference that was asked for, or the one of the catalogue that fits the (first) run."""
-    from hcal_root_ad.learn.catalogue import fitting_reference, load_reference, none_fits
+    from hcal_root_ad.references.catalogue import fitting_reference, load_reference, none_fits
 
     reference = load_reference(name) if name else fitting_reference(maps)
     if reference is None:
@@ -61,7 +61,7 @@ def _provenance(runs: Sequence[LumiMaps], reference: NamedReference, arguments: 
 
 def _compare(maps: LumiMaps, reference: NamedReference, arguments: argparse.Namespace) -> tuple[Drift, bool]:
     """Compare one run and write what was found; returns its shifts, and whether anything differs."""
-    from hcal_root_ad.judge.comparison import compare
+    from hcal_root_ad.compare.comparison import compare
     from hcal_root_ad.publish.comparison_elements import comparison_elements
     from hcal_root_ad.publish.comparison_json import comparison_numbers, save_json
     from hcal_root_ad.publish.comparison_plots import draw_comparison

@@ -25,7 +25,7 @@ def execute(arguments: argparse.Namespace) -> int:
     require_onnx()
     from hcal_root_ad.export.cmssw import configuration, write_cmssw_model
     from hcal_root_ad.export.lumisection import write_model
-    from hcal_root_ad.learn.bundle import load_bundle
+    from hcal_root_ad.model.model import load_bundle
     from hcal_root_ad.publish.provenance import Provenance, bundle_material, chosen
 
     bundle = load_bundle(arguments.bundle)

@@ -25,7 +25,7 @@ def input_paths(name: str) -> tuple[InputFile, ...]:
         InputError: neither exists. CatalogueError: a catalogue of reference runs is wrong.
     """
     from hcal_root_ad.harvest.input_file import RemoteFile, input_file
-    from hcal_root_ad.learn.catalogue import entries
+    from hcal_root_ad.references.catalogue import entries
 
     path = input_file(name)
     if isinstance(path, RemoteFile) or path.exists() or glob.has_magic(name):

@@ -32,10 +32,10 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.learn.catalogue_keeping import Description, add_reference, own_catalogue
     from hcal_root_ad.publish.catalogue_table import entry_details
     from hcal_root_ad.publish.provenance import provenance_of_maps
     from hcal_root_ad.publish.provenance_beside import write_beside
+    from hcal_root_ad.references.catalogue_keeping import Description, add_reference, own_catalogue
 
     folder = own_catalogue(arguments.name)
     files = all_files(arguments.runs)
@@ -51,24 +51,24 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
-    from hcal_root_ad.learn.catalogue import entries
     from hcal_root_ad.publish.catalogue_table import entries_table
+    from hcal_root_ad.references.catalogue import entries
 
     show(entries_table(tuple(entries().values())))
     return 0
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.learn.catalogue import entry_of
     from hcal_root_ad.publish.catalogue_table import entry_details
+    from hcal_root_ad.references.catalogue import entry_of
 
     show(*entry_details(entry_of(arguments.name)))
     return 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.learn.catalogue import entries, entry_of
-    from hcal_root_ad.learn.catalogue_keeping import complaints
+    from hcal_root_ad.references.catalogue import entries, entry_of
+    from hcal_root_ad.references.catalogue_keeping import complaints
 
     chosen = [entry_of(name) for name in arguments.names] or list(entries().values())
     wrong = False

@@ -1,4 +1,4 @@
-"""Train GraphSTAD for one sub-detector on clean runs and write it as a bundle."""
+"""Make a model of clean runs: the reference of one sub-detector, and for HB and HE a network."""
 
 from __future__ import annotations
 
@@ -12,30 +12,23 @@ from hcal_root_ad.files import check_places
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="DQM file of a clean run, or name of a reference run")
-    parser.add_argument("--subdetector", required=True, choices=("HB", "HE"), help="which channels to learn")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="folder of the new bundle")
-    parser.add_argument("--data", default="", metavar="TEXT", help="what the runs are, in words for the bundle's card")
-    parser.add_argument("--ring-normalisation", action="store_true",
-                        help="take each ring's common change out (RIN); blind to faults of whole rings")  # fmt: skip
+    parser.add_argument(
+        "--subdetector", required=True, choices=("HB", "HE", "HO", "HF"), help="which channels to learn"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="folder of the new model")
+    parser.add_argument("--data", default="", metavar="TEXT", help="what the runs are, in words for the model's card")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.learn.train import train
-    from hcal_root_ad.publish.bundle_provenance import write_bundle_provenance
+    from hcal_root_ad.model.transfer import train
+    from hcal_root_ad.publish.model_provenance import write_model_provenance
 
     check_places([], [arguments.output])
     runs = read_runs(arguments.runs)
     with progress("Training") as report:
-        bundle = train(
-            runs,
-            arguments.subdetector,
-            arguments.output,
-            ring_normalisation=arguments.ring_normalisation,
-            data=arguments.data,
-            progress=report,
-        )
-    options = {name: getattr(arguments, name) for name in ("subdetector", "ring_normalisation")}
-    options["data"] = arguments.data or None
-    write_bundle_provenance("train", arguments.output, runs, (), options)
-    show(f"{arguments.output}: bundle {bundle.name} for {bundle.subdetector}")
+        model = train(runs, arguments.subdetector, arguments.output, data=arguments.data, progress=report)
+    options = {"subdetector": arguments.subdetector, "data": arguments.data or None}
+    write_model_provenance("train", arguments.output, runs, (), options)
+    show(f"{arguments.output}: model {model.name} for {model.subdetector}")
+    show(*(f"{key}: {text}" for key, text in model.story.items() if key != "data"))
     return 0

@@ -1,4 +1,4 @@
-"""Make a bundle from another one: HB from HE, or the same sub-detector in a new state."""
+"""Adapt a model to clean runs of your detector: the same sub-detector, or another one."""
 
 from __future__ import annotations
 
@@ -12,39 +12,55 @@ from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
 
 if TYPE_CHECKING:
-    from hcal_root_ad.learn.bundle import Bundle
+    from hcal_root_ad.model.model import Model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--from", dest="source", required=True, metavar="BUNDLE", help="name or folder to start from")
-    parser.add_argument("--to", choices=("HB", "HE"), help="sub-detector of the new bundle (default: the same)")
+    parser.add_argument("--from", dest="source", required=True, metavar="MODEL", help="name or folder to start from")
+    parser.add_argument("--to", choices=("HB", "HE", "HO", "HF"),
+                        help="sub-detector of the new model (default: the same)")  # fmt: skip
     parser.add_argument("--runs", nargs="+", metavar="CLEAN",
                         help="clean runs to adapt to (default: those of the reference that fits)")  # fmt: skip
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="BUNDLE", help="folder of the new bundle")
-    parser.add_argument("--data", default="", metavar="TEXT", help="what the runs are, in words for the bundle's card")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="folder of the new model")
+    parser.add_argument("--data", default="", metavar="TEXT", help="what the runs are, in words for the model's card")
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.learn.bundle import load_bundle
-    from hcal_root_ad.learn.transfer import transfer
-    from hcal_root_ad.publish.bundle_provenance import write_bundle_provenance
+    from hcal_root_ad.model.model import load_model
+    from hcal_root_ad.model.transfer import transfer
+    from hcal_root_ad.publish.model_provenance import write_model_provenance
 
     check_places([], [arguments.output])
-    source = load_bundle(arguments.source)
+    source = load_model(arguments.source)
     runs = read_runs(arguments.runs or _clean_runs(source))
     with progress("Transferring") as report:
-        bundle = transfer(source, runs, arguments.output, to=arguments.to, data=arguments.data, progress=report)
-    write_bundle_provenance(
+        model = transfer(source, runs, arguments.output, to=arguments.to, data=arguments.data, progress=report)
+    write_model_provenance(
         "transfer", arguments.output, runs, [source], {"to": arguments.to, "data": arguments.data or None}
     )
-    show(f"{arguments.output}: bundle {bundle.name} for {bundle.subdetector}, from {source.name}")
+    show(f"{arguments.output}: model {model.name} for {model.subdetector}, from {source.name}")
+    show(*(f"{key}: {text}" for key, text in model.story.items() if key not in ("data", "adapted from")))
+    show(*_next_steps(model, arguments.output))
     return 0
 
 
-def _clean_runs(source: Bundle) -> list[str]:
-    """The clean runs of the reference that fits the bundle's era and quantity, the user's own before the shipped."""
+def _next_steps(model: Model, folder: Path) -> list[str]:
+    """What to do with the new model."""
+    steps = []
+    if any(key in model.story for key in ("dead units", "odd units")):
+        steps.append("next: if the units named above are sound or masked, choose other clean runs and transfer again")
+    others = [name for name in ("HB", "HE", "HO", "HF") if name != model.subdetector]
+    return [
+        *steps,
+        f"next: adapt the models of {', '.join(others[:-1])} and {others[-1]} that you use on the same clean runs",
+        f"next: hcal-root-ad run RUN -o DIR --model {folder} --model …",
+    ]
+
+
+def _clean_runs(source: Model) -> list[str]:
+    """The clean runs of the reference that fits the model's era and quantity, the user's own before the shipped."""
     from hcal_root_ad.harvest.input_file import RemoteFile
-    from hcal_root_ad.learn.catalogue import fitting_entries, quantity_of
+    from hcal_root_ad.references.catalogue import fitting_entries, quantity_of
 
     era, quantity = source.channels.era, quantity_of(source.definition)
     for entry in fitting_entries(era, quantity):

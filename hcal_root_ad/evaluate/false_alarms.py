@@ -21,11 +21,11 @@ from scipy.stats import chi2
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import write_text
 from hcal_root_ad.judge.channels import flagged, gather_evidence
-from hcal_root_ad.learn.bundle import Bundle, load_bundle
 from hcal_root_ad.learn.follow import followed
-from hcal_root_ad.learn.reconstruct import reconstruct
-from hcal_root_ad.learn.series import series_of
-from hcal_root_ad.learn.transfer import transfer
+from hcal_root_ad.model.counts import series_of
+from hcal_root_ad.model.model import Bundle, load_bundle
+from hcal_root_ad.model.reconstruction import reconstruct
+from hcal_root_ad.model.transfer import transfer
 from hcal_root_ad.simulate.conditions import FillShape, simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.run import Drift, simulate_run

@@ -22,7 +22,7 @@ from hcal_root_ad.evaluate.study_folder import study_folder
 from hcal_root_ad.files import write_text
 from hcal_root_ad.judge.forecast import BAD_BELOW, LEVEL, Forecast
 from hcal_root_ad.judge.run import judge_run
-from hcal_root_ad.learn.bundle import Bundle, load_bundle
+from hcal_root_ad.model.model import Bundle, load_bundle
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.faults import Fault, FaultKind, make_fault

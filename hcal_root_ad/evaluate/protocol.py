@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
-from hcal_root_ad.learn.series import Series
+from hcal_root_ad.model.counts import Series
 from hcal_root_ad.stats.binomial import Floats
 
 WINDOW = 5

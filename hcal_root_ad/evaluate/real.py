@@ -30,8 +30,8 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.evaluate.material import Fold, Material, kinds_of
 from hcal_root_ad.evaluate.protocol import WINDOW, Effort, Training, Truth
 from hcal_root_ad.evaluate.suite import BLOCK, FACTORS, SCALES, Condition, TestRun, conditions_of, fault_of, place
-from hcal_root_ad.learn.series import MINIMUM_EVENTS, Series, series_of
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.counts import MINIMUM_EVENTS, Series, series_of
 from hcal_root_ad.simulate.conditions import Conditions, simulate_conditions
 from hcal_root_ad.simulate.detector import REFERENCE_PILEUP, simulate_detector
 from hcal_root_ad.simulate.faults import apply_faults

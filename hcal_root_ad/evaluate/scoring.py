@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hcal_root_ad.evaluate.protocol import FALSE_ALARM_SHARE, WINDOW, Training, Truth, clean_threshold
-from hcal_root_ad.learn.series import Series
+from hcal_root_ad.model.counts import Series
 from hcal_root_ad.stats.binomial import Floats, Numbers
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.evaluate.protocol import WINDOW, Effort, Training, Truth
-from hcal_root_ad.learn.series import MINIMUM_EVENTS, Series, series_of
+from hcal_root_ad.model.counts import MINIMUM_EVENTS, Series, series_of
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.faults import Fault, FaultKind

@@ -25,9 +25,9 @@ from hcal_root_ad.export.onnx_file import describe, write_onnx
 from hcal_root_ad.export.reconstruction import TYPICAL_EVENTS, Reconstruct, typical_counts
 from hcal_root_ad.harvest.definition import choose_definitions
 from hcal_root_ad.judge.conditions import REACH
-from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.series import MINIMUM_EVENTS
-from hcal_root_ad.networks.graphstad import BOXES
+from hcal_root_ad.model.counts import MINIMUM_EVENTS
+from hcal_root_ad.model.graphstad import BOXES
+from hcal_root_ad.model.model import Bundle
 
 DEPTHS = {"HB": 4, "HE": 7}
 SIDES = 2

@@ -23,10 +23,10 @@ from hcal_root_ad.export.onnx_file import describe, write_onnx
 from hcal_root_ad.export.reconstruction import TYPICAL_EVENTS, Reconstruct, typical_counts
 from hcal_root_ad.judge.channels import CAP
 from hcal_root_ad.judge.conditions import REACH as KNOWN_REACH
-from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.follow import CLIP, LAG, LEAST_ERROR, MEMORY, REACH, REJECT, SMALLEST_ERROR
-from hcal_root_ad.learn.series import MINIMUM_EVENTS
 from hcal_root_ad.learn.tail import FARTHEST, LOWEST, Thresholds
+from hcal_root_ad.model.counts import MINIMUM_EVENTS
+from hcal_root_ad.model.model import Bundle
 from hcal_root_ad.pooling import CARDS_PER_MODULE, MODULES, unit_members
 
 GRID = (N_IETA, N_IPHI, N_DEPTH)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hcal_root_ad.errors import InputError, OutputError, UsageError
 from hcal_root_ad.files import whole_file
-from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.model.model import Bundle
 
 if TYPE_CHECKING:
     from onnx import ModelProto

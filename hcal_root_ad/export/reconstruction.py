@@ -1,4 +1,4 @@
-"""``Reconstruct``: :func:`hcal_root_ad.learn.reconstruct.reconstruct` of one lumisection, as one module that exports.
+"""``Reconstruct``: :func:`hcal_root_ad.model.reconstruction.reconstruct` of one lumisection, as one module that exports.
 
 Reference and network: the activity of the LS, the shifts of the rings, what the network sees, and its
 answer. All statistics are float64; the network is float32, as all is in :mod:`hcal_root_ad.learn`.
@@ -18,10 +18,10 @@ from hcal_root_ad.errors import BundleError
 from hcal_root_ad.export.binomial import information, log_rate, probability, pull, slope
 from hcal_root_ad.export.gathers import GatheredMean, GroupSum, members
 from hcal_root_ad.learn import normalise
-from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.learn.reconstruct import model_error, ring_side
 from hcal_root_ad.learn.reference import HUBER, NEWTON_STEPS, REJECT, Reference
-from hcal_root_ad.networks.graphstad import BOXES, MODULES, GraphSTAD
+from hcal_root_ad.model.graphstad import BOXES, MODULES, GraphSTAD
+from hcal_root_ad.model.model import Bundle
+from hcal_root_ad.model.reconstruction import model_error, ring_side
 
 TYPICAL_EVENTS = 1500.0
 
@@ -77,7 +77,7 @@ def _median(values: Tensor) -> Tensor:
 
 
 class RingShift(nn.Module):
-    """:func:`hcal_root_ad.learn.normalise.ring_shift`, with the width of the ring's pileup power or as RIN."""
+    """:func:`hcal_root_ad.model.network_input.ring_shift`, with the width of the ring's pileup power or as RIN."""
 
     ring: Tensor
     power_error: Tensor
@@ -110,7 +110,7 @@ class RingShift(nn.Module):
 
 
 def network_input(counts: Tensor, events: Tensor, p: Tensor, live: Tensor) -> Tensor:
-    """(1, channels, 3) float32 features, see :func:`hcal_root_ad.learn.normalise.network_input`."""
+    """(1, channels, 3) float32 features, see :func:`hcal_root_ad.model.network_input.network_input`."""
     whole = pull(counts, events, p)
     z = torch.clamp(whole, -normalise.CLIP, normalise.CLIP)
     weight = information(events, p) / normalise.WEIGHT_SCALE
@@ -187,5 +187,5 @@ class Reconstruct(nn.Module):
         return torch.clamp(torch.maximum(low - activity, activity - high), min=0.0)
 
     def error(self, activity: Tensor) -> Tensor:
-        """(1, channels) standard error of log λ, see :func:`hcal_root_ad.learn.reconstruct.model_error`."""
+        """(1, channels) standard error of log λ, see :func:`hcal_root_ad.model.reconstruction.model_error`."""
         return torch.sqrt(self.variance_inside + self.variance_outside * self.outside(activity) ** 2)

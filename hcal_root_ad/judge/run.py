@@ -125,7 +125,7 @@ class RunJudge:
         """Sub-detectors that are judged together: in the maps, and with a model of the same channels."""
         return [
             name for name in TOGETHER
-            if name in self._models and len(run.channels.rows_of(name)) and self._models[name].serves(run.channels)
+            if name in self._models and run.present_of(name).any() and self._models[name].serves(run.channels)
         ]  # fmt: skip
 
     def verdict(self) -> RunVerdict:

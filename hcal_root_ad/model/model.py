@@ -40,7 +40,7 @@ class Model:
 
     Attributes:
         reference: rates of the sub-detector's channels.
-        architecture, weights: of the network (see :func:`hcal_root_ad.networks.graphstad.network_of`); empty without one.
+        architecture, weights: of the network (see :func:`hcal_root_ad.model.graphstad.network_of`); empty without one.
         definition: harvester definition of what it counts.
         false_alarms: false findings per 100 LS that are asked for by default.
         story: what it was trained on, from what it was transferred; free text by key.

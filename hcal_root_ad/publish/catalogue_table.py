@@ -9,8 +9,8 @@ from rich.table import Table
 
 from hcal_root_ad.errors import CatalogueError
 from hcal_root_ad.harvest.input_file import RemoteFile
-from hcal_root_ad.learn.catalogue import Entry, loaded
-from hcal_root_ad.learn.rates import Rates
+from hcal_root_ad.references.catalogue import Entry, loaded
+from hcal_root_ad.references.rates import Rates
 
 
 def entries_table(entries: Sequence[Entry]) -> Table:

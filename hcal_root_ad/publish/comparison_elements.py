@@ -8,11 +8,11 @@ from importlib.metadata import version
 
 import numpy as np
 
+from hcal_root_ad.compare.against import Against
+from hcal_root_ad.compare.changes import Change, channel_changes
+from hcal_root_ad.compare.compared_elements import DISTANCE_LIMIT, TREND, ComparedElement, Likeness
+from hcal_root_ad.compare.comparison import Comparison
 from hcal_root_ad.detector import N_DEPTH, SUBDET_PM
-from hcal_root_ad.judge.against import Against
-from hcal_root_ad.judge.changes import Change, channel_changes
-from hcal_root_ad.judge.compared_elements import DISTANCE_LIMIT, TREND, ComparedElement, Likeness
-from hcal_root_ad.judge.comparison import Comparison
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.publish.axes import (
     RBX_LABELS,

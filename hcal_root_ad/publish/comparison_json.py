@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from hcal_root_ad.compare import against, changes, compared_elements
+from hcal_root_ad.compare.against import Against
+from hcal_root_ad.compare.compared_elements import ComparedElement
+from hcal_root_ad.compare.comparison import Comparison, Drift
 from hcal_root_ad.files import write_text
-from hcal_root_ad.judge import against, changes, compared_elements
-from hcal_root_ad.judge.against import Against
-from hcal_root_ad.judge.compared_elements import ComparedElement
-from hcal_root_ad.judge.comparison import Comparison, Drift
-from hcal_root_ad.learn.catalogue import Entry
 from hcal_root_ad.publish.comparison_elements import provenance_of_comparison
 from hcal_root_ad.publish.provenance import Provenance, reference_material
+from hcal_root_ad.references.catalogue import Entry
 
 
 def comparison_numbers(comparison: Comparison, provenance: Provenance | None = None) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from hcal_root_ad.compare.changes import LEAST_UNIT_CHANGE, Change, Changed, UnitShift, channel_changes
+from hcal_root_ad.compare.compared_elements import TREND, ComparedElement, Likeness
+from hcal_root_ad.compare.comparison import Comparison, Drift
 from hcal_root_ad.detector import N_RBX, SUBDET_PM
-from hcal_root_ad.judge.changes import LEAST_UNIT_CHANGE, Change, Changed, UnitShift, channel_changes
-from hcal_root_ad.judge.compared_elements import TREND, ComparedElement, Likeness
-from hcal_root_ad.judge.comparison import Comparison, Drift
 from hcal_root_ad.publish import comparison_figures as figures
 from hcal_root_ad.publish.figures import save
 from hcal_root_ad.publish.reductions import Array, depth_maps

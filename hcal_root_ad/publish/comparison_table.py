@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from rich.table import Table
 
+from hcal_root_ad.compare.changes import Change, UnitShift
+from hcal_root_ad.compare.compared_elements import ComparedElement, Likeness
+from hcal_root_ad.compare.comparison import STRANGER, Comparison, Drift
 from hcal_root_ad.detector import SUBDET_PM
-from hcal_root_ad.judge.changes import Change, UnitShift
-from hcal_root_ad.judge.compared_elements import ComparedElement, Likeness
-from hcal_root_ad.judge.comparison import STRANGER, Comparison, Drift
 
 LONGEST = 20
 """Lines shown at most; the JSON file has the rest."""

@@ -21,8 +21,8 @@ from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
     from hcal_root_ad.judge.verdict import RunVerdict
-    from hcal_root_ad.learn.catalogue import Entry
     from hcal_root_ad.model.model import Model
+    from hcal_root_ad.references.catalogue import Entry
 
 PACKAGES = ("hcal-root-ad", "numpy", "torch", "uproot")
 """Whose versions are named, beside that of Python."""

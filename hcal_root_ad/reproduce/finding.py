@@ -72,7 +72,7 @@ def _below(folder: Path, name: str) -> Sequence[Path]:
 
 
 def _reference(one: Material) -> str:
-    from hcal_root_ad.learn.catalogue import entry_of
+    from hcal_root_ad.references.catalogue import entry_of
 
     try:
         entry = entry_of(one.name)

@@ -13,7 +13,7 @@ from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.certify.work import _bundle, _sentence, do_item
 from hcal_root_ad.detector import Era
 from hcal_root_ad.errors import BundleError, CatalogueError, InputError, NoHcalError
-from hcal_root_ad.learn.catalogue import Entry, FindReference, NamedReference, catalogue_digest
+from hcal_root_ad.references.catalogue import Entry, FindReference, NamedReference, catalogue_digest
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.publish.provenance import Material
 from hcal_root_ad.simulate.conditions import simulate_conditions

@@ -30,7 +30,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
 
         monkeypatch.setattr(f"hcal_root_ad.learn.{verb}.{verb}", function)
         monkeypatch.setattr(f"hcal_root_ad.cli.{verb}.read_runs", tuple)
-        monkeypatch.setattr("hcal_root_ad.learn.bundle.load_bundle", lambda name: SimpleNamespace(name=name))
+        monkeypatch.setattr("hcal_root_ad.model.model.load_bundle", lambda name: SimpleNamespace(name=name))
         monkeypatch.setattr("hcal_root_ad.publish.bundle_provenance.write_bundle_provenance", lambda *_: None)
         return calls
 
@@ -63,7 +63,7 @@ def of_run3(library: Library, monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     """Calls of ``transfer`` from a bundle that says what it is of."""
     calls = library("transfer")
     source = SimpleNamespace(name="he", channels=SimpleNamespace(era=Era.RUN3), definition="dqmio-occupancy")
-    monkeypatch.setattr("hcal_root_ad.learn.bundle.load_bundle", lambda _: source)
+    monkeypatch.setattr("hcal_root_ad.model.model.load_bundle", lambda _: source)
     return calls
 
 

@@ -140,7 +140,7 @@ def test_a_reference_is_remembered_only_where_one_fits(
 ) -> None:
     entry = SimpleNamespace(name="mine")
     found = SimpleNamespace(entry=entry) if fits else None
-    monkeypatch.setattr("hcal_root_ad.learn.catalogue.fitting_reference", lambda _: found)
+    monkeypatch.setattr("hcal_root_ad.references.catalogue.fitting_reference", lambda _: found)
     monkeypatch.setattr("hcal_root_ad.judge.run.judge_run", lambda maps, *_, **options: options["find_reference"](maps))
     references: dict[int, object] = {}
     assert run.judge(make_maps(370101, "a.root"), [], None, references) is found

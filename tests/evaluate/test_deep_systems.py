@@ -24,8 +24,8 @@ from hcal_root_ad.evaluate.systems.deep import (
     steps_of,
     trailing,
 )
-from hcal_root_ad.learn.series import Series
-from hcal_root_ad.networks.rivals.blocks import BoxGNN, PoolingCNN, RingMean, UnpoolingCNN
+from hcal_root_ad.model.counts import Series
+from hcal_root_ad.evaluate.rivals.blocks import BoxGNN, PoolingCNN, RingMean, UnpoolingCNN
 
 RECIPES = {recipe.name: recipe for recipe in (*deep_graphstad.RECIPES, *deep_images.RECIPES)}
 SMALL = [name for name in RECIPES if name != "hcal-ml-task"]

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hcal_root_ad.learn.bundle import load_bundle
+from hcal_root_ad.model.model import load_bundle
 
 from hcal_root_ad.evaluate.protocol import Truth
 from hcal_root_ad.evaluate.systems.ours import _Evidence
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import State, Verdict
-from hcal_root_ad.learn.series import Series, series_of
+from hcal_root_ad.model.counts import Series, series_of
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import simulate_detector
 from hcal_root_ad.simulate.faults import make_fault

@@ -11,7 +11,7 @@ from hcal_root_ad.detector import ChannelTable, channel_table
 from hcal_root_ad.evaluate.protocol import Fitted, System, Training, Truth
 from hcal_root_ad.evaluate.scoring import window_length, window_sum
 from hcal_root_ad.evaluate.systems import ewma, low_rank, oracle, robust_z, rule_based, template
-from hcal_root_ad.learn.series import Series
+from hcal_root_ad.model.counts import Series
 
 CHANNELS = channel_table().select("HE")
 MASKED = 7

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hcal_root_ad.learn.bundle import Bundle, load_bundle
+from hcal_root_ad.model.model import Bundle, load_bundle
 
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.simulate.conditions import simulate_conditions

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.model.model import Bundle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +17,7 @@ from hcal_root_ad.export.cmssw import STATE_WIDTHS, StatePacking, configuration,
 from hcal_root_ad.export.lumisection import lumisection
 from hcal_root_ad.export.reconstruction import Reconstruct
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.networks.graphstad import GraphSTAD, GraphSTADConfig
+from hcal_root_ad.model.graphstad import GraphSTAD, GraphSTADConfig
 
 from .conftest import SHORT
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.model.model import Bundle
 
 from hcal_root_ad.evidence import EvidenceBank
 from hcal_root_ad.export.lumisection import INPUTS, OUTPUTS, STATES, JudgeLumisection, write_model
 from hcal_root_ad.export.onnx_file import session
 from hcal_root_ad.judge.channels import Gatherer
 from hcal_root_ad.learn.follow import Expectation, followed
-from hcal_root_ad.learn.reconstruct import reconstruct
-from hcal_root_ad.learn.series import series_of
+from hcal_root_ad.model.reconstruction import reconstruct
+from hcal_root_ad.model.counts import series_of
 from hcal_root_ad.lumi_maps import LumiMaps
 
 from .conftest import SHORT

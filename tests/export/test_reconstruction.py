@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hcal_root_ad.learn.bundle import Bundle
+from hcal_root_ad.model.model import Bundle
 
 from hcal_root_ad.errors import BundleError
 from hcal_root_ad.export.reconstruction import Activity, Reconstruct
-from hcal_root_ad.learn.reconstruct import model_error, reconstruct
+from hcal_root_ad.model.reconstruction import model_error, reconstruct
 from hcal_root_ad.learn.reference import fit_activity
-from hcal_root_ad.learn.series import Series, series_of
+from hcal_root_ad.model.counts import Series, series_of
 from hcal_root_ad.lumi_maps import LumiMaps
 
 SINGLE = 1e-6

@@ -16,10 +16,10 @@ from matplotlib.image import imread
 from rich.console import Console
 
 from hcal_root_ad.detector import SUBDET_PM, Era, channel_table
-from hcal_root_ad.judge.comparison import Comparison, compare
+from hcal_root_ad.compare.comparison import Comparison, compare
 from hcal_root_ad.judge.verdict import State
-from hcal_root_ad.learn.catalogue import Entry, NamedReference
-from hcal_root_ad.learn.rates import Rates
+from hcal_root_ad.references.catalogue import Entry, NamedReference
+from hcal_root_ad.references.rates import Rates
 from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps, Source
 from hcal_root_ad.publish import comparison_figures as figures

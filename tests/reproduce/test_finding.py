@@ -9,7 +9,7 @@ import pytest
 from hcal_root_ad.learn.bundle import load_bundle
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.learn.catalogue import entry_of
+from hcal_root_ad.references.catalogue import entry_of
 from hcal_root_ad.publish.provenance import Material, file_material, reference_material
 from hcal_root_ad.reproduce.finding import Places
 

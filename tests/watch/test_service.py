@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError, NoHcalError, OutputError, UsageError
 from hcal_root_ad.judge.verdict import Finding, Judge, Kind, Level, RunVerdict, Verdict
-from hcal_root_ad.learn.catalogue import fitting_reference
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.references.catalogue import fitting_reference
 from hcal_root_ad.watch import run_in_progress, service
 from hcal_root_ad.watch.alarms import Severity
 from hcal_root_ad.watch.service import KEPT, RETRY, Settings, Watch

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hcal_root_ad.evaluate.classifiers.networks_on_images import Classes, Judged, answer, classified, judged, train
-from hcal_root_ad.networks.rivals.image_classifiers import ECAL_IMAGE, ecal_autoencoder, ecal_classifier
+from hcal_root_ad.evaluate.rivals.image_classifiers import ECAL_IMAGE, ecal_autoencoder, ecal_classifier
 
 Images = NDArray[np.float32]
 """(images, rows, columns), or one of them."""

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hcal_root_ad.evaluate.classifiers.networks_on_images import GOOD, Classes, Judged, classified, judged, train
+from hcal_root_ad.evaluate.rivals.image_classifiers import HCAL_IMAGE, logistic, pooled, strided
 from hcal_root_ad.evidence import HYPOTHESES, IS_LOSS, log_likelihood_ratios
 from hcal_root_ad.learn.reference import fit_activity, fit_reference
-from hcal_root_ad.learn.series import Series
-from hcal_root_ad.networks.rivals.image_classifiers import HCAL_IMAGE, logistic, pooled, strided
+from hcal_root_ad.model.counts import Series
 from hcal_root_ad.stats.binomial import Floats
 
 HOT, DEAD = 1, 2

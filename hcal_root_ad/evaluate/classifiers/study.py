@@ -16,7 +16,7 @@ from hcal_root_ad.evaluate.classifiers import ecal, hcal
 from hcal_root_ad.evaluate.classifiers.networks_on_images import FALL_OUT, Judged
 from hcal_root_ad.evaluate.study_folder import POINTS, study_folder
 from hcal_root_ad.files import write_text
-from hcal_root_ad.learn.series import Series, series_of
+from hcal_root_ad.model.counts import Series, series_of
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import simulate_detector
 from hcal_root_ad.simulate.run import simulate_run

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.evaluate.protocol import FALSE_ALARM_SHARE, Effort, System, Training, Truth, clean_threshold
-from hcal_root_ad.learn.series import Series
+from hcal_root_ad.model.counts import Series
 from hcal_root_ad.stats.binomial import Floats
 
 Scaling = Callable[[Series], Floats]

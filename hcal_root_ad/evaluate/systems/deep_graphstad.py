@@ -9,8 +9,8 @@ import torch
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.evaluate.protocol import WINDOW
+from hcal_root_ad.evaluate.rivals.spatio_temporal import Parts, SpatioTemporalAutoencoder
 from hcal_root_ad.evaluate.systems.deep import Recipe, minimum_to_maximum, sigmas, system_of
-from hcal_root_ad.networks.rivals.spatio_temporal import Parts, SpatioTemporalAutoencoder
 
 
 def _network(parts: Parts, channels: ChannelTable) -> SpatioTemporalAutoencoder:

@@ -7,6 +7,8 @@ from functools import partial
 import torch
 
 from hcal_root_ad.detector import ChannelTable
+from hcal_root_ad.evaluate.rivals.convolutional import DEEP, SHALLOW, ConvolutionalAutoencoder
+from hcal_root_ad.evaluate.rivals.masked_depths import MaskedDepthAutoencoder
 from hcal_root_ad.evaluate.systems.deep import (
     Recipe,
     plain,
@@ -15,8 +17,6 @@ from hcal_root_ad.evaluate.systems.deep import (
     sigmas_from_mean,
     system_of,
 )
-from hcal_root_ad.networks.rivals.convolutional import DEEP, SHALLOW, ConvolutionalAutoencoder
-from hcal_root_ad.networks.rivals.masked_depths import MaskedDepthAutoencoder
 
 
 def _network(filters: tuple[int, ...], channels: ChannelTable) -> ConvolutionalAutoencoder:

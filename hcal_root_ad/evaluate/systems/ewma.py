@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.evaluate.protocol import Fitted, System, Training
 from hcal_root_ad.evaluate.scoring import thinned, with_clean_threshold
-from hcal_root_ad.learn.series import Series
+from hcal_root_ad.model.counts import Series
 from hcal_root_ad.stats.binomial import Floats, Numbers
 
 WEIGHT = 0.1

@@ -8,7 +8,7 @@ import numpy as np
 
 from hcal_root_ad.evaluate.protocol import Fitted, System, Training
 from hcal_root_ad.evaluate.scoring import thinned, window_length, window_sum, with_clean_threshold
-from hcal_root_ad.learn.series import Series
+from hcal_root_ad.model.counts import Series
 from hcal_root_ad.stats.binomial import Floats, Numbers
 
 COMPONENTS = 5

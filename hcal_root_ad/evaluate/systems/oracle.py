@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.evaluate.protocol import FALSE_ALARM_SHARE, WINDOW, Fitted, System, Training, Truth
 from hcal_root_ad.evaluate.scoring import shifted
-from hcal_root_ad.learn.series import Series
+from hcal_root_ad.model.counts import Series
 from hcal_root_ad.stats.binomial import LARGEST, Floats
 
 IMPOSSIBLE = -1e4

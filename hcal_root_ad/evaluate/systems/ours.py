@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from hcal_root_ad.evaluate.protocol import Fitted, System, Training, Truth
 from hcal_root_ad.judge.channels import Judged, flagged, gather_evidence, states_of
 from hcal_root_ad.judge.verdict import State
-from hcal_root_ad.learn.bundle import Bundle
 from hcal_root_ad.learn.fit import fit_bundle
 from hcal_root_ad.learn.follow import followed
-from hcal_root_ad.learn.loop import Schedule
-from hcal_root_ad.learn.reconstruct import Reconstruction, reconstruct
-from hcal_root_ad.learn.series import Series
-from hcal_root_ad.networks.graphstad import GraphSTAD
+from hcal_root_ad.model.counts import Series
+from hcal_root_ad.model.graphstad import GraphSTAD
+from hcal_root_ad.model.model import Bundle
+from hcal_root_ad.model.reconstruction import Reconstruction, reconstruct
+from hcal_root_ad.model.training import Schedule
 from hcal_root_ad.stats.binomial import Floats
 
 

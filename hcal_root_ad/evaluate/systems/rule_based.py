@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.evaluate.protocol import Fitted, System, Training
 from hcal_root_ad.evaluate.scoring import FromCounts, window_sum, with_clean_threshold
-from hcal_root_ad.learn.series import Series
+from hcal_root_ad.model.counts import Series
 from hcal_root_ad.stats.binomial import Floats
 
 FACTOR = 2.0

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.evaluate.protocol import WINDOW, Fitted, System, Training
 from hcal_root_ad.evaluate.scoring import thinned, window_sum, with_clean_threshold
-from hcal_root_ad.learn.series import Series
+from hcal_root_ad.model.counts import Series
 from hcal_root_ad.stats.binomial import Floats, Numbers
 
 LUMISECTIONS, ROUNDS = 400, 12

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from hcal_root_ad.evaluate.transfer_study.settings import BLOCKS
-from hcal_root_ad.networks.graphstad import GraphSTAD
+from hcal_root_ad.model.graphstad import GraphSTAD
 
 MODULES = {
     "encoder CNN": ("encoder_cnn",),

@@ -17,9 +17,9 @@ from hcal_root_ad.evaluate.transfer_study.runs import Materials, materials_of, s
 from hcal_root_ad.evaluate.transfer_study.settings import FULL_RATE, Point
 from hcal_root_ad.evidence import EvidenceBank, log_likelihood_ratios
 from hcal_root_ad.learn.calibrate import own_errors
-from hcal_root_ad.learn.loop import Piece, Schedule, train_network
-from hcal_root_ad.learn.reconstruct import Reconstruction, model_error, reconstruct
-from hcal_root_ad.networks.graphstad import GraphSTAD
+from hcal_root_ad.model.graphstad import GraphSTAD
+from hcal_root_ad.model.reconstruction import Reconstruction, model_error, reconstruct
+from hcal_root_ad.model.training import Piece, Schedule, train_network
 from hcal_root_ad.stats.binomial import Floats, deviance, probability
 
 

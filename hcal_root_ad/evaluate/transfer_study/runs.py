@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.evaluate.transfer_study.settings import Domain, Point
-from hcal_root_ad.learn.loop import Piece, pieces_of
 from hcal_root_ad.learn.reference import Reference, fit_reference
-from hcal_root_ad.learn.series import Series, series_of
+from hcal_root_ad.model.counts import Series, series_of
+from hcal_root_ad.model.training import Piece, pieces_of
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.faults import Fault, FaultKind, make_fault

@@ -66,7 +66,7 @@ class Point:
 
     Attributes:
         blocks: a letter of :data:`MODES` for each of :data:`BLOCKS`.
-        preserved, annealing: as in :class:`hcal_root_ad.learn.loop.Schedule`.
+        preserved, annealing: as in :class:`hcal_root_ad.model.training.Schedule`.
         fraction: of the target's training lumisections, for all that is learned from them.
         whole_reference: True takes the reference that is judged with from all of them nevertheless, so
             that the network alone lacks data.

@@ -21,7 +21,7 @@ from hcal_root_ad.evaluate.transfer_study.measurement import Result, measure, so
 from hcal_root_ad.evaluate.transfer_study.settings import SCRATCH, Point, digest_of
 from hcal_root_ad.evaluate.transfer_study.tables import markdown
 from hcal_root_ad.files import whole_file, write_text
-from hcal_root_ad.networks.graphstad import GraphSTAD
+from hcal_root_ad.model.graphstad import GraphSTAD
 
 Progress = Callable[[int, int], None]
 SOURCES = "sources"

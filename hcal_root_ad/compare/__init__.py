@@ -1,0 +1,1 @@
+"""Compare: what differs between a run and a reference run, at the pileup of the run."""

@@ -1,0 +1,191 @@
+"""``train`` and ``transfer``: a model from clean runs, alone or starting from another model.
+
+The reference is the clean runs' own. The network of another sub-detector or detector starts from the source's weights
+(mode *init* of arXiv:2408.16612) and is fine-tuned where there are lumisections enough; the weights fit HB and HE alike
+because the maps of a side have the same shape for both. HO and HF have no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.checkpoint import checkpoint_path
+from hcal_root_ad.model.clean_runs import (
+    CleanRun,
+    clean_runs,
+    hf_reference_of,
+    joint_reference_of,
+    lumisections_of,
+    shared_subdetectors,
+)
+from hcal_root_ad.model.common_part import CommonPartFit
+from hcal_root_ad.model.graphstad import GraphSTAD, GraphSTADConfig, architecture_of, network_of, weights_of
+from hcal_root_ad.model.learned import Learned, learned, learned_of_hf
+from hcal_root_ad.model.model import Model
+from hcal_root_ad.model.reconstruction import reconstruction_metrics, segment_of
+from hcal_root_ad.model.reference import Reference, Widths
+from hcal_root_ad.model.reference_fit import KNOWN_POWER_WIDTH, _ring_powers, fit_reference
+from hcal_root_ad.model.training import Progress, Schedule, train_network
+
+WITH_NETWORK = ("HB", "HE")
+"""Sub-detectors whose maps the network is made for."""
+FEWEST = 20
+"""Lumisections that a network needs to learn anything; a reference needs fewer."""
+FINE_TUNING = Schedule(epochs=6, rate=1e-3)
+"""A fifth of the first learning rate, so that what was learned is moved, not lost."""
+
+
+def train(
+    runs: Sequence[LumiMaps],
+    subdetector: str,
+    folder: Path,
+    *,
+    schedule: Schedule | None = None,
+    config: GraphSTADConfig | None = None,
+    widths: Widths | None = None,
+    data: str = "",
+    progress: Progress | None = None,
+) -> Model:
+    """Make a model of clean runs of one detector and save it: its reference, and for HB and HE a network.
+
+    ``data`` says in words what the runs are (for the card). Several runs at different pileup teach how channels follow
+    the pileup; of a single one much of it is assumed. What was killed goes on after its last whole epoch when it is
+    called again.
+
+    Raises:
+        InputError: if the runs hold too little. UsageError: if they are of several eras. OutputError: not writable.
+    """
+    clean = clean_runs(runs)
+    found = _learned(clean, subdetector, None)
+    widths = widths or found.reference.widths
+    model = _bare_model(folder, subdetector, clean, replace(found.reference, widths=widths), found.sentences, data)
+    if subdetector not in WITH_NETWORK:
+        return model.save(folder)
+    schedule = schedule or Schedule()
+    torch.manual_seed(schedule.seed)
+    network = GraphSTAD(model.channels, config)
+    story = f"from scratch, {schedule.epochs} epochs, seed {schedule.seed}"
+    return _with_network(model, network, clean, _Training(folder, schedule, story, progress))
+
+
+def transfer(
+    source: Model,
+    runs: Sequence[LumiMaps],
+    folder: Path,
+    *,
+    to: str | None = None,
+    schedule: Schedule = FINE_TUNING,
+    data: str = "",
+    progress: Progress | None = None,
+) -> Model:
+    """Adapt a model to the detector of the clean ``runs`` and save it; errors as those of :func:`train`.
+
+    ``to`` names the target sub-detector; without it the source's own is adapted to a new state. How far healthy units
+    move from run to run (its widths) is the source's: one clean run cannot tell. What was learned is in the story.
+    """
+    subdetector = to or source.subdetector
+    clean = clean_runs(runs)
+    prior = source.reference if subdetector == source.subdetector else None
+    found = _learned(clean, subdetector, prior)
+    reference = replace(found.reference, widths=source.reference.widths)
+    model = _bare_model(folder, subdetector, clean, reference, found.sentences, data)
+    origin = f"{source.name} ({source.subdetector}, digest {source.digest[:12]})"
+    model = replace(model, false_alarms=source.false_alarms, story={**model.story, "adapted from": origin})
+    if subdetector not in WITH_NETWORK or not source.weights:
+        return model.save(folder)
+    lumisections = sum(map(len, clean))
+    if lumisections < FEWEST or not _has_windows(clean, schedule.window):
+        network = (
+            f"that of {source.name} as it is: {lumisections} LS teach it nothing, {FEWEST} with {schedule.window} in a "
+            "row would"
+        )
+        model = replace(model, architecture=source.architecture, weights=source.weights)
+        return replace(model, story={**model.story, "network": network}).save(folder)
+    story = f"weights of {source.name}, fine-tuned {schedule.epochs} epochs, seed {schedule.seed}"
+    start = network_of(replace(source, reference=reference))
+    return _with_network(model, start, clean, _Training(folder, schedule, story, progress))
+
+
+def _learned(clean: Sequence[CleanRun], subdetector: str, prior: Reference | None) -> Learned:
+    """The reference of one sub-detector, held against its phi rings; ``prior``: what is known of its powers."""
+    if subdetector == "HF":
+        return learned_of_hf(hf_reference_of(clean), clean)
+    joint = joint_reference_of(clean, subdetector)
+    if prior is not None and np.array_equal(prior.channels.raw_id, joint.channels.select(subdetector).raw_id):
+        joint = _with_powers_of(prior, joint, clean)
+    return learned(joint.select(subdetector), clean)
+
+
+def _with_powers_of(prior: Reference, joint: Reference, clean: Sequence[CleanRun]) -> Reference:
+    """Rings' powers between what the clean runs say and what another detector's are.
+
+    The pileup of each LS stays that of the joint reference: it must be the same for all sub-detectors.
+    """
+    names = tuple(dict.fromkeys(joint.channels.names))
+    lumisections = lumisections_of(clean, names).thinned()
+    levels = CommonPartFit(joint).fit(lumisections.counts, lumisections.events)
+    rows = joint.channels.rows_of(prior.channels.names[0])
+    power = joint.power.copy()
+    power[rows] = prior.power
+    moved = _ring_powers(joint, levels, lumisections, power, KNOWN_POWER_WIDTH)
+    return replace(joint, power=moved.power)
+
+
+def _bare_model(
+    folder: Path, subdetector: str, clean: Sequence[CleanRun], reference: Reference, sentences: Mapping[str, str],
+    data: str,
+) -> Model:  # fmt: skip
+    return Model(
+        name=folder.name,
+        subdetector=subdetector,
+        reference=reference,
+        definition=clean[0].maps.definition,
+        story={"data": data or "not said", **sentences},
+        metrics={"clean_lumisections": float(sum(map(len, clean)))},
+    )
+
+
+@dataclass(frozen=True)
+class _Training:
+    """Where the model goes, how its network is trained, what the card says of that, and who is told how far it is."""
+
+    folder: Path
+    schedule: Schedule
+    story: str
+    progress: Progress | None
+
+
+def _with_network(model: Model, network: GraphSTAD, clean: Sequence[CleanRun], training: _Training) -> Model:
+    """Train a network on what references of *other* clean lumisections leave, as in use, and save the model."""
+    names = shared_subdetectors(clean)
+    pieces = list(clean) if len(clean) > 1 else [*clean[0].halves()]
+    references = [fit_reference(lumisections_of([piece], names)) for piece in pieces]
+    segments = [
+        segment_of(piece, references[(k + 1) % len(pieces)], model.subdetector) for k, piece in enumerate(pieces)
+    ]
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    checkpoint = checkpoint_path(training.folder)
+    train_network(network, segments, training.schedule, training.progress, checkpoint=checkpoint)
+    network.to("cpu")
+    saved = replace(
+        model,
+        architecture=architecture_of(network),
+        weights=weights_of(network),
+        story={**model.story, "network": training.story},
+        metrics=reconstruction_metrics(network, segments),
+    ).save(training.folder)
+    checkpoint.unlink(missing_ok=True)
+    return saved
+
+
+def _has_windows(clean: Sequence[CleanRun], window: int) -> bool:
+    """Whether so many lumisections in a row are in (each half of) the clean runs."""
+    pieces = list(clean) if len(clean) > 1 else [*clean[0].halves()]
+    numbers = [piece.maps.lumisections[piece.position] for piece in pieces]
+    return any((n[window - 1 :] - n[: len(n) - window + 1] == window - 1).any() for n in numbers if len(n) >= window)

@@ -1,1 +1,0 @@
-"""Torch modules: GraphSTAD in readable blocks."""

@@ -1,0 +1,32 @@
+"""One simulated detector, a few clean runs of it, and a bundle trained on them in seconds."""
+
+from __future__ import annotations
+
+import pytest
+from hcal_root_ad.model.model import Bundle
+
+from hcal_root_ad.model.training import Schedule
+from hcal_root_ad.model.transfer import train
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.simulate.conditions import simulate_conditions
+from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.run import simulate_run
+
+
+@pytest.fixture(scope="session")
+def detector() -> SimulatedDetector:
+    return simulate_detector(5)
+
+
+@pytest.fixture(scope="session")
+def clean_runs(detector: SimulatedDetector) -> list[LumiMaps]:
+    return [
+        simulate_run(detector, simulate_conditions(40, seed=seed, start=0.3 * seed), seed=seed, run=370_000 + seed).maps
+        for seed in (1, 2, 3)
+    ]
+
+
+@pytest.fixture(scope="session")
+def bundle(clean_runs: list[LumiMaps], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("bundles") / "he-small"
+    return train(clean_runs, "HE", folder, schedule=Schedule(epochs=2), data="three simulated runs")

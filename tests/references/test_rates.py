@@ -1,0 +1,184 @@
+"""Rates of clean runs: sums by hand, errors that hold for another run, and a file that comes back or is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from hcal_root_ad.detector import Era, channel_table
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.references.rates import (
+    LEAST_SPREAD,
+    ONE_RUN_SPREAD,
+    Rates,
+    Sums,
+    comparable,
+    fit_rates,
+    load_rates,
+    save_rates,
+    sums_against,
+)
+from hcal_root_ad.learn.reference import Reference, fit_activity
+from hcal_root_ad.model.counts import Series
+from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
+from hcal_root_ad.simulate.conditions import simulate_conditions
+from hcal_root_ad.simulate.detector import SimulatedDetector
+from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.stats.binomial import log_rate
+
+HE = channel_table().select("HE")
+
+
+def flat(p: float, power: float = 1.0) -> Reference:
+    size = len(HE)
+    one = np.ones(size)
+    return Reference(np.full(size, log_rate(np.array(p))), 0.01 * one, power * one, 0.1 * one, one > 0, (-0.2, 0.2))
+
+
+def flat_series(*counts: int, events: int = 1000) -> Series:
+    size = len(counts)
+    values = np.repeat(np.array(counts, dtype=np.int32)[:, None], len(HE), axis=1)
+    return Series(HE, values, np.full(size, float(events)), np.arange(1, size + 1, dtype=np.int32), np.arange(size))
+
+
+def test_sums_by_hand() -> None:
+    # At u = log 2 the rate doubles: p = 1 − 0.7² = 0.51.
+    sums = sums_against(flat(0.3), flat_series(310, 500), np.array([0.0, np.log(2)]))
+    assert (sums.events, sums.observed[7]) == (2000.0, 810.0)
+    assert sums.expected[7] == pytest.approx(300 + 510)
+
+
+def test_the_shift_is_the_log_ratio_of_rates() -> None:
+    # n/N = 1 − 0.7² where 0.3 was expected: twice the rate.
+    sums = Sums(1e6, np.array([510_000.0, 300_000.0, 0.0]), np.array([300_000.0] * 3))
+    assert sums.shift[:2] == pytest.approx([np.log(2), 0.0], abs=1e-5)
+    assert sums.shift[2] < -10
+    # Information N·(0.7·ln 0.7)²/(0.3·0.7), so an error of 0.00184.
+    assert 1 / np.sqrt(sums.information[0]) == pytest.approx(0.0018354, rel=1e-4)
+
+
+def test_long_series_are_summed_in_pieces() -> None:
+    series = flat_series(*([300] * 300))
+    whole = sums_against(flat(0.3), series, np.zeros(300))
+    assert (whole.observed[0], whole.expected[0]) == (90_000.0, pytest.approx(90_000.0))
+
+
+def test_the_error_adds_level_spread_and_power() -> None:
+    rates = Rates(HE, flat(0.3), np.full(len(HE), 0.02), np.zeros(len(HE), dtype=np.int64), 1.0)
+    assert rates.error(0.0)[3] == pytest.approx(np.hypot(0.01, 0.02))
+    assert rates.error(-0.5)[3] == pytest.approx(np.sqrt(0.01**2 + 0.02**2 + (0.5 * 0.03) ** 2))
+
+
+def begun(run: LumiMaps, lumisections: int) -> LumiMaps:
+    """The first lumisections of a run: enough to learn from, and quick."""
+    return replace(run, present=np.arange(len(run)) < lumisections)
+
+
+@pytest.fixture(scope="module")
+def short_runs(clean_runs: list[LumiMaps]) -> list[LumiMaps]:
+    return [begun(run, 12) for run in clean_runs]
+
+
+@pytest.fixture(scope="module")
+def fitted(short_runs: list[LumiMaps]) -> dict[str, Rates]:
+    return fit_rates(short_runs)
+
+
+def test_rates_hold_digis_and_events_of_all_runs(fitted: dict[str, Rates], short_runs: list[LumiMaps]) -> None:
+    assert list(fitted) == ["HB", "HE"]
+    he = short_runs[0].channels.rows_of("HE")
+    enough = [(run, run.present & (run.events >= 100)) for run in short_runs]
+    assert fitted["HE"].digis.sum() == sum(run.counts[rows][:, he].sum() for run, rows in enough)
+    assert fitted["HE"].events == sum(run.events[rows].sum() for run, rows in enough)
+
+
+def test_another_run_lies_within_the_errors(
+    fitted: dict[str, Rates], detector: SimulatedDetector, clean_runs: list[LumiMaps]
+) -> None:
+    other = simulate_run(detector, simulate_conditions(15, seed=9, start=0.2), seed=9, run=370_009).maps
+    for rates in (fitted, fit_rates([begun(clean_runs[0], 20)])):
+        for name, one in rates.items():
+            series = comparable(other, name)
+            activity = fit_activity(one.reference, series.counts, series.events)
+            sums = sums_against(one.reference, series, activity)
+            error = np.sqrt(1 / sums.information + one.error(float(activity.mean())) ** 2)
+            z = (sums.shift / error)[one.reference.live]
+            assert 0.6 < np.std(z) < 1.3
+
+
+def test_one_run_says_nothing_of_others(clean_runs: list[LumiMaps], fitted: dict[str, Rates]) -> None:
+    assert np.all(fit_rates([begun(clean_runs[0], 20)])["HB"].spread == ONE_RUN_SPREAD)
+    # Two simulated runs differ by 2.8 %, so one differs from the mean of three by √(4/3) of 2 %.
+    assert np.median(fitted["HB"].spread) == pytest.approx(0.023, abs=0.005)
+    assert fitted["HB"].spread.min() >= LEAST_SPREAD
+
+
+def test_run_totals_make_rates_too(clean_runs: list[LumiMaps]) -> None:
+    run = clean_runs[0]
+    totals = run.counts.sum(axis=0, dtype=np.int64)
+    nothing = np.zeros_like(run.present)
+    coarse = replace(run, present=nothing, coarse=CoarseMaps(strips=None, totals=totals))
+    rates = fit_rates([coarse])["HE"]
+    rows = run.channels.rows_of("HE")
+    assert np.array_equal(rates.digis, totals[rows])
+    p = rates.reference.expected(np.zeros(1))[0]
+    live = rates.reference.live
+    assert p[live] == pytest.approx(totals[rows][live] / run.events.sum(), rel=0.02)
+
+
+def test_what_makes_no_reference_is_refused(clean_runs: list[LumiMaps]) -> None:
+    run = clean_runs[0]
+    with pytest.raises(InputError, match="no digi of HB or HE"):
+        fit_rates([replace(run, counts=np.zeros_like(run.counts))])
+    with pytest.raises(InputError, match="hold 5 lumisections of HB with maps and events, expected at least 20"):
+        fit_rates([begun(run, 5)])
+    other = replace(run, channels=channel_table(Era.RUN2_2018).select("HB", "HE"))
+    with pytest.raises(InputError, match="the detector eras 2018, Run3"):
+        fit_rates([run, other])
+
+
+def test_progress_counts_subdetectors(clean_runs: list[LumiMaps]) -> None:
+    seen: list[tuple[int, int]] = []
+    fit_rates([begun(clean_runs[0], 20)], lambda done, total: seen.append((done, total)))
+    assert seen == [(0, 2), (1, 2)]
+
+
+def test_a_file_of_rates_comes_back(fitted: dict[str, Rates], tmp_path: Path) -> None:
+    save_rates(fitted, tmp_path / "rates.safetensors")
+    again = load_rates(tmp_path / "rates.safetensors", Era.RUN3)
+    assert list(again) == ["HB", "HE"]
+    for name, one in fitted.items():
+        other = again[name]
+        assert np.array_equal(other.digis, one.digis)
+        assert other.events == one.events
+        assert other.reference.activity == one.reference.activity
+        assert np.array_equal(other.reference.live, one.reference.live)
+        for key in ("level", "level_error", "power", "power_error"):
+            assert getattr(other.reference, key) == pytest.approx(getattr(one.reference, key), rel=1e-6)
+        assert other.spread == pytest.approx(one.spread, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("HB.level", None, "tensors are missing or unknown: HB.level"),
+        ("HB.colour", np.zeros(1), "HB.colour"),
+        ("HB.raw_id", np.zeros(9072, dtype=np.uint32), "the channels of HB are not those of Run3"),
+        ("HB.level", np.full(9072, np.nan, dtype=np.float32), "numbers of HB are not finite"),
+        ("HE.power", np.zeros(3, dtype=np.float32), "tensors of HE are not of 6768 channels"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(
+    fitted: dict[str, Rates], tmp_path: Path, key: str, value: np.ndarray | None, says: str
+) -> None:
+    path = tmp_path / "rates.safetensors"
+    save_rates(fitted, path)
+    tensors = load_file(path)
+    tensors.pop(key, None)
+    save_file(tensors | ({} if value is None else {key: value}), path)
+    with pytest.raises(ValueError, match=says):
+        load_rates(path, Era.RUN3)
