@@ -119,10 +119,17 @@ class CommonPartFit:
         if not len(counts):
             return self._empty()
         outside = np.full(len(counts), np.nan) if pileup is None else pileup
-        return joined([
-            self._block(counts[first : first + BLOCK], events[first : first + BLOCK], outside[first : first + BLOCK])
-            for first in range(0, len(counts), BLOCK)
-        ])  # fmt: skip
+        return joined([self._rows(counts, events, outside, first) for first in range(0, len(counts), BLOCK)])
+
+    def _rows(
+        self, counts: NDArray[np.integer], events: NDArray[np.integer], outside: NDArray[np.floating], first: int
+    ) -> CommonLevels:
+        """Levels of a block; a lone LS is fitted beside itself, as sums of one column are rounded otherwise."""
+        rows = np.arange(first, min(first + BLOCK, len(counts)))
+        if len(rows) > 1:
+            return self._block(counts[rows], events[rows], outside[rows])
+        twice = np.repeat(rows, 2)
+        return self._block(counts[twice], events[twice], outside[twice]).rows(slice(0, 1))
 
     def _empty(self) -> CommonLevels:
         tree = self.tree
