@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError, NoHcalError, OutputError, UsageError
-from hcal_root_ad.judge.verdict import Finding, Judge, Kind, Level, RunVerdict, Verdict
+from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo, RunVerdict, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.references.catalogue import fitting_reference
 from hcal_root_ad.watch import run_in_progress, service
@@ -403,7 +403,7 @@ def with_findings(judge: KeepingJudge) -> RunVerdict:
     one = Verdict(
         "HE", channels, maps.lumisections, maps.events, np.ones(len(maps), dtype=np.bool_), nothing.astype(np.int32),
         nothing.astype(np.float32), nothing.astype(np.float32), nothing.astype(np.uint8), (), (),
-        Judge("b", "1", "", 3.0, 0.5), findings=found,
+        ModelInfo("b", "1", "", 3.0, 0.5), findings=found,
     )  # fmt: skip
     return RunVerdict(maps, (one,))
 
