@@ -37,9 +37,9 @@ def hf_trust(others: Sequence[Verdict], model: str) -> tuple[Trust, str]:
 
     ``others``: verdicts on the other sub-detectors. ``model``: the name of HF's.
     """
-    if others and all(verdict.trust is Trust.NONE for verdict in others):
+    if others and not any(verdict.trust.trusted for verdict in others):
         return Trust.OTHER_PERIOD, (
-            f"which channels are masked is what {model} says, and no model knows the rest of this detector; "
+            f"which channels are masked is what {model} says, and no model knows the rest of this detector as it is; "
             "adapt it with transfer on a clean run of this period"
         )
     return Trust.ADAPTED, ""
