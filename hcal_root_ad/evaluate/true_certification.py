@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, ChannelTable, channel_table
-from hcal_root_ad.judge.flags import DEAD_BELOW, HOT_ABOVE
+from hcal_root_ad.judge.findings import DEAD_BELOW, HOT_ABOVE
 from hcal_root_ad.judge.verdict import Judge, State
 from hcal_root_ad.lumi_ranges import Range, ranges_of
 from hcal_root_ad.model.counts import MINIMUM_EVENTS

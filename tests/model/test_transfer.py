@@ -89,7 +89,7 @@ def test_a_fault_of_the_clean_runs_is_not_learned_as_health(
     assert made.story["odd units"].startswith("HEP07-RM2 at × 0.")
     row = {int(channel): k for k, channel in enumerate(channels.rows_of("HE"))}
     reference = made.reference
-    assert all(reference.live[row[column]] for column in dead)
+    assert all(reference.live[row[column]] for column in dead if channels.instrumented[column])
     for columns, tolerance in ((weak, 0.1), (dead, 0.25), (passing, 0.1)):
         healthy = trained.reference.level[[row[c] for c in columns]]
         learned = reference.level[[row[c] for c in columns]]

@@ -23,7 +23,7 @@ from hcal_root_ad.references.rates import (
     sums_against,
 )
 from hcal_root_ad.learn.reference import Reference, fit_activity
-from hcal_root_ad.model.counts import Series
+from hcal_root_ad.model.counts import SubdetectorCounts
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector
@@ -39,10 +39,10 @@ def flat(p: float, power: float = 1.0) -> Reference:
     return Reference(np.full(size, log_rate(np.array(p))), 0.01 * one, power * one, 0.1 * one, one > 0, (-0.2, 0.2))
 
 
-def flat_series(*counts: int, events: int = 1000) -> Series:
+def flat_series(*counts: int, events: int = 1000) -> SubdetectorCounts:
     size = len(counts)
     values = np.repeat(np.array(counts, dtype=np.int32)[:, None], len(HE), axis=1)
-    return Series(HE, values, np.full(size, float(events)), np.arange(1, size + 1, dtype=np.int32), np.arange(size))
+    return SubdetectorCounts(HE, values, np.full(size, float(events)), np.arange(1, size + 1, dtype=np.int32), np.arange(size))
 
 
 def test_sums_by_hand() -> None:
