@@ -73,7 +73,7 @@ def decompression(path: str, threads: str) -> Action:
     import uproot
 
     from hcal_root_ad.harvest.input_file import open_root
-    from hcal_root_ad.harvest.records import Record, fetch, key_object
+    from hcal_root_ad.harvest.records import Record, basket_objects, fetch
 
     with uproot.open({path: "TH2Fs"}) as tree:
         branch = tree["Value"]
@@ -86,7 +86,7 @@ def decompression(path: str, threads: str) -> Action:
 
             def one(record: Record) -> None:
                 for raw in fetch(root.file.source, [record]):
-                    key_object(raw)
+                    basket_objects(raw)
 
             # A basket that is still in memory has no place in the file; there are none of ours.
             list(pool.map(one, [record for record in records if record.seek]))

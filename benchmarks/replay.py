@@ -57,6 +57,7 @@ class Replay:
         """Start the watch and listen to it."""
         words = (
             "watch",
+            "--digest=1",
             str(self.folder),
             "-o",
             str(self.output),

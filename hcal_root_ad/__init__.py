@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.harvest.read import read_lumi_maps
     from hcal_root_ad.harvest.stream import stream_lumi_maps
     from hcal_root_ad.judge.run import judge_run
-    from hcal_root_ad.judge.verdict import Group, Interval, Kind, RunVerdict, State, Verdict
+    from hcal_root_ad.judge.verdict import CommonPart, Finding, Interval, Kind, Level, RunVerdict, State, Trust, Verdict
     from hcal_root_ad.lumi_maps import LumiMaps
     from hcal_root_ad.model.model import Model, load_model
     from hcal_root_ad.model.transfer import train, transfer
@@ -30,14 +30,17 @@ if TYPE_CHECKING:
     from hcal_root_ad.references.catalogue import load_reference
 
 __all__ = [
-    "Group",
+    "CommonPart",
+    "Finding",
     "HcalRootAdError",
     "Interval",
     "Kind",
+    "Level",
     "LumiMaps",
     "Model",
     "RunVerdict",
     "State",
+    "Trust",
     "Verdict",
     "certify_run",
     "channel_table",
@@ -67,7 +70,17 @@ _HOMES = {
     "harvest.read": ("read_lumi_maps",),
     "harvest.stream": ("stream_lumi_maps",),
     "judge.run": ("judge_run",),
-    "judge.verdict": ("Group", "Interval", "Kind", "RunVerdict", "State", "Verdict"),
+    "judge.verdict": (
+        "CommonPart",
+        "Finding",
+        "Interval",
+        "Kind",
+        "Level",
+        "RunVerdict",
+        "State",
+        "Trust",
+        "Verdict",
+    ),
     "lumi_maps": ("LumiMaps",),
     "model.model": ("Model", "load_model"),
     "model.transfer": ("train", "transfer"),

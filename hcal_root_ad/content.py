@@ -1,4 +1,4 @@
-"""Where definitions, bundles, policies, reference runs are found by name: the user's own first, then the shipped."""
+"""Where definitions, models, policies, reference runs are found by name: the user's own first, then the shipped."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@
     HcalRootAdError
     ├── InputError         a file is missing, unreadable, of another kind, or contradicts itself
     │   └── NoHcalError    the file is fine but holds no HCAL maps that we could judge
+    │       └── EmptyFileError   it holds no lumisection at all
     ├── DefinitionError    a harvester definition is wrong or unknown
     ├── ModelError         a model is missing, damaged, or made for something else
     ├── CatalogueError     a catalogue of reference runs is wrong, or a reference unknown or damaged
@@ -26,6 +27,10 @@ class InputError(HcalRootAdError):
 
 class NoHcalError(InputError):
     """The input holds no HCAL maps that can be judged."""
+
+
+class EmptyFileError(NoHcalError):
+    """The input holds no lumisection, as a job leaves it that had no event."""
 
 
 class DefinitionError(HcalRootAdError):

@@ -49,7 +49,9 @@ class CoarseMaps:
     ``strips``: (LS, 4, 72) counts per HBM, HBP, HEM, HEP and iphi, or None. ``totals``:
     (channels,) counts of the whole run, or None; meaningless for the sub-detectors ``missing`` from
     the file. ``strip_element`` and ``total_element`` name the monitor elements. ``mean_digis``:
-    (LS, 2) mean digis per event of HB and HE, NaN where unknown.
+    (LS, 2) mean digis per event of HB and HE, NaN where unknown. ``events``: of the totals, which may
+    hold more lumisections than the elements against the LS do (None: the sum of these);
+    ``event_source`` who counted them.
     """
 
     strips: NDArray[np.int64] | None
@@ -58,6 +60,8 @@ class CoarseMaps:
     strip_element: str = ""
     total_element: str = ""
     missing: tuple[str, ...] = ()
+    events: int | None = None
+    event_source: EventSource = EventSource.NONE
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +120,12 @@ class LumiMaps:
             present=self.present[chosen],
             missing={name: lacking[chosen] for name, lacking in self.missing.items()},
         )
+
+    @property
+    def run_events(self) -> int:
+        """Events of the whole run: those of the run totals, where there are any."""
+        totals = self.coarse.events if self.coarse is not None else None
+        return int(self.events.sum()) if totals is None else totals
 
     @property
     def found(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hcal_root_ad.certify.conditions import Conditions
 from hcal_root_ad.certify.engine import Engine
-from hcal_root_ad.certify.items import ConditionsOf, Failure, Item, ItemResult, Judging, items_of
+from hcal_root_ad.certify.items import CampaignJudging, ConditionsOf, Failure, Item, ItemResult, items_of
 from hcal_root_ad.certify.store import Store
 from hcal_root_ad.certify.survey import KnownFiles, Surveyed, survey
 from hcal_root_ad.harvest.input_file import InputFile
@@ -68,7 +68,7 @@ def look_at(
 
 def judge_all(
     files: Sequence[Surveyed],
-    judging: Judging,
+    judging: CampaignJudging,
     conditions_of: ConditionsOf,
     store: Store,
     engine: Engine,
@@ -89,6 +89,8 @@ def judge_all(
         if progress:
             progress(done, len(new), lumisections)
     unusable = tuple(Failure(file.path, file.problem) for file in files if file.problem)
+    if not items and not unusable:
+        unusable = tuple(Failure(file.path, "It holds no lumisection.") for file in files)
     return Campaign(tuple(result for result in found.values() if result), unusable, lumisections)
 
 
@@ -102,8 +104,8 @@ def conditions_for(given: Conditions | None, store: Store) -> ConditionsOf:
     return store.conditions if given is None else given.of
 
 
-def _do(item: Item, *, judging: Judging, folder: Path) -> ItemResult:
-    from hcal_root_ad.certify.work import do_item  # brings torch, which a campaign that is done does not need
+def _do(item: Item, *, judging: CampaignJudging, folder: Path) -> ItemResult:
+    from hcal_root_ad.certify.work import do_item  # brings the judge, which a campaign that is done does not need
 
     return do_item(item, judging, folder)
 

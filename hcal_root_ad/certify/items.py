@@ -13,38 +13,40 @@ from typing import Any
 from hcal_root_ad import content
 from hcal_root_ad.certify.conditions import RunConditions
 from hcal_root_ad.certify.survey import Surveyed
-from hcal_root_ad.errors import BundleError, InputError
-from hcal_root_ad.learn.bundle import load_bundle
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.model.thresholds import check_asked
+from hcal_root_ad.pipeline import SHIPPED_MODELS, load_models
 from hcal_root_ad.references.catalogue import catalogue_digest
 
 ConditionsOf = Callable[[int], RunConditions]
 
 
 @dataclass(frozen=True)
-class BundleReference:
-    """Where a bundle lies, and what it must be."""
+class ModelPlace:
+    """Where a model lies, and what it must be."""
 
     folder: str
     digest: str
 
 
 @dataclass(frozen=True)
-class Judging:
-    """What runs are judged with; policies are no part of it.
+class CampaignJudging:
+    """What the runs of a campaign are judged with, on every worker alike; policies are no part of it.
 
-    ``references``: digest of the reference runs that detectors unknown to the bundles may be held against.
+    ``references``: digest of the reference runs that detectors unknown to the models may be held against.
     """
 
-    bundles: tuple[BundleReference, ...]
+    models: tuple[ModelPlace, ...]
     false_alarms: float | None = None
     references: str = ""
+    without_reference: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
     """Files that belong together because they share runs; usually the files of one run.
 
-    ``identity``: digest of the files' content, the bundles, the wished false alarms, the reference runs, the
+    ``identity``: digest of the files' content, the models, the false findings asked for, the reference runs, the
     lumisections left out, and the program's version. Neither the files' places nor their order matter.
     """
 
@@ -104,25 +106,31 @@ def result_of_table(table: Mapping[str, Any]) -> ItemResult:
     )
 
 
-def judging_with(bundles: Sequence[str], false_alarms: float | None) -> Judging:
-    """Bundles by name or folder.
+def judging_with(
+    names: Sequence[str] | None, false_alarms: float | None, without_reference: bool = False
+) -> CampaignJudging:
+    """Models by name or folder; the shipped ones if none is named.
 
     Raises:
-        BundleError: one is missing or damaged, or two serve the same sub-detector.
-        UsageError: so many false alarms cannot be asked for.
+        ModelError: one is missing or damaged, or two serve the same sub-detector.
+        UsageError: so many false findings cannot be asked for.
     """
-    loaded = {}
-    for name in bundles:
-        bundle = load_bundle(name)
-        bundle.thresholds(false_alarms)
-        if bundle.subdetector in loaded:
-            raise BundleError(f"{name} and another bundle are both for {bundle.subdetector}; give one of them.")
-        folder = Path(name) if Path(name).is_dir() else content.find("models", name)
-        loaded[bundle.subdetector] = BundleReference(str(Path(str(folder)).absolute()), bundle.digest)
-    return Judging(tuple(loaded[subdetector] for subdetector in sorted(loaded)), false_alarms, catalogue_digest())
+    if false_alarms is not None:
+        check_asked(false_alarms)
+    names = names or SHIPPED_MODELS
+    places = {
+        model.subdetector: ModelPlace(str(_folder(name).absolute()), model.digest)
+        for name, model in zip(names, load_models(names), strict=True)
+    }
+    ordered = tuple(places[subdetector] for subdetector in sorted(places))
+    return CampaignJudging(ordered, false_alarms, catalogue_digest(), without_reference)
 
 
-def items_of(files: Sequence[Surveyed], judging: Judging, conditions_of: ConditionsOf) -> tuple[Item, ...]:
+def _folder(name: str) -> Path:
+    return Path(name) if Path(name).is_dir() else content.find("models", name) or Path(name)
+
+
+def items_of(files: Sequence[Surveyed], judging: CampaignJudging, conditions_of: ConditionsOf) -> tuple[Item, ...]:
     """Items by run number; files with the same content count once, those that cannot be used not at all."""
     unique = {one.digest: one for one in sorted(files, key=lambda one: one.path, reverse=True) if one.runs}
     groups = _sharing_runs([unique[digest] for digest in sorted(unique)])
@@ -140,14 +148,15 @@ def _sharing_runs(files: Sequence[Surveyed]) -> list[list[Surveyed]]:
     return [sorted(members, key=lambda one: one.digest) for _, members in groups]
 
 
-def _item(files: list[Surveyed], judging: Judging, conditions_of: ConditionsOf) -> Item:
+def _item(files: list[Surveyed], judging: CampaignJudging, conditions_of: ConditionsOf) -> Item:
     runs = tuple(sorted({run for file in files for run in file.runs}))
     conditions = {run: conditions_of(run) for run in runs}
     text = json.dumps(
         {
             "files": [file.digest for file in files],
-            "bundles": [bundle.digest for bundle in judging.bundles],
+            "models": [model.digest for model in judging.models],
             "false_alarms": judging.false_alarms,
+            "without_reference": judging.without_reference,
             "references": judging.references,
             "conditions": {str(run): conditions[run].judging for run in runs},
             "program": version("hcal-root-ad"),

@@ -18,6 +18,7 @@ class Surveyed:
     """A file, and what was found: its runs, or the sentence why it cannot be used.
 
     ``digest`` is the SHA-256 of the content; of a file elsewhere, which is never fetched whole, its address and size.
+    ``empty``: it is whole, but holds no lumisection.
     ``size`` in bytes and ``changed`` (time of the last change, ns) tell whether it is still the same.
     """
 
@@ -27,6 +28,7 @@ class Surveyed:
     digest: str = ""
     runs: tuple[int, ...] = ()
     problem: str = ""
+    empty: bool = False
 
     @property
     def file(self) -> InputFile:
@@ -44,7 +46,7 @@ def survey(path: InputFile) -> Surveyed:
     except OSError as error:
         return Surveyed(*seen, problem=f"The file {path} cannot be read: {error.strerror}.")
     if not runs:
-        return Surveyed(*seen, problem=f"{path} holds no run.")
+        return Surveyed(*seen, empty=True)
     digest = found.sha256 or f"{path} {found.size}"
     return Surveyed(seen[0], found.size, seen[2], digest, tuple(sorted(runs)))
 

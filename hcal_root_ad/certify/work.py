@@ -13,36 +13,27 @@ import numpy as np
 
 from hcal_root_ad.certify.conditions import RunConditions
 from hcal_root_ad.certify.flags import write_flags_part
-from hcal_root_ad.certify.items import BundleReference, Failure, Item, ItemResult, JudgedRun, Judging
+from hcal_root_ad.certify.items import CampaignJudging, Failure, Item, ItemResult, JudgedRun, ModelPlace
 from hcal_root_ad.certify.store import ROOT, Store
 from hcal_root_ad.certify.survey import Surveyed
-from hcal_root_ad.errors import BundleError, CatalogueError, HcalRootAdError, NoHcalError
-from hcal_root_ad.harvest.read import read_lumi_maps
-from hcal_root_ad.judge.run import judge_run
+from hcal_root_ad.errors import CatalogueError, HcalRootAdError, ModelError, NoHcalError
+from hcal_root_ad.fault_report import fault_sentence
+from hcal_root_ad.harvest.read import LeftOut, read_lumi_maps
 from hcal_root_ad.judge.verdict import RunVerdict
-from hcal_root_ad.learn.bundle import Bundle, load_bundle
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.publish.provenance import (
-    Provenance,
-    bundle_material,
-    provenance_of_maps,
-    reference_material,
-    trust_in,
-)
+from hcal_root_ad.model.model import Model, load_model
+from hcal_root_ad.pipeline import Fitting, Judging
+from hcal_root_ad.publish.provenance import Provenance
 from hcal_root_ad.publish.publish import publish
 from hcal_root_ad.publish.record import RunRecord, record_of, save_record
 from hcal_root_ad.references.catalogue import NamedReference, catalogue_digest, fitting_reference
 
 
-def do_item(item: Item, judging: Judging, folder: Path) -> ItemResult:
+def do_item(item: Item, judging: CampaignJudging, folder: Path) -> ItemResult:
     """Judge an item and store what came of it in the campaign's folder, but for the marker that it is done.
 
     Whatever goes wrong with its files comes back as a sentence.
     """
-    import torch
-
-    # Sums in another order differ in the last digits: one thread everywhere, so that every worker writes the same.
-    torch.set_num_threads(1)
     try:
         runs, failures = _read(item.files)
     except Exception as error:
@@ -61,7 +52,7 @@ def _sentence(error: Exception) -> str:
         return str(error)
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}."
-    return f"a fault of the program, {type(error).__name__}: {error}; please report it with the file."
+    return fault_sentence(error)
 
 
 def _names(files: Sequence[Surveyed]) -> str:
@@ -70,28 +61,12 @@ def _names(files: Sequence[Surveyed]) -> str:
 
 def _read(files: Sequence[Surveyed]) -> tuple[Sequence[LumiMaps], list[Failure]]:
     """Runs of the files; where one of several is bad, the runs of the others."""
-    try:
-        return read_lumi_maps([file.file for file in files]), []
-    except HcalRootAdError as error:
-        if len(files) == 1:
-            raise
-        bad = {file: problem for file in files if (problem := _problem(file))}
-        good = [file.file for file in files if file not in bad]
-        if not bad or not good:
-            raise NoHcalError(str(error)) from error
-        return read_lumi_maps(good), [Failure(file.path, problem) for file, problem in bad.items()]
+    left_out: list[LeftOut] = []
+    runs = read_lumi_maps([file.file for file in files], left_out=left_out)
+    return runs, [Failure(str(one.path), str(one.error)) for one in left_out]
 
 
-def _problem(file: Surveyed) -> str:
-    """Why a file cannot be read, or ""."""
-    try:
-        read_lumi_maps(file.file)
-    except HcalRootAdError as error:
-        return str(error)
-    return ""
-
-
-def _do_run(maps: LumiMaps, conditions: RunConditions | None, judging: Judging, store: Store) -> JudgedRun:
+def _do_run(maps: LumiMaps, conditions: RunConditions | None, judging: CampaignJudging, store: Store) -> JudgedRun:
     if conditions is not None:
         maps = _without_standby(maps, conditions)
     verdict, record, provenance = _judge(maps, judging)
@@ -116,40 +91,39 @@ def _without_standby(maps: LumiMaps, conditions: RunConditions) -> LumiMaps:
     return replace(maps, present=maps.present & fit)
 
 
-def _judge(maps: LumiMaps, judging: Judging) -> tuple[RunVerdict | None, RunRecord, Provenance]:
+def _judge(maps: LumiMaps, judging: CampaignJudging) -> tuple[RunVerdict | None, RunRecord, Provenance]:
     """The verdict and its record; a run in which nothing can be judged has a record that says so, and no verdict."""
-    bundles = [_bundle(reference) for reference in judging.bundles]
-    materials = [bundle_material(bundle) for bundle in bundles]
-
-    def find_reference(maps: LumiMaps) -> NamedReference | None:
-        if catalogue_digest() != judging.references:
-            raise CatalogueError("The reference runs here are others than where the campaign began.")
-        found = fitting_reference(maps)
-        if found:
-            materials.append(reference_material(found.entry))
-        return found
-
-    def provenance(*verdicts: RunVerdict) -> Provenance:
-        used = tuple(dict.fromkeys(materials))
-        options = {"false_alarms": judging.false_alarms}
-        return provenance_of_maps("certify", [maps], used, options, trust_in(verdicts))
-
+    judge = Judging(
+        tuple(_model(place) for place in judging.models), judging.false_alarms, judging.without_reference,
+        _fitting_as_at_first(judging.references),
+    )  # fmt: skip
     try:
-        verdict = judge_run(maps, bundles, false_alarms=judging.false_alarms, find_reference=find_reference)
+        verdict = judge.judge(maps)
     except NoHcalError as error:
-        program, made = f"hcal-root-ad {version('hcal-root-ad')}", provenance()
+        program, made = f"hcal-root-ad {version('hcal-root-ad')}", judge.provenance_of([maps], "certify")
         notes = (*maps.notes, str(error))
         record = RunRecord(
             maps.run, maps.definition, maps.lumisections, maps.events, maps.sources, notes, program, (), made
         )
         return None, record, made
-    made = provenance(verdict)
+    made = judge.provenance("certify", [verdict])
     return verdict, record_of(verdict, made), made
 
 
+def _fitting_as_at_first(digest: str) -> Fitting:
+    """Finds reference runs as long as the catalogue is that with which the campaign began."""
+
+    def fitting(maps: LumiMaps) -> NamedReference | None:
+        if catalogue_digest() != digest:
+            raise CatalogueError("The reference runs here are others than where the campaign began.")
+        return fitting_reference(maps)
+
+    return fitting
+
+
 @cache
-def _bundle(reference: BundleReference) -> Bundle:
-    bundle = load_bundle(reference.folder)
-    if bundle.digest != reference.digest:
-        raise BundleError(f"The bundle {reference.folder} is another one here than where the campaign began.")
-    return bundle
+def _model(place: ModelPlace) -> Model:
+    model = load_model(place.folder)
+    if model.digest != place.digest:
+        raise ModelError(f"The model {place.folder} is another one here than where the campaign began.")
+    return model

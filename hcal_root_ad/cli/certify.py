@@ -14,8 +14,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from hcal_root_ad.cli.inputs import count, input_paths, positive
-from hcal_root_ad.cli.run import SHIPPED_BUNDLES
+from hcal_root_ad.cli.inputs import count, input_paths
+from hcal_root_ad.cli.judging import add_judging, add_without_reference
 from hcal_root_ad.cli.terminal import campaign_progress, progress, remark, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
@@ -23,7 +23,7 @@ from hcal_root_ad.files import check_places
 if TYPE_CHECKING:
     from hcal_root_ad.certify.campaign import Campaign
     from hcal_root_ad.certify.conditions import Conditions
-    from hcal_root_ad.certify.items import ConditionsOf, Judging
+    from hcal_root_ad.certify.items import CampaignJudging, ConditionsOf
     from hcal_root_ad.certify.labels import Labels
     from hcal_root_ad.certify.outputs import Summary
     from hcal_root_ad.certify.policy import Policy
@@ -54,10 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers do the work")
     where.add_argument("--condor", type=Path, metavar="FILE", help="HTCondor jobs as the file says (docs/certify.md)")
     parser.add_argument("--retry-failed", action="store_true", help="try again what could not be judged")
-    parser.add_argument("--bundle", action="append", metavar="NAME_OR_PATH",
-                        help="who judges; repeatable, one per sub-detector (default: the shipped ones)")  # fmt: skip
-    parser.add_argument("--false-alarms", type=positive, metavar="PER_100_LS",
-                        help="false intervals per 100 LS and sub-detector (default: the bundle's)")  # fmt: skip
+    add_judging(parser)
+    add_without_reference(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -67,8 +65,12 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.explain:
         run, lumisection = arguments.explain
         return _explain(store, run, lumisection, arguments.policy)
-    if not arguments.inputs and (arguments.bundle or arguments.false_alarms or arguments.retry_failed):
-        raise UsageError("Without INPUT nothing is judged: leave --bundle, --false-alarms and --retry-failed out.")
+    how = (arguments.model, arguments.false_alarms, arguments.without_reference, arguments.retry_failed)
+    if not arguments.inputs and any(how):
+        raise UsageError(
+            "Without INPUT nothing is judged: leave --model, --false-alarms, --without-reference and --retry-failed "
+            "out."
+        )
     return _certify(arguments, store)
 
 
@@ -165,14 +167,14 @@ def _conditions(oms: Path | None, dcs: Path | None) -> Conditions | None:
     return Conditions(runs, read_selection(dcs) if dcs else None, notes)
 
 
-def _work(arguments: argparse.Namespace, store: Store) -> tuple[Judging, tuple[InputFile, ...]] | None:
+def _work(arguments: argparse.Namespace, store: Store) -> tuple[CampaignJudging, tuple[InputFile, ...]] | None:
     """Who judges what; None where only what is stored is certified anew."""
     from hcal_root_ad.certify.dataset import campaign_files
     from hcal_root_ad.certify.items import judging_with
     from hcal_root_ad.certify.survey import KnownFiles
 
     if arguments.inputs:
-        judging = judging_with(arguments.bundle or SHIPPED_BUNDLES, arguments.false_alarms)
+        judging = judging_with(arguments.model, arguments.false_alarms, arguments.without_reference)
         known = KnownFiles(store.files).paths
         return judging, campaign_files(arguments.inputs, known, _resolver(store), store.folder)
     if not store.results():
@@ -200,7 +202,7 @@ def _resolver(store: Store) -> Callable[[str], tuple[InputFile, ...]]:
 
 
 def _judge(
-    judging: Judging,
+    judging: CampaignJudging,
     files: tuple[InputFile, ...],
     arguments: argparse.Namespace,
     store: Store,
@@ -214,6 +216,7 @@ def _judge(
     with open_engine(arguments.workers, arguments.scheduler, arguments.condor, store.records) as engine:
         with progress("Looking at files") as report:
             found = look_at(files, store, engine, again, report)
+        remark(*(f"{file.path} holds no lumisection: left out." for file in found if file.empty))
         start = perf_counter()
         with campaign_progress("Judging") as advance:
             campaign = judge_all(found, judging, conditions_of, store, engine, again, advance)

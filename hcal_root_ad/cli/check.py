@@ -13,9 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.publish.check import check_file
+    from hcal_root_ad.publish.check import check_file, content_of
 
     problems = {path: check_file(path) for path in arguments.files}
     for path, sentences in problems.items():
         show(*(f"{path}: {sentence}" for sentence in sentences) if sentences else (f"{path}: both GUIs will take it.",))
+        show(f"{path}: {content_of(path)}")
     return int(any(problems.values()))

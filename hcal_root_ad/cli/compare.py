@@ -65,7 +65,7 @@ def _compare(maps: LumiMaps, reference: NamedReference, arguments: argparse.Name
     from hcal_root_ad.publish.comparison_elements import comparison_elements
     from hcal_root_ad.publish.comparison_json import comparison_numbers, save_json
     from hcal_root_ad.publish.comparison_plots import draw_comparison
-    from hcal_root_ad.publish.comparison_table import changes_table, elements_table
+    from hcal_root_ad.publish.comparison_table import changes_table, elements_table, outcome
     from hcal_root_ad.publish.provenance_beside import write_beside
     from hcal_root_ad.publish.root_file import write_root_file
 
@@ -78,7 +78,7 @@ def _compare(maps: LumiMaps, reference: NamedReference, arguments: argparse.Name
         numbers = save_json(comparison_numbers(comparison, provenance), stem.with_name(f"{stem.name}.json"))
         pictures = draw_comparison(comparison, stem)
         write_beside(provenance, stem.parent, stem.name, pictures)
-    show(elements_table(comparison), changes_table(comparison))
+    show(elements_table(comparison), changes_table(comparison), outcome(comparison))
     remark(*(f"run {maps.run}: {note}" for note in comparison.notes))
     show(f"ROOT file: {root_file}", f"numbers:   {numbers}", f"pictures:  {', '.join(map(str, pictures))}")
     return comparison.drift, comparison.differs
@@ -113,4 +113,4 @@ def _root_file(maps: LumiMaps, folder: Path) -> Path:
     """A dataset of its own, so that an upload takes the place of nothing else."""
     from hcal_root_ad.publish.file_name import offline_name
 
-    return folder / offline_name(maps.run, maps.sources[0].name if maps.sources else "", "HcalMLComparison")
+    return folder / offline_name(maps.run, maps.sources[0].name if maps.sources else "", "HcalADComparison")

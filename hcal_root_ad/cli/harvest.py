@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcal_root_ad.cli.inputs import input_files, read_runs
-from hcal_root_ad.cli.terminal import show
+from hcal_root_ad.cli.terminal import remark, show
 from hcal_root_ad.errors import NoHcalError
 from hcal_root_ad.files import check_places
 from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
+    from hcal_root_ad.harvest.read import LeftOut
     from hcal_root_ad.publish.provenance import Provenance
 
 
@@ -25,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    runs = read_runs(arguments.inputs, arguments.definition)
+    left_out: list[LeftOut] = []
+    runs = read_runs(arguments.inputs, arguments.definition, left_out)
     for maps in runs:
         if not maps.present.any():
             raise NoHcalError(
@@ -38,7 +40,8 @@ def execute(arguments: argparse.Namespace) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         maps.save(path, _provenance(maps, arguments.definition).text())
         show(*_summary(maps, path))
-    return 0
+    remark(*(f"{one.path} was left out: {one.error}" for one in left_out))
+    return int(bool(left_out))
 
 
 def _paths(output: Path, runs: Sequence[LumiMaps]) -> list[Path]:

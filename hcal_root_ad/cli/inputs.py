@@ -15,6 +15,7 @@ from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
     from hcal_root_ad.harvest.input_file import InputFile
+    from hcal_root_ad.harvest.read import LeftOut
 
 
 def input_paths(name: str) -> tuple[InputFile, ...]:
@@ -57,13 +58,15 @@ def _loose_runs() -> list[str]:
     return [name for name, path in found.items() if path and (path.is_dir() or path.suffix == ".root")]
 
 
-def read_runs(names: Sequence[str], definition: str | None = None) -> tuple[LumiMaps, ...]:
-    """All runs in the named inputs, with a progress bar."""
+def read_runs(
+    names: Sequence[str], definition: str | None = None, left_out: list[LeftOut] | None = None
+) -> tuple[LumiMaps, ...]:
+    """All runs in the named inputs, with a progress bar; files that cannot be read are added to ``left_out``."""
     from hcal_root_ad.harvest.read import read_lumi_maps
 
     paths = [path for name in names for path in input_paths(name)]
     with progress("Reading") as report:
-        return read_lumi_maps(paths, definition, progress=report)
+        return read_lumi_maps(paths, definition, report, left_out)
 
 
 def positive(text: str) -> float:

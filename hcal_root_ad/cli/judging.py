@@ -22,7 +22,7 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
 def add_without_reference(parser: argparse.ArgumentParser) -> None:
     """``--without-reference``."""
     parser.add_argument("--without-reference", action="store_true",
-                        help="judge each run against itself, where no model knows the detector; nothing of it is trusted")  # fmt: skip
+                        help="judge each run against itself; nothing of it is then trusted")  # fmt: skip
 
 
 def judging_of(arguments: argparse.Namespace) -> Judging:

@@ -1,17 +1,22 @@
 """``hcal-root-ad VERB …``: finds the verb, imports its module alone, and turns errors into one sentence.
 
 Exit codes: 0 done, 1 a problem was found (``check``, ``compare --strict``, ``reference verify``, ``certify``,
-``reproduce``), 2 wrong use or unreadable input, 130 interrupted.
+``reproduce``), 2 wrong use or unreadable input, 3 an error of ours, 130 interrupted, 141 nobody reads the output.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
+from typing import NoReturn
 
+from hcal_root_ad.cli.plain import plain, plain_line
 from hcal_root_ad.errors import HcalRootAdError
 
 VERBS = {
@@ -36,30 +41,54 @@ VERBS = {
 """Verb to what it does. The verb's module in this package has the same name and is imported only when it is chosen."""
 
 PROGRAM = "hcal-root-ad"
-DONE, PROBLEM_FOUND, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+DONE, PROBLEM_FOUND, WRONG_USE, OUR_FAULT, INTERRUPTED, NOT_READ = 0, 1, 2, 3, 130, 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. ``argparse`` exits by itself on wrong options (2)."""
     _print_anything()
-    words = list(sys.argv[1:] if argv is None else argv)
-    verb = _front_door().parse_args(words[:1]).verb
-    module = import_module(f"hcal_root_ad.cli.{verb}")
-    parser = argparse.ArgumentParser(f"{PROGRAM} {verb}", description=module.__doc__)
-    module.add_arguments(parser)
-    arguments = parser.parse_args(words[1:])
+    threading.excepthook = lambda failure: _say(_fault(failure.exc_value))
     try:
-        return int(module.execute(arguments))
+        return _execute(list(sys.argv[1:] if argv is None else argv))
     except HcalRootAdError as error:
         return _refuse(str(error))
-    except OSError as error:
-        # The disk, not the program: full, read-only, not ours. Anything without a file name is a fault of ours.
-        if error.filename is None:
-            raise
-        return _refuse(f"{error.filename}: {(error.strerror or 'cannot be used').lower()}.")
     except KeyboardInterrupt:
-        print(f"{PROGRAM}: interrupted.", file=sys.stderr)
+        _say("interrupted.")
         return INTERRUPTED
+    except BrokenPipeError:
+        return _nobody_reads()
+    except MemoryError:
+        return _refuse("There is not enough memory; give fewer or smaller inputs at a time, or another machine.")
+    except Exception as error:
+        # The disk, not the program: full, read-only, not ours. Of anything else, without a file name, we are the cause.
+        if isinstance(error, OSError) and (error.filename is not None or error.errno in _OF_THE_DISK):
+            place = "The output" if error.filename is None else error.filename
+            return _refuse(f"{place}: {(error.strerror or 'cannot be used').lower()}.")
+        _say(_fault(error))
+        return OUR_FAULT
+
+
+def _execute(words: list[str]) -> int:
+    verb = _front_door().parse_args(words[:1]).verb
+    module = import_module(f"hcal_root_ad.cli.{verb}")
+    parser = _Parser(f"{PROGRAM} {verb}", description=module.__doc__)
+    module.add_arguments(parser)
+    code = int(module.execute(parser.parse_args(words[1:])))
+    sys.stdout.flush()
+    return code
+
+
+def _fault(error: BaseException | None) -> str:
+    from hcal_root_ad.fault_report import fault_sentence
+
+    return fault_sentence(error or RuntimeError())
+
+
+def _nobody_reads() -> int:
+    """End as a program does whose reader is gone, without a word at the last flush."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return NOT_READ
 
 
 def _print_anything() -> None:
@@ -70,13 +99,24 @@ def _print_anything() -> None:
 
 
 def _refuse(sentence: str) -> int:
-    print(f"{PROGRAM}: {sentence}", file=sys.stderr)
+    _say(sentence)
     return WRONG_USE
+
+
+def _say(sentence: str) -> None:
+    print(plain_line(f"{PROGRAM}: {sentence}"), file=sys.stderr)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with the words without repeating what a terminal would act on."""
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        super().exit(status, message and plain(message))
 
 
 def _front_door() -> argparse.ArgumentParser:
     width = max(map(len, VERBS))
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         PROGRAM,
         usage=f"{PROGRAM} VERB …",
         # A width of our own, because asking the terminal for one imports shutil.

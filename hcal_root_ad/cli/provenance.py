@@ -1,4 +1,4 @@
-"""Show what an output was made of and with: versions, options, inputs, bundles and definitions, with their digests."""
+"""Show what an output was made of and with: versions, options, inputs, models and definitions, with their digests."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="FILE", help="an output of this program, or a folder of them")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="keep what is made in this new folder")
     parser.add_argument("--inputs", type=Path, nargs="+", default=[], metavar="FOLDER",
-                        help="where inputs and bundles lie, in folders below too")  # fmt: skip
+                        help="where inputs and models lie, in folders below too")  # fmt: skip
 
 
 def execute(arguments: argparse.Namespace) -> int:

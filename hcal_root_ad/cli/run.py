@@ -15,6 +15,7 @@ from hcal_root_ad.files import check_places
 from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
+    from hcal_root_ad.harvest.read import LeftOut
     from hcal_root_ad.judge.verdict import RunVerdict
     from hcal_root_ad.pipeline import Judging
     from hcal_root_ad.publish.provenance import Provenance
@@ -32,6 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--save-verdict", type=Path, metavar="DIR",
                         help="save the verdicts into this folder (R<run>.verdict.npz), for `report`")  # fmt: skip
     parser.add_argument("--online", action="store_true", help="name the ROOT file as the online GUI wants it")
+    parser.add_argument("--as-hcalmltask", action="store_true",
+                        help="in the folders of CMSSW's HcalMLTask, whose place it takes in the GUI")  # fmt: skip
     parser.add_argument("--attach", action="store_true",
                         help="write a copy of the harvested input file with our folders added")  # fmt: skip
 
@@ -42,7 +45,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.harvest.input_file import digest_ahead
 
     files = input_files(arguments.inputs)
-    runs = read_runs(arguments.inputs)
+    left_out: list[LeftOut] = []
+    runs = read_runs(arguments.inputs, left_out=left_out)
     attached = [_harvested_file(maps, files) if arguments.attach else None for maps in runs]
     plots = _plot_folders(arguments.plots, runs)
     _check_places(arguments, runs, attached, plots, files)
@@ -50,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
     ahead = digest_ahead(source for maps in runs for source in maps.sources)
     verdicts = [judge(maps, judging) for maps in runs]
     ahead.join()
-    options = {name: getattr(arguments, name) for name in ("online", "attach")}
+    options = {name: getattr(arguments, name) for name in ("online", "attach", "as_hcalmltask")}
     made = [judging.provenance("run", [verdict], options) for verdict in verdicts]
 
     for verdict, attach_to, plot_folder, provenance in zip(verdicts, attached, plots, made, strict=True):
@@ -64,7 +68,8 @@ def execute(arguments: argparse.Namespace) -> int:
         show(f"JSON:      {arguments.json}")
     if arguments.save_verdict:
         _save_verdicts(verdicts, made, arguments.save_verdict)
-    return 0
+    remark(*(f"{one.path} was left out: {one.error}" for one in left_out))
+    return int(bool(left_out))
 
 
 def _harvested_file(maps: LumiMaps, files: Sequence[Path]) -> Path:
@@ -121,7 +126,10 @@ def _publish(
     from hcal_root_ad.publish.summary_table import run_summary
 
     run = verdict.maps.run
-    written = publish(verdict, arguments.output, online=arguments.online, attach_to=attach_to, provenance=provenance)
+    written = publish(
+        verdict, arguments.output, online=arguments.online, attach_to=attach_to, provenance=provenance,
+        as_production=arguments.as_hcalmltask,
+    )  # fmt: skip
     show(*run_summary(verdict))
     remark(*(f"run {run}: {note}" for note in verdict.every_note))
     show(f"ROOT file: {written}")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.text import Text
+
+from hcal_root_ad.cli.plain import plain, plain_line
 
 Report = Callable[[int, int], None]
 """What the library calls while it works: ``report(done, total)``."""
@@ -22,15 +26,33 @@ _WIDTH_OF_A_PIPE = 160
 def show(*results: RenderableType) -> None:
     """Print results (text or rich tables) on stdout, uncut where it goes to a file or a pipe."""
     width = None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE
-    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    console = _Console(width=width, highlight=False, markup=False, emoji=False)
     for result in results:
-        console.print(result, soft_wrap=isinstance(result, str))
+        console.print(plain(result) if isinstance(result, str) else _Plain(result), soft_wrap=isinstance(result, str))
+
+
+class _Console(Console):
+    """Leaves it to the front door to end where nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """What rich draws, but for characters out of its texts that the terminal would act on."""
+
+    drawn: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self.drawn, options):
+            yield segment if segment.control else segment._replace(text=plain(segment.text))
 
 
 def remark(*sentences: str) -> None:
     """Print sentences on stderr."""
     for sentence in sentences:
-        print(sentence, file=sys.stderr)
+        print(plain_line(sentence), file=sys.stderr)
 
 
 @contextmanager

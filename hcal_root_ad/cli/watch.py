@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hcal_root_ad.cli.inputs import positive
+from hcal_root_ad.cli.inputs import count, positive
 from hcal_root_ad.cli.judging import add_judging, judging_of
+from hcal_root_ad.cli.plain import plain_line
 from hcal_root_ad.cli.terminal import show
 from hcal_root_ad.files import check_places
+
+SEVERITIES = ("channel", "module", "box", "sub-detector")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +22,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patience", type=positive, default=60.0, metavar="SECONDS",
                         help="how long a missing LS or a half-written file is waited for (default: 60)")  # fmt: skip
     parser.add_argument("--once", action="store_true", help="handle what is there, wait for nothing, then stop")
+    parser.add_argument("--digest", type=count, default=10, metavar="LS",
+                        help="a status line every so many LS (default: 10); alarms are told at once")  # fmt: skip
+    parser.add_argument("--minimum-severity", choices=SEVERITIES, default=SEVERITIES[0],
+                        help="tell no alarm about less; the log has all (default: channel)")  # fmt: skip
+    parser.add_argument("--on-alarm", default="", metavar="COMMAND",
+                        help="run it for each alarm told: sentence as last argument, JSON on its input")  # fmt: skip
     parser.add_argument("--online", action="store_true", help="name the ROOT files as the online GUI wants it")
 
 
 def execute(arguments: argparse.Namespace) -> int:
+    from hcal_root_ad.watch.alarms import Severity
     from hcal_root_ad.watch.service import Settings, Watch
     from hcal_root_ad.watch.sole import sole
 
@@ -31,6 +41,9 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.output,
         0.0 if arguments.once else arguments.patience,
         arguments.online,
+        arguments.digest,
+        Severity(arguments.minimum_severity),
+        arguments.on_alarm,
     )
     settings.check()
     check_places([], [arguments.output])
@@ -51,4 +64,4 @@ def _say(sentence: str) -> None:
 
     from hcal_root_ad.watch.alarm_log import utc
 
-    show(f"{utc(time.time())} {sentence}")
+    show(plain_line(f"{utc(time.time())} {sentence}"))

@@ -16,7 +16,7 @@ from hcal_root_ad.judge.verdict import Judge, State
 from hcal_root_ad.lumi_ranges import Range, ranges_of
 from hcal_root_ad.model.counts import MINIMUM_EVENTS
 from hcal_root_ad.publish.record import PartRecord, RunRecord
-from hcal_root_ad.publish.reductions import sum_by_box, unit_states
+from hcal_root_ad.publish.reductions import modules_of, sum_by_box, unit_states
 
 Truth = Mapping[str, Any]
 """What ``simulate`` writes as ``run<N>_truth.json``."""
@@ -37,7 +37,7 @@ def true_record(truth: Truth) -> RunRecord:
     parts = []
     for name in ("HB", "HE"):
         rows = table.rows_of(name)
-        parts.append(_part(name, states[:, rows], table.box[rows].astype(np.intp)))
+        parts.append(_part(name, states[:, rows], table.take(rows)))
     return RunRecord(truth["run"], "truth", lumisections, events, (), (), "truth", tuple(parts))
 
 
@@ -73,7 +73,8 @@ def _cells(table: ChannelTable) -> list[tuple[str, int, int, int]]:
     return list(zip(*columns, strict=True))
 
 
-def _part(name: str, states: NDArray[np.uint8], boxes: NDArray[np.intp]) -> PartRecord:
+def _part(name: str, states: NDArray[np.uint8], channels: ChannelTable) -> PartRecord:
+    boxes = channels.box.astype(np.intp)
     counts = {
         "judged": sum_by_box(states >= State.GOOD, boxes),
         "problematic": sum_by_box(states == State.PROBLEMATIC, boxes),
@@ -88,7 +89,7 @@ def _part(name: str, states: NDArray[np.uint8], boxes: NDArray[np.intp]) -> Part
         judged=counts["judged"].astype(np.int32),
         problematic=counts["problematic"].astype(np.int32),
         bad=counts["bad"].astype(np.int32),
-        box_states=unit_states(states, boxes),
+        box_states=unit_states(states, boxes, modules_of(channels)),
         findings=(),
         finding_observed=nothing,
         finding_expected=nothing,

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.harvest.histogram_bytes import HistogramLayout, learn_layout
-from hcal_root_ad.harvest.records import Objects
+from hcal_root_ad.harvest.records import LARGEST_MAP, Objects, check_size
 
 _log = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
@@ -71,6 +71,7 @@ class HistogramReader:
 
     def _bins(self, record: int, objects: Objects, number: int) -> Bins:
         raw = objects[number]
+        check_size(len(raw), f"A {self._stock.classname}", LARGEST_MAP)
         layout = self._layouts.get(len(raw), ...)
         if layout is ...:
             decoded = self._stock.decode(record, objects, number)

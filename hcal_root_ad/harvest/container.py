@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,18 +30,22 @@ class RunTotal:
     """Maps that a file holds for "the run": all of it, one lumisection, or all up to a snapshot.
 
     ``lumisection`` is None where neither the file's name nor the file says which LS it was
-    written for; ``naming`` says what the name promises.
+    written for; ``naming`` says what the name promises. ``process``: the job that saved it, where the name says.
     """
 
     section: Section
     path: InputFile
     lumisection: int | None
     naming: Literal["", "lumisection", "snapshot"]
+    process: str = ""
 
 
 @dataclass(frozen=True, eq=False)
 class FileContent:
-    """What a definition found in a file; ``events_versus_ls`` is HCAL's own counter by run and LS."""
+    """What a definition found in a file.
+
+    ``events_versus_ls`` is HCAL's own counter by run and LS; ``datasets`` the dataset of each run, where the file says.
+    """
 
     path: InputFile
     definition: Definition
@@ -49,6 +53,7 @@ class FileContent:
     totals: tuple[RunTotal, ...] = ()
     events_versus_ls: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    datasets: Mapping[int, str] = field(default_factory=dict)
 
 
 class Container(Protocol):
@@ -79,9 +84,16 @@ def fitting_subsystem(container: Container, definition: Definition) -> str | Non
         return None
     depths = {depth for run in container.runs for depth in needed_depths(era_of_run(run))}
     for subsystem in definition.subsystems:
-        if all(container.element(definition.map_element(subsystem, depth)) for depth in depths):
+        enough = any if container.kind is ContainerKind.FLAT else all  # one element per file, perhaps
+        if enough(container.element(definition.map_element(subsystem, depth)) for depth in depths):
             return subsystem
     return None
+
+
+def entries_of_bins(histogram: Any, classname: str) -> NDArray[np.float64]:
+    """Events in the bins of an element against the LS, under- and overflow included."""
+    bins = histogram.member("fBinEntries") if classname == "TProfile" else histogram.values(flow=True)
+    return np.asarray(bins, dtype=np.float64)
 
 
 def events_against_ls(contents: NDArray[np.generic], low_edge: float, words: str) -> dict[int, int]:

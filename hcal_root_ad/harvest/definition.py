@@ -27,6 +27,7 @@ class ContainerKind(StrEnum):
     DQM_FILE = "dqm_file"
     HCALANALYZER = "hcalanalyzer"
     DIALS = "dials"
+    FLAT = "flat"
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Definition:
         other_events: elements with another subsystem's count.
         event_tree: tree with one row per event.
         strips: path pattern of LS × iphi maps of a half sub-detector.
+        columns: of a parquet table, those of the element, the run, the lumisection and the contents.
+        keys: pattern of the keys of a flat ROOT file, with ``{run}``, ``{lumisection}`` and ``{element}``.
         mean_digis: path pattern of a sub-detector's profile of digis per event against the LS.
     """
 
@@ -70,6 +73,8 @@ class Definition:
     event_tree: str = ""
     strips: str = ""
     mean_digis: str = ""
+    columns: tuple[str, ...] = ()
+    keys: str = ""
 
     def map_element(self, subsystem: str, number: int) -> str:
         """Path of the map of a depth, or of HO's map (:data:`~hcal_root_ad.detector.HO_MAP`)."""
@@ -89,6 +94,7 @@ _PLACEHOLDERS = {
     "own_events": {"subsystem", "subdetector"},
     "events_versus_ls": {"subsystem", "subdetector"},
     "other_events": {"subsystem"},
+    "keys": {"run", "lumisection", "element"},
 }
 _NEEDED = {"maps": "depth", "strips": "half", "mean_digis": "subdetector"}
 """Without it, one element would stand for all depths, halves or sub-detectors."""

@@ -1,4 +1,8 @@
-"""DIALS exports: parquet with the columns me, run_number, ls_number and data, a map as rows [iphi][ieta]."""
+"""Exports as parquet tables: one row per map, with columns for its element, run, lumisection and contents.
+
+DIALS gives a map as rows [iphi][ieta]. Flat exports, as `dqmiotools` makes them, give one list: 84 × 72 contents with
+ieta slowest, or 74 × 86 with under- and overflow and iphi slowest (its ``getSingleMEsToDataFrame``).
+"""
 
 from __future__ import annotations
 
@@ -16,46 +20,72 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_DQM_IETA, N_IPHI, era_of_run
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.container import Element, FileContent, fitting_subsystem
-from hcal_root_ad.harvest.definition import ContainerKind, Definition
+from hcal_root_ad.harvest.definition import ContainerKind, Definition, load_definitions
 from hcal_root_ad.harvest.input_file import InputFile, damage_as_input_error
-from hcal_root_ad.harvest.section import Section, check_numbers, maps_of, where
-from hcal_root_ad.lumi_ranges import ls_ranges
+from hcal_root_ad.harvest.records import check_size
+from hcal_root_ad.harvest.section import SATURATED, Section, check_numbers, maps_of, where, whole_column
 
-_COLUMNS = ("me", "run_number", "ls_number", "data")
 _BATCH = 256
+_CELLS, _CELLS_WITH_FLOW = N_DQM_IETA * N_IPHI, (N_DQM_IETA + 2) * (N_IPHI + 2)
+_MOST_ROWS, _MOST_VALUES = 20_000_000, 2**26
+"""Rows of an export; contents of it beyond those that maps of HCAL need."""
+_CEILINGS = (2**15 - 1, 2**24)
+"""Contents at which the histogram that was exported stopped to count: exactly a TH2S, from there on a TH2F."""
+_AXES = {
+    "Xbins": N_DQM_IETA,
+    "Xmin": 0.0,
+    "Xmax": float(N_DQM_IETA),
+    "Ybins": N_IPHI,
+    "Ymin": 0.5,
+    "Ymax": N_IPHI + 0.5,
+}
+_DATASETS = ("dataset", "dataset_id")
 
 
-class DialsFile:
-    """An open DIALS export."""
+class TableFile:
+    """An open export; ``kind`` and ``columns`` (element, run, LS, contents) are those of a definition."""
 
-    kind = ContainerKind.DIALS
-    format = "DIALS export (parquet)"
-
-    def __init__(self, parquet: pq.ParquetFile, path: Path) -> None:
-        self._parquet = parquet
+    def __init__(self, parquet: pq.ParquetFile, path: Path, kind: ContainerKind, columns: tuple[str, ...]) -> None:
+        self._parquet, self._columns = parquet, columns
         self.path: InputFile = path
-        missing = [name for name in _COLUMNS if name not in parquet.schema_arrow.names]
-        if missing:
-            raise InputError(
-                f"{path} lacks the column {missing[0]!r} of a DIALS export (me, run_number, ls_number, data)."
-            )
-        index = parquet.read(columns=list(_COLUMNS[:3]))
-        lacking = [name for name in _COLUMNS[:3] if index[name].null_count]
+        self.kind = kind
+        self.format = "DIALS export (parquet)" if kind is ContainerKind.DIALS else "flat export (parquet)"
+        index = parquet.read(columns=list(columns[:3])).unify_dictionaries()
+        lacking = [name for name in columns[:3] if index[name].null_count]
         if lacking:
-            raise InputError(f"{path} has rows without {lacking[0]}; every map of a DIALS export has one.")
-        self._names = index["me"].to_numpy(zero_copy_only=False)
-        self._runs = index["run_number"].to_numpy().astype(np.int64)
-        self._lumisections = index["ls_number"].to_numpy().astype(np.int64)
-        for run, lumisection in {*zip(self._runs.tolist(), self._lumisections.tolist(), strict=True)}:
+            raise InputError(f"{path} has rows without {lacking[0]}; every map of an export has one.")
+        self._names, self._name_numbers = self._coded(index[columns[0]])
+        self._runs, self._lumisections = (self._whole(index[name], name) for name in columns[1:3])
+        self._places = sorted({*zip(self._runs.tolist(), self._lumisections.tolist(), strict=True)})
+        for run, lumisection in self._places:
             check_numbers(path, run, lumisection)
         self.runs = tuple(int(run) for run in np.unique(self._runs))
 
+    def _coded(self, column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
+        """The different texts of a column, and the number of each row's."""
+        if not len(column):
+            return [], np.zeros(0, dtype=np.int64)
+        coded = column.combine_chunks()
+        coded = coded if pa.types.is_dictionary(coded.type) else coded.dictionary_encode()
+        if not (pa.types.is_string(coded.type.value_type) or pa.types.is_large_string(coded.type.value_type)):
+            raise InputError(
+                f"The column {self._columns[0]} of {self.path} holds {coded.type.value_type}; names were expected."
+            )
+        return coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.int64)
+
+    def _whole(self, column: pa.ChunkedArray, name: str) -> NDArray[np.int64]:
+        words = f"The column {name} of {self.path}"
+        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+            raise InputError(f"{words} holds {column.type}; whole numbers were expected.")
+        return whole_column(column.to_numpy(), words)
+
     @cached_property
     def elements(self) -> Mapping[str, Element]:
-        seen: dict[str, set[tuple[int, int]]] = {}
-        for name, run, ls in zip(self._names, self._runs.tolist(), self._lumisections.tolist(), strict=True):
-            seen.setdefault(str(name), set()).add((run, ls))
-        return {name: Element(name, "TH2 as rows", len(ls)) for name, ls in sorted(seen.items())}
+        seen: dict[int, set[tuple[int, int]]] = {}
+        rows = zip(self._name_numbers.tolist(), self._runs.tolist(), self._lumisections.tolist(), strict=True)
+        for number, run, ls in rows:
+            seen.setdefault(number, set()).add((run, ls))
+        return {self._names[n]: Element(self._names[n], "TH2 as a list", len(seen[n])) for n in sorted(seen)}
 
     def element(self, name: str) -> Element | None:
         return self.elements.get(name)
@@ -66,32 +96,96 @@ class DialsFile:
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
         numbers = {definition.map_element(subsystem, n): n for run in self.runs for n in maps_of(era_of_run(run))}
-        pairs = sorted({*zip(self._runs.tolist(), self._lumisections.tolist(), strict=True)})
-        sections = {(run, ls): Section(run, ls) for run, ls in pairs if within is None or ls in within}
+        chosen = [place for place in self._places if within is None or place[1] in within]
+        sections = {(*place, 0): Section(*place) for place in chosen}
+        came: dict[tuple[str, int, int], int] = {}
         for name, run, ls, values in self._maps(numbers):
-            if (run, ls) in sections:
-                sections[run, ls].add_map(numbers[name], values, where(self.path, name, run, ls))
-        twice = [s.lumisection for s in sections.values() if s.complete and s.seen.max() > 1]
-        notes = (f"{ls_ranges(twice)}: came in several rows of {self.path.name} and were summed.",) if twice else ()
-        return FileContent(self.path, definition, tuple(sections.values()), notes=notes)
+            if (run, ls, 0) in sections:
+                again = came[name, run, ls] = came.get((name, run, ls), -1) + 1
+                section = sections.setdefault((run, ls, again), Section(run, ls))
+                section.add_map(numbers[name], values, where(self.path, name, run, ls))
+                if values.max(initial=0) == _CEILINGS[0] or values.max(initial=0) >= _CEILINGS[1]:
+                    section.doubt(SATURATED)
+        return FileContent(self.path, definition, tuple(sections.values()), datasets=self._datasets)
+
+    @cached_property
+    def _datasets(self) -> Mapping[int, str]:
+        """The dataset of each run.
+
+        Raises:
+            InputError: a run of several.
+        """
+        datasets: dict[int, str] = {}
+        for name in (name for name in _DATASETS if name in self._parquet.schema_arrow.names):
+            column = self._parquet.read(columns=[name])[name].cast(pa.string()).fill_null("").dictionary_encode()
+            coded = column.unify_dictionaries().combine_chunks()
+            texts = coded.dictionary.to_pylist()
+            pairs = np.unique(np.stack([self._runs, coded.indices.to_numpy()]), axis=1).T.tolist()
+            for run in self.runs:
+                found = sorted(texts[number] for one, number in pairs if one == run)
+                if len(found) > 1:
+                    raise InputError(
+                        f"{self.path} holds run {run} in {len(found)} datasets ({name} {', '.join(found[:3])}), which "
+                        "may be the same events; keep the rows of one."
+                    )
+                datasets.setdefault(run, found[0])
+        return datasets
 
     def _maps(self, names: Mapping[str, int]) -> Iterator[tuple[str, int, int, NDArray[np.generic]]]:
         """The wanted maps as (84, 72) arrays [ieta][iphi]."""
+        name_column, _, _, contents = self._columns
+        axes = [name for name in _AXES if name in self._parquet.schema_arrow.names]
         wanted = pa.array(list(names))
-        for batch in self._parquet.iter_batches(batch_size=_BATCH, columns=list(_COLUMNS)):
-            chosen = batch.filter(pc.is_in(batch["me"], value_set=wanted))
+        first = 0
+        for batch in self._parquet.iter_batches(batch_size=_BATCH, columns=[name_column, contents, *axes]):
+            rows = slice(first, first + len(batch))
+            first = rows.stop
+            element = batch[name_column].cast(pa.string())
+            fits = pc.is_in(element, value_set=wanted)
+            chosen = batch.filter(fits)
             if not len(chosen):
                 continue
-            rows = zip(*(chosen[key].to_pylist() for key in _COLUMNS[:3]), strict=True)
-            for (name, run, ls), values in zip(rows, self._rows(chosen["data"], chosen["me"][0].as_py()), strict=True):
-                yield name, int(run), int(ls), values.T
+            kept = fits.to_numpy(zero_copy_only=False)
+            first_name = element.filter(fits)[0].as_py()
+            self._check_axes(chosen, axes, first_name)
+            maps = self._rows(chosen[contents], first_name)
+            places = (element.filter(fits).to_pylist(), self._runs[rows][kept], self._lumisections[rows][kept], maps)
+            for name, run, ls, values in zip(*places, strict=True):
+                yield name, int(run), int(ls), values
+
+    def _check_axes(self, chosen: pa.RecordBatch, axes: list[str], name: str) -> None:
+        for axis in axes:
+            found = pc.unique(chosen[axis]).to_pylist()
+            if found != [_AXES[axis]]:
+                raise InputError(
+                    f"{name} in {self.path} has {axis} = {', '.join(map(str, found))}; a depth map of HCAL's DQM has "
+                    f"{_AXES[axis]:g}."
+                )
 
     def _rows(self, data: pa.Array, name: str) -> NDArray[np.generic]:
-        """Nested lists as (maps, 72, 84).
+        """Contents as (maps, 84, 72).
 
         Raises:
-            InputError: not lists of lists, or other lengths. A flat list is refused: writers disagree on its order.
+            InputError: not numbers, not lists, or of other lengths.
         """
+        if self.kind is ContainerKind.DIALS:
+            return self._nested(data, name).transpose(0, 2, 1)
+        contents = self._columns[3]
+        if not _is_list(data.type):
+            raise InputError(f"The column {contents} of {self.path} holds {data.type}; one list per map was expected.")
+        lengths = pc.unique(pc.list_value_length(data)).to_pylist()
+        flat = self._numbers(data.flatten())
+        if lengths == [_CELLS]:
+            return flat.reshape(-1, N_DQM_IETA, N_IPHI)
+        if lengths == [_CELLS_WITH_FLOW]:
+            return flat.reshape(-1, N_IPHI + 2, N_DQM_IETA + 2)[:, 1:-1, 1:-1].transpose(0, 2, 1)
+        raise InputError(
+            f"{name} in {self.path} has {', '.join(map(str, lengths))} contents; {_CELLS} (84 ieta × 72 iphi), or "
+            f"{_CELLS_WITH_FLOW} with under- and overflow, were expected."
+        )
+
+    def _nested(self, data: pa.Array, name: str) -> NDArray[np.float64]:
+        """Nested lists as (maps, 72, 84). A flat list is refused: writers disagree on its order."""
         if not (_is_list(data.type) and _is_list(data.type.value_type)):
             raise InputError(f"The column data of {self.path} holds {data.type}; rows [iphi][ieta] were expected.")
         lines = data.flatten()
@@ -99,16 +193,64 @@ class DialsFile:
         if heights != {N_IPHI} or widths != {N_DQM_IETA}:
             found = f"{sorted(map(str, heights))} rows of {sorted(map(str, widths))}"
             raise InputError(f"{name} in {self.path} has {found} bins; 72 rows (iphi) of 84 (ieta) were expected.")
-        flat = lines.flatten().to_numpy(zero_copy_only=False)
-        rows: NDArray[np.generic] = np.asarray(flat, dtype=np.float64).reshape(-1, N_IPHI, N_DQM_IETA)
-        return rows
+        return self._numbers(lines.flatten()).reshape(-1, N_IPHI, N_DQM_IETA)
+
+    def _numbers(self, values: pa.Array) -> NDArray[np.float64]:
+        if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+            raise InputError(
+                f"The column {self._columns[3]} of {self.path} holds {values.type}; counts of digis were expected."
+            )
+        return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 @contextmanager
-def open_dials(path: Path) -> Iterator[DialsFile]:
-    """Open a DIALS export; anything that breaks while it is read ends in an :class:`InputError`."""
+def open_table(path: Path) -> Iterator[TableFile]:
+    """Open an export; anything that breaks while it is read ends in an :class:`InputError`."""
     with damage_as_input_error(path), pq.ParquetFile(path, page_checksum_verification=True) as parquet:
-        yield DialsFile(parquet, path)
+        kind, columns = _columns_of(parquet, path)
+        _check_sizes(parquet, path, columns)
+    with (
+        damage_as_input_error(path),
+        pq.ParquetFile(path, page_checksum_verification=True, read_dictionary=[columns[0]]) as parquet,
+    ):
+        yield TableFile(parquet, path, kind, columns)
+
+
+def _columns_of(parquet: pq.ParquetFile, path: Path) -> tuple[ContainerKind, tuple[str, ...]]:
+    """Kind of export, and the columns of the first definition that it has.
+
+    Raises:
+        InputError: it has those of none.
+    """
+    found = set(parquet.schema_arrow.names)
+    tables = [(d.container, d.columns) for d in load_definitions() if d.columns]
+    for kind, columns in tables:
+        if found.issuperset(columns):
+            return kind, columns
+    nearest = max(tables, key=lambda one: len(found.intersection(one[1])))[1]
+    missing = next(name for name in nearest if name not in found)
+    raise InputError(
+        f"{path} lacks the column {missing!r} of an export of maps ({', '.join(nearest)}); it has "
+        f"{', '.join(sorted(found)[:8]) or 'none'}."
+    )
+
+
+def _check_sizes(parquet: pq.ParquetFile, path: Path, columns: tuple[str, ...]) -> None:
+    """Raises InputError for a table that would take more memory than one of HCAL's maps can."""
+    table = parquet.metadata
+    if table.num_rows > _MOST_ROWS:
+        raise InputError(f"{path} has {table.num_rows} rows; an export has no more than {_MOST_ROWS}.")
+    for number in range(table.num_row_groups):
+        group = table.row_group(number)
+        for one in map(group.column, range(group.num_columns)):
+            name = one.path_in_schema.partition(".")[0]
+            if name in columns[:3]:
+                check_size(one.total_uncompressed_size, f"The column {name}")
+            elif name == columns[3] and one.num_values - group.num_rows * _CELLS_WITH_FLOW > _MOST_VALUES:
+                raise InputError(
+                    f"The column {name} of {path} has {one.num_values} contents in {group.num_rows} rows; a depth map "
+                    f"has {_CELLS}."
+                )
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +20,29 @@ from hcal_root_ad.harvest.container import (
     Element,
     FileContent,
     RunTotal,
+    entries_of_bins,
     events_against_ls,
     first_lumisection,
     fitting_subsystem,
 )
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
 from hcal_root_ad.harvest.dqm_folders import DqmFolders, Scope, Stored
+from hcal_root_ad.harvest.events import events_of
 from hcal_root_ad.harvest.input_file import InputFile
 from hcal_root_ad.harvest.map_counts import WantedMaps, in_batches, is_map, read_maps
-from hcal_root_ad.harvest.section import Section, check_numbers, maps_of, table_of_run, where, whole_numbers
-from hcal_root_ad.lumi_maps import CoarseMaps
+from hcal_root_ad.harvest.section import (
+    Section,
+    check_events,
+    check_numbers,
+    growth_of_counter,
+    maps_of,
+    table_of_run,
+    where,
+    whole_numbers,
+)
+from hcal_root_ad.lumi_maps import CoarseMaps, EventSource
 
-_SNAPSHOT_NAME = re.compile(r"\.root\.ls(\d+)_")
+_SNAPSHOT_NAME = re.compile(r"^(?P<saver>.*)\.root\.ls(?P<ls>\d+)_(?P<host>.*)$")
 _LS_NAME = re.compile(r"_L(\d+)\.root$")
 _ONLINE_NAME = re.compile(r"_V\d+_[A-Za-z0-9]+_R\d+(_L\d+)?\.root$")
 
@@ -47,6 +58,7 @@ class DqmFile:
         self._folders = DqmFolders(root, path)
         self.runs = self._folders.runs
         self._elements_of: dict[str, Mapping[str, Element]] = {}
+        self._counters_of: dict[tuple[str, ...], Mapping[Scope, int]] = {}
 
     @cached_property
     def elements(self) -> Mapping[str, Element]:
@@ -98,30 +110,45 @@ class DqmFile:
             check_numbers(self.path, run, lumisection or 0)
             section = Section(run, lumisection or 0)
             self._fill({Scope(run): section}, definition, subsystem)
-            counted = sum(self.events_versus_ls(run, definition, subsystem).values())
-            section.own_events = counted or section.own_events
-            yield RunTotal(section, self.path, lumisection, naming)
+            against_ls, beyond = self._versus_ls(run, definition, subsystem)
+            section.own_events = section.own_growth = sum(against_ls.values()) + beyond or section.own_events
+            name = _SNAPSHOT_NAME.search(self.path.name)
+            process = f"{name['saver']} {name['host']}" if name else ""
+            yield RunTotal(section, self.path, lumisection, naming, process)
 
     def _label(self, run: int, subsystem: str) -> tuple[int | None, Literal["", "lumisection", "snapshot"]]:
         """The LS that the file was written for, and what its name promises: online jobs save all up to then."""
         name = self.path.name
         snapshot, per_ls, online = _SNAPSHOT_NAME.search(name), _LS_NAME.search(name), _ONLINE_NAME.search(name)
         if snapshot:
-            return int(snapshot[1]), "snapshot"
+            return int(snapshot["ls"]), "snapshot"
         if per_ls:
             return int(per_ls[1]), "snapshot" if online else "lumisection"
         info = self._folders.scopes(run, subsystem).get(Scope(run), {}).get(f"{subsystem}/EventInfo/iLumiSection")
-        return int(info.text) if info and info.text.isdigit() else None, "snapshot" if online else ""
+        written_for = int(info.text) if info and re.fullmatch("[0-9]{1,9}", info.text) else None
+        return written_for, "snapshot" if online else ""
 
     def _fill(self, sections: Mapping[Scope, Section], definition: Definition, subsystem: str) -> None:
         """Give each section the maps and counters of its scope."""
         own = definition.expand(definition.own_events, subsystem)
         other = definition.expand(definition.other_events, subsystem)
         self._add_maps(sections, definition, subsystem)
-        for scope, events in self._counters(sections, own):
-            sections[scope].own_events = events
-        for scope, events in self._counters(sections, other):
-            sections[scope].other_events = events
+        for names, count in ((own, Section.count_own), (other, Section.count_other)):
+            counted = self._counted(names)
+            growth = growth_of_counter({(s.run, s.last, 0): events for s, events in counted.items() if s.last})
+            for scope in counted.keys() & sections.keys():
+                events = counted[scope]
+                count(sections[scope], events, growth[scope.run, scope.last, 0] if scope.last else events)
+
+    def _counted(self, names: tuple[str, ...]) -> Mapping[Scope, int]:
+        """Events that the first of the named elements holds, in all scopes: some count a job's events so far."""
+        if names not in self._counters_of:
+            subsystems = {name.split("/")[0] for name in names}
+            scopes = {
+                s: None for run in self.runs for name in sorted(subsystems) for s in self._folders.scopes(run, name)
+            }
+            self._counters_of[names] = dict(self._counters(scopes, names))
+        return self._counters_of[names]
 
     def _add_maps(self, sections: Mapping[Scope, Section], definition: Definition, subsystem: str) -> None:
         kinds: dict[tuple[str, Era], list[tuple[Scope, int, Stored]]] = {}
@@ -159,36 +186,59 @@ class DqmFile:
         self, run: int, definition: Definition, subsystem: str, within: range | None = None
     ) -> dict[int, int]:
         """HCAL's counter against the LS: the largest of the elements in each LS."""
+        return self._versus_ls(run, definition, subsystem, within)[0]
+
+    def _versus_ls(
+        self, run: int, definition: Definition, subsystem: str, within: range | None = None
+    ) -> tuple[dict[int, int], int]:
+        """HCAL's counter against the LS: the largest of the elements in each LS; and the events beyond the axes."""
         stored = self._folders.scopes(run, subsystem).get(Scope(run), {})
         largest: dict[int, int] = {}
+        beyond = 0
         for name in definition.expand(definition.events_versus_ls, subsystem):
             if name in stored:
                 histogram = self._folders.histogram(stored[name])
-                profile, words = stored[name].classname == "TProfile", where(self.path, name, run, 0)
-                contents = histogram.member("fBinEntries")[1:-1] if profile else histogram.values()
-                for ls, n in events_against_ls(contents, histogram.axis().low, words).items():
+                words = where(self.path, name, run, 0)
+                contents = entries_of_bins(histogram, stored[name].classname)
+                beyond = max(beyond, check_events(float(contents[0] + contents[-1]), words))
+                for ls, n in events_against_ls(contents[1:-1], histogram.axis().low, words).items():
                     if within is None or ls in within:
                         largest[ls] = max(n, largest.get(ls, 0))
-        return largest
+        return largest, beyond
 
-    def coarse(self, run: int, definition: Definition, events: Mapping[int, int]) -> tuple[CoarseMaps, list[int]]:
-        """Strips per LS, totals and mean digis of a run, and the LS that they stand for."""
+    def coarse(self, run: int, definition: Definition) -> tuple[CoarseMaps, list[Section], tuple[str, ...]]:
+        """Strips per LS, totals and mean digis of a run, the LS that they stand for (without maps), and notes."""
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
         stored = self._folders.scopes(run, subsystem).get(Scope(run), {})
         strips = self._strips(run, stored, definition, subsystem)
+        events, beyond = self._versus_ls(run, definition, subsystem)
         lumisections = sorted({*events, *(int(ls) for ls in np.flatnonzero(strips.any(axis=(1, 2))))})
         section = Section(run, 0)
         self._fill({Scope(run): section}, definition, subsystem)
+        whole, notes = _whole_run(section, sum(events.values()) + beyond, definition)
+        if beyond:
+            notes += (
+                f"{beyond} events lie beyond LS {lumisections[-1] if lumisections else 0}, where the axes of LS end: "
+                "those lumisections are in the totals only, and are not seen one by one.",
+            )
+        usable = section.counts is not None and section.complete and not section.doubts
         rows = table_of_run(run).rows_of(*definition.subdetectors)
         maps = CoarseMaps(
             strips=_at(strips, lumisections) if len(strips) else None,
-            totals=section.counts[rows].astype(np.int64) if section.counts is not None and section.complete else None,
+            totals=section.counts[rows].astype(np.int64) if usable and section.counts is not None else None,
             mean_digis=self._mean_digis(run, stored, definition, subsystem, lumisections),
             strip_element=definition.strips.format(subsystem=subsystem, half="").rstrip("/") if len(strips) else "",
             total_element=definition.maps.format(subsystem=subsystem, depth="").removesuffix("/depth"),
             missing=() if section.has_ho else ("HO",),
+            events=whole.events,
+            event_source=whole.source,
         )
-        return maps, lumisections
+        sections = [Section(run, ls) for ls in lumisections]
+        if not sections and usable:
+            last = self._label(run, subsystem)[0] or 1
+            sections = [Section(run, last, 1, own_events=whole.events, own_growth=whole.events)]
+            notes += ("No element against the LS tells which lumisections the totals hold.",)
+        return maps, sections, notes
 
     def _strips(
         self, run: int, stored: Mapping[str, Stored], definition: Definition, subsystem: str
@@ -224,6 +274,25 @@ class DqmFile:
             by_ls = {first + int(n): float(profile.values()[n]) for n in np.flatnonzero(filled)}
             means[:, column] = [by_ls.get(ls, np.nan) for ls in lumisections]
         return means if np.isfinite(means).any() else None
+
+
+class _Whole(NamedTuple):
+    """Events of run totals, and who counted them."""
+
+    events: int
+    source: EventSource
+
+
+def _whole_run(section: Section, against_ls: int, definition: Definition) -> tuple[_Whole, tuple[str, ...]]:
+    """Events of run totals by the best evidence, and notes; totals that no counter fits are doubted."""
+    info = section.own_events
+    section.own_events = section.own_growth = against_ls or info
+    counted = events_of([section], {} if info is None else {0: info}, definition.hf_holds_events)
+    notes = tuple(note.replace("LS 0", "the run totals") for note in counted.notes)
+    if counted.contradicted[0]:
+        section.doubt("the event counter and the maps contradict each other")
+    notes += tuple(f"The run totals were not used: {doubt}." for doubt in section.doubts)
+    return _Whole(int(counted.events[0]), EventSource(int(counted.sources[0]))), notes
 
 
 def _at(strips: NDArray[np.int64], lumisections: list[int]) -> NDArray[np.int64]:

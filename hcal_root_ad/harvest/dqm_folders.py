@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.bulk import HistogramReader
 from hcal_root_ad.harvest.input_file import InputFile
-from hcal_root_ad.harvest.records import Objects, Record, fetch, key_object
+from hcal_root_ad.harvest.records import LARGEST_ELEMENT, LARGEST_MAP, Objects, Record, check_size, fetch, key_object
 from hcal_root_ad.harvest.root_keys import DIRECTORY_CLASSES, Key, walk_folders
 from hcal_root_ad.harvest.section import check_numbers
 
@@ -71,6 +72,7 @@ class DqmFolders:
 
     def _list(self, run: int, subsystem: str) -> Scopes:
         scopes: dict[Scope, dict[str, Stored]] = {}
+        folders: dict[Scope, str] = {}
         place = f"DQMData/Run {run}/{subsystem}"
         for path, key in walk_folders(self._root.file.source, self._subsystems[run][subsystem]):
             folder, _, inside = (path or key.name).partition("/")
@@ -78,13 +80,24 @@ class DqmFolders:
             if match or folder == "Run summary":
                 scope = Scope(run, int(match[1]), int(match[2])) if match else Scope(run)
                 check_numbers(self._path, run, scope.last)
+                self._check_folder(scope, folder, folders)
                 stored = scopes.setdefault(scope, {})
                 if path and key.class_name not in DIRECTORY_CLASSES:
                     stored |= _stored(key, f"{subsystem}/{inside}".rstrip("/"), f"{place}/{path}")
         return scopes
 
+    def _check_folder(self, scope: Scope, folder: str, folders: dict[Scope, str]) -> None:
+        """Raises InputError for a folder whose name stands for no lumisections, or for those of another one."""
+        other = folders.setdefault(scope, folder)
+        if folder != "Run summary" and not 0 < scope.first <= scope.last:
+            raise InputError(f"{self._path} has the folder {folder}, which stands for no lumisections.")
+        if other != folder:
+            raise InputError(f"{self._path} has the folders {other} and {folder} of the same lumisections.")
+
     def histogram(self, stored: Stored) -> Any:
         """One histogram, as uproot decodes it."""
+        size = stored.key.object_size if stored.key else 0
+        check_size(size, f"The {stored.classname} {stored.path}", LARGEST_ELEMENT)
         return self._root[stored.path]
 
     def stock(self, elements: Sequence[Stored]) -> KeyStock:
@@ -118,7 +131,10 @@ class KeyStock:
     def open(self, records: Sequence[int]) -> Iterator[Objects]:
         """The one object of each key."""
         keys = [self._key(record) for record in records]
-        yield from map(key_object, fetch(self._root.file.source, [Record(key.seek, key.size) for key in keys]))
+        for key in keys:
+            check_size(key.object_size, f"The {self.classname} {key.name}", LARGEST_MAP)
+        for raw, key in zip(fetch(self._root.file.source, [Record(k.seek, k.size) for k in keys]), keys, strict=True):
+            yield key_object(raw, key.key_size, key.object_size)
 
     def decode(self, record: int, objects: Objects, number: int) -> Any:  # noqa: ARG002
         """The object of a key, fetched anew."""

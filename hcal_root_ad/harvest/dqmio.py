@@ -15,16 +15,15 @@ import numpy as np
 
 from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.container import Element, FileContent, events_against_ls, fitting_subsystem
+from hcal_root_ad.harvest.container import Element, FileContent, entries_of_bins, events_against_ls, fitting_subsystem
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
-from hcal_root_ad.harvest.dqmio_trees import ElementTree, Row, read_index, unclaimed
+from hcal_root_ad.harvest.dqmio_trees import INDEX_AND_CONTENT, ElementTree, Row, contradictions, read_index
 from hcal_root_ad.harvest.input_file import InputFile
 from hcal_root_ad.harvest.map_counts import PartMaps, WantedMaps, in_batches, is_map, read_maps
-from hcal_root_ad.harvest.section import Section, check_numbers, maps_of, where
-from hcal_root_ad.lumi_ranges import ls_ranges
+from hcal_root_ad.harvest.section import Section, check_numbers, growth_of_counter, maps_of, where
 
-Sections = dict[tuple[int, int], Section]
-"""Sections by run and LS."""
+Sections = dict[tuple[int, int, int], Section]
+"""Sections by run, LS, and how many rows of that LS the index has before: a merged file has several."""
 
 
 class Found(NamedTuple):
@@ -47,11 +46,19 @@ class DqmioFile:
         self._rows = tuple(read_index(root))
         for run, lumisection in {(row.run, row.lumisection) for row in self._rows}:
             check_numbers(path, run, lumisection)
+        present = set(root.keys(recursive=False, cycle=False))
+        entries = {name: int(root[name].num_entries) for name in {row.tree for row in self._rows} & present}
+        wrong = set(contradictions(entries, self._rows))
+        self._doubted = {(row.run, row.lumisection) for row in wrong}
+        self._rows = tuple(row for row in self._rows if row not in wrong)
+        if self._doubted and not any(row.lumisection and row.tree.startswith("TH2") for row in self._rows):
+            raise InputError(f"{path} cannot be used: {INDEX_AND_CONTENT}; fetch it again, or merge with cmsRun.")
         self._own_rows = {
             tree: [row for row in self._rows if row.tree == tree] for tree in sorted(set(map(_tree_of, self._rows)))
         }
         self._trees: dict[str, ElementTree] = {}
-        self.runs = tuple(sorted({row.run for row in self._rows}))
+        self._counters_of: dict[str | None, Mapping[tuple[int, int, int], int]] = {}
+        self.runs = tuple(sorted({row.run for row in self._rows} | {run for run, _ in self._doubted}))
 
     def _tree(self, name: str) -> ElementTree:
         if name not in self._trees:
@@ -82,15 +89,19 @@ class DqmioFile:
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
         rows = [row for row in self._rows if row.lumisection and (within is None or row.lumisection in within)]
-        sections = {(row.run, row.lumisection): Section(row.run, row.lumisection) for row in rows}
+        doubted = [(run, ls, 0) for run, ls in self._doubted if ls and (within is None or ls in within)]
+        places = dict.fromkeys((*((row.run, row.lumisection, row.number) for row in rows), *doubted))
+        sections = {place: Section(*place[:2]) for place in places}
         self._add_maps(sections, rows, definition, subsystem)
-        self._add_events(sections, rows, definition, subsystem)
+        self._add_events(sections, definition, subsystem)
+        for (run, lumisection, _), section in sections.items():
+            if (run, lumisection) in self._doubted:
+                section.doubt(INDEX_AND_CONTENT)
         return FileContent(
             path=self.path,
             definition=definition,
-            sections=tuple(sections.values()),
+            sections=tuple(s for (_, _, number), s in sections.items() if not number or s.counts is not None),
             events_versus_ls=self._events_versus_ls(definition, subsystem, within),
-            notes=(*self._unclaimed, *self._summed(sections)),
         )
 
     def _found(self, rows: Iterable[Row], names: Collection[str]) -> Iterator[tuple[ElementTree, list[Found]]]:
@@ -114,25 +125,32 @@ class DqmioFile:
                 if not is_map(tree.classname):
                     raise InputError(f"{found[0].name} in {self.path} is a {tree.classname}; a TH2 was expected.")
                 for row, maps in _read_tree(tree, era, found, numbers):
-                    maps.add_to(sections[row.run, row.lumisection], partial(self._words, row, names))
+                    section = sections[row.run, row.lumisection, row.number]
+                    maps.add_to(section, partial(self._words, row, names))
 
     def _words(self, row: Row, names: Mapping[int, str], number: int) -> str:
         return where(self.path, names[number], row.run, row.lumisection)
 
-    def _add_events(self, sections: Sections, rows: Sequence[Row], definition: Definition, subsystem: str) -> None:
+    def _add_events(self, sections: Sections, definition: Definition, subsystem: str) -> None:
+        """Counters of all lumisections, also of those that are not asked for: some count the job's events so far."""
         own = self._first_per_lumisection(definition.expand(definition.own_events, subsystem))
         other = self._first_per_lumisection(definition.expand(definition.other_events, subsystem))
-        for row, events in self._counts(rows, own):
-            sections[row.run, row.lumisection].add_own_events(events)
-        for row, events in self._counts(rows, other):
-            sections[row.run, row.lumisection].add_other_events(events)
+        for name, count in ((own, Section.count_own), (other, Section.count_other)):
+            if name not in self._counters_of:
+                counts = self._counts(name)
+                self._counters_of[name] = {(row.run, row.lumisection, row.number): events for row, events in counts}
+            counted = self._counters_of[name]
+            growth = growth_of_counter(counted)
+            for place in counted.keys() & sections.keys():
+                count(sections[place], counted[place], growth[place])
 
     def _first_per_lumisection(self, names: tuple[str, ...]) -> str | None:
         """The first of the names that any lumisection has."""
         return next((name for name in names if name in self.elements and self.elements[name].lumisections), None)
 
-    def _counts(self, rows: Sequence[Row], name: str | None) -> Iterator[tuple[Row, int]]:
+    def _counts(self, name: str | None) -> Iterator[tuple[Row, int]]:
         """Events that a scalar or a histogram of one bin holds, row by row."""
+        rows = [row for row in self._rows if row.lumisection]
         for tree, found in self._found(rows, (name,)) if name else ():
             own = sorted(found, key=lambda one: one.entry)
             yield from zip((one.row for one in own), tree.counts(np.array([one.entry for one in own])), strict=True)
@@ -146,8 +164,8 @@ class DqmioFile:
         for tree, found_here in self._found([row for row in self._rows if not row.lumisection], names):
             for row, entry, name in found_here:
                 histogram = tree.whole(entry)
-                profile, words = tree.classname == "TProfile", where(self.path, name, row.run, 0)
-                contents = histogram.member("fBinEntries")[1:-1] if profile else histogram.values()
+                words = where(self.path, name, row.run, 0)
+                contents = entries_of_bins(histogram, tree.classname)[1:-1]
                 events = found.setdefault((row.run, name), {})
                 for ls, n in events_against_ls(contents, histogram.axis().low, words).items():
                     events[ls] = events.get(ls, 0) + n
@@ -156,20 +174,6 @@ class DqmioFile:
             into = largest.setdefault(run, {})
             into.update({ls: max(n, into.get(ls, 0)) for ls, n in events.items() if within is None or ls in within})
         return largest
-
-    @cached_property
-    def _unclaimed(self) -> tuple[str, ...]:
-        """What the index leaves out, or names more than once, in words."""
-        return tuple(
-            f"{self.path.name}: the index gives {wrong} of the {tree} to no lumisection, or to several; the file is "
-            "damaged, or was put together by hadd, and counts may be missing."
-            for tree, wrong in unclaimed(self._root, self._rows)
-        )
-
-    def _summed(self, sections: Sections) -> Iterator[str]:
-        twice = [s.lumisection for s in sections.values() if s.complete and s.seen.max() > 1]
-        if twice:
-            yield f"{ls_ranges(twice)}: the maps came in several rows of {self.path.name} and were summed."
 
 
 def _tree_of(row: Row) -> str:
@@ -186,7 +190,7 @@ def _read_tree(
     places = []
     for row, entry, name in found:
         number = numbers[name]
-        if row not in latest or (latest[row], number) in taken:
+        if row not in latest or (latest[row], number) in taken:  # a map twice in a row: the LS is not complete
             latest[row] = len(rows)
             rows.append(row)
         taken.add((latest[row], number))

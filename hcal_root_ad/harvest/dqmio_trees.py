@@ -5,7 +5,7 @@ Layout: CMSSW ``DQMServices/FwkIO/plugins/format.h`` and ``DQMRootOutputModule.c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from uproot.interpretation.objects import AsObjects, ObjectArray
 
+from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.bulk import HistogramReader
 from hcal_root_ad.harvest.records import Objects, Record, basket_objects, fetch
+from hcal_root_ad.harvest.section import whole_column
 
 _STABLE = ("Ints", "Floats", "Strings", "TH1Fs", "TH1Ss", "TH1Ds", "TH2Fs", "TH2Ss", "TH2Ds")
 # From type 9 on, the numbers depend on the release: newer ones have put TH2Polys before TH3Fs.
@@ -24,45 +26,79 @@ _LATER = ("TH2Polys", "TH3Fs", "TProfiles", "TProfile2Ds", "TH1Is", "TH2Is")
 _NUMBERS = ("Int", "Float")
 
 
+_MOST_ROWS, _MOST_ENTRIES = 5_000_000, 20_000_000
+"""Rows of the index, and entries of a tree: many times what a file of a long run has."""
+INDEX_AND_CONTENT = "the index of the file and its trees contradict each other (as hadd leaves them)"
+
+
 @dataclass(frozen=True)
 class Row:
-    """One row of the index: the entries ``first`` … ``stop − 1`` of a tree belong to a run and LS (0: the run)."""
+    """One row of the index: the entries ``first`` … ``stop − 1`` of a tree belong to a run and LS (0: the run).
+
+    ``number``: how many rows of that tree, run and LS come before.
+    """
 
     run: int
     lumisection: int
     tree: str
     first: int
     stop: int
+    number: int = 0
 
 
 def read_index(root: Any) -> Iterator[Row]:
-    """Rows of the index that speak of a tree that is there."""
+    """Rows of the index that speak of a tree that is there.
+
+    Raises:
+        InputError: an index of another kind, or longer than any run needs.
+    """
     present = set(root.keys(recursive=False, cycle=False))
     trees = (*_STABLE, *(name for name in _LATER if name != "TH2Polys" or name in present))
+    place = f"The index of {root.file.file_path}"
+    if root["Indices"].num_entries > _MOST_ROWS:
+        raise InputError(f"{place} has {root['Indices'].num_entries} rows; no run needs more than {_MOST_ROWS}.")
     index = root["Indices"].arrays(["Run", "Lumi", "Type", "FirstIndex", "LastIndex"], library="np")
-    for run, ls, kind, first, last in zip(*(index[key].tolist() for key in index), strict=True):
+    columns = (whole_column(index[key], f"{place}, {key}").tolist() for key in index)
+    numbers: dict[tuple[int, int, str], int] = {}
+    for run, ls, kind, first, last in zip(*columns, strict=True):
         if kind < len(trees) and trees[kind] in present:
-            yield Row(run, ls, trees[kind], first, last + 1)
+            number = numbers[run, ls, trees[kind]] = numbers.get((run, ls, trees[kind]), -1) + 1
+            yield Row(run, ls, trees[kind], first, last + 1, number)
 
 
-def unclaimed(root: Any, rows: Sequence[Row]) -> Iterator[tuple[str, int]]:
-    """Trees with entries that the index gives to no lumisection or run, or to several, and how many; each has one."""
-    present = set(root.keys(recursive=False, cycle=False))
-    for name in _STABLE:
-        there = int(root[name].num_entries) if name in present else 0
+def contradictions(entries: Mapping[str, int], rows: Sequence[Row]) -> Iterator[Row]:
+    """Rows that name entries which are not there or which another row names, or next to which entries have no row.
+
+    ``entries``: how many each tree has. Trees whose number depends on the release are not looked at.
+    """
+    for name in (name for name in _STABLE if name in entries):
+        there = entries[name]
+        own = [row for row in rows if row.tree == name]
+        beyond = [row for row in own if not 0 <= row.first <= row.stop <= there]
+        inside = [row for row in own if 0 <= row.first < row.stop <= there]
+        spans = np.array([(row.first, row.stop) for row in inside], dtype=np.int64).reshape(-1, 2)
+        reach = [(row.first, there) for row in beyond if 0 <= row.first < there < row.stop]
         changes = np.zeros(there + 1, dtype=np.int64)
-        for row in rows:
-            if row.tree == name and row.first < row.stop:
-                changes[np.clip(row.first, 0, there)] += 1
-                changes[np.clip(row.stop, 0, there)] -= 1
-        if wrong := int((np.cumsum(changes[:-1]) != 1).sum()):
-            yield name, wrong
+        for first, stop in (*spans.tolist(), *reach):
+            changes[first] += 1
+            changes[stop] -= 1
+        claims = np.cumsum(changes[:-1])
+        shared = np.concatenate(([0], np.cumsum(claims > 1)))
+        free = np.concatenate(([False], claims == 0, [False]))  # entry n is at n + 1
+        wrong = (shared[spans[:, 1]] > shared[spans[:, 0]]) | free[spans[:, 0]] | free[spans[:, 1] + 1]
+        yield from beyond
+        yield from (inside[n] for n in np.flatnonzero(wrong))
 
 
 class ElementTree:
     """One tree of monitor elements, all of one class; a stock of histograms whose records are baskets."""
 
     def __init__(self, tree: Any) -> None:
+        if tree.num_entries > _MOST_ENTRIES:
+            raise InputError(
+                f"{tree.name} of {tree.file.file_path} has {tree.num_entries} entries; a run needs no more than "
+                f"{_MOST_ENTRIES}."
+            )
         self.classname = str(tree.name).removesuffix("s")
         self.place = f"{tree.name} of {tree.file.file_path}"
         self._full_names, self._values = tree["FullName"], tree["Value"]
@@ -74,6 +110,10 @@ class ElementTree:
         for names in _open(self._full_names, range(self._full_names.num_baskets)):
             stored = bytes(names.data)
             coded += [numbers.setdefault(stored[a:b], len(numbers)) for a, b in pairwise(names.offsets.tolist())]
+        if len(coded) != self._values.num_entries:
+            raise InputError(
+                f"{self.place} has {len(coded)} names for {self._values.num_entries} elements; fetch the file again."
+            )
         return [_text(name) for name in numbers], np.array(coded, dtype=np.int64)
 
     @property
@@ -146,9 +186,9 @@ class ElementTree:
 
     @cached_property
     def _model(self) -> Any:
-        """How uproot decodes an entry; the branches of TH1 store no version header before the object."""
+        """How uproot decodes an entry; a ``TBranchElement`` (TH1, TH2I) stores no version header before the object."""
         interpretation = self._values.interpretation
-        if not self.classname.startswith("TH1"):
+        if self._values.classname == "TBranchObject":
             return interpretation.model
         version = self._values.file.streamer_named(self.classname).class_version
         model = self._values.file.class_named(self.classname, version)

@@ -1,85 +1,210 @@
-"""How many events a lumisection holds: HCAL's counter, another's, the HF plateau, and only then an estimate."""
+"""How many events a lumisection holds: by a counter that HF and the maps bear out, by HF, and only then estimated."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import era_of_run
-from hcal_root_ad.harvest.section import Section, hf_rows, table_of_run
+from hcal_root_ad.harvest.section import Section, hbhe_rows, hf_rows, table_of_run
 from hcal_root_ad.lumi_maps import EventSource
 from hcal_root_ad.lumi_ranges import ls_ranges
 from hcal_root_ad.room import let_go
 
 DISAGREEMENT = 0.01
-"""Counter and HF plateau that differ by more than this share are reported."""
+"""Counter and HF plateau that differ by more than this share contradict each other: the counter loses."""
 _PAIRS_NEARBY = 6
-_MAJORITY, _CLOSE, _FEWEST_CHANNELS = 2 / 3, 0.005, 50
+_FEWEST_CHANNELS = 50
+_SHARE, _RIVAL = 1 / 3, 1 / 4
+"""Of the live HF channels, those that must hold the plateau exactly; of these, as many as another value may have."""
+_MAJORITY, _CLOSE = 2 / 3, 0.005
+"""Of the live HF channels, those that must be close to the median where no value stands out; and how close."""
+_FULL_CHANNELS, _FULL_SHARE = 5, 0.005
+"""Channels, and share of the live ones, that may hold more digis than there are events: they are odd themselves."""
+_EVEN, _UNEVEN = 0.3, 1.0
+"""Spread of log(digis per event) that a right counter stays below; and from which on none is right."""
+_KINDS = (EventSource.COUNTER, EventSource.COUNTER, EventSource.OTHER_SUBSYSTEM)
+"""HCAL's own counter of the LS, its counter against the LS, and another subsystem's counter."""
 
 
-def hf_plateau(counts: NDArray[np.int32]) -> int | None:
+class EventCounts(NamedTuple):
+    """Events (LS,) and their :class:`EventSource` (LS,); where the counters and the maps exclude each other; notes."""
+
+    events: NDArray[np.int64]
+    sources: NDArray[np.uint8]
+    contradicted: NDArray[np.bool_]
+    notes: list[str]
+
+
+def hf_plateau(counts: NDArray[np.integer]) -> int | None:
     """The count that most live HF channels share, which is the number of events.
 
     HF is not zero suppressed, so it is read out in every event (the rule behind the NChsHF flag of
-    CMSSW ``DQM/HcalTasks/plugins/DigiTask.cc``). None where two thirds of the live channels do not
-    agree to half a percent, or too few are alive.
+    CMSSW ``DQM/HcalTasks/plugins/DigiTask.cc``). A third of the live channels must hold it exactly, and no other
+    value may come near; else two thirds must agree to half a percent. None where HF contradicts itself, or too few
+    channels are alive.
     """
     live = np.sort(counts[counts > 0])
     if len(live) < _FEWEST_CHANNELS:
         return None
-    plateau = int(live[(len(live) - 1) // 2 : len(live) // 2 + 1].mean())  # the median
-    reach = int(_CLOSE * plateau)
-    agree = np.searchsorted(live, plateau + reach, side="right") - np.searchsorted(live, plateau - reach)
-    return plateau if agree >= _MAJORITY * len(live) else None
+    values, often = np.unique(live, return_counts=True)
+    second, first = np.sort(np.append(often, 0))[-2:].tolist()
+    if first >= _SHARE * len(live):
+        return int(values[often.argmax()]) if second <= _RIVAL * first else None
+    median = int(live[len(live) // 2])
+    reach = int(_CLOSE * median)
+    agree = np.searchsorted(live, median + reach, side="right") - np.searchsorted(live, median - reach)
+    return median if agree >= _MAJORITY * len(live) else None
 
 
-def events_of(
-    sections: list[Section], versus_ls: Mapping[int, int], use_hf: bool
-) -> tuple[NDArray[np.int64], NDArray[np.uint8], list[str]]:
-    """Events and their source for each section (LS ascending), and notes.
+def least_events(counts: NDArray[np.integer]) -> int:
+    """Events that there are at least: no channel has more digis than there are events, a few odd ones aside."""
+    live = int(np.count_nonzero(counts))
+    odd = max(_FULL_CHANNELS, int(_FULL_SHARE * live))
+    return int(np.partition(counts, -odd - 1)[-odd - 1]) if live > odd and len(counts) > odd else 0
 
-    ``versus_ls`` is HCAL's counter against the LS; ``use_hf`` whether HF counts every event.
+
+def excluded(events: int, least: int) -> bool:
+    """Whether there are more events than a counter, or HF, says."""
+    return bool(least > (1 + DISAGREEMENT) * events + 1)
+
+
+def agrees(events: int, plateau: int) -> bool:
+    """Whether a counter says what HF says; one event of difference is none, however short the LS."""
+    return bool(abs(events - plateau) <= max(DISAGREEMENT * plateau, 1))
+
+
+def events_of(sections: list[Section], versus_ls: Mapping[int, int], use_hf: bool) -> EventCounts:
+    """Events of each section (LS ascending), by the best evidence.
+
+    A counter that HF contradicts, or that the maps exclude, is not used, and one that counts a job's events so far is
+    read by its differences. ``versus_ls`` is HCAL's counter against the LS; ``use_hf`` whether HF counts every event.
     """
+    maps = [_of_maps(section, use_hf) for section in sections]
+    plateaus, least, digis = np.array(maps, dtype=np.int64).reshape(-1, 3).T
+    counters, notes = _counters(sections, versus_ls, plateaus, least, digis)
     events = np.zeros(len(sections), dtype=np.int64)
     sources = np.zeros(len(sections), dtype=np.uint8)
-    plateaus = np.zeros(len(sections), dtype=np.int64)
-    for n, section in enumerate(sections):
-        plateaus[n] = (_section_plateau(section) or 0) if use_hf else 0
-        events[n], sources[n] = _counted(section, versus_ls, int(plateaus[n]))
-    notes = [*_lacking(sections, sources), *_disagreements(sections, events, sources, plateaus)]
+    lost: list[int] = []
+    contradicted = np.zeros(len(sections), dtype=np.bool_)
+    for n, plateau in enumerate(plateaus.tolist()):
+        said = [(int(counter[n]), kind) for counter, kind in zip(counters, _KINDS, strict=True) if counter[n] >= 0]
+        right = [
+            one for one in said if not excluded(one[0], int(least[n])) and (not plateau or agrees(one[0], plateau))
+        ]
+        if right:
+            events[n], sources[n] = right[0]
+        elif plateau:
+            events[n], sources[n] = plateau, EventSource.HF_PLATEAU
+        contradicted[n] = bool(said) and not right and not plateau
+        if said and not right and plateau:
+            lost.append(n)
+    notes += [*_lacking(sections, sources, lost), *_disagreements(sections, counters, plateaus, lost)]
     unknown = np.array([s.counts is not None for s in sections], dtype=np.bool_) & (sources == EventSource.NONE)
-    if unknown.any():
-        notes += _fill_with_estimates(sections, events, sources, unknown)
-    return events, sources, notes
+    if (unknown & ~contradicted).any():
+        notes += _fill_with_estimates(sections, events, sources, unknown & ~contradicted)
+    return EventCounts(events, sources, contradicted, notes)
 
 
-def _section_plateau(section: Section) -> int | None:
+def _of_maps(section: Section, use_hf: bool) -> tuple[int, int, int]:
+    """What the maps say: the HF plateau (0: none), the events that there are at least, and the digis of HB and HE."""
     if section.counts is None:
-        return None
-    plateau = hf_plateau(section.counts[hf_rows(era_of_run(section.run))])
+        return 0, 0, 0
+    era = era_of_run(section.run)
+    barrel_and_endcap = section.counts[hbhe_rows(era)]
+    least = least_events(barrel_and_endcap)
+    plateau = (hf_plateau(section.counts[hf_rows(era)]) or 0) if use_hf else 0
+    digis = int(barrel_and_endcap.sum(dtype=np.int64))
     let_go(section.counts)
-    return plateau
+    return (0 if excluded(plateau, least) else plateau), least, digis
 
 
-def _counted(section: Section, versus_ls: Mapping[int, int], plateau: int) -> tuple[int, EventSource]:
-    if section.own_events is not None:
-        return section.own_events, EventSource.COUNTER
-    against_ls = sum(versus_ls.get(ls, 0) for ls in range(section.first, section.lumisection + 1))
-    if against_ls:
-        return against_ls, EventSource.COUNTER
-    if section.other_events is not None:
-        return section.other_events, EventSource.OTHER_SUBSYSTEM
-    return (plateau, EventSource.HF_PLATEAU) if plateau else (0, EventSource.NONE)
+def _counters(
+    sections: list[Section],
+    versus_ls: Mapping[int, int],
+    plateaus: NDArray[np.int64],
+    least: NDArray[np.int64],
+    digis: NDArray[np.int64],
+) -> tuple[list[NDArray[np.int64]], list[str]]:
+    """What each kind of counter says of each section (−1: nothing), and notes; in the order of :data:`_KINDS`."""
+    against_ls = [sum(versus_ls.get(ls, 0) for ls in range(s.first, s.lumisection + 1)) or None for s in sections]
+    own, own_note = _of_the_lumisection(sections, "own", plateaus, least, digis)
+    other, other_note = _of_the_lumisection(sections, "other", plateaus, least, digis)
+    counters = [own, _numbers(against_ls), other]
+    return [_trusted(one, plateaus) for one in counters], [note for note in (own_note, other_note) if note]
 
 
-def _lacking(sections: list[Section], sources: NDArray[np.uint8]) -> list[str]:
+def _numbers(values: Iterable[int | None]) -> NDArray[np.int64]:
+    return np.array([-1 if value is None else value for value in values], dtype=np.int64)
+
+
+def _of_the_lumisection(
+    sections: list[Section],
+    whose: str,
+    plateaus: NDArray[np.int64],
+    least: NDArray[np.int64],
+    digis: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], str]:
+    """A counter's events of each LS (−1: nothing), and a note where it counts the events of a job so far."""
+    says = _numbers(getattr(section, f"{whose}_events") for section in sections)
+    grew = _numbers(getattr(section, f"{whose}_growth") for section in sections)
+    compared = np.flatnonzero((says >= 0) & (grew >= 0) & (digis > 0))
+    if len(compared) == 1 and not plateaus.any() and not np.array_equal(says, grew):
+        both = ~np.array([excluded(int(grew[n]), int(least[n])) for n in range(len(says))])
+        return np.where(both & (says != grew), -1, says), ""  # alone, it may be the one or the other
+    if not _grows(says[compared], grew[compared], plateaus[compared], digis[compared]):
+        counting = compared[says[compared] > 0]
+        if plateaus.any() or len(counting) < 3 or _spread(digis[counting], says[counting]) < _UNEVEN:
+            return says, ""
+        return np.full_like(says, -1), "An event counter does not go with the digis of the lumisections: not used."
+    rate = np.median(digis[compared] / np.maximum(grew[compared], 1))
+    began = (says == grew) & (digis > 0) & ((digis < rate / 2 * says) | (digis > rate * 2 * says))
+    grew[began] = -1  # the job had counted lumisections that are not in the file
+    which = "HCAL's event counter" if whose == "own" else "The other subsystem's event counter"
+    return grew, f"{which} counts the events of a job so far; its differences from LS to LS were used."
+
+
+def _grows(
+    says: NDArray[np.int64], grew: NDArray[np.int64], plateaus: NDArray[np.int64], digis: NDArray[np.int64]
+) -> bool:
+    """Whether a counter counts a job's events so far: then what it grew by fits HF, or the digis, and it does not."""
+    if np.array_equal(says, grew):
+        return False
+    known = plateaus > 0
+    if known.any():
+        fits = [sum(map(agrees, one[known].tolist(), plateaus[known].tolist())) for one in (says, grew)]
+        return fits[1] > fits[0]
+    spread, of_growth = _spread(digis, says), _spread(digis, grew)
+    rises = len(says) > 2 and bool(np.all(says[1:] > says[:-1])) and of_growth < _EVEN
+    return rises or of_growth < spread * (1 - _EVEN)
+
+
+def _spread(digis: NDArray[np.int64], events: NDArray[np.int64]) -> float:
+    """Spread of log(digis per event) between lumisections: half of what two thirds of them span; inf without events."""
+    if not len(events):
+        return np.inf
+    with np.errstate(divide="ignore"):
+        low, high = np.quantile(np.log(digis / events), (1 / 6, 5 / 6), method="linear")
+    return float(high - low) / 2 if np.isfinite(high - low) else np.inf
+
+
+def _trusted(counter: NDArray[np.int64], plateaus: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The counter where HF speaks for itself; elsewhere only if HF agrees with it in most LS where both are."""
+    compared = (counter >= 0) & (plateaus > 0)
+    right = sum(map(agrees, counter[compared].tolist(), plateaus[compared].tolist()))
+    return counter if 2 * right >= compared.sum() else np.where(compared, counter, -1)
+
+
+def _lacking(sections: list[Section], sources: NDArray[np.uint8], lost: list[int]) -> list[str]:
     """A sentence on lumisections with maps where a counter that others have is missing, and another one was used."""
     counted = np.array([section.counts is not None for section in sections], dtype=np.bool_) & (
         (sources != EventSource.NONE) & (sources != EventSource.ESTIMATE)
     )
+    counted[lost] = False
     lack = np.flatnonzero(counted & (sources != sources[counted].min(initial=EventSource.HF_PLATEAU)))
     if not len(lack):
         return []
@@ -88,18 +213,17 @@ def _lacking(sections: list[Section], sources: NDArray[np.uint8]) -> list[str]:
 
 
 def _disagreements(
-    sections: list[Section], events: NDArray[np.int64], sources: NDArray[np.uint8], plateaus: NDArray[np.int64]
+    sections: list[Section], counters: list[NDArray[np.int64]], plateaus: NDArray[np.int64], lost: list[int]
 ) -> list[str]:
-    counted = (plateaus > 0) & (sources != EventSource.HF_PLATEAU) & (sources != EventSource.NONE)
-    # One event of difference is no disagreement, however short the LS.
-    odd = np.flatnonzero(counted & (np.abs(events - plateaus) > np.maximum(DISAGREEMENT * plateaus, 1)))
-    if not len(odd):
+    """A sentence on lumisections whose counters HF contradicts."""
+    if not lost:
         return []
-    worst = odd[np.argmax(np.abs(events[odd] / plateaus[odd] - 1))]
+    said = {n: next(int(counter[n]) for counter in counters if counter[n] >= 0) for n in lost}
+    worst = max(lost, key=lambda n: abs(said[n] / plateaus[n] - 1))
     return [
-        f"{ls_ranges([sections[n].lumisection for n in odd])}: the event counter and the HF channels differ by more "
-        f"than {DISAGREEMENT:.0%} (LS {sections[worst].lumisection}: {events[worst]} against {plateaus[worst]}); "
-        "the counter was used."
+        f"{ls_ranges([sections[n].lumisection for n in lost])}: the event counter and the HF channels differ by more "
+        f"than {DISAGREEMENT:.0%} (LS {sections[worst].lumisection}: {said[worst]} against {plateaus[worst]}); "
+        "HF, which is read out in every event, was used."
     ]
 
 

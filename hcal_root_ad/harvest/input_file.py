@@ -21,8 +21,8 @@ import uproot
 import hcal_root_ad
 from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.harvest.local_source import LocalSource
-from hcal_root_ad.harvest.records import check_blocks
-from hcal_root_ad.harvest.root_keys import check_folders
+from hcal_root_ad.harvest.records import TooLargeError, check_blocks
+from hcal_root_ad.harvest.root_keys import NotClosedError, check_folders, was_closed
 from hcal_root_ad.lumi_maps import Source
 
 _DATA_FILE = re.compile(r"\.(root|parquet)$|\.root\.ls\d+_host.+_pid\d+$")
@@ -188,6 +188,18 @@ def source_beside(path: InputFile) -> Iterator[Future[Source]]:
         yield pool.submit(source_of, path)
 
 
+_NOT_CLOSED = (
+    "The file {} was not closed by the job that wrote it, so what is in it cannot be found; fetch it again once it is "
+    "complete, or have ROOT recover it."
+)
+
+
+def _not_closed(path: Path) -> bool:
+    with path.open("rb") as file:
+        header = file.read(64)
+    return header.startswith(ROOT_MAGIC) and len(header) == 64 and not was_closed(header)
+
+
 @contextmanager
 def damage_as_input_error(path: InputFile) -> Iterator[None]:
     """Turn what readers raise on a damaged file into an :class:`InputError` with one sentence."""
@@ -195,10 +207,16 @@ def damage_as_input_error(path: InputFile) -> Iterator[None]:
         yield
     except HcalRootAdError:
         raise
+    except TooLargeError as error:
+        raise InputError(f"{path}: {error}") from error
+    except NotClosedError as error:
+        raise InputError(_NOT_CLOSED.format(path)) from error
     except Exception as error:
         if isinstance(path, RemoteFile):
             raise InputError(_unreachable(path, error)) from error
         if isinstance(error, DAMAGE) or _of_a_library(error):
+            if _not_closed(path):
+                raise InputError(_NOT_CLOSED.format(path)) from error
             message = f"The file {path} is damaged or cut short ({_reason(error)}); fetch it again."
             raise InputError(message) from error
         raise

@@ -24,6 +24,8 @@ class RunContents:
     run: int
     lumisections: NDArray[np.int32]
     events: NDArray[np.int64]
+    in_all: int
+    """Events of the run; where the file holds totals only, these may be more than the sum of ``events``."""
     event_sources: tuple[EventSource, ...]
     assessed: int
     """Number of lumisections with HCAL maps per channel."""
@@ -59,7 +61,7 @@ class Inspection:
             lines += [
                 f"  run           {run.run}",
                 f"  lumisections  {numbers}, {run.assessed} with depth maps",
-                f"  events        {run.events.sum()} (from: {sources})",
+                f"  events        {run.in_all} (from: {sources})",
             ]
         lines += [f"  judged as     {self.granularity}", f"  definitions   {', '.join(self.definitions)}"]
         lines += [f"  note          {note}" for note in self.notes]
@@ -103,6 +105,13 @@ def _run_contents(maps: LumiMaps) -> RunContents:
         run=maps.run,
         lumisections=maps.lumisections,
         events=maps.events,
-        event_sources=tuple(EventSource(source) for source in np.unique(maps.event_source)),
+        in_all=maps.run_events,
+        event_sources=_sources(maps),
         assessed=int(maps.present.sum()),
     )
+
+
+def _sources(maps: LumiMaps) -> tuple[EventSource, ...]:
+    if maps.coarse is not None and maps.coarse.totals is not None:
+        return (maps.coarse.event_source,)
+    return tuple(EventSource(source) for source in np.unique(maps.event_source))

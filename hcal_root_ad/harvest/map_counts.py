@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_MAPS, channel_table, ho_in_depth_4
 from hcal_root_ad.harvest.bulk import Bins, HistogramReader, Stock, in_order
 from hcal_root_ad.harvest.histogram_bytes import CELLS
-from hcal_root_ad.harvest.section import HO_DEPTH, MAP_SHAPE, Section, check_axes, ho_rows
+from hcal_root_ad.harvest.section import HO_DEPTH, MAP_SHAPE, SATURATED, Section, ceiling, check_axes, ho_rows
 from hcal_root_ad.room import Shelf
 
 _FLOW_SHAPE = (MAP_SHAPE[1] + 2, MAP_SHAPE[0] + 2)
@@ -44,17 +44,21 @@ class PartMaps(NamedTuple):
     """What a batch holds of a part: counts (channels of the era,) of some ``maps``, and others to be looked at singly.
 
     ``strange`` are number and contents, x first, of maps that are anything but counts of channels.
+    ``saturated``: some content is at the ceiling of its type.
     """
 
     part: int
     counts: NDArray[np.int32]
     maps: tuple[int, ...]
     strange: tuple[tuple[int, NDArray[Any]], ...]
+    saturated: bool = False
 
     def add_to(self, section: Section, where: Callable[[int], str]) -> None:
         """Add all to a section; ``where`` names a map. Raises InputError as ``Section.add_map``."""
         if self.maps:
-            section.add_counts(self.counts, self.maps)
+            section.add_counts(self.counts, self.maps, where(self.maps[0]))
+        if self.saturated:
+            section.doubt(SATURATED)
         for number, values in self.strange:
             section.add_map(number, values, where(number))
 
@@ -115,7 +119,8 @@ def _read_batch(
         numbers = tuple((np.flatnonzero(came[row]) + 1).tolist())
         if not fine[row]:
             strange[row] += [(number, Bins(MAP_SHAPE, flow[row, number - 1]).inside()) for number in numbers]
-        yield PartMaps(part, counts[row], numbers if fine[row] else (), tuple(strange[row]))
+        saturated = bool(counts[row].max(initial=0) >= ceiling(dtype))
+        yield PartMaps(part, counts[row], numbers if fine[row] else (), tuple(strange[row]), saturated)
 
 
 def gather(flow: NDArray[Any], era: str) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress, pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.definition import Definition
 from hcal_root_ad.harvest.events import events_of
-from hcal_root_ad.harvest.section import Section, check_events, table_of_run
-from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps, Source
+from hcal_root_ad.harvest.section import Section, check_events, sum_of_counts, table_of_run
+from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps, Source
 from hcal_root_ad.lumi_ranges import ls_ranges
 from hcal_root_ad.room import largest, let_go, room
+
+_TELLING_DIGIS, _TELLING_CHANNELS = 20, 20
+"""Channels with fewer digis are equal by chance; maps with fewer such channels tell nothing."""
+_ALIKE = 3 / 4
+"""Share of channels with the same count in two maps from which on these are of the same events."""
 
 
 def merge(
     run: int,
     sections: Iterable[Section],
-    versus_ls: Mapping[int, int],
+    versus_ls: Mapping[str, Mapping[int, int]],
     definition: Definition,
     sources: tuple[Source, ...],
     notes: Iterable[str] = (),
@@ -28,16 +35,23 @@ def merge(
 ) -> LumiMaps:
     """One run's maps, LS ascending and unique; takes the counts of the sections away.
 
+    ``versus_ls``: HCAL's counter against the LS, by the origin of the sections beside which it lies.
+
     Raises:
         InputError: lumisections that overlap in a way that cannot be summed.
     """
-    unique, merge_notes = _unique(sections)
-    known = _with_known(run, unique, versus_ls)
+    unique = _unique(sections)
+    counter = _counter(versus_ls, unique.copies)
+    known = _with_known(run, unique.sections, counter)
     _check_counters(known, sources)
-    events, event_source, event_notes = events_of(known, versus_ls, definition.hf_holds_events)
+    events, event_source, contradicted, event_notes = events_of(known, counter, definition.hf_holds_events)
+    for n in np.flatnonzero(contradicted):
+        known[n].doubt("the event counter and the maps contradict each other")
     channels = table_of_run(run)
     rows = channels.rows_of(*definition.subdetectors)
     present = np.array([_assessable(section) for section in known], dtype=np.bool_)
+    doubted = np.array([bool(section.doubts) for section in known], dtype=np.bool_)
+    events[doubted], event_source[doubted] = 0, EventSource.NONE
     missing = _missing_elements(known, present, definition)
     remarks = list(_remarks(known, present, missing, coarse is None))
     counts = room((len(known), len(rows)), np.int32)
@@ -56,48 +70,115 @@ def merge(
         present=present,
         definition=definition.name,
         sources=sources,
-        notes=(*notes, *merge_notes, *event_notes, *remarks, *_too_many(known, zero_suppressed, events, present)),
+        notes=(*notes, *unique.notes, *event_notes, *remarks, *_too_many(known, zero_suppressed, events, present)),
         coarse=coarse,
         missing=missing,
     )
 
 
-def _unique(sections: Iterable[Section]) -> tuple[list[Section], list[str]]:
-    """Sections by ascending LS, those of the same LS summed."""
-    unique: dict[int, Section] = {}
-    twice = []
+class _Unique(NamedTuple):
+    """Sections by ascending LS, each LS once; ``copies`` are LS and origin of those left out for another file's."""
+
+    sections: list[Section]
+    copies: frozenset[tuple[int, str]]
+    notes: list[str]
+
+
+def _unique(sections: Iterable[Section]) -> _Unique:
+    """Sections of the same LS summed, where they are not the same events twice."""
+    apart: dict[int, list[Section]] = {}
+    copies: set[tuple[int, str]] = set()
+    twice: set[int] = set()
     for section in sections:
-        earlier = unique.get(section.lumisection)
-        unique[section.lumisection] = section if earlier is None else _sum(earlier, section)
-        if earlier is not None and earlier.counts is not None and section.counts is not None:
-            twice.append(section.lumisection)
-    ordered = [unique[ls] for ls in sorted(unique)]
+        others = apart.setdefault(section.lumisection, [])
+        twin = next((n for n, other in enumerate(others) if _same_events(other, section)), None)
+        if twin is None:
+            others.append(section)
+        else:
+            fuller = max(others[twin], section, key=lambda one: int(np.count_nonzero(one.seen)))
+            if others[twin].origin != section.origin:
+                copies.add((section.lumisection, (others[twin] if fuller is section else section).origin))
+            twice.add(section.lumisection)
+            others[twin] = fuller
+    ordered = [_sum(apart[ls]) for ls in sorted(apart)]
     for a, b in pairwise(ordered):
         if b.first <= a.lumisection and b.first < b.lumisection:
             raise InputError(
                 f"Run {b.run} has LS {b.first}–{b.lumisection} as one piece and LS {a.lumisection} as another; "
                 "overlapping pieces cannot be told apart, so give only one of them."
             )
-    return ordered, [f"{ls_ranges(twice)}: came more than once and were summed."] if twice else []
+    summed = [one.lumisection for one in ordered if one.seen.max() > 1 and len(apart[one.lumisection]) > 1]
+    notes = [f"{ls_ranges(summed)}: came more than once and were summed."] if summed else []
+    if twice:
+        notes.append(f"{ls_ranges(list(twice))}: came more than once with the same counts, used once.")
+    return _Unique(ordered, frozenset(copies), notes)
 
 
-def _sum(a: Section, b: Section) -> Section:
-    """Two sections of the same LS as one; a counter counts only if every part with maps has it."""
-    if a.first != b.first:
-        raise InputError(f"Run {a.run} has LS {a.lumisection} in pieces that begin at LS {a.first} and {b.first}.")
-    both = [s.counts for s in (a, b) if s.counts is not None]
-    return Section(
-        run=a.run, lumisection=a.lumisection, first=a.first, counts=sum(both[1:], both[0]) if both else None,
-        seen=a.seen + b.seen, stray=a.stray + b.stray,
-        own_events=_sum_counter(a, b, "own_events"), other_events=_sum_counter(a, b, "other_events"),
-    )  # fmt: skip
+def _same_events(a: Section, b: Section) -> bool:
+    """Whether two sections of an LS hold the same maps, as where a job was sent twice.
+
+    Raises:
+        InputError: some maps are the same and others not, or most channels have the same counts.
+    """
+    both = np.flatnonzero((a.seen > 0) & (b.seen > 0)) + 1  # numbers of maps
+    if a.counts is None or b.counts is None or not len(both):
+        return False
+    table = table_of_run(a.run)
+    shared = np.isin(table.dqm_map, both)
+    equal = a.counts == b.counts
+    if equal[shared].all() and (np.all(a.seen >= b.seen) or np.all(b.seen >= a.seen)):
+        return True
+    telling = shared & (table.subdetector <= Subdetector.HE) & (np.maximum(a.counts, b.counts) >= _TELLING_DIGIS)
+    maps = [equal[telling & (table.dqm_map == number)] for number in both]
+    if any(one.all() for one in maps if len(one) >= _TELLING_CHANNELS) or (
+        telling.sum() >= _TELLING_CHANNELS and equal[telling].mean() > _ALIKE
+    ):
+        files = " and ".join(dict.fromkeys(one.origin or "the same file" for one in (a, b)))
+        raise InputError(
+            f"LS {a.lumisection} of run {a.run} comes twice, from {files}, and the two are equal in part: the same "
+            "events in two versions cannot be added up; give one of them."
+        )
+    return False
 
 
-def _sum_counter(a: Section, b: Section, name: str) -> int | None:
-    values = [getattr(section, name) for section in (a, b)]
-    lacking = any(value is None and s.counts is not None for value, s in zip(values, (a, b), strict=True))
-    given = [value for value in values if value is not None]
-    return None if lacking or not given else sum(given)
+def _sum(parts: Sequence[Section]) -> Section:
+    """Sections of the same LS as one; a counter counts only if every file with maps has it."""
+    first, *others = parts
+    if not others:
+        return first
+    if odd := next((one for one in others if one.first != first.first), None):
+        raise InputError(
+            f"Run {first.run} has LS {first.lumisection} in pieces that begin at LS {first.first} and {odd.first}."
+        )
+    whole = Section(first.run, first.lumisection, first.first, origin=first.origin)
+    for part in parts:
+        if part.counts is not None:
+            words = f"LS {first.lumisection} of run {first.run} in {part.origin}"
+            whole.counts = part.counts if whole.counts is None else sum_of_counts(whole.counts, part.counts, words)
+    whole.seen = np.sum([part.seen for part in parts], axis=0)
+    whole.stray = sum(part.stray for part in parts)
+    for name in ("own_events", "own_growth", "other_events", "other_growth"):
+        setattr(whole, name, _sum_counter(parts, name))
+    for doubt in (doubt for part in parts for doubt in part.doubts):
+        whole.doubt(doubt)
+    return whole
+
+
+def _sum_counter(parts: Sequence[Section], name: str) -> int | None:
+    given = [(part.origin, getattr(part, name)) for part in parts if getattr(part, name) is not None]
+    counted = {origin for origin, _ in given}  # one of a file's rows may hold the counter of the LS
+    lacking = any(part.counts is not None and part.origin not in counted for part in parts)
+    return None if lacking or not given else sum(value for _, value in given)
+
+
+def _counter(versus_ls: Mapping[str, Mapping[int, int]], copies: frozenset[tuple[int, str]]) -> dict[int, int]:
+    """HCAL's counter against the LS: files that share an LS add up, but for those whose maps of it are left out."""
+    together: dict[int, int] = {}
+    for origin, events in versus_ls.items():
+        for ls, number in events.items():
+            if (ls, origin) not in copies:
+                together[ls] = together.get(ls, 0) + number
+    return together
 
 
 def _with_known(run: int, sections: list[Section], versus_ls: Mapping[int, int]) -> list[Section]:
@@ -117,8 +198,8 @@ def _check_counters(sections: Iterable[Section], sources: tuple[Source, ...]) ->
 
 
 def _assessable(section: Section) -> bool:
-    """Whether the maps of every depth came, and HCAL was read out at all (there is a digi)."""
-    if section.counts is None or not section.complete:
+    """Whether the maps of every depth came, nothing speaks against them, and HCAL was read out (there is a digi)."""
+    if section.counts is None or not section.complete or section.doubts:
         return False
     read_out = bool(section.counts.any())
     let_go(section.counts)
@@ -148,9 +229,12 @@ def _remarks(
     def listed(chosen: Iterable[Section]) -> str:
         return ls_ranges([section.lumisection for section in chosen])
 
-    without = [s for s in sections if s.counts is None]
-    partial = [s for s in sections if s.counts is not None and not s.complete]
-    empty = [s for s, here in zip(sections, present, strict=True) if s.counts is not None and s.complete and not here]
+    sure = [(s, here) for s, here in zip(sections, present, strict=True) if not s.doubts]
+    without = [s for s, _ in sure if s.counts is None]
+    partial = [s for s, _ in sure if s.counts is not None and not s.complete]
+    empty = [s for s, here in sure if s.counts is not None and s.complete and not here]
+    for doubt in dict.fromkeys(doubt for s in sections for doubt in s.doubts):
+        yield f"{listed(s for s in sections if doubt in s.doubts)}: {doubt}, not assessed."
     if missing := _missing(sections):
         yield f"{ls_ranges(missing)}: missing in what was given, not assessed."
     if without and fine:

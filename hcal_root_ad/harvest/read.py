@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
-from hcal_root_ad.errors import InputError, NoHcalError
+from hcal_root_ad.errors import EmptyFileError, InputError, NoHcalError
 from hcal_root_ad.harvest import snapshots
 from hcal_root_ad.harvest.container import FileContent
 from hcal_root_ad.harvest.definition import Definition, choose_definitions
@@ -14,15 +16,27 @@ from hcal_root_ad.harvest.dqm_file import DqmFile
 from hcal_root_ad.harvest.input_file import InputFile, expand_paths, open_root, source_beside
 from hcal_root_ad.harvest.merge import merge
 from hcal_root_ad.harvest.recognise import choose, open_container
-from hcal_root_ad.harvest.section import Section
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps, Source
 
 Progress = Callable[[int, int], None]
 """Called after each file with the number of files done and the number of all."""
+_VERSION = re.compile(r"^((?:DQM|Playback)_V)(\d+)(_.*)$")
+_DATASET = re.compile(r"_V\d+_R\d+__([-\w]+?)__([-\w]+?)__([-A-Za-z0-9]+)(?:_L\d+)?\.root$")
+_STORE = re.compile(r"/store/\w+/(?P<era>[^/]+)/(?P<primary>[^/]+)/(?P<tier>[^/]+)/(?P<processing>[^/]+)/")
+
+
+class LeftOut(NamedTuple):
+    """A file among others that was not read, and why."""
+
+    path: InputFile
+    error: InputError
 
 
 def read_lumi_maps(
-    paths: str | InputFile | Iterable[str | InputFile], definition: str | None = None, progress: Progress | None = None
+    paths: str | InputFile | Iterable[str | InputFile],
+    definition: str | None = None,
+    progress: Progress | None = None,
+    left_out: list[LeftOut] | None = None,
 ) -> tuple[LumiMaps, ...]:
     """Read the HCAL maps of DQM files.
 
@@ -31,6 +45,8 @@ def read_lumi_maps(
             make one :class:`LumiMaps`.
         definition: name of a harvester definition, or of its quantity (``OccupancyCut``); found out if None.
         progress: called with (done, total) after each file.
+        left_out: where it is given, a file among others that cannot be read is added here, and the runs are read from
+            the others; their notes say so. A file without any lumisection is left out in any case.
 
     Returns:
         One :class:`LumiMaps` per run, by run number. Lumisections are ascending; those that come
@@ -44,12 +60,23 @@ def read_lumi_maps(
     files = expand_paths(paths)
     allowed = choose_definitions(definition)
     contents, sources = [], {}
+    without: list[LeftOut] = []
     for done, path in enumerate(files, start=1):
-        content, sources[path] = read_content(path, allowed, definition)
-        contents.append(content)
+        try:
+            content, sources[path] = read_content(path, allowed, definition)
+            contents.append(content)
+        except InputError as error:
+            if len(files) == 1 or (left_out is None and not isinstance(error, EmptyFileError)):
+                raise
+            without.append(LeftOut(path, error))
         if progress is not None:
             progress(done, len(files))
-    return lumi_maps_of(contents, sources, keep=False)
+    if not contents:
+        raise without[0].error
+    if left_out is not None:
+        left_out += [one for one in without if not isinstance(one.error, EmptyFileError)]
+    notes = tuple(f"{one.path.name} was left out: {one.error}" for one in without)
+    return lumi_maps_of(contents, sources, keep=False, notes=notes)
 
 
 def read_content(
@@ -61,17 +88,19 @@ def read_content(
 
 
 def lumi_maps_of(
-    contents: list[FileContent], sources: Mapping[InputFile, Source], *, keep: bool = True
+    contents: list[FileContent], sources: Mapping[InputFile, Source], *, keep: bool = True, notes: tuple[str, ...] = ()
 ) -> tuple[LumiMaps, ...]:
     """One :class:`LumiMaps` per run from what was found in each file; without ``keep``, its counts are used up."""
-    for content in contents:
-        if not content.sections and not content.totals:
-            raise NoHcalError(f"{content.path} holds no HCAL maps per lumisection.")
+    empty = [content for content in contents if not content.sections and not content.totals]
+    contents = [content for content in contents if content.sections or content.totals]
+    if not contents:
+        raise EmptyFileError(f"{empty[0].path} holds no HCAL maps per lumisection.")
+    notes = (*notes, *(f"{one.path.name} was left out: it holds no HCAL maps per lumisection." for one in empty))
     alike = Counter(source.size for source in sources.values())
     same = {path: (alike[source.size] > 1 and source.sha256) or str(path) for path, source in sources.items()}
     unique = {same[content.path]: content for content in reversed(contents)}
     kept = [content for content in contents if unique[same[content.path]] is content]
-    notes = tuple(
+    notes += tuple(
         f"{content.path} is the same file as {unique[same[content.path]].path} and was read once."
         for content in contents
         if unique[same[content.path]] is not content
@@ -87,26 +116,74 @@ def _holds(content: FileContent, run: int) -> bool:
 def _run_maps(
     run: int, contents: list[FileContent], sources_of: Mapping[InputFile, Source], notes: tuple[str, ...], keep: bool
 ) -> LumiMaps:
+    contents, older = _newest(contents)
+    notes = (*notes, *older)
+    _check_datasets(run, contents)
     definition = _common_definition(run, contents)
+    for content in contents:
+        for section in (*content.sections, *(total.section for total in content.totals)):
+            section.origin = str(content.path)
     totals = [total for content in contents for total in content.totals if total.section.run == run]
     sections = [section for content in contents for section in content.sections if section.run == run]
     if totals and sections:
         raise InputError(
             f"Run {run} comes as maps per LS in one file and as totals in {totals[0].path}; give one kind only."
         )
-    versus_ls = _events_versus_ls(run, contents)
+    versus_ls = {str(content.path): content.events_versus_ls.get(run, {}) for content in contents}
     if totals:
         resolved = snapshots.sections_of(totals, definition.cumulative)
         if resolved is None:
-            return _coarse_maps(run, contents[0], sources_of[contents[0].path], versus_ls, notes)
+            return _coarse_maps(run, contents[0], sources_of[contents[0].path], notes)
         sections, more_notes = resolved
         notes = (*notes, *more_notes)
+        versus_ls = {"": _largest(versus_ls.values())}
     if not any(section.counts is not None for section in sections):
         raise NoHcalError(f"{contents[0].path} holds no HCAL maps per lumisection of run {run}.")
     sources = tuple(sources_of[content.path] for content in contents)
     all_notes = (*notes, *(note for content in contents for note in content.notes))
     sections = [replace(section) for section in sections] if keep else sections
     return merge(run, sections, versus_ls, definition, sources, all_notes)
+
+
+def _newest(contents: list[FileContent]) -> tuple[list[FileContent], list[str]]:
+    """Of files whose names differ in the version only (``DQM_V0002_…``), the newest; sentences on the others."""
+    newest: dict[tuple[str, ...], tuple[int, FileContent]] = {}
+    kept, notes = [], []
+    for content in contents:
+        if name := _VERSION.match(content.path.name):
+            key, version = (name[1], name[3]), int(name[2])
+            newest[key] = max(newest.get(key, (version, content)), (version, content), key=lambda one: one[0])
+    for content in contents:
+        name = _VERSION.match(content.path.name)
+        best = newest[name[1], name[3]] if name else None
+        if name and best and best[0] > int(name[2]):
+            notes.append(f"{content.path.name} was left out: {best[1].path.name} is a newer version of it.")
+        else:
+            kept.append(content)
+    return kept, notes
+
+
+def _check_datasets(run: int, contents: list[FileContent]) -> None:
+    """Raises InputError for a run of two datasets: they may hold the same events, reconstructed in two ways."""
+    datasets: dict[str, FileContent] = {}
+    for content in contents:
+        if dataset := content.datasets.get(run) or _dataset(content.path):
+            datasets.setdefault(dataset, content)
+    if len(datasets) > 1:
+        (a, in_a), (b, in_b) = sorted(datasets.items())[:2]
+        raise InputError(
+            f"Run {run} comes from {len(datasets)} datasets, {a} ({in_a.path}) and {b} ({in_b.path}); they may hold "
+            "the same events, so give files of one dataset."
+        )
+
+
+def _dataset(path: InputFile) -> str:
+    """The dataset that a file's name, or its place in CMS's storage, tells; "" where neither does."""
+    if name := _DATASET.search(path.name):
+        return "/" + "/".join(name.groups())
+    if place := _STORE.search(str(path)):
+        return "/{primary}/{era}-{processing}/{tier}".format(**place.groupdict())
+    return ""
 
 
 def _common_definition(run: int, contents: list[FileContent]) -> Definition:
@@ -120,25 +197,23 @@ def _common_definition(run: int, contents: list[FileContent]) -> Definition:
     return first.definition
 
 
-def _events_versus_ls(run: int, contents: list[FileContent]) -> dict[int, int]:
-    """HCAL's counter against the LS: files that share the run's LS add up, files that each hold the run do not."""
-    together: dict[int, int] = {}
-    for content in contents:
-        for ls, events in content.events_versus_ls.get(run, {}).items():
-            so_far = together.get(ls, 0)
-            together[ls] = max(so_far, events) if content.totals else so_far + events
-    return together
+def _largest(counters: Iterable[Mapping[int, int]]) -> dict[int, int]:
+    """HCAL's counter against the LS, of files that each hold the run so far."""
+    largest: dict[int, int] = {}
+    for counter in counters:
+        largest.update({ls: max(events, largest.get(ls, 0)) for ls, events in counter.items()})
+    return largest
 
 
-def _coarse_maps(
-    run: int, content: FileContent, source: Source, versus_ls: Mapping[int, int], notes: tuple[str, ...]
-) -> LumiMaps:
+def _coarse_maps(run: int, content: FileContent, source: Source, notes: tuple[str, ...]) -> LumiMaps:
     """Strips and totals of a file that holds no maps per lumisection."""
     with open_root(content.path) as root:
-        coarse, lumisections = DqmFile(root, content.path).coarse(run, content.definition, versus_ls)
-    sections = [Section(run, ls) for ls in lumisections]
-    says = (f"{content.path.name} holds no depth maps per LS: judged as {granularity(coarse)}.", *notes)
-    return merge(run, sections, versus_ls, content.definition, (source,), says, coarse)
+        coarse, sections, more_notes = DqmFile(root, content.path).coarse(run, content.definition)
+    if coarse.strips is None and coarse.totals is None:
+        raise NoHcalError(f"{content.path} holds nothing of run {run} that can be judged. {' '.join(more_notes)}")
+    says = (f"{content.path.name} holds no depth maps per LS: judged as {granularity(coarse)}.", *notes, *more_notes)
+    versus_ls = content.events_versus_ls.get(run, {})
+    return merge(run, sections, {"": versus_ls}, content.definition, (source,), says, coarse)
 
 
 def granularity(coarse: CoarseMaps | None) -> str:

@@ -9,11 +9,12 @@ from enum import IntEnum
 from typing import Any
 
 from hcal_root_ad.detector import era_of_run
-from hcal_root_ad.errors import DefinitionError, InputError, NoHcalError
+from hcal_root_ad.errors import DefinitionError, EmptyFileError, InputError, NoHcalError
 from hcal_root_ad.harvest.container import Container, fitting_subsystem
 from hcal_root_ad.harvest.definition import Definition
 from hcal_root_ad.harvest.dqm_file import DqmFile
 from hcal_root_ad.harvest.dqmio import DqmioFile
+from hcal_root_ad.harvest.flat import FlatFile, is_flat
 from hcal_root_ad.harvest.hcalanalyzer import HcalAnalyzerFile
 from hcal_root_ad.harvest.input_file import PARQUET_MAGIC, ROOT_MAGIC, InputFile, RemoteFile, magic, open_root
 from hcal_root_ad.harvest.section import needed_depths
@@ -48,9 +49,9 @@ def open_container(path: InputFile) -> Iterator[Container]:
             raise InputError(
                 f"{path} is a parquet file, and only ROOT files are read through the network; copy it here."
             )
-        from hcal_root_ad.harvest.dials import open_dials  # pyarrow is slow to import
+        from hcal_root_ad.harvest.dials import open_table  # pyarrow is slow to import
 
-        with open_dials(path) as parquet:
+        with open_table(path) as parquet:
             yield parquet
     else:
         raise InputError(f"{path} is neither a ROOT nor a parquet file; it begins with {start!r}.")
@@ -62,6 +63,8 @@ def _root_container(root: Any, path: InputFile) -> Container:
         return DqmioFile(root, path)
     if "DQMData" in top:
         return DqmFile(root, path)
+    if is_flat(top):
+        return FlatFile(root, path)
     if any(kind.startswith("TH3") for kind in root.classnames().values()):
         return HcalAnalyzerFile(root, path)
     found = ", ".join(top[:5]) or "nothing"
@@ -79,7 +82,7 @@ def fit(container: Container, definition: Definition) -> Fit:
     if subsystem is not None:
         depths = {depth for run in container.runs for depth in needed_depths(era_of_run(run))}
         maps = [container.element(definition.map_element(subsystem, depth)) for depth in depths]
-        return Fit.PER_LS if all(found and found.lumisections for found in maps) else Fit.TOTALS
+        return Fit.PER_LS if all(found.lumisections for found in maps if found) else Fit.TOTALS
     strips = (definition.strips.format(subsystem=name, half="HBM") for name in definition.subsystems)
     return Fit.STRIPS if definition.strips and any(container.element(name) for name in strips) else Fit.NONE
 
@@ -98,13 +101,13 @@ def choose(container: Container, allowed: tuple[Definition, ...], request: str |
     fits = {definition: fit(container, definition) for definition in of_kind}
     best = max(of_kind, key=lambda definition: (fits[definition], -definition.rank))
     if fits[best] is Fit.NONE:
+        if not container.runs:
+            raise EmptyFileError(f"{container.path} holds no run at all, so no HCAL maps either.")
         raise NoHcalError(_nothing_fits(container, best))
     return best
 
 
 def _nothing_fits(container: Container, definition: Definition) -> str:
-    if not container.runs:
-        return f"{container.path} holds no run at all, so no HCAL maps either."
     eras = {era_of_run(run) for run in container.runs}
     if not eras <= set(definition.eras):
         found, known = ", ".join(sorted(eras)), ", ".join(definition.eras)

@@ -87,9 +87,9 @@ def fetch(source: Any, records: Sequence[Record]) -> Iterator[memoryview]:
         raise OSError("bytes that cannot be read") from error
 
 
-def key_object(raw: memoryview) -> Objects:
-    """The one object behind a key."""
-    key_size, data = _unpack(raw)
+def key_object(raw: memoryview, key_size: int, object_size: int) -> Objects:
+    """The one object behind a key, of the sizes that its folder's list of keys tells: ROOT goes by these."""
+    data = _content(raw, key_size, object_size)
     return Objects(data, np.array([0, len(data)]), key_size)
 
 
@@ -115,11 +115,43 @@ def basket_objects(raw: memoryview) -> Objects:
 
 def _unpack(raw: memoryview) -> tuple[int, memoryview]:
     """Length of a record's key, and what is behind it."""
-    size, _, object_size, _, key_size, _ = _KEY.unpack_from(raw)
-    if size != len(raw) or not _KEY.size < key_size <= size:
-        raise ValueError(f"a record of {len(raw)} bytes whose key speaks of {size}")
+    _, _, object_size, _, key_size, _ = _KEY.unpack_from(raw)
+    return key_size, _content(raw, key_size, object_size)
+
+
+def _content(raw: memoryview, key_size: int, object_size: int) -> memoryview:
+    """What is behind a record's key, uncompressed.
+
+    Raises:
+        TooLargeError: more than anything in a DQM file takes. ValueError: sizes that contradict the content.
+    """
+    if not _KEY.size < key_size <= len(raw):
+        raise ValueError(f"a record of {len(raw)} bytes with a key of {key_size}")
+    check_size(object_size, "A record")
     payload = raw[key_size:]
-    return key_size, payload if len(payload) == object_size else _decompress(payload, object_size)
+    return payload if len(payload) == object_size else _decompress(payload, object_size)
+
+
+LARGEST_RECORD = 2**28
+"""Bytes, uncompressed: a TH3 of all lumisections takes some 200 MB, a basket of histograms 1 to 30."""
+LARGEST_MAP, LARGEST_ELEMENT = 2**20, 2**26
+"""Bytes of a depth map (it needs some 50 kB), and of an element against the LS."""
+
+
+class TooLargeError(ValueError):
+    """Something that would take more memory than anything in a DQM file needs."""
+
+
+def check_size(size: int, what: str, most: int = LARGEST_RECORD) -> None:
+    """Make sure that bytes may become memory, before they do.
+
+    Raises:
+        TooLargeError: there are more than can be right.
+    """
+    if size > most:
+        raise TooLargeError(
+            f"{what} would take {size / 1e6:.0f} MB of memory; {most / 1e6:.0f} MB are the most there can be."
+        )
 
 
 def check_blocks(chunk: Any, cursor: Any, context: Any, compressed_bytes: int, uncompressed_bytes: int,
@@ -129,6 +161,7 @@ def check_blocks(chunk: Any, cursor: Any, context: Any, compressed_bytes: int, u
     Raises:
         ValueError: the blocks behind the key are of another size.
     """
+    check_size(uncompressed_bytes, "A record")
     if num_blocks == 0:
         payload = chunk.get(cursor.index, cursor.index + compressed_bytes, cursor, context)
         _blocks_of(memoryview(payload), uncompressed_bytes)

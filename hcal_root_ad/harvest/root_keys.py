@@ -5,6 +5,7 @@ uproot makes an object of each folder, with several reads; a harvested file has 
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -15,10 +16,15 @@ DIRECTORY_CLASSES = ("TDirectory", "TDirectoryFile")
 _KEY = (struct.Struct(">iHIIHHII"), struct.Struct(">iHIIHHQQ"))
 _DIRECTORY = (struct.Struct(">HIIIIIII"), struct.Struct(">HIIIIQQQ"))
 _COUNT = struct.Struct(">i")
+_CLASS_NAME = re.compile(r"[A-Za-z_][\w:<>,*& ]*")
 _BIG = 1_000_000
 """From this version of the file's header on, places in it take eight bytes."""
 _FILE_BYTES, _FOLDER_BYTES = 40, 54
 """Of a file's header up to the size of its name; of a folder's header."""
+
+
+class NotClosedError(Exception):
+    """A file whose top folder has no list of keys: that is written when the file is closed."""
 
 
 class Key(NamedTuple):
@@ -67,30 +73,54 @@ def key_list_of(data: bytes, header: int) -> Record | None:
 
 
 def keys_of(data: bytes, position: int) -> Iterator[Key]:
-    """Keys in the key list whose record begins at ``position``."""
-    position += read_key(data, position).key_size
+    """Keys in the key list whose record begins at ``position``.
+
+    One follows the other where its last text ends, as ROOT reads them (``TKey::ReadKeyBuffer``): a text that was set
+    after the key was made may be longer than the key's own size tells.
+
+    Raises:
+        ValueError, IndexError, struct.error: bytes that are no keys.
+    """
+    head = read_key(data, position)
+    end = position + head.key_size + head.object_size
+    position += head.key_size
     (count,) = _COUNT.unpack_from(data, position)
     position += _COUNT.size
     for _ in range(count):
         key, title = _key_and_title(data, position)
-        if read_string(data, title)[1] != position + key.key_size:
+        _, position = read_string(data, title)
+        if position > end or not _CLASS_NAME.fullmatch(key.class_name) or not 0 < key.key_size <= key.size:
             raise ValueError("a list of keys with a hole in it")
         yield key
-        position += key.key_size
+
+
+def top_folder(source: Any) -> Key:
+    """The folder that holds all others, as a key."""
+    start = bytes(*fetch(source, [Record(0, _FILE_BYTES)]))
+    (version,), (begin,) = _COUNT.unpack_from(start, 4), _COUNT.unpack_from(start, 8)
+    (name_bytes,) = _COUNT.unpack_from(start, 36 if version >= _BIG else 28)
+    return Key(begin, name_bytes + _FOLDER_BYTES, name_bytes, 0, 0, 0, "TFile", "")
 
 
 def check_folders(source: Any, levels: int = 3) -> None:
     """Read the lists of keys of the first levels of folders, before uproot makes objects of all that looks like keys.
 
     Raises:
+        NotClosedError: there is no list, as in a file whose job died.
         ValueError, IndexError, OSError, struct.error: lists that are damaged.
     """
-    start = bytes(*fetch(source, [Record(0, _FILE_BYTES)]))
-    (version,), (begin,) = _COUNT.unpack_from(start, 4), _COUNT.unpack_from(start, 8)
-    (name_bytes,) = _COUNT.unpack_from(start, 36 if version >= _BIG else 28)
-    top = Key(begin, name_bytes + _FOLDER_BYTES, name_bytes, 0, 0, 0, "TFile", "")
+    top = top_folder(source)
+    (record,) = fetch(source, [Record(top.seek, top.size)])
+    if key_list_of(bytes(record), top.key_size) is None:
+        raise NotClosedError
     for _ in walk_folders(source, top, levels):
         pass
+
+
+def was_closed(header: bytes) -> bool:
+    """Whether a file was closed by the job that wrote it, from its first bytes: then they tell where free space is."""
+    (version,) = _COUNT.unpack_from(header, 4)
+    return bool(any(header[20:28] if version >= _BIG else header[16:20]))
 
 
 def walk_folders(source: Any, top: Key, levels: int | None = None) -> Iterator[tuple[str, Key]]:
@@ -129,4 +159,7 @@ def _list_folders(source: Any, folders: Sequence[Key]) -> Iterator[list[Key]]:
     lists = [_key_list(raw, folder) for raw, folder in zip(raws, folders, strict=True)]
     listed = iter(fetch(source, [place for place in lists if place]))
     for place in lists:
-        yield list(keys_of(bytes(next(listed)), 0)) if place else []
+        raw = bytes(next(listed)) if place else b""
+        if place and read_key(raw, 0).size > len(raw):  # its own size is the better one
+            (raw,) = map(bytes, fetch(source, [Record(place.seek, read_key(raw, 0).size)]))
+        yield list(keys_of(raw, 0)) if place else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -33,6 +34,8 @@ _LARGEST = np.iinfo(np.int32).max
 FIRST_RUN, LAST_RUN = 286_497, 999_999_999
 """The run after the last certified one of 2016 (``Cert_285952-286496``): earlier detectors had other channels. Nine
 digits, as in the names of DQM files."""
+SUM_OF_RUNS = 999_999
+"""The number under which several runs are harvested together."""
 LAST_LUMISECTION = 100_000
 """27 days. Axes are made as long as the last lumisection."""
 
@@ -52,6 +55,12 @@ def hf_rows(era: str) -> NDArray[np.intp]:
 def ho_rows(era: str) -> NDArray[np.intp]:
     """Rows of HO in the table of all channels of an era."""
     return channel_table(era).rows_of("HO")
+
+
+@cache
+def hbhe_rows(era: str) -> NDArray[np.intp]:
+    """Rows of HB and HE in the table of all channels of an era."""
+    return channel_table(era).rows_of("HB", "HE")
 
 
 @cache
@@ -86,8 +95,10 @@ class Section:
     ``first`` is below ``lumisection`` where the counts span several lumisections that cannot be
     told apart. ``counts`` (all channels of the era, int32) is None until a map came; ``seen`` says
     how often each of the eight maps came (``depth1`` … ``depth7``, ``depthHO``). ``own_events`` and
-    ``other_events`` are HCAL's and another subsystem's counters. ``stray`` counts digis in bins that
-    are no channel of the era.
+    ``other_events`` are HCAL's and another subsystem's counters, ``own_growth`` and ``other_growth``
+    what they grew by since the lumisection before in the same file: some count the events of a job so
+    far. ``stray`` counts digis in bins that are no channel of the era. ``origin`` names the file, once
+    several are put together. ``doubts``: why the counts must not be used.
     """
 
     run: int
@@ -98,7 +109,10 @@ class Section:
     own_events: int | None = None
     other_events: int | None = None
     stray: int = 0
-    parts: int = 1
+    own_growth: int | None = None
+    other_growth: int | None = None
+    origin: str = ""
+    doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.first = self.first or self.lumisection
@@ -127,14 +141,24 @@ class Section:
         rows, x, y, empty = _cells(era_of_run(self.run), number)
         if self.counts is None:
             self.counts = np.zeros(len(table_of_run(self.run)), dtype=np.int32)
-        self.counts[rows] += counts[x, y]
+        self.counts[rows] = sum_of_counts(self.counts[rows], counts[x, y], where)
         self.seen[number - 1] += 1
         self.stray += int(counts[empty].sum())
+        if saturated(values):
+            self.doubt(SATURATED)
 
-    def add_counts(self, counts: NDArray[np.int32], numbers: tuple[int, ...]) -> None:
-        """Add the counts (all channels of the era,) that the maps of those numbers hold; the array becomes ours."""
-        self.counts = counts if self.counts is None else self.counts + counts
+    def add_counts(self, counts: NDArray[np.int32], numbers: tuple[int, ...], where: str) -> None:
+        """Add the counts (all channels of the era,) that the maps of those numbers hold; the array becomes ours.
+
+        Raises:
+            InputError: the sum leaves 32 bits.
+        """
+        self.counts = counts if self.counts is None else sum_of_counts(self.counts, counts, where)
         self.seen[np.array(numbers) - 1] += 1
+
+    def doubt(self, reason: str) -> None:
+        """Remember why the counts must not be used."""
+        self.doubts = tuple(dict.fromkeys((*self.doubts, reason)))
 
     def take_counts(self) -> NDArray[np.int32]:
         """The counts, which this section holds no longer: a run's would else be in memory twice."""
@@ -142,13 +166,55 @@ class Section:
         counts, self.counts = self.counts, None
         return counts
 
-    def add_own_events(self, events: int) -> None:
-        """Add to HCAL's own counter."""
-        self.own_events = (self.own_events or 0) + events
+    def count_own(self, events: int, growth: int) -> None:
+        """What HCAL's own counter says, and what it grew by since the lumisection before."""
+        self.own_events, self.own_growth = events, growth
 
-    def add_other_events(self, events: int) -> None:
-        """Add to the other subsystem's counter."""
-        self.other_events = (self.other_events or 0) + events
+    def count_other(self, events: int, growth: int) -> None:
+        """What another subsystem's counter says, and what it grew by since the lumisection before."""
+        self.other_events, self.other_growth = events, growth
+
+
+SATURATED = "contents at the ceiling of their type (32767 in a TH2S, 16777216 in a TH2F), which are no counts"
+_CEILINGS = {"i2": 2**15 - 1, "i4": 2**31 - 1, "f4": 2**24, "f8": 2**53}
+"""From these contents on a histogram of that type no longer counts: one more changes nothing."""
+
+
+def ceiling(dtype: np.dtype[Any]) -> int:
+    """The content from which on a histogram of that type no longer counts."""
+    return _CEILINGS.get(dtype.str[1:], _LARGEST)
+
+
+def saturated(values: NDArray[np.generic]) -> bool:
+    """Whether some content is at the ceiling of its type."""
+    return bool(values.size and np.max(values) >= ceiling(values.dtype))
+
+
+def sum_of_counts(a: NDArray[np.int32], b: NDArray[np.int32], where: str) -> NDArray[np.int32]:
+    """The sum of counts, none of them negative.
+
+    Raises:
+        InputError: it leaves 32 bits.
+    """
+    total: NDArray[np.int32] = a + b
+    if (total < 0).any():
+        raise InputError(f"{where} adds up to more than {_LARGEST} digis of a channel, which cannot be counts.")
+    return total
+
+
+def growth_of_counter(counted: Mapping[tuple[int, int, int], int]) -> dict[tuple[int, int, int], int]:
+    """What a counter grew by since the LS before in the same file; where it fell, it began anew.
+
+    Keys are run, LS, and which of several jobs of a merged file.
+    """
+    growth: dict[tuple[int, int, int], int] = {}
+    before: dict[tuple[int, int], int] = {}
+    for run, lumisection, job in sorted(counted):
+        events = counted[run, lumisection, job]
+        earlier = before.get((run, job), 0)
+        growth[run, lumisection, job] = events - earlier if events >= earlier else events
+        before[run, job] = events
+    return growth
 
 
 def as_counts(values: NDArray[np.generic], where: str) -> NDArray[np.int32]:
@@ -181,6 +247,24 @@ def whole_numbers(values: NDArray[np.generic], where: str) -> NDArray[np.int32]:
     if np.any(whole > _LARGEST):
         raise InputError(f"{where} holds the content {whole.max():g}; counts of digis were expected.")
     return whole.astype(np.int32)
+
+
+def whole_column(values: NDArray[Any], where: str) -> NDArray[np.int64]:
+    """A column of runs, lumisections or counts as integers; 1.0 is 1.
+
+    Raises:
+        InputError: fractions, booleans, times, texts, or what 64 bits do not hold.
+    """
+    kind = values.dtype.kind
+    if kind in "iu" and (kind == "i" or not values.size or values.max() <= np.iinfo(np.int64).max):
+        return values.astype(np.int64)
+    if kind == "f":
+        odd = values[~(np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2**53))]
+        if not len(odd):
+            return values.astype(np.int64)
+        raise InputError(f"{where} holds {odd[0]:g}; whole numbers were expected.")
+    found = values.max() if kind == "u" else values.dtype
+    raise InputError(f"{where} holds {found}; whole numbers of at most 63 bits were expected.")
 
 
 _EDGES = ((0.0, float(N_DQM_IETA)), (0.5, N_IPHI + 0.5))
@@ -217,6 +301,11 @@ def check_numbers(path: InputFile, run: int, lumisection: int = 0) -> None:
     """
     if run > LAST_RUN or run < 1:
         raise InputError(f"{path} speaks of run {run}; run numbers go from 1 to {LAST_RUN}: fetch the file again.")
+    if run == SUM_OF_RUNS:
+        raise InputError(
+            f"{path} holds run {run}, which is no run but a sum of runs (a multi-run harvest); it cannot be judged as "
+            "one: give the files of single runs."
+        )
     if run < FIRST_RUN:
         raise InputError(
             f"{path} holds run {run}, of an era before 2017 or simulated without a run number; the channels are known "

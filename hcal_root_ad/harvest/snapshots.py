@@ -2,18 +2,21 @@
 
 The online DQM saves a run's histograms again and again while they grow (CMSSW
 ``DQMFileSaverOnline.cc``); offline jobs may save one file per lumisection instead (``DQMFileSaver.cc``).
-Names alone tell the two apart: counts that rise from LS to LS look just like a snapshot that grew.
+Names alone tell the two apart: counts that rise from LS to LS look just like a snapshot that grew. They also tell
+which job saved a snapshot: one that was started again counts from zero, so no difference is taken from job to job.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.container import RunTotal
-from hcal_root_ad.harvest.section import Section, table_of_run
+from hcal_root_ad.harvest.section import Section
 
 
 def sections_of(totals: list[RunTotal], cumulative: bool | None) -> tuple[list[Section], list[str]] | None:
@@ -22,7 +25,7 @@ def sections_of(totals: list[RunTotal], cumulative: bool | None) -> tuple[list[S
     ``cumulative`` is what the definition says, or None where the files' names decide.
 
     Raises:
-        InputError: files that cannot be put in order, or a snapshot that holds less than the one before.
+        InputError: files that cannot be put in order.
     """
     if len(totals) == 1:
         alone = totals[0]
@@ -32,7 +35,8 @@ def sections_of(totals: list[RunTotal], cumulative: bool | None) -> tuple[list[S
     series = _in_order(totals)
     if _named_as_snapshots(series) if cumulative is None else cumulative:
         note = f"{len(series)} files of run {series[0].section.run} are snapshots that grow; LS are their differences."
-        return _differences(series), [note]
+        sections, notes = _of_snapshots(series)
+        return sections, [note, *notes]
     return [total.section for total in series], []
 
 
@@ -59,69 +63,110 @@ def _named_as_snapshots(series: list[RunTotal]) -> bool:
     return first.naming == "snapshot"
 
 
-def _falling(earlier: RunTotal, later: RunTotal) -> int:
-    """Number of channels whose count falls from one file to the next."""
-    if earlier.section.counts is None or later.section.counts is None:
-        return 0
-    return int((later.section.counts < earlier.section.counts).sum())
-
-
 def _digis(total: RunTotal) -> int:
-    return 0 if total.section.counts is None else int(total.section.counts.sum())
+    return 0 if total.section.counts is None else int(total.section.counts.sum(dtype=np.int64))
 
 
-def _differences(series: list[RunTotal]) -> list[Section]:
-    """One section for each snapshot: what it holds beyond the one before."""
-    for a, b in pairwise(series):
-        if a.lumisection == b.lumisection and _falling(a, b):
-            raise InputError(
-                f"{a.path} and {b.path} are both snapshots of LS {a.lumisection}, but neither holds the other."
-            )
-    grown = list({total.lumisection: total for total in series}.values())
-    return [_first(grown[0]), *(_difference(a, b) for a, b in pairwise(grown))]
+_BEGAN_ANEW = "in a snapshot of a job that began anew, so which lumisections it holds is not known"
+_DIFFER = "in the snapshots of two jobs that do not agree"
 
 
-def _first(total: RunTotal) -> Section:
-    section = total.section
-    section.first = 1
+def _of_snapshots(series: list[RunTotal]) -> tuple[list[Section], list[str]]:
+    """Sections of the snapshots of all jobs, each LS once, and notes."""
+    jobs: dict[str, list[RunTotal]] = {}
+    for total in series:
+        jobs.setdefault(total.process, []).append(total)
+    sections: list[Section] = []
+    left_out: list[RunTotal] = []
+    for snapshots in jobs.values():  # by their first LS, as the series is
+        grown, less = _growing(snapshots)
+        left_out += less
+        if grown:
+            before = max((one.lumisection for one in sections), default=0)
+            sections += _differences(grown, before, {total.lumisection or 0 for total in less if not total.process})
+    notes = []
+    if len(jobs) > 1:
+        notes.append(f"The snapshots are of {len(jobs)} jobs, each of which counts from its own beginning.")
+        sections = _each_once(sections)
+    if left_out:
+        names = ", ".join(total.path.name for total in left_out[:3]) + (", …" if len(left_out) > 3 else "")
+        notes.append(f"{len(left_out)} snapshots hold less than an earlier one and were left out ({names}).")
+    return sections, notes
+
+
+def _growing(snapshots: list[RunTotal]) -> tuple[list[RunTotal], list[RunTotal]]:
+    """A job's snapshots, the last one of each LS, and those that hold less than an earlier one."""
+    grown: dict[int, RunTotal] = {}
+    less: list[RunTotal] = []
+    latest: RunTotal | None = None
+    for total in snapshots:
+        if total.section.counts is None or (latest and _fell(latest.section, total.section)):
+            less.append(total)
+        else:
+            latest = grown[total.lumisection or 0] = total
+    return list(grown.values()), less
+
+
+def _fell(earlier: Section, later: Section) -> bool:
+    """Whether the count of a channel is less than it was."""
+    assert earlier.counts is not None
+    assert later.counts is not None
+    return bool((later.counts < earlier.counts).any())
+
+
+def _differences(grown: list[RunTotal], before: int, falls: set[int]) -> Iterator[Section]:
+    """One section for each snapshot of a job: what it holds beyond the one before.
+
+    ``before``: the last LS of earlier jobs. ``falls``: LS of snapshots that held less, of files that do not name their
+    job: one may have begun anew there.
+    """
+    first = replace(grown[0].section, first=before + 1)
+    if before and first.lumisection != before + 1:
+        first.first = first.lumisection
+        if first.lumisection > 1:
+            first.doubt(_BEGAN_ANEW)
+    differences = [_difference(a.section, b.section) for a, b in pairwise(grown)]
+    yield first
+    for difference in differences:
+        if any(difference.first <= ls <= difference.lumisection for ls in falls):
+            difference.doubt(_BEGAN_ANEW)
+        yield difference
+
+
+def _difference(earlier: Section, later: Section) -> Section:
+    assert earlier.counts is not None
+    assert later.counts is not None
+    section = Section(
+        run=later.run, lumisection=later.lumisection, first=earlier.lumisection + 1,
+        counts=later.counts - earlier.counts, seen=np.minimum(earlier.seen, later.seen).clip(max=1),
+        stray=max(later.stray - earlier.stray, 0), origin=later.origin,
+        doubts=tuple(dict.fromkeys((*earlier.doubts, *later.doubts))),
+    )  # fmt: skip
+    section.own_events = section.own_growth = _counted(earlier.own_events, later.own_events)
+    section.other_events = section.other_growth = _counted(earlier.other_events, later.other_events)
     return section
 
 
-def _difference(a: RunTotal, b: RunTotal) -> Section:
-    earlier, later = a.section, b.section
-    if earlier.counts is None or later.counts is None:
-        lacking = a if earlier.counts is None else b
-        raise InputError(
-            f"The snapshot {lacking.path} holds no HCAL maps, but others of run {later.run} do; leave it out."
-        )
-    counts = later.counts - earlier.counts
-    if (counts < 0).any():
-        raise InputError(_backwards(a, b, counts))
-    return Section(
-        run=later.run, lumisection=later.lumisection, first=earlier.lumisection + 1, counts=counts,
-        seen=np.minimum(earlier.seen, later.seen).clip(max=1), stray=max(later.stray - earlier.stray, 0),
-        own_events=_counter_difference(a, b, "own_events"), other_events=_counter_difference(a, b, "other_events"),
-    )  # fmt: skip
+def _counted(earlier: int | None, later: int | None) -> int | None:
+    """What a counter counted in between; nothing where it fell."""
+    return None if earlier is None or later is None or later < earlier else later - earlier
 
 
-def _counter_difference(a: RunTotal, b: RunTotal, name: str) -> int | None:
-    earlier, later = getattr(a.section, name), getattr(b.section, name)
-    if earlier is None or later is None:
-        return None
-    if later < earlier:
-        raise InputError(
-            f"The event counter went backwards from {earlier} in {a.path} to {later} in {b.path}; snapshots of one run "
-            "only grow, so give files of one uninterrupted job."
-        )
-    return int(later - earlier)
-
-
-def _backwards(a: RunTotal, b: RunTotal, counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> str:
-    table = table_of_run(b.section.run)
-    row = int(np.argmin(counts))
-    channel = f"{table.names[row]} {table.ieta[row]:+d}/{table.iphi[row]}/{table.depth[row]}"
-    return (
-        f"The counts of {(counts < 0).sum()} channels went backwards from {a.path} to {b.path} (by {-counts[row]} in "
-        f"{channel}); snapshots of one run only grow, so give files of one uninterrupted job, or a definition with "
-        "cumulative = false if each file holds one lumisection."
-    )
+def _each_once(sections: list[Section]) -> list[Section]:
+    """Sections of several jobs, each LS once: the finer one, or the one that holds all of the other."""
+    covered: dict[int, Section] = {}
+    for section in sorted(sections, key=lambda one: (bool(one.doubts), one.lumisection - one.first, one.lumisection)):
+        lumisections = range(section.first, section.lumisection + 1)
+        rivals = {id(covered[ls]): covered[ls] for ls in lumisections if ls in covered}
+        if not rivals:
+            covered.update(dict.fromkeys(lumisections, section))
+            continue
+        rival, *others = rivals.values()
+        same = not others and (rival.first, rival.lumisection) == (section.first, section.lumisection)
+        if not same or section.doubts or not _fell(section, rival):
+            continue
+        if not _fell(rival, section):
+            covered.update(dict.fromkeys(lumisections, section))
+        else:
+            rival.doubt(_DIFFER)
+    return list({id(one): one for one in covered.values()}.values())

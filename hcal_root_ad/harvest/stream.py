@@ -41,4 +41,6 @@ def _pieces(content: FileContent, source: Source) -> Iterator[LumiMaps]:
     for run in sorted({section.run for section in content.sections}):
         sections = [section for section in content.sections if section.run == run]
         versus_ls = content.events_versus_ls.get(run, {})
-        yield merge(run, sections, versus_ls, content.definition, (source,), content.notes)
+        for section in sections:
+            section.origin = str(content.path)
+        yield merge(run, sections, {str(content.path): versus_ls}, content.definition, (source,), content.notes)

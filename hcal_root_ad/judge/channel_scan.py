@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.stats.binomial import Floats, deviance, newton_step, probability
@@ -32,7 +33,7 @@ SAMPLE = 800
 """Channels of a sub-detector that tell the empirical null."""
 DARK, ALIVE = float(np.log(0.05)), 0.3
 """A module with less than a twentieth of its digis is dark; a channel in it with more than three tenths is alive."""
-NOISE_RATE = 1e-3
+NOISE_RATE = {Subdetector.HB: 1e-3, Subdetector.HE: 1e-3, Subdetector.HO: 6e-3}
 """Digis per event that a channel may have without collisions: at low pileup its rate need not follow."""
 LEAST_SHIFT = float(np.log(1.08))
 """Smallest fault of a channel: 8 % of its rate."""
@@ -105,7 +106,8 @@ class Residuals:
         rows, reference = self.live[columns], self.reference
         away = float(np.mean(self.levels.log_pileup))
         # Digis that do not come from collisions are part of the level, and stay where the pileup falls.
-        noise = NOISE_RATE * (np.exp(-reference.power[rows] * min(away, 0.0)) - 1) / np.exp(reference.level[rows])
+        own = np.array([NOISE_RATE[code] for code in sorted(NOISE_RATE)])[reference.channels.subdetector[rows] - 1]
+        noise = own * (np.exp(-reference.power[rows] * min(away, 0.0)) - 1) / np.exp(reference.level[rows])
         return np.asarray(
             reference.widths.channel**2
             + reference.level_error[rows] ** 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ BLINDNESS = (
 DILUTED = "run totals: channels per run against the reference; faults of few lumisections are not seen"
 
 JudgeMaps = Callable[[LumiMaps], RunVerdict]
+Value = TypeVar("Value", bound=np.generic)
 
 
 def judge_coarse(maps: LumiMaps, judge_maps: JudgeMaps, false_alarms: float) -> RunVerdict:
@@ -52,7 +54,7 @@ def judge_coarse(maps: LumiMaps, judge_maps: JudgeMaps, false_alarms: float) -> 
     judged = strips is not None and bool(strips.assessed.any())
     verdicts: tuple[Verdict, ...] = ()
     notes: tuple[str, ...] = ()
-    if coarse.totals is not None and maps.events.sum() >= MINIMUM_EVENTS and coarse.totals.any():
+    if coarse.totals is not None and maps.run_events >= MINIMUM_EVENTS and coarse.totals.any():
         try:
             verdicts, notes = _judge_totals(maps, coarse.totals, judge_maps)
         except (ModelError, NoHcalError) as error:
@@ -90,7 +92,7 @@ def _judge_totals(
 
 def _whole_run(maps: LumiMaps, totals: NDArray[np.int64]) -> LumiMaps:
     """The run as one lumisection with all its events."""
-    events = int(maps.events.sum())
+    events = maps.run_events
     return replace(
         maps,
         lumisections=maps.lumisections[:1],
@@ -143,7 +145,7 @@ def judge_strips(maps: LumiMaps, strips: NDArray[np.int64], false_alarms: float)
             interval for i in order for interval in intervals_of(findings[i], faults[i], numbers, observed, expected)
         ),
         judge=ModelInfo("strips of this run", "", "", threshold, false_alarms),
-        notes=(BLINDNESS, *([f"strips: {dark} lumisections not assessed, hardly a digi (no collisions?)"] if dark else [])),
+        notes=(BLINDNESS, *([_dark_note(dark)] if dark else [])),
         trust=Trust.NONE,
         trust_reason=NO_REFERENCE,
         sensitivity=max(scan.sensitivity for scan in scans),
@@ -161,19 +163,20 @@ class _Scan:
         # Newton step of a Poisson count on the log of its rate: score n − e, information e.
         self.b, self.w = observed[:, self.columns] - e, np.maximum(e, 1e-9)
         self.sums = Sums.of(self.b, self.w, np.full(len(self.columns), SHARE_WIDTH**2), WALK)
-        self.null = empirical_null(self.sums) if len(observed) else []
+        self.null = empirical_null(self.sums) if len(observed) else None
 
     @property
     def sensitivity(self) -> float:
         """Scatter of the strips over what was expected, in single lumisections."""
-        if not self.null:
+        if self.null is None:
             return 1.0
         variance = 1 / np.median(self.w, axis=1) + SHARE_WIDTH**2
-        return float(max(1.0, np.median(np.sqrt(1 + self.null[0][: len(variance)] / variance))))
+        excess = self.null.prior + self.null.excess[0][: len(variance)]
+        return float(max(1.0, np.median(np.sqrt(1 + excess / variance))))
 
     def faults(self, live: NDArray[np.bool_], threshold: float, channels: ChannelTable) -> list[Fault]:
         """Halves, readout boxes and single strips at fault."""
-        if not self.null:
+        if self.null is None:
             return []
         pieces: list[_Piece] = []
         for k in np.flatnonzero((strongest(self.sums, self.null) > threshold) & live[self.columns]).tolist():
@@ -200,13 +203,13 @@ def _grouped(pieces: list[_Piece], live: NDArray[np.bool_], channels: ChannelTab
     """Strips that fail alike joined to halves and readout boxes; the others, each with all its stretches of a sign."""
     half, iphi = np.divmod(np.arange(STRIPS), N_IPHI)
     box = half * N_RBX + rbx_of(iphi + 1) - 1
-    names = {Level.HALF: SUBDET_PM.__getitem__, Level.RBX: box_name}
-    for level, of in ((Level.HALF, half), (Level.RBX, box)):
+    name_of: Callable[[int], str]
+    for level, of, name_of in ((Level.HALF, half, _half_name), (Level.RBX, box, box_name)):
         for unit in np.unique(of[[piece.column for piece in pieces]]).tolist():
             for sign in (-1, 1):
                 size = int((live & (of == unit)).sum())
                 while members := _alike([p for p in pieces if of[p.column] == unit and p.sign == sign], size):
-                    yield _joined(level, names[level](unit), members)
+                    yield _joined(level, name_of(unit), members)
                     pieces = [piece for piece in pieces if all(piece is not member for member in members)]
     by_strip: dict[tuple[int, int], list[_Piece]] = {}
     for piece in pieces:
@@ -214,6 +217,14 @@ def _grouped(pieces: list[_Piece], live: NDArray[np.bool_], channels: ChannelTab
     modules = strip_names(channels) if by_strip else []
     for (column, _), own in by_strip.items():
         yield _joined(Level.RM if "-RM" in modules[column] else Level.WEDGE, modules[column], own)
+
+
+def _dark_note(lumisections: int) -> str:
+    return f"strips: {lumisections} lumisections not assessed, hardly a digi (no collisions?)"
+
+
+def _half_name(half: int) -> str:
+    return SUBDET_PM[half]
 
 
 def _alike(pieces: list[_Piece], size: int) -> list[_Piece]:
@@ -250,7 +261,7 @@ def _channels_per_strip(channels: ChannelTable) -> int:
     return int(np.bincount(channels.half[readout].astype(int) * 100 + channels.iphi[readout]).max(initial=1))
 
 
-def _spread(values: NDArray, position: NDArray[np.intp], size: int, fill: int = 0) -> NDArray:
+def _spread(values: NDArray[Value], position: NDArray[np.intp], size: int, fill: int = 0) -> NDArray[Value]:
     out = np.full((size, *values.shape[1:]), fill, dtype=values.dtype)
     out[position] = values
     return out

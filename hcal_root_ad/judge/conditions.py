@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +29,17 @@ STEP = 0.02
 
 
 def common_part(
-    maps: LumiMaps, rows: JudgedRows, levels: CommonLevels, units: UnitLevels, tree: UnitTree, judged: Collection[str]
+    maps: LumiMaps,
+    rows: JudgedRows,
+    levels: CommonLevels,
+    units: UnitLevels,
+    tree: UnitTree,
+    sound: Mapping[str, NDArray[np.bool_]],
 ) -> CommonPart:
-    """The common part of a run, LS by LS, with its sentences on the sub-detectors that were judged."""
+    """The common part of a run, LS by LS, with its sentences.
+
+    ``sound``: of each sub-detector that was judged, (rows,) where it is not at fault as a whole: that is no condition.
+    """
 
     def everywhere(values: NDArray[np.floating]) -> NDArray[np.float32]:
         return np.asarray(rows.spread(values.astype(np.float32), len(maps), np.nan))
@@ -55,34 +63,31 @@ def common_part(
         ring=everywhere(units.ring + units.condition),
         rings=tree.ring.names,
         box=everywhere(box),
-        sentences=tuple(_sentences(rows.lumisections(maps), units, tree, judged)),
+        sentences=tuple(_sentences(rows.lumisections(maps), units, tree, sound)),
     )
 
 
 def _sentences(
-    lumisections: list[NDArray[np.int32]], units: UnitLevels, tree: UnitTree, judged: Collection[str]
+    lumisections: list[NDArray[np.int32]], units: UnitLevels, tree: UnitTree, sound: Mapping[str, NDArray[np.bool_]]
 ) -> list[str]:
     out: list[str] = []
-    if not len(lumisections):
-        return out
     for d, name in enumerate(tree.subdetector.names):
-        if name not in judged:
+        rows = np.flatnonzero(sound.get(name, np.zeros(0, dtype=bool)))
+        rings = (tree.subdetector_of_ring == d) & (np.median(units.ring_variance, axis=0) < SURE**2)
+        if not len(rows) or not rings.any():
             continue
-        shift = float(np.median(units.subdetector[:, d]))
+        shift = float(np.median(units.subdetector[rows, d]))
         if abs(shift) > SAID:
             out.append(f"{name} counts {_percent(shift)} against the other sub-detectors, all rings alike")
-        mine = (tree.subdetector_of_ring == d) & (np.median(units.ring_variance, axis=0) < SURE**2)
-        if not mine.any():
-            continue
-        condition = units.condition[:, mine]
+        condition = units.condition[rows][:, rings]
         typical = np.median(condition, axis=0)
-        if np.ptp(typical) > 2 * RINGS_SAID or np.abs(typical - np.median(typical)).max() > RINGS_SAID:
+        if np.abs(typical - np.median(typical)).max() > RINGS_SAID:
             out.append(
                 f"rings of {name} moved by {_percent(float(typical.min()))} to {_percent(float(typical.max()))} since the "
                 "clean runs (trigger mix, thresholds or ageing)"
             )
-        out += _steps(lumisections, condition, name)
-        wave = float(np.median(np.abs(units.wave[:, d])))
+        out += _steps([lumisections[row] for row in rows], condition, name)
+        wave = float(np.median(np.abs(units.wave[rows, d])))
         if wave > WAVE_SAID:
             out.append(f"a wave in phi of {100 * wave:.1f} % runs around {name} (beam spot)")
     return out

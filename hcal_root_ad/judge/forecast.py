@@ -70,7 +70,7 @@ def _forecasts(verdict: Verdict) -> Iterator[Forecast]:
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """Digis over expected ones of a channel or unit: ``ratio`` and its inverse variance ``weight`` at ``time``, (blocks,).
+    """Digis over expected ones of a channel or unit: ``ratio``, its inverse variance ``weight``, ``time``; (blocks,).
 
     ``time`` counts lumisections; the last lumisection of the run is ``end``.
     """
@@ -115,6 +115,8 @@ def foretold(course: Course, finding: Finding) -> Forecast | None:
     ramps = [_fit(course, shape) for shape in np.maximum(after, 0) / (course.end - onsets)[:, None]]
     steps = [_fit(course, shape) for shape in (after >= 0).astype(np.float64)]
     evidence = np.array([fit.evidence for fit in ramps])
+    if not np.isfinite(evidence).any():
+        return None
     if logsumexp(evidence) - logsumexp([fit.evidence for fit in steps]) < CLEARLY:
         return None
     best = ramps[int(evidence.argmax())]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import ChannelTable
+from hcal_root_ad.detector import ChannelTable, Subdetector
 from hcal_root_ad.judge.findings import Fault
 from hcal_root_ad.judge.verdict import Level
 
@@ -35,5 +35,5 @@ def trusted_rows(counts: NDArray[np.integer], events: NDArray[np.int64], live: N
 
 def channel_name(channels: ChannelTable, row: int) -> str:
     """For example ``HF +33/5/2``: sub-detector, ieta/iphi/depth."""
-    sub = channels.names[row]
+    sub = Subdetector(channels.subdetector[row]).name
     return f"{sub} {channels.ieta[row]:+d}/{channels.iphi[row]}/{channels.depth[row]}"

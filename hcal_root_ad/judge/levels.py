@@ -105,16 +105,15 @@ def _boxes(module: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, Fl
     value = np.where(there, module[:, members], np.nan)
     own = np.where(there, variance[:, members], np.inf)
     middle = np.nanmedian(value, axis=2)
+    several = there.sum(axis=1) > 1
     # Restless modules are no failed ones: their scatter in this run widens what agrees.
-    scatter = (
-        float(np.nanmedian(np.abs(value - middle[..., None])[:, there.sum(axis=1) > 1][..., :2]))
-        if (there.sum(axis=1) > 1).any()
-        else 0.0
-    )
+    scatter = float(np.nanmedian(np.abs(value - middle[..., None])[:, several])) if several.any() else 0.0
     width = own + max(MODULE_WIDTH, 1.5 * scatter) ** 2
     candidates = np.concatenate([value, middle[..., None], np.zeros_like(middle)[..., None]], axis=2)
     pull = (value[:, :, None, :] - candidates[..., None]) ** 2 / (2 * width[:, :, None, :])
-    cost = np.nansum(np.minimum(pull, FAILED_MODULE), axis=3) + MOVED_BOX * np.minimum((candidates / 0.08) ** 2, 1)
+    cost = np.nansum(np.minimum(pull, FAILED_MODULE), axis=3) + (
+        MOVED_BOX * several[:, None] * np.minimum((candidates / 0.08) ** 2, 1)
+    )
     best = np.where(np.isnan(candidates), np.inf, cost).argmin(axis=2)
     centre = np.take_along_axis(candidates, best[..., None], axis=2)
     agree = there & (np.abs(value - centre) < 4 * np.sqrt(width))

@@ -25,7 +25,7 @@ from hcal_root_ad.judge.rows import MINIMUM_EVENTS, JudgedRows, judged_rows
 from hcal_root_ad.judge.subdetector import Judged, faults_of, not_judged, verdict_of
 from hcal_root_ad.judge.trust import STRANGER, trust_of
 from hcal_root_ad.judge.unit_scan import UnitFault, scan_units
-from hcal_root_ad.judge.verdict import CommonPart, ModelInfo, RunVerdict, Trust, Verdict
+from hcal_root_ad.judge.verdict import CommonPart, Level, ModelInfo, RunVerdict, Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit, joined
 from hcal_root_ad.model.joint import JointReference, joint_reference
@@ -289,7 +289,12 @@ class _Together:
             pulls = _pulls(judged)
             found = faults_of(judged, faults, scan, live, tree)
             verdicts.append(verdict_of(judged, found, self.maps, self.rows, info, pulls, trust, scan.width))
-        return verdicts, common_part(self.maps, self.rows, self.levels, units, tree, judged_names)
+        sound = {name: np.ones(len(self.rows), dtype=bool) for name in judged_names}
+        for name in judged_names:
+            for fault in scans[name][0]:
+                if fault.level is Level.SUBDETECTOR:
+                    sound[name] &= ~fault.rows(len(self.rows))
+        return verdicts, common_part(self.maps, self.rows, self.levels, units, tree, sound)
 
 
 def _asked(model: Model | None, false_alarms: float | None) -> float:
@@ -313,10 +318,14 @@ def _info(model: Model | None, threshold: float, asked: float) -> ModelInfo:
 
 
 def _pulls(judged: Judged) -> NDArray[np.float32]:
-    """(rows, channels) binomial pull of every count against the healthy expectation."""
-    mean = judged.expected
-    variance = np.maximum(mean * (1 - mean / np.maximum(judged.events[:, None], 1)), 0.25)
-    return np.asarray((judged.observed - mean) / np.sqrt(variance) * judged.live, dtype=np.float32)
+    """(rows, channels) binomial pull of every count against the healthy expectation; some rows at a time."""
+    out = np.empty(judged.expected.shape, dtype=np.float32)
+    for first in range(0, len(out), 64):
+        rows = slice(first, first + 64)
+        mean, events = judged.expected[rows], np.maximum(judged.events[rows, None], 1)
+        variance = np.maximum(mean * (1 - mean / events), 0.25)
+        out[rows] = (judged.observed[rows] - mean) / np.sqrt(variance) * judged.live
+    return out
 
 
 def _judge_hf(maps: LumiMaps, rows: JudgedRows, model: Model, false_alarms: float | None) -> Verdict:

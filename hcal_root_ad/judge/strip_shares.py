@@ -18,7 +18,7 @@ SILENT = 0.5
 DARK = 0.1
 """Share of the brightest half's digis below which another half is dark."""
 APART = 0.1
-"""Two halves of a sub-detector whose ratio moved by more (in log) do not see the same: the one that lost is at fault."""
+"""Two halves of a sub-detector whose ratio moved by more (in log) do not see the same: one lost digis."""
 ROUNDS = 5
 
 

@@ -76,7 +76,7 @@ def assessable(maps: LumiMaps) -> NDArray[np.intp]:
 def run_total(maps: LumiMaps, totals: NDArray[np.int64], subdetector: str) -> SubdetectorCounts:
     """The whole run as one lumisection, numbered as the run's first."""
     rows = maps.channels.rows_of(subdetector)
-    events = int(maps.events.sum())
+    events = maps.run_events
     return SubdetectorCounts(
         channels=maps.channels.take(rows),
         counts=np.minimum(totals[rows], events)[None].astype(np.int32),

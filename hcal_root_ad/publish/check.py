@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from hcal_root_ad.detector import N_DQM_IETA
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.input_file import open_root
+from hcal_root_ad.publish.elements import AXIS_LIMIT, TITLE_LIMIT
 from hcal_root_ad.publish.file_name import name_complaints, run_of_name
 from hcal_root_ad.publish.object_text import complaint
 from hcal_root_ad.publish.root_layout import Container, Record, read_container, walk
@@ -29,7 +31,11 @@ _READABLE = ("", "ZL")
 _NAME = re.compile(r"[-A-Za-z0-9/+=_()# ]+")
 _RUN_FOLDER = re.compile(r"Run (?P<run>[1-9]\d*)")
 _LUMI_FOLDER = re.compile(r"By Lumi Section \d+-\d+")
-_OURS = re.compile(r"DQMData/Run [^/]*/Hcal/[^/]*/HcalML")
+_OURS = re.compile(r"DQMData/Run [^/]*/Hcal/[^/]*/HcalAD(Task|Client)(/|$)")
+_PRODUCTION = re.compile(r"DQMData/Run [^/]*/Hcal/[^/]*/HcalML(Task|Client)(/|$)")
+_SUMMARY_FOLDER = re.compile(r"DQMData/Run [^/]*/[^/]*/[^/]*/EventInfo")
+_COUNTS = re.compile(r"(Events|Occupancy|Expected\w*)vsLS")
+"""Plain counts against lumisections, of which overlays may be scaled to the run."""
 _HIGHEST_STATE = 6
 
 
@@ -42,7 +48,7 @@ def check_file(path: Path) -> tuple[str, ...]:
     """
     path = Path(path)
     container = read_container(path)
-    ours = [record for record in container.objects if _OURS.match(record.directory)]
+    ours = _ours(container)
     shown = ours or list(container.objects)
     return (
         *name_complaints(path.name),
@@ -50,9 +56,35 @@ def check_file(path: Path) -> tuple[str, ...]:
         *_layout(container, run_of_name(path.name)),
         *_duplicates(container.objects),
         *_texts(container),
+        *_summaries(container.objects),
+        *_collision(ours),
         *_classes(container, shown),
-        *_contents(path, shown),
+        *_contents(path, shown, ours),
     )
+
+
+@dataclass(frozen=True)
+class Content:
+    """How much of ours (or of all, where there is nothing of ours) a file holds: ``bins`` without flow bins."""
+
+    histograms: int
+    bins: int
+    texts: int
+    size: int
+
+    def __str__(self) -> str:
+        return f"{self.histograms} histograms with {self.bins:,} bins, {self.texts} texts, {self.size:,} bytes"
+
+
+def content_of(path: Path) -> Content:
+    """What reviewers ask of new monitor elements: how many, how many bins, how large a file."""
+    path = Path(path)
+    container = read_container(path)
+    shown = _ours(container) or list(container.objects)
+    histograms = [record for record in shown if record.class_name in _CLASSES - {"TObjString"}]
+    with open_root(path) as file:
+        bins = sum(int(np.prod(np.shape(_read(file, record, path).values()))) for record in histograms)
+    return Content(len(histograms), bins, len(shown) - len(histograms), path.stat().st_size)
 
 
 def _sequence(container: Container) -> Iterator[str]:
@@ -133,8 +165,33 @@ def _classes(container: Container, shown: Iterable[Record]) -> Iterator[str]:
             yield f"{record.path!r} has characters in its name that the classic GUI refuses: {_illegal(record.name)}."
 
 
-def _contents(path: Path, shown: Iterable[Record]) -> Iterator[str]:
+def _ours(container: Container) -> list[Record]:
+    """What is in our folders; those of production are ours where the record of what we made them of is in them."""
+    replaced = any(_PRODUCTION.match(one.directory) and one.name.startswith("<record>") for one in container.objects)
+    folders = (_OURS, _PRODUCTION) if replaced else (_OURS,)
+    return [one for one in container.objects if any(folder.match(one.directory) for folder in folders)]
+
+
+def _summaries(objects: Iterable[Record]) -> Iterator[str]:
+    """The classic GUI makes a tile of every ``reportSummaryMap``: only a subsystem's own EventInfo may hold one."""
+    for record in objects:
+        if record.name == "reportSummaryMap" and not _SUMMARY_FOLDER.fullmatch(record.directory):
+            yield f"{record.path!r} is not in the subsystem's own EventInfo; the classic GUI would show a dead tile."
+
+
+def _collision(ours: Iterable[Record]) -> Iterator[str]:
+    """Under production's names, production's own task would be replaced: only where that was asked for."""
+    texts = [record for record in ours if _PRODUCTION.match(record.directory) and record.class_name == "TObjString"]
+    records = [record.name for record in texts if record.name.startswith("<record>")]
+    if any('"as_hcalmltask": true' not in record for record in records):
+        folder = next(record.directory for record in texts if record.name.startswith("<record>"))
+        yield f"{folder!r} takes the place of CMSSW's own HcalMLTask; only --as-hcalmltask asks for that."
+
+
+def _contents(path: Path, shown: Iterable[Record], ours: Iterable[Record]) -> Iterator[str]:
     """What the HCAL render plugin and HCAL's axes ask of our histograms."""
+    own = {record.path for record in ours}
+    efficiencies = {(record.directory, record.name) for record in ours if ">e=1</" in record.name}
     histograms = _CLASSES - {"TObjString"}
     drawn = [r for r in shown if r.class_name in histograms and "/Hcal/" in r.path and _NAME.fullmatch(r.path)]
     with open_root(path) as file:
@@ -143,6 +200,9 @@ def _contents(path: Path, shown: Iterable[Record]) -> Iterator[str]:
             if "Summary" in _gui_path(record):
                 yield from _summary(record, histogram)
             yield from _ieta_axis(record, histogram)
+            if record.path in own:
+                marked = (record.directory, f"<{record.name}>e=1</{record.name}>") in efficiencies
+                yield from _drawn(record, histogram, marked)
 
 
 def _read(file: Any, record: Record, path: Path) -> Any:
@@ -161,6 +221,26 @@ def _summary(record: Record, histogram: Any) -> Iterator[str]:
     values = np.asarray(histogram.values())
     if not np.isin(values, range(_HIGHEST_STATE + 1)).all():
         yield f"{record.path!r} has 'Summary' in its path but holds other values than the states 0 to {_HIGHEST_STATE}."
+
+
+def _drawn(record: Record, histogram: Any, efficiency: bool) -> Iterator[str]:
+    """Our own elements must read at once in a picture of the GUI."""
+    values = np.asarray(histogram.values())
+    if values.ndim == 2 and (values < 0).any() and "Summary" not in _gui_path(record):
+        yield f"{record.path!r} is a map with a sign: the GUIs would paint what is sound; write losses and gains apart."
+    trend = values.ndim == 1 and histogram.axis(0).member("fTitle") == "LS"
+    if trend and not efficiency and not _COUNTS.search(record.path):
+        yield f"{record.path!r} is no plain count against LS but lacks e=1: references would be scaled to the run."
+    yield from _titles(record, histogram, values.ndim)
+
+
+def _titles(record: Record, histogram: Any, ndim: int) -> Iterator[str]:
+    axes = [histogram.member(f"f{name}axis").member("fTitle") for name in "XYZ"[: ndim + 1]]
+    if ndim == 2 and axes[2]:
+        yield f"{record.path!r} has the z title {axes[2]!r}, which the GUIs cut off; say it in the title."
+    for title, limit in ((histogram.title, TITLE_LIMIT), *((title, AXIS_LIMIT) for title in axes)):
+        if len(title) > limit:
+            yield f"{record.path!r} has the title {title!r}, cut in the GUIs' pictures from {limit} characters on."
 
 
 def _ieta_axis(record: Record, histogram: Any) -> Iterator[str]:

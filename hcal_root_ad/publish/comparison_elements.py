@@ -1,23 +1,34 @@
-"""``Hcal/HcalMLClient/Comparison``: a run beside a reference run, with quality results, for the DQM GUIs."""
+"""``Hcal/HcalADClient/Comparison``: a run beside a reference run, with quality results, for the DQM GUIs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
 
 from hcal_root_ad.compare.against import Against
 from hcal_root_ad.compare.changes import Change, channel_changes
-from hcal_root_ad.compare.compared_elements import DISTANCE_LIMIT, ComparedElement, Likeness
+from hcal_root_ad.compare.compared_elements import DISTANCE_LIMIT, TREND, ComparedElement, Likeness
 from hcal_root_ad.compare.comparison import Comparison
-from hcal_root_ad.detector import N_DEPTH, N_RBX, SUBDET_PM
+from hcal_root_ad.detector import N_DEPTH, SUBDET_PM
 from hcal_root_ad.judge.verdict import State
-from hcal_root_ad.publish.axes import box_projection, depth_map, ieta_projection, iphi_projection, trend
+from hcal_root_ad.publish.axes import (
+    RBX_LABELS,
+    box_projection,
+    counts_vs_ls,
+    depth_map,
+    ieta_projection,
+    iphi_projection,
+    lumi_axis,
+)
+from hcal_root_ad.publish.comparison_table import outcome
 from hcal_root_ad.publish.elements import CLIENT, MonitorElement, MonitorElements, QualityResult, QualityStatus, Scalar
+from hcal_root_ad.publish.fault_elements import MOST_EXCESS
 from hcal_root_ad.publish.provenance import Provenance, provenance_of_maps, reference_material
 from hcal_root_ad.publish.provenance_scalars import made_of
-from hcal_root_ad.publish.reductions import Array, Counts, Floats, States, depth_maps, on_axis
+from hcal_root_ad.publish.reductions import Array, Counts, Floats, States, by_map
 
 FOLDER = f"{CLIENT}/Comparison"
 _ALGORITHM = "HcalRootAd"
@@ -48,23 +59,30 @@ def comparison_elements(comparison: Comparison, provenance: Provenance | None = 
 
 def _elements(comparison: Comparison) -> Iterator[MonitorElement]:
     for element in comparison.elements:
-        yield _histogram(comparison, element, "", element.observed, "digis of this run")
-        yield _histogram(comparison, element, "Expected", element.expected, "digis of the reference at this pileup")
-        if element.reference is not None:
-            yield _histogram(comparison, element, "Reference", element.reference, "digis of the reference as it was")
+        expected = element.expected / _exposure(comparison, element)
+        yield _histogram(comparison, element.path, element.observed, "digis of this run")
+        yield _histogram(comparison, f"Expected{element.path}", expected, "digis expected here")
     yield from _channel_maps(comparison)
-    yield from _box_shifts(comparison)
+    yield from _box_ratios(comparison)
 
 
-def _histogram(
-    comparison: Comparison, element: ComparedElement, prefix: str, values: Array, contents: str
-) -> MonitorElement:
+def _exposure(comparison: Comparison, element: ComparedElement) -> float:
+    """How much more the reference counted than it would have in this run; 1 against LS, where that is expected."""
+    if element.path.startswith(TREND):
+        return 1.0
+    parts = comparison.parts.values()
+    return sum(float(part.rates.digis.sum()) for part in parts) / max(
+        sum(float(part.sums.expected.sum()) for part in parts), 1.0
+    )
+
+
+def _histogram(comparison: Comparison, place: str, values: Array, contents: str) -> MonitorElement:
     """One of the histograms of a compared element, on the axes that its path asks for."""
-    kind, _, name = element.path.split("/")
-    path, title, entries = f"{FOLDER}/{prefix}{element.path}", f"{name}: {contents}", float(values.sum())
-    match kind:
+    kind, _, name = place.split("/")
+    path, title, entries = f"{FOLDER}/{place}", f"{name}: {contents}", float(values.sum())
+    match kind.removeprefix("Expected"):
         case "Occupancy":
-            return depth_map(path, values, title, "digis", entries)
+            return depth_map(path, values, title)
         case "Occupancyvsieta":
             return ieta_projection(path, values, title, "digis", entries)
         case "Occupancyvsiphi":
@@ -72,29 +90,30 @@ def _histogram(
         case "OccupancyvsRBX":
             return box_projection(path, values, title, "digis", name, entries)
         case _:
-            length = int(comparison.maps.lumisections.max(initial=1))
-            return trend(path, on_axis(values, comparison.lumisections, length), title, "digis", entries)
+            axis = lumi_axis(comparison.maps)
+            return counts_vs_ls(path, axis, axis.spread(values, comparison.lumisections), title, "digis")
 
 
 def _channel_maps(comparison: Comparison) -> Iterator[MonitorElement]:
-    """Rate ratio, pulls and states of every channel, HB and HE together, per depth."""
-    quantities: dict[str, tuple[str, str, Callable[[Against], Array]]] = {
-        "RateRatio": ("rate over that of the reference", "ratio", _ratio),
-        "Pull": ("(seen - expected)/sigma, binomial", "pull", lambda part: part.pull),
-        "Significance": ("pull with the errors of the reference", "sigma", lambda part: part.significance),
-        "StateSummary": ("against the reference", "state", _states),
-    }
-    for name, (title, contents, quantity) in quantities.items():
-        parts = comparison.parts.values()
-        maps = sum((depth_maps(part.series.channels, quantity(part)) for part in parts), np.zeros(()))
-        for depth in range(1, N_DEPTH + 1):
-            path = f"{FOLDER}/{name}/depth/depth{depth}"
-            yield depth_map(path, maps[depth - 1], f"depth{depth}: {title}", contents)
+    """States of every channel by depth, and how much those that changed lost or gained: 0 where nothing did."""
+    parts = comparison.parts.values()
+    for name, states in by_map([(part.series.channels, _states(part)) for part in parts]):
+        yield depth_map(f"{FOLDER}/StateSummary/depth/{name}", states, f"{name}: against the reference")
+    for name, sign in (("Loss", -1), ("Excess", 1)):
+        for depth, percent in by_map([(part.series.channels, _percent(part, sign)) for part in parts]):
+            if percent.any():
+                title = f"{depth}: {name.lower()} where changed [%]"
+                yield depth_map(f"{FOLDER}/{name}/depth/{depth}", percent, title)
 
 
-def _ratio(part: Against) -> Floats:
-    """(channels,) rate over that of the reference; 0 where the channel is empty here, or the reference is."""
-    return np.where(part.live & ~part.empty, np.exp(part.sums.shift), 0.0)
+def _percent(part: Against, sign: int) -> Floats:
+    """(channels,) percent by which the rate of a changed channel is lower or higher; 0 where nothing changed."""
+    percent = np.zeros(len(part.series.channels))
+    for change, where in channel_changes(part).items():
+        shift = 100 * np.expm1(part.sums.shift)
+        size = {Change.EMPTY: -100.0, Change.FILLED: MOST_EXCESS}.get(change, shift)
+        percent = np.where(where, np.maximum(sign * size, 0), percent)
+    return percent.clip(0, MOST_EXCESS)
 
 
 def _states(part: Against) -> States:
@@ -105,12 +124,16 @@ def _states(part: Against) -> States:
     return states
 
 
-def _box_shifts(comparison: Comparison) -> Iterator[MonitorElement]:
-    shifts = {one.unit: one.shift for one in comparison.drift.boxes}
+def _box_ratios(comparison: Comparison) -> Iterator[MonitorElement]:
+    """Mean ratio of rates of the channels filled in both, per box; a box without any is no point."""
+    shifts = {one.unit: one for one in comparison.drift.boxes}
     for half in (half for half in SUBDET_PM if half[:2] in comparison.parts):
-        values = np.array([shifts.get(f"{half}{rbx:02d}", 0.0) for rbx in range(1, N_RBX + 1)])
-        title = f"{half}: mean change of log rate of the channels filled in both"
-        yield box_projection(f"{FOLDER}/RateShiftvsRBX/SubdetPM/{half}", values, title, "log ratio of rates", half)
+        found = [shifts.get(name) for name in RBX_LABELS[half]]
+        ratios = np.array([np.exp(one.shift) if one else 0.0 for one in found])
+        errors = np.array([ratio * one.error if one else 0.0 for ratio, one in zip(ratios, found, strict=True)])
+        path, title = f"{FOLDER}/RateRatiovsRBX/SubdetPM/{half}", f"{half}: rate over the reference's"
+        element = box_projection(path, ratios, title, "ratio of rates", half, float(np.count_nonzero(ratios)))
+        yield replace(element, errors=errors, efficiency=True)
 
 
 def _quality(comparison: Comparison) -> Iterator[QualityResult]:
@@ -167,6 +190,7 @@ def provenance_of_comparison(comparison: Comparison) -> Provenance:
 
 def _provenance(comparison: Comparison, provenance: Provenance) -> Iterator[Scalar]:
     folder, entry = f"{FOLDER}/Provenance", comparison.reference.entry
+    yield Scalar(f"{FOLDER}/outcome", outcome(comparison))
     yield Scalar(f"{folder}/program", f"hcal-root-ad {version('hcal-root-ad')}")
     yield Scalar(f"{folder}/reference", str(entry))
     yield Scalar(f"{folder}/referenceDigest", entry.sha256.get(entry.rates, ""))

@@ -8,13 +8,29 @@ from rich.table import Table
 
 from hcal_root_ad.compare.changes import Change, UnitShift
 from hcal_root_ad.compare.compared_elements import ComparedElement, Likeness
-from hcal_root_ad.compare.comparison import Comparison, Drift
+from hcal_root_ad.compare.comparison import STRANGER, Comparison, Drift
 from hcal_root_ad.detector import SUBDET_PM
 
 LONGEST = 20
 """Lines shown at most; the JSON file has the rest."""
 _STYLE = {Change.EMPTY: "red", Change.FILLED: "yellow", Change.LOWER: "yellow", Change.HIGHER: "yellow"}
 _ELEMENT_STYLE = {Likeness.DIFFERS: "yellow", Likeness.FILLED: "yellow", Likeness.EMPTY: "red"}
+
+
+def outcome(comparison: Comparison) -> str:
+    """The outcome in one sentence; "the same" only where nothing differs and the reference knows the detector."""
+    run, reference = f"run {comparison.maps.run}", comparison.reference.name
+    strange = [name for name, part in comparison.parts.items() if part.misfit > STRANGER]
+    doubt = f", but {reference} knows another detector in {' and '.join(strange)}" if strange else ""
+    if not comparison.differs:
+        if doubt:
+            return f"nothing in {run} stands out against {reference}{doubt}: whether they are the same is not known"
+        return f"{run} is the same as {reference}: no channel and none of {len(comparison.elements)} elements differ"
+    largest = f", the largest {comparison.changes[0].unit} {comparison.changes[0].change}" if comparison.changes else ""
+    return (
+        f"{run} differs from {reference}: {_count(len(comparison.changes))} changed{largest}, "
+        f"{len(comparison.differing)} of {len(comparison.elements)} elements differ{doubt}"
+    )
 
 
 def changes_table(comparison: Comparison) -> Table:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
+import numpy as np
 from hist import Hist
+from numpy.typing import NDArray
 
-TASK = "Hcal/HcalMLTask"
-"""Folder of what the network saw and said, named as in CMSSW ``DQM/HcalTasks/plugins/HcalMLTask.cc``."""
-CLIENT = "Hcal/HcalMLClient"
-"""Folder of what follows from it: states, counts of faults, summary, provenance."""
+TASK = "Hcal/HcalADTask"
+"""Folder of what was seen and expected."""
+CLIENT = "Hcal/HcalADClient"
+"""Folder of what follows from it: states, faults, summary, provenance."""
+PRODUCTION = {TASK: "Hcal/HcalMLTask", CLIENT: "Hcal/HcalMLClient"}
+"""Folders under CMSSW's own names (``DQM/HcalTasks/plugins/HcalMLTask.cc``), for a site where we take its place."""
+TITLE_LIMIT, AXIS_LIMIT = 38, 28
+"""Characters of a title, and of an axis title, that a picture of 480 × 360 pixels shows whole and in full size."""
 
 
 class QualityStatus(IntEnum):
@@ -31,9 +38,13 @@ class QualityStatus(IntEnum):
 class MonitorElement:
     """A histogram and the place where the GUI shows it.
 
-    ``path`` begins with the subsystem (``Hcal/HcalMLTask/Occupancy/depth/depth1``). Axis titles are
-    the labels of the ``hist`` axes, and the histogram's own label is the title of the axis of its
-    contents. ``bin_labels`` holds one tuple per axis, empty where bins are not named.
+    ``path`` begins with the subsystem (``Hcal/HcalADTask/EventsvsLS/EventsvsLS``). Axis titles are the labels of the
+    ``hist`` axes, and the label of a histogram of one dimension is the title of its y axis (that of contents of two
+    is cut off in the GUIs: the unit stands in the title). ``bin_labels`` holds one tuple per axis, empty where bins are
+    not named.
+
+    ``efficiency``: overlays of a reference are not scaled to the run's integral. ``errors``: (bins,) of a histogram
+    of one dimension; a bin of content 0 and error 0 is then no point at all.
     """
 
     path: str
@@ -42,10 +53,18 @@ class MonitorElement:
     bin_labels: tuple[tuple[str, ...], ...] = ()
     entries: float | None = None
     """Number of fills; None counts the bins that are not empty."""
+    efficiency: bool = False
+    errors: NDArray[np.float64] | None = None
+    log_z: bool = False
+    """Colours of a map by order of magnitude."""
 
     @property
     def root_class(self) -> str:
         return {1: "TH1F", 2: "TH2F"}[self.histogram.ndim]
+
+    @property
+    def against_lumisections(self) -> bool:
+        return bool(self.histogram.axes[0].label == "LS")
 
 
 @dataclass(frozen=True)
@@ -60,7 +79,8 @@ class Scalar:
 class QualityResult:
     """Result of one quality test of the monitor element at ``path``.
 
-    ``result`` is the number that was tested; ``algorithm`` holds no colon, ``message`` no angle brackets.
+    ``result`` is the number that was tested; ``algorithm`` holds no colon, ``message`` no angle brackets and no
+    semicolon, which JSROOT takes for the number of a cycle.
     """
 
     path: str
@@ -82,3 +102,17 @@ class MonitorElements:
 
     def __getitem__(self, path: str) -> MonitorElement:
         return next(element for element in self.elements if element.path == path)
+
+    def under(self, folders: Mapping[str, str]) -> MonitorElements:
+        """The same with other names for the folders of :data:`TASK` and :data:`CLIENT`."""
+
+        def moved(path: str) -> str:
+            subsystem, task, rest = path.split("/", 2)
+            return f"{folders.get(f'{subsystem}/{task}', f'{subsystem}/{task}')}/{rest}"
+
+        return MonitorElements(
+            self.run,
+            tuple(replace(element, path=moved(element.path)) for element in self.elements),
+            tuple(replace(scalar, path=moved(scalar.path)) for scalar in self.scalars),
+            tuple(replace(result, path=moved(result.path)) for result in self.quality),
+        )

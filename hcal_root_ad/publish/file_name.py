@@ -16,11 +16,11 @@ _ONLINE = re.compile(r"DQM_V\d+(?:_[A-Za-z0-9]+)?_R(?P<run>\d+)\.root")
 _RELVAL = re.compile(r"/RelVal[^/]+/CMSSW(?:_[0-9]+)+(?:_pre[0-9]+)?[-_].*")
 _LUMISECTION_SUFFIX = re.compile(r"_L\d{9}$")
 _LAST_TEST_RUN = 10_000
-ONLINE_TAG = "HcalML"
+ONLINE_TAG = "HcalAD"
 """Subsystem tag of online files: letters and digits, as the classic GUI demands."""
 
 
-def offline_name(run: int, source: str = "", mark: str = "HcalML") -> str:
+def offline_name(run: int, source: str = "", mark: str = "HcalAD") -> str:
     """``DQM_V0001_R<run>__<primary>__<processed>__DQMIO.root``, the dataset taken from the source's name if it has one.
 
     The processing string is marked, so that an upload never takes the place of the dataset's own file.
@@ -36,7 +36,7 @@ def online_name(run: int, tag: str = ONLINE_TAG) -> str:
     """``DQM_V0001_<tag>_R<run>.root``.
 
     >>> online_name(370101)
-    'DQM_V0001_HcalML_R000370101.root'
+    'DQM_V0001_HcalAD_R000370101.root'
     """
     return _valid(f"DQM_V0001_{tag}_R{run:09d}.root")
 

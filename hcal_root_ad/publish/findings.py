@@ -105,5 +105,7 @@ def _doubts(part: Judged) -> Iterator[str]:
 
 def trust_of_run(verdict: RunVerdict) -> tuple[str, ...]:
     """As :func:`trust_sentences`, of all that was judged of a run."""
-    strips = {"strips": verdict.strips} if verdict.strips else {}
-    return trust_sentences({one.subdetector: one for one in verdict.verdicts} | strips)
+    judged: dict[str, Judged] = {one.subdetector: one for one in verdict.verdicts}
+    if verdict.strips:
+        judged["strips"] = verdict.strips
+    return trust_sentences(judged)

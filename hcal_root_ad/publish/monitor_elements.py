@@ -3,60 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-from hcal_root_ad.judge.verdict import RunVerdict
-from hcal_root_ad.publish import client_elements, task_elements
-from hcal_root_ad.publish.elements import MonitorElement, MonitorElements, QualityResult
+from hcal_root_ad.judge.verdict import RunVerdict, Verdict
+from hcal_root_ad.publish import fault_elements, state_elements, task_elements
+from hcal_root_ad.publish.axes import LumiAxis, lumi_axis
+from hcal_root_ad.publish.elements import PRODUCTION, MonitorElement, MonitorElements
 from hcal_root_ad.publish.provenance import Provenance, provenance_of_run
 from hcal_root_ad.publish.provenance_scalars import provenance_scalars
-from hcal_root_ad.publish.quality import channel_results, strip_results
-from hcal_root_ad.publish.reductions import axis_length
-
-SHOWN = ("HB", "HE")
-"""Sub-detectors with maps of channels and readout boxes: HO shares cells of the depth maps with HB."""
+from hcal_root_ad.publish.quality import quality_results
+from hcal_root_ad.publish.summary import summary_elements, summary_scalars
 
 
-def monitor_elements(run: RunVerdict, provenance: Provenance | None = None) -> MonitorElements:
+def monitor_elements(
+    run: RunVerdict,
+    provenance: Provenance | None = None,
+    *,
+    beside_digi_task: bool = False,
+    as_production: bool = False,
+) -> MonitorElements:
     """Histograms, scalars and quality results of one run, at the granularity that its file allowed.
 
-    Maps per depth come from every verdict on channels, elements against LS from those per lumisection,
-    LS × iphi maps from strips. Where nothing was judged per lumisection and channel, the events stand alone.
-    Elements show HB and HE; what was found in HO and HF is in the tables.
+    Args:
+        beside_digi_task: the file holds DigiTask's own occupancy, and ours is left out.
+        as_production: under the names of CMSSW's ``HcalMLTask``, with the elements that it has.
     """
-    run = replace(run, verdicts=tuple(verdict for verdict in run.verdicts if verdict.subdetector in SHOWN))
-    length = axis_length(run)
-    summary, scalars = client_elements.summary(run, length)
-    return MonitorElements(
+    axis = lumi_axis(run.maps)
+    made_of = provenance or provenance_of_run(run)
+    elements = MonitorElements(
         run=run.maps.run,
-        elements=(*_elements(run, length), summary),
-        scalars=(*scalars, *provenance_scalars(run, provenance or provenance_of_run(run))),
-        quality=tuple(_quality(run)),
+        elements=(*_states(run, axis), *_faults(run, axis), *_task(run, axis, beside_digi_task, as_production)),
+        scalars=(*summary_scalars(run, axis), *provenance_scalars(run, made_of)),
+        quality=tuple(quality_results(run, axis)),
     )
+    return elements.under(PRODUCTION) if as_production else elements
 
 
-def _elements(run: RunVerdict, length: int) -> Iterator[MonitorElement]:
-    per_lumi = tuple(verdict for verdict in run.verdicts if verdict.granularity == "lumisection")
-    if run.verdicts:
-        yield from task_elements.channel_maps(run.verdicts)
-        yield from client_elements.channel_maps(run.verdicts)
+def _states(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
+    yield from summary_elements(run, axis)
+    yield from state_elements.box_maps(run, axis)
+    yield from state_elements.channel_states(run.verdicts)
+    if _per_lumi(run) or run.strips:
+        yield from state_elements.states_against_lumisections(run, axis)
+    if run.strips:
+        yield from state_elements.strip_states(run.strips, axis)
+
+
+def _faults(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
+    yield fault_elements.fault_list(run, axis)
+    yield from fault_elements.channel_percentages(run.verdicts)
+    per_lumi = _per_lumi(run)
+    if per_lumi or run.strips:
+        yield from fault_elements.box_percentages((*per_lumi, *((run.strips,) if run.strips else ())), axis)
     for verdict in per_lumi:
-        yield from task_elements.trends(verdict, length)
-        yield from task_elements.box_maps(verdict, length)
-        yield from client_elements.kind_trends(verdict, length)
-    if per_lumi:
-        yield from client_elements.box_states(per_lumi, length)
-    if run.strips or (run.maps.events.any() and not per_lumi):
-        for name in ("HB", "HE"):
-            yield task_elements.events_trend(name, run.maps.events, run.maps.lumisections, length)
-    if run.strips:
-        yield from task_elements.strip_maps(run.strips, length)
-        yield from client_elements.strip_states(run.strips, length)
+        yield fault_elements.kind_map(verdict, axis)
+    if uhtrs := fault_elements.uhtr_map(per_lumi, axis):
+        yield uhtrs
 
 
-def _quality(run: RunVerdict) -> Iterator[QualityResult]:
-    for verdict in run.verdicts:
-        if verdict.granularity == "lumisection":
-            yield from channel_results(verdict)
-    if run.strips:
-        yield from strip_results(run.strips)
+def _task(
+    run: RunVerdict, axis: LumiAxis, beside_digi_task: bool, as_production: bool
+) -> Iterator[MonitorElement]:  # fmt: skip
+    for element in task_elements.occupancies(run.verdicts) if run.verdicts else ():
+        if not (beside_digi_task and element.path.endswith("/Occupancy")):
+            yield element
+    if run.maps.events.any():
+        yield task_elements.events(run, axis)
+    for verdict in _per_lumi(run):
+        yield task_elements.pull(verdict, axis)
+        if as_production:
+            yield task_elements.production_flags(verdict, axis)
+    if run.common:
+        yield from task_elements.common_part(run.common, axis)
+
+
+def _per_lumi(run: RunVerdict) -> tuple[Verdict, ...]:
+    return tuple(verdict for verdict in run.verdicts if verdict.granularity == "lumisection")

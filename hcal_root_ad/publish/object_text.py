@@ -34,10 +34,17 @@ def scalar_text(scalar: Scalar) -> str:
     return f"<{name}>{content}</{name}>"
 
 
+def efficiency_text(path: str) -> str:
+    """Text that keeps the GUIs from scaling a reference to the run's integral: ``<HE>e=1</HE>``."""
+    name = path.rpartition("/")[2]
+    return f"<{name}>e=1</{name}>"
+
+
 def quality_text(result: QualityResult) -> str:
     """Text of a quality result: ``<name.qtest>qr=st:STATUS:RESULT:ALGORITHM:MESSAGE</name.qtest>``."""
     name = f"{result.path.rpartition('/')[2]}.{result.qtest}"
-    value = f"st:{int(result.status)}:{result.result:.17g}:{plain(result.algorithm)}:{plain(result.message)}"
+    message = plain(result.message).replace(";", ",")
+    value = f"st:{int(result.status)}:{result.result:.17g}:{plain(result.algorithm)}:{message}"
     return f"<{name}>qr={value}</{name}>"
 
 
@@ -81,6 +88,8 @@ def _quality_complaint(name: str, value: str, names: set[str]) -> str | None:
         return f"has the result {parts['result']!r}, which is not a finite number"
     if element not in names:
         return f"judges the monitor element {element!r}, which is not in the same folder"
+    if ";" in parts["message"]:
+        return "holds a ';' in its message, which JSROOT takes for the number of a cycle"
     return None
 
 

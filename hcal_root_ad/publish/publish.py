@@ -20,16 +20,20 @@ def publish(
     online: bool = False,
     attach_to: Path | None = None,
     provenance: Provenance | None = None,
+    as_production: bool = False,
 ) -> Path:
     """Write the file of one run into ``folder`` and return its path.
 
     With ``attach_to``, the folders are added to a copy of that harvested file, which keeps its name where the GUIs
-    take it. Without ``provenance`` the verdict itself tells what it was made of. Raises OutputError, and leaves
+    take it. Without ``provenance`` the verdict itself tells what it was made of. ``as_production``: under the names of
+    CMSSW's ``HcalMLTask``, whose place the file then takes in a GUI. Raises OutputError, and leaves
     nothing behind, if a GUI would refuse the file.
     """
     target = target_path(verdict.maps, folder, online=online, attach_to=attach_to)
     _refuse_input(target, attach_to)
-    elements = monitor_elements(verdict, provenance)
+    elements = monitor_elements(
+        verdict, provenance, beside_digi_task=attach_to is not None, as_production=as_production
+    )
     if attach_to is None:
         write_root_file(elements, target)
     else:

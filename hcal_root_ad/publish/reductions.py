@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -11,7 +11,17 @@ import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import ArrayLike, NDArray
 
-from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM, ChannelTable, rbx_of
+from hcal_root_ad.detector import (
+    MODULES_PER_BOX,
+    N_DEPTH,
+    N_DQM_IETA,
+    N_IPHI,
+    N_RBX,
+    SUBDET_PM,
+    ChannelTable,
+    Subdetector,
+    rbx_of,
+)
 from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.room import sweep
 
@@ -25,7 +35,11 @@ LOSSES = (Kind.DEAD, Kind.DEGRADED)
 """Kinds with fewer digis than expected; the others have more."""
 N_BOXES = len(SUBDET_PM) * N_RBX
 BAD_SHARE = 0.25
-"""A readout box is BAD from this share of bad channels on; a module of HE may be less than that."""
+"""A readout box is BAD from this share of bad channels on,"""
+LOST_SHARE = 0.5
+"""and where this share of the judged channels of one of its modules is bad: a module is lost or not by itself."""
+_SMALLEST = 4
+"""Fewer judged channels make no unit that could be lost."""
 
 
 def axis_length(run: RunVerdict) -> int:
@@ -89,6 +103,30 @@ def depth_maps(channels: ChannelTable, values: ArrayLike) -> Floats:
     return maps
 
 
+def by_map(parts: Sequence[tuple[ChannelTable, ArrayLike]]) -> Iterator[tuple[str, Floats]]:
+    """``depth1`` … ``depth7`` and ``depthHO``, those that have a channel, with the sum of their (channels,) values.
+
+    HO sits in the bins of HB's depth 4 and has a map of its own, as in CMSSW's ``DQM/HcalTasks``.
+    """
+    names = (*(f"depth{depth}" for depth in range(1, N_DEPTH + 1)), "depthHO")
+    maps, there = np.zeros((len(names), N_DQM_IETA, N_IPHI)), np.zeros(len(names), dtype=np.bool_)
+    for channels, values in parts:
+        number = map_of(channels)
+        maps[number, channels.dqm_x, channels.dqm_y] += np.asarray(values)
+        there[np.unique(number)] = True
+    yield from ((name, maps[number]) for number, name in enumerate(names) if there[number])
+
+
+def map_of(channels: ChannelTable) -> NDArray[np.intp]:
+    """(channels,) number of the map on which a channel is shown: depth − 1, 7 for HO."""
+    return np.where(channels.subdetector == Subdetector.HO, N_DEPTH, channels.depth - 1).astype(np.intp)
+
+
+def has_boxes(verdict: Verdict | StripVerdict) -> bool:
+    """Whether its columns belong to the 72 readout boxes of HB and HE."""
+    return isinstance(verdict, StripVerdict) or verdict.subdetector in ("HB", "HE")
+
+
 def boxes_of(verdict: Verdict | StripVerdict) -> NDArray[np.intp]:
     """Readout box 0…71 of every column."""
     if isinstance(verdict, Verdict):
@@ -97,24 +135,35 @@ def boxes_of(verdict: Verdict | StripVerdict) -> NDArray[np.intp]:
     return np.asarray(half * N_RBX + rbx_of(iphi + 1) - 1, dtype=np.intp)
 
 
+def modules_of(channels: ChannelTable) -> NDArray[np.intp]:
+    """Readout module of every channel, box × 5 + RM; −1 where none is known (photodiodes, HO, HF)."""
+    return np.where(channels.rm > 0, channels.box.astype(np.intp) * MODULES_PER_BOX + channels.rm, -1)
+
+
 def count_by_box(states: States, boxes: NDArray[np.intp], which: Which) -> Floats:
     """(LS, 72 boxes) how many columns of a box have such a state."""
-    return _by_box(lambda rows: which(states[rows]), boxes, states)
+    return count_by_unit(states, boxes, N_BOXES, which)
+
+
+def count_by_unit(states: States, units: NDArray[np.intp], n_units: int, which: Which) -> Floats:
+    """(LS, units) how many columns of a unit have such a state; columns of unit −1 are in none."""
+    return _by_unit(lambda rows: which(states[rows]), units, n_units, states)
 
 
 def sum_by_box(values: Array, boxes: NDArray[np.intp], states: States | None = None) -> Floats:
     """(LS, columns) values summed to (LS, 72 boxes); with ``states``, those alone that were judged."""
     if states is None:
-        return _by_box(lambda rows: values[rows], boxes, values)
-    return _by_box(lambda rows: values[rows] * judged(states[rows]), boxes, values, states)
+        return _by_unit(lambda rows: values[rows], boxes, N_BOXES, values)
+    return _by_unit(lambda rows: values[rows] * judged(states[rows]), boxes, N_BOXES, values, states)
 
 
-def _by_box(part: Callable[[slice], Array], boxes: NDArray[np.intp], *swept: Array) -> Floats:
-    """What is found in some rows, summed to boxes: a product with their members."""
+def _by_unit(part: Callable[[slice], Array], units: NDArray[np.intp], n_units: int, *swept: Array) -> Floats:
+    """What is found in some rows, summed to units: a product with their members."""
+    columns = np.flatnonzero(units >= 0)
     members = sparse.csr_array(
-        (np.ones(len(boxes), dtype=np.float32), (boxes, np.arange(len(boxes)))), shape=(N_BOXES, len(boxes))
+        (np.ones(len(columns), dtype=np.float32), (units[columns], columns)), shape=(n_units, len(units))
     )
-    sums = np.zeros((len(swept[0]), N_BOXES))
+    sums = np.zeros((len(swept[0]), n_units))
     for rows in sweep(*swept):
         found = part(rows)
         precision = np.float32 if found.dtype in (np.bool_, np.uint8, np.float32) else np.float64
@@ -122,23 +171,41 @@ def _by_box(part: Callable[[slice], Array], boxes: NDArray[np.intp], *swept: Arr
     return sums
 
 
-def unit_states(states: States, boxes: NDArray[np.intp]) -> States:
+def lost_units(states: States, units: NDArray[np.intp], n_units: int) -> NDArray[np.bool_]:
+    """(LS, units) whether a unit is lost: half of its judged channels or more are bad."""
+    at_fault = np.unique(units[np.flatnonzero(count_by_channel(states, exactly(State.BAD)))])
+    at_fault = at_fault[at_fault >= 0]
+    lost = np.zeros((len(states), n_units), dtype=np.bool_)
+    if len(at_fault):
+        columns = np.flatnonzero(np.isin(units, at_fault))
+        few, of = states[:, columns], np.searchsorted(at_fault, units[columns])
+        bad, assessed = (count_by_unit(few, of, len(at_fault), which) for which in (exactly(State.BAD), judged))
+        lost[:, at_fault] = (assessed >= _SMALLEST) & (bad >= LOST_SHARE * assessed)
+    return lost
+
+
+def unit_states(states: States, boxes: NDArray[np.intp], modules: NDArray[np.intp] | None = None) -> States:
     """(LS, 72) states of readout boxes from (LS, columns) states; boxes without columns are 0.
 
-    BAD from a quarter of bad channels on, PROBLEMATIC with any flagged channel.
+    BAD from a quarter of bad channels on, and where a module (box × 5 + RM) is lost; PROBLEMATIC with any flagged
+    channel.
     """
     there = np.bincount(boxes, minlength=N_BOXES)
     out, assessed = (count_by_box(states, boxes, which) for which in (exactly(State.NOT_CONNECTED), judged))
     at_fault = np.flatnonzero(count_by_channel(states, flagged))
     faulty, bad = (
-        _by_box(lambda rows, which=which: which(states[rows][:, at_fault]), boxes[at_fault], states)  # type: ignore[misc]
+        _by_unit(lambda rows, which=which: which(states[rows][:, at_fault]), boxes[at_fault], N_BOXES, states)  # type: ignore[misc]
         for which in (flagged, exactly(State.BAD))
     )
+    lost: NDArray[np.bool_] = np.zeros(bad.shape, dtype=np.bool_)
+    if modules is not None:
+        by_module = lost_units(states, modules, N_BOXES * MODULES_PER_BOX)
+        lost = np.any(by_module.reshape(*bad.shape, MODULES_PER_BOX), axis=2)
     conditions = [
         np.broadcast_to(there == 0, bad.shape),
         out == there,
         assessed == 0,
-        (bad > 0) & (bad >= BAD_SHARE * assessed),
+        lost | ((bad > 0) & (bad >= BAD_SHARE * assessed)),
         faulty > 0,
     ]
     choices = [0, State.NOT_CONNECTED, State.NOT_ASSESSED, State.BAD, State.PROBLEMATIC]
@@ -183,18 +250,29 @@ _box_states: WeakKeyDictionary[Verdict | StripVerdict, States] = WeakKeyDictiona
 def box_states(verdict: Verdict | StripVerdict) -> States:
     """(LS, 72) states of the readout boxes of a verdict, see :func:`unit_states`; several elements show them."""
     if verdict not in _box_states:
-        _box_states[verdict] = unit_states(verdict.states, boxes_of(verdict))
+        modules = modules_of(verdict.channels) if isinstance(verdict, Verdict) else None
+        _box_states[verdict] = unit_states(verdict.states, boxes_of(verdict), modules)
     return _box_states[verdict]
 
 
 def kind_counts(verdict: Verdict | StripVerdict) -> dict[Kind, Counts]:
     """Flagged channels (or strips) per kind as (LS, 72 boxes), 0 where the LS was not assessed."""
-    boxes, rows = boxes_of(verdict), verdict.lumisections
-    steps = {kind: np.zeros((len(rows) + 1, N_BOXES), dtype=np.int64) for kind in Kind}
+    return _kinds(verdict, boxes_of(verdict), N_BOXES)
+
+
+def kinds_by_lumi(verdict: Verdict) -> dict[Kind, Counts]:
+    """Flagged channels per kind, (LS,)."""
+    counts = _kinds(verdict, np.zeros(len(verdict.channels), dtype=np.intp), 1)
+    return {kind: values[:, 0] for kind, values in counts.items()}
+
+
+def _kinds(verdict: Verdict | StripVerdict, units: NDArray[np.intp], n_units: int) -> dict[Kind, Counts]:
+    rows = verdict.lumisections
+    steps = {kind: np.zeros((len(rows) + 1, n_units), dtype=np.int64) for kind in Kind}
     for interval in verdict.intervals:
-        step, box = steps[interval.kind], boxes[interval.channel]
-        step[np.searchsorted(rows, interval.first), box] += 1
-        step[np.searchsorted(rows, interval.last, side="right"), box] -= 1
+        step, unit = steps[interval.kind], units[interval.channel]
+        step[np.searchsorted(rows, interval.first), unit] += 1
+        step[np.searchsorted(rows, interval.last, side="right"), unit] -= 1
     return {kind: step[:-1].cumsum(axis=0) * verdict.assessed[:, None] for kind, step in steps.items()}
 
 

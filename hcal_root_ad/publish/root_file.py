@@ -12,8 +12,8 @@ import uproot
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.files import whole_file
 from hcal_root_ad.publish.check import check_file
-from hcal_root_ad.publish.elements import CLIENT, TASK, MonitorElements
-from hcal_root_ad.publish.object_text import quality_text, scalar_text
+from hcal_root_ad.publish.elements import MonitorElements
+from hcal_root_ad.publish.object_text import efficiency_text, quality_text, scalar_text
 from hcal_root_ad.publish.root_layout import mark_gaps, read_container, refuse_scattered
 from hcal_root_ad.publish.root_objects import root_object
 from hcal_root_ad.publish.uproot_directory import add_objects
@@ -39,7 +39,7 @@ def attach_to_file(elements: MonitorElements, source: Path, path: Path) -> None:
     """
     container = read_container(source)
     refuse_scattered(container)
-    for folder in (file_folder(elements.run, TASK), file_folder(elements.run, CLIENT)):
+    for folder in sorted({file_folder(elements.run, task_folder(element.path)) for element in elements.elements}):
         if folder in container.folders:
             raise OutputError(
                 f"{source}: expected a file without our folders, found {folder!r} (attached before, or CMSSW's own ML"
@@ -61,9 +61,14 @@ def attach_to_file(elements: MonitorElements, source: Path, path: Path) -> None:
 
 
 def file_folder(run: int, folder: str) -> str:
-    """Folder in the file of a GUI folder: ``Hcal/HcalMLTask`` is ``DQMData/Run 1/Hcal/Run summary/HcalMLTask``."""
+    """Folder in the file of a GUI folder: ``Hcal/HcalADTask`` is ``DQMData/Run 1/Hcal/Run summary/HcalADTask``."""
     subsystem, _, rest = folder.partition("/")
     return f"DQMData/Run {run}/{subsystem}/Run summary/{rest}".rstrip("/")
+
+
+def task_folder(path: str) -> str:
+    """Subsystem and task of an element's path."""
+    return "/".join(path.split("/")[:2])
 
 
 def _objects(elements: MonitorElements) -> Iterator[tuple[str, str, Any]]:
@@ -74,7 +79,8 @@ def _objects(elements: MonitorElements) -> Iterator[tuple[str, str, Any]]:
 
     for element in elements.elements:
         yield place(element.path), element.path.rpartition("/")[2], root_object(element)
-    texts = [(scalar.path, scalar_text(scalar)) for scalar in elements.scalars]
+    texts = [(element.path, efficiency_text(element.path)) for element in elements.elements if element.efficiency]
+    texts += [(scalar.path, scalar_text(scalar)) for scalar in elements.scalars]
     texts += [(result.path, quality_text(result)) for result in elements.quality]
     for path, text in texts:
         yield place(path), text, text

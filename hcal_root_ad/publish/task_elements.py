@@ -1,112 +1,92 @@
-"""``Hcal/HcalMLTask``: what the network saw, what it expected, and how far apart they are."""
+"""``Hcal/HcalADTask``: what was seen, what was expected, how far apart they are, and what is common to all channels."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_DEPTH, N_IPHI, N_RBX, SUBDET_PM
-from hcal_root_ad.judge.verdict import StripVerdict, Verdict
-from hcal_root_ad.publish.axes import RBX_LABELS, depth_map, lumi_map, strip_map, trend
+from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, SUBDET_PM
+from hcal_root_ad.judge.verdict import CommonPart, RunVerdict, Verdict
+from hcal_root_ad.publish.axes import LumiAxis, counts_vs_ls, lumi_map, points_vs_ls, ring_map
 from hcal_root_ad.publish.elements import TASK, MonitorElement
 from hcal_root_ad.publish.reductions import (
     Array,
-    ChannelSums,
     Floats,
-    boxes_of,
     channel_sums,
-    count_by_box,
+    count_by_channel,
     count_by_lumi,
-    depth_maps,
     flagged,
     judged,
-    on_axis,
+    map_of,
     reconstruction_error,
-    sum_by_box,
 )
 
-_SCORE = "log10 likelihood ratio"
+
+def occupancies(verdicts: Sequence[Verdict]) -> Iterator[MonitorElement]:
+    """Mean digis per channel of the judged LS, seen and expected, ieta × depth: masked channels do not count."""
+    sums = [(verdict, channel_sums(verdict)) for verdict in verdicts]
+    for name, title, quantity in (
+        ("Occupancy", "digis seen per channel", "observed"),
+        ("ReconstructedOccupancy", "digis expected per channel", "expected"),
+    ):
+        totals, channels = np.zeros((2, N_DEPTH + 1, N_DQM_IETA))
+        for verdict, of in sums:
+            use = count_by_channel(verdict.states, judged) > 0
+            place = map_of(verdict.channels)[use], verdict.channels.dqm_x[use]
+            np.add.at(totals, place, getattr(of, quantity)[use])
+            np.add.at(channels, place, 1)
+        rows = N_DEPTH + bool(channels[N_DEPTH].any())
+        means = (totals / np.maximum(channels, 1))[:rows].T
+        labels = (*map(str, range(1, N_DEPTH + 1)), "HO")[:rows]
+        yield ring_map(f"{TASK}/{name}/{name}", means, title, labels)
 
 
-def channel_maps(verdicts: tuple[Verdict, ...]) -> Iterator[MonitorElement]:
-    """Maps per depth of HB and HE together, summed over the judged lumisections."""
-    sums = [(verdict.channels, channel_sums(verdict)) for verdict in verdicts]
-    quantities: dict[str, tuple[str, str, Callable[[ChannelSums], Floats]]] = {
-        "Occupancy": ("digis seen, sum over judged LS", "digis", lambda of: of.observed),
-        "ReconstructedOccupancy": ("digis expected, sum over judged LS", "digis", lambda of: of.expected),
-        "ResidualOccupancy": (
-            "digis seen - expected, sum over judged LS",
-            "digis",
-            lambda of: of.observed - of.expected,
-        ),
-        "ScoreMax": ("largest score over LS, with its sign (+ excess, - loss)", _SCORE, lambda of: of.score),
-        "ScoreMean": ("mean of |score| over judged LS", _SCORE, lambda of: of.mean_score),
-    }
-    for name, (title, contents, quantity) in quantities.items():
-        maps = sum((depth_maps(channels, quantity(of)) for channels, of in sums), np.zeros(()))
-        for depth in range(1, N_DEPTH + 1):
-            values = maps[depth - 1]
-            entries = float(values.sum()) if name == "Occupancy" else None
-            path = f"{TASK}/{name}/depth/depth{depth}"
-            yield depth_map(path, values, f"depth{depth}: {title}", contents, entries)
+def events(run: RunVerdict, axis: LumiAxis) -> MonitorElement:
+    """Events against LS."""
+    values = axis.spread(run.maps.events, run.maps.lumisections)
+    return counts_vs_ls(f"{TASK}/EventsvsLS/EventsvsLS", axis, values, "events", "events")
 
 
-def events_trend(name: str, events: Array, lumisections: NDArray[np.int32], length: int) -> MonitorElement:
-    """(LS,) events of a sub-detector against LS."""
-    values = on_axis(events, lumisections, length)
-    return trend(f"{TASK}/EventsvsLS/Subdet/{name}", values, f"{name}: events", "events", float(values.sum()))
+def pull(verdict: Verdict, axis: LumiAxis) -> MonitorElement:
+    """Root mean square pull of the judged channels against LS: 1 is statistics alone. Its error is that of n pulls."""
+    values, channels = reconstruction_error(verdict), count_by_lumi(verdict.states, judged)
+    values[channels == 0] = np.nan
+    errors = values / np.sqrt(2 * np.maximum(channels, 1))
+    shown, widths = (axis.spread(part, verdict.lumisections, np.nan) for part in (values, errors))
+    path = f"{TASK}/PullvsLS/Subdet/{verdict.subdetector}"
+    return points_vs_ls(path, axis, shown, widths, f"{verdict.subdetector}: RMS pull (1 is chance)", "RMS pull")
 
 
-def trends(verdict: Verdict, length: int) -> Iterator[MonitorElement]:
-    """Events, reconstruction error and flagged channels of one sub-detector against LS."""
-    name, lumisections = verdict.subdetector, verdict.lumisections
-    yield events_trend(name, verdict.events, lumisections, length)
-    errors = on_axis(reconstruction_error(verdict), lumisections, length)
-    title = f"{name}: reconstruction error, RMS pull of judged channels (1 is statistics alone)"
-    yield trend(f"{TASK}/ReconstructionErrorvsLS/Subdet/{name}", errors, title, "RMS of (seen - expected)/sigma")
-    flags = on_axis(count_by_lumi(verdict.states, flagged), lumisections, length)
-    # Path, title and axes as CMSSW's HcalMLTask books it, its spelling included.
+def production_flags(verdict: Verdict, axis: LumiAxis) -> MonitorElement:
+    """Flagged channels against LS: path, title and axes as CMSSW's ``HcalMLTask`` books it, its spelling included."""
+    flags = axis.spread(count_by_lumi(verdict.states, flagged), verdict.lumisections)
+    values, name = np.where(flags >= 0, flags, 0).astype(np.float64), verdict.subdetector
     path = f"{TASK}/MLBadFlagedChannelsvsLS/Subdet/{name}"
-    yield trend(path, flags, name, "N", float(flags.sum()))
+    assessed = axis.spread(verdict.assessed, verdict.lumisections)
+    return points_vs_ls(path, axis, np.where(assessed, values, np.nan), np.zeros_like(values), name, "N")
 
 
-def box_maps(verdict: Verdict, length: int) -> Iterator[MonitorElement]:
-    """Mean score and number of flagged channels, RBX × LS per side of one sub-detector."""
-    boxes, states = boxes_of(verdict), verdict.states
-    score = sum_by_box(verdict.score, boxes, states) / np.maximum(count_by_box(states, boxes, judged), 1)
-    flags = count_by_box(states, boxes, flagged)
-    for name, values, title, contents in (
-        ("ScorevsRBXvsLS", score, "mean score of the judged channels (+ excess, - loss)", _SCORE),
-        ("FlaggedChannelsvsRBXvsLS", flags, "flagged channels", "channels"),
-    ):
-        spread = on_axis(values, verdict.lumisections, length)
-        for side in _sides(verdict.subdetector):
-            half = SUBDET_PM[side]
-            rows = spread[:, side * N_RBX : (side + 1) * N_RBX]
-            yield lumi_map(
-                f"{TASK}/{name}/SubdetPM/{half}", rows, f"{half}: {title}", contents, RBX_LABELS[half], "RBX"
-            )
+def common_part(common: CommonPart, axis: LumiAxis) -> Iterator[MonitorElement]:
+    """What the judge takes for conditions: pileup over that of the clean runs, and how far larger units moved."""
+    pileup = np.exp(common.log_pileup.astype(np.float64))
+    values, errors = (
+        axis.spread(part, common.lumisections, np.nan) for part in (pileup, pileup * common.log_pileup_error)
+    )
+    yield points_vs_ls(f"{TASK}/CommonPart/PileupvsLS", axis, values, errors, "pileup over that of clean runs", "ratio")
+    shifts = {f"{name}/HB": _percent(values) for name, values in common.subdetector.items()}
+    shifts |= {half: _percent(common.half[:, index]) for index, half in enumerate(SUBDET_PM)}
+    shifts |= {"ring": _largest(common.ring), "RBX": _largest(common.box)}
+    rows = axis.spread(np.stack(list(shifts.values())[::-1], axis=1), common.lumisections)
+    title = "shifts of common rates, size [%]"
+    yield lumi_map(f"{TASK}/CommonPart/ShiftsvsLS", axis, rows, title, list(shifts)[::-1])
 
 
-def strip_maps(strips: StripVerdict, length: int) -> Iterator[MonitorElement]:
-    """Strips of iphi against LS: seen, expected, residual and score, per HBM, HBP, HEM and HEP."""
-    expected = np.where(judged(strips.states), strips.expected, 0)
-    residual = np.where(judged(strips.states), strips.observed - strips.expected, 0)
-    for name, values, title, contents in (
-        ("OccupancyvsiphivsLS", strips.observed, "digis seen", "digis"),
-        ("ReconstructedOccupancyvsiphivsLS", expected, "digis expected", "digis"),
-        ("ResidualOccupancyvsiphivsLS", residual, "digis seen - expected", "digis"),
-        ("ScorevsiphivsLS", strips.score, "score (+ excess, - loss)", _SCORE),
-    ):
-        spread = on_axis(values, strips.lumisections, length)
-        for index, half in enumerate(SUBDET_PM):
-            rows = spread[:, index * N_IPHI : (index + 1) * N_IPHI]
-            yield strip_map(f"{TASK}/{name}/SubdetPM/{half}", rows, f"{half}: {title}", contents)
+def _percent(shift: Array) -> Floats:
+    """Size of a change of rate in percent, 0 where not assessed."""
+    return np.asarray(np.nan_to_num(100 * np.abs(np.expm1(shift.astype(np.float64)))))
 
 
-def _sides(subdetector: str) -> tuple[int, int]:
-    """Indices into SUBDET_PM of a sub-detector's two sides."""
-    first = SUBDET_PM.index(f"{subdetector}M")
-    return first, first + 1
+def _largest(shifts: Array) -> Floats:
+    """(LS,) size of the largest shift of any unit."""
+    return np.asarray(_percent(shifts).max(axis=1, initial=0.0))

@@ -13,20 +13,24 @@ from numpy.typing import NDArray
 from pyarrow import ArrowException, csv
 
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.judge.verdict import Trust
 from hcal_root_ad.lumi_ranges import Range
 
 GOLDEN, REGISTRY, PROVENANCE = "certification.json", "run_registry.json", "certification.provenance.json"
 TABLE, RECORDS = "lumisections.csv", "records"
 STATUSES = ("GOOD", "BAD", "STANDBY", "NOTSET")
+SUBDETECTORS = ("HB", "HE", "HF", "HO")
 _COLUMN = "hcal-hcal"
-_TEXTS, _NUMBERS = ("status", "hb", "he", "cause"), ("events", "pileup", "recorded")
+_OF_SUBDETECTORS = tuple(name.lower() for name in SUBDETECTORS)
+_TEXTS, _NUMBERS = ("status", "cause", *_OF_SUBDETECTORS), ("events", "pileup", "recorded")
 
 
 @dataclass(frozen=True, eq=False)
 class Lumisections:
     """The table of lumisections, by run and then by LS: one array per column, all of the same length.
 
-    ``status`` (of HCAL), ``hb``, ``he``: texts of :data:`STATUSES`; ``cause``: text. ``events``, ``pileup`` and
+    ``status`` (of HCAL), ``hb``, ``he``, ``hf``, ``ho``: texts of :data:`STATUSES`; ``cause``: text.
+    ``events``, ``pileup`` and
     ``recorded``: float64, NaN where not known.
     """
 
@@ -35,6 +39,8 @@ class Lumisections:
     status: NDArray[np.str_]
     hb: NDArray[np.str_]
     he: NDArray[np.str_]
+    hf: NDArray[np.str_]
+    ho: NDArray[np.str_]
     cause: NDArray[np.str_]
     events: NDArray[np.float64]
     pileup: NDArray[np.float64]
@@ -61,6 +67,16 @@ class Stretch:
 
 
 @dataclass(frozen=True)
+class Doubt:
+    """Runs whose verdict on a sub-detector is not trusted: what it rests on, and the reason that was given."""
+
+    subdetector: str
+    trust: str
+    reason: str
+    runs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Failed:
     """An input that could not be judged, and the sentence why."""
 
@@ -73,6 +89,7 @@ class Campaign:
     """What a page on a campaign shows.
 
     ``good``: good ranges by run. ``bad``: bad stretches in order. ``policy``: the table of the provenance file.
+    ``doubts``: verdicts that are not trusted, those of most runs first.
     """
 
     folder: Path
@@ -85,6 +102,7 @@ class Campaign:
     notes: tuple[str, ...]
     judges: tuple[str, ...]
     provenance: str = ""
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def runs(self) -> list[int]:
@@ -116,6 +134,7 @@ def load_campaign(folder: Path) -> Campaign:
             notes=tuple(provenance["notes"]),
             judges=tuple(sorted({judge for run in provenance["runs"].values() for judge in run["judges"].values()})),
             provenance=json.dumps(provenance.get("provenance", "")),
+            doubts=tuple(_doubts(provenance["runs"])),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
@@ -149,6 +168,16 @@ def _read_table(path: Path) -> Lumisections:
         raise InputError(f"{path}: expected certify's table, found damage or another form; certify again.") from error
     columns = {name: table[name].to_numpy() for name in ("run", "lumisection", *_NUMBERS)}
     return Lumisections(**columns, **{name: table[name].to_numpy().astype(np.str_) for name in _TEXTS})
+
+
+def _doubts(runs: Mapping[str, Any]) -> list[Doubt]:
+    alike: dict[tuple[str, str, str], list[int]] = {}
+    for run, origin in runs.items():
+        for name, part in origin["trust"].items():
+            if not Trust(part["trust"]).trusted:
+                alike.setdefault((name, part["trust"], part["reason"]), []).append(int(run))
+    doubts = [Doubt(*words, tuple(sorted(numbers))) for words, numbers in alike.items()]
+    return sorted(doubts, key=lambda doubt: -len(doubt.runs))
 
 
 def _bad(registry: Mapping[str, Any]) -> Iterator[Stretch]:

@@ -11,13 +11,15 @@ import numpy as np
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_ranges import listed
 from hcal_root_ad.publish.reductions import Array, States
-from hcal_root_ad.report.campaign import STATUSES, Campaign, Lumisections
+from hcal_root_ad.report.campaign import STATUSES, SUBDETECTORS, Campaign, Lumisections
 from hcal_root_ad.report.page import Picture, picture, render
 from hcal_root_ad.report.pictures import COLUMNS, runs_figure
 from hcal_root_ad.report.words import count, quantity, spread
 
 STRETCHES = 300
 """Most bad stretches listed, the longest first; the Run Registry file has all."""
+_RUNS = 8
+"""Runs named in one doubt."""
 STATES = {"GOOD": State.GOOD, "BAD": State.BAD, "STANDBY": State.NOT_CONNECTED, "NOTSET": State.NOT_ASSESSED}
 """The colour in which each status is drawn."""
 
@@ -52,6 +54,7 @@ def campaign_page(campaign: Campaign, pages: Mapping[int, str] | None = None) ->
         provenance=campaign.provenance,
         campaign=campaign,
         sentence=_sentence(campaign),
+        trust=list(_trust(campaign)),
         statuses=STATUSES,
         states=STATES,
         counts={name: Counter(values.tolist()) for name, values in _by_name(table).items()},
@@ -67,7 +70,7 @@ def campaign_page(campaign: Campaign, pages: Mapping[int, str] | None = None) ->
 
 
 def _by_name(table: Lumisections) -> dict[str, Array]:
-    return {"HCAL": table.status, "HB": table.hb, "HE": table.he}
+    return {"HCAL": table.status} | {name: getattr(table, name.lower()) for name in SUBDETECTORS}
 
 
 def _sentence(campaign: Campaign) -> str:
@@ -77,6 +80,17 @@ def _sentence(campaign: Campaign) -> str:
     lost = f"; {quantity(len(campaign.failed), 'input')} could not be judged" if campaign.failed else ""
     runs = quantity(len(campaign.runs), "run")
     return f"{good:,} of {quantity(total, 'lumisection')} in {runs} are good for HCAL{share}{lost}."
+
+
+def _trust(campaign: Campaign) -> Iterator[str]:
+    """How far the verdicts can be trusted, where they cannot."""
+    for doubt in campaign.doubts:
+        named = ", ".join(map(str, doubt.runs[:_RUNS]))
+        more = f" and {len(doubt.runs) - _RUNS} more" if len(doubt.runs) > _RUNS else ""
+        reason = f" ({doubt.reason.rstrip('.')})" if doubt.reason else ""
+        yield f"{doubt.subdetector} of {named}{more} is not trusted: {doubt.trust}{reason}."
+    if campaign.doubts and campaign.policy.get("untrusted") == "judge":
+        yield "The policy lets its rules decide about these all the same."
 
 
 def _good_luminosity(table: Lumisections) -> float | None:

@@ -23,7 +23,8 @@ Run = Callable[[Sequence[str]], int]
 """Runs a command line, and returns its exit code."""
 WRONG_USE = 2
 _CAMPAIGN = "certification.provenance.json"
-_EXTRA = {".csv": "--flags={folder}/{name}", ".npz": "--record={folder}", ".png": "--plots={folder}"}
+_EXTRA = {".csv": "--flags={folder}/{name}", ".npz": "--save-verdict={folder}", ".png": "--plots={folder}",
+          ".json": "--json={folder}/{name}"}
 """What `run` is told for outputs of other kinds than ROOT."""
 
 
@@ -52,7 +53,7 @@ def make_again(origin: Origin, folders: Sequence[Path], target: Path, run: Run) 
     output, provenance = origin.output, origin.provenance
     recipe = recipe_for(provenance, str(output))
     if output.suffix == ".html":
-        raise InputError(f"{output} is a page; reproduce the record or ROOT file that it was drawn from.")
+        raise InputError(f"{output} is a page; reproduce the verdict or ROOT file that it was drawn from.")
     if output.suffix == ".jsonl":
         raise InputError(f"{output} is a log of alarms, which came one by one; reproduce the ROOT files beside it.")
     if recipe.verb == "certify" and not output.is_dir():

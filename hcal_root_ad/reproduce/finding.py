@@ -21,14 +21,14 @@ class Places:
     known: Mapping[str, Path] = field(default_factory=dict)
 
     def find(self, one: Material) -> str:
-        """Path of a file or bundle, or name of a reference run, whose digest is that of the material.
+        """Path of a file or model, or name of a reference run, whose digest is that of the material.
 
         Raises:
             InputError: it was not found, or only another one of that name.
         """
         if not one.sha256:
             raise InputError(f"{one.name} has no digest (it was read through the network): it cannot be made sure of.")
-        finders = {"bundle": self._bundle, "reference": _reference}
+        finders = {"model": self._model, "reference": _reference}
         return finders.get(one.role, self._file)(one)
 
     def _file(self, one: Material) -> str:
@@ -53,14 +53,14 @@ class Places:
             if path.is_file():
                 yield path
 
-    def _bundle(self, one: Material) -> str:
-        from hcal_root_ad.learn.bundle import HEAD, load_bundle
+    def _model(self, one: Material) -> str:
+        from hcal_root_ad.model.model import HEAD, load_model
 
         shipped = (found for name in content.names("models") if (found := content.find("models", name)))
         given = (head.parent for folder in (*self.near, *self.folders) for head in _below(folder, HEAD))
         for folder in (*given, *shipped):
             try:
-                if load_bundle(folder).digest == one.sha256:
+                if load_model(folder).digest == one.sha256:
                     return str(folder.absolute())
             except HcalRootAdError:
                 continue
@@ -84,6 +84,6 @@ def _reference(one: Material) -> str:
 
 
 def _missing(one: Material) -> str:
-    what = "bundle" if one.role == "bundle" else "file"
+    what = "model" if one.role == "model" else "file"
     size = f", {one.size} bytes" if one.size else ""
     return f"The {what} {one.name} (SHA-256 {one.sha256[:16]}…{size}) was not found; name its folder with --inputs."

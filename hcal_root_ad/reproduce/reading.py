@@ -12,7 +12,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.publish.provenance import Provenance, provenance_of_table, provenance_of_text
 from hcal_root_ad.publish.provenance_beside import SUFFIX, Beside, beside, read_beside
 
-RUN_FOLDERS = ("HcalMLClient/Provenance", "HcalMLClient/Comparison/Provenance")
+RUN_FOLDERS = ("HcalADClient/Provenance", "HcalMLClient/Provenance", "HcalADClient/Comparison/Provenance")
 """Where in ``Hcal/Run summary`` of a ROOT file, of a verdict and of a comparison."""
 
 

@@ -23,18 +23,18 @@ class Recipe:
 
 
 RECIPES = {
-    "run": Recipe("run", ("false_alarms", "online", "attach"), ("bundle",)),
-    "watch": Recipe("run", ("false_alarms", "online"), ("bundle",)),
+    "run": Recipe("run", ("false_alarms", "without_reference", "online", "attach"), ("model",)),
+    "watch": Recipe("run", ("false_alarms", "without_reference", "online"), ("model",)),
     "harvest": Recipe("harvest", ("definition",)),
-    "certify": Recipe("certify", ("false_alarms",), ("bundle", "oms", "dcs", "labels")),
+    "certify": Recipe("certify", ("false_alarms", "without_reference"), ("model", "oms", "dcs", "labels")),
     "compare": Recipe("compare", ("definition",), ("reference",)),
     "simulate": Recipe(
         "simulate", ("container", "lumisections", "runs", "detector_seed", "seed", "faults"), ("faults",)
     ),
-    "export": Recipe("export", ("cmssw", "false_alarms"), first="bundle"),
+    "export": Recipe("export", ("cmssw", "false_alarms"), first="model"),
 }
 _TRAINED = (
-    "training gives other last digits on another processor or number of threads; make a bundle anew from the same "
+    "training gives other last digits on another processor or number of threads; make a model anew from the same "
     "runs, and hold both against each other with evaluate"
 )
 _TIMED = "its tables hold measured times and the date; run it again in a new folder, and compare the numbers"

@@ -1,9 +1,11 @@
 """``DIR/alarms.jsonl``: every change of an alarm as one line of JSON, from which the alarms are known after a restart.
 
-Keys: ``time`` (UTC), ``run``, ``lumisection`` (the newest one judged), ``event`` (raised, amended, cleared), ``unit``,
-``kind``, ``first`` and ``last`` (lumisections with the flag), ``channels``, ``score`` (log10 likelihood ratio), and
-``into`` (the larger unit that takes its place, or empty). What is not cleared lasted until the end of its run. The
-changes below a line with the key ``provenance``, up to the next such line, were found with what it names.
+Keys: ``time`` (UTC), ``run``, ``lumisection`` (the newest one judged), ``event`` (raised, amended, grown, cleared,
+withdrawn), ``severity`` (channel, module, box, sub-detector), ``subdetector``, ``unit``, ``what`` (in words),
+``kind``, ``first`` and ``last`` (lumisections with the flag), ``channels``, ``rate`` (in words), ``reason`` (of a
+verdict that cannot be used), ``parts`` (units whose place a grown alarm takes), and ``rows`` (ranges of its channels in
+the sub-detector). What is neither cleared nor withdrawn lasted until the end of its run. The changes below a line with
+the key ``provenance``, up to the next such line, were found with what it names.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.judge.verdict import Kind
+from hcal_root_ad.lumi_ranges import ranges_of
 from hcal_root_ad.publish.provenance import Provenance, provenance_of_table
-from hcal_root_ad.watch.alarms import Alarm, Change, Event, Place
+from hcal_root_ad.watch.alarms import Alarm, Change, Event, Place, Severity
 
 NAME = "alarms.jsonl"
 
@@ -49,8 +51,10 @@ class AlarmLog:
             for entry in map(json.loads, lines):
                 if "provenance" not in entry and entry["run"] == run:
                     alarm = _alarm(entry)
+                    for unit in entry["parts"]:
+                        alarms.pop((alarm.subdetector, unit, alarm.place[2]), None)
                     alarms[alarm.place] = alarm
-                    if entry["event"] == Event.CLEARED:
+                    if entry["event"] in (Event.CLEARED, Event.WITHDRAWN):
                         del alarms[alarm.place]
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{self._path} is no log of alarms ({error}); move it away.") from error
@@ -66,7 +70,7 @@ class AlarmLog:
         if changes and not self._told:
             self._lines.append(json.dumps({"time": utc(now), "provenance": self._provenance.as_table()}) + "\n")
             self._told = True
-        self._lines += [json.dumps(_entry(change, run, lumisection, now)) + "\n" for change in changes]
+        self._lines += [json.dumps(_line(change, run, lumisection, now)) + "\n" for change in changes]
 
     @property
     def waits(self) -> bool:
@@ -101,14 +105,22 @@ def utc(now: float) -> str:
     return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _entry(change: Change, run: int, lumisection: int, now: float) -> dict[str, Any]:
+def entry_of(change: Change, run: int, lumisection: int, now: float) -> dict[str, Any]:
+    """A change as the log and ``--on-alarm`` give it, but for the rows."""
     alarm = change.alarm
     return {
-        "time": utc(now), "run": run, "lumisection": lumisection, "event": str(change.event), "unit": alarm.unit,
-        "kind": str(alarm.kind), "first": alarm.first, "last": alarm.last, "channels": alarm.channels,
-        "score": round(alarm.score, 2), "into": change.into,
+        "time": utc(now), "run": run, "lumisection": lumisection, "event": str(change.event),
+        "severity": str(alarm.severity), "subdetector": alarm.subdetector, "unit": alarm.unit, "what": alarm.what,
+        "kind": alarm.kind, "first": alarm.first, "last": alarm.last, "channels": len(alarm.rows), "rate": alarm.rate,
+        "reason": alarm.reason, "parts": list(change.parts),
     }  # fmt: skip
 
 
+def _line(change: Change, run: int, lumisection: int, now: float) -> dict[str, Any]:
+    return {**entry_of(change, run, lumisection, now), "rows": ranges_of(change.alarm.rows)}
+
+
 def _alarm(entry: dict[str, Any]) -> Alarm:
-    return Alarm(entry["unit"], Kind(entry["kind"]), entry["first"], entry["last"], entry["channels"], entry["score"])
+    words = {name: entry[name] for name in ("subdetector", "unit", "what", "kind", "first", "last", "rate", "reason")}
+    rows = tuple(row for first, last in entry["rows"] for row in range(first, last + 1))
+    return Alarm(**words, severity=Severity(entry["severity"]), rows=rows)

@@ -1,26 +1,51 @@
-"""Alarms of a run: raised once, cleared by themselves.
+"""Alarms of a run: one for each fault, which grows, changes and ends; and one where a verdict is not to be trusted.
 
-An alarm is a readout unit or channel that loses digis, or has too many, in the newest lumisections. It is cleared
-after ``CLEARED_AFTER`` assessed lumisections without a flag, and at once where a larger unit takes its place.
+A fault raises an alarm when it is found in the newest lumisections. Where a larger unit turns out to fail, the alarm
+of a part of it grows, and those of the other parts are folded into it. It is cleared after ``CLEARED_AFTER`` assessed
+lumisections without a flag, or withdrawn where the judge, who knows more by then, no longer finds the fault at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.judge.channels import channel_names
-from hcal_root_ad.judge.verdict import Group, Kind, RunVerdict, Verdict
+from hcal_root_ad.judge.verdict import Finding, Kind, Level, RunVerdict, Verdict
+from hcal_root_ad.publish.findings import Named, how_large, what
 
 CLEARED_AFTER = 5
 """Assessed lumisections without a flag after which an alarm is over (two minutes)."""
+SHARED = 0.5
+"""A new finding that has this share of an alarm's channels is the same fault under another name."""
+_BOX, _SUBDETECTOR = 100, 1000
+"""Channels from which a fault without a unit of its own is as severe as a box, or a sub-detector; few are a module."""
 LOSSES = (Kind.DEAD, Kind.DEGRADED)
-Place = tuple[str, bool]
-"""Unit, and whether it loses digis: a module may be dead here and hot there."""
+NOT_TRUSTED, NOT_JUDGED = "not trusted", "not judged"
+Place = tuple[str, str, str]
+"""Sub-detector, unit, and ``loss``, ``excess`` or ``verdict``: a module may be dead here and hot there."""
+
+
+class Severity(StrEnum):
+    """How much an alarm is about, from the least."""
+
+    CHANNEL = "channel"
+    MODULE = "module"
+    BOX = "box"
+    SUBDETECTOR = "sub-detector"
+
+    @property
+    def rank(self) -> int:
+        return list(Severity).index(self)
+
+
+_SEVERITY = {
+    Level.CHANNEL: Severity.CHANNEL, Level.CARD: Severity.MODULE, Level.RM: Severity.MODULE, Level.RBX: Severity.BOX,
+    Level.WEDGE: Severity.BOX, Level.UHTR: Severity.BOX,
+}  # fmt: skip
 
 
 class Event(StrEnum):
@@ -29,97 +54,188 @@ class Event(StrEnum):
     RAISED = "raised"
     AMENDED = "amended"
     """Another kind than thought before: degraded turned out as dead."""
+    GROWN = "grown"
+    """A larger unit, or the same fault under another name, takes the place of its parts."""
     CLEARED = "cleared"
+    """Good again."""
+    WITHDRAWN = "withdrawn"
+    """With more lumisections the judge does not find it any more."""
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """A unit under alarm: kind, first and last lumisection with the flag, channels, score (log10 likelihood ratio)."""
+    """A fault under alarm, or a verdict that cannot be used.
 
+    Attributes:
+        subdetector: ``HB``, ``HE``, ``HO``, ``HF``, or ``HCAL`` for the run as a whole.
+        unit, what: where (``HEP07``), and in words (``RBX, 184 channels``).
+        kind: a :class:`~hcal_root_ad.judge.verdict.Kind`, or ``not trusted``, ``not judged``.
+        severity: how much it is about.
+        first, last: lumisections with the flag.
+        rate: digis over those expected, in words; "" where there are none.
+        reason: a sentence where a verdict cannot be used, else "".
+        rows: its channels, columns of the sub-detector.
+    """
+
+    subdetector: str
     unit: str
-    kind: Kind
+    what: str
+    kind: str
+    severity: Severity
     first: int
     last: int
-    channels: int
-    score: float
+    rate: str = ""
+    reason: str = ""
+    rows: tuple[int, ...] = ()
 
     @property
     def place(self) -> Place:
-        return self.unit, self.kind in LOSSES
+        if self.kind in (NOT_TRUSTED, NOT_JUDGED):
+            return self.subdetector, self.unit, "verdict"
+        return self.subdetector, self.unit, "loss" if self.kind in LOSSES else "excess"
 
 
 @dataclass(frozen=True)
 class Change:
-    """An event, the alarm after it (before it where it is cleared), and the larger unit that takes its place, or ""."""
+    """An event and the alarm after it (before it where it is over); ``parts``: units that it takes the place of."""
 
     event: Event
     alarm: Alarm
-    into: str = ""
+    parts: tuple[str, ...] = ()
+    louder: bool = True
+    """False where an alarm only got another name, which nobody has to hear of."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """What is judged together: its groups, the assessed lumisections, and the group of each flagged channel."""
+    """What is judged together: its findings, and the assessed lumisections."""
 
     subdetectors: tuple[str, ...]
-    groups: tuple[Group, ...]
+    findings: tuple[Named, ...]
     assessed: NDArray[np.int32]
-    group_of: Mapping[Place, str]
 
-    def quiet(self, last: int) -> int:
-        """Assessed lumisections after one."""
-        return int((self.assessed > last).sum())
+    def quiet(self, last: int) -> bool:
+        """Whether enough assessed lumisections came after one."""
+        return int((self.assessed > last).sum()) >= CLEARED_AFTER
 
-    def flagged(self) -> dict[Place, Alarm]:
-        """What the newest lumisections show; of several intervals of a unit the last one."""
-        shown: dict[Place, Alarm] = {}
-        for group in sorted(self.groups, key=lambda group: group.last):
-            if self.quiet(group.last) < CLEARED_AFTER:
-                alarm = Alarm(group.unit, group.kind, group.first, group.last, group.channels, group.score)
-                shown[alarm.place] = alarm
-        return shown
+    def shown(self) -> dict[Place, Alarm]:
+        """What the newest lumisections show, larger ones first; of several kinds in a unit the latest."""
+        alarms = [alarm_of(finding, noun) for finding, noun in self.findings]
+        latest: dict[Place, Alarm] = {}
+        for alarm in sorted(alarms, key=lambda alarm: (alarm.last, len(alarm.rows))):
+            if not self.quiet(alarm.last):
+                latest[alarm.place] = alarm
+        return dict(sorted(latest.items(), key=lambda item: -len(item[1].rows)))
+
+
+def alarm_of(finding: Finding, noun: str = "channel") -> Alarm:
+    """The alarm that a finding raises; ``noun``: what its rows are."""
+    return Alarm(
+        subdetector=finding.subdetector,
+        unit=finding.unit,
+        what=what(finding, noun),
+        kind=str(finding.kind),
+        severity=severity_of(finding),
+        first=finding.first,
+        last=finding.last,
+        rate=how_large(finding),
+        rows=finding.rows,
+    )
+
+
+def severity_of(finding: Finding) -> Severity:
+    """By the level; channels that fail alike without a unit of their own count by their number."""
+    if finding.level is Level.CHANNELS:
+        many = ((_SUBDETECTOR, Severity.SUBDETECTOR), (_BOX, Severity.BOX))
+        return next((severity for least, severity in many if finding.channels >= least), Severity.MODULE)
+    return _SEVERITY.get(finding.level, Severity.SUBDETECTOR)
 
 
 def changes(active: Mapping[Place, Alarm], verdict: RunVerdict) -> tuple[dict[Place, Alarm], tuple[Change, ...]]:
     """Alarms after a verdict on the run so far, and what changed."""
-    after, found = dict(active), []
+    after = dict(active)
+    found = [*_of_trust(after, verdict)]
     for part in _parts(verdict):
-        shown = part.flagged()
-        for place, alarm in shown.items():
-            known = after.get(place)
-            after[place] = alarm
-            if known is None:
-                found.append(Change(Event.RAISED, alarm))
-            elif known.kind is not alarm.kind:
-                found.append(Change(Event.AMENDED, alarm))
-        for place, alarm in list(after.items()):
-            if alarm.unit[:2] in part.subdetectors and place not in shown:
-                into = _larger(place, part, shown)
-                if into or part.quiet(alarm.last) >= CLEARED_AFTER:
-                    found.append(Change(Event.CLEARED, after.pop(place), into))
+        shown = part.shown()
+        for alarm in shown.values():
+            found += _take(alarm, after, shown)
+        found += _over(part, after, shown)
     return after, tuple(found)
 
 
-def _larger(place: Place, part: _Part, shown: Mapping[Place, Alarm]) -> str:
-    """The unit under alarm that a unit or channel is a part of, or ""."""
-    unit, loss = place
-    holder = part.group_of.get(place, "")
-    larger = (other for other, same in shown if same == loss and (other == holder or unit.startswith(other)))
-    return next(larger, "")
+def _take(alarm: Alarm, after: dict[Place, Alarm], shown: Mapping[Place, Alarm]) -> Iterator[Change]:
+    """Enter an alarm that the newest lumisections show."""
+    known = after.get(alarm.place)
+    if known:
+        after[alarm.place] = alarm
+        if known.kind != alarm.kind:
+            yield Change(Event.AMENDED, alarm)
+        return
+    alike = [other for other in after.values() if other.place[::2] == alarm.place[::2]]
+    parts = [other for other in alike if _share(other.rows, alarm.rows) >= SHARED and
+             (other.place not in shown or len(other.rows) < len(alarm.rows))]  # fmt: skip
+    if parts:
+        for part in parts:
+            del after[part.place]
+        grown = replace(alarm, first=min(alarm.first, *(part.first for part in parts)))
+        after[grown.place] = grown
+        louder = grown.severity.rank > max(part.severity.rank for part in parts)
+        yield Change(Event.GROWN, grown, tuple(part.unit for part in parts), louder)
+    elif holders := [other for other in alike if _share(alarm.rows, other.rows) == 1]:
+        holder = holders[0]  # a part of what is under alarm already, which goes on
+        after[holder.place] = replace(holder, last=max(holder.last, alarm.last))
+    else:
+        after[alarm.place] = alarm
+        yield Change(Event.RAISED, alarm)
+
+
+def _share(rows: Iterable[int], others: Iterable[int]) -> float:
+    """Share of some channels that are among others."""
+    rows = set(rows)
+    return len(rows.intersection(others)) / len(rows) if rows else 0.0
+
+
+def _over(part: _Part, after: dict[Place, Alarm], shown: Mapping[Place, Alarm]) -> Iterator[Change]:
+    """Alarms of a part that have ended."""
+    places = {alarm_of(finding, noun).place for finding, noun in part.findings}
+    for place, alarm in list(after.items()):
+        of_part = place[2] != "verdict" and alarm.subdetector in part.subdetectors
+        if of_part and place not in shown and part.quiet(alarm.last):
+            yield Change(Event.CLEARED if place in places else Event.WITHDRAWN, after.pop(place))
+
+
+def _of_trust(after: dict[Place, Alarm], verdict: RunVerdict) -> Iterator[Change]:
+    """Verdicts that are not trusted, and those that are again."""
+    newest = int(verdict.maps.lumisections[-1])
+    for one in verdict.verdicts:
+        known = after.get((one.subdetector, one.subdetector, "verdict"))
+        if not one.trust.trusted:
+            alarm = untrusted(one, known.first if known else newest, newest)
+            after[alarm.place] = alarm
+            if known is None:
+                yield Change(Event.RAISED, alarm)
+        elif known:
+            yield Change(Event.CLEARED, after.pop(known.place))
+
+
+def untrusted(verdict: Verdict, first: int, last: int) -> Alarm:
+    """The alarm of a sub-detector whose verdict is not trusted."""
+    reason = verdict.trust_reason.rstrip(".") or str(verdict.trust)
+    name = verdict.subdetector
+    return Alarm(name, name, str(verdict.trust), NOT_TRUSTED, Severity.SUBDETECTOR, first, last, reason=reason)
+
+
+def not_judged(sentence: str) -> Alarm:
+    """The alarm of a run that cannot be judged; it belongs to no lumisection."""
+    return Alarm("HCAL", "the run", "", NOT_JUDGED, Severity.SUBDETECTOR, 0, 0, reason=sentence.rstrip("."))
 
 
 def _parts(verdict: RunVerdict) -> Iterator[_Part]:
     """Judgements per lumisection."""
     for one in verdict.verdicts:
         if one.granularity == "lumisection":
-            yield _Part((one.subdetector,), one.groups, one.lumisections[one.assessed], _group_of(one))
-    if verdict.strips:
-        strips = verdict.strips
-        yield _Part(("HB", "HE"), strips.groups, strips.lumisections[strips.assessed], {})
-
-
-def _group_of(verdict: Verdict) -> dict[Place, str]:
-    grouped = [interval for interval in verdict.intervals if interval.group]
-    rows, which = np.unique([interval.channel for interval in grouped], return_inverse=True)
-    names = channel_names(verdict.channels.take(rows.astype(np.intp)))
-    return {(names[n], one.kind in LOSSES): one.group for n, one in zip(which, grouped, strict=True)}
+            findings = tuple((finding, "channel") for finding in one.findings)
+            yield _Part((one.subdetector,), findings, one.lumisections[one.assessed])
+    if strips := verdict.strips:
+        findings = tuple((finding, "strip") for finding in strips.findings)
+        yield _Part(("HB", "HE"), findings, strips.lumisections[strips.assessed])

@@ -12,10 +12,10 @@ class Complaints:
         self._say = say
         self._standing: dict[str, str] = {}
 
-    def add(self, about: str, sentence: str) -> None:
-        """Something does not work (still)."""
+    def add(self, about: str, sentence: str, more: Callable[[], str] = str) -> None:
+        """Something does not work (still); ``more`` gives what is said behind the sentence, where that is new."""
         if self._standing.get(about) != sentence:
-            self._say(sentence)
+            self._say(f"{sentence} {more()}".rstrip())
         self._standing[about] = sentence
 
     def settle(self, about: str, sentence: str = "") -> None:

@@ -1,15 +1,15 @@
-"""What the watch says of a run: one line for each step, one for each change of an alarm."""
+"""What the watch says of a run: a line every some lumisections, and one for each change of an alarm."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
 from hcal_root_ad.harvest.read import granularity
 from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.lumi_ranges import ls_ranges
-from hcal_root_ad.watch.alarms import Alarm, Change, Event
+from hcal_root_ad.watch.alarms import CLEARED_AFTER, Alarm, Change, Event
 from hcal_root_ad.watch.run_in_progress import Step
 
 
@@ -36,13 +36,25 @@ def status_sentence(step: Step, alarms: Collection[Alarm], latency: float | None
 
 
 def alarm_sentence(run: int, change: Change) -> str:
-    """Such as ``run 370101: ALARM raised: HEP07 dead, 188 channels, LS 6–8``."""
+    """Such as ``run 370101: ALARM raised: HEP07 dead, RBX, 184 channels, LS 6–8, ×0 [box]``."""
     alarm = change.alarm
-    word = "ALARM" if change.event is Event.RAISED else "alarm"
-    into = f", part of {change.into}" if change.into else ""
-    channels = f"{alarm.channels} channel{'s' * (alarm.channels != 1)}"
-    span = ls_ranges([*range(alarm.first, alarm.last + 1)])
-    return f"run {run}: {word} {change.event}: {alarm.unit} {alarm.kind}, {channels}, {span}{into}"
+    loud = change.event in (Event.RAISED, Event.GROWN)
+    about = f"run {run}: {'ALARM' if loud else 'alarm'} {change.event}: {alarm.unit} {alarm.kind}"
+    if alarm.reason:
+        words = [f"{about}: {alarm.reason}"]
+    else:
+        words = [about, alarm.what, ls_ranges([*range(alarm.first, alarm.last + 1)]), alarm.rate, *_aside(change)]
+    return f"{', '.join(filter(None, words))} [{alarm.severity}]"
+
+
+def _aside(change: Change) -> Iterator[str]:
+    if change.event is Event.GROWN:
+        more = f" and {len(change.parts) - 1} more" if len(change.parts) > 1 else ""
+        yield f"was {change.parts[0]}{more}"
+    elif change.event is Event.CLEARED:
+        yield f"good for {CLEARED_AFTER} LS"
+    elif change.event is Event.WITHDRAWN:
+        yield "with more LS it is not found any more"
 
 
 def _flagged_now(verdict: RunVerdict) -> str:

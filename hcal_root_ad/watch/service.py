@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from hcal_root_ad.errors import HcalRootAdError, InputError, OutputError, UsageError
+from hcal_root_ad.errors import HcalRootAdError, InputError, NoHcalError, OutputError, UsageError
+from hcal_root_ad.fault_report import fault_sentence
 from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.publish.provenance import Option
 from hcal_root_ad.publish.publish import publish
-from hcal_root_ad.watch.alarm_log import NAME, AlarmLog
-from hcal_root_ad.watch.alarms import Alarm, Place, changes
+from hcal_root_ad.watch.alarm_log import NAME, AlarmLog, entry_of
+from hcal_root_ad.watch.alarms import Alarm, Change, Event, Place, Severity, changes, not_judged
 from hcal_root_ad.watch.complaints import Complaints
 from hcal_root_ad.watch.intake import Intake, Read, Say, reader
 from hcal_root_ad.watch.ledger import Ledger
+from hcal_root_ad.watch.on_alarm import OnAlarm
 from hcal_root_ad.watch.run_in_progress import RunInProgress, Step
 from hcal_root_ad.watch.sentences import alarm_sentence, status_sentence
 from hcal_root_ad.watch.taken import Taken
@@ -30,12 +33,19 @@ KEPT = 3
 
 @dataclass(frozen=True)
 class Settings:
-    """``patience``: seconds that a missing lumisection, or a file that is not whole, is waited for."""
+    """``patience``: seconds that a missing lumisection, or a file that is not whole, is waited for.
+
+    ``digest``: a status line comes every so many lumisections. ``minimum_severity``: alarms about less are in the log
+    only. ``on_alarm``: a command for each alarm, "" for none.
+    """
 
     folder: Path
     output: Path
     patience: float = 60.0
     online: bool = False
+    digest: int = 1
+    minimum_severity: Severity = Severity.CHANNEL
+    on_alarm: str = ""
 
     @property
     def options(self) -> dict[str, Option | None]:
@@ -52,7 +62,10 @@ class Settings:
 
 @dataclass(eq=False)
 class _Open:
-    """A run that is being taken, its alarms, and the last step until it is published."""
+    """A run that is being taken, its alarms, the last step until it is published, and what no status line said yet.
+
+    ``latency``: the longest of the steps in ``unsaid`` (s). ``failing_since``: when it could not be judged first (s).
+    """
 
     run: int
     progress: RunInProgress
@@ -60,6 +73,10 @@ class _Open:
     unpublished: Step | None = None
     tried: float = 0.0
     path: Path | None = None
+    unsaid: Step | None = None
+    latency: float | None = None
+    failing_since: float | None = None
+    said: int = 0
 
 
 class Watch:
@@ -81,7 +98,8 @@ class Watch:
         settings.check()
         self._settings, self._judging, self._say, self._clock = settings, judging, say, clock
         self._complaints = Complaints(say)
-        self._log = AlarmLog(settings.output / NAME, judging.provenance_of([], "watch", settings.options))
+        self._on_alarm = OnAlarm(settings.on_alarm, self._complaints, clock)
+        self._log = AlarmLog(settings.output / NAME, judging.provenance("watch", [], settings.options))
         self._ledger = Ledger(settings.output, settings.folder, say)
         self._intake = Intake(settings.folder, settings.patience, say, read or reader())
         self._unsaved: list[Taken] = []
@@ -93,14 +111,18 @@ class Watch:
                 self._open(run)
 
     def forever(self, sleep: Callable[[float], None] = time.sleep) -> None:
-        """Look again and again."""
+        """Look again and again, and rest as long as the last look took: a verdict looks at the whole run so far."""
         while True:
+            begun = self._clock()
             self.look()
-            sleep(max(PAUSE, self._intake.effort))
+            sleep(max(PAUSE, self._intake.effort, self._clock() - begun))
 
     def once(self) -> None:
         """Handle what is there; with no patience at all. Raises OutputError where something stays unwritten."""
         self.look()
+        for one in self._runs.values():
+            self._say_status(one)
+        self._on_alarm.finish()
         if self._unsaved or self._log.waits or any(one.unpublished for one in self._runs.values()):
             raise OutputError(f"{self._settings.output}: not everything could be written; watch again to write it.")
 
@@ -117,6 +139,7 @@ class Watch:
             self._advance(self._runs[run])
         for run in sorted(self._runs):
             self._end(self._runs[run])
+        self._on_alarm.look()
 
     def _open(self, run: int) -> _Open:
         """A run with what is kept of it."""
@@ -156,14 +179,16 @@ class Watch:
             step = one.progress.advance(now, self._settings.patience)
         except HcalRootAdError as error:
             self._complaints.add(about, f"{about}: {error}")
+            self._not_judged(one, str(error), now, self._settings.patience if isinstance(error, NoHcalError) else 0.0)
             return
         except Exception as error:  # one run that breaks the judge must not keep the next one from being judged
-            self._complaints.add(
-                about, f"{about} cannot be judged ({type(error).__name__}: {error}); please report it."
-            )
+            sentence = f"{about} cannot be judged ({error!r})."
+            self._complaints.add(about, sentence, partial(fault_sentence, error))
+            self._not_judged(one, sentence, now, 0.0)
             return
         if step:
             self._complaints.settle(about)
+            one.failing_since = None
             self._alarm(one, step, now)
             one.unpublished = step if one.unpublished is None else step.following(one.unpublished)
         if one.unpublished and (step or now - one.tried >= RETRY):
@@ -171,12 +196,29 @@ class Watch:
             self._publish(one, one.unpublished)
         self._write_alarms()
 
+    def _not_judged(self, one: _Open, sentence: str, now: float, patience: float) -> None:
+        """An alarm where a run cannot be judged; what may only be too little data yet is waited for."""
+        one.failing_since = now if one.failing_since is None else one.failing_since
+        alarm = not_judged(sentence)
+        if alarm.place not in one.alarms and now - one.failing_since >= patience:
+            one.alarms[alarm.place] = alarm
+            self._tell(one, [Change(Event.RAISED, alarm)], 0, now)
+
     def _alarm(self, one: _Open, step: Step, now: float) -> None:
+        failed = one.alarms.pop(not_judged("").place, None)
         one.alarms, found = changes(one.alarms, step.verdict)
-        self._log.add(found, one.run, int(step.verdict.maps.lumisections[-1]), now)
+        judged_again = [Change(Event.CLEARED, failed)] if failed else []
+        self._tell(one, [*judged_again, *found], int(step.verdict.maps.lumisections[-1]), now)
+
+    def _tell(self, one: _Open, found: Sequence[Change], lumisection: int, now: float) -> None:
+        """Changes of alarms to the log, and those that are severe enough to people."""
+        self._log.add(found, one.run, lumisection, now)
         self._write_alarms()
         for change in found:
-            self._say(alarm_sentence(one.run, change))
+            if change.louder and change.alarm.severity.rank >= self._settings.minimum_severity.rank:
+                sentence = alarm_sentence(one.run, change)
+                self._say(sentence)
+                self._on_alarm.tell(sentence, entry_of(change, one.run, lumisection, now))
 
     def _write_alarms(self) -> None:
         try:
@@ -196,8 +238,18 @@ class Watch:
         one.unpublished = None
         self._complaints.settle(about, f"run {one.run} is published again.")
         seen = [taken.seen for taken in step.files if taken.seen >= self._begun]
-        latency = self._clock() - min(seen) if seen else None
-        self._say(status_sentence(step, one.alarms.values(), latency))
+        first = one.unsaid is None and one.said == 0
+        if seen:
+            one.latency = max(self._clock() - min(seen), one.latency or 0.0)
+        one.unsaid = step if one.unsaid is None else step.following(one.unsaid)
+        if first or step.late or step.anew or len(one.unsaid.lumisections) >= self._settings.digest:
+            self._say_status(one)
+
+    def _say_status(self, one: _Open) -> None:
+        """The status line on all steps since the one before."""
+        if one.unsaid:
+            self._say(status_sentence(one.unsaid, one.alarms.values(), one.latency))
+            one.unsaid, one.latency, one.said = None, None, one.said + 1
 
     def _end(self, one: _Open) -> None:
         """Let go of a run once a later one has begun and nothing of it is waited for."""
@@ -210,7 +262,9 @@ class Watch:
             self._complaints.add("state", f"The end of run {one.run} cannot be saved ({error.strerror}); tried again.")
             return
         del self._runs[one.run]
-        self._say(f"run {one.run}: over, {len(one.alarms)} alarms still raised, {one.path or 'nothing published'}")
+        self._say_status(one)
+        alarms = f"{len(one.alarms)} alarm{'s' * (len(one.alarms) != 1)}"
+        self._say(f"run {one.run}: over, {alarms} still raised, {one.path or 'nothing published'}")
         for run in self._ledger.runs()[:-KEPT]:
             if self._ledger.is_over(run) and not self._ledger.stamps(run).keys() & self._intake.lying.keys():
                 self._ledger.forget(run)

@@ -17,7 +17,7 @@ from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.watch.folder import Stamp
 from hcal_root_ad.watch.order import Arrival
 
-FORMAT = 2
+FORMAT = 3
 Arrays = Mapping[str, Any]
 """Arrays by name, as a numpy file holds them."""
 
@@ -73,9 +73,9 @@ def to_arrays(taken: Taken, folder: Path) -> Arrays:
         "format": FORMAT, "run": taken.run, "path": str(taken.path.relative_to(folder)), "stamp": taken.stamp,
         "seen": taken.seen, "source": [source.name, source.size, source.sha256],
         "definition": repr(content.definition), "notes": content.notes,
-        "totals": [[total.lumisection, total.naming] for total in content.totals],
-        "sections": [[s.lumisection, s.first, s.own_events, s.other_events, s.stray, s.counts is not None]
-                     for s in sections],
+        "totals": [[total.lumisection, total.naming, total.process] for total in content.totals],
+        "sections": [[s.lumisection, s.first, s.own_events, s.other_events, s.stray, s.own_growth, s.other_growth,
+                      s.doubts, s.counts is not None] for s in sections],
     }  # fmt: skip
     channels = len(table_of_run(taken.run))
     return {
@@ -106,14 +106,26 @@ def from_arrays(arrays: Arrays, folder: Path, definitions: Mapping[str, Definiti
     run, path = int(head["run"]), folder / head["path"]
     counts = iter(arrays["counts"])
     sections = [
-        Section(run, lumisection, first, next(counts) if has_maps else None, seen, own, other, stray)
-        for (lumisection, first, own, other, stray, has_maps), seen in zip(
+        Section(
+            run,
+            lumisection,
+            first,
+            next(counts) if has_maps else None,
+            seen,
+            own,
+            other,
+            stray,
+            own_growth,
+            other_growth,
+            doubts=tuple(doubts),
+        )
+        for (lumisection, first, own, other, stray, own_growth, other_growth, doubts, has_maps), seen in zip(
             head["sections"], arrays["seen"], strict=True
         )
     ]
     totals = [
-        RunTotal(section, path, lumisection, naming)
-        for section, (lumisection, naming) in zip(sections, head["totals"], strict=False)
+        RunTotal(section, path, lumisection, naming, process)
+        for section, (lumisection, naming, process) in zip(sections, head["totals"], strict=False)
     ]
     content = FileContent(
         path, definition, () if totals else tuple(sections), tuple(totals),

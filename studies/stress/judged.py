@@ -45,7 +45,7 @@ class JudgedRun:
     Attributes:
         lines: the findings. flagged: (LS, channels) which pairs are not good.
         trust: what the answer rests on, in words. trusted: whether it may be built on.
-        certification: what is certified of each LS, HB and HE together.
+        certification: what is certified of each LS, HCAL as a whole.
         subdetectors: how many were judged, each with its own share of false alarms.
     """
 
@@ -79,7 +79,7 @@ def certified(
 ) -> tuple[Certified, ...]:
     """What a policy says of each LS, by (LS, channels) which are bad, and which are bad or problematic."""
     broken = np.zeros(len(bad), dtype=np.bool_)
-    for name in policy.needed:
+    for name in (*policy.needed, *policy.counted):
         rules = policy.rules[name]
         rows = channels.rows_of(name)
         rows = rows[live[rows]]

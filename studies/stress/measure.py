@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.simulate.faults import Fault
 from hcal_root_ad.simulate.worlds import WorldRuns
 from studies.stress.judged import Certified, JudgedRun, Line
@@ -17,21 +18,25 @@ ENOUGH_EVENTS = 200
 """Capture is counted in lumisections with so many events."""
 MOST = 0.5
 """A line is right if more than this share of its (LS, channel) pairs is at fault, or tolerated."""
+NAMED = 20
+"""False lines whose units are kept by name."""
 
 Numbers = dict[str, Any]
 
 
 def measure(runs: WorldRuns, judged: JudgedRun, truth: Truth) -> Numbers:
     """Everything that is measured of one judged run, as JSON can hold it."""
-    right = [_share(line, runs, truth) > MOST for line in judged.lines]
-    true_lines = [line for line, is_right in zip(judged.lines, right, strict=True) if is_right]
+    shares = [_share(line, runs, truth) for line in judged.lines]
+    true_lines = [line for line, share in zip(judged.lines, shares, strict=True) if share > MOST]
+    false_lines = [line for line, share in zip(judged.lines, shares, strict=True) if share <= MOST]
     return {
         "lumisections": len(runs.judged.maps),
         "subdetectors": judged.subdetectors,
         "faults": len(runs.faults),
         "lines": len(judged.lines),
-        "false_lines": right.count(False),
-        "false_units": [line.unit for line, is_right in zip(judged.lines, right, strict=True) if not is_right][:20],
+        "false_lines": len(false_lines),
+        "false_outer": sum(_outer(line, runs) for line in false_lines),
+        "false_units": [line.unit for line in false_lines[:NAMED]],
         "false_intervals": false_intervals(judged.flagged, truth.allowed),
         "found": sum(_is_found(fault, true_lines) for fault in runs.faults),
         "capture": _capture(runs, judged, truth),
@@ -68,6 +73,11 @@ def _share(line: Line, runs: WorldRuns, truth: Truth) -> float:
     """Share of a line's pairs that are at fault or tolerated."""
     allowed = truth.allowed[_pairs(line, runs)]
     return float(allowed.mean()) if allowed.size else 0.0
+
+
+def _outer(line: Line, runs: WorldRuns) -> bool:
+    """Whether a line is about HO or HF."""
+    return bool(runs.judged.maps.channels.subdetector[line.rows[0]] > Subdetector.HE) if line.rows else False
 
 
 def _overlap(line: Line, fault: Fault) -> int:

@@ -29,8 +29,9 @@ unit; *current* is this version; the others are versions by their commit. Seeds 
 HEALTHY = """\
 ## Healthy worlds: no finding is right
 
-False lines per 100 LS, HB and HE together, where {asked} were asked for; in brackets false intervals of single channels
-where {default:g} were asked for. One line is one finding, as a person reads it."""
+False lines per 100 LS of HB and HE together, where {asked} were asked for. In brackets, where {default:g} were asked
+for: false intervals of single channels, and false lines of HO and HF, which not every judge looks at. One line is one
+finding, as a person reads it."""
 
 STANDARD = """\
 ## The same worlds with 34 standard faults
@@ -113,11 +114,13 @@ def _lines(head: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _false(rows: Sequence[Numbers]) -> str:
-    """False lines at each asked rate, false intervals at the default."""
+    """False lines at each asked rate; false intervals, and lines of HO and HF, at the default."""
     if not rows:
         return "–"
-    lines = " / ".join(f"{_per_100(rows, f'{asked:g}', 'false_lines'):.3g}" for asked in ASKED)
-    return f"{lines} ({_per_100(rows, f'{DEFAULT:g}', 'false_intervals'):.3g})"
+    every, outer = ([_per_100(rows, f"{asked:g}", key) for asked in ASKED] for key in ("false_lines", "false_outer"))
+    lines = " / ".join(f"{both - without:.3g}" for both, without in zip(every, outer, strict=True))
+    aside = outer[ASKED.index(DEFAULT)]
+    return f"{lines} ({_per_100(rows, f'{DEFAULT:g}', 'false_intervals'):.3g}; {aside:.3g})"
 
 
 def _per_100(rows: Sequence[Numbers], asked: str, key: str) -> float:

@@ -100,7 +100,7 @@ def test_an_output_that_is_a_pipe_or_a_device_stays_one(
 
 
 def test_two_outputs_in_one_place(source: Path, tmp_path: Path, said: Callable[[], str]) -> None:
-    name = tmp_path / "out" / "DQM_V0001_HcalML_R000370001.root"
+    name = tmp_path / "out" / "DQM_V0001_HcalAD_R000370001.root"
     assert main(["run", str(source), "-o", str(tmp_path / "out"), "--online", "--flags", str(name)]) == 2
     assert said() == f"{name} would be written twice; give each output a place of its own."
 

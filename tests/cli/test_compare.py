@@ -68,7 +68,7 @@ def test_a_clean_run_does_not_differ(
     assert "fits it best" not in said.err
     names = {path.name for path in out.iterdir()}
     assert names == {
-        "DQM_V0001_R000374001__SimulatedZeroBias__Run3_HcalMLComparison-v1__DQMIO.root",
+        "DQM_V0001_R000374001__SimulatedZeroBias__Run3_HcalADComparison-v1__DQMIO.root",
         "comparison_R374001.json",
         "comparison_R374001.png",
         "comparison_R374001_channels.png",

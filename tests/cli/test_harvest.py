@@ -19,7 +19,7 @@ def harvested(monkeypatch: pytest.MonkeyPatch, *runs: LumiMaps) -> list[tuple[li
     """Let ``harvest`` find these runs; returns what it asked for."""
     asked: list[tuple[list[str], str | None]] = []
 
-    def read_runs(names: list[str], definition: str | None) -> tuple[LumiMaps, ...]:
+    def read_runs(names: list[str], definition: str | None, _: object) -> tuple[LumiMaps, ...]:
         asked.append((names, definition))
         return runs
 

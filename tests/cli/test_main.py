@@ -19,7 +19,7 @@ from hcal_root_ad.errors import HcalRootAdError, InputError
 
 def test_every_verb_has_a_module_and_every_module_is_known() -> None:
     modules = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
-    assert modules == {*VERBS, "__init__", "main", "inputs", "places", "terminal"}
+    assert modules == {*VERBS, "__init__", "main", "inputs", "plain", "terminal"}
     for verb in VERBS:
         module = import_module(f"hcal_root_ad.cli.{verb}")
         assert module.__doc__
@@ -103,11 +103,14 @@ def test_trouble_with_the_disk_is_one_sentence(
     assert capsys.readouterr().err == "hcal-root-ad: out/a.root: permission denied.\n"
 
 
-def test_our_own_mistakes_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(OSError, match="no file named"):
-        end_with(OSError("no file named"), monkeypatch)
-    with pytest.raises(ZeroDivisionError):
-        end_with(ZeroDivisionError(), monkeypatch)
+def test_our_own_mistakes_are_not_hidden(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for error in (OSError("no file named"), ZeroDivisionError()):
+        assert end_with(error, monkeypatch) == 3
+        assert "please report it with the file" in capsys.readouterr().err
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

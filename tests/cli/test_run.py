@@ -26,7 +26,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         for path in inputs:
             path.touch()
         before = sorted(tmp_path.rglob("*"))
-        monkeypatch.setattr(run, "read_runs", lambda _: runs)
+        monkeypatch.setattr(run, "read_runs", lambda _, **__: runs)
         words = ["run", *map(str, inputs), "-o", str(tmp_path / "out"), "--flags", str(tmp_path / "new" / "flags.csv")]
         assert main([*words, *options]) == 2
         assert sorted(tmp_path.rglob("*")) == before
@@ -105,7 +105,7 @@ def test_places_that_cannot_be_written_are_refused_before_judging(
 
 @pytest.mark.usefixtures("never_judged")
 def test_a_folder_in_the_place_of_the_root_file(refused: Refusal, make_maps: MakeMaps, tmp_path: Path) -> None:
-    (tmp_path / "out" / "DQM_V0001_HcalML_R000370101.root").mkdir(parents=True)
+    (tmp_path / "out" / "DQM_V0001_HcalAD_R000370101.root").mkdir(parents=True)
     assert "R000370101.root is a folder" in refused((make_maps(370101, "a.root"),), "--online")
 
 
@@ -114,7 +114,7 @@ def test_a_folder_in_the_place_of_the_root_file(refused: Refusal, make_maps: Mak
 def test_no_output_takes_the_place_of_an_input(
     refused: Refusal, make_maps: MakeMaps, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
-    name = "DQM_V0001_R000370101__A__B_HcalML-v1__DQMIO.root"
+    name = "DQM_V0001_R000370101__A__B_HcalAD-v1__DQMIO.root"
     assert f"{name} would be replaced" in refused((make_maps(370101, name),), "-o", str(tmp_path), *options)
 
 
@@ -125,7 +125,7 @@ def test_attach_takes_the_one_file_of_a_folder_or_pattern(
     path = tmp_path / "in" / "a.root"
     path.parent.mkdir()
     path.touch()
-    monkeypatch.setattr(run, "read_runs", lambda _: (make_maps(370101, "a.root"),))
+    monkeypatch.setattr(run, "read_runs", lambda _, **__: (make_maps(370101, "a.root"),))
     monkeypatch.setattr(run, "_load_bundles", lambda _: [])
     monkeypatch.setattr(run, "judge", lambda maps, *_: RunVerdict(maps, ()))
     attached: list[Path] = []

@@ -111,7 +111,7 @@ def test_killed_in_the_middle_of_a_run(
 ) -> None:
     out = tmp_path / "out"
     move_in(dqm, files[:3])
-    words = [sys.executable, "-m", "hcal_root_ad", "watch", str(dqm), "-o", str(out), "--patience", "1"]
+    words = [sys.executable, "-m", "hcal_root_ad", "watch", str(dqm), "-o", str(out), "--patience=1", "--digest=1"]
     root = Path(__file__).parents[2]
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}

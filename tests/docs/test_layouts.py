@@ -13,7 +13,7 @@ import pytest
 import uproot
 
 LAYOUTS = Path(__file__).parents[2] / "docs" / "layouts"
-NAME = "shift_hcal_ml_layout.py"
+NAME = "shift_hcal_ad_layout.py"
 TWO_LEVELS = re.compile(r"([0-9a-zA-Z ]+)/([0-9a-zA-Z ]+)/.*")
 """What the classic GUI's own check of layouts (``dmwm/deployment`` ``dqmgui/layout-test``) asks of an entry."""
 
@@ -81,7 +81,7 @@ def pictures(classic: dict[str, DQMItem]) -> list[tuple[str, str, str]]:
 
 
 def test_classic_entries_are_in_the_shift_workspace(classic: dict[str, DQMItem]) -> None:
-    assert len(classic) == 5
+    assert len(classic) == 6
     for key, item in classic.items():
         assert TWO_LEVELS.fullmatch(key)
         assert key.startswith("00 Shift/Hcal/1")
@@ -117,5 +117,5 @@ def test_every_picture_is_in_the_published_file(classic: dict[str, DQMItem], tut
     with uproot.open(path) as file:
         there = {key.split(";")[0] for key in file.keys(recursive=True)}
     shown = [picture.replace("Hcal/", "DQMData/Run 403000/Hcal/Run summary/", 1) for _, picture, _ in pictures(classic)]
-    assert len(shown) == 22
+    assert len(shown) == 26
     assert [picture for picture in shown if picture not in there] == []

@@ -37,7 +37,7 @@ _FOLDER = 476_558  # the record of By Lumi Section 2-2; its key takes 77 bytes
     ("kind", "original", "edit", "result", "words"),
     [
         ("nanodqmio", "lzma-nanodqmio_run370001.root", Edit(19106, 19107, b"\x02"), TOLD,
-         "the index gives 1 of the Ints to no lumisection, or to several"),
+         "the index of the file and its trees contradict each other"),
         ("nanodqmio", "plain-nanodqmio_run370001.root", Edit(805249, 805250, b"\x19"), TOLD,
          "LS 2: without the event counter that other LS have"),
         ("dqm_file", _PLAIN, Edit(689931, 689995, bytes(64)), REFUSED, "a list of keys with a hole in it"),

@@ -112,8 +112,8 @@ DqmioRow = tuple[int, int, Sequence[tuple[str, Any]]]
 @pytest.fixture(scope="session")
 def write_dqmio(root: Any) -> Callable[..., Path]:
     """Write DQMIO trees with ROOT as CMSSW's DQMRootOutputModule does, one index row per row and class."""
-    order = ("Ints", "TH1Fs", "TH1Ds", "TH2Fs", "TH2Ss", "TH2Ds", "TProfiles")
-    numbers = {"Ints": 0, "TH1Fs": 3, "TH1Ds": 5, "TH2Fs": 6, "TH2Ss": 7, "TH2Ds": 8, "TProfiles": 10}
+    order = ("Ints", "TH1Fs", "TH1Ds", "TH2Fs", "TH2Ss", "TH2Ds", "TProfiles", "TH2Is")
+    numbers = {"Ints": 0, "TH1Fs": 3, "TH1Ds": 5, "TH2Fs": 6, "TH2Ss": 7, "TH2Ds": 8, "TProfiles": 10, "TH2Is": 13}
 
     def write(path: Path, rows: Sequence[DqmioRow]) -> Path:
         file = root.TFile(str(path), "RECREATE", "1", 101)

@@ -127,6 +127,9 @@ def test_a_damaged_basket_is_no_count(simulated: SimulatedRun, tmp_path: Path, c
         read_lumi_maps(path)
 
 
+KEY_SIZE = 30
+
+
 def record(*blocks: bytes, size: int) -> memoryview:
     """A key of 30 bytes, and blocks behind it."""
     payload = b"".join(blocks)
@@ -143,7 +146,7 @@ def test_a_record_of_several_blocks_is_put_together() -> None:
         block(b"ZL", first, imagecodecs.deflate_encode(first)), block(b"ZS", second, imagecodecs.zstd_encode(second)),
         size=len(first) + len(second),
     )  # fmt: skip
-    assert bytes(key_object(raw)[0]) == first + second
+    assert bytes(key_object(raw, KEY_SIZE, len(first + second))[0]) == first + second
 
 
 @pytest.mark.parametrize(
@@ -154,12 +157,13 @@ def test_a_record_of_several_blocks_is_put_together() -> None:
         (record(block(b"??", b"abc", b"ab"), size=3), "unknown compression"),
         (record(block(b"L4", b"abc", b"12345678ab"), size=3), "checksum does not fit"),
         (record(block(b"ZL", b"abc", b"ab")[:-1], size=3), "cut short"),
-        (record(b"ab", size=2)[:-1], "whose key speaks of"),
+        (record(b"ab", size=2)[:-1], "cut short"),
+        (record(b"ab", size=2)[:20], "with a key of 30"),
     ],
 )
 def test_a_wrong_record_is_said_to_be_wrong(raw: memoryview, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        key_object(raw)
+        key_object(raw, KEY_SIZE, struct.unpack_from(">I", raw, 6)[0])
 
 
 @pytest.mark.parametrize("threads", [1, 3])

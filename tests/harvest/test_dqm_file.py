@@ -138,7 +138,8 @@ def test_totals_alone_are_judged_per_run(tmp_path: Path, write_harvested: Made, 
 
 def test_two_totals_of_one_run_are_refused(tmp_path: Path, write_harvested: Made, depth_maps: Made) -> None:
     write_harvested(tmp_path / f"{NAME}.root", {"Hcal/Run summary": depth_maps(300)})
-    write_harvested(tmp_path / f"{NAME.replace('ZeroBias', 'JetHT')}.root", {"Hcal/Run summary": depth_maps(310)})
+    (tmp_path / "other").mkdir()
+    write_harvested(tmp_path / "other" / f"{NAME}.root", {"Hcal/Run summary": depth_maps(310)})
     with pytest.raises(InputError, match="do not say up to which lumisection"):
         read_lumi_maps(tmp_path)
 

@@ -47,34 +47,39 @@ def test_no_plateau_without_agreement() -> None:
 def test_order_of_sources(section: Callable[..., Section]) -> None:
     made = section(5, 100)
     empty = Section(RUN, 6)
-    for own, versus, other, use_hf, expected in [
-        (90, {5: 91}, 92, True, (90, EventSource.COUNTER)),
-        (None, {5: 91}, 92, True, (91, EventSource.COUNTER)),
-        (None, {}, 92, True, (92, EventSource.OTHER_SUBSYSTEM)),
-        (None, {}, None, True, (100, EventSource.HF_PLATEAU)),
+    for own, versus, other, expected in [
+        (99, {5: 100}, 101, (99, EventSource.COUNTER)),
+        (None, {5: 101}, 99, (101, EventSource.COUNTER)),
+        (None, {}, 99, (99, EventSource.OTHER_SUBSYSTEM)),
+        (None, {}, None, (100, EventSource.HF_PLATEAU)),
+        (50, {5: 101}, 99, (101, EventSource.COUNTER)),  # HF is with the next best
+        (200, {5: 50}, 300, (100, EventSource.HF_PLATEAU)),
     ]:
-        made.own_events, made.other_events = own, other
-        events, sources, _ = events_of([made, empty], versus, use_hf)
+        made.own_events = made.own_growth = own
+        made.other_events = made.other_growth = other
+        events, sources, _, _ = events_of([made, empty], versus, True)
         assert (events[0], sources[0]) == expected
         assert (events[1], sources[1]) == (0, EventSource.NONE)
 
 
-def test_counter_and_hf_that_disagree_are_told(section: Callable[..., Section]) -> None:
+def test_a_counter_that_hf_contradicts_loses(section: Callable[..., Section]) -> None:
     made = section(5, 1000)
-    made.own_events = 1011
-    _, _, notes = events_of([made], {}, True)
+    made.own_events = made.own_growth = 1011
+    events, sources, contradicted, notes = events_of([made], {}, True)
+    assert (list(events), list(sources), list(contradicted)) == ([1000], [EventSource.HF_PLATEAU], [False])
     assert notes == [
         "LS 5: the event counter and the HF channels differ by more than 1% (LS 5: 1011 against 1000); "
-        "the counter was used."
+        "HF, which is read out in every event, was used."
     ]
-    made.own_events = 1010
-    assert events_of([made], {}, True)[2] == []
+    made.own_events = made.own_growth = 1010
+    events, sources, _, notes = events_of([made], {}, True)
+    assert (list(events), list(sources), notes) == ([1010], [EventSource.COUNTER], [])
 
 
 def test_fluctuations_tell_the_events(section: Callable[..., Section]) -> None:
     true = np.array([1500, 1400, 900, 950, 30, 1000])
     made = [section(ls, int(n), hf=False) for ls, n in enumerate(true, start=1)]
-    events, sources, notes = events_of(made, {}, True)
+    events, sources, _, notes = events_of(made, {}, True)
     assert set(sources) == {EventSource.ESTIMATE}
     np.testing.assert_allclose(events, true, rtol=0.04)
     assert "LS 1–6" in notes[0]
@@ -83,7 +88,7 @@ def test_fluctuations_tell_the_events(section: Callable[..., Section]) -> None:
 
 def test_one_lumisection_alone_gets_its_lower_bound(section: Callable[..., Section]) -> None:
     made = section(1, 1000, hf=False)
-    events, sources, notes = events_of([made], {}, True)
+    events, sources, _, notes = events_of([made], {}, True)
     assert made.counts is not None
     assert events[0] == made.counts.max()
     assert sources[0] == EventSource.ESTIMATE
@@ -92,7 +97,7 @@ def test_one_lumisection_alone_gets_its_lower_bound(section: Callable[..., Secti
 
 def test_neighbours_tell_the_events_of_one_that_lacks_them(section: Callable[..., Section]) -> None:
     made = [section(1, 1000, hf=False), section(2, 700, hf=False), section(3, 1200, hf=False)]
-    events, sources, _ = events_of(made, {1: 1000, 3: 1200}, True)
+    events, sources, _, _ = events_of(made, {1: 1000, 3: 1200}, True)
     assert list(sources) == [EventSource.COUNTER, EventSource.ESTIMATE, EventSource.COUNTER]
     assert events[1] == pytest.approx(700, rel=0.01)
 
@@ -101,7 +106,7 @@ def test_a_counter_that_only_some_lumisections_have_is_told(section: Callable[..
     made = [section(ls, 100) for ls in (1, 2, 3, 4)]
     made[0].own_events = made[2].own_events = 100
     made[3].other_events = 100
-    (note,) = events_of(made, {}, True)[2]
+    (note,) = events_of(made, {}, True).notes
     assert note == "LS 2, 4: without the event counter that other LS have; another one, or HF, tells the events."
-    assert events_of(made, {2: 100, 4: 100}, True)[2] == []
-    assert events_of([made[1], Section(RUN, 5)], {5: 100}, True)[2] == []  # a counter of an LS without maps
+    assert events_of(made, {2: 100, 4: 100}, True).notes == []
+    assert events_of([made[1], Section(RUN, 5)], {5: 100}, True).notes == []  # a counter of an LS without maps

@@ -185,7 +185,7 @@ def test_rows_of_a_parquet_file_that_lack_something(tmp_path: Path, name: str) -
     pq.write_table(
         pa.table({key: pa.array(column, types[key]) for key, column in columns.items()}), tmp_path / "d.parquet"
     )
-    with pytest.raises(InputError, match=rf"d\.parquet has rows without {name}; every map of a DIALS export has one"):
+    with pytest.raises(InputError, match=rf"d\.parquet has rows without {name}; every map of an export has one"):
         read_lumi_maps(tmp_path / "d.parquet")
 
 

@@ -1,124 +1,122 @@
-"""The main job on one run: which bundle serves, what is left out and why, and what an ill sub-detector does."""
+"""The main job on one run: which model serves, what is left out and why, and what each kind of fault is told as."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hcal_root_ad.learn.bundle import Bundle
 
 from hcal_root_ad.detector import Era, channel_table
-from hcal_root_ad.errors import BundleError, NoHcalError
+from hcal_root_ad.errors import InputError, ModelError, NoHcalError, UsageError
 from hcal_root_ad.harvest.read import read_lumi_maps
-from hcal_root_ad.judge.run import judge_run
-from hcal_root_ad.judge.verdict import Kind, RunVerdict, State
-from hcal_root_ad.learn.tail import Tail
-from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
+from hcal_root_ad.judge.run import RunJudge, judge_run
+from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, Trust
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.model import Model
+from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import simulate_detector
 from hcal_root_ad.simulate.dials import write_dials
 from hcal_root_ad.simulate.run import simulate_run
 
-MakeBundle = Callable[..., Bundle]
+MakeModel = Callable[..., Model]
 MakeMaps = Callable[..., LumiMaps]
 CHANNELS = channel_table().select("HB", "HE")
 HB, HE = CHANNELS.rows_of("HB"), CHANNELS.rows_of("HE")
 HEP = HE[CHANNELS.ieta[HE] > 0]
 HEP07 = HEP[CHANNELS.rbx[HEP] == 7]
+Lines = list[tuple[str, Kind, tuple[tuple[int, int], ...], int]]
 
 
-@pytest.fixture(scope="module")
-def both(make_bundle: MakeBundle) -> list[Bundle]:
-    return [make_bundle("HB"), make_bundle("HE")]
+def lines(verdict: RunVerdict) -> Lines:
+    return [(f.unit, f.kind, f.ranges, f.channels) for one in verdict.verdicts for f in one.findings]
 
 
-def lines(verdict: RunVerdict) -> list[tuple[str, Kind, int, int, int]]:
-    return [(g.unit, g.kind, g.first, g.last, g.channels) for one in verdict.verdicts for g in one.groups]
-
-
-def test_a_healthy_run_is_good_everywhere(make_maps: MakeMaps, both: list[Bundle]) -> None:
+def test_a_healthy_run_is_good_everywhere(make_maps: MakeMaps, both: list[Model]) -> None:
     verdict = judge_run(make_maps(), both)
-    assert [one.subdetector for one in verdict.verdicts] == ["HB", "HE"]
+    assert [(one.subdetector, one.trust) for one in verdict.verdicts] == [("HB", Trust.ADAPTED), ("HE", Trust.ADAPTED)]
     assert lines(verdict) == []
     assert all((one.states == State.GOOD).all() for one in verdict.verdicts)
     assert verdict.every_note == ()
+    assert verdict.common is not None
+    assert verdict.common.log_pileup == pytest.approx(0.0, abs=1e-3)
 
 
 def test_counting_statistics_raise_nothing_and_faults_among_them_are_found(
-    make_maps: MakeMaps, make_bundle: MakeBundle
+    make_maps: MakeMaps, both: list[Model]
 ) -> None:
-    # Wald: 6768 channels × 8 hypotheses × 20 LS above e^18 are 0.016 false flags at most.
-    bundle = make_bundle("HE", tail=Tail(18.0, 0.01, 1.0))
     maps = make_maps(20)
     maps.counts[:] = np.random.default_rng(11).binomial(1000, 0.3, maps.counts.shape)
     maps.counts[6:11, HEP07] = 0
     maps.counts[3:, HE[1234]] = np.random.default_rng(12).binomial(1000, 0.6, 17)
-    verdict = judge_run(maps, [bundle])
+    verdict = judge_run(maps, both)
     hot = f"HE {CHANNELS.ieta[HE[1234]]:+d}/{CHANNELS.iphi[HE[1234]]}/{CHANNELS.depth[HE[1234]]}"
-    assert lines(verdict) == [("HEP07", Kind.DEAD, 7, 11, 188), (hot, Kind.HOT, 4, 20, 1)]
+    assert lines(verdict) == [("HEP07", Kind.DEAD, ((7, 11),), 188), (hot, Kind.HOT, ((4, 20),), 1)]
 
 
-def test_luminosity_steps_raise_nothing(make_maps: MakeMaps, both: list[Bundle]) -> None:
-    maps = make_maps(6)
-    # λ falls to 0.8 of its value in LS 4: p = 1 − 0.7^0.8.
-    maps.counts[3:] = round(1000 * (1 - 0.7**0.8))
-    assert lines(judge_run(maps, both)) == []
+def test_a_luminosity_step_is_a_condition_and_no_fault(make_maps: MakeMaps, both: list[Model]) -> None:
+    maps = make_maps(12)
+    # λ falls to 0.8 of its value in LS 7: p = 1 − 0.7^0.8.
+    maps.counts[6:] = round(1000 * (1 - 0.7**0.8))
+    verdict = judge_run(maps, both)
+    assert lines(verdict) == []
+    assert verdict.common is not None
+    assert verdict.common.log_pileup == pytest.approx([0.0] * 6 + [np.log(0.8)] * 6, abs=0.01)
 
 
-def test_only_what_a_bundle_serves_is_judged_and_the_rest_is_said(make_maps: MakeMaps, make_bundle: MakeBundle) -> None:
-    verdict = judge_run(make_maps(3), [make_bundle("HE")])
+def test_only_what_a_model_serves_is_judged_and_the_rest_is_said(make_maps: MakeMaps, make_model: MakeModel) -> None:
+    verdict = judge_run(make_maps(3), [make_model("HE")])
     assert [one.subdetector for one in verdict.verdicts] == ["HE"]
-    assert verdict.every_note == ("no bundle for HB: its channels were not judged",)
+    assert verdict.every_note == ("no model for HB: its channels were not judged",)
 
 
-def test_progress_counts_subdetectors(make_maps: MakeMaps, both: list[Bundle]) -> None:
-    seen: list[tuple[int, int]] = []
-    judge_run(make_maps(2), both, progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 2), (2, 2)]
+def test_false_findings_are_asked_of_the_model_unless_asked_otherwise(make_maps: MakeMaps, both: list[Model]) -> None:
+    quiet = [replace(model, false_alarms=0.25) for model in both]
+    given, asked = judge_run(make_maps(2), quiet), judge_run(make_maps(2), quiet, false_alarms=3.0)
+    assert [one.judge.false_alarms for one in given.verdicts] == [0.25, 0.25]
+    assert [one.judge.false_alarms for one in asked.verdicts] == [3.0, 3.0]
+    assert asked.verdicts[0].judge.threshold < given.verdicts[0].judge.threshold
+    with pytest.raises(UsageError, match="choose a number above 0 and up to 50"):
+        judge_run(make_maps(2), quiet, false_alarms=51.0)
 
 
-def test_the_false_alarm_rate_is_the_bundles_unless_asked_otherwise(
-    make_maps: MakeMaps, make_bundle: MakeBundle
-) -> None:
-    bundle = replace(make_bundle("HE"), false_alarms=0.25)
-    assert judge_run(make_maps(2), [bundle]).verdicts[0].judge.false_alarms == 0.25
-    assert judge_run(make_maps(2), [bundle], false_alarms=3.0).verdicts[0].judge.false_alarms == 3.0
+def test_two_models_for_one_subdetector_are_refused(make_maps: MakeMaps, make_model: MakeModel) -> None:
+    with pytest.raises(ModelError, match="two models for HE were given"):
+        judge_run(make_maps(2), [make_model("HE", name="this"), make_model("HE", name="that")])
 
 
-def test_two_bundles_for_one_subdetector_are_refused(make_maps: MakeMaps, make_bundle: MakeBundle) -> None:
-    with pytest.raises(BundleError, match="this and that are both for HE"):
-        judge_run(make_maps(2), [make_bundle("HE", name="this"), make_bundle("HE", name="that")])
+def test_models_that_serve_nothing_are_refused(make_maps: MakeMaps, make_model: MakeModel) -> None:
+    other = make_model("HB", era=Era.RUN2_2018)
+    with pytest.raises(ModelError, match=r"run 370101 holds HB, HE of Run3, the models given are flat-hb \(HB, 2018\)"):
+        judge_run(make_maps(2), [other])
+    with pytest.raises(ModelError, match="the models given are none"):
+        judge_run(make_maps(2), [])
 
 
-def test_bundles_that_serve_nothing_are_refused(make_maps: MakeMaps, make_bundle: MakeBundle) -> None:
-    maps = make_maps(2)
-    maps.counts[:, HE] = 0
-    with pytest.raises(BundleError, match=r"run 370101 holds HB, the bundles given are flat-he \(HE\)"):
-        judge_run(maps, [make_bundle("HE")])
-    with pytest.raises(BundleError, match="the bundles given are none"):
-        judge_run(maps, [])
-
-
-def test_a_run_without_a_digi_is_no_hcal(make_maps: MakeMaps, both: list[Bundle]) -> None:
+def test_a_run_without_a_digi_is_no_hcal(make_maps: MakeMaps, both: list[Model]) -> None:
     maps = make_maps(2)
     maps.counts[:] = 0
     with pytest.raises(NoHcalError, match="no digi of HB or HE"):
         judge_run(maps, both)
 
 
-def test_a_run_of_too_few_events_is_not_judged(make_maps: MakeMaps, both: list[Bundle]) -> None:
+def test_few_events_are_judged_in_blocks_and_too_few_not_at_all(make_maps: MakeMaps, both: list[Model]) -> None:
     with pytest.raises(NoHcalError, match="at least 100 events"):
-        judge_run(make_maps(3, events=99), both)
+        judge_run(make_maps(2, events=50), both)
     assert judge_run(make_maps(3, events=100), both).verdicts[0].assessed.all()
+    maps = make_maps(41, events=50)
+    maps.counts[12:24, HEP07] = 0
+    verdict = judge_run(maps, both)
+    # Four LS of 50 events make a block of 200; the last LS is left over.
+    assert verdict.verdicts[1].assessed.tolist() == [True] * 40 + [False]
+    assert lines(verdict) == [("HEP07", Kind.DEAD, ((13, 24),), 188)]
 
 
-def test_lumisections_without_maps_or_events_are_not_assessed_and_not_dead(
-    make_maps: MakeMaps, both: list[Bundle]
-) -> None:
+def test_lumisections_without_maps_are_not_assessed_and_not_dead(make_maps: MakeMaps, both: list[Model]) -> None:
     maps = make_maps([1, 2, 3, 7, 8], events=[1000, 50, 1000, 1000, 1000])
     maps.counts[1] = 0
     maps.counts[3] = 0
@@ -130,142 +128,133 @@ def test_lumisections_without_maps_or_events_are_not_assessed_and_not_dead(
         assert one.lumisections.tolist() == [1, 2, 3, 7, 8]
 
 
-def test_channels_that_the_reference_never_saw_are_not_connected(make_maps: MakeMaps, make_bundle: MakeBundle) -> None:
-    bundle = make_bundle("HE")
+def test_channels_that_the_clean_runs_never_saw_are_not_connected(make_maps: MakeMaps, both: list[Model]) -> None:
+    hb, he = both
     live = np.arange(len(HE)) != 17
-    bundle = replace(bundle, reference=replace(bundle.reference, live=live))
+    he = replace(he, reference=replace(he.reference, live=live))
     maps = make_maps(3)
     maps.counts[:, HE[17]] = 0
-    states = judge_run(maps, [bundle]).verdicts[0].states
+    states = judge_run(maps, [hb, he]).verdicts[1].states
     assert (states[:, 17] == State.NOT_CONNECTED).all()
     assert (states[:, live] == State.GOOD).all()
 
 
-def test_a_dead_box_is_one_line_and_its_intervals_carry_its_name(make_maps: MakeMaps, both: list[Bundle]) -> None:
+def test_a_dead_box_is_one_finding_and_its_intervals_carry_its_name(make_maps: MakeMaps, both: list[Model]) -> None:
     maps = make_maps([1, 2, 3, 4, 8, 9, 10])
     maps.counts[2:6, HEP07] = 0
     verdict = judge_run(maps, both)
-    assert lines(verdict) == [("HEP07", Kind.DEAD, 3, 9, 188)]
+    assert lines(verdict) == [("HEP07", Kind.DEAD, ((3, 9),), 188)]
     he = verdict.verdicts[1]
     assert {(i.first, i.last, i.observed, i.group) for i in he.intervals} == {(3, 9, 0, "HEP07")}
+    # By hand: 4 LS of 300 digis each.
     assert [i.expected for i in he.intervals] == pytest.approx([1200.0] * 188, rel=0.01)
+    assert he.findings[0].expected == pytest.approx(188 * 1200, rel=0.01)
+    assert (he.findings[0].size, he.findings[0].lumisections, he.findings[0].duty) == (0.0, 4, 1.0)
     assert (he.states[:, HEP07 - HE[0]].T == [3, 3, 5, 5, 5, 5, 3]).all()
 
 
+def test_a_box_that_is_dead_in_the_whole_run_is_dead_and_not_masked(make_maps: MakeMaps, both: list[Model]) -> None:
+    maps = make_maps(12)
+    maps.counts[:, HEP07] = 0
+    verdict = judge_run(maps, both)
+    assert lines(verdict) == [("HEP07", Kind.DEAD, ((1, 12),), 188)]
+    assert (verdict.verdicts[1].states[:, HEP07 - HE[0]] == State.BAD).all()
+
+
+@pytest.mark.parametrize("first", [1, 4])
 def test_a_subdetector_that_dies_while_the_other_sees_collisions_is_dead(
-    make_maps: MakeMaps, both: list[Bundle]
+    make_maps: MakeMaps, both: list[Model], first: int
 ) -> None:
-    maps = make_maps(8)
-    maps.counts[3:6, HE] = 0
-    assert lines(judge_run(maps, both)) == [("HE", Kind.DEAD, 4, 6, len(HE))]
+    maps = make_maps(12)
+    maps.counts[first - 1 : 6, HE] = 0
+    assert lines(judge_run(maps, both)) == [("HE", Kind.DEAD, ((first, 6),), len(HE))]
 
 
-def test_without_collisions_nothing_is_assessed(make_maps: MakeMaps, both: list[Bundle]) -> None:
+def test_without_collisions_nothing_is_assessed(make_maps: MakeMaps, both: list[Model]) -> None:
     maps = make_maps(20)
     maps.counts[3:15] = 0
     verdict = judge_run(maps, both)
     assert lines(verdict) == []
-    for one in verdict.verdicts:
-        assert (one.states[3:15] == State.NOT_ASSESSED).all()
-        assert (one.states[[2, 15]] == State.GOOD).all()
-        assert one.notes[0].startswith(f"{one.subdetector}: 12 lumisections not assessed")
-        assert one.notes[0].endswith("LS 4, 5, 6, 7, 8, 9, 10, 11 and 4 more")
+    assert verdict.verdicts[0].assessed.tolist() == [True] * 3 + [False] * 12 + [True] * 5
+    assert any(note.startswith("12 lumisections not assessed, hardly a digi") for note in verdict.notes)
 
 
-def test_without_the_other_nobody_can_tell_a_dead_subdetector_from_no_beam(
-    make_maps: MakeMaps, make_bundle: MakeBundle
-) -> None:
-    maps = make_maps(8)
-    maps.counts[3:6, HE] = 0
-    verdict = judge_run(maps, [make_bundle("HE")]).verdicts[0]
-    assert (verdict.states[3:6] == State.NOT_ASSESSED).all()
-
-
-def test_half_a_subdetector_off_does_not_make_the_other_half_hot(make_maps: MakeMaps, both: list[Bundle]) -> None:
-    maps = make_maps(8)
-    maps.counts[3:6, HEP] = 0
-    assert lines(judge_run(maps, both)) == [("HEP", Kind.DEAD, 4, 6, len(HEP))]
-
-
-def test_more_than_half_a_subdetector_weak_does_not_make_the_rest_hot(make_maps: MakeMaps, both: list[Bundle]) -> None:
-    # The fit follows the larger part, and its activity is none that the reference could not judge.
-    maps = make_maps(8)
-    hem01 = HE[(CHANNELS.ieta[HE] < 0) & (CHANNELS.rbx[HE] == 1)]
-    maps.counts[3:6, np.concatenate([HEP, hem01])] = 90
-    assert lines(judge_run(maps, both)) == [
-        ("HEP", Kind.DEGRADED, 4, 6, len(HEP)),
-        ("HEM01", Kind.DEGRADED, 4, 6, 188),
-    ]
-
-
-def test_a_subdetector_silent_all_along_is_not_passed_over(make_maps: MakeMaps, both: list[Bundle]) -> None:
-    maps = make_maps(4)
-    maps.counts[:, HE] = 0
-    verdict = judge_run(maps, both)
-    assert lines(verdict) == [("HE", Kind.DEAD, 1, 4, len(HE))]
-    without = judge_run(maps, [bundle for bundle in both if bundle.subdetector == "HB"])
-    assert [one.subdetector for one in without.verdicts] == ["HB"]
-    assert without.every_note == (
-        "HE: no digi in the whole run, its channels were not judged (off, dead, or not in the file)",
-    )
-
-
-@pytest.mark.parametrize("noise", [0.0, 1e-3])
-def test_a_subdetector_that_only_makes_noise_all_along_is_dead(
-    make_maps: MakeMaps, both: list[Bundle], noise: float
-) -> None:
-    maps = make_maps(4)
-    maps.counts[:, HE] = np.random.default_rng(2).binomial(1000, noise, (4, len(HE)))
-    maps.counts[2, HE[5]] = 1
-    verdict = judge_run(maps, both)
-    assert lines(verdict) == [("HE", Kind.DEAD, 1, 4, len(HE))]
-    assert verdict.every_note == ()
-
-
-def test_a_run_with_hardly_a_digi_at_all_is_no_crash(make_maps: MakeMaps, both: list[Bundle]) -> None:
-    maps = make_maps(6)
-    maps.counts[:] = 0
-    maps.counts[1, 3] = 1
-    verdict = judge_run(maps, both)
-    assert (verdict.verdicts[0].states == State.NOT_CONNECTED).all()
-    assert "does not know this detector" in verdict.every_note[1]
-
-
-def another_detector(maps: LumiMaps) -> LumiMaps:
-    """Every channel at a level of its own, a third up or down."""
-    p = 0.3 * np.exp(np.random.default_rng(4).uniform(-0.35, 0.35, maps.counts.shape[1]))
-    maps.counts[:] = np.rint(maps.events[:, None] * p)
-    return maps
-
-
-def test_an_unknown_detector_is_judged_against_its_own_run_and_that_is_said(
-    make_maps: MakeMaps, both: list[Bundle]
-) -> None:
-    maps = another_detector(make_maps(12))
-    maps.counts[4:8, HEP07] = 0
-    maps.counts[:, HB[100]] = 0
-    verdict = judge_run(maps, both)
-    assert lines(verdict) == [("HEP07", Kind.DEAD, 5, 8, 188)]
-    assert len(verdict.every_note) == 2
-    for note, name in zip(verdict.every_note, ("HB", "HE"), strict=True):
-        assert note.startswith(
-            f"{name}: bundle flat-{name.lower()} does not know this detector (its typical deviation is"
-        )
-        assert "what is wrong throughout the run is not seen" in note
-    # Dead throughout: it cannot be told from a channel that is not connected.
-    assert (verdict.verdicts[0].states[:, 100] == State.NOT_CONNECTED).all()
-
-
-def test_a_bundle_of_another_era_lends_its_network_only(make_maps: MakeMaps, make_bundle: MakeBundle) -> None:
+def test_another_detector_is_not_judged_and_says_so(make_maps: MakeMaps, both: list[Model]) -> None:
     maps = make_maps(12)
-    maps.counts[4:8, HB[100]] = 0
-    verdict = judge_run(maps, [make_bundle("HB", era=Era.RUN2_2018)])
-    assert "it was made for 2018, the run is of Run3" in verdict.verdicts[0].notes[0]
-    assert [(i.channel, i.kind, i.first, i.last) for i in verdict.verdicts[0].intervals] == [(100, Kind.DEAD, 5, 8)]
-    assert len(verdict.verdicts[0].channels) == len(HB)
+    rate = np.exp(np.random.default_rng(3).normal(0, 0.2, len(HE)))
+    maps.counts[:, HE] = np.rint(1000 * (1 - 0.7**rate)).astype(np.int32)
+    verdict = judge_run(maps, both)
+    hb, he = verdict.verdicts
+    assert (hb.trust, he.trust, verdict.trust) == (Trust.ADAPTED, Trust.NONE, Trust.NONE)
+    assert lines(verdict) == []
+    assert not he.assessed.any()
+    assert (he.states == State.NOT_ASSESSED).all()
+    assert "flat-he does not know this detector" in he.trust_reason
 
 
-def test_files_in_any_order_are_judged_the_same(tmp_path: Path, make_bundle: MakeBundle) -> None:
+def test_a_reference_run_takes_the_place_of_a_model_that_does_not_know_the_detector(
+    make_maps: MakeMaps, both: list[Model]
+) -> None:
+    maps = make_maps(12)
+    rate = np.exp(np.random.default_rng(3).normal(0, 0.2, len(HE)))
+    maps.counts[:, HE] = np.rint(1000 * (1 - 0.7**rate)).astype(np.int32)
+    maps.counts[4:8, HEP07] = 0
+    asked: list[int] = []
+
+    def find(run: LumiMaps) -> Mapping[str, Reference]:
+        asked.append(run.run)
+        reference = both[1].reference
+        return {"HE": replace(reference, level=reference.level + np.log(rate))}
+
+    verdict = judge_run(maps, both, find_reference=find)
+    assert [one.trust for one in verdict.verdicts] == [Trust.ADAPTED, Trust.REFERENCE_RUN]
+    assert lines(verdict) == [("HEP07", Kind.DEAD, ((5, 8),), 188)]
+    assert asked == [370101]
+
+
+def test_without_a_reference_nothing_is_trusted_and_a_silent_module_is_dead(make_maps: MakeMaps) -> None:
+    maps = make_maps(12)
+    rate = np.exp(np.random.default_rng(3).normal(0, 0.1, len(CHANNELS)))
+    p = 1 - 0.7**rate
+    maps.counts[:] = np.random.default_rng(4).binomial(1000, p, maps.counts.shape)
+    maps.counts[:, HEP07] = 0
+    verdict = judge_run(maps, [], without_reference=True)
+    assert [one.trust for one in verdict.verdicts] == [Trust.NONE, Trust.NONE]
+    assert all("judged against this run itself" in one.trust_reason for one in verdict.verdicts)
+    assert [(unit, kind) for unit, kind, *_ in lines(verdict)] == [("HEP07", Kind.DEAD)]
+    assert verdict.verdicts[0].judge.name == "this run itself"
+
+
+def test_pieces_are_judged_as_the_whole(make_maps: MakeMaps, both: list[Model]) -> None:
+    maps = make_maps(24)
+    maps.counts[:] = np.random.default_rng(5).binomial(1000, 0.3, maps.counts.shape)
+    maps.counts[6:18, HEP07] //= 2
+    whole = judge_run(maps, both)
+    judge = RunJudge(both)
+    for first, last in ((0, 1), (1, 9), (9, 24)):
+        judge.add(maps.rows(slice(first, last)))
+    pieces = judge.verdict()
+    again = RunJudge(both)
+    again.restore(judge.state())
+    for verdict in (pieces, again.verdict()):
+        for one, other in zip(verdict.verdicts, whole.verdicts, strict=True):
+            assert (one.findings, one.intervals, one.trust) == (other.findings, other.intervals, other.trust)
+            assert np.array_equal(one.states, other.states)
+            assert np.array_equal(one.score, other.score)
+            assert np.array_equal(one.expected, other.expected)
+
+
+def test_pieces_must_follow_each_other(make_maps: MakeMaps, both: list[Model]) -> None:
+    judge = RunJudge(both)
+    with pytest.raises(NoHcalError, match="no lumisection was given"):
+        judge.verdict()
+    judge.add(make_maps([3, 4]))
+    with pytest.raises(InputError, match="expected lumisections after LS 4, found LS 4"):
+        judge.add(make_maps([4, 5]))
+    assert len(judge) == 2
+
+
+def test_files_in_any_order_are_judged_the_same(tmp_path: Path, both: list[Model]) -> None:
     simulated = simulate_run(simulate_detector(5), simulate_conditions(8, seed=1), seed=1, run=370001)
     (path,) = write_dials(simulated, tmp_path)
     table = pq.read_table(path)
@@ -273,69 +262,10 @@ def test_files_in_any_order_are_judged_the_same(tmp_path: Path, make_bundle: Mak
     half = len(order) // 2
     for name, rows in (("a", order[half:]), ("b", order[:half])):
         pq.write_table(table.take(rows), tmp_path / f"{name}.parquet")
-    bundle = make_bundle("HE")
     sorted_run, shuffled_run = (
-        judge_run(read_lumi_maps(paths)[0], [bundle]).verdicts[0]
+        judge_run(read_lumi_maps(paths)[0], both, without_reference=True).verdicts[0]
         for paths in ([path], [tmp_path / "a.parquet", tmp_path / "b.parquet"])
     )
-    assert sorted_run.intervals == shuffled_run.intervals
+    assert sorted_run.findings == shuffled_run.findings
     assert np.array_equal(sorted_run.score, shuffled_run.score)
     assert np.array_equal(sorted_run.states, shuffled_run.states)
-
-
-def coarse_run(make_maps: MakeMaps, *, strips: bool, totals: bool, events: int = 1000) -> LumiMaps:
-    """Twelve lumisections of a healthy run, as an ordinary harvested file holds them."""
-    return make_maps(
-        12,
-        events,
-        coarse=CoarseMaps(
-            strips=np.full((12, 4, 72), 20_000) if strips else None,
-            totals=np.full(len(CHANNELS), 12 * events * 3 // 10) if totals else None,
-        ),
-    )
-
-
-def test_a_coarse_file_is_judged_as_far_as_it_goes_and_says_so(make_maps: MakeMaps, both: list[Bundle]) -> None:
-    maps = coarse_run(make_maps, strips=True, totals=True)
-    assert maps.coarse is not None
-    assert maps.coarse.totals is not None
-    maps.coarse.totals[HE[9]] = 0
-    verdict = judge_run(maps, both)
-    assert [(one.subdetector, one.granularity, len(one.states)) for one in verdict.verdicts] == [
-        ("HB", "run", 1),
-        ("HE", "run", 1),
-    ]
-    assert [(i.channel, i.kind, i.first, i.last) for i in verdict.verdicts[1].intervals] == [(9, Kind.DEAD, 1, 12)]
-    assert verdict.strips is not None
-    assert verdict.strips.groups == ()
-    assert [note.split(":")[0] for note in verdict.every_note] == [
-        "run totals",
-        "strips are held against their own share in this run",
-    ]
-
-
-@pytest.mark.parametrize(("strips", "totals"), [(True, False), (False, True)])
-def test_a_coarse_file_with_one_of_them(make_maps: MakeMaps, both: list[Bundle], strips: bool, totals: bool) -> None:
-    verdict = judge_run(coarse_run(make_maps, strips=strips, totals=totals), both)
-    assert (verdict.strips is not None, len(verdict.verdicts)) == (strips, 2 * totals)
-
-
-def test_strips_need_no_bundle(make_maps: MakeMaps) -> None:
-    verdict = judge_run(coarse_run(make_maps, strips=True, totals=False), [])
-    assert verdict.strips is not None
-    assert (verdict.strips.states == State.GOOD).all()
-    assert verdict.strips.judge.false_alarms == 1.0
-
-
-def test_totals_without_a_bundle_are_said_not_to_be_judged(make_maps: MakeMaps, make_bundle: MakeBundle) -> None:
-    verdict = judge_run(coarse_run(make_maps, strips=True, totals=True), [make_bundle("HE")])
-    assert [one.subdetector for one in verdict.verdicts] == ["HE"]
-    assert "no bundle for HB: its channels were not judged" in verdict.every_note
-
-
-@pytest.mark.parametrize(("strips", "totals"), [(False, False), (True, True), (True, False)])
-def test_a_coarse_file_that_tells_nothing_is_an_error(
-    make_maps: MakeMaps, both: list[Bundle], strips: bool, totals: bool
-) -> None:
-    with pytest.raises(NoHcalError, match="run 370101: neither strips per lumisection nor run totals"):
-        judge_run(coarse_run(make_maps, strips=strips, totals=totals, events=0), both)

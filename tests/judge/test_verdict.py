@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.detector import channel_table
-from hcal_root_ad.judge.verdict import Judge, Kind, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import Kind, ModelInfo, RunVerdict, State, StripVerdict, Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 
 
@@ -38,12 +38,28 @@ def test_kinds_are_their_own_words() -> None:
 
 def test_notes_come_once_each_harvest_first() -> None:
     nothing = np.zeros(0)
-    judge = Judge("b", "1", "", 4.0, 1.0)
+    judge = ModelInfo("b", "1", "", 4.0, 1.0)
     verdict = Verdict(
-        "HE", channel_table().select("HE"), *(nothing,) * 7, (), (), judge, notes=("of HE", "of both")
+        "HE", channel_table().select("HE"), *(nothing,) * 7, (), judge, notes=("of HE", "of both")
     )  # fmt: skip
-    strips = StripVerdict(*(nothing,) * 7, (), (), judge, notes=("of strips", "of the harvest"))
+    strips = StripVerdict(*(nothing,) * 7, (), judge, notes=("of strips", "of the harvest"))
     maps = cast(LumiMaps, SimpleNamespace(notes=("of the harvest",)))
     run = RunVerdict(maps, (verdict, verdict), strips, notes=("of the run", "of both"))
     assert run.every_note == ("of the harvest", "of the run", "of both", "of HE", "of strips")
     assert RunVerdict(maps, ()).every_note == ("of the harvest",)
+
+
+def test_a_run_is_trusted_as_far_as_the_least_of_its_parts() -> None:
+    assert [trust for trust in Trust if trust.trusted] == [Trust.ADAPTED, Trust.REFERENCE_RUN]
+    nothing = np.zeros(0)
+    judge = ModelInfo("b", "1", "", 4.0, 1.0)
+    maps = cast(LumiMaps, SimpleNamespace(notes=()))
+
+    def verdict(trust: Trust) -> Verdict:
+        return Verdict("HE", channel_table().select("HE"), *(nothing,) * 7, (), judge, trust=trust)
+
+    assert RunVerdict(maps, (verdict(Trust.ADAPTED), verdict(Trust.REFERENCE_RUN))).trust is Trust.REFERENCE_RUN
+    assert RunVerdict(maps, (verdict(Trust.OTHER_PERIOD), verdict(Trust.ADAPTED))).trust is Trust.OTHER_PERIOD
+    strips = StripVerdict(*(nothing,) * 7, (), judge)
+    assert RunVerdict(maps, (verdict(Trust.ADAPTED),), strips).trust is Trust.NONE
+    assert RunVerdict(maps, ()).trust is Trust.NONE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,12 @@ from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.graphstad import GraphSTAD, architecture_of, weights_of
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.simulate.conditions import simulate_conditions
+from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
+from hcal_root_ad.simulate.conditions import Conditions, simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
-from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.simulate.run import SimulatedRun, simulate_run
+
+TakeRun = Callable[..., SimulatedRun]
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +56,43 @@ def model() -> Model:
         metrics={"clean_lumisections": 60.0},
         digest="ab12" * 16,
     )
+
+
+@pytest.fixture(scope="session")
+def take_run(detector: SimulatedDetector) -> TakeRun:
+    """A run of so many LS along a course of pileup, with 1,500 events per LS on average."""
+
+    def take(lumisections: int, first: float, last: float, seed: int, events: int = 1500) -> SimulatedRun:
+        draw, none = np.random.default_rng(seed), np.zeros(lumisections, dtype=bool)
+        conditions = Conditions(
+            lumisections=np.arange(1, lumisections + 1, dtype=np.int32),
+            events=draw.poisson(events, lumisections).astype(np.int64),
+            pileup=np.linspace(first, last, lumisections),
+            prescale_column=np.zeros(lumisections, dtype=np.int64),
+            short=none,
+            gap=none,
+        )
+        return simulate_run(detector, conditions, seed=seed, run=370_000 + seed)
+
+    return take
+
+
+def clean_lumisections(maps: LumiMaps) -> CleanLumisections:
+    rows = maps.channels.rows_of("HB", "HE")
+    run = np.zeros(len(maps), dtype=np.intp)
+    return CleanLumisections(maps.channels.take(rows), maps.counts[:, rows], maps.events, run)
+
+
+@pytest.fixture(scope="session")
+def clean(take_run: TakeRun) -> SimulatedRun:
+    return take_run(60, 52.0, 33.0, seed=1)
+
+
+@pytest.fixture(scope="session")
+def reference(clean: SimulatedRun) -> Reference:
+    return fit_reference(clean_lumisections(clean.maps), name="370001")
+
+
+@pytest.fixture(scope="session")
+def judged(take_run: TakeRun) -> CleanLumisections:
+    return clean_lumisections(take_run(12, 45.0, 45.0, seed=2).maps)

@@ -60,8 +60,8 @@ def objects_of(path):
 
 def check_attached(source, target, verdict, listing):
     before, after = objects_of(source), objects_of(target)
-    new = monitor_elements(verdict)
-    count = len(new.elements) + len(new.scalars) + len(new.quality)
+    new = monitor_elements(verdict, beside_digi_task=True)
+    count = len(new.elements) + len(new.scalars) + len(new.quality) + sum(one.efficiency for one in new.elements)
     assert {path: digest for path, digest in after.items() if path in before and path != "keys"} == {
         path: digest for path, digest in before.items() if path != "keys"
     }
@@ -81,8 +81,10 @@ def compare_in_root(source, target, elements):
         if record.class_name != "TObjString":
             a, b = old.Get(record.path), new.Get(record.path)
             assert ROOT.TBufferJSON.ToJSON(a) == ROOT.TBufferJSON.ToJSON(b)
-    element = elements["Hcal/HcalMLTask/Occupancy/depth/depth1"]
-    found = new.Get(f"DQMData/Run {elements.run}/Hcal/Run summary/HcalMLTask/Occupancy/depth/depth1")
+    element = elements["Hcal/HcalADTask/ReconstructedOccupancy/ReconstructedOccupancy"]
+    folder = f"DQMData/Run {elements.run}/Hcal/Run summary/HcalADTask"
+    found = new.Get(f"{folder}/ReconstructedOccupancy/ReconstructedOccupancy")
+    assert not new.Get(f"{folder}/Occupancy/Occupancy"), "DigiTask's own stands beside it"
     assert found.Integral() == pytest.approx(element.histogram.values().sum(), rel=1e-6)
     old.Close()
     new.Close()
@@ -121,7 +123,7 @@ def test_attached_file_keeps_a_name_of_its_own_where_the_input_has_none_for_the_
     source = own_harvested_file.with_name("harvest.root")
     shutil.copy(own_harvested_file, source)
     target = publish(verdict, tmp_path / "out", attach_to=source)
-    assert target.name == "DQM_V0001_R000370101__HcalML__Run3-HcalRootAd-v1__DQMIO.root"
+    assert target.name == "DQM_V0001_R000370101__HcalAD__Run3-HcalRootAd-v1__DQMIO.root"
 
 
 def test_attaching_twice_is_refused(own_harvested_file, verdict, tmp_path):

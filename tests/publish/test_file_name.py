@@ -7,19 +7,19 @@ from hcal_root_ad.publish.file_name import name_complaints, offline_name, online
 @pytest.mark.parametrize(
     ("source", "name"),
     [
-        ("", "DQM_V0001_R000370101__HcalML__Run3-HcalRootAd-v1__DQMIO.root"),
-        ("nanodqmio.root", "DQM_V0001_R000370101__HcalML__Run3-HcalRootAd-v1__DQMIO.root"),
+        ("", "DQM_V0001_R000370101__HcalAD__Run3-HcalRootAd-v1__DQMIO.root"),
+        ("nanodqmio.root", "DQM_V0001_R000370101__HcalAD__Run3-HcalRootAd-v1__DQMIO.root"),
         (
             "DQM_V0001_R000370101__ZeroBias__Run2023C-PromptReco-v1__DQMIO.root",
-            "DQM_V0001_R000370101__ZeroBias__Run2023C-PromptReco_HcalML-v1__DQMIO.root",
+            "DQM_V0001_R000370101__ZeroBias__Run2023C-PromptReco_HcalAD-v1__DQMIO.root",
         ),
         (
             "DQM_V0001_R000370101__JetHT__Run2017F-v1__DQMIO_L000000004.root",
-            "DQM_V0001_R000370101__JetHT__Run2017F_HcalML-v1__DQMIO.root",
+            "DQM_V0001_R000370101__JetHT__Run2017F_HcalAD-v1__DQMIO.root",
         ),
         (
             "DQM_V0001_R000370101__JetHT__Express__DQMIO.root",
-            "DQM_V0001_R000370101__JetHT__Express_HcalML__DQMIO.root",
+            "DQM_V0001_R000370101__JetHT__Express_HcalAD__DQMIO.root",
         ),
     ],
 )
@@ -39,7 +39,7 @@ def test_our_own_file_keeps_its_name_when_it_is_judged_again():
 
 
 def test_online_name():
-    assert online_name(370101) == "DQM_V0001_HcalML_R000370101.root"
+    assert online_name(370101) == "DQM_V0001_HcalAD_R000370101.root"
     with pytest.raises(OutputError, match="letters and digits"):
         online_name(370101, tag="Hcal_ML")
 

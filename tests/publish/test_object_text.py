@@ -17,7 +17,7 @@ from hcal_root_ad.publish.object_text import complaint, quality_text, scalar_tex
     ],
 )
 def test_scalars_are_written_as_cmssw_writes_them(value, text):
-    assert scalar_text(Scalar("Hcal/HcalMLClient/EventInfo/x", value)) == text
+    assert scalar_text(Scalar("Hcal/HcalADClient/EventInfo/x", value)) == text
 
 
 def test_quality_result_is_written_as_cmssw_writes_it():

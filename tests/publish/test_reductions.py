@@ -10,6 +10,7 @@ from hcal_root_ad.publish.reductions import (
     boxes_of,
     depth_maps,
     kind_counts,
+    modules_of,
     on_axis,
     reconstruction_error,
     run_pull,
@@ -74,6 +75,27 @@ def test_a_box_is_bad_from_a_quarter_of_bad_channels_on(states, unit):
     boxes = np.zeros(8, dtype=np.intp)
     assert unit_states(np.array([states], dtype=np.uint8), boxes)[0, 0] == unit
     assert not unit_states(np.array([states], dtype=np.uint8), boxes)[0, 1:].any()
+
+
+@pytest.mark.parametrize("name", ["HB", "HE"])
+@pytest.mark.parametrize("rm", [1, 2, 3, 4])
+def test_a_module_is_lost_by_itself(name, rm):
+    """RM2 and RM3 of HE have 46 of their box's 188 channels, under a quarter."""
+    channels = channel_table(Era.RUN3).select(name)
+    box = int(channels.box[0]) + 6
+    module = np.flatnonzero((channels.box == box) & (channels.rm == rm))
+    states = np.full((2, len(channels)), GOOD, dtype=np.uint8)
+    states[0, module], states[1, module[: len(module) // 3]] = BAD, BAD
+    boxes = channels.box.astype(np.intp)
+    assert unit_states(states, boxes, modules_of(channels))[:, box].tolist() == [BAD, PROBLEMATIC]
+
+
+def test_a_handful_of_channels_is_no_module():
+    channels = channel_table(Era.RUN3).select("HB")
+    module = np.flatnonzero((channels.box == 6) & (channels.rm == 2))
+    states = np.full((1, len(channels)), GOOD, dtype=np.uint8)
+    states[0, module], states[0, module[:2]] = OFF, BAD
+    assert unit_states(states, channels.box.astype(np.intp), modules_of(channels))[0, 6] == PROBLEMATIC
 
 
 def test_a_run_without_lumisections_has_no_states():

@@ -6,8 +6,10 @@ import sys
 import numpy as np
 import pytest
 
+from hcal_root_ad.judge.verdict import Kind
+from hcal_root_ad.publish.fault_elements import FaultRow
 from hcal_root_ad.publish.monitor_elements import monitor_elements
-from hcal_root_ad.publish.object_text import quality_text, scalar_text
+from hcal_root_ad.publish.object_text import efficiency_text, quality_text, scalar_text
 from hcal_root_ad.publish.root_file import file_folder
 
 
@@ -67,21 +69,23 @@ def test_root_finds_axis_titles_ranges_and_labels(root_file, elements):
         axes = [histogram.GetXaxis(), histogram.GetYaxis(), histogram.GetZaxis()]
         for axis, mine in zip(axes, element.histogram.axes, strict=False):
             assert (axis.GetNbins(), axis.GetXmin(), axis.GetXmax()) == (mine.size, mine.edges[0], mine.edges[-1])
-            assert axis.GetTitle() == mine.label
-        assert axes[element.histogram.ndim].GetTitle() == element.histogram.label
+            assert axis.GetTitle() == mine.label.strip()
+        contents = element.histogram.label if element.histogram.ndim == 1 else ""
+        assert axes[element.histogram.ndim].GetTitle() == contents
         for axis, labels in zip(axes, element.bin_labels, strict=False):
             found = [axis.GetBinLabel(b) for b in range(1, axis.GetNbins() + 1)]
             assert found == (list(labels) or [""] * axis.GetNbins())
 
 
 def test_root_labels_the_ieta_axis_as_hcaldqm_does(root_file):
-    axis = root_file.Get(in_file(370101, "Hcal/HcalMLTask/Occupancy/depth/depth1")).GetXaxis()
+    axis = root_file.Get(in_file(370101, "Hcal/HcalADTask/Occupancy/Occupancy")).GetXaxis()
     bins = {1: "-41", 13: "-29", 14: "-29", 42: "-1", 43: "1", 71: "29", 72: "29", 84: "41"}
     assert {b: axis.GetBinLabel(b) for b in bins} == bins
 
 
 def test_root_reads_every_text(root_file, elements):
-    texts = [(s.path, scalar_text(s)) for s in elements.scalars]
+    texts = [(e.path, efficiency_text(e.path)) for e in elements.elements if e.efficiency]
+    texts += [(s.path, scalar_text(s)) for s in elements.scalars]
     texts += [(q.path, quality_text(q)) for q in elements.quality]
     for path, text in texts:
         folder = root_file.Get(file_folder(elements.run, path.rpartition("/")[0]))
@@ -102,15 +106,49 @@ def test_root_can_map_the_whole_file(published):
 def test_the_newer_gui_lists_exactly_what_was_published_once_each(published, elements, listing):
     found = listing(published.read_bytes())
     expected = [(e.path, e.root_class) for e in elements.elements]
+    marked = [e.path for e in elements.elements if e.efficiency]
+    expected += [(f"{path.rpartition('/')[0]}/{efficiency_text(path)}", "TObjString") for path in marked]
     expected += [(f"{s.path.rpartition('/')[0]}/{scalar_text(s)}", "TObjString") for s in elements.scalars]
     expected += [(f"{q.path.rpartition('/')[0]}/{quality_text(q)}", "TObjString") for q in elements.quality]
     assert sorted((f"{folder}/{name}", kind) for folder, name, kind in found) == sorted(expected)
 
 
 def test_lumisection_axes_are_tight_and_hold_ls_in_its_own_bin(root_file):
-    histogram = root_file.Get(in_file(370101, "Hcal/HcalMLTask/MLBadFlagedChannelsvsLS/Subdet/HE"))
+    histogram = root_file.Get(in_file(370101, "Hcal/HcalADTask/EventsvsLS/EventsvsLS"))
     assert (histogram.GetNbinsX(), histogram.GetXaxis().GetXmin(), histogram.GetXaxis().GetXmax()) == (13, 1, 14)
-    assert (histogram.GetXaxis().GetTitle(), histogram.GetYaxis().GetTitle()) == ("LS", "N")
-    assert histogram.GetName() == histogram.GetTitle() == "HE"
+    assert (histogram.GetXaxis().GetTitle(), histogram.GetYaxis().GetTitle()) == ("LS", "events")
     counts = {ls: histogram.GetBinContent(histogram.FindBin(ls)) for ls in range(1, 14)}
-    assert counts == {ls: 188 if ls in (5, 6, 7, 9, 10, 11, 12) else 0 for ls in range(1, 14)}
+    assert counts == {ls: 0 if ls == 8 else 20 if ls == 3 else 1500 for ls in range(1, 14)}
+    assert histogram.TestBit(1 << 22), "hcaldqm's mark of an axis of lumisections"
+    assert histogram.GetSumw2N() == 0
+
+
+def test_values_against_lumisections_have_true_errors(root_file, elements):
+    pull = root_file.Get(in_file(370101, "Hcal/HcalADTask/PullvsLS/Subdet/HE"))
+    mine = elements["Hcal/HcalADTask/PullvsLS/Subdet/HE"]
+    assert [pull.GetBinError(ls) for ls in range(1, 14)] == pytest.approx(mine.errors.tolist())
+    assert pull.GetBinError(3) == pull.GetBinContent(3) == 0, "not assessed"
+    kinds = root_file.Get(in_file(370101, "Hcal/HcalADClient/FlaggedKindsvsLS/Subdet/HE"))
+    assert kinds.TestBit(1 << 21), "colours by order of magnitude"
+
+
+def test_titles_and_labels_are_whole_in_a_picture_of_480_by_360(elements):
+    """Widths in the plugin's style: a title has 0.7 of the picture, a label the tenth that is its left margin."""
+    ROOT = pytest.importorskip("ROOT")
+    canvas = ROOT.TCanvas("measure", "", 484, 388)
+    ROOT.gStyle.Reset("Default")
+
+    def width(text, size):
+        latex = ROOT.TLatex(0, 0, text)
+        latex.SetNDC()
+        latex.SetTextFont(ROOT.gStyle.GetTitleFont("") if size == 0.05 else ROOT.gStyle.GetLabelFont("y"))
+        latex.SetTextSize(size)
+        return latex.GetXsize()
+
+    for element in elements.elements:
+        assert width(element.title, 0.05) <= 0.7, element.title
+    labels = [row.label for row in (FaultRow("HBP05-RM1-card2", Kind.DEGRADED, ((1010, 1060),), "HB", 16),
+                                    FaultRow("HE -29/71/7", Kind.NOISY, ((1, 2),), "HE", 1))]  # fmt: skip
+    for label in (*labels, *(row for row in elements["Hcal/HcalADClient/StateSummary/FaultList"].bin_labels[1] if row)):
+        assert width(label, ROOT.gStyle.GetLabelSize("y")) <= 0.095, label
+    canvas.Close()

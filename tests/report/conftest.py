@@ -190,13 +190,13 @@ def press(browser: Any) -> Callable[..., None]:
 
 
 CSV = """\
-run,lumisection,status,cause,hb,he,events,pileup,delivered,recorded,policy
-370101,1,GOOD,,GOOD,GOOD,1500,50.9,,1,standard 1 (abc)
-370101,2,GOOD,,GOOD,GOOD,1500,40,,1,standard 1 (abc)
-370101,3,BAD,HE: lost readout box,GOOD,BAD,1500,,,1,standard 1 (abc)
-370101,4,GOOD,,GOOD,GOOD,1500,,,1,standard 1 (abc)
-370102,1,STANDBY,no stable beams,STANDBY,STANDBY,0,,,0,standard 1 (abc)
-370102,2,NOTSET,too few events or no data,NOTSET,NOTSET,10,,,,standard 1 (abc)
+run,lumisection,status,cause,hb,he,hf,ho,events,pileup,delivered,recorded,policy
+370101,1,GOOD,,GOOD,GOOD,NOTSET,NOTSET,1500,50.9,,1,standard 1 (abc)
+370101,2,GOOD,,GOOD,GOOD,NOTSET,NOTSET,1500,40,,1,standard 1 (abc)
+370101,3,BAD,HE: lost readout box,GOOD,BAD,NOTSET,NOTSET,1500,,,1,standard 1 (abc)
+370101,4,GOOD,,GOOD,GOOD,NOTSET,NOTSET,1500,,,1,standard 1 (abc)
+370102,1,STANDBY,no stable beams,STANDBY,STANDBY,NOTSET,NOTSET,0,,,0,standard 1 (abc)
+370102,2,NOTSET,too few events or no data,NOTSET,NOTSET,NOTSET,NOTSET,10,,,,standard 1 (abc)
 """
 
 
@@ -216,8 +216,10 @@ def campaign_folder(record: RunRecord, tmp_path_factory: pytest.TempPathFactory)
     }
     rules = {"bad_channels": 0.02, "problematic_channels": 0.05, "lost_box": 0.75, "lost_boxes": 0, "consecutive": 1}
     policy = {"label": "standard 1 (abc)", "digest": "abc", "name": "standard", "version": "1", "description": "Bad.",
-              "needed": ["HB", "HE"], "rules": {"HB": rules, "HE": rules}}  # fmt: skip
-    run = {"judges": {"HB": "hb 1", "HE": "he 1 ab12"}}
+              "needed": ["HB", "HE"], "counted": ["HF"], "untrusted": "not assessed",
+              "rules": {"HB": rules, "HE": rules}}  # fmt: skip
+    trust = {name: {"trust": "adapted model", "reason": "", "sensitivity": 1.0} for name in ("HB", "HE")}
+    run = {"judges": {"HB": "hb 1", "HE": "he 1 ab12"}, "trust": trust}
     provenance = {
         "program": "hcal-root-ad 0.1.0", "policy": policy, "notes": ["A note."], "runs": {"370101": run, "370102": run},
         "failed": [{"file": "broken.root", "sentence": "broken.root is damaged <here>."}],

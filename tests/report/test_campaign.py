@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hcal_root_ad.certify import outputs, store
+from hcal_root_ad.certify import outputs, policy, store
 from hcal_root_ad.certify.certification import Status
 from hcal_root_ad.certify.lumisections import COLUMNS
 from hcal_root_ad.cli.main import main
@@ -27,6 +27,7 @@ def test_names_are_those_of_certify() -> None:
     )  # fmt: skip
     assert campaign.RECORDS == store.RECORDS
     assert tuple(Status) == campaign.STATUSES
+    assert campaign.SUBDETECTORS == policy.SUBDETECTORS
     assert {field.name for field in fields(campaign.Lumisections)} <= set(COLUMNS)
 
 
@@ -55,6 +56,28 @@ def test_the_page_gives_the_numbers_first(campaign_folder: Path) -> None:
     assert "370102</a>" not in body
     assert "40–51" in body.replace("\u2060", "")
     assert '<th scope="row">HE: lost readout box</th><td class="n">1</td><td class="n">1</td>' in body
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_the_page_says_at_the_top_how_far_to_trust_it(campaign_folder: Path, tmp_path: Path) -> None:
+    assert "Every verdict rests on a model of the detector as it is" in campaign_page(load_campaign(campaign_folder))
+    folder = shutil.copytree(campaign_folder, tmp_path / "doubtful")
+    path = folder / "certification.provenance.json"
+    table = json.loads(path.read_text())
+    doubt = {"trust": "model of another period", "reason": "HE <scatters>.", "sensitivity": 2.0}
+    for run in table["runs"].values():
+        run["trust"] = run["trust"] | {"HE": doubt}
+    table["policy"]["untrusted"] = "judge"
+    path.write_text(json.dumps(table))
+    page = campaign_page(load_campaign(folder))
+    body = page[page.index("<body>") :]
+    sentence = "HE of 370101, 370102 is not trusted: model of another period (HE &lt;scatters&gt;)."
+    assert body.index(sentence) < body.index("<table")
+    assert "The policy lets its rules decide about these all the same." in body
+    table["runs"]["370101"]["trust"]["HE"]["trust"] = "a word of another version"
+    path.write_text(json.dumps(table))
+    with pytest.raises(InputError, match="of another form"):
+        load_campaign(folder)
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -13,28 +13,40 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hcal_root_ad.cli.watch import SEVERITIES
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.judge.channels import channel_names
-from hcal_root_ad.judge.verdict import Group, Interval, Judge, Kind, RunVerdict, Verdict
+from hcal_root_ad.judge.verdict import Finding, Judge, Kind, Level, RunVerdict, Trust, Verdict
 from hcal_root_ad.publish.provenance import Material, Provenance
 from hcal_root_ad.reproduce.reading import origins
 from hcal_root_ad.watch.alarm_log import AlarmLog, log_provenances
-from hcal_root_ad.watch.alarms import CLEARED_AFTER, Alarm, Change, Event, Place, changes
+from hcal_root_ad.watch.alarms import CLEARED_AFTER, Alarm, Change, Event, Place, Severity, changes, severity_of
+from hcal_root_ad.watch.sentences import alarm_sentence
 
 from .conftest import DqmFolder, maps_of
 
 MADE = Provenance("watch", (Material("bundle", "he-graphstad", "00ff"),), {"online": True})
 HE = channel_table().select("HE")
-NAMES = channel_names(HE)
 
 
-def group(unit: str, first: int, last: int, kind: Kind = Kind.DEAD, channels: int = 45) -> Group:
-    return Group(unit, kind, first, last, channels, 0, 1000.0, -100.0)
+def rows_of(unit: str) -> tuple[int, ...]:
+    """Columns of a box or of one of its modules in HE."""
+    side, rbx, module = unit[2], int(unit[3:5]), int(unit[-1]) if "-RM" in unit else 0
+    inside = ((HE.ieta > 0) == (side == "P")) & (HE.rbx == rbx) & ((HE.rm == module) | (module == 0))
+    return tuple(np.flatnonzero(inside).tolist())
+
+
+def finding(
+    unit: str, first: int, last: int, kind: Kind = Kind.DEAD, rows: tuple[int, ...] | None = None,
+    level: Level | None = None,
+) -> Finding:  # fmt: skip
+    rows = rows_of(unit) if rows is None else rows
+    level = level or (Level.RM if "-RM" in unit else Level.CHANNEL if "/" in unit else Level.RBX)
+    return Finding("HE", level, unit, kind, ((first, last),), last - first + 1, 1.0, rows, 0, 1000.0, 0.0, 0.0, 20.0)
 
 
 def verdict(
-    dqm: DqmFolder, length: int, *groups: Group, intervals: tuple[Interval, ...] = (), unassessed: tuple[int, ...] = ()
+    dqm: DqmFolder, length: int, *findings: Finding, unassessed: tuple[int, ...] = (), trust: Trust = Trust.ADAPTED
 ) -> RunVerdict:
     """What a judge would say of a run of that many lumisections."""
     lumisections = np.arange(1, length + 1, dtype=np.int32)
@@ -43,33 +55,43 @@ def verdict(
         subdetector="HE", channels=HE, lumisections=lumisections, events=np.full(length, 1000),
         assessed=~np.isin(lumisections, unassessed), observed=nothing.astype(np.int32),
         expected=nothing.astype(np.float32), score=nothing.astype(np.float32), states=nothing.astype(np.uint8),
-        intervals=intervals, groups=groups, judge=Judge("b", "1", "", 3.0, 0.5),
+        intervals=(), groups=(), judge=Judge("b", "1", "", 3.0, 0.5), findings=findings, trust=trust,
+        trust_reason="" if trust.trusted else "The channels scatter 3.4 times as much.",
     )  # fmt: skip
     if not dqm.name(1).exists():
         dqm.leave(1)
     return RunVerdict(maps_of(dqm.path), (one,))
 
 
-def told(found: tuple[Change, ...]) -> list[tuple[str, str, str]]:
-    return [(str(change.event), change.alarm.unit, change.into) for change in found]
+def told(found: tuple[Change, ...]) -> list[tuple[str, str]]:
+    return [(str(change.event), change.alarm.unit) for change in found]
 
 
 def test_raised_once_and_cleared_after_some_good_lumisections(dqm: DqmFolder) -> None:
     active: dict[Place, Alarm] = {}
     log = []
     for length in range(1, 20):
-        seen = [group("HEP07", 6, min(length, 8))] if length >= 6 else []
-        active, found = changes(active, verdict(dqm, length, *seen))
+        found_now = [finding("HEP07", 6, min(length, 8))] if length >= 6 else []
+        active, found = changes(active, verdict(dqm, length, *found_now))
         log += [(length, *one) for one in told(found)]
-    assert log == [(6, "raised", "HEP07", ""), (8 + CLEARED_AFTER, "cleared", "HEP07", "")]
+    assert log == [(6, "raised", "HEP07"), (8 + CLEARED_AFTER, "cleared", "HEP07")]
     assert active == {}
 
 
+def test_what_the_judge_finds_no_more_is_withdrawn(dqm: DqmFolder) -> None:
+    active, _ = changes({}, verdict(dqm, 6, finding("HEP07", 6, 6)))
+    for length in range(7, 6 + CLEARED_AFTER):
+        active, found = changes(active, verdict(dqm, length))
+        assert found == ()
+    active, found = changes(active, verdict(dqm, 6 + CLEARED_AFTER))
+    assert (told(found), active) == ([("withdrawn", "HEP07")], {})
+
+
 def test_lumisections_that_are_not_assessed_clear_nothing(dqm: DqmFolder) -> None:
-    active, _ = changes({}, verdict(dqm, 8, group("HEP07", 6, 8)))
+    active, _ = changes({}, verdict(dqm, 8, finding("HEP07", 6, 8)))
     dark = tuple(range(9, 9 + CLEARED_AFTER))
-    active, found = changes(active, verdict(dqm, 13, group("HEP07", 6, 8), unassessed=dark))
-    assert (list(active), found) == ([("HEP07", True)], ())
+    active, found = changes(active, verdict(dqm, 13, finding("HEP07", 6, 8), unassessed=dark))
+    assert (list(active), found) == ([("HE", "HEP07", "loss")], ())
 
 
 def test_a_flag_that_flickers_is_one_alarm(dqm: DqmFolder) -> None:
@@ -77,42 +99,103 @@ def test_a_flag_that_flickers_is_one_alarm(dqm: DqmFolder) -> None:
     events = []
     for length in range(1, 30):
         on = length in (5, 6, 9, 13)
-        active, found = changes(active, verdict(dqm, length, *([group("HEM01-RM2", 5, length)] if on else [])))
+        last = max((ls for ls in (5, 6, 9, 13) if ls <= length), default=0)
+        now = [finding("HEM01-RM2", 5, last)] if last and (on or length > 13) else []
+        active, found = changes(active, verdict(dqm, length, *now))
         events += [(length, *one) for one in told(found)]
-    assert events == [(5, "raised", "HEM01-RM2", ""), (13 + CLEARED_AFTER, "cleared", "HEM01-RM2", "")]
+    assert events == [(5, "raised", "HEM01-RM2"), (13 + CLEARED_AFTER, "cleared", "HEM01-RM2")]
 
 
-def test_what_ended_before_it_was_seen_is_no_alarm(dqm: DqmFolder) -> None:
-    late = verdict(dqm, 50, group("HEP07", 3, 20), group("HEP08", 3, 50 - CLEARED_AFTER), group("HEP09", 46, 46))
-    assert told(changes({}, late)[1]) == [("raised", "HEP09", "")]
+def test_what_ended_before_it_was_found_is_no_alarm(dqm: DqmFolder) -> None:
+    late = verdict(dqm, 50, finding("HEP07", 3, 20), finding("HEP08", 3, 50 - CLEARED_AFTER), finding("HEP09", 46, 46))
+    assert told(changes({}, late)[1]) == [("raised", "HEP09")]
 
 
 def test_another_kind_amends_and_another_direction_is_another_alarm(dqm: DqmFolder) -> None:
-    active, _ = changes({}, verdict(dqm, 5, group("HEP07", 5, 5, Kind.DEGRADED)))
-    active, found = changes(active, verdict(dqm, 6, group("HEP07", 5, 6), group("HEP07", 6, 6, Kind.HOT)))
-    assert told(found) == [("amended", "HEP07", ""), ("raised", "HEP07", "")]
-    assert [change.alarm.kind for change in found] == [Kind.DEAD, Kind.HOT]
-    assert changes(active, verdict(dqm, 6, group("HEP07", 5, 6), group("HEP07", 6, 6, Kind.HOT)))[1] == ()
+    active, _ = changes({}, verdict(dqm, 5, finding("HEP07", 5, 5, Kind.DEGRADED)))
+    both = verdict(dqm, 6, finding("HEP07", 5, 6), finding("HEP07", 6, 6, Kind.HOT))
+    active, found = changes(active, both)
+    assert sorted(told(found)) == [("amended", "HEP07"), ("raised", "HEP07")]
+    assert {change.alarm.kind for change in found} == {"dead", "hot"}
+    assert changes(active, both)[1] == ()
 
 
-def test_a_larger_unit_takes_the_place_of_its_parts(dqm: DqmFolder) -> None:
-    row = 40
-    singles = [group(NAMES[row], 5, 5, channels=1), group("HEP07-RM1", 5, 5), group("HEM03", 5, 5)]
-    active, _ = changes({}, verdict(dqm, 5, *singles))
-    inside = Interval(row, Kind.DEAD, 5, 6, 0, 100.0, -50.0, group="HEP07")
-    active, found = changes(active, verdict(dqm, 6, group("HEP07", 5, 6), intervals=(inside,)))
-    assert told(found) == [
-        ("raised", "HEP07", ""),
-        ("cleared", NAMES[row], "HEP07"),
-        ("cleared", "HEP07-RM1", "HEP07"),
-    ]
-    assert list(active) == [("HEM03", True), ("HEP07", True)]
+def test_eleven_channels_that_turn_out_as_a_box_are_one_alarm_that_grows(dqm: DqmFolder) -> None:
+    rows = rows_of("HEP07")
+    singles = [finding(f"HE +20/{n}/3", 5, 5, rows=(rows[n],)) for n in range(11)]
+    elsewhere = finding("HEM03", 5, 5)
+    active, found = changes({}, verdict(dqm, 5, *singles, elsewhere))
+    assert len(found) == 12
+    active, found = changes(active, verdict(dqm, 7, finding("HEP07", 6, 7), finding("HEM03", 5, 7)))
+    (grown,) = found
+    assert (grown.event, grown.alarm.unit, grown.alarm.first, len(grown.parts)) == (Event.GROWN, "HEP07", 5, 11)
+    assert (grown.alarm.severity, grown.louder) == (Severity.BOX, True)
+    assert set(active) == {("HE", "HEP07", "loss"), ("HE", "HEM03", "loss")}
+    words = alarm_sentence(370101, grown)
+    assert words.startswith("run 370101: ALARM grown: HEP07 dead, RBX, 188 channels, LS 5–7, ×0, was HE +20/")
+    assert words.endswith(" and 10 more [box]")
+
+
+def test_parts_of_what_is_under_alarm_raise_nothing_and_keep_it(dqm: DqmFolder) -> None:
+    active, _ = changes({}, verdict(dqm, 5, finding("HEP07", 3, 5)))
+    active, found = changes(active, verdict(dqm, 14, finding("HEP07-RM1", 6, 14)))
+    assert found == ()
+    assert active[("HE", "HEP07", "loss")].last == 14
+
+
+def test_another_name_for_the_same_channels_is_no_new_alarm(dqm: DqmFolder) -> None:
+    rows = rows_of("HEP07")[:12]
+    eleven = finding("11 channels of HEP07", 5, 5, rows=rows[:11], level=Level.CHANNELS)
+    twelve = finding("12 channels of HEP07", 5, 6, rows=rows, level=Level.CHANNELS)
+    active, _ = changes({}, verdict(dqm, 5, eleven))
+    active, found = changes(active, verdict(dqm, 6, twelve))
+    assert [(change.event, change.louder) for change in found] == [(Event.GROWN, False)]
+    assert list(active) == [("HE", "12 channels of HEP07", "loss")]
+
+
+@pytest.mark.parametrize(
+    ("level", "channels", "severity"),
+    [(Level.CHANNEL, 1, "channel"), (Level.CARD, 12, "module"), (Level.RM, 47, "module"), (Level.RBX, 188, "box"),
+     (Level.UHTR, 60, "box"), (Level.RING, 72, "sub-detector"), (Level.HALF, 3300, "sub-detector"),
+     (Level.CHANNELS, 99, "module"), (Level.CHANNELS, 100, "box"), (Level.CHANNELS, 4100, "sub-detector")],
+)  # fmt: skip
+def test_severity(level: Level, channels: int, severity: str) -> None:
+    assert severity_of(finding("x", 1, 1, rows=tuple(range(channels)), level=level)) == severity
+
+
+def test_severities_can_be_chosen() -> None:
+    assert tuple(Severity) == SEVERITIES
+
+
+def test_a_verdict_that_is_not_trusted_is_an_alarm_of_its_own(dqm: DqmFolder) -> None:
+    active, found = changes({}, verdict(dqm, 3, trust=Trust.OTHER_PERIOD))
+    (raised,) = found
+    assert alarm_sentence(1, raised) == (
+        "run 1: ALARM raised: HE not trusted: The channels scatter 3.4 times as much [sub-detector]"
+    )
+    active, found = changes(active, verdict(dqm, 20, trust=Trust.OTHER_PERIOD))
+    assert found == ()
+    active, found = changes(active, verdict(dqm, 21))
+    assert (told(found), active) == ([("cleared", "HE")], {})
 
 
 def test_a_run_judged_as_a_whole_raises_nothing(dqm: DqmFolder) -> None:
-    whole = verdict(dqm, 1, group("HEP07", 1, 1))
+    whole = verdict(dqm, 1, finding("HEP07", 1, 1))
     object.__setattr__(whole.verdicts[0], "granularity", "run")
     assert changes({}, whole) == ({}, ())
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (Event.RAISED, "run 1: ALARM raised: HEP07 dead, RBX, 2 channels, LS 3–4, ×0 [box]"),
+        (Event.CLEARED, "run 1: alarm cleared: HEP07 dead, RBX, 2 channels, LS 3–4, ×0, good for 5 LS [box]"),
+        (Event.WITHDRAWN, "run 1: alarm withdrawn: HEP07 dead, RBX, 2 channels, LS 3–4, ×0, "
+                          "with more LS it is not found any more [box]"),
+    ],
+)  # fmt: skip
+def test_sentences(event: Event, words: str) -> None:
+    assert alarm_sentence(1, change(event, "HEP07")) == words
 
 
 @pytest.fixture
@@ -120,8 +203,12 @@ def log(tmp_path: Path) -> AlarmLog:
     return AlarmLog(tmp_path / "alarms.jsonl", MADE)
 
 
-def change(event: Event, unit: str, kind: Kind = Kind.DEAD) -> Change:
-    return Change(event, Alarm(unit, kind, 3, 4, 45, -12.345))
+def alarm(unit: str, kind: Kind = Kind.DEAD) -> Alarm:
+    return Alarm("HE", unit, "RBX, 2 channels", str(kind), Severity.BOX, 3, 4, "×0", rows=(7, 8))
+
+
+def change(event: Event, unit: str, kind: Kind = Kind.DEAD, parts: tuple[str, ...] = ()) -> Change:
+    return Change(event, alarm(unit, kind), parts)
 
 
 def test_the_log_tells_what_is_active(log: AlarmLog, tmp_path: Path) -> None:
@@ -133,13 +220,22 @@ def test_the_log_tells_what_is_active(log: AlarmLog, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "alarms.jsonl").read_text().splitlines()]
     assert lines[0] == {"time": "2023-11-14T22:13:20.250Z", "provenance": json.loads(MADE.text())}
     assert lines[1] == {
-        "time": "2023-11-14T22:13:20.250Z", "run": 370101, "lumisection": 4, "event": "raised", "unit": "HEP07",
-        "kind": "degraded", "first": 3, "last": 4, "channels": 45, "score": -12.35, "into": "",
+        "time": "2023-11-14T22:13:20.250Z", "run": 370101, "lumisection": 4, "event": "raised", "severity": "box",
+        "subdetector": "HE", "unit": "HEP07", "what": "RBX, 2 channels", "kind": "degraded", "first": 3, "last": 4,
+        "channels": 2, "rate": "×0", "reason": "", "parts": [], "rows": [[7, 8]],
     }  # fmt: skip
     again = AlarmLog(tmp_path / "alarms.jsonl", MADE)
-    assert again.active(370101) == {("HEP07", True): Alarm("HEP07", Kind.DEAD, 3, 4, 45, -12.35)}
-    assert list(again.active(370102)) == [("HEP08", True)]
+    assert again.active(370101) == {("HE", "HEP07", "loss"): alarm("HEP07")}
+    assert list(again.active(370102)) == [("HE", "HEP08", "loss")]
     assert again.active(1) == {}
+
+
+def test_what_grew_or_was_withdrawn_is_known_after_a_restart(log: AlarmLog, tmp_path: Path) -> None:
+    raised = [change(Event.RAISED, unit) for unit in ("HEP07-RM1", "HEP07-RM2", "HEM03")]
+    log.add([*raised, change(Event.GROWN, "HEP07", parts=("HEP07-RM1", "HEP07-RM2"))], 1, 4, 0.0)
+    log.add([change(Event.WITHDRAWN, "HEM03")], 1, 9, 0.0)
+    log.write()
+    assert list(AlarmLog(tmp_path / "alarms.jsonl", MADE).active(1)) == [("HE", "HEP07", "loss")]
 
 
 def test_what_alarms_are_found_with_is_told_once_until_it_changes(tmp_path: Path) -> None:

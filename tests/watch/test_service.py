@@ -6,6 +6,8 @@ is kept in memory. ``test_agreement.py`` and ``tests/cli/test_watch.py`` have th
 
 from __future__ import annotations
 
+import json
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -17,11 +19,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError, NoHcalError, OutputError, UsageError
-from hcal_root_ad.judge.verdict import RunVerdict
-from hcal_root_ad.references.catalogue import fitting_reference
+from hcal_root_ad.judge.verdict import Finding, Judge, Kind, Level, RunVerdict, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.references.catalogue import fitting_reference
 from hcal_root_ad.watch import run_in_progress, service
+from hcal_root_ad.watch.alarms import Severity
 from hcal_root_ad.watch.service import KEPT, RETRY, Settings, Watch
 
 from .conftest import RUN, Clock, DqmFolder, maps_of, read, same_maps
@@ -346,6 +350,89 @@ def test_a_run_that_cannot_be_judged_is_said_once(
     assert said[-1].startswith(f"run {RUN} | LS 1–3 |")
 
 
+def test_a_run_that_stays_without_a_verdict_is_an_alarm_of_its_own(
+    start: Start, dqm: DqmFolder, clock: Clock, said: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Too little data may only be the beginning, and is waited for; what breaks the judge is told at once."""
+
+    def nothing(_: KeepingJudge) -> RunVerdict:
+        raise NoHcalError("nothing can be judged")
+
+    watch = start()
+    with monkeypatch.context() as dark:
+        dark.setattr(KeepingJudge, "verdict", nothing)
+        for ls in (1, 2, 3):
+            dqm.leave(ls)
+            watch.look()
+            clock.passes(PATIENCE / 2)
+    alarm = f"run {RUN}: ALARM raised: the run not judged: nothing can be judged [sub-detector]"
+    assert said == [f"run {RUN}: nothing can be judged", alarm]
+    dqm.leave(4)
+    watch.look()
+    assert said[2] == f"run {RUN}: alarm cleared: the run not judged: nothing can be judged [sub-detector]"
+    events = [json.loads(line).get("event") for line in (tmp_path / "out" / "alarms.jsonl").read_text().splitlines()]
+    assert events == [None, "raised", "cleared"]
+
+
+def test_status_comes_as_a_digest_and_at_once_where_something_is_late(
+    dqm: DqmFolder, published: Published, clock: Clock, said: list[str], tmp_path: Path
+) -> None:
+    watch = Watch(Settings(dqm.path, tmp_path / "out", PATIENCE, digest=10), (), said.append, clock, read)
+    for ls in (*range(1, 22), 23):
+        dqm.leave(ls)
+        watch.look()
+    clock.passes(PATIENCE)
+    watch.look()
+    dqm.leave(22)
+    watch.look()
+    assert len(published.runs[RUN]) == 23
+    lines = [line.split(" | ")[1] for line in said if " | " in line]
+    assert lines == ["LS 1", "LS 2–11", "LS 12–21", "LS 22–23"]
+
+
+def finding(unit: str, level: Level, rows: tuple[int, ...]) -> Finding:
+    return Finding("HE", level, unit, Kind.DEAD, ((1, 1),), 1, 1.0, rows, 0, 100.0, 0.0, 0.0, 15.0)
+
+
+def with_findings(judge: KeepingJudge) -> RunVerdict:
+    """A box and a channel elsewhere are dead."""
+    assert judge.maps is not None
+    maps, channels = judge.maps, channel_table().select("HE")
+    nothing = np.zeros((len(maps), 0))
+    found = (finding("HEP07", Level.RBX, (1, 2, 3)), finding("HE +20/5/3", Level.CHANNEL, (9,)))
+    one = Verdict(
+        "HE", channels, maps.lumisections, maps.events, np.ones(len(maps), dtype=np.bool_), nothing.astype(np.int32),
+        nothing.astype(np.float32), nothing.astype(np.float32), nothing.astype(np.uint8), (), (),
+        Judge("b", "1", "", 3.0, 0.5), findings=found,
+    )  # fmt: skip
+    return RunVerdict(maps, (one,))
+
+
+def test_alarms_below_the_asked_severity_are_in_the_log_only_and_a_command_hears_the_others(
+    dqm: DqmFolder, published: Published, clock: Clock, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert published.runs == {}
+    monkeypatch.setattr(KeepingJudge, "verdict", with_findings)
+    heard = tmp_path / "heard"
+    command = tmp_path / "tell.sh"
+    command.write_text(f'#!/bin/sh\necho "$1" >> {heard}\ncat >> {heard}\n')
+    command.chmod(0o755)
+    settings = Settings(
+        dqm.path, tmp_path / "out", 0.0, minimum_severity=Severity.MODULE, on_alarm=shlex.join([str(command)])
+    )
+    watch = Watch(settings, (), said.append, clock, read)
+    dqm.leave(1)
+    watch.once()
+    alarm = f"run {RUN}: ALARM raised: HEP07 dead, RBX, 3 channels, LS 1, ×0 [box]"
+    assert [line for line in said if "ALARM" in line] == [alarm]
+    sentence, entry = heard.read_text().splitlines()
+    assert sentence == alarm
+    assert (json.loads(entry)["unit"], json.loads(entry)["severity"]) == ("HEP07", "box")
+    log = [json.loads(line) for line in (tmp_path / "out" / "alarms.jsonl").read_text().splitlines()]
+    assert {line["unit"] for line in log[1:]} == {"HEP07", "HE +20/5/3"}
+    assert "| 2 alarms |" in said[-1]
+
+
 def test_what_is_watched_and_written(tmp_path: Path, dqm: DqmFolder) -> None:
     with pytest.raises(InputError, match="is no folder; name the one"):
         Settings(tmp_path / "none", tmp_path / "out").check()
@@ -433,5 +520,5 @@ def _acts(
         return
     yield first, lambda: name.write_text(text)
     if style == "twice":
-        copy = name.with_name(name.name.replace("__A__", "__AA__"))
+        copy = name.with_name(f"copy_{name.name}")
         yield first + later, lambda: copy.write_text(text)

@@ -1,0 +1,189 @@
+"""Faults: the list of the strongest, counts by kind and by uHTR, and what is missing and in excess, in percent.
+
+Maps are 0 (white) where nothing is flagged and never signed: the GUIs draw from the smallest to the largest content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.detector import N_RBX, box_name
+from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.lumi_ranges import Range
+from hcal_root_ad.publish.axes import LumiAxis, depth_map, lumi_map
+from hcal_root_ad.publish.elements import CLIENT, MonitorElement
+from hcal_root_ad.publish.reductions import (
+    LOSSES,
+    N_BOXES,
+    Floats,
+    States,
+    boxes_of,
+    by_map,
+    count_by_unit,
+    flagged,
+    has_boxes,
+    kinds_by_lumi,
+    sum_by_box,
+)
+from hcal_root_ad.publish.state_elements import FOLDER, judgements, uhtrs_of
+
+ROWS = 16
+"""Rows of the list of faults: with more, two lines of text would not fit into one."""
+MOST_EXCESS = 200.0
+"""Percent; more is shown as this, so that one wild channel does not take all colours from the others."""
+_LABEL, _SCALE = 11, 0.66
+"""Characters of a line of a row's label, and its size, with which the GUIs' narrow margin shows it whole."""
+_SHORT = {"degraded": "degr"}
+_LABELLED_BOXES = tuple(box_name(box) if box % N_RBX == 0 else "" for box in range(N_BOXES))
+_LOWEST = 0.1
+"""Percent; a flagged channel is never shown as sound."""
+
+
+@dataclass(frozen=True)
+class FaultRow:
+    """One row of the list of faults."""
+
+    unit: str
+    kind: Kind
+    ranges: tuple[Range, ...]
+    subdetector: str
+    channels: int
+
+    @property
+    def label(self) -> str:
+        """Two lines for TLatex: the unit, and what is wrong since when."""
+        lines = self.unit.replace("-RM", " RM").replace("-card", " c"), _kind_and_range(self)
+        scale = _SCALE * min(1, _LABEL / max(map(len, lines)))
+        return f"#scale[{scale:.2f}]{{#splitline{{{lines[0]}}}{{{lines[1]}}}}}"
+
+    @property
+    def title(self) -> str:
+        """For messages: ``HEP07 dead, LS 18-31``."""
+        first, last = self.ranges[0][0], self.ranges[-1][1]
+        return f"{self.unit} {self.kind}, LS {first}" + (f"-{last}" if last > first else "")
+
+
+def fault_rows(run: RunVerdict) -> list[FaultRow]:
+    """All faults, the most severe first, those of strips behind the others."""
+    findings = (*run.findings, *(run.strips.findings if run.strips else ()))
+    return [FaultRow(f.unit, f.kind, f.ranges, f.subdetector, f.channels) for f in findings]
+
+
+def fault_list(run: RunVerdict, axis: LumiAxis) -> MonitorElement:
+    """The strongest faults × LS: red or yellow where a fault is, green where its sub-detector was judged."""
+    every = fault_rows(run)
+    shown = every[:ROWS]
+    states = np.zeros((axis.length, ROWS), dtype=np.uint8)
+    labels = [""] * ROWS
+    for place, row in enumerate(shown):
+        states[:, ROWS - 1 - place], labels[ROWS - 1 - place] = _row_states(run, row, axis), row.label
+    if not shown:
+        states[:, ROWS - 1] = np.max([_assessed(source, axis) for source in judgements(run)], axis=0, initial=0)
+        labels[ROWS - 1] = f"#scale[{_SCALE}]{{#splitline{{nothing}}{{flagged}}}}"
+    hidden = len(every) - len(shown)
+    title = "strongest faults" + (f", {hidden} more not shown" if hidden else "")
+    return lumi_map(f"{FOLDER}/FaultList", axis, states, title, labels)
+
+
+def _row_states(run: RunVerdict, row: FaultRow, axis: LumiAxis) -> States:
+    sources = [s for s in judgements(run) if isinstance(s, StripVerdict) or s.subdetector == row.subdetector]
+    states: States = np.max([_assessed(source, axis) for source in sources], axis=0, initial=0)
+    for first, last in row.ranges:
+        part = states[max(first - axis.first, 0) : last - axis.first + 1]
+        part[part == State.GOOD] = row.kind.state
+    return states
+
+
+def _assessed(source: Verdict | StripVerdict, axis: LumiAxis) -> States:
+    """(LS,) good where an LS was assessed, else not assessed."""
+    if isinstance(source, Verdict) and source.granularity == "run":
+        return np.full(axis.length, State.GOOD if source.assessed.any() else State.NOT_ASSESSED, dtype=np.uint8)
+    judged: States = np.where(source.assessed, State.GOOD, State.NOT_ASSESSED).astype(np.uint8)
+    return np.asarray(axis.spread(judged, source.lumisections, State.NOT_ASSESSED), dtype=np.uint8)
+
+
+def _kind_and_range(row: FaultRow) -> str:
+    first, last = row.ranges[0][0], row.ranges[-1][1]
+    kind = _SHORT.get(str(row.kind), str(row.kind))
+    return f"{kind} {first}" + (f"-{last}" if last > first else "")
+
+
+def kind_map(verdict: Verdict, axis: LumiAxis) -> MonitorElement:
+    """Number of flagged channels of each kind × LS."""
+    counts = np.stack(list(kinds_by_lumi(verdict).values()), axis=1)
+    path = f"{CLIENT}/FlaggedKindsvsLS/Subdet/{verdict.subdetector}"
+    title = f"{verdict.subdetector}: flagged channels by kind"
+    names = [str(kind) for kind in Kind]
+    return lumi_map(path, axis, axis.spread(counts, verdict.lumisections), title, names, log_z=True)
+
+
+def uhtr_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement | None:
+    """Flagged channels by uHTR (crate and slot) × LS, the one view in which a lost uHTR is one line."""
+    counts: dict[int, Floats] = {}
+    for verdict in verdicts:
+        uhtrs, feds = uhtrs_of(verdict.channels)
+        flags = count_by_unit(verdict.states, uhtrs, len(feds), flagged)
+        spread = axis.spread(flags, verdict.lumisections)
+        for number in range(len(feds)):
+            row = int(np.flatnonzero(uhtrs == number)[0])
+            place = int(verdict.channels.crate[row]) * 100 + int(verdict.channels.slot[row])
+            counts[place] = counts.get(place, 0) + spread[:, number]
+    if not counts:
+        return None
+    places = sorted(counts)
+    first = {place // 100: place for place in reversed(places)}
+    names = [f"crate {place // 100}" if first[place // 100] == place else "" for place in places]
+    values = np.stack([counts[place] for place in places], axis=1)
+    path, title = f"{CLIENT}/FlaggedChannelsvsLS/uHTR", "flagged channels by uHTR"
+    return lumi_map(path, axis, values, title, names, "uHTR", log_z=True)
+
+
+def channel_percentages(verdicts: Sequence[Verdict]) -> Iterator[MonitorElement]:
+    """Missing and surplus digis of every flagged channel in its flagged LS, on those maps where there are any."""
+    for name, title, losses in (("Loss", "loss", True), ("Excess", "excess", False)):
+        values = [(verdict.channels, _channel_percent(verdict, losses)) for verdict in verdicts]
+        for place, percent in by_map(values):
+            if percent.any():
+                yield depth_map(f"{CLIENT}/{name}/depth/{place}", percent, f"{place}: {title} where flagged [%]")
+
+
+def _channel_percent(verdict: Verdict, losses: bool) -> Floats:
+    """(channels,) percent of the expected digis of the flagged LS; 0 where nothing is flagged."""
+    observed, expected = np.zeros((2, len(verdict.channels)))
+    for interval in verdict.intervals:
+        if (interval.kind in LOSSES) == losses:
+            observed[interval.channel] += interval.observed
+            expected[interval.channel] += interval.expected
+    change = 100 * (observed / np.maximum(expected, 1e-9) - 1) * (-1 if losses else 1)
+    return np.where(expected > 0, change.clip(_LOWEST, 100 if losses else MOST_EXCESS), 0.0)
+
+
+def box_percentages(sources: Sequence[Verdict | StripVerdict], axis: LumiAxis) -> Iterator[MonitorElement]:
+    """Digis that flagged channels miss, or have too many, in percent of what their readout box should have × LS."""
+    percent = np.zeros((2, axis.length, N_BOXES))
+    for source in sources:
+        if has_boxes(source):
+            expected = np.maximum(sum_by_box(source.expected, boxes_of(source), source.states), 1e-9)
+            for part, change in zip(percent, box_changes(source), strict=True):
+                part += axis.spread(100 * change / expected, source.lumisections)
+    for name, title, values in zip(("Loss", "Excess"), ("loss", "excess"), percent, strict=True):
+        shown = np.where(values > 0, values.clip(_LOWEST, MOST_EXCESS), 0.0)
+        path = f"{CLIENT}/{name}vsLS/RBX"
+        yield lumi_map(path, axis, shown, f"{title} of flagged channels [% of RBX]", _LABELLED_BOXES, "RBX")
+
+
+def box_changes(source: Verdict | StripVerdict) -> tuple[Floats, Floats]:
+    """(LS, 72) digis that the flagged channels of a box miss, and those that they have too many."""
+    boxes, rows = boxes_of(source), source.lumisections
+    missing, surplus = np.zeros((2, len(rows), N_BOXES))
+    for interval in source.intervals:
+        at: slice = slice(*np.searchsorted(rows, [interval.first, interval.last + 1]).tolist())
+        judged: NDArray[np.bool_] = source.states[at, interval.channel] >= State.GOOD
+        change = (source.observed[at, interval.channel] - source.expected[at, interval.channel]) * judged
+        target, sign = (missing, -1) if interval.kind in LOSSES else (surplus, 1)
+        target[at, boxes[interval.channel]] += np.maximum(sign * change, 0)
+    return missing, surplus

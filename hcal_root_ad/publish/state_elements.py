@@ -1,0 +1,161 @@
+"""States in hcaldqm's colours: of channels by depth, of readout boxes, FEDs and sub-detectors against LS, and now.
+
+Only maps whose contents are states have ``Summary`` in their path: HCAL's render plugin draws those in the colours of
+the states (``dqmgui`` ``plugins/HcalRenderPlugin.cc``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.detector import N_IPHI, N_RBX, SUBDET_PM, ChannelTable
+from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.publish.axes import RBX_LABELS, LumiAxis, box_summary, depth_map, lumi_map, strip_map
+from hcal_root_ad.publish.elements import CLIENT, MonitorElement
+from hcal_root_ad.publish.reductions import (
+    N_BOXES,
+    States,
+    box_states,
+    by_map,
+    count_by_lumi,
+    exactly,
+    flagged,
+    has_boxes,
+    judged,
+    lost_units,
+    worst_state,
+)
+
+FOLDER, AGAINST_LS = f"{CLIENT}/StateSummary", f"{CLIENT}/StateSummaryvsLS"
+NOW = 10
+"""Assessed lumisections at the end of the run that count as now."""
+_QUADRANTS = 4
+
+
+def channel_states(verdicts: Sequence[Verdict]) -> Iterator[MonitorElement]:
+    """Worst state of every channel, on the maps of its depth (HO on one of its own)."""
+    for name, states in by_map([(verdict.channels, worst_state(verdict.states)) for verdict in verdicts]):
+        yield depth_map(f"{FOLDER}/depth/{name}", states, f"{name}: worst state of the run")
+
+
+def states_against_lumisections(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
+    """States of the readout boxes of each half, of FEDs and of sub-detectors, against LS."""
+    boxes = run_box_states(run, axis)
+    for index, half in enumerate(SUBDET_PM):
+        rows = boxes[:, index * N_RBX : (index + 1) * N_RBX]
+        if rows.any():
+            path = f"{AGAINST_LS}/SubdetPM/{half}"
+            yield lumi_map(path, axis, rows, f"{half}: state of each RBX", RBX_LABELS[half], "RBX")
+    states = subdetector_states(run, axis)
+    columns = np.stack(list(states.values()), axis=1)
+    yield lumi_map(f"{AGAINST_LS}/StateSummaryvsLS", axis, columns, "worst state by sub-detector", tuple(states))
+    feds = fed_states(run, axis, boxes)
+    if feds:
+        columns = np.stack(list(feds.values()), axis=1)
+        names = [str(number) for number in feds]
+        yield lumi_map(f"{AGAINST_LS}/FED", axis, columns, "HB and HE: worst state by FED", names, "FED")
+
+
+def box_maps(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
+    """Worst state of each readout box: in the last assessed lumisections, and since the run began."""
+    states = run_box_states(run, axis)
+    for name, rows, title in (
+        ("RBXNow", newest(states), f"RBX: worst state of the last {NOW} LS"),
+        ("RBXRun", states, "RBX: worst state since the run began"),
+    ):
+        yield box_summary(f"{FOLDER}/{name}", worst_state(rows).reshape(len(SUBDET_PM), N_RBX), title)
+
+
+def strip_states(strips: StripVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
+    """States iphi × LS per half."""
+    states = axis.spread(strips.states, strips.lumisections, State.NOT_ASSESSED)
+    for index, half in enumerate(SUBDET_PM):
+        rows = states[:, index * N_IPHI : (index + 1) * N_IPHI]
+        path = f"{CLIENT}/StateSummaryvsiphivsLS/SubdetPM/{half}"
+        yield strip_map(path, axis, rows, f"{half}: state of each strip of one iphi")
+
+
+def newest(states: States) -> States:
+    """The last :data:`NOW` rows in which anything was judged (all rows, where nothing ever was)."""
+    rows = np.flatnonzero(judged(states).any(axis=1))[-NOW:]
+    return states[rows] if len(rows) else states
+
+
+def run_box_states(run: RunVerdict, axis: LumiAxis) -> States:
+    """(LS, 72) states of readout boxes: not assessed at LS that are not there, 0 for boxes that were never judged."""
+    states = np.zeros((axis.length, N_BOXES), dtype=np.uint8)
+    for source in judgements(run):
+        if has_boxes(source):
+            np.maximum(states, _spread(source, box_states(source), axis), out=states)
+    return states
+
+
+def subdetector_states(run: RunVerdict, axis: LumiAxis) -> dict[str, States]:
+    """(LS,) state of each sub-detector that was judged: that of its worst unit."""
+    boxes = run_box_states(run, axis)
+    states: dict[str, States] = {}
+    for name in ("HB", "HE"):
+        first = SUBDET_PM.index(f"{name}M") * N_RBX
+        rows = boxes[:, first : first + 2 * N_RBX]
+        if rows.any():
+            states[name] = worst_state(rows.T)
+    for verdict in run.verdicts:
+        if not has_boxes(verdict):
+            own = _spread(verdict, _without_boxes(verdict)[:, None], axis)
+            states[verdict.subdetector] = own[:, 0]
+    return states
+
+
+def fed_states(run: RunVerdict, axis: LumiAxis, boxes: States) -> dict[int, States]:
+    """(LS,) state of each FED of HB and HE: that of its worst box, and bad where one of its uHTRs is lost."""
+    states: dict[int, States] = {}
+    for verdict in run.verdicts:
+        channels = verdict.channels
+        if not has_boxes(verdict) or not channels.fed.any():
+            continue
+        uhtrs, fed_of_uhtr = uhtrs_of(channels)
+        lost = _spread(verdict, lost_units(verdict.states, uhtrs, len(fed_of_uhtr)).astype(np.uint8), axis, 0)
+        for number in np.unique(channels.fed[channels.fed > 0]).tolist():
+            members = np.unique(channels.box[channels.fed == number])
+            own = worst_state(boxes[:, members].T)
+            own[lost[:, fed_of_uhtr == number].any(axis=1)] = State.BAD
+            states[number] = np.maximum(own, states.get(number, own))
+    return dict(sorted(states.items()))
+
+
+def uhtrs_of(channels: ChannelTable) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Number of every channel's uHTR, by crate and slot (−1 where not known), and the FED of each."""
+    known = channels.crate > 0
+    places = channels.crate.astype(np.intp) * 100 + channels.slot
+    crates_and_slots, first, number = np.unique(places[known], return_index=True, return_inverse=True)
+    uhtrs = np.full(len(channels), -1, dtype=np.intp)
+    uhtrs[known] = number
+    return uhtrs, channels.fed[known][first].astype(np.intp)[: len(crates_and_slots)]
+
+
+def judgements(run: RunVerdict) -> tuple[Verdict | StripVerdict, ...]:
+    """All that was judged: sub-detectors by channel, and strips."""
+    return (*run.verdicts, run.strips) if run.strips else run.verdicts
+
+
+def _spread(source: Verdict | StripVerdict, rows: States, axis: LumiAxis, missing: int = State.NOT_ASSESSED) -> States:
+    """(LS, units) on the axis; what was judged of the run as a whole holds for all of it. Unknown units stay 0."""
+    if isinstance(source, Verdict) and source.granularity == "run":
+        return np.repeat(rows.max(axis=0, keepdims=True), axis.length, axis=0)
+    spread: States = axis.spread(rows, source.lumisections, missing)
+    spread[:, ~rows.any(axis=0)] = 0
+    return spread
+
+
+def _without_boxes(verdict: Verdict) -> States:
+    """(LS,) state of HO or HF: bad where half of a quadrant of one side is bad, for want of a map of their boxes."""
+    channels, states = verdict.channels, verdict.states
+    quadrant = (channels.iphi.astype(np.intp) - 1) * _QUADRANTS // N_IPHI
+    lost = lost_units(states, channels.side.astype(np.intp) * _QUADRANTS + quadrant, 2 * _QUADRANTS).any(axis=1)
+    faulty, assessed = (count_by_lumi(states, which) > 0 for which in (flagged, judged))
+    masked = count_by_lumi(states, exactly(State.NOT_CONNECTED)) == states.shape[1]
+    choices = [State.NOT_CONNECTED, State.NOT_ASSESSED, State.BAD, State.PROBLEMATIC]
+    return np.select([masked, ~assessed, lost, faulty], choices, State.GOOD).astype(np.uint8)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hcal_root_ad.stats.scan import (
+    Sums,
+    Window,
+    empirical_null,
+    excess_variance,
+    robust_scale,
+    stretches,
+    strongest,
+    windows,
+)
+
+NORMAL = np.random.default_rng(1).standard_normal((1, 4000))
+
+
+def _null(b, w, prior):
+    return empirical_null(Sums.of(b, w, np.full(b.shape[1], prior)))
+
+
+def test_windows_begin_everywhere_when_short_and_end_with_the_whole_run():
+    every = windows(10)
+    assert [window.length for window in every] == [1, 2, 3, 5, 8, 10]
+    assert every[1].first.tolist() == list(range(9))
+    assert every[-1].first.tolist() == [0]
+    assert [window.length for window in windows(1)] == [1]
+
+
+def test_a_window_is_held_against_the_level_outside_of_it():
+    # Four LS of information 100: x = 0.1, 0.1, 0.3, 0.1; prior variance 1 hardly matters.
+    x, w = np.array([[0.1], [0.1], [0.3], [0.1]]), np.full((4, 1), 100.0)
+    shift, variance = Sums.of(x * w, w, np.array([1.0])).deviations(Window(1, np.array([2])))
+    outside = 30.0 / 301.0
+    assert shift[0, 0] == pytest.approx(0.3 - outside, rel=1e-5)
+    assert variance[0, 0] == pytest.approx(1 / 100 + 1 / 301, rel=1e-5)
+
+
+def test_the_level_outside_counts_up_to_two_prior_widths():
+    x, w = np.array([[0.0], [5.0], [5.0], [5.0]]), np.full((4, 1), 100.0)
+    shift, _ = Sums.of(x * w, w, np.array([0.01])).deviations(Window(1, np.array([0])))
+    assert shift[0, 0] == pytest.approx(-0.2, rel=1e-5)
+
+
+def test_scale_of_a_normal_sample_is_one_and_failed_series_do_not_widen_it():
+    assert robust_scale(NORMAL)[0] == pytest.approx(1.0, abs=0.05)
+    spoiled = NORMAL.copy()
+    spoiled[0, :400] = -50  # a tenth of the series failed
+    assert robust_scale(spoiled)[0] < 1.4
+
+
+def test_what_all_series_do_beyond_their_errors_is_added_to_all():
+    shift = 0.3 * NORMAL
+    excess = excess_variance(shift, np.full_like(shift, 0.01))
+    assert np.sqrt(excess[0] + 0.01) == pytest.approx(0.3, rel=0.1)
+    assert excess_variance(0.1 * NORMAL, np.full_like(NORMAL, 0.01))[0] < 0.001
+
+
+def _series(seed: int, lumisections: int = 40, series: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    w = np.full((lumisections, series), 400.0)
+    return draw.standard_normal(w.shape) / np.sqrt(w) * w, w
+
+
+def test_a_step_is_found_with_its_edges_and_size():
+    b, w = _series(2)
+    b[10:20, 7] -= 0.5 * w[10:20, 7]
+    null = _null(b, w, 1e-4)
+    assert int(strongest(Sums.of(b, w, np.full(60, 1e-4)), null).argmax()) == 7
+    (stretch,) = stretches(b[:, 7], w[:, 7], 1e-4, 0.0, null, 5.0, 0.1)
+    assert (stretch.first, stretch.last) == (10, 19)
+    assert stretch.shift == pytest.approx(-0.5, abs=0.05)
+    assert stretch.significance < -20
+
+
+def test_two_stretches_of_different_sign_are_two():
+    b, w = _series(3)
+    b[5:8, 0] -= 0.8 * w[5:8, 0]
+    b[30:35, 0] += 0.8 * w[30:35, 0]
+    found = stretches(b[:, 0], w[:, 0], 1e-4, 0.0, _null(b, w, 1e-4), 5.0, 0.1)
+    assert sorted((s.first, s.last, np.sign(s.shift)) for s in found) == [(5, 7, -1), (30, 34, 1)]
+
+
+def test_what_moves_all_series_at_once_is_no_fault_of_one():
+    draw = np.random.default_rng(4)
+    b, w = _series(4)
+    b[20:] += 0.2 * draw.standard_normal(60) * w[20:]
+    null = _null(b, w, 1e-4)
+    assert strongest(Sums.of(b, w, np.full(60, 1e-4)), null).max() < 5
+
+
+def test_a_shift_within_the_prior_is_health():
+    b, w = _series(5)
+    b[:, 3] += 0.02 * w[:, 3]
+    found = stretches(b[:, 3], w[:, 3], 0.01**2, 0.0, _null(b, w, 0.01**2), 5.0, 0.01)
+    assert found == []
+
+
+def test_faults_smaller_than_the_least_are_left_out():
+    b, w = _series(6)
+    b[10:30, 0] -= 0.2 * w[10:30, 0]
+    null = _null(b, w, 1e-4)
+    assert stretches(b[:, 0], w[:, 0], 1e-4, 0.0, null, 5.0, 0.1)
+    assert stretches(b[:, 0], w[:, 0], 1e-4, 0.0, null, 5.0, 0.5) == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 12), st.integers(0, 20))
+def test_order_of_series_changes_nothing(seed: int, length: int, first: int):
+    b, w = _series(seed, 32, 20)
+    b[first : first + length, 5] -= 0.6 * w[first : first + length, 5]
+    order = np.random.default_rng(seed).permutation(20)
+    direct = strongest(Sums.of(b, w, np.full(20, 1e-4)), _null(b, w, 1e-4))
+    shuffled = strongest(Sums.of(b[:, order], w[:, order], np.full(20, 1e-4)), _null(b[:, order], w[:, order], 1e-4))
+    assert np.array_equal(direct[order], shuffled)
