@@ -140,7 +140,9 @@ def training_of(suite: Suite, subdetector: str) -> Training:
     """Clean runs of the suite's detector, split by run."""
     detector = simulate_detector(suite.detector_seed)
     series = [
-        subdetector_counts(simulate_run(detector, simulate_conditions(suite.run_length, seed), seed=seed).maps, subdetector)
+        subdetector_counts(
+            simulate_run(detector, simulate_conditions(suite.run_length, seed), seed=seed).maps, subdetector
+        )
         for seed in range(suite.seed, suite.seed + suite.learning_runs + suite.calibration_runs)
     ]
     learn, calibrate = series[: suite.learning_runs], series[suite.learning_runs :]

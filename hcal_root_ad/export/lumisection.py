@@ -76,7 +76,8 @@ class LumisectionModel(nn.Module):
         assessed = enough & (u > DARK)
         p, live = probability(log_rate), self.reconstruct.live
         z = pull(counts, trials, p) * live
-        sums = torch.where(assessed[:, :, None], carried(sums, z, information(trials, p) * live), sums)
+        new = carried(sums, z, information(trials, p) * live)
+        sums = torch.where(assessed[:, :, None], new, sums).reshape(1, 3, live.shape[1])
         total = significance(sums, self.reconstruct.known)
         flag = torch.sign(total) * (total.abs() >= self.threshold) * assessed
         maps = self.grid.to_cells(torch.cat([(trials * p * live).float(), z.float(), total.float(), flag.float()]))

@@ -14,8 +14,8 @@ from hcal_root_ad.evaluate.classifiers import ecal, hcal, study
 from hcal_root_ad.evaluate.classifiers.ecal import Barrel, hot_tower, missing_module, simulate_barrel, standardised
 from hcal_root_ad.evaluate.classifiers.hcal import DEAD, HOT, images_of, learned, verdicts
 from hcal_root_ad.evaluate.classifiers.networks_on_images import GOOD, judged
-from hcal_root_ad.model.counts import SubdetectorCounts
 from hcal_root_ad.evaluate.rivals.image_classifiers import ecal_autoencoder, ecal_classifier, logistic, pooled, strided
+from hcal_root_ad.model.counts import SubdetectorCounts
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from torch import Tensor
 from hcal_root_ad.detector import ChannelTable, channel_table
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.evaluate.protocol import Effort, Training, Truth
+from hcal_root_ad.evaluate.rivals.blocks import BoxGNN, PoolingCNN, RingMean, UnpoolingCNN
 from hcal_root_ad.evaluate.systems import deep_graphstad, deep_images
 from hcal_root_ad.evaluate.systems.deep import (
     Recipe,
@@ -25,7 +26,6 @@ from hcal_root_ad.evaluate.systems.deep import (
     trailing,
 )
 from hcal_root_ad.model.counts import SubdetectorCounts
-from hcal_root_ad.evaluate.rivals.blocks import BoxGNN, PoolingCNN, RingMean, UnpoolingCNN
 
 RECIPES = {recipe.name: recipe for recipe in (*deep_graphstad.RECIPES, *deep_images.RECIPES)}
 SMALL = [name for name in RECIPES if name != "hcal-ml-task"]

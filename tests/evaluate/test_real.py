@@ -22,8 +22,8 @@ from hcal_root_ad.evaluate.registry import chosen
 from hcal_root_ad.evaluate.suite import TestRun
 from hcal_root_ad.evaluate.table import markdown
 from hcal_root_ad.harvest.read import read_lumi_maps
-from hcal_root_ad.model.counts import subdetector_counts
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.counts import subdetector_counts
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import simulate_detector
 from hcal_root_ad.simulate.run import simulate_run

@@ -49,7 +49,12 @@ class Images:
 
 
 def learned(
-    system: str, region: str, learn: Sequence[SubdetectorCounts], test: Sequence[SubdetectorCounts], seed: int, epochs: int
+    system: str,
+    region: str,
+    learn: Sequence[SubdetectorCounts],
+    test: Sequence[SubdetectorCounts],
+    seed: int,
+    epochs: int,
 ) -> Judged:
     """A system (of :data:`ARCHITECTURES`, or ours) after learning from clean runs of HB, on images of other runs."""
     draw = np.random.default_rng(seed)
@@ -108,9 +113,7 @@ def verdicts(training: Images, exam: Images) -> tuple[Classes, Floats]:
     """
     good = training.series.rows(np.flatnonzero(training.truth == GOOD))
     events = good.events.astype(np.int64)
-    reference = fit_reference(
-        CleanLumisections(good.channels, good.counts, events, np.zeros(len(good), dtype=np.intp))
-    )
+    reference = fit_reference(CleanLumisections(good.channels, good.counts, events, np.zeros(len(good), dtype=np.intp)))
     series, live = exam.series, np.flatnonzero(reference.live)
     log_pileup = CommonPartFit(reference).fit(series.counts, series.events.astype(np.int64)).log_pileup
     error = np.sqrt(reference.level_error**2 + RUN_SHIFT**2)[live]

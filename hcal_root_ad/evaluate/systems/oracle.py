@@ -75,7 +75,9 @@ Ratios = Mapping[State, Floats]
 """State to (LS, channels or units) log-likelihood ratios of each LS's counts by themselves."""
 
 
-def oracle_scores(series: SubdetectorCounts, healthy: Floats, alternative: Alternative, units: Units | None = None) -> Floats:
+def oracle_scores(
+    series: SubdetectorCounts, healthy: Floats, alternative: Alternative, units: Units | None = None
+) -> Floats:
     """(LS, channels) log of the mean likelihood ratio over the window; see the module's words.
 
     ``healthy``: (LS, channels) true healthy probabilities (:attr:`Truth.healthy`). With ``units``, the rows of
