@@ -85,6 +85,14 @@ class CommonLevels:
         """Some of the lumisections."""
         return CommonLevels(*(getattr(self, field.name)[where] for field in fields(self)))
 
+    def replaced(self, rows: NDArray[np.intp], other: CommonLevels) -> CommonLevels:
+        """The same with some lumisections taken from others."""
+        out = {}
+        for field in fields(self):
+            out[field.name] = getattr(self, field.name).copy()
+            out[field.name][rows] = getattr(other, field.name)
+        return CommonLevels(**out)
+
 
 def joined(parts: list[CommonLevels]) -> CommonLevels:
     """Lumisections one after the other."""
