@@ -83,18 +83,22 @@ class Judging:
         if self.false_alarms is not None:
             check_asked(self.false_alarms)
 
-    def run_judge(self) -> RunJudge:
-        """A judge of one run, to which lumisections can be added as they come."""
-        return RunJudge(self.models, self.false_alarms, self._reference, without_reference=self.without_reference)
+    def run_judge(self, pileup: Mapping[int, float] | None = None) -> RunJudge:
+        """A judge of one run, to which lumisections can be added as they come; ``pileup`` by LS, where OMS gives it."""
+        return RunJudge(
+            self.models, self.false_alarms, self._reference, without_reference=self.without_reference, pileup=pileup
+        )
 
-    def judge(self, maps: LumiMaps, progress: Progress | None = None) -> RunVerdict:
-        """The verdict on a run.
+    def judge(
+        self, maps: LumiMaps, progress: Progress | None = None, pileup: Mapping[int, float] | None = None
+    ) -> RunVerdict:
+        """The verdict on a run; ``pileup`` by LS, where OMS gives it.
 
         Raises:
             ModelError, NoHcalError: see :func:`~hcal_root_ad.judge.run.judge_run`.
             CatalogueError: a reference run was looked up, and its catalogue is wrong or damaged.
         """
-        judge = self.run_judge()
+        judge = self.run_judge(pileup)
         judge.add(maps, progress)
         return judge.verdict()
 

@@ -63,6 +63,14 @@ class RunConditions:
     oms: OmsRun | None = None
     selected: tuple[Range, ...] | None = None
 
+    @property
+    def pileup(self) -> dict[int, float]:
+        """Mean interactions per crossing by LS, as far as OMS says."""
+        if self.oms is None:
+            return {}
+        pairs = zip(self.oms.lumisections.tolist(), self.oms.pileup.tolist(), strict=True)
+        return {ls: pileup for ls, pileup in pairs if pileup > 0}
+
     def standby(self, lumisections: NDArray[np.int32]) -> list[str]:
         """Why each LS is on standby, or ""."""
         from_oms = dict(zip(self.oms.lumisections.tolist(), self.oms.causes, strict=True)) if self.oms else {}

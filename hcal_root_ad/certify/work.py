@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
@@ -70,7 +70,7 @@ def _read(files: Sequence[Surveyed]) -> tuple[Sequence[LumiMaps], list[Failure]]
 def _do_run(maps: LumiMaps, conditions: RunConditions | None, judging: CampaignJudging, store: Store) -> JudgedRun:
     if conditions is not None:
         maps = _without_standby(maps, conditions)
-    verdict, record, provenance = _judge(maps, judging)
+    verdict, record, provenance = _judge(maps, judging, conditions.pileup if conditions else {})
     (store.folder / ROOT).mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".partial-", dir=store.records) as private:
         # Written apart first: a worker that was given up by its scheduler may still be at the same item.
@@ -92,14 +92,16 @@ def _without_standby(maps: LumiMaps, conditions: RunConditions) -> LumiMaps:
     return replace(maps, present=maps.present & fit)
 
 
-def _judge(maps: LumiMaps, judging: CampaignJudging) -> tuple[RunVerdict | None, RunRecord, Provenance]:
+def _judge(
+    maps: LumiMaps, judging: CampaignJudging, pileup: Mapping[int, float]
+) -> tuple[RunVerdict | None, RunRecord, Provenance]:
     """The verdict and its record; a run in which nothing can be judged has a record that says so, and no verdict."""
     judge = Judging(
         tuple(_model(place) for place in judging.models), judging.false_alarms, judging.without_reference,
         _fitting_as_at_first(judging.references),
     )  # fmt: skip
     try:
-        verdict = judge.judge(maps)
+        verdict = judge.judge(maps, pileup=pileup)
     except NoHcalError as error:
         program, made = f"hcal-root-ad {version('hcal-root-ad')}", judge.provenance_of([maps], "certify")
         notes = (*maps.notes, str(error))

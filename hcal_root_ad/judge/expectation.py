@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.judge.levels import UnitLevels
 from hcal_root_ad.judge.unit_scan import UnitFault
 from hcal_root_ad.judge.verdict import Level
-from hcal_root_ad.model.common_part import CommonLevels
+from hcal_root_ad.model.common_part import BLOCK, CommonLevels
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.units import UnitTree
 from hcal_root_ad.stats.binomial import Floats, probability
@@ -29,17 +29,19 @@ class Expectation:
     ring: Floats
     module: Floats
 
-    def counts(
-        self, events: NDArray[np.int64], columns: NDArray[np.intp], rows: slice = slice(None)
-    ) -> NDArray[np.float32]:
+    def counts(self, events: NDArray[np.int64], columns: NDArray[np.intp]) -> NDArray[np.float32]:
         """(LS, columns) expected digis of channels of the reference; 0 for those that are not live."""
         reference, tree = self.reference, self.reference.tree
         level, power = (a[columns].astype(np.float32) for a in (reference.level, reference.power))
-        eta = level + np.multiply.outer(self.log_pileup[rows].astype(np.float32), power)
-        eta += self.ring[rows][:, tree.ring.of[columns]].astype(np.float32)
-        eta += self.module[rows][:, tree.module.of[columns]].astype(np.float32)
-        p = probability(eta) * reference.live[columns]
-        return np.asarray(events[rows, None] * p, dtype=np.float32)
+        ring, module, live = tree.ring.of[columns], tree.module.of[columns], reference.live[columns]
+        out = np.empty((len(events), len(columns)), dtype=np.float32)
+        for first in range(0, len(events), BLOCK):
+            rows = slice(first, first + BLOCK)
+            eta = level + np.multiply.outer(self.log_pileup[rows].astype(np.float32), power)
+            eta += self.ring[rows][:, ring].astype(np.float32)
+            eta += self.module[rows][:, module].astype(np.float32)
+            out[rows] = events[rows, None] * (probability(eta) * live)
+        return out
 
 
 def expectation(

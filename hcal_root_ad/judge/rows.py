@@ -31,7 +31,11 @@ class JudgedRows:
         return np.array([int(maps.events[p].sum()) for p in self.position], dtype=np.int64)
 
     def counts(self, maps: LumiMaps, columns: NDArray[np.intp] | slice) -> NDArray[np.int32]:
-        """(rows, columns) digis; never more than the events of each LS."""
+        """(rows, columns) digis; never more than the events of each LS. A view of the maps where that is so already."""
+        if self.is_every(len(maps)) and (together := _together(columns)) is not None:
+            whole = maps.counts[:, together]
+            if _within(whole, maps.events):
+                return whole
         first = np.array([p[0] for p in self.position], dtype=np.intp)
         counts = np.minimum(maps.counts[first][:, columns], maps.events[first, None]).astype(np.int32)
         for row, p in enumerate(self.position):
@@ -49,13 +53,36 @@ class JudgedRows:
     def chosen(self, rows: NDArray[np.intp]) -> JudgedRows:
         return JudgedRows(tuple(self.position[row] for row in rows))
 
+    def is_every(self, lumisections: int) -> bool:
+        """Whether each LS of so many is a row of its own."""
+        return len(self) == lumisections and all(len(p) == 1 for p in self.position)
+
     def spread(self, values: NDArray[np.generic], size: int, fill: float = 0) -> NDArray[np.generic]:
-        """Rows at all the LS that they hold, (size, …); ``fill`` where none is."""
+        """Rows at all the LS that they hold, (size, …); ``fill`` where none is. The rows themselves if they are all LS."""
+        if self.is_every(size):
+            return values
         out = np.full((size, *values.shape[1:]), fill, dtype=values.dtype)
         if len(self):
             where = np.concatenate(self.position)
             out[where] = np.repeat(values, [len(p) for p in self.position], axis=0)
         return out
+
+
+def _together(columns: NDArray[np.intp] | slice) -> slice | None:
+    """Columns as a slice, if they lie side by side: then counts are looked at where they are."""
+    if isinstance(columns, slice):
+        return columns
+    if len(columns) and np.array_equal(columns, np.arange(columns[0], columns[0] + len(columns))):
+        return slice(int(columns[0]), int(columns[-1]) + 1)
+    return None
+
+
+def _within(counts: NDArray[np.integer], events: NDArray[np.int64]) -> bool:
+    """Whether no count is above its events; looked at some LS at a time."""
+    return all(
+        (counts[first : first + 64].max(axis=1, initial=0) <= events[first : first + 64]).all()
+        for first in range(0, len(counts), 64)
+    )
 
 
 def judged_rows(maps: LumiMaps) -> JudgedRows:

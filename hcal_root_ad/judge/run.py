@@ -19,6 +19,7 @@ from hcal_root_ad.judge.conditions import common_part
 from hcal_root_ad.judge.expectation import expectation
 from hcal_root_ad.judge.forecast import with_forecasts
 from hcal_root_ad.judge.growth import GrowingRun
+from hcal_root_ad.judge.given_pileup import expected_log_pileup
 from hcal_root_ad.judge.hf import hf_faults, trusted_rows
 from hcal_root_ad.judge.levels import unit_levels
 from hcal_root_ad.judge.rows import MINIMUM_EVENTS, JudgedRows, judged_rows
@@ -42,6 +43,8 @@ TOGETHER = ("HB", "HE", "HO")
 """Sub-detectors that see the same pileup; HF counts every event and needs none."""
 ASKED = 0.5
 """False findings per 100 LS that are asked for where no model says how many."""
+CONTRADICTED = 0.1
+"""Log pileup of the counts that is off that of OMS by more is not believed."""
 DARK = -4.5
 """Below this log pileup (1 % of the clean runs') there were no collisions, or nothing was read out."""
 
@@ -53,6 +56,7 @@ def judge_run(
     false_alarms: float | None = None,
     find_reference: FindReference | None = None,
     without_reference: bool = False,
+    pileup: Mapping[int, float] | None = None,
     progress: Progress | None = None,
 ) -> RunVerdict:
     """Judge every sub-detector that the maps hold and a model serves.
@@ -61,13 +65,15 @@ def judge_run(
         false_alarms: false findings per 100 LS and sub-detector that are asked for; the model's own if not given.
         find_reference: finds references for a detector that a model does not know.
         without_reference: judge the run against itself; nothing of it is then trusted.
+        pileup: mean interactions per crossing by LS, from OMS; it decides what the counts alone cannot, for example
+            whether HB and HE both lost digis or the beams did.
         progress: called with (done, total) lumisections.
 
     Raises:
         ModelError: if two models are for the same sub-detector, or none serves what the run holds.
         NoHcalError: if no lumisection can be judged.
     """
-    judge = RunJudge(models, false_alarms, find_reference, without_reference=without_reference)
+    judge = RunJudge(models, false_alarms, find_reference, without_reference=without_reference, pileup=pileup)
     judge.add(maps, progress)
     return judge.verdict()
 
@@ -82,12 +88,14 @@ class RunJudge:
         find_reference: FindReference | None = None,
         *,
         without_reference: bool = False,
+        pileup: Mapping[int, float] | None = None,
     ) -> None:
         names = [model.subdetector for model in models]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ModelError(f"two models for {', '.join(sorted(twice))} were given; give one per sub-detector")
         self._models, self._false_alarms = {model.subdetector: model for model in models}, false_alarms
         self._find_reference, self._without_reference = find_reference, without_reference
+        self._pileup = dict(pileup or {})
         self._run: GrowingRun | None = None
         self._fit: CommonPartFit | None = None
         self._joint: JointReference | None = None
@@ -158,11 +166,25 @@ class RunJudge:
                 "give one that fits, or adapt one with transfer"
             )
         base = dict.fromkeys(self._joint.names, Trust.ADAPTED)
-        judgement = self._judge(maps, rows, self._joint, joined(self._levels), base)
+        levels = self._with_pileup(maps, rows, joined(self._levels))
+        judgement = self._judge(maps, rows, self._joint, levels, base)
         strangers = [v.subdetector for v in judgement.verdicts if v.trust is Trust.NONE]
         if strangers and self._find_reference and (references := self._find_reference(maps)):
             judgement = self._with_references(maps, rows, judgement, strangers, references)
         return judgement
+
+    def _with_pileup(self, maps: LumiMaps, rows: JudgedRows, levels: CommonLevels) -> CommonLevels:
+        """The levels, fitted again where the pileup from elsewhere contradicts that of the counts."""
+        assert self._joint is not None and self._fit is not None
+        numbers = rows.lumisections(maps)
+        mean = np.array([np.mean([self._pileup.get(int(ls), np.nan) for ls in block]) for block in numbers])
+        expected = expected_log_pileup(mean, levels.log_pileup)
+        again = np.flatnonzero(np.abs(levels.log_pileup - expected) > CONTRADICTED)
+        if not len(again):
+            return levels
+        some = rows.chosen(again)
+        counts, events = some.counts(maps, self._joint.columns), some.events(maps)
+        return levels.replaced(again, self._fit.fit(counts, events, expected[again]))
 
     def _by_itself(self, maps: LumiMaps) -> RunVerdict:
         """The verdict on a run that was made of this one."""
@@ -319,10 +341,14 @@ def _info(model: Model | None, threshold: float, asked: float) -> ModelInfo:
 
 
 def _pulls(judged: Judged) -> NDArray[np.float32]:
-    """(rows, channels) binomial pull of every count against the healthy expectation."""
-    mean = judged.expected
-    variance = np.maximum(mean * (1 - mean / np.maximum(judged.events[:, None], 1)), 0.25)
-    return np.asarray((judged.observed - mean) / np.sqrt(variance) * judged.live, dtype=np.float32)
+    """(rows, channels) binomial pull of every count against the healthy expectation; some rows at a time."""
+    out = np.empty(judged.expected.shape, dtype=np.float32)
+    for first in range(0, len(out), 64):
+        rows = slice(first, first + 64)
+        mean, events = judged.expected[rows], np.maximum(judged.events[rows, None], 1)
+        variance = np.maximum(mean * (1 - mean / events), 0.25)
+        out[rows] = (judged.observed[rows] - mean) / np.sqrt(variance) * judged.live
+    return out
 
 
 def _judge_hf(

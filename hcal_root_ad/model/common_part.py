@@ -85,6 +85,14 @@ class CommonLevels:
         """Some of the lumisections."""
         return CommonLevels(*(getattr(self, field.name)[where] for field in fields(self)))
 
+    def replaced(self, rows: NDArray[np.intp], other: CommonLevels) -> CommonLevels:
+        """The same with some lumisections taken from others."""
+        out = {}
+        for field in fields(self):
+            out[field.name] = getattr(self, field.name).copy()
+            out[field.name][rows] = getattr(other, field.name)
+        return CommonLevels(**out)
+
 
 def joined(parts: list[CommonLevels]) -> CommonLevels:
     """Lumisections one after the other."""
@@ -325,16 +333,26 @@ def _robust_mean(
     units: Units, b: Single, w: Single, start: Single, say: NDArray[np.bool_] | None
 ) -> tuple[Single, Single]:
     """(units, LS) mean shift b/w with Tukey's weights around ``start``, and its statistical variance."""
-    softened = 1 / (1 + CHANNEL_WIDTH**2 * w)
-    weight = w * softened if say is None else w * softened * say
-    x = b / np.maximum(w, 1e-9)
+    softened = 1 / (1 + np.float32(CHANNEL_WIDTH**2) * w)
+    plain_weight = w * softened
+    weight = plain_weight if say is None else plain_weight * say
+    x = b / np.maximum(w, np.float32(1e-9))
     everyone = units.sums @ weight
     mean = start
+    tukey = np.empty_like(x)
     for _ in range(2):
-        pull2 = (x - mean[units.of]) ** 2 * (w * softened)
-        tukey = np.maximum(1 - pull2 / BIWEIGHT**2, 0) ** 2
-        total = units.sums @ (tukey * weight)
-        mean = (units.sums @ (tukey * weight * x)) / np.maximum(total, 1e-6)
+        np.take(mean, units.of, axis=0, out=tukey)
+        np.subtract(x, tukey, out=tukey)
+        np.square(tukey, out=tukey)
+        tukey *= plain_weight
+        tukey *= np.float32(-1 / BIWEIGHT**2)
+        tukey += 1
+        np.maximum(tukey, 0, out=tukey)
+        np.square(tukey, out=tukey)
+        weighted = tukey * weight
+        total = units.sums @ weighted
+        weighted *= x
+        mean = (units.sums @ weighted) / np.maximum(total, np.float32(1e-6))
     # Where most channels are far from each other and from the start, there is no robust mean, only the plain one.
     plain = (units.sums @ (b if say is None else b * say)) / np.maximum(
         units.sums @ (w if say is None else w * say), 1e-6
