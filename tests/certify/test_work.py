@@ -61,7 +61,7 @@ def asking(monkeypatch: pytest.MonkeyPatch) -> None:
     """A judge that asks for a reference run, and then finds nothing to judge."""
     flat = NamedReference(Entry("flat", Path(), (1,), Era.RUN3, "Occupancy", (), rates="r", sha256={"r": "ab"}), {})
 
-    def judge(judging: Judging, maps: LumiMaps) -> NoReturn:
+    def judge(judging: Judging, maps: LumiMaps, **_: object) -> NoReturn:
         judging._reference(maps)
         raise NoHcalError("nothing to judge")
 
@@ -71,7 +71,7 @@ def asking(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("asking")
 def test_an_unknown_detector_may_be_held_against_a_reference_which_is_recorded(maps: LumiMaps) -> None:
-    verdict, record, provenance = work._judge(maps, CampaignJudging((), None, catalogue_digest()))
+    verdict, record, provenance = work._judge(maps, CampaignJudging((), None, catalogue_digest()), {})
     assert verdict is None
     assert Material("reference", "flat", "ab") in provenance.materials
     assert record.provenance == provenance
@@ -80,4 +80,4 @@ def test_an_unknown_detector_may_be_held_against_a_reference_which_is_recorded(m
 @pytest.mark.usefixtures("asking")
 def test_references_that_changed_since_are_not_used(maps: LumiMaps) -> None:
     with pytest.raises(CatalogueError, match="others than where the campaign began"):
-        work._judge(maps, CampaignJudging((), None, "another catalogue"))
+        work._judge(maps, CampaignJudging((), None, "another catalogue"), {})

@@ -40,7 +40,7 @@ class KeepingJudge:
 
     made_with: ClassVar[list[tuple[Any, ...]]] = []
 
-    def __init__(self, *given: object, without_reference: bool) -> None:
+    def __init__(self, *given: object, without_reference: bool, **_: object) -> None:
         self.made_with.append((*given, without_reference))
         self.maps: LumiMaps | None = None
 
