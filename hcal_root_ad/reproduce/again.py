@@ -23,7 +23,10 @@ Run = Callable[[Sequence[str]], int]
 """Runs a command line, and returns its exit code."""
 WRONG_USE = 2
 _CAMPAIGN = "certification.provenance.json"
-_EXTRA = {".csv": "--flags={folder}/{name}", ".npz": "--record={folder}", ".png": "--plots={folder}"}
+_EXTRA = {
+    ".csv": "--flags={folder}/{name}", ".json": "--json={folder}/{name}", ".npz": "--record={folder}",
+    ".png": "--plots={folder}",
+}  # fmt: skip
 """What `run` is told for outputs of other kinds than ROOT."""
 
 
