@@ -95,7 +95,7 @@ def _certify(arguments: argparse.Namespace, store: Store) -> int:
     if agreement:
         _show_agreement(agreement.as_table())
     doubtful = _show_doubts(summary, policy)
-    return int(bool(campaign.every_failure) or doubtful or any(one.wholly for one in strangers))
+    return int(bool(campaign.every_failure or summary.failures) or doubtful or any(one.wholly for one in strangers))
 
 
 def _show_doubts(summary: Summary, policy: Policy) -> bool:
@@ -238,7 +238,7 @@ def _report(campaign: Campaign, summary: Summary, policy: Policy, store: Store) 
     show(table)
     for what, name in (("good LS", GOLDEN), ("ranges", REGISTRY), ("LS table", TABLE), ("flags", FLAGS)):
         show(f"{what + ':':<10} {store.folder / name}")
-    failures = campaign.every_failure
+    failures = (*campaign.every_failure, *summary.failures)
     remark(*(f"failed: {failure.file}: {failure.sentence}" for failure in failures))
     if failures:
         remark(f"{len(failures)} could not be judged; once that is mended, try again with --retry-failed.")

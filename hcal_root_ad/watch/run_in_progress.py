@@ -67,8 +67,8 @@ class RunInProgress:
 
     @property
     def newest(self) -> float:
-        """When the last file came (s)."""
-        return max(taken.seen for taken in self._taken.values())
+        """When the last file came (s); 0 before any."""
+        return max((taken.seen for taken in self._taken.values()), default=0.0)
 
     @property
     def waits(self) -> bool:

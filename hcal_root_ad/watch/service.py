@@ -136,7 +136,11 @@ class Watch:
         """Take what is whole, judge what is in order, publish what is new."""
         try:
             for taken in self._intake.look(self._clock()):
-                self._take(taken)
+                try:
+                    self._take(taken)
+                except Exception as error:  # one file that breaks us must not keep the next one from being judged
+                    sentence = f"{taken.path.name} cannot be taken ({error!r})."
+                    self._complaints.add(str(taken.path), sentence, partial(fault_sentence, error))
             self._complaints.settle("folder", f"{self._settings.folder} can be listed again.")
         except OSError as error:
             self._complaints.add("folder", f"{self._settings.folder} cannot be listed ({error.strerror}); tried again.")
@@ -159,8 +163,16 @@ class Watch:
             self._say(f"run {run}: goes on with the {len(kept)} files that were taken before.")
         self._ledger.reopen(run)
         self._newest = max(run, self._newest)
-        self._runs[run] = _Open(run, progress, self._log.active(run))
+        self._runs[run] = _Open(run, progress, self._active(run))
         return self._runs[run]
+
+    def _active(self, run: int) -> dict[Place, Alarm]:
+        """Alarms of a run that are raised; none where the log cannot be read, which is said."""
+        try:
+            return self._log.active(run)
+        except InputError as error:
+            self._complaints.add("alarms", str(error))
+            return {}
 
     def _take(self, taken: Taken) -> None:
         one = self._runs.get(taken.run) or self._open(taken.run)
@@ -172,11 +184,21 @@ class Watch:
         """Keep what was taken. What the disk does not take is tried again; until then only this process has it."""
         try:
             while self._unsaved:
-                self._ledger.save(self._unsaved[0])
+                self._save_one(self._unsaved[0])
                 del self._unsaved[0]
             self._complaints.settle("state", "What was taken is saved again.")
         except OSError as error:
             self._complaints.add("state", f"What was taken cannot be saved ({error.strerror}); tried again.")
+
+    def _save_one(self, taken: Taken) -> None:
+        """Keep a file's counts; those that cannot be kept, whatever the disk does, are known to this process alone."""
+        try:
+            self._ledger.save(taken)
+        except OSError:
+            raise
+        except Exception as error:
+            sentence = f"{taken.path.name} is judged, but what was taken of it cannot be kept ({error!r})."
+            self._complaints.add(f"state of {taken.path}", sentence, partial(fault_sentence, error))
 
     def _advance(self, one: _Open) -> None:
         """Judge what is ready; alarms first, then the file."""
@@ -240,6 +262,10 @@ class Watch:
             one.path = publish(step.verdict, self._settings.output, online=self._settings.online, provenance=provenance)
         except HcalRootAdError as error:
             self._complaints.add(about, f"run {one.run} is not published, tried again: {error}")
+            return
+        except Exception as error:  # as in judging
+            sentence = f"run {one.run} is not published ({error!r}), tried again."
+            self._complaints.add(about, sentence, partial(fault_sentence, error))
             return
         one.unpublished = None
         self._complaints.settle(about, f"run {one.run} is published again.")
