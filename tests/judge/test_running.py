@@ -221,6 +221,18 @@ def test_what_does_not_go_on_is_refused(
     assert len(judge) == 3
 
 
+def test_where_ho_is_missing_is_remembered(make_maps: MakeMaps, make_bundle: MakeBundle) -> None:
+    """In pieces, and over a restart; a piece that lacks nothing need not say so."""
+    maps = make_maps(5)
+    lacking = replace(maps.rows(slice(2, 4)), missing={"HO": np.array([True, False])})
+    judge, again = RunJudge([make_bundle("HE")]), RunJudge([make_bundle("HE")])
+    for one in (maps.rows(slice(0, 2)), lacking, maps.rows(slice(4, 5))):
+        judge.add(one)
+    again.restore(judge.state())
+    for one in (judge, again):
+        assert one.verdict().maps.missing["HO"].tolist() == [False, False, True, False, False]
+
+
 def test_strips_and_totals_have_no_state(make_maps: MakeMaps, make_bundle: MakeBundle) -> None:
     judge = RunJudge([make_bundle("HE")])
     judge.add(make_maps(3, coarse=CoarseMaps(None, None)))
