@@ -16,6 +16,7 @@ from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.errors import BundleError, InputError
 from hcal_root_ad.learn.bundle import load_bundle
 from hcal_root_ad.learn.catalogue import catalogue_digest
+from hcal_root_ad.mask import Mask
 
 ConditionsOf = Callable[[int], RunConditions]
 
@@ -32,12 +33,14 @@ class BundleReference:
 class Judging:
     """What runs are judged with; policies are no part of it.
 
-    ``references``: digest of the reference runs that detectors unknown to the bundles may be held against.
+    ``references``: digest of the reference runs that detectors unknown to the bundles may be held against. ``mask``:
+    channels that are not judged.
     """
 
     bundles: tuple[BundleReference, ...]
     false_alarms: float | None = None
     references: str = ""
+    mask: Mask | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +107,7 @@ def result_of_table(table: Mapping[str, Any]) -> ItemResult:
     )
 
 
-def judging_with(bundles: Sequence[str], false_alarms: float | None) -> Judging:
+def judging_with(bundles: Sequence[str], false_alarms: float | None, mask: Mask | None = None) -> Judging:
     """Bundles by name or folder.
 
     Raises:
@@ -119,7 +122,7 @@ def judging_with(bundles: Sequence[str], false_alarms: float | None) -> Judging:
             raise BundleError(f"{name} and another bundle are both for {bundle.subdetector}; give one of them.")
         folder = Path(name) if Path(name).is_dir() else content.find("models", name)
         loaded[bundle.subdetector] = BundleReference(str(Path(str(folder)).absolute()), bundle.digest)
-    return Judging(tuple(loaded[subdetector] for subdetector in sorted(loaded)), false_alarms, catalogue_digest())
+    return Judging(tuple(loaded[subdetector] for subdetector in sorted(loaded)), false_alarms, catalogue_digest(), mask)
 
 
 def items_of(files: Sequence[Surveyed], judging: Judging, conditions_of: ConditionsOf) -> tuple[Item, ...]:
@@ -151,7 +154,8 @@ def _item(files: list[Surveyed], judging: Judging, conditions_of: ConditionsOf) 
             "references": judging.references,
             "conditions": {str(run): conditions[run].judging for run in runs},
             "program": version("hcal-root-ad"),
-        },
+        }
+        | ({"mask": judging.mask.sha256} if judging.mask else {}),
         sort_keys=True,
     )
     return Item(hashlib.sha256(text.encode()).hexdigest(), tuple(files), runs, conditions)

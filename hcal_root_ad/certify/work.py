@@ -24,7 +24,9 @@ from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.learn.bundle import Bundle, load_bundle
 from hcal_root_ad.learn.catalogue import NamedReference, catalogue_digest, fitting_reference
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.mask import masked
 from hcal_root_ad.publish.provenance import (
+    Material,
     Provenance,
     bundle_material,
     provenance_of_maps,
@@ -105,6 +107,8 @@ def _judge(maps: LumiMaps, judging: Judging) -> tuple[RunVerdict | None, RunReco
     """The verdict and its record; a run in which nothing can be judged has a record that says so, and no verdict."""
     bundles = [_bundle(reference) for reference in judging.bundles]
     materials = [bundle_material(bundle) for bundle in bundles]
+    if judging.mask:
+        materials.append(Material("mask", judging.mask.name, judging.mask.sha256))
 
     def find_reference(maps: LumiMaps) -> NamedReference | None:
         if catalogue_digest() != judging.references:
@@ -128,6 +132,8 @@ def _judge(maps: LumiMaps, judging: Judging) -> tuple[RunVerdict | None, RunReco
             maps.run, maps.definition, maps.lumisections, maps.events, maps.sources, notes, program, (), made
         )
         return None, record, made
+    if judging.mask:
+        verdict = masked(verdict, judging.mask)
     made = provenance(verdict)
     return verdict, record_of(verdict, made), made
 

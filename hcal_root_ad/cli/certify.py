@@ -46,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", metavar="NAME_OR_FILE", help="what makes an LS bad (default: standard)")
     parser.add_argument("--oms", type=Path, metavar="FILE", help="OMS lumisections (CSV or JSON): beams, flags, pileup")
     parser.add_argument("--dcs", type=Path, metavar="FILE", help='selection {"run": [[first, last], …]}: no other LS')
+    parser.add_argument("--mask", type=Path, metavar="FILE.toml",
+                        help="channels that are known to be broken: not judged (docs/masks.md)")  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="FILE",
                         help="flags that people set (Run Registry or golden JSON), to compare with")  # fmt: skip
     parser.add_argument("--explain", type=_lumisection, metavar="RUN:LS", help="only say why an LS is good or bad")
@@ -67,8 +69,9 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.explain:
         run, lumisection = arguments.explain
         return _explain(store, run, lumisection, arguments.policy)
-    if not arguments.inputs and (arguments.bundle or arguments.false_alarms or arguments.retry_failed):
-        raise UsageError("Without INPUT nothing is judged: leave --bundle, --false-alarms and --retry-failed out.")
+    judging = (arguments.bundle, arguments.false_alarms, arguments.retry_failed, arguments.mask)
+    if not arguments.inputs and any(judging):
+        raise UsageError("Without INPUT nothing is judged: leave --bundle, --false-alarms, --mask, --retry-failed out.")
     return _certify(arguments, store)
 
 
@@ -141,7 +144,7 @@ def _given(arguments: argparse.Namespace) -> list[Material]:
     """The files beside those of the runs."""
     from hcal_root_ad.publish.provenance import file_material
 
-    files = {name: getattr(arguments, name) for name in ("oms", "dcs", "labels")}
+    files = {name: getattr(arguments, name) for name in ("oms", "dcs", "labels", "mask")}
     return [file_material(name, path) for name, path in files.items() if path]
 
 
@@ -170,9 +173,11 @@ def _work(arguments: argparse.Namespace, store: Store) -> tuple[Judging, tuple[I
     from hcal_root_ad.certify.dataset import campaign_files
     from hcal_root_ad.certify.items import judging_with
     from hcal_root_ad.certify.survey import KnownFiles
+    from hcal_root_ad.mask import read_mask
 
     if arguments.inputs:
-        judging = judging_with(arguments.bundle or SHIPPED_BUNDLES, arguments.false_alarms)
+        mask = read_mask(arguments.mask) if arguments.mask else None
+        judging = judging_with(arguments.bundle or SHIPPED_BUNDLES, arguments.false_alarms, mask)
         known = KnownFiles(store.files).paths
         return judging, campaign_files(arguments.inputs, known, _resolver(store), store.folder)
     if not store.results():

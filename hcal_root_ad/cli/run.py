@@ -16,6 +16,7 @@ from hcal_root_ad.lumi_maps import LumiMaps
 if TYPE_CHECKING:
     from hcal_root_ad.harvest.read import LeftOut
     from hcal_root_ad.judge.verdict import RunVerdict
+    from hcal_root_ad.mask import Mask
     from hcal_root_ad.learn.bundle import Bundle
     from hcal_root_ad.learn.catalogue import Entry
     from hcal_root_ad.publish.provenance import Option, Provenance
@@ -31,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="who judges; repeatable, one per sub-detector (default: the shipped ones)")  # fmt: skip
     parser.add_argument("--false-alarms", type=positive, metavar="PER_100_LS",
                         help="false intervals per 100 LS and sub-detector (default: the bundle's)")  # fmt: skip
+    parser.add_argument("--mask", type=Path, metavar="FILE.toml",
+                        help="channels that are known to be broken: not judged, gray (docs/masks.md)")  # fmt: skip
     parser.add_argument("--flags", type=Path, metavar="FILE.csv", help="write every flagged interval, one row each")
     parser.add_argument("--json", type=Path, metavar="FILE.json",
                         help="write findings, trust and conditions of all runs, for scripts")  # fmt: skip
@@ -48,6 +51,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.attach and arguments.online:
         raise UsageError("--attach keeps the input's file name, so it cannot go with --online; leave one of them out.")
     from hcal_root_ad.harvest.input_file import digest_ahead
+    from hcal_root_ad.mask import read_mask
 
     files = input_files(arguments.inputs)
     left_out: list[LeftOut] = []
@@ -55,22 +59,23 @@ def execute(arguments: argparse.Namespace) -> int:
     attached = [_harvested_file(maps, files) if arguments.attach else None for maps in runs]
     plots = _plot_folders(arguments.plots, runs)
     _check_places(arguments, runs, attached, plots, files)
+    mask = read_mask(arguments.mask) if arguments.mask else None
     bundles = _load_bundles(arguments.bundle or SHIPPED_BUNDLES)
     ahead = digest_ahead(source for maps in runs for source in maps.sources)
     references: dict[int, Entry] = {}
-    verdicts = [judge(maps, bundles, arguments.false_alarms, references) for maps in runs]
+    verdicts = [judge(maps, bundles, arguments.false_alarms, references, mask) for maps in runs]
     ahead.join()
     options = {name: getattr(arguments, name) for name in ("false_alarms", "online", "attach", "as_hcalmltask")}
-    made = [made_of([verdict], bundles, references, options) for verdict in verdicts]
+    made = [made_of([verdict], bundles, references, options, arguments.mask) for verdict in verdicts]
 
     for verdict, attach_to, plot_folder, provenance in zip(verdicts, attached, plots, made, strict=True):
         _publish(verdict, attach_to, arguments, plot_folder, provenance)
     if arguments.flags:
-        _write_flags(verdicts, made_of(verdicts, bundles, references, options), arguments.flags)
+        _write_flags(verdicts, made_of(verdicts, bundles, references, options, arguments.mask), arguments.flags)
     if arguments.json:
         from hcal_root_ad.publish.verdict_json import write_verdicts
 
-        write_verdicts(verdicts, made_of(verdicts, bundles, references, options), arguments.json)
+        write_verdicts(verdicts, made_of(verdicts, bundles, references, options, arguments.mask), arguments.json)
         show(f"JSON:      {arguments.json}")
     if arguments.record:
         _save_records(verdicts, made, arguments.record)
@@ -122,10 +127,15 @@ def _load_bundles(names: Sequence[str]) -> list[Bundle]:
 
 
 def judge(
-    maps: LumiMaps, bundles: Sequence[Bundle], false_alarms: float | None, references: dict[int, Entry]
+    maps: LumiMaps,
+    bundles: Sequence[Bundle],
+    false_alarms: float | None,
+    references: dict[int, Entry],
+    mask: Mask | None = None,
 ) -> RunVerdict:
     """The verdict; where a reference run was looked up for it, that is added to ``references`` by run."""
     from hcal_root_ad.judge.run import judge_run
+    from hcal_root_ad.mask import masked
     from hcal_root_ad.learn.catalogue import NamedReference, fitting_reference
 
     def find_reference(maps: LumiMaps) -> NamedReference | None:
@@ -135,7 +145,8 @@ def judge(
         return found
 
     with progress(f"Judging run {maps.run}") as report:
-        return judge_run(maps, bundles, false_alarms=false_alarms, find_reference=find_reference, progress=report)
+        verdict = judge_run(maps, bundles, false_alarms=false_alarms, find_reference=find_reference, progress=report)
+    return masked(verdict, mask) if mask else verdict
 
 
 def made_of(
@@ -143,13 +154,21 @@ def made_of(
     bundles: Sequence[Bundle],
     references: Mapping[int, Entry],
     options: Mapping[str, Option | None],
+    mask: Path | None = None,
 ) -> Provenance:
     """Where the verdicts on runs come from; ``references`` as :func:`judge` finds them."""
-    from hcal_root_ad.publish.provenance import bundle_material, provenance_of_maps, reference_material, trust_in
+    from hcal_root_ad.publish.provenance import (
+        bundle_material,
+        file_material,
+        provenance_of_maps,
+        reference_material,
+        trust_in,
+    )
 
     runs = [verdict.maps for verdict in verdicts]
     looked_up = dict.fromkeys(reference_material(references[maps.run]) for maps in runs if maps.run in references)
-    return provenance_of_maps("run", runs, [*map(bundle_material, bundles), *looked_up], options, trust_in(verdicts))
+    others = [*map(bundle_material, bundles), *looked_up, *([file_material("mask", mask)] if mask else [])]
+    return provenance_of_maps("run", runs, others, options, trust_in(verdicts))
 
 
 def _publish(
@@ -169,6 +188,7 @@ def _publish(
     )  # fmt: skip
     show(*run_summary(verdict))
     remark(*(f"run {run}: {note}" for note in verdict.every_note))
+    remark(*(f"run {run}: masked: {sentence}" for sentence in verdict.masked))
     show(f"ROOT file: {written}")
     if plots:
         from hcal_root_ad.publish.plots import draw_plots

@@ -23,10 +23,10 @@ class Recipe:
 
 
 RECIPES = {
-    "run": Recipe("run", ("false_alarms", "online", "attach"), ("bundle",)),
-    "watch": Recipe("run", ("false_alarms", "online"), ("bundle",)),
+    "run": Recipe("run", ("false_alarms", "online", "attach", "as_hcalmltask"), ("bundle", "mask")),
+    "watch": Recipe("run", ("false_alarms", "online"), ("bundle", "mask")),
     "harvest": Recipe("harvest", ("definition",)),
-    "certify": Recipe("certify", ("false_alarms",), ("bundle", "oms", "dcs", "labels")),
+    "certify": Recipe("certify", ("false_alarms",), ("bundle", "oms", "dcs", "labels", "mask")),
     "compare": Recipe("compare", ("definition",), ("reference",)),
     "simulate": Recipe(
         "simulate", ("container", "lumisections", "runs", "detector_seed", "seed", "faults"), ("faults",)
