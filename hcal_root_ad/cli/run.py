@@ -16,9 +16,9 @@ from hcal_root_ad.lumi_maps import LumiMaps
 if TYPE_CHECKING:
     from hcal_root_ad.harvest.read import LeftOut
     from hcal_root_ad.judge.verdict import RunVerdict
-    from hcal_root_ad.mask import Mask
     from hcal_root_ad.learn.bundle import Bundle
     from hcal_root_ad.learn.catalogue import Entry
+    from hcal_root_ad.mask import Mask
     from hcal_root_ad.publish.provenance import Option, Provenance
 
 SHIPPED_BUNDLES = ("hb-graphstad-from-he", "he-graphstad")
@@ -135,8 +135,8 @@ def judge(
 ) -> RunVerdict:
     """The verdict; where a reference run was looked up for it, that is added to ``references`` by run."""
     from hcal_root_ad.judge.run import judge_run
-    from hcal_root_ad.mask import masked
     from hcal_root_ad.learn.catalogue import NamedReference, fitting_reference
+    from hcal_root_ad.mask import masked
 
     def find_reference(maps: LumiMaps) -> NamedReference | None:
         found = fitting_reference(maps)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,14 +14,16 @@ from hcal_root_ad.fault_report import fault_sentence
 from hcal_root_ad.judge.running import RunJudge
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.learn.bundle import Bundle
-from hcal_root_ad.publish.provenance import Provenance, bundle_material, provenance_of_maps, trust_in
-from hcal_root_ad.publish.publish import publish
+from hcal_root_ad.mask import masked, read_mask
+from hcal_root_ad.publish.provenance import Provenance, bundle_material, file_material, provenance_of_maps, trust_in
+from hcal_root_ad.publish.publish import publish, target_path
 from hcal_root_ad.watch.alarm_log import NAME, AlarmLog, entry_of
 from hcal_root_ad.watch.alarms import Alarm, Change, Event, Place, Severity, changes, not_judged
+from hcal_root_ad.watch.command import Command
 from hcal_root_ad.watch.complaints import Complaints
 from hcal_root_ad.watch.intake import Intake, Read, Say, reader
 from hcal_root_ad.watch.ledger import Ledger
-from hcal_root_ad.watch.on_alarm import OnAlarm
+from hcal_root_ad.watch.publications import Registration, forget_older, next_version
 from hcal_root_ad.watch.run_in_progress import RunInProgress, Step
 from hcal_root_ad.watch.sentences import alarm_sentence, status_sentence
 from hcal_root_ad.watch.taken import Taken
@@ -38,7 +41,8 @@ class Settings:
     """``patience``: seconds that a missing lumisection, or a file that is not whole, is waited for.
 
     ``digest``: a status line comes every so many lumisections. ``minimum_severity``: alarms about less are in the log
-    only. ``on_alarm``: a command for each alarm, "" for none.
+    only. ``on_alarm``, ``on_publish``: commands for each alarm and each published file, "" for none. ``register``:
+    address of a GUI that is told of each file. ``mask``: channels that are not judged.
     """
 
     folder: Path
@@ -49,12 +53,17 @@ class Settings:
     digest: int = 1
     minimum_severity: Severity = Severity.CHANNEL
     on_alarm: str = ""
+    on_publish: str = ""
+    register: str = ""
+    mask: Path | None = None
 
     def provenance(self, bundles: Sequence[Bundle], *verdicts: RunVerdict) -> Provenance:
         """What the file of a run is made of; without one, what the alarms are found with."""
         options = {"false_alarms": self.false_alarms, "online": self.online}
         runs = [verdict.maps for verdict in verdicts]
-        return provenance_of_maps("watch", runs, map(bundle_material, bundles), options, trust_in(verdicts))
+        masks = [file_material("mask", self.mask)] if self.mask else []
+        materials = [*map(bundle_material, bundles), *masks]
+        return provenance_of_maps("watch", runs, materials, options, trust_in(verdicts))
 
     def check(self) -> None:
         """Raises InputError or UsageError where there is nothing to watch, or the output would be watched, too."""
@@ -105,7 +114,10 @@ class Watch:
             bundle.thresholds(settings.false_alarms)
         self._settings, self._bundles, self._say, self._clock = settings, tuple(bundles), say, clock
         self._complaints = Complaints(say)
-        self._on_alarm = OnAlarm(settings.on_alarm, self._complaints, clock)
+        self._on_alarm = Command("--on-alarm", settings.on_alarm, self._complaints, clock)
+        self._on_publish = Command("--on-publish", settings.on_publish, self._complaints, clock)
+        self._registration = Registration(settings.register, self._complaints)
+        self._mask = read_mask(settings.mask) if settings.mask else None
         self._log = AlarmLog(settings.output / NAME, settings.provenance(bundles))
         self._ledger = Ledger(settings.output, settings.folder, say)
         self._intake = Intake(settings.folder, settings.patience, say, read or reader())
@@ -129,6 +141,7 @@ class Watch:
         for one in self._runs.values():
             self._say_status(one)
         self._on_alarm.finish()
+        self._on_publish.finish()
         if self._unsaved or self._log.waits or any(one.unpublished for one in self._runs.values()):
             raise OutputError(f"{self._settings.output}: not everything could be written; watch again to write it.")
 
@@ -150,6 +163,7 @@ class Watch:
         for run in sorted(self._runs):
             self._end(self._runs[run])
         self._on_alarm.look()
+        self._on_publish.look()
 
     def _open(self, run: int) -> _Open:
         """A run with what is kept of it."""
@@ -204,7 +218,7 @@ class Watch:
         """Judge what is ready; alarms first, then the file."""
         now, about = self._clock(), f"run {one.run}"
         try:
-            step = one.progress.advance(now, self._settings.patience)
+            step = self._without_masked(one.progress.advance(now, self._settings.patience))
         except HcalRootAdError as error:
             self._complaints.add(about, f"{about}: {error}")
             self._not_judged(one, str(error), now, self._settings.patience if isinstance(error, NoHcalError) else 0.0)
@@ -223,6 +237,9 @@ class Watch:
             one.tried = now
             self._publish(one, one.unpublished)
         self._write_alarms()
+
+    def _without_masked(self, step: Step | None) -> Step | None:
+        return replace(step, verdict=masked(step.verdict, self._mask)) if step and self._mask else step
 
     def _not_judged(self, one: _Open, sentence: str, now: float, patience: float) -> None:
         """An alarm where a run cannot be judged; what may only be too little data yet is waited for."""
@@ -246,7 +263,7 @@ class Watch:
             if change.louder and change.alarm.severity.rank >= self._settings.minimum_severity.rank:
                 sentence = alarm_sentence(one.run, change)
                 self._say(sentence)
-                self._on_alarm.tell(sentence, entry_of(change, one.run, lumisection, now))
+                self._on_alarm.start(sentence, json.dumps(entry_of(change, one.run, lumisection, now)))
 
     def _write_alarms(self) -> None:
         try:
@@ -259,7 +276,7 @@ class Watch:
         about = f"file of run {one.run}"
         try:
             provenance = self._settings.provenance(self._bundles, step.verdict)
-            one.path = publish(step.verdict, self._settings.output, online=self._settings.online, provenance=provenance)
+            one.path = self._write(step.verdict, provenance)
         except HcalRootAdError as error:
             self._complaints.add(about, f"run {one.run} is not published, tried again: {error}")
             return
@@ -276,6 +293,16 @@ class Watch:
         one.unsaid = step if one.unsaid is None else step.following(one.unsaid)
         if first or step.late or step.anew or len(one.unsaid.lumisections) >= self._settings.digest:
             self._say_status(one)
+
+    def _write(self, verdict: RunVerdict, provenance: Provenance) -> Path:
+        """A file of a version of its own: the newer GUI crashes where one is replaced."""
+        output, online = self._settings.output, self._settings.online
+        version = next_version(target_path(verdict.maps, output, online=online))
+        path = publish(verdict, output, online=online, provenance=provenance, version=version)
+        forget_older(path)
+        self._on_publish.start(str(path))
+        self._registration.tell(path, verdict.maps.run)
+        return path
 
     def _say_status(self, one: _Open) -> None:
         """The status line on all steps since the one before."""
