@@ -197,16 +197,28 @@ def test_a_file_that_contradicts_the_others_is_left_out(
     dqm.leave(10, 20, snapshot=True)
     watch = start()
     watch.look()
-    odd = dqm.name(15, snapshot=True)
-    odd.write_text(dqm.text(15, snapshot=True, more=-250))
+    odd = dqm.name(15)
+    odd.write_text(dqm.text(15))
     watch.look()
     assert lumisections(published) == [[10, 20]]
-    assert f"run {RUN}: {odd.name} is left out: The counts of " in said[-1]
+    assert f"run {RUN}: {odd.name} is left out: Run {RUN} comes as maps per LS in one file" in said[-1]
     again = start()
     again.look()
     dqm.leave(30, snapshot=True)
     again.look()
     assert lumisections(published)[1:] == [[10, 20], [10, 20, 30]]
+
+
+def test_a_snapshot_that_holds_less_is_left_out_as_run_does(start: Start, dqm: DqmFolder, published: Published) -> None:
+    dqm.leave(10, 20, snapshot=True)
+    watch = start()
+    watch.look()
+    dqm.name(15, snapshot=True).write_text(dqm.text(15, snapshot=True, more=-250))
+    watch.look()
+    maps = published.last()
+    assert same_maps(maps, maps_of(dqm.path))
+    assert maps.lumisections.tolist() == [10, 20]
+    assert any("1 snapshots hold less than an earlier one" in note for note in maps.notes)
 
 
 def test_a_restart_neither_loses_nor_repeats(
