@@ -22,7 +22,7 @@ from hcal_root_ad.detector import (
     Subdetector,
     rbx_of,
 )
-from hcal_root_ad.judge.verdict import Group, Interval, Kind, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.room import sweep
 
 Array = NDArray[Any]
@@ -274,21 +274,6 @@ def _kinds(verdict: Verdict | StripVerdict, units: NDArray[np.intp], n_units: in
         step[np.searchsorted(rows, interval.first), unit] += 1
         step[np.searchsorted(rows, interval.last, side="right"), unit] -= 1
     return {kind: step[:-1].cumsum(axis=0) * verdict.assessed[:, None] for kind, step in steps.items()}
-
-
-def group_columns(verdict: Verdict | StripVerdict, group: Group) -> NDArray[np.intp]:
-    """Columns of the channels (or strips) that the group stands for."""
-    rows = {interval.channel for interval in verdict.intervals if _stands_for(group, interval)}
-    return np.array(sorted(rows), dtype=np.intp)
-
-
-def _stands_for(group: Group, interval: Interval) -> bool:
-    if interval.group:
-        alike = interval.group == group.unit and (interval.kind in LOSSES) == (group.kind in LOSSES)
-        return alike and interval.first <= group.last and interval.last >= group.first
-    # A channel on its own is a line for people, but no group in the table of flags.
-    own = (interval.kind, interval.first, interval.last, 1, interval.observed, interval.expected, interval.score)
-    return own == (group.kind, group.first, group.last, group.channels, group.observed, group.expected, group.score)
 
 
 def variance(expected: Array, events: ArrayLike) -> Array:
