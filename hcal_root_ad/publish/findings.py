@@ -16,6 +16,8 @@ STEADY = 0.9
 CERTAIN, LIKELY = 7.0, 6.0
 """Standard deviations from which a finding is certain, or likely. A run of 1,000 LS has some 10⁶ independent channels
 and stretches: a fluctuation of 6 σ comes about once in a thousand such runs, one of 5 σ about once in three."""
+OWN_SHARE = "strips are measured against their own share in this run; what a half loses as a whole is not seen"
+"""Why strips are not trusted."""
 NOTICEABLE = 1.6
 """Loss of sensitivity from which it is said."""
 _RANGES = 3
@@ -143,4 +145,5 @@ def _doubts(part: Judged) -> Iterator[str]:
 
 def trust_of_run(verdict: RunVerdict) -> tuple[str, ...]:
     """As :func:`trust_sentences`, of all sub-detectors of a run."""
-    return trust_sentences({one.subdetector: one for one in verdict.verdicts})
+    strips = (f"strips: {_RESTS_ON[Trust.NONE]} ({OWN_SHARE}).",) if verdict.strips else ()
+    return (*trust_sentences({one.subdetector: one for one in verdict.verdicts}), *strips)

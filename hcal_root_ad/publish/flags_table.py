@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hcal_root_ad.detector import N_IPHI, box_name
 from hcal_root_ad.files import whole_file
-from hcal_root_ad.judge.verdict import Interval, RunVerdict, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import Interval, RunVerdict, StripVerdict, Trust, Verdict
 from hcal_root_ad.publish.reductions import boxes_of
 from hcal_root_ad.tables import write_rows
 
@@ -33,16 +33,13 @@ def write_flags(verdict: RunVerdict | Sequence[RunVerdict], path: Path) -> None:
 
 
 def flag_rows(run: RunVerdict) -> Iterator[Row]:
-    """The intervals of a run, in the order of :data:`COLUMNS`; "" where there is none.
-
-    Strips, which have no trust of their own, are trusted as far as the run.
-    """
+    """The intervals of a run, in the order of :data:`COLUMNS`; "" where there is none."""
     for verdict in run.verdicts:
         for interval in _in_order(verdict):
             yield (run.maps.run, *_channel(verdict, interval.channel), *_numbers(interval), str(verdict.trust))
     if run.strips:
         for interval in _in_order(run.strips):
-            yield (run.maps.run, *_strip(run.strips, interval.channel), *_numbers(interval), str(run.trust))
+            yield (run.maps.run, *_strip(run.strips, interval.channel), *_numbers(interval), str(Trust.NONE))
 
 
 def _in_order(verdict: Verdict | StripVerdict) -> list[Interval]:

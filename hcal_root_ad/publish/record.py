@@ -33,7 +33,7 @@ from hcal_root_ad.judge.verdict import (
     Verdict,
 )
 from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.publish.findings import strip_findings
+from hcal_root_ad.publish.findings import OWN_SHARE, strip_findings
 from hcal_root_ad.publish.provenance import Provenance, provenance_of_run, provenance_of_text
 from hcal_root_ad.publish.reductions import (
     N_BOXES,
@@ -72,7 +72,7 @@ class PartRecord:
         granularity: ``"lumisection"``, ``"run"`` or ``"strips"``.
         judge: what judged.
         trust, trust_reason, sensitivity: as in the verdict. Strips are measured against their own share in the run,
-            which only the run's totals check: they are trusted as far as these.
+            which is no reference: they are not trusted.
         boxes: names of the readout boxes: the 72 of HB and HE for these and for strips, those of HO; of HF, whose boxes
             follow no rule, its two sides.
         assessed: (LS,) whether the LS could be judged.
@@ -209,13 +209,11 @@ def _channels(verdict: Verdict) -> PartRecord:
 
 def _strips(strips: StripVerdict, verdict: RunVerdict) -> PartRecord:
     maps: dict[str, Any] = {name: np.zeros((0, N_DQM_IETA, N_IPHI), dtype=kind) for name, kind in _MAPS.items()}
-    reasons = (one.trust_reason for one in verdict.verdicts if one.trust is verdict.trust)
-    reason = next(reasons, "strips are measured against their own share in this run, and nothing checks that")
     return PartRecord(
         name=STRIPS,
         granularity=STRIPS,
-        trust=verdict.trust,
-        trust_reason=reason,
+        trust=Trust.NONE,
+        trust_reason=OWN_SHARE,
         **_boxes(strips, strip_findings(strips, verdict)),
         **maps,
     )
