@@ -74,7 +74,7 @@ def decompression(path: str, threads: str) -> Action:
     import uproot
 
     from hcal_root_ad.harvest.input_file import open_root
-    from hcal_root_ad.harvest.records import Record, basket_objects, fetch
+    from hcal_root_ad.root_io.records import Record, basket_objects, fetch
 
     with uproot.open({path: "TH2Fs"}) as tree:
         branch = tree["Value"]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, channel_table
-from hcal_root_ad.harvest.root_keys import read_key
+from hcal_root_ad.root_io.layout import read_key
 from hcal_root_ad.simulate.genuine_root import ours, root, root_file, write_at, write_scalar
 
 RUN = 370_100

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.bulk import HistogramReader
 from hcal_root_ad.harvest.input_file import InputFile
-from hcal_root_ad.harvest.records import LARGEST_ELEMENT, LARGEST_MAP, Objects, Record, check_size, fetch, key_object
-from hcal_root_ad.harvest.root_keys import DIRECTORY_CLASSES, Key, walk_folders
 from hcal_root_ad.harvest.section import check_numbers
+from hcal_root_ad.root_io.histograms import HistogramReader
+from hcal_root_ad.root_io.layout import DIRECTORY_CLASSES, Key, walk_folders
+from hcal_root_ad.root_io.records import LARGEST_ELEMENT, LARGEST_MAP, Objects, Record, check_size, fetch, key_object
 
 _SCALAR = re.compile(r"<(?P<name>[^>]*)>(?P<kind>[ifs])=(?P<text>.*)</(?P=name)>$", re.DOTALL)
 _KINDS = {"i": "int", "f": "float", "s": "string"}

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from uproot.interpretation.objects import AsObjects, ObjectArray
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.bulk import HistogramReader
-from hcal_root_ad.harvest.records import Objects, Record, basket_objects, fetch
 from hcal_root_ad.harvest.section import whole_column
+from hcal_root_ad.root_io.histograms import HistogramReader
+from hcal_root_ad.root_io.records import Objects, Record, basket_objects, fetch
 
 _STABLE = ("Ints", "Floats", "Strings", "TH1Fs", "TH1Ss", "TH1Ds", "TH2Fs", "TH2Ss", "TH2Ds")
 # From type 9 on, the numbers depend on the release: newer ones have put TH2Polys before TH3Fs.

@@ -21,10 +21,10 @@ import uproot
 import hcal_root_ad
 from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.files import plain_name
-from hcal_root_ad.harvest.local_source import LocalSource
-from hcal_root_ad.harvest.records import TooLargeError, check_blocks
-from hcal_root_ad.harvest.root_keys import NotClosedError, check_folders, was_closed
 from hcal_root_ad.lumi_maps import Source
+from hcal_root_ad.root_io.layout import NotClosedError, check_folders, was_closed
+from hcal_root_ad.root_io.records import TooLargeError, check_blocks
+from hcal_root_ad.root_io.source import LocalSource
 
 _DATA_FILE = re.compile(r"\.(root|parquet)$|\.root\.ls\d+_host.+_pid\d+$")
 ROOT_MAGIC, PARQUET_MAGIC = b"root", b"PAR1"
