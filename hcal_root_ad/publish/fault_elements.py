@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_RBX, SUBDET_PM, box_name
+from hcal_root_ad.detector import N_RBX, box_name
 from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, StripVerdict, Verdict
-from hcal_root_ad.lumi_ranges import Range, union
+from hcal_root_ad.lumi_ranges import Range
 from hcal_root_ad.publish.axes import LumiAxis, depth_map, lumi_map
 from hcal_root_ad.publish.elements import CLIENT, MonitorElement
+from hcal_root_ad.publish.findings import strip_findings
 from hcal_root_ad.publish.reductions import (
     LOSSES,
     N_BOXES,
@@ -68,22 +69,10 @@ class FaultRow:
 
 
 def fault_rows(run: RunVerdict) -> list[FaultRow]:
-    """All faults, the most severe first."""
-    rows = [FaultRow(f.unit, f.kind, f.ranges, f.subdetector, f.channels) for f in run.findings]
-    return [*rows, *(strip_faults(run.strips) if run.strips else [])]
-
-
-def strip_faults(strips: StripVerdict) -> list[FaultRow]:
-    """Faults of strips: one for each unit and kind, that with the most strips first."""
-    columns: dict[tuple[str, Kind], set[int]] = {}
-    ranges: dict[tuple[str, Kind], list[Range]] = {}
-    for interval in strips.intervals:
-        half, iphi = divmod(interval.channel, strips.states.shape[1] // len(SUBDET_PM))
-        key = (interval.group or f"{SUBDET_PM[half]} iphi {iphi + 1}", interval.kind)
-        columns.setdefault(key, set()).add(interval.channel)
-        ranges.setdefault(key, []).append((interval.first, interval.last))
-    rows = [FaultRow(*key, tuple(union(ranges[key])), key[0][:2], len(columns[key])) for key in columns]
-    return sorted(rows, key=lambda row: (-row.kind.state, -row.channels, row.ranges))
+    """All faults, of channels and of strips, the most severe first."""
+    findings = [*run.findings, *(strip_findings(run.strips, run) if run.strips else ())]
+    findings.sort(key=lambda finding: (-finding.state, -finding.channels * finding.lumisections))
+    return [FaultRow(one.unit, one.kind, one.ranges, one.subdetector, one.channels) for one in findings]
 
 
 def fault_list(run: RunVerdict, axis: LumiAxis) -> MonitorElement:
