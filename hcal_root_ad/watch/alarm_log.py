@@ -3,8 +3,8 @@
 Keys: ``time`` (UTC), ``run``, ``lumisection`` (the newest one judged), ``event`` (raised, amended, grown, cleared,
 withdrawn), ``severity`` (channel, module, box, sub-detector), ``subdetector``, ``unit``, ``what`` (in words),
 ``kind``, ``first`` and ``last`` (lumisections with the flag), ``channels``, ``rate`` and ``sure`` (in words),
-``reason`` (of a verdict that cannot be used), ``parts`` (units whose place a grown alarm takes), and ``rows`` (ranges of
-its channels in the sub-detector). What is neither cleared nor withdrawn lasted until the end of its run. The changes
+``reason`` (of a verdict that cannot be used), ``parts`` (units whose place a grown alarm takes), and ``rows`` (ranges
+of its channels in the sub-detector). What is neither cleared nor withdrawn lasted until the end of its run. The changes
 below a line with the key ``provenance``, up to the next such line, were found with what it names.
 """
 
