@@ -15,6 +15,7 @@ import pytest
 import uproot
 
 from hcal_root_ad.cli.main import main
+from hcal_root_ad.publish.file_name import with_version
 from hcal_root_ad.watch.service import Watch
 
 pytest.importorskip("ROOT", reason="genuine ROOT writes the simulated files")
@@ -40,14 +41,14 @@ def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def contents(folder: Path) -> dict[str, object]:
-    """Every object of the one ROOT file in a folder: bins of histograms, texts by their key, but for who wrote it."""
-    (path,) = folder.glob("*.root")
+    """Every object of the newest ROOT file: bins of histograms, texts by their key, but for who wrote it."""
+    path = max(folder.glob("*.root"))
     with uproot.open(path) as file:
         kinds = {key: kind for key, kind in file.classnames().items() if "/<record>" not in key}
         bins = {
             key: file[key].values(flow=True).tolist() for key, kind in kinds.items() if kind.startswith(("TH", "TP"))
         }
-    return {path.name: ""} | kinds | bins
+    return {with_version(path.name, 1): ""} | kinds | bins
 
 
 def watch_once(folder: Path, out: Path) -> None:
