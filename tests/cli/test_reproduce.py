@@ -54,7 +54,7 @@ def outputs(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 out["flags.csv"],
                 "--json",
                 out["verdict.json"],
-                "--record",
+                "--save-verdict",
                 out["records"],
                 "--plots",
                 out["plots"],

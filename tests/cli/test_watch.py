@@ -98,7 +98,7 @@ def test_with_disorder_as_run(
     assert main(["check", *map(str, out.glob("*.root"))]) == 0
     log = [json.loads(line) for line in (out / "alarms.jsonl").read_text().splitlines()]
     made, *log = log
-    assert [one["role"] for one in made["provenance"]["materials"]] == ["bundle", "bundle"]
+    assert [one["role"] for one in made["provenance"]["materials"]] == ["model"] * 4
     box = [(entry["event"], entry["kind"]) for entry in log if entry["unit"] == "HEP07"]
     # Snapshots 2 and 4 alone hold LS 3, in which the box lived, and LS 4 as one.
     assert box in ([("raised", "dead")], [("raised", "degraded"), ("amended", "dead")])
@@ -146,7 +146,7 @@ def test_killed_in_the_middle_of_a_run(
 def test_what_cannot_be_watched(tmp_path: Path, dqm: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["watch", str(tmp_path / "none"), "-o", str(tmp_path / "out"), "--once"]) == 2
     assert main(["watch", str(dqm), "-o", str(dqm / "out"), "--once"]) == 2
-    assert main(["watch", str(dqm), "-o", str(tmp_path / "out"), "--bundle", "no-such", "--once"]) == 2
+    assert main(["watch", str(dqm), "-o", str(tmp_path / "out"), "--model", "no-such", "--once"]) == 2
     assert main(["watch", str(dqm), "-o", str(tmp_path / "out"), "--once", "--false-alarms", "1e9"]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 4)
