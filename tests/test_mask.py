@@ -13,9 +13,9 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.verdict import (
     Finding,
     Interval,
-    Judge,
     Kind,
     Level,
+    ModelInfo,
     RunVerdict,
     State,
     StripVerdict,
@@ -109,8 +109,8 @@ def verdict_of(name: str, box: int) -> RunVerdict:
     )
     part = Verdict(
         name, channels, lumisections, np.full(4, 1000), np.ones(4, dtype=bool), np.zeros(shape, dtype=np.int32),
-        np.ones(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32), states, intervals, (),
-        Judge("m", "1", "", 5.0, 1.0), findings=findings,
+        np.ones(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32), states, intervals,
+        ModelInfo("m", "1", "", 5.0, 1.0), findings=findings,
     )  # fmt: skip
     maps = LumiMaps(
         RUN, CHANNELS, lumisections, np.full(4, 1000), np.ones(4, dtype=np.uint8),
@@ -149,7 +149,7 @@ def test_a_strip_is_masked_where_all_of_its_channels_are(tmp_path: Path) -> None
     intervals = tuple(Interval(column, Kind.DEAD, 1, 4, 0, 10.0, 9.0) for column in (216 + 22, 216 + 23))
     strips = StripVerdict(
         np.arange(1, 5, dtype=np.int32), np.full(4, 1000), np.ones(4, dtype=bool), zeros.astype(np.int64),
-        zeros.astype(np.float32), zeros.astype(np.float32), states, intervals, (), Judge("m", "1", "", 5.0, 1.0),
+        zeros.astype(np.float32), zeros.astype(np.float32), states, intervals, ModelInfo("m", "1", "", 5.0, 1.0),
     )  # fmt: skip
     text = '[[mask]]\nsubdetector = "HE"\nieta = [16, 29]\niphi = [23, 23]\nreason = "known"'
     text += '\n[[mask]]\nsubdetector = "HE"\nieta = [16, 20]\niphi = [24, 24]\ndepth = [1, 5]\nreason = "half of it"'
