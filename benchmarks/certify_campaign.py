@@ -2,7 +2,7 @@
 
     python benchmarks/certify_campaign.py -o FOLDER --table docs/results/certify/table.md
 
-Simulates runs of the detector that the shipped bundles know, with the mixed faults of ``simulate``, and certifies them
+Simulates runs of the detector that the shipped models know, with the mixed faults of ``simulate``, and certifies them
 by the command line: on 2 workers without interruption; on 2 workers, killed (SIGKILL) three times at random moments
 and resumed; half of them with one file in twenty damaged; and a fifth on 1 worker. Compares the good LS with what the
 policy says of the truth, and every output of the interrupted campaign with the uninterrupted one.

@@ -6,20 +6,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from hcal_root_ad.model.model import load_bundle
 
 from benchmarks.worker import Action
+from hcal_root_ad.model.model import load_model
 
 
-def difference(bundle_name: str, path: str, folder: str) -> Action:
+def difference(model_name: str, path: str, folder: str) -> Action:
     """Largest difference of any output in any lumisection, relative to the largest value of the output (or 1)."""
-    from hcal_root_ad.export.lumisection import INPUTS, OUTPUTS, STATES, JudgeLumisection, write_model
+    from hcal_root_ad.export.lumisection import (
+        INPUTS,
+        OUTPUTS,
+        STATES,
+        LumisectionModel,
+        channel_threshold,
+        write_model,
+    )
     from hcal_root_ad.export.onnx_file import session
     from hcal_root_ad.harvest.read import read_lumi_maps
 
-    bundle, model = load_bundle(bundle_name), Path(folder) / f"{bundle_name}.onnx"
-    write_model(bundle, model)
-    opened, module = session(model), JudgeLumisection(bundle, bundle.thresholds()).eval()
+    model, file = load_model(model_name), Path(folder) / f"{model_name}.onnx"
+    write_model(model, file)
+    opened, module = session(file), LumisectionModel(model, channel_threshold(model)).eval()
     (maps,) = read_lumi_maps(path)
 
     def compare() -> float:

@@ -33,7 +33,7 @@ from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.files import write_text
 
 if TYPE_CHECKING:
-    from hcal_root_ad.model.model import Bundle
+    from hcal_root_ad.model.model import Model
 
 State = dict[str, str]
 """Digest of the content of each file below a folder, hidden ones left out."""
@@ -46,7 +46,7 @@ _HEAD = """# Killed at random moments
 
 Each kind of work wrote over an older output, was killed at a moment drawn evenly over the time that it takes, and was
 begun again. Files that differ between the older and the newer output are counted as what they were after the kill (not
-there yet counts as old). Wrong is a file that is neither, a bundle of old and new files, a file that is not as it
+there yet counts as old). Wrong is a file that is neither, a model of old and new files, a file that is not as it
 should be after the second beginning, and a hidden file that is then left over. `make faults` makes this page anew.
 
 | work | killed | done before the kill | files old | files new | wrong |
@@ -88,12 +88,12 @@ def works(inputs: Path) -> list[Work]:
     attach = ("run", str(dqm), "-o", "{out}", "--attach")
     certify = ("certify", str(dqm.parent), "-o", "{out}")
     watch = ("watch", str(dqm.parent), "-o", "{out}", "--once")
-    before, after = _bundles()
+    before, after = _models()
     return [
         Work("run", verbs(*run, "--false-alarms", "20"), verbs(*run)),
         Work("run --attach", verbs(*attach, "--false-alarms", "20"), verbs(*attach)),
         Work("train", lambda out: _train(clean, out, 1), lambda out: _train(clean, out, 3), together=True),
-        Work("replace a bundle", partial(_save, before), partial(_save, after), together=True),
+        Work("replace a model", partial(_save, before), partial(_save, after), together=True),
         Work("certify", verbs(*certify, "--false-alarms", "20"), verbs(*certify)),
         Work("watch", _nothing, verbs(*watch)),  # goes on with what is there, so there is nothing older
     ]
@@ -123,18 +123,18 @@ def _train(clean: Path, out: Path, epochs: int) -> None:
     from hcal_root_ad.model.training import Schedule
     from hcal_root_ad.model.transfer import train
 
-    train(read_lumi_maps(clean), "HE", out / "bundle", schedule=Schedule(epochs=epochs))
+    train(read_lumi_maps(clean), "HE", out / "model", schedule=Schedule(epochs=epochs))
 
 
-def _bundles() -> tuple[Bundle, Bundle]:
+def _models() -> tuple[Model, Model]:
     """Two that differ in every file."""
-    from hcal_root_ad.model.model import load_bundle
+    from hcal_root_ad.model.model import load_model
 
-    return load_bundle("hb-graphstad-from-he"), load_bundle("he-graphstad")
+    return load_model("hb-graphstad-from-he"), load_model("he-graphstad")
 
 
-def _save(bundle: Bundle, out: Path) -> None:
-    bundle.save(out / "bundle")
+def _save(model: Model, out: Path) -> None:
+    model.save(out / "model")
 
 
 def _quietly(words: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The inputs: simulated runs of the detector that the shipped bundles know, made once and kept in a scratch folder."""
+"""The inputs: simulated runs of the detector that the shipped models know, made once and kept in a scratch folder."""
 
 from __future__ import annotations
 

@@ -7,24 +7,24 @@ from itertools import cycle
 from pathlib import Path
 
 import numpy as np
-from hcal_root_ad.model.model import Bundle, load_bundle
 from numpy.typing import NDArray
 
 from benchmarks.worker import Action
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.model import Model, load_model
 
-BUNDLES = ("hb-graphstad-from-he", "he-graphstad")
+MODELS = ("hb-graphstad-from-he", "he-graphstad", "ho", "hf")
 THREADS = 2
 
 
 def run(path: str) -> Action:
-    """``judge_run`` on a whole run, HB and HE; gives the number of lumisections."""
+    """``judge_run`` on a whole run, all of HCAL; gives the number of lumisections."""
     from hcal_root_ad.judge.run import judge_run
 
-    maps, bundles = _read(path), _bundles()
+    maps, models = _read(path), _models()
 
     def judge() -> int:
-        judge_run(maps, bundles)
+        judge_run(maps, models)
         return len(maps)
 
     return judge
@@ -35,11 +35,11 @@ def one_lumisection(path: str) -> Action:
     from hcal_root_ad.judge.run import judge_run
     from hcal_root_ad.model.counts import MINIMUM_EVENTS
 
-    maps, bundles = _read(path), _bundles()
+    maps, models = _read(path), _models()
     alone = cycle([_only(maps, row) for row in np.flatnonzero(maps.present & (maps.events >= MINIMUM_EVENTS))])
 
     def judge() -> None:
-        judge_run(next(alone), bundles)
+        judge_run(next(alone), models)
 
     return judge
 
@@ -80,8 +80,8 @@ def _read(path: str) -> LumiMaps:
     return maps
 
 
-def _bundles() -> list[Bundle]:
-    return [load_bundle(name) for name in BUNDLES]
+def _models() -> list[Model]:
+    return [load_model(name) for name in MODELS]
 
 
 def _only(maps: LumiMaps, row: np.integer) -> LumiMaps:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from hcal_root_ad.detector import ChannelTable
-from hcal_root_ad.export.onnx_file import write_onnx
 from hcal_root_ad.evaluate.rivals.spatio_temporal import Parts, SpatioTemporalAutoencoder
+from hcal_root_ad.export.onnx_file import write_onnx
 
 INPUT = "occupancy"
 

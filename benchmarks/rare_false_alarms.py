@@ -2,7 +2,7 @@
 
     python benchmarks/rare_false_alarms.py -o docs/results/false_alarms/rare.md --runs 75
 
-The bundles are those of ``study false-alarms``: transferred to three detectors with one clean run of 100 LS each. The
+The models are those of ``study false-alarms``: transferred to three detectors with one clean run of 100 LS each. The
 runs are others than the study's.
 """
 
@@ -12,8 +12,6 @@ import argparse
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-
-from hcal_root_ad.model.model import load_bundle
 
 from hcal_root_ad.cli.terminal import progress
 from hcal_root_ad.evaluate.false_alarms import (
@@ -27,6 +25,7 @@ from hcal_root_ad.evaluate.false_alarms import (
     false_alarms_of,
     table,
 )
+from hcal_root_ad.model.model import load_model
 from hcal_root_ad.simulate.detector import simulate_detector
 
 WORLD, SUBDETECTOR, DETECTORS = "high pileup", "HB", 3
@@ -39,14 +38,14 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.md")
     parser.add_argument("--runs", type=int, default=75, help="clean runs of 100 LS per detector")
     arguments = parser.parse_args()
-    (source,) = (one for one in map(load_bundle, SOURCES) if one.subdetector == SUBDETECTOR)
+    (source,) = (one for one in map(load_model, SOURCES) if one.subdetector == SUBDETECTOR)
     alarms, lumisections = dict.fromkeys(ASKED, 0), 0
     with progress("Judging clean runs") as report:
         for number in range(DETECTORS):
             detector = simulate_detector(FIRST_DETECTOR + number)
-            bundle = adapted(source, detector)
+            model = adapted(source, detector)
             for run in range(arguments.runs):
-                counted = false_alarms_of([bundle], detector, WORLD, FIRST_RUN + run, ASKED)
+                counted = false_alarms_of([model], detector, WORLD, FIRST_RUN + run, ASKED)
                 for (_, _, rate), found, _ in counted:
                     alarms[rate] += found
                 lumisections += counted[0][2]

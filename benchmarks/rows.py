@@ -259,13 +259,13 @@ def _start_up(bench: Bench) -> Found:
 
 
 def _export() -> Iterator[Row]:
-    for bundle in ("he-graphstad", "hb-graphstad-from-he"):
-        yield Row(f"export-{bundle}", f"largest difference between ONNX Runtime and torch, {bundle}, relative to the "
+    for model in ("he-graphstad", "hb-graphstad-from-he"):
+        yield Row(f"export-{model}", f"largest difference between ONNX Runtime and torch, {model}, relative to the "
                   "largest value (or 1), over a run with state carried", Target(1e-4, False, ""),
-                  lambda bench, bundle=bundle: _parity(bench, bundle))  # type: ignore[misc]  # fmt: skip
+                  lambda bench, model=model: _parity(bench, model))  # type: ignore[misc]  # fmt: skip
 
 
-def _parity(bench: Bench, bundle: str) -> Found:
+def _parity(bench: Bench, model: str) -> Found:
     path = str(bench.inputs.nanodqmio(bench.sizes.network))
-    difference = bench.stopwatch.once(Task("exporting:difference", (bundle, path, str(bench.folder)))).answer
+    difference = bench.stopwatch.once(Task("exporting:difference", (model, path, str(bench.folder)))).answer
     return Found((difference,), f"{bench.sizes.network} LS")

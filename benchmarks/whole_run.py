@@ -7,7 +7,7 @@ import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from benchmarks.judging import BUNDLES
+from benchmarks.judging import MODELS
 from benchmarks.worker import Action
 
 
@@ -27,18 +27,17 @@ def command(path: str, folder: str) -> Action:
 
 def steps(path: str, folder: str) -> Action:
     """Seconds of reading, of judging, and of publishing; imports do not count."""
-    from hcal_root_ad.model.model import load_bundle
-
     from hcal_root_ad.harvest.read import read_lumi_maps
     from hcal_root_ad.judge.run import judge_run
+    from hcal_root_ad.model.model import load_model
     from hcal_root_ad.publish.publish import publish
 
     def execute() -> dict[str, float]:
-        bundles = [load_bundle(name) for name in BUNDLES]
+        models = [load_model(name) for name in MODELS]
         times = [time.perf_counter()]
         (maps,) = read_lumi_maps(path)
         times.append(time.perf_counter())
-        verdict = judge_run(maps, bundles)
+        verdict = judge_run(maps, models)
         times.append(time.perf_counter())
         publish(verdict, Path(folder))
         times.append(time.perf_counter())

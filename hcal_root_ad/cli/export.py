@@ -1,4 +1,4 @@
-"""Write a bundle as an ONNX file: reference, network, evidence and thresholds inside, memory in and out."""
+"""Write a model as an ONNX file: reference, network and threshold inside, memory in and out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hcal_root_ad.files import check_places
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("bundle", metavar="BUNDLE", help="name or folder")
+    parser.add_argument("model", metavar="MODEL", help="name or folder")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.onnx", help="file to write")
     parser.add_argument("--cmssw", action="store_true",
                         help="as a model for CMSSW's HcalMLTask; prints the configuration that uses it")  # fmt: skip
     parser.add_argument("--false-alarms", type=positive, metavar="PER_100_LS",
-                        help="false alarms per 100 LS, which set the thresholds (default: the bundle's)")  # fmt: skip
+                        help="false flags per 100 LS, which set the threshold (default: the model's)")  # fmt: skip
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -25,18 +25,18 @@ def execute(arguments: argparse.Namespace) -> int:
     require_onnx()
     from hcal_root_ad.export.cmssw import configuration, write_cmssw_model
     from hcal_root_ad.export.lumisection import write_model
-    from hcal_root_ad.model.model import load_bundle
-    from hcal_root_ad.publish.provenance import Provenance, bundle_material, chosen
+    from hcal_root_ad.model.model import load_model
+    from hcal_root_ad.publish.provenance import Provenance, chosen, model_material
 
-    bundle = load_bundle(arguments.bundle)
+    model = load_model(arguments.model)
     check_places([arguments.output])
     options = chosen({"cmssw": arguments.cmssw, "false_alarms": arguments.false_alarms})
-    about = {"provenance": Provenance("export", (bundle_material(bundle),), options).text()}
+    about = {"provenance": Provenance("export", (model_material(model),), options).text()}
     if arguments.cmssw:
-        lines = configuration(bundle, arguments.output, arguments.false_alarms)
-        write_cmssw_model(bundle, arguments.output, about)
+        lines = configuration(model, arguments.output, arguments.false_alarms)
+        write_cmssw_model(model, arguments.output, about)
         show(lines)
     else:
-        write_model(bundle, arguments.output, arguments.false_alarms, about)
-        show(f"{arguments.output}: bundle {bundle.name} for {bundle.subdetector}, one lumisection per call")
+        write_model(model, arguments.output, arguments.false_alarms, about)
+        show(f"{arguments.output}: model {model.name} for {model.subdetector}, one lumisection per call")
     return 0

@@ -1,16 +1,16 @@
-"""Asked against observed: false alarms on clean runs of detectors that a bundle was never trained on.
+"""Asked against observed: false alarms on clean runs of detectors that a model was never made for.
 
-Each detector's bundle is transferred from a shipped one with a single clean run of 100 LS; then other clean
+Each detector's models are transferred from the shipped ones with a single clean run of 100 LS; then other clean
 runs of that detector are judged, early in a fill (high pileup) and late (low), and under
 conditions that change. A false alarm is one line of
-the verdict: a channel, or a readout unit as a whole.
+the verdict: a channel, a readout unit, a ring, or a sub-detector as a whole.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -20,11 +20,8 @@ from scipy.stats import chi2
 
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import write_text
-from hcal_root_ad.judge.channels import flagged, gather_evidence
-from hcal_root_ad.learn.follow import followed
-from hcal_root_ad.model.counts import series_of
-from hcal_root_ad.model.model import Bundle, load_bundle
-from hcal_root_ad.model.reconstruction import reconstruct
+from hcal_root_ad.judge.run import judge_run
+from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.model.transfer import transfer
 from hcal_root_ad.simulate.conditions import FillShape, simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
@@ -56,7 +53,7 @@ WORLDS = {
     "drifts three times as large": World(HIGH, drift=Drift(box=0.03, module=0.015, channel=0.015)),
 }
 ADAPTED_AT = 0.4
-"""The clean run that a bundle is adapted on begins here: neither high nor low."""
+"""The clean run that a model is adapted on begins here: neither high nor low."""
 RUN_LENGTH = 100
 FIRST_DETECTOR = 5000
 SOURCES = ("he-graphstad", "hb-graphstad-from-he")
@@ -98,22 +95,22 @@ class Observed:
 
 
 def measure_false_alarms(
-    sources: Sequence[Bundle], size: Size, progress: Progress | None = None, asked: Sequence[float] = ASKED
+    sources: Sequence[Model], size: Size, progress: Progress | None = None, asked: Sequence[float] = ASKED
 ) -> list[Observed]:
     """False alarms per sub-detector, world and wished rate, over all detectors and runs."""
     found: dict[tuple[str, str, float], list[int]] = {}
     done, total = 0, size.detectors * (len(sources) + sum(runs_of(size, world) for world in WORLDS))
     for number in range(size.detectors):
         detector = simulate_detector(FIRST_DETECTOR + number)
-        bundles = []
+        models = []
         for source in sources:
-            bundles.append(adapted(source, detector))
+            models.append(adapted(source, detector))
             done += 1
             if progress:
                 progress(done, total)
         for world in WORLDS:
             for run in range(runs_of(size, world)):
-                for key, alarms, lumisections in false_alarms_of(bundles, detector, world, run, asked):
+                for key, alarms, lumisections in false_alarms_of(models, detector, world, run, asked):
                     entry = found.setdefault(key, [0, 0])
                     entry[0] += alarms
                     entry[1] += lumisections
@@ -128,33 +125,30 @@ def runs_of(size: Size, world: str) -> int:
     return max(1, round(size.runs * WORLDS[world].share))
 
 
-def adapted(source: Bundle, detector: SimulatedDetector) -> Bundle:
-    """A bundle transferred to a detector with one clean run."""
+def adapted(source: Model, detector: SimulatedDetector) -> Model:
+    """A model adapted to a detector with one clean run."""
     conditions = simulate_conditions(RUN_LENGTH, detector.seed, ADAPTED_AT)
     clean = simulate_run(detector, conditions, seed=detector.seed).maps
     with TemporaryDirectory() as folder:
-        return transfer(source, [clean], Path(folder) / source.name)
+        # Judging takes no network: without one there is none to fine-tune.
+        return transfer(replace(source, architecture={}, weights={}), [clean], Path(folder) / source.name)
 
 
 Counted = tuple[tuple[str, str, float], int, int]
 
 
 def false_alarms_of(
-    bundles: Sequence[Bundle], detector: SimulatedDetector, world: str, number: int, asked: Sequence[float]
+    models: Sequence[Model], detector: SimulatedDetector, world: str, number: int, asked: Sequence[float]
 ) -> list[Counted]:
     """Alarms and lumisections of one clean run: of each sub-detector at each wished rate."""
     seed = 1000 * detector.seed + 100 * list(WORLDS).index(world) + number
     conditions = simulate_conditions(RUN_LENGTH, seed, WORLDS[world].start, WORLDS[world].shape)
     maps = simulate_run(detector, conditions, seed=seed, drift=WORLDS[world].drift).maps
     counted = []
-    for bundle in bundles:
-        series, live = series_of(maps, bundle.subdetector), bundle.reference.live
-        found = reconstruct(bundle.network, bundle.reference, series, bundle.ring_normalisation)
-        expected = followed(found, series, bundle.reference, bundle.model_error)
-        judged, _ = gather_evidence(series, expected, live, bundle.thresholds(max(asked)))
-        for rate in asked:
-            _, groups = flagged(judged, series.channels, live, series.lumisections, bundle.thresholds(rate))
-            counted.append(((bundle.subdetector, world, rate), len(groups), len(series)))
+    for rate in asked:
+        for verdict in judge_run(maps, models, false_alarms=rate).verdicts:
+            alarms, lumisections = len(verdict.findings), int(verdict.assessed.sum())
+            counted.append(((verdict.subdetector, world, rate), alarms, lumisections))
     return counted
 
 
@@ -195,7 +189,7 @@ def run_false_alarms(
     written = (folder / "table.md", folder / "results.json")
     if resume or any(path.exists() for path in written):
         raise UsageError(f"{folder}: a false-alarm study is made in one go into a new folder; choose another one.")
-    sources = [load_bundle(name) for name in SOURCES]
+    sources = [load_model(name) for name in SOURCES]
     observed = measure_false_alarms(sources, SIZES[grid], progress)
     head = (
         f"`hcal-root-ad study false-alarms --grid {grid}`, version {version('hcal-root-ad')}, {date.today()}: "

@@ -1,6 +1,6 @@
 """Forecasts of ageing held against what comes: how often the announced interval holds, and what is announced in vain.
 
-Each detector's bundles are transferred from the shipped ones with a single clean run of 100 LS. In other runs of that
+Each detector's models are transferred from the shipped ones with a single clean run of 100 LS. In other runs of that
 detector some channels and readout modules lose digis steadily. The run is judged up to its last LS, and the LS
 at which a ramp will have taken half of the digis, mostly long after that, is known exactly.
 """
@@ -20,9 +20,10 @@ from hcal_root_ad.errors import UsageError
 from hcal_root_ad.evaluate.false_alarms import FIRST_DETECTOR, RUN_LENGTH, SOURCES, adapted
 from hcal_root_ad.evaluate.study_folder import study_folder
 from hcal_root_ad.files import write_text
-from hcal_root_ad.judge.forecast import BAD_BELOW, LEVEL, Forecast
+from hcal_root_ad.judge.forecast import BAD_BELOW, PROBABILITY
 from hcal_root_ad.judge.run import judge_run
-from hcal_root_ad.model.model import Bundle, load_bundle
+from hcal_root_ad.judge.verdict import Forecast, Verdict
+from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.faults import Fault, FaultKind, make_fault
@@ -88,7 +89,7 @@ class Found:
     lumisections: int
 
 
-def measure_forecasts(sources: Sequence[Bundle], size: Size, progress: Progress | None = None) -> Found:
+def measure_forecasts(sources: Sequence[Model], size: Size, progress: Progress | None = None) -> Found:
     """Ramps of all runs of all detectors."""
     ramps: list[Ramp] = []
     in_vain = lumisections = 0
@@ -98,19 +99,25 @@ def measure_forecasts(sources: Sequence[Bundle], size: Size, progress: Progress 
         seed = FIRST_DETECTOR + number // size.runs
         if number % size.runs == 0:
             detector = simulate_detector(seed)
-            bundles = [adapted(source, detector) for source in sources]
+            models = [adapted(source, detector) for source in sources]
         faults = ramps_of(detector, 1000 * seed + number)
         conditions = simulate_conditions(LENGTH, 1000 * seed + number)
         maps = simulate_run(detector, conditions, faults, seed=1000 * seed + number).maps
         truth = {int(row): fault for fault in faults for row in fault.rows}
-        for verdict in judge_run(maps, bundles).verdicts:
+        for verdict in judge_run(maps, models).verdicts:
             rows = detector.channels.rows_of(verdict.subdetector)
-            said = {int(rows[one.channel]): one for one in verdict.forecasts}
-            mine = {row: fault for row, fault in truth.items() if row in set(rows.tolist())}
+            said = {int(rows[row]): one for one in verdict.forecasts for row in _rows_of(verdict, one)}
+            inside = set(rows.tolist())
+            mine = {row: fault for row, fault in truth.items() if row in inside}
             ramps += [_ramp(verdict.subdetector, fault, said.get(row)) for row, fault in mine.items()]
             in_vain += len(said.keys() - truth.keys())
             lumisections += int(verdict.assessed.sum())
     return Found(tuple(ramps), in_vain, lumisections)
+
+
+def _rows_of(verdict: Verdict, forecast: Forecast) -> tuple[int, ...]:
+    """Channels of the sub-detector that a forecast speaks of: those of its finding."""
+    return next(finding.rows for finding in verdict.findings if finding.unit == forecast.unit)
 
 
 def ramps_of(detector: SimulatedDetector, seed: int) -> tuple[Fault, ...]:
@@ -186,13 +193,13 @@ def run_forecasts(grid: str, folder: Path, resume: bool = False, progress: Progr
         raise UsageError(f"{folder}: a study of forecasts is made in one go into a new folder; leave --resume out.")
     study_folder(folder, resume)
     size = SIZES[grid]
-    found = measure_forecasts([load_bundle(name) for name in SOURCES], size, progress)
+    found = measure_forecasts([load_model(name) for name in SOURCES], size, progress)
     head = (
         f"`hcal-root-ad study forecasts --grid {grid}`, version {version('hcal-root-ad')}, {date.today()}: "
         f"{', '.join(SOURCES)} transferred to {size.detectors} detectors (seeds from {FIRST_DETECTOR}) with one clean "
         f"run of {RUN_LENGTH} LS each; {size.runs} other runs of {LENGTH} LS per detector, in each of which {CHANNELS} "
         f"channels and {MODULES} readout modules lose digis steadily. *Interval holds*: half of the digis is lost "
-        f"within the announced LS; {LEVEL:.0%} is promised. All simulated."
+        f"within the announced LS; {PROBABILITY:.0%} is promised. All simulated."
     )
     write_text(folder / "table.md", table(found, head))
     write_text(folder / "results.json", json.dumps(asdict(found), indent=1))

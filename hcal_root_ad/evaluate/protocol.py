@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
-from hcal_root_ad.model.counts import Series
+from hcal_root_ad.model.counts import SubdetectorCounts
 from hcal_root_ad.stats.binomial import Floats
 
 WINDOW = 5
@@ -41,8 +41,8 @@ class Training:
 
     subdetector: str
     channels: ChannelTable
-    learn: Sequence[Series]
-    calibrate: Sequence[Series]
+    learn: Sequence[SubdetectorCounts]
+    calibrate: Sequence[SubdetectorCounts]
     seed: int
     effort: Effort = Effort()
 
@@ -62,7 +62,7 @@ class Fitted(Protocol):
     def threshold(self) -> float:
         """Score above which it flags, as it would be shipped."""
 
-    def score(self, series: Series, truth: Truth) -> Floats:
+    def score(self, series: SubdetectorCounts, truth: Truth) -> Floats:
         """(LS, channels) scores of a run's lumisections, in order. ``truth`` is for the oracle alone."""
 
 
@@ -70,7 +70,7 @@ class Fitted(Protocol):
 class Judging(Protocol):
     """A fitted system whose flags are more than a score above a threshold."""
 
-    def flags(self, series: Series) -> NDArray[np.bool_]:
+    def flags(self, series: SubdetectorCounts) -> NDArray[np.bool_]:
         """(LS, channels) what it flags, as it would be shipped."""
 
 

@@ -31,7 +31,7 @@ from hcal_root_ad.evaluate.material import Fold, Material, kinds_of
 from hcal_root_ad.evaluate.protocol import WINDOW, Effort, Training, Truth
 from hcal_root_ad.evaluate.suite import BLOCK, FACTORS, SCALES, Condition, TestRun, conditions_of, fault_of, place
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.model.counts import MINIMUM_EVENTS, Series, series_of
+from hcal_root_ad.model.counts import MINIMUM_EVENTS, SubdetectorCounts, subdetector_counts
 from hcal_root_ad.simulate.conditions import Conditions, simulate_conditions
 from hcal_root_ad.simulate.detector import REFERENCE_PILEUP, simulate_detector
 from hcal_root_ad.simulate.faults import apply_faults
@@ -104,8 +104,8 @@ def real(maps: LumiMaps, suite: RealSuite) -> Material:
         return [_twin(maps, learned, conditions, seed, draw) for seed, conditions in _twin_conditions(suite, fold)]
 
     def folds(subdetector: str) -> Sequence[Fold]:
-        series = series_of(maps, subdetector)
-        ten = series.part(np.flatnonzero(np.isin(series.position, positions)))
+        series = subdetector_counts(maps, subdetector)
+        ten = series.rows(np.flatnonzero(np.isin(series.position, positions)))
         return [_fold(ten, subdetector, fold, suite, twins) for fold in FOLDS]
 
     said = {"run": maps.run, "first": maps.lumisections[positions[0]], "last": maps.lumisections[positions[-1]]}
@@ -142,13 +142,13 @@ def _learned(fold: int) -> slice:
 
 
 def _fold(
-    ten: Series, subdetector: str, fold: int, suite: RealSuite, twins: Callable[[int], Sequence[LumiMaps]]
+    ten: SubdetectorCounts, subdetector: str, fold: int, suite: RealSuite, twins: Callable[[int], Sequence[LumiMaps]]
 ) -> Fold:
-    learned = ten.part(_learned(fold))
+    learned = ten.rows(_learned(fold))
 
     @cache
     def training(deep: bool) -> Training:
-        made = [series_of(twin, subdetector) for twin in twins(fold)]
+        made = [subdetector_counts(twin, subdetector) for twin in twins(fold)]
         learn = [learned, *made[: suite.twins]] if deep else [learned]
         return Training(subdetector, ten.channels, learn, made[suite.twins :], suite.seed, suite.effort)
 
@@ -160,10 +160,10 @@ def _fold(
     return Fold(training, tests, [learned.lumisections, *lasting[: suite.twins]])
 
 
-def _replicas(ten: Series, fold: int, suite: RealSuite) -> Iterator[TestRun]:
+def _replicas(ten: SubdetectorCounts, fold: int, suite: RealSuite) -> Iterator[TestRun]:
     """The tested LS again and again, as the last five of blocks in which faults are placed as in a simulated run."""
     rates = shares(ten.counts, ten.events)
-    live, tested = rates > 0, ten.part(_tested(fold))
+    live, tested = rates > 0, ten.rows(_tested(fold))
     healthy = np.tile(rates.astype(np.float32), (WINDOW, 1))
     for number in range(suite.rounds):
         draw = np.random.default_rng([suite.seed, fold, number])

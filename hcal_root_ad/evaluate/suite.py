@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.evaluate.protocol import WINDOW, Effort, Training, Truth
-from hcal_root_ad.model.counts import MINIMUM_EVENTS, Series, series_of
+from hcal_root_ad.model.counts import MINIMUM_EVENTS, SubdetectorCounts, subdetector_counts
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.faults import Fault, FaultKind
@@ -128,7 +128,7 @@ class Placed:
 class TestRun:
     """A run to score: the series, the truth, and where the faults are (rows and LS of the series)."""
 
-    series: Series
+    series: SubdetectorCounts
     truth: Truth
     placed: tuple[Placed, ...]
     live: NDArray[np.bool_]
@@ -140,7 +140,9 @@ def training_of(suite: Suite, subdetector: str) -> Training:
     """Clean runs of the suite's detector, split by run."""
     detector = simulate_detector(suite.detector_seed)
     series = [
-        series_of(simulate_run(detector, simulate_conditions(suite.run_length, seed), seed=seed).maps, subdetector)
+        subdetector_counts(
+            simulate_run(detector, simulate_conditions(suite.run_length, seed), seed=seed).maps, subdetector
+        )
         for seed in range(suite.seed, suite.seed + suite.learning_runs + suite.calibration_runs)
     ]
     learn, calibrate = series[: suite.learning_runs], series[suite.learning_runs :]
@@ -168,7 +170,7 @@ def _test_run(suite: Suite, detector: SimulatedDetector, subdetector: str, seed:
     )
     faults = [fault_of(one, rows, np.random.default_rng([seed, n])) for n, one in enumerate(placed)]
     simulated = simulate_run(detector, simulate_conditions(suite.test_length, seed), faults, seed=seed)
-    series = series_of(simulated.maps, subdetector)
+    series = subdetector_counts(simulated.maps, subdetector)
     columns = np.ix_(series.position, rows)
     return TestRun(series, Truth(simulated.rates[columns], simulated.faulty_rates[columns]), tuple(placed), live)
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, ChannelTable, channel_table
-from hcal_root_ad.judge.flags import DEAD_BELOW, HOT_ABOVE
-from hcal_root_ad.judge.verdict import Judge, State
+from hcal_root_ad.judge.findings import DEAD_BELOW, HOT_ABOVE
+from hcal_root_ad.judge.verdict import ModelInfo, State
 from hcal_root_ad.lumi_ranges import Range, ranges_of
 from hcal_root_ad.model.counts import MINIMUM_EVENTS
 from hcal_root_ad.publish.record import PartRecord, RunRecord
@@ -84,7 +84,7 @@ def _part(name: str, states: NDArray[np.uint8], channels: ChannelTable) -> PartR
     return PartRecord(
         name=name,
         granularity="lumisection",
-        judge=Judge("truth", "", "", 0.0, 0.0),
+        judge=ModelInfo("truth", "", "", 0.0, 0.0),
         assessed=np.asarray((states >= State.GOOD).any(axis=1)),
         judged=counts["judged"].astype(np.int32),
         problematic=counts["problematic"].astype(np.int32),

@@ -1,1 +1,1 @@
-"""Bundles as ONNX files: reference, network, evidence and thresholds of one lumisection, memory in and out."""
+"""Models as ONNX files: reference, network and threshold for one lumisection, memory in and out."""

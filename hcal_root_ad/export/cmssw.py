@@ -17,17 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from hcal_root_ad.detector import N_IETA, N_IPHI
-from hcal_root_ad.errors import BundleError, DefinitionError
-from hcal_root_ad.export.binomial import log_likelihood_ratios, probability
+from hcal_root_ad.errors import DefinitionError, ModelError
+from hcal_root_ad.export.binomial import information, probability, pull
 from hcal_root_ad.export.gathers import Cells
-from hcal_root_ad.export.lumisection import lumisection
+from hcal_root_ad.export.lumisection import DARK, channel_threshold, lumisection
 from hcal_root_ad.export.onnx_file import describe, write_onnx
 from hcal_root_ad.export.reconstruction import TYPICAL_EVENTS, Reconstruct, typical_counts
 from hcal_root_ad.harvest.definition import choose_definitions
-from hcal_root_ad.judge.conditions import REACH
 from hcal_root_ad.model.counts import MINIMUM_EVENTS
 from hcal_root_ad.model.graphstad import BOXES
-from hcal_root_ad.model.model import Bundle
+from hcal_root_ad.model.model import Model
 
 DEPTHS = {"HB": 4, "HE": 7}
 SIDES = 2
@@ -75,7 +74,7 @@ class StatePacking:
     Zeros, with which the task begins, are the memory before the first lumisection.
 
     Raises:
-        BundleError: if the network is too wide for it.
+        ModelError: if the network is too wide for it.
     """
 
     hidden: int
@@ -83,8 +82,8 @@ class StatePacking:
     def __post_init__(self) -> None:
         room = sum(list(STATE_WIDTHS.values())[:PAIRED]) // (BOXES // SIDES)
         if self.hidden > room:
-            raise BundleError(
-                f"HcalMLTask's states have room for an RNN of at most {room} per box, the bundle's has {self.hidden}; "
+            raise ModelError(
+                f"HcalMLTask's states have room for an RNN of at most {room} per box, the model's has {self.hidden}; "
                 "export without --cmssw, or train a smaller one"
             )
 
@@ -115,18 +114,18 @@ class StatePacking:
 class HcalMLTaskModel(nn.Module):
     """One lumisection of one sub-detector under the contract of ``HcalMLTask``.
 
-    Maps are (1, 64, 72, D, 1) as declared, (D, 64, 72) in memory. The score of a channel is the largest
-    natural-log likelihood ratio of a fault against health that this LS alone gives; like the score of the task's own
-    model it grows from degraded to dead and hot.
+    Maps are (1, 64, 72, D, 1) as declared, (D, 64, 72) in memory. The score of a channel is z²/2, the natural log of
+    how much better its own rate explains this LS than health does; like the score of the task's own model it grows
+    from degraded to dead and hot.
     """
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
-        self.reconstruct = Reconstruct(bundle)
-        self.packing = StatePacking(bundle.network.config.hidden)
-        self.shape = (1, N_IETA, N_IPHI, DEPTHS[bundle.subdetector], 1)
-        row, column, depth = bundle.channels.grid
-        memory = (DEPTHS[bundle.subdetector], N_IETA, N_IPHI)
+        self.reconstruct = Reconstruct(model)
+        self.packing = StatePacking(self.reconstruct.network.config.hidden)
+        self.shape = (1, N_IETA, N_IPHI, DEPTHS[model.subdetector], 1)
+        row, column, depth = model.channels.grid
+        memory = (DEPTHS[model.subdetector], N_IETA, N_IPHI)
         self.buffer = Cells(np.ravel_multi_index((depth, row, column), memory), int(np.prod(memory)))
 
     def forward(self, occupancy: Tensor, events: Tensor, threshold: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
@@ -134,17 +133,17 @@ class HcalMLTaskModel(nn.Module):
 
         ``target_data`` and ``pred_data`` are observed and expected counts; errors are their absolute difference,
         scaled errors the score, ``aml`` the flags (score > threshold). The window of the task's own model is
-        one LS here, so outputs of window and LS are equal. An LS of fewer than 100 events, or under conditions
-        that the reference does not know, has score 0.
+        one LS here, so outputs of window and LS are equal. An LS of fewer than 100 events, or without collisions,
+        has score 0.
         """
         counts, trials = lumisection(self.buffer.to_channels(occupancy.reshape(1, -1)), events)
-        activity, log_rate, memory = self.reconstruct(counts, trials, self.packing.unpack(states))
+        u, log_rate, memory = self.reconstruct(counts, trials, self.packing.unpack(states))
         enough = events >= MINIMUM_EVENTS
-        judged = enough & (self.reconstruct.outside(activity) <= REACH)
-        ratios = log_likelihood_ratios(counts, trials, log_rate, self.reconstruct.error(activity))
-        live = self.reconstruct.live
-        score = torch.clamp(ratios.amax(dim=0, keepdim=True), min=0.0) * live * judged
-        expected = trials * probability(log_rate) * live
+        judged = enough & (u > DARK)
+        p, live = probability(log_rate), self.reconstruct.live
+        z2 = pull(counts, trials, p) ** 2 / (1 + self.reconstruct.known * information(trials, p))
+        score = z2 / 2 * live * judged
+        expected = trials * p * live
         flag = (score > threshold).to(score.dtype)
         maps = torch.cat([counts, expected, (counts - expected).abs() * live, score, flag]).float()
         target, predicted, error, score, flag = self.buffer.to_cells(maps).reshape(5, *self.shape).unbind()
@@ -161,45 +160,46 @@ class HcalMLTaskModel(nn.Module):
         )
 
 
-def write_cmssw_model(bundle: Bundle, path: Path, more: Mapping[str, str] | None = None) -> None:
-    """Write a bundle as a model for ``HcalMLTask``, with ``more`` in the file's metadata.
+def write_cmssw_model(model: Model, path: Path, more: Mapping[str, str] | None = None) -> None:
+    """Write a model for ``HcalMLTask``, with ``more`` in the file's metadata.
 
     Raises:
         UsageError: if the ``onnx`` extra is not installed. OutputError: if the file cannot be written.
-        BundleError: if the network is too wide for the task's states, or the bundle was made from digis above a charge
-            cut, which the task does not make.
+        ModelError: if it has no network, or one too wide for the task's states, or was made from digis above a
+            charge cut, which the task does not make.
     """
-    _check_quantity(bundle)
-    model = HcalMLTaskModel(bundle).eval()
-    counts = model.buffer.to_cells(torch.from_numpy(typical_counts(bundle))[None]).reshape(model.shape)
+    _check_quantity(model)
+    module = HcalMLTaskModel(model).eval()
+    counts = module.buffer.to_cells(torch.from_numpy(typical_counts(model))[None]).reshape(module.shape)
     states = (torch.zeros(1, SIDES, width) for width in STATE_WIDTHS.values())
     example = counts, torch.tensor([[TYPICAL_EVENTS]]), torch.tensor([[TASK_THRESHOLD]]), *states
-    about = describe(bundle) | {"axes": AXES, "contract": "CMSSW DQM/HcalTasks HcalMLTask"} | dict(more or {})
-    write_onnx(model, dict(zip(INPUTS, example, strict=True)), OUTPUTS, about, path)
+    about = describe(model) | {"axes": AXES, "contract": "CMSSW DQM/HcalTasks HcalMLTask"} | dict(more or {})
+    write_onnx(module, dict(zip(INPUTS, example, strict=True)), OUTPUTS, about, path)
 
 
-def _check_quantity(bundle: Bundle) -> None:
+def _check_quantity(model: Model) -> None:
     try:
-        counted = {definition.quantity for definition in choose_definitions(bundle.definition)}
+        counted = {definition.quantity for definition in choose_definitions(model.definition)}
     except DefinitionError:
         return  # a definition of somebody else's, not here: what it counts cannot be known
     if counted != {"Occupancy"}:
-        raise BundleError(
-            f"bundle {bundle.name} was made from {bundle.definition} ({', '.join(sorted(counted))}), but HcalMLTask "
+        raise ModelError(
+            f"the model {model.name} was made from {model.definition} ({', '.join(sorted(counted))}), but HcalMLTask "
             "counts every digi; train or transfer it on runs with Occupancy"
         )
 
 
-def configuration(bundle: Bundle, path: Path, false_alarms: float | None = None) -> str:
+def configuration(model: Model, path: Path, false_alarms: float | None = None) -> str:
     """Lines for the DQM client's configuration that make ``HcalMLTask`` use the file."""
-    rate = bundle.false_alarms if false_alarms is None else false_alarms
+    rate = model.false_alarms if false_alarms is None else false_alarms
+    threshold = channel_threshold(model, false_alarms) ** 2 / 2
     return "\n".join(
         (
             f"# Put {path.name} into $CMSSW_BASE/src/{FOLDER}/, where edm::FileInPath finds it.",
             'process.load("DQM.HcalTasks.hcalMLTask_cfi")',
-            f"process.hcalMLTask.onnx_model_path_{bundle.subdetector} = cms.untracked.string(",
+            f"process.hcalMLTask.onnx_model_path_{model.subdetector} = cms.untracked.string(",
             f'    "{FOLDER}/{path.name}")',
-            f"# The bundle's threshold for {rate:g} false alarms per 100 LS; HB and HE share one: take the larger.",
-            f"process.hcalMLTask.flagDecisionThr = cms.untracked.double({bundle.thresholds(rate).channel:.1f})",
+            f"# The model's threshold for {rate:g} false flags per 100 LS; HB and HE share one: take the larger.",
+            f"process.hcalMLTask.flagDecisionThr = cms.untracked.double({threshold:.1f})",
         )
     )

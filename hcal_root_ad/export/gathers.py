@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sparse
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -19,13 +18,6 @@ def members(label: NDArray[np.integer], groups: int) -> NDArray[np.int64]:
     table = np.full((groups, int(size.max())), len(label), dtype=np.int64)
     table[label[order], place] = order
     return table
-
-
-def members_of(matrix: sparse.csr_matrix) -> NDArray[np.int64]:
-    """(groups, most) channels of each group of a (groups, channels) incidence matrix, padded with their number."""
-    edges = matrix.tocoo()
-    groups, channels = matrix.shape
-    return np.append(edges.col, channels).astype(np.int64)[members(edges.row, groups)]
 
 
 class GroupSum(nn.Module):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hcal_root_ad.errors import InputError, OutputError, UsageError
 from hcal_root_ad.files import whole_file
-from hcal_root_ad.model.model import Bundle
+from hcal_root_ad.model.model import Model
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -30,15 +30,15 @@ PARITY = 1e-4
 """Largest difference between ONNX Runtime and torch, relative to the largest value (or 1) of an output."""
 
 
-def describe(bundle: Bundle) -> dict[str, str]:
-    """What a file says of the bundle that it was made from."""
+def describe(model: Model) -> dict[str, str]:
+    """What a file says of the model that it was made from."""
     return {
-        "bundle": bundle.name,
-        "version": bundle.version,
-        "digest": bundle.digest,
-        "subdetector": bundle.subdetector,
-        "era": bundle.channels.era.value,
-        "definition": bundle.definition,
+        "model": model.name,
+        "version": model.version,
+        "digest": model.digest,
+        "subdetector": model.subdetector,
+        "era": model.channels.era.value,
+        "definition": model.definition,
         "hcal_root_ad": version("hcal-root-ad"),
     }
 

@@ -1,7 +1,8 @@
-"""``Reconstruct``: :func:`hcal_root_ad.model.reconstruction.reconstruct` of one lumisection, as one module that exports.
+"""``Reconstruct``: what a model expects of one lumisection, reference and network, as one module that exports.
 
-Reference and network: the activity of the LS, the shifts of the rings, what the network sees, and its
-answer. All statistics are float64; the network is float32, as all is in :mod:`hcal_root_ad.learn`.
+The pileup of the LS, what rings do in common, what the network sees, and its answer. The judge fits the pileup of all
+sub-detectors together, and robustly at every level (:mod:`hcal_root_ad.model.common_part`); here it is that of one
+sub-detector alone. All statistics are float64; the network is float32.
 """
 
 from __future__ import annotations
@@ -14,22 +15,26 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hcal_root_ad.detector import ChannelTable
-from hcal_root_ad.errors import BundleError
+from hcal_root_ad.errors import ModelError
 from hcal_root_ad.export.binomial import information, log_rate, probability, pull, slope
 from hcal_root_ad.export.gathers import GatheredMean, GroupSum, members
-from hcal_root_ad.learn import normalise
-from hcal_root_ad.learn.reference import HUBER, NEWTON_STEPS, REJECT, Reference
-from hcal_root_ad.model.graphstad import BOXES, MODULES, GraphSTAD
-from hcal_root_ad.model.model import Bundle
-from hcal_root_ad.model.reconstruction import model_error, ring_side
+from hcal_root_ad.model import network_input as seen
+from hcal_root_ad.model.graphstad import BOXES, MODULES, GraphSTAD, network_of
+from hcal_root_ad.model.model import Model
+from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.stats import binomial
 
 TYPICAL_EVENTS = 1500.0
+NEWTON_STEPS = 4
+HUBER, FAR = 2.5, 8.0
+"""Pulls beyond ``HUBER`` lose weight; channels beyond ``FAR`` have no say, as long as most channels are within."""
 
 
-def typical_counts(bundle: Bundle) -> NDArray[np.float32]:
+def typical_counts(model: Model) -> NDArray[np.float32]:
     """(channels,) counts that the reference expects of a healthy LS of 1,500 events: the example that models see."""
-    expected = np.round(TYPICAL_EVENTS * bundle.reference.expected(np.zeros(1))[0])
-    return np.where(bundle.reference.live, expected, 0).astype(np.float32)
+    reference = model.reference
+    expected = np.round(TYPICAL_EVENTS * binomial.probability(reference.level))
+    return np.where(reference.live, expected, 0).astype(np.float32)
 
 
 def buffer(values: NDArray[np.floating] | NDArray[np.bool_]) -> Tensor:
@@ -37,8 +42,8 @@ def buffer(values: NDArray[np.floating] | NDArray[np.bool_]) -> Tensor:
     return torch.from_numpy(np.asarray(values, dtype=np.float64))[None]
 
 
-class Activity(nn.Module):
-    """:func:`hcal_root_ad.learn.reference.fit_activity`: its four Newton steps, unrolled."""
+class LogPileup(nn.Module):
+    """The log pileup at which most channels are as expected: the median, then four Newton steps, unrolled."""
 
     live: Tensor
     level: Tensor
@@ -52,21 +57,21 @@ class Activity(nn.Module):
         self.register_buffer("power", buffer(reference.power[live]))
 
     def forward(self, counts: Tensor, events: Tensor) -> Tensor:
-        """(1, channels) counts and (1, 1) events → (1, 1) common log activity."""
+        """(1, channels) counts and (1, 1) events → (1, 1) log pileup."""
         n = counts[:, self.live]
-        activity = _median((log_rate((n + 0.5) / (events + 1)) - self.level) / self.power)
+        u = _median((log_rate((n + 0.5) / (events + 1)) - self.level) / self.power)
         for _ in range(NEWTON_STEPS):
-            p = probability(self.level + activity * self.power)
+            p = probability(self.level + u * self.power)
             z = pull(n, events, p)
-            near = (z.abs() < REJECT).to(z.dtype)
+            near = (z.abs() < FAR).to(z.dtype)
             believed = torch.where(near.mean(dim=1, keepdim=True) <= 0.5, torch.ones_like(near), near)
             weight = believed * torch.clamp(HUBER / torch.clamp(z.abs(), min=1e-9), max=1.0)
             score = weight * (n - events * p) * slope(p) / (p * (1 - p))
             info = weight * information(events, p)
             step = (score * self.power).sum(dim=1, keepdim=True)
             step = step / torch.clamp((info * self.power**2).sum(dim=1, keepdim=True), min=1e-9)
-            activity = activity + torch.clamp(step, -0.5, 0.5)
-        return activity
+            u = u + torch.clamp(step, -0.5, 0.5)
+        return u
 
 
 def _median(values: Tensor) -> Tensor:
@@ -77,45 +82,33 @@ def _median(values: Tensor) -> Tensor:
 
 
 class RingShift(nn.Module):
-    """:func:`hcal_root_ad.model.network_input.ring_shift`, with the width of the ring's pileup power or as RIN."""
+    """What each ring does in common: a condition. Clipped pulls keep one hot cell from moving its ring."""
 
     ring: Tensor
-    power_error: Tensor
     live: Tensor
 
-    def __init__(self, channels: ChannelTable, reference: Reference, ring_normalisation: bool) -> None:
+    def __init__(self, channels: ChannelTable, reference: Reference) -> None:
         super().__init__()
-        ring = ring_side(channels) if ring_normalisation else channels.ring
-        self.ring_normalisation = ring_normalisation
+        ring = channels.ring
         self.over_ring = GroupSum(members(ring, int(ring.max()) + 1))
-        one_of = np.zeros(int(ring.max()) + 1, dtype=np.intp)
-        one_of[ring] = np.arange(len(ring))
         self.register_buffer("ring", torch.from_numpy(ring.astype(np.int64)))
-        self.register_buffer("power_error", buffer(reference.power_error[one_of]))
         self.register_buffer("live", buffer(reference.live))
 
-    def forward(self, counts: Tensor, events: Tensor, p: Tensor, activity: Tensor) -> Tensor:
+    def forward(self, counts: Tensor, events: Tensor, p: Tensor) -> Tensor:
         """(1, channels) common shift of log λ of each channel's ring."""
         info = information(events, p) * self.live
-        score = torch.clamp(pull(counts, events, p), -normalise.CLIP, normalise.CLIP) * torch.sqrt(info)
-        shift, total = self.over_ring(score), self.over_ring(info)
-        if self.ring_normalisation:
-            shift = shift / torch.clamp(total, min=1e-9)
-        else:
-            spread = torch.clamp((activity * self.power_error).abs(), min=1e-9)
-            reach = 3 * spread
-            shift = torch.minimum(torch.maximum(shift / (total + spread**-2), -reach), reach)
-        of_channel: Tensor = shift[:, self.ring]
-        return of_channel
+        score = torch.clamp(pull(counts, events, p), -seen.CLIP, seen.CLIP) * torch.sqrt(info)
+        shift: Tensor = self.over_ring(score) / torch.clamp(self.over_ring(info), min=1e-9)
+        return shift[:, self.ring]
 
 
 def network_input(counts: Tensor, events: Tensor, p: Tensor, live: Tensor) -> Tensor:
     """(1, channels, 3) float32 features, see :func:`hcal_root_ad.model.network_input.network_input`."""
     whole = pull(counts, events, p)
-    z = torch.clamp(whole, -normalise.CLIP, normalise.CLIP)
-    weight = information(events, p) / normalise.WEIGHT_SCALE
-    seen = live * (whole.abs() <= normalise.REJECT).to(live.dtype)
-    features = torch.stack([z / 2, z * torch.sqrt(weight), weight], dim=-1) * seen[:, :, None]
+    z = torch.clamp(whole, -seen.CLIP, seen.CLIP)
+    weight = information(events, p) / seen.WEIGHT_SCALE
+    shown = live * (whole.abs() <= seen.REJECT).to(live.dtype)
+    features = torch.stack([z / 2, z * torch.sqrt(weight), weight], dim=-1) * shown[:, :, None]
     return features.float()
 
 
@@ -129,35 +122,30 @@ def exportable(network: GraphSTAD) -> GraphSTAD:
 
 
 class Reconstruct(nn.Module):
-    """Reference and network of a bundle, for one lumisection.
+    """Reference and network of a model, for one lumisection.
 
     Raises:
-        BundleError: if no channel of the bundle is live.
+        ModelError: if no channel of the model is live, or it has no network.
     """
 
     level: Tensor
     power: Tensor
     live: Tensor
-    variance_inside: Tensor
-    variance_outside: Tensor
+    known: Tensor
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
-        reference = bundle.reference
+        reference = model.reference
         if not reference.live.any():
-            raise BundleError(f"bundle {bundle.name}: none of its channels is live; make it anew from clean runs")
-        self.activity = Activity(reference)
-        self.ring_shift = RingShift(bundle.channels, reference, bundle.ring_normalisation)
-        self.network = exportable(bundle.network)
-        self.known = reference.activity
+            raise ModelError(f"the model {model.name}: none of its channels is live; make it anew from clean runs")
+        self.network = exportable(network_of(model))
+        self.log_pileup = LogPileup(reference)
+        self.ring_shift = RingShift(model.channels, reference)
         self.register_buffer("level", buffer(reference.level))
-        # The square of the model error is linear in the square of the distance outside: two points tell both terms.
-        edge = reference.activity[1]
-        inside, one_outside = model_error(reference, bundle.model_error, np.array([edge, edge + 1.0])) ** 2
-        self.register_buffer("variance_inside", buffer(inside))
-        self.register_buffer("variance_outside", buffer(one_outside - inside))
         self.register_buffer("power", buffer(reference.power))
         self.register_buffer("live", buffer(reference.live))
+        # How far a healthy channel may be off its level in another run: variance of log λ.
+        self.register_buffer("known", buffer(reference.level_error**2 + reference.widths.channel**2))
 
     def start(self) -> Tensor:
         """Memory before the first lumisection: (1, 4, boxes, hidden) zeros."""
@@ -171,21 +159,12 @@ class Reconstruct(nn.Module):
             memory: (1, 4, boxes, hidden) hidden and cell state of the encoder's and the decoder's RNN.
 
         Returns:
-            (1, 1) activity, (1, channels) log λ, and the memory after.
+            (1, 1) log pileup, (1, channels) log λ, and the memory after.
         """
-        activity = self.activity(counts, events)
-        eta = self.level + activity * self.power
-        eta = eta + self.ring_shift(counts, events, probability(eta), activity)
+        u = self.log_pileup(counts, events)
+        eta = self.level + u * self.power
+        eta = eta + self.ring_shift(counts, events, probability(eta))
         features = network_input(counts, events, probability(eta), self.live)
         state = memory[0, 0], memory[0, 1], memory[0, 2], memory[0, 3]
         shift, _, state = self.network(features[None], state)
-        return activity, eta + shift[0].to(eta.dtype), torch.stack(state).reshape(memory.shape)
-
-    def outside(self, activity: Tensor) -> Tensor:
-        """(1, 1) how far the activity lies outside of what the reference has seen."""
-        low, high = self.known
-        return torch.clamp(torch.maximum(low - activity, activity - high), min=0.0)
-
-    def error(self, activity: Tensor) -> Tensor:
-        """(1, channels) standard error of log λ, see :func:`hcal_root_ad.model.reconstruction.model_error`."""
-        return torch.sqrt(self.variance_inside + self.variance_outside * self.outside(activity) ** 2)
+        return u, eta + shift[0].to(eta.dtype), torch.stack(state).reshape(memory.shape)

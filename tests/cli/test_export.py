@@ -12,10 +12,10 @@ from hcal_root_ad.export import onnx_file
 pytest.importorskip("onnxruntime", reason="ONNX Runtime checks what is written")
 
 
-def test_a_bundle_becomes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_becomes_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "new" / "he.onnx"
     assert main(["export", "he-graphstad", "-o", str(path)]) == 0
-    assert capsys.readouterr().out == f"{path}: bundle he-graphstad for HE, one lumisection per call\n"
+    assert capsys.readouterr().out == f"{path}: model he-graphstad for HE, one lumisection per call\n"
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -30,13 +30,13 @@ def test_for_cmssw_the_configuration_is_printed(tmp_path: Path, capsys: pytest.C
     assert names[:3] == ["input_data", "input_data_exo", "anomaly_std_th"]
 
 
-def test_an_unknown_bundle_and_a_folder_as_output_are_refused(
+def test_an_unknown_model_and_a_folder_as_output_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["export", "no-such-bundle", "-o", str(tmp_path / "x.onnx")]) == 2
+    assert main(["export", "no-such-model", "-o", str(tmp_path / "x.onnx")]) == 2
     assert main(["export", "he-graphstad", "-o", str(tmp_path)]) == 2
     refusals = capsys.readouterr().err.splitlines()
-    assert "no bundle 'no-such-bundle'" in refusals[0]
+    assert "no model 'no-such-model'" in refusals[0]
     assert "is a folder" in refusals[1]
     assert list(tmp_path.iterdir()) == []
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hcal_root_ad.detector import channel_table
 from hcal_root_ad.compare.against import Against, hold_against, threshold
-from hcal_root_ad.references.catalogue import NamedReference
-from hcal_root_ad.model.counts import series_of
+from hcal_root_ad.detector import channel_table
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.counts import subdetector_counts
+from hcal_root_ad.references.catalogue import NamedReference
 
 MakeMaps = Callable[..., LumiMaps]
 MakeReference = Callable[..., NamedReference]
@@ -24,7 +24,7 @@ INFORMATION = 12_000 * (0.7 * np.log(0.7)) ** 2 / (0.3 * 0.7)
 
 
 def he_against(maps: LumiMaps, reference: NamedReference, activity: float = 0.0) -> Against:
-    series = series_of(maps, "HE")
+    series = subdetector_counts(maps, "HE")
     return hold_against(reference.rates["HE"], series, np.full(len(series), activity))
 
 
@@ -62,7 +62,7 @@ def test_a_channel_the_reference_does_not_know_has_no_pull(make_maps: MakeMaps, 
     reference = make_reference("HE")
     live = np.arange(len(HE)) != 5
     rates = replace(reference.rates["HE"], reference=replace(reference.rates["HE"].reference, live=live))
-    series = series_of(make_maps(), "HE")
+    series = subdetector_counts(make_maps(), "HE")
     against = hold_against(rates, series, np.zeros(len(series)))
     assert (against.sums.expected[5], against.pull[5], against.significance[5]) == (0, 0, 0)
 
@@ -79,7 +79,7 @@ def test_a_ring_is_put_down_to_its_pileup_power_within_its_error(
     doubled, lower = round(1000 * (1 - 0.7**2)), round(1000 * (1 - 0.7**1.8))
     maps.counts[:, HE] = doubled
     maps.counts[:, HE[ring]] = lower
-    series = series_of(maps, "HE")
+    series = subdetector_counts(maps, "HE")
     activity = np.full(len(series), np.log(2))
     known, free = (hold_against(one, series, activity) for one in (rates, uncertain))
     assert known.sums.shift[ring] == pytest.approx(np.log(0.9), abs=2e-3)
@@ -87,7 +87,7 @@ def test_a_ring_is_put_down_to_its_pileup_power_within_its_error(
     # The power went from 1 to 1 + log 0.9 / log 2.
     assert free.reference.power[ring] == pytest.approx(0.848, abs=3e-3)
     # At the reference's own activity, no power explains anything.
-    healthy = hold_against(uncertain, series_of(make_maps(), "HE"), np.zeros(12))
+    healthy = hold_against(uncertain, subdetector_counts(make_maps(), "HE"), np.zeros(12))
     assert healthy.reference.power == pytest.approx(1)
 
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hcal_root_ad.detector import channel_table
 from hcal_root_ad.compare.against import Against, hold_against
 from hcal_root_ad.compare.changes import BOX_LEVEL, HALF_LEVEL, Change, changed, unit_shifts
-from hcal_root_ad.references.catalogue import NamedReference
-from hcal_root_ad.model.counts import series_of
+from hcal_root_ad.detector import channel_table
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.counts import subdetector_counts
+from hcal_root_ad.references.catalogue import NamedReference
 
 MakeMaps = Callable[..., LumiMaps]
 MakeReference = Callable[..., NamedReference]
@@ -27,7 +27,7 @@ WEAKER = round(1000 * (1 - 0.7**0.8))
 
 
 def against(maps: LumiMaps, reference: NamedReference, live: np.ndarray | None = None) -> Against:
-    rates, series = reference.rates["HE"], series_of(maps, "HE")
+    rates, series = reference.rates["HE"], subdetector_counts(maps, "HE")
     if live is not None:
         rates = replace(rates, reference=replace(rates.reference, live=live))
     return hold_against(rates, series, np.zeros(len(series)))

@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hcal_root_ad.detector import Era, channel_table
-from hcal_root_ad.errors import CatalogueError, NoHcalError
 from hcal_root_ad.compare.changes import Change
 from hcal_root_ad.compare.compared_elements import Likeness, compared
 from hcal_root_ad.compare.comparison import Comparison, compare
 from hcal_root_ad.compare.root_tests import chi2_test, kolmogorov_test
-from hcal_root_ad.references.catalogue import NamedReference
+from hcal_root_ad.detector import Era, channel_table
+from hcal_root_ad.errors import CatalogueError, NoHcalError
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps, Source
+from hcal_root_ad.references.catalogue import NamedReference
 
 MakeMaps = Callable[..., LumiMaps]
 MakeReference = Callable[..., NamedReference]
@@ -209,7 +209,7 @@ def test_another_trigger_and_another_detector_are_said(make_maps: MakeMaps, make
     maps.counts[:] = np.rint(1000 * (1 - 0.7 ** np.exp(other)))
     notes = compare(maps, make_reference(trigger="JetHT")).notes
     assert notes[0].startswith("the reference flat is of the trigger JetHT, the run of one that its file does not name")
-    assert notes[1].startswith("HB: the reference flat knows another detector (its typical deviation is 9.")
+    assert notes[1].startswith("HB: the reference flat knows another detector (its typical deviation is 8.9 times")
     named = replace(maps, sources=(Source("DQM_V0001_R000370101__JetHT__A-v1__DQMIO.root", 1, "0"),))
     assert "trigger" not in compare(named, make_reference(trigger="JetHT")).notes[0]
 

@@ -14,18 +14,18 @@ from hcal_root_ad.evaluate.classifiers import ecal, hcal, study
 from hcal_root_ad.evaluate.classifiers.ecal import Barrel, hot_tower, missing_module, simulate_barrel, standardised
 from hcal_root_ad.evaluate.classifiers.hcal import DEAD, HOT, images_of, learned, verdicts
 from hcal_root_ad.evaluate.classifiers.networks_on_images import GOOD, judged
-from hcal_root_ad.model.counts import Series
 from hcal_root_ad.evaluate.rivals.image_classifiers import ecal_autoencoder, ecal_classifier, logistic, pooled, strided
+from hcal_root_ad.model.counts import SubdetectorCounts
 
 
 @pytest.fixture(scope="module")
-def runs() -> list[Series]:
+def runs() -> list[SubdetectorCounts]:
     channels = channel_table().select("HB")
     draw = np.random.default_rng(1)
     ring = 0.3 + 0.3 * draw.random(int(channels.ring.max()) + 1)[channels.ring]
     counts = draw.binomial(1500, np.broadcast_to(ring, (8, len(channels)))).astype(np.int32)
-    whole = Series(channels, counts, np.full(8, 1500.0), np.arange(1, 9, dtype=np.int32), np.arange(8))
-    return [whole.part(slice(0, 4)), whole.part(slice(4, 8))]
+    whole = SubdetectorCounts(channels, counts, np.full(8, 1500.0), np.arange(1, 9, dtype=np.int32), np.arange(8))
+    return [whole.rows(slice(0, 4)), whole.rows(slice(4, 8))]
 
 
 def test_networks_take_the_images_they_are_for() -> None:
@@ -36,7 +36,7 @@ def test_networks_take_the_images_they_are_for() -> None:
 
 
 @pytest.mark.parametrize(("region", "cells"), [("5×5 fixed", 25), ("5×5 random", 25), ("one channel", 1)])
-def test_regions_of_images(runs: list[Series], region: str, cells: int) -> None:
+def test_regions_of_images(runs: list[SubdetectorCounts], region: str, cells: int) -> None:
     images = images_of(runs[:1], region, np.random.default_rng(3))
     assert images.truth.tolist() == [GOOD] * 4 + [HOT] * 4 + [DEAD] * 4
     assert [s.stop - s.start for s in images.series.stretches()] == [1] * 12
@@ -47,7 +47,7 @@ def test_regions_of_images(runs: list[Series], region: str, cells: int) -> None:
     assert len(places) == (1 if region == "5×5 fixed" else 4)
 
 
-def test_pixels_are_where_the_channels_are(runs: list[Series]) -> None:
+def test_pixels_are_where_the_channels_are(runs: list[SubdetectorCounts]) -> None:
     image = images_of(runs[:1], "one channel", np.random.default_rng(3)).pixels[0, 0].numpy()
     channels, series = runs[0].channels, runs[0]
     (row,) = np.flatnonzero((channels.ieta == -16) & (channels.iphi == 72) & (channels.depth == 1))
@@ -57,7 +57,7 @@ def test_pixels_are_where_the_channels_are(runs: list[Series]) -> None:
 
 
 @pytest.mark.parametrize("region", hcal.REGIONS)
-def test_likelihoods_name_every_class(runs: list[Series], region: str) -> None:
+def test_likelihoods_name_every_class(runs: list[SubdetectorCounts], region: str) -> None:
     draw = np.random.default_rng(1)
     training, exam = (images_of(part, region, draw) for part in (runs[:1], runs[1:]))
     said, badness = verdicts(training, exam)
@@ -65,7 +65,7 @@ def test_likelihoods_name_every_class(runs: list[Series], region: str) -> None:
     assert badness[exam.truth != GOOD].min() > badness[exam.truth == GOOD].max()
 
 
-def test_a_network_learns_what_is_always_at_one_place(runs: list[Series]) -> None:
+def test_a_network_learns_what_is_always_at_one_place(runs: list[SubdetectorCounts]) -> None:
     row = learned("logistic", "5×5 fixed", runs[:1], runs[1:], seed=1, epochs=40)
     assert (row.task, row.system, row.learned, row.tested) == ("HB 5×5 fixed", "logistic", 12, 12)
     assert row.accuracy is not None

@@ -10,6 +10,7 @@ from torch import Tensor
 from hcal_root_ad.detector import ChannelTable, channel_table
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.evaluate.protocol import Effort, Training, Truth
+from hcal_root_ad.evaluate.rivals.blocks import BoxGNN, PoolingCNN, RingMean, UnpoolingCNN
 from hcal_root_ad.evaluate.systems import deep_graphstad, deep_images
 from hcal_root_ad.evaluate.systems.deep import (
     Recipe,
@@ -24,8 +25,7 @@ from hcal_root_ad.evaluate.systems.deep import (
     steps_of,
     trailing,
 )
-from hcal_root_ad.model.counts import Series
-from hcal_root_ad.evaluate.rivals.blocks import BoxGNN, PoolingCNN, RingMean, UnpoolingCNN
+from hcal_root_ad.model.counts import SubdetectorCounts
 
 RECIPES = {recipe.name: recipe for recipe in (*deep_graphstad.RECIPES, *deep_images.RECIPES)}
 SMALL = [name for name in RECIPES if name != "hcal-ml-task"]
@@ -37,14 +37,14 @@ def channels() -> ChannelTable:
     return channel_table().select("HE")
 
 
-def run_of(channels: ChannelTable, seed: int, lumisections: int = 15, events: int = 2000) -> Series:
+def run_of(channels: ChannelTable, seed: int, lumisections: int = 15, events: int = 2000) -> SubdetectorCounts:
     """A run with rates of the rings and a common activity that wanders by a tenth."""
     draw = np.random.default_rng(seed)
     rate = 0.2 + 0.5 * np.random.default_rng(0).random(int(channels.ring.max()) + 1)[channels.ring]
     activity = 1 + 0.1 * np.sin(np.arange(lumisections) / 3 + seed)
     counts = draw.binomial(events, rate * activity[:, None]).astype(np.int32)
     numbers = np.arange(1, lumisections + 1, dtype=np.int32)
-    return Series(channels, counts, np.full(lumisections, float(events)), numbers, np.arange(lumisections))
+    return SubdetectorCounts(channels, counts, np.full(lumisections, float(events)), numbers, np.arange(lumisections))
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +130,9 @@ def test_scores_do_not_wait_and_do_not_cross_a_gap(training: Training) -> None:
     fitted = fit_autoencoder(quick("graphstad"), training)
     run = run_of(training.channels, 5, lumisections=9)
     whole = fitted.score(run, NOTHING)
-    assert np.allclose(fitted.score(run.part(slice(0, 6)), NOTHING), whole[:6], rtol=1e-4)
+    assert np.allclose(fitted.score(run.rows(slice(0, 6)), NOTHING), whole[:6], rtol=1e-4)
     gap = replace(run, lumisections=np.array([1, 2, 3, 4, 9, 10, 11, 12, 13], np.int32))
-    assert np.allclose(fitted.score(gap, NOTHING)[4:], fitted.score(run.part(slice(4, 9)), NOTHING), rtol=1e-4)
+    assert np.allclose(fitted.score(gap, NOTHING)[4:], fitted.score(run.rows(slice(4, 9)), NOTHING), rtol=1e-4)
 
 
 def test_windows_by_hand(channels: ChannelTable) -> None:
@@ -145,7 +145,7 @@ def test_windows_by_hand(channels: ChannelTable) -> None:
 
 
 def test_runs_shorter_than_a_window_are_refused(training: Training) -> None:
-    short = replace(training, learn=[one.part(slice(0, 4)) for one in training.learn])
+    short = replace(training, learn=[one.rows(slice(0, 4)) for one in training.learn])
     with pytest.raises(InputError, match="5 consecutive lumisections"):
         fit_autoencoder(quick("graphstad"), short)
 
@@ -153,7 +153,7 @@ def test_runs_shorter_than_a_window_are_refused(training: Training) -> None:
 def test_scalings_by_hand(channels: ChannelTable) -> None:
     three = channels.take(np.arange(3))
     counts = np.array([[10, 20, 0], [30, 20, 0]], np.int32)
-    run = Series(three, counts, np.array([100.0, 100.0]), np.array([1, 2], np.int32), np.arange(2))
+    run = SubdetectorCounts(three, counts, np.array([100.0, 100.0]), np.array([1, 2], np.int32), np.arange(2))
     later = replace(run, counts=np.array([[50, 30, 10], [20, 10, 0]], np.int32))
     assert np.allclose(minimum_to_maximum([run])(later), [[2, 0.1, 0.1], [0.5, -0.1, 0]], atol=1e-6)
     assert np.allclose(share_of_largest([run])(later), [[1, 0.6, 0.2], [1, 0.5, 0]])

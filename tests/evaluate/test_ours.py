@@ -1,70 +1,65 @@
-"""What is evaluated as ours is what is published: scores and flags of the judge, with the network and without it."""
+"""What is evaluated as ours is what is published: scores and flags of the judge."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from hcal_root_ad.model.model import load_bundle
 
-from hcal_root_ad.evaluate.protocol import Truth
-from hcal_root_ad.evaluate.systems.ours import _Evidence
+from hcal_root_ad.evaluate.protocol import Training, Truth
+from hcal_root_ad.evaluate.systems.ours import SYSTEMS, maps_of
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import State, Verdict
-from hcal_root_ad.model.counts import Series, series_of
+from hcal_root_ad.model.counts import SubdetectorCounts, subdetector_counts
 from hcal_root_ad.simulate.conditions import simulate_conditions
-from hcal_root_ad.simulate.detector import simulate_detector
+from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.faults import make_fault
 from hcal_root_ad.simulate.run import simulate_run
 
-BUNDLE = load_bundle("he-graphstad")
 NOTHING = Truth(np.zeros(0), np.zeros(0))
 
 
 @pytest.fixture(scope="module")
-def run() -> tuple[Series, Verdict]:
-    """A run of the detector that the bundle knows; HEP07 is dead in LS 6 to 9."""
-    detector = simulate_detector(2022)
+def detector() -> SimulatedDetector:
+    return simulate_detector(2022)
+
+
+@pytest.fixture(scope="module")
+def fitted(detector: SimulatedDetector):
+    clean = [
+        subdetector_counts(simulate_run(detector, simulate_conditions(20, seed), seed=seed).maps, "HE")
+        for seed in (5, 6)
+    ]
+    (system,) = SYSTEMS
+    return system.fit(Training("HE", clean[0].channels, clean[:1], clean[1:], seed=1))
+
+
+@pytest.fixture(scope="module")
+def series(detector: SimulatedDetector) -> SubdetectorCounts:
+    """HEP07 is dead in LS 6 to 9."""
     conditions = simulate_conditions(12, seed=3, start=0.1)
     maps = simulate_run(detector, conditions, [make_fault(detector, "dead", "HEP07", 6, 9, 0.0)], seed=3).maps
-    (verdict,) = judge_run(maps, [BUNDLE]).verdicts
-    series = series_of(maps, "HE")
-    assert len(series) == 12
-    return series, verdict
+    return subdetector_counts(maps, "HE")
 
 
-def system(network: bool) -> _Evidence:
-    return _Evidence(BUNDLE, BUNDLE.thresholds().channel, network)
+@pytest.fixture(scope="module")
+def verdict(fitted, series: SubdetectorCounts) -> Verdict:
+    (verdict,) = judge_run(maps_of(series), [fitted.model]).verdicts
+    return verdict
 
 
-def test_the_score_is_the_published_one_in_natural_logarithms(run: tuple[Series, Verdict]) -> None:
-    series, verdict = run
-    live = BUNDLE.reference.live
-    score = system(network=True).score(series, NOTHING)
+def test_the_score_is_the_published_one(fitted, series: SubdetectorCounts, verdict: Verdict) -> None:
+    live = fitted.model.reference.live
+    score = fitted.score(series, NOTHING)
     assert (score[:, ~live] == -np.inf).all()
-    published = np.abs(verdict.score[:, live]) * np.log(10)
-    np.testing.assert_allclose(np.maximum(score[:, live], 0), published, rtol=1e-3, atol=0.02)
+    np.testing.assert_array_equal(score[:, live], np.abs(verdict.score[:, live]))
 
 
-@pytest.mark.parametrize("network", [True, False])
-def test_flags_are_the_dead_box(run: tuple[Series, Verdict], network: bool) -> None:
-    series, verdict = run
-    fitted = system(network)
-    dead = BUNDLE.reference.live & (series.channels.rbx == 7) & (series.channels.ieta > 0)
+def test_flags_are_the_dead_box(fitted, series: SubdetectorCounts, verdict: Verdict) -> None:
+    dead = fitted.model.reference.live & (series.channels.rbx == 7) & (series.channels.ieta > 0)
     at_fault = (series.lumisections >= 6) & (series.lumisections <= 9)
     flags = fitted.flags(series)
     assert flags[np.ix_(at_fault, dead)].all()
     assert flags[~at_fault][:, dead].mean() < 0.01
     assert flags[:, ~dead].sum() < 5 * len(series)
-    if network:
-        np.testing.assert_array_equal(flags, verdict.states >= State.PROBLEMATIC)
+    np.testing.assert_array_equal(flags, verdict.states >= State.PROBLEMATIC)
     assert fitted.score(series, NOTHING)[np.ix_(at_fault, dead)].min() > fitted.threshold
-
-
-def test_without_the_network_the_reference_alone_is_judged(run: tuple[Series, Verdict]) -> None:
-    series, _ = run
-    muted = replace(BUNDLE, network=type(BUNDLE.network)(series.channels, BUNDLE.network.config).eval())
-    plain = system(network=False)
-    np.testing.assert_array_equal(plain.score(series, NOTHING), replace(plain, bundle=muted).score(series, NOTHING))
-    assert not np.array_equal(system(network=True).score(series, NOTHING), plain.score(series, NOTHING))

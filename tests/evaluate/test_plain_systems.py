@@ -11,7 +11,7 @@ from hcal_root_ad.detector import ChannelTable, channel_table
 from hcal_root_ad.evaluate.protocol import Fitted, System, Training, Truth
 from hcal_root_ad.evaluate.scoring import window_length, window_sum
 from hcal_root_ad.evaluate.systems import ewma, low_rank, oracle, robust_z, rule_based, template
-from hcal_root_ad.model.counts import Series
+from hcal_root_ad.model.counts import SubdetectorCounts
 
 CHANNELS = channel_table().select("HE")
 MASKED = 7
@@ -21,10 +21,10 @@ SYSTEMS: list[System] = [
 LOCATES = [system for system in SYSTEMS if system.name not in {"χ² test", "Kolmogorov–Smirnov test"}]
 
 
-def series_from(counts: np.ndarray, events: float, channels: ChannelTable = CHANNELS) -> Series:
+def series_from(counts: np.ndarray, events: float, channels: ChannelTable = CHANNELS) -> SubdetectorCounts:
     n = len(counts)
     numbers = np.arange(1, n + 1, dtype=np.int32)
-    return Series(channels, counts.astype(np.int32), np.full(n, float(events)), numbers, np.arange(n))
+    return SubdetectorCounts(channels, counts.astype(np.int32), np.full(n, float(events)), numbers, np.arange(n))
 
 
 def probabilities(lumisections: int, seed: int) -> np.ndarray:
@@ -36,7 +36,7 @@ def probabilities(lumisections: int, seed: int) -> np.ndarray:
     return -np.expm1(-a * np.exp(draw.uniform(-0.1, 0.1, (lumisections, 1)) * k))
 
 
-def made(lumisections: int, seed: int) -> tuple[Series, Truth]:
+def made(lumisections: int, seed: int) -> tuple[SubdetectorCounts, Truth]:
     p = probabilities(lumisections, seed)
     counts = np.random.default_rng(seed + 100).binomial(1500, p)
     return series_from(counts, 1500), Truth(p.astype(np.float32), p.astype(np.float32))
@@ -67,7 +67,7 @@ def test_scores_are_causal_finite_and_forget_at_a_gap(system: System, fitted: di
     assert scores.shape == series.counts.shape
     assert np.isfinite(scores).all()
     first, second = (
-        fitted[system.name].score(series.part(part), Truth(truth.healthy[part], truth.faulty[part]))
+        fitted[system.name].score(series.rows(part), Truth(truth.healthy[part], truth.faulty[part]))
         for part in (slice(0, 6), slice(7, 12))
     )
     assert np.allclose(first, scores[:6], rtol=1e-4, atol=1e-3)

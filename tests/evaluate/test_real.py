@@ -22,8 +22,8 @@ from hcal_root_ad.evaluate.registry import chosen
 from hcal_root_ad.evaluate.suite import TestRun
 from hcal_root_ad.evaluate.table import markdown
 from hcal_root_ad.harvest.read import read_lumi_maps
-from hcal_root_ad.model.counts import series_of
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.counts import subdetector_counts
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import simulate_detector
 from hcal_root_ad.simulate.run import simulate_run
@@ -48,9 +48,9 @@ def folds(maps: LumiMaps) -> list[Fold]:
 
 
 def test_each_half_is_tested_after_learning_from_the_other(maps: LumiMaps, folds: list[Fold]) -> None:
-    series = series_of(maps, "HE")
+    series = subdetector_counts(maps, "HE")
     for number, fold in enumerate(folds):
-        learned, tested = (series.part(slice(5 * half, 5 * half + 5)) for half in (1 - number, number))
+        learned, tested = (series.rows(slice(5 * half, 5 * half + 5)) for half in (1 - number, number))
         assert np.array_equal(fold.training(False).learn[0].counts, learned.counts)
         assert len(fold.training(False).learn) == 1
         for test in fold.tests():

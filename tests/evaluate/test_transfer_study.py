@@ -21,8 +21,8 @@ from hcal_root_ad.evaluate.transfer_study.measurement import Result, _schedule, 
 from hcal_root_ad.evaluate.transfer_study.runs import contaminated, materials_of, shared_out
 from hcal_root_ad.evaluate.transfer_study.settings import BLOCKS, DIRECTIONS, MODES, Point, Size
 from hcal_root_ad.evaluate.transfer_study.tables import markdown
-from hcal_root_ad.model.reconstruction import Reconstruction
 from hcal_root_ad.model.graphstad import GraphSTAD
+from hcal_root_ad.model.reconstruction import Reconstruction
 
 TINY = Size(runs=2, lumisections=10, held_out=1, epochs=1, source_epochs=1)
 POINT = Point(MAIN, TINY)

@@ -1,4 +1,4 @@
-"""Shipped bundles as ONNX files, and a simulated run of the detector that they know, with faults and a short LS."""
+"""Shipped models as ONNX files, and a simulated run of the detector that they know, with faults and a short LS."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hcal_root_ad.model.model import Bundle, load_bundle
 
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import simulate_detector
 from hcal_root_ad.simulate.faults import make_fault
@@ -21,13 +21,13 @@ SHORT = 20
 
 
 @pytest.fixture(scope="session", params=["he-graphstad", "hb-graphstad-from-he"])
-def bundle(request: pytest.FixtureRequest) -> Bundle:
-    return load_bundle(request.param)
+def model(request: pytest.FixtureRequest) -> Model:
+    return load_model(request.param)
 
 
 @pytest.fixture(scope="session")
-def he() -> Bundle:
-    return load_bundle("he-graphstad")
+def he_model() -> Model:
+    return load_model("he-graphstad")
 
 
 @pytest.fixture(scope="session")

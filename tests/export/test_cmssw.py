@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hcal_root_ad.model.model import Bundle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hcal_root_ad.errors import BundleError
+from hcal_root_ad.errors import ModelError
 from hcal_root_ad.export.cmssw import STATE_WIDTHS, StatePacking, configuration, write_cmssw_model
-from hcal_root_ad.export.lumisection import lumisection
+from hcal_root_ad.export.lumisection import channel_threshold, lumisection
 from hcal_root_ad.export.reconstruction import Reconstruct
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.model.graphstad import GraphSTAD, GraphSTADConfig
+from hcal_root_ad.model.graphstad import GraphSTAD, GraphSTADConfig, architecture_of, weights_of
+from hcal_root_ad.model.model import Model
+from hcal_root_ad.stats.binomial import probability
 
 from .conftest import SHORT
 
@@ -97,38 +98,38 @@ def fill(histograms: np.ndarray, ieta: int, iphi: int, depth: int, count: float)
 
 @dataclass(frozen=True)
 class Case:
-    """A bundle, its drop-in model in the task's hands, and maps of a healthy lumisection, HB and HE."""
+    """A model, its drop-in model in the task's hands, and maps of a healthy lumisection, HB and HE."""
 
-    bundle: Bundle
+    model: Model
     path: Path
     task: Task
     healthy: np.ndarray
     positions: dict[tuple[int, int, int], int]
 
     def rate(self, position: tuple[int, int, int]) -> float:
-        return float(np.exp(self.bundle.reference.level[self.positions[position]]))
+        return float(np.exp(self.model.reference.level[self.positions[position]]))
 
 
-def healthy_maps(bundle: Bundle) -> np.ndarray:
+def healthy_maps(model: Model) -> np.ndarray:
     histograms = np.zeros((7, 64, 72), dtype=np.float32)
-    expected = np.round(EVENTS * bundle.reference.expected(np.zeros(1))[0]) * bundle.reference.live
-    channels = bundle.channels
+    expected = np.round(EVENTS * probability(model.reference.level)) * model.reference.live
+    channels = model.channels
     for row, count in enumerate(expected):
         fill(histograms, channels.ieta[row], channels.iphi[row], channels.depth[row], count)
     return histograms
 
 
 @pytest.fixture(scope="module")
-def case(bundle: Bundle, folder: Path, he: Bundle) -> Case:
-    path = folder / f"{bundle.name}-cmssw.onnx"
-    write_cmssw_model(bundle, path)
-    healthy = healthy_maps(bundle)
-    if bundle.subdetector == "HB":
-        healthy = healthy + healthy_maps(he)
-    channels = bundle.channels
-    live = np.flatnonzero(bundle.reference.live)
+def case(model: Model, folder: Path, he_model: Model) -> Case:
+    path = folder / f"{model.name}-cmssw.onnx"
+    write_cmssw_model(model, path)
+    healthy = healthy_maps(model)
+    if model.subdetector == "HB":
+        healthy = healthy + healthy_maps(he_model)
+    channels = model.channels
+    live = np.flatnonzero(model.reference.live)
     positions = {(int(channels.ieta[r]), int(channels.iphi[r]), int(channels.depth[r])): int(r) for r in live}
-    return Case(bundle, path, Task(path, bundle.subdetector), healthy, positions)
+    return Case(model, path, Task(path, model.subdetector), healthy, positions)
 
 
 def test_names_order_shapes_and_types(case: Case) -> None:
@@ -155,7 +156,7 @@ EDGES = {
 
 
 def test_one_hot_channel_in_the_same_channel_flagged(case: Case) -> None:
-    for place in EDGES[case.bundle.subdetector]:
+    for place in EDGES[case.model.subdetector]:
         histograms = case.healthy.copy()
         fill(histograms, *place, np.round(-EVENTS * np.expm1(-4 * case.rate(place))))
         case.task.reset()
@@ -174,8 +175,8 @@ def test_many_hot_channels_in_the_same_channels_flagged(case: Case) -> None:
 
 
 def test_one_dead_box_in_the_same_box_flagged(case: Case) -> None:
-    channels = case.bundle.channels
-    box = {"HE": "HEP07", "HB": "HBM03"}[case.bundle.subdetector]
+    channels = case.model.channels
+    box = {"HE": "HEP07", "HB": "HBM03"}[case.model.subdetector]
     histograms, members = case.healthy.copy(), set()
     for place, row in case.positions.items():
         if channels.box_name(row) == box:
@@ -199,7 +200,7 @@ def test_healthy_maps_give_no_flag_and_the_score_no_more_than_chance(case: Case)
 
 
 def test_the_threshold_decides(case: Case) -> None:
-    place = EDGES[case.bundle.subdetector][0]
+    place = EDGES[case.model.subdetector][0]
     histograms = case.healthy.copy()
     fill(histograms, *place, np.round(-EVENTS * np.expm1(-4 * case.rate(place))))
     case.task.reset()
@@ -221,9 +222,9 @@ def test_too_few_events_flag_nothing_and_leave_no_memory(case: Case) -> None:
 def test_the_eight_states_carry_the_memory_over_a_run(case: Case, maps: LumiMaps) -> None:
     """A task that kept its states would get the reconstruction with memory, but for the 12 bits of a hidden state."""
     case.task.reset()
-    reconstruct = Reconstruct(case.bundle)
+    reconstruct = Reconstruct(case.model)
     memory, worst, cold = reconstruct.start(), 0.0, 0.0
-    channels, live = case.bundle.channels, case.bundle.reference.live
+    channels, live = case.model.channels, case.model.reference.live
     rows, columns, depths = channels.grid
     for position, (grid, events) in enumerate(zip(maps.grid(), maps.events, strict=True)):
         outputs = case.task.infer(grid.transpose(2, 0, 1), float(events), 20.0)
@@ -265,23 +266,24 @@ def test_sides_lie_apart_in_the_states() -> None:
     assert all(not tensor[:, 0].any() and tensor[:, 1].any() for tensor in StatePacking(32).pack(memory))
 
 
-def test_a_wider_network_does_not_fit(he: Bundle, tmp_path: Path) -> None:
-    wide = replace(he, network=GraphSTAD(he.channels, GraphSTADConfig(hidden=48)))
-    with pytest.raises(BundleError, match=r"at most 32 per box, the bundle's has 48"):
+def test_a_wider_network_does_not_fit(he_model: Model, tmp_path: Path) -> None:
+    network = GraphSTAD(he_model.channels, GraphSTADConfig(hidden=48))
+    wide = replace(he_model, architecture=architecture_of(network), weights=weights_of(network))
+    with pytest.raises(ModelError, match=r"at most 32 per box, the model's has 48"):
         write_cmssw_model(wide, tmp_path / "wide.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("definition", ["dqmio-occupancycut", "OccupancyCut", "hcalanalyzer"])
-def test_a_bundle_made_with_a_charge_cut_is_refused(he: Bundle, tmp_path: Path, definition: str) -> None:
-    with pytest.raises(BundleError, match=r"OccupancyCut.*HcalMLTask counts every digi"):
-        write_cmssw_model(replace(he, definition=definition), tmp_path / "cut.onnx")
+def test_a_model_made_with_a_charge_cut_is_refused(he_model: Model, tmp_path: Path, definition: str) -> None:
+    with pytest.raises(ModelError, match=r"OccupancyCut.*HcalMLTask counts every digi"):
+        write_cmssw_model(replace(he_model, definition=definition), tmp_path / "cut.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_configuration_names_the_file_and_the_threshold(bundle: Bundle) -> None:
-    text = configuration(bundle, Path("somewhere/model.onnx"))
-    assert f"process.hcalMLTask.onnx_model_path_{bundle.subdetector} = cms.untracked.string(" in text
+def test_configuration_names_the_file_and_the_threshold(model: Model) -> None:
+    text = configuration(model, Path("somewhere/model.onnx"))
+    assert f"process.hcalMLTask.onnx_model_path_{model.subdetector} = cms.untracked.string(" in text
     assert '"DQM/HcalTasks/data/hcal_root_ad/model.onnx"' in text
-    assert f"flagDecisionThr = cms.untracked.double({bundle.thresholds().channel:.1f})" in text
+    assert f"flagDecisionThr = cms.untracked.double({channel_threshold(model) ** 2 / 2:.1f})" in text
     compile(text, "configuration", "exec")

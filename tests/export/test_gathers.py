@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sparse
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric.nn import SAGEConv
 
-from hcal_root_ad.export.gathers import Cells, GatheredMean, GroupSum, members, members_of
+from hcal_root_ad.export.gathers import Cells, GatheredMean, GroupSum, members
 
 
 def test_members_of_three_groups_by_hand() -> None:
@@ -21,13 +20,6 @@ def test_group_sums_are_those_of_bincount(label: list[int]) -> None:
     values = np.arange(len(label)) - 7.5
     sums = GroupSum(members(np.array(label), max(label) + 1))(torch.from_numpy(values)[None])
     assert np.allclose(sums[0], np.bincount(label, values))
-
-
-def test_sums_over_overlapping_groups_are_a_matrix_product() -> None:
-    matrix = sparse.csr_matrix(np.array([[1, 0, 1, 0], [0, 0, 0, 0], [0, 1, 1, 1]], dtype=np.float32))
-    values = np.arange(8.0).reshape(2, 4)
-    assert members_of(matrix).tolist() == [[0, 2, 4], [4, 4, 4], [1, 2, 3]]
-    assert np.allclose(GroupSum(members_of(matrix))(torch.from_numpy(values)), values @ matrix.toarray().T)
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=20))

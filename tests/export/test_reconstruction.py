@@ -1,4 +1,4 @@
-"""One lumisection reconstructed by tensors alone is what ``learn`` makes of it."""
+"""One lumisection reconstructed by tensors alone is near what the common part and the network make of it."""
 
 from __future__ import annotations
 
@@ -7,62 +7,58 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hcal_root_ad.model.model import Bundle
 
-from hcal_root_ad.errors import BundleError
-from hcal_root_ad.export.reconstruction import Activity, Reconstruct
-from hcal_root_ad.model.reconstruction import model_error, reconstruct
-from hcal_root_ad.learn.reference import fit_activity
-from hcal_root_ad.model.counts import Series, series_of
+from hcal_root_ad.errors import ModelError
+from hcal_root_ad.export.reconstruction import LogPileup, Reconstruct
 from hcal_root_ad.lumi_maps import LumiMaps
-
-SINGLE = 1e-6
-"""The judge works in single precision, the export in double."""
-
-
-def tensors(series: Series, row: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.from_numpy(series.counts[[row]]).double(), torch.from_numpy(series.trials[[row]])
-
-
-def test_the_activity_is_fitted_alike(bundle: Bundle, maps: LumiMaps) -> None:
-    series = series_of(maps, bundle.subdetector)
-    counts = series.counts.copy()
-    counts[1, : counts.shape[1] // 3] = 0  # a third of the channels off
-    counts[2, : 2 * counts.shape[1] // 3] = 0  # and two thirds, which the fit follows
-    wanted = fit_activity(bundle.reference, counts, series.events)
-    fit = Activity(bundle.reference)
-    series = replace(series, counts=counts)
-    found = [float(fit(*tensors(series, row))) for row in range(6)]
-    assert np.allclose(found, wanted[:6], rtol=0, atol=SINGLE)
+from hcal_root_ad.model.clean_runs import CleanRun
+from hcal_root_ad.model.common_part import CommonPartFit
+from hcal_root_ad.model.counts import SubdetectorCounts, assessable, subdetector_counts
+from hcal_root_ad.model.graphstad import network_of
+from hcal_root_ad.model.model import Model
+from hcal_root_ad.model.reconstruction import reconstruct, segment_of
+from hcal_root_ad.stats.binomial import probability
 
 
-@pytest.mark.parametrize("ring_normalisation", [False, True])
-def test_log_rates_and_errors_are_alike_with_state_carried(
-    he: Bundle, maps: LumiMaps, ring_normalisation: bool
-) -> None:
-    series = series_of(maps, "HE").part(slice(0, 10))
-    wanted = reconstruct(he.network, he.reference, series, ring_normalisation)
-    module = Reconstruct(replace(he, ring_normalisation=ring_normalisation))
+def tensors(counts: SubdetectorCounts, row: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(counts.counts[[row]]).double(), torch.from_numpy(counts.trials[[row]])
+
+
+def test_the_pileup_is_that_of_the_common_part(model: Model, maps: LumiMaps) -> None:
+    counts = subdetector_counts(maps, model.subdetector)
+    reference = model.reference
+    expected = CommonPartFit(reference).fit(counts.counts, counts.events.astype(np.int64)).log_pileup
+    fit = LogPileup(reference)
+    found = [float(fit(*tensors(counts, row))) for row in range(len(counts))]
+    assert np.allclose(found, expected, rtol=0, atol=0.01)
+
+
+def test_the_pileup_of_a_lumisection_by_hand(model: Model) -> None:
+    reference = model.reference
+    fit = LogPileup(reference)
+    for u in (-1.0, 0.0, 0.3):
+        counts = 10_000.0 * probability(reference.level + u * reference.power) * reference.live
+        counts[: len(counts) // 3] = 0  # a third of the channels off
+        found = fit(torch.from_numpy(counts)[None], torch.tensor([[10_000.0]], dtype=torch.float64))
+        assert float(found) == pytest.approx(u, abs=1e-3)
+
+
+def test_log_rates_are_near_those_of_the_network_on_the_common_part(he_model: Model, maps: LumiMaps) -> None:
+    run = CleanRun(maps, assessable(maps)[:8])
+    segment = segment_of(run, he_model.reference, "HE")
+    expected = reconstruct(network_of(he_model), segment)
+    module = Reconstruct(he_model)
     memory = module.start()
     with torch.no_grad():
-        for row in range(len(series)):
-            activity, log_rate, memory = module(*tensors(series, row), memory)
-            assert abs(float(activity) - wanted.activity[row]) < SINGLE
-            assert np.allclose(log_rate[0].numpy(), wanted.log_rate[row], rtol=SINGLE, atol=SINGLE)
-            error = model_error(he.reference, he.model_error, wanted.activity[[row]])
-            assert np.allclose(module.error(activity), error)
+        for row in range(len(segment)):
+            _, log_rate, memory = module(*tensors(segment.counts, row), memory)
+            apart = np.abs(log_rate[0].numpy() - expected[row])[segment.live]
+            assert np.quantile(apart, 0.99) < 0.01
 
 
-@pytest.mark.parametrize("distance", [-0.1, 0.3, 1.0, 2.5])
-def test_errors_grow_outside_of_known_conditions(he: Bundle, distance: float) -> None:
-    low, high = he.reference.activity
-    module = Reconstruct(he)
-    for activity in (low - distance, high + distance):
-        wanted = model_error(he.reference, he.model_error, np.array([activity]))
-        assert np.allclose(module.error(torch.tensor([[activity]], dtype=torch.float64)), wanted, rtol=SINGLE)
-
-
-def test_a_bundle_without_live_channels_is_refused(he: Bundle) -> None:
-    dead = replace(he, reference=replace(he.reference, live=np.zeros(len(he.channels), dtype=bool)))
-    with pytest.raises(BundleError, match="none of its channels is live"):
+def test_a_model_without_live_channels_or_without_a_network_is_refused(he_model: Model) -> None:
+    dead = replace(he_model, reference=replace(he_model.reference, live=np.zeros(len(he_model.channels), dtype=bool)))
+    with pytest.raises(ModelError, match="none of its channels is live"):
         Reconstruct(dead)
+    with pytest.raises(ModelError, match="has no network"):
+        Reconstruct(replace(he_model, architecture={}, weights={}))

@@ -8,9 +8,11 @@ import torch
 
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError, UsageError
+from hcal_root_ad.model.counts import SubdetectorCounts
+from hcal_root_ad.model.graphstad import GraphSTAD
+from hcal_root_ad.model.reconstruction import Segment, reconstruct
 from hcal_root_ad.model.training import (
     ANNEALINGS,
-    Piece,
     Schedule,
     _annealing,
     _batches,
@@ -18,40 +20,30 @@ from hcal_root_ad.model.training import (
     _starts,
     _window,
     fault_factors,
-    pieces_of,
     train_network,
 )
-from hcal_root_ad.model.reconstruction import reconstruct
-from hcal_root_ad.learn.reference import Reference, fit_reference
-from hcal_root_ad.model.counts import Series, series_of
-from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.model.graphstad import GraphSTAD
 from hcal_root_ad.stats.binomial import probability
 
 CHANNELS = channel_table().select("HE")
 
 
-def box_drift_piece(steps: int = 20, seed: int = 1) -> tuple[Piece, np.ndarray]:
+def box_drift(steps: int = 20, seed: int = 1) -> tuple[Segment, np.ndarray]:
     """A reference at rest, and counts whose boxes have moved by some percent each."""
     draw = np.random.default_rng(seed)
     moved = 0.03 * draw.standard_normal(72)[CHANNELS.box]
     eta = np.full((steps, len(CHANNELS)), -0.7)
     counts = draw.binomial(1500, probability(eta + moved)).astype(np.int32)
-    nothing = np.zeros(len(CHANNELS))
-    live = np.ones(len(CHANNELS), dtype=bool)
-    reference = Reference(eta[0], nothing, nothing + 1, nothing, live, (0.0, 0.0))
     numbers = np.arange(1, steps + 1, dtype=np.int32)
-    series = Series(CHANNELS, counts, np.full(steps, 1500.0), numbers, np.arange(steps))
-    return Piece(series, reference, eta.astype(np.float32), np.zeros(steps)), moved
+    series = SubdetectorCounts(CHANNELS, counts, np.full(steps, 1500.0), numbers, np.arange(steps))
+    return Segment(series, eta.astype(np.float32), np.ones(len(CHANNELS), dtype=bool)), moved
 
 
 def test_it_learns_the_common_move_of_a_box() -> None:
     torch.manual_seed(1)
     network = GraphSTAD(CHANNELS)
-    losses = train_network(network, [box_drift_piece(seed=s)[0] for s in range(4)], Schedule(epochs=12, window=5))
-    piece, moved = box_drift_piece(seed=99)
-    found = reconstruct(network, piece.reference, piece.series, False, piece.activity)
-    shift = found.log_rate - found.reference_rate
+    losses = train_network(network, [box_drift(seed=s)[0] for s in range(4)], Schedule(epochs=12, window=5))
+    segment, moved = box_drift(seed=99)
+    shift = reconstruct(network, segment) - segment.log_rate
     assert losses[-1] < losses[0]
     assert np.corrcoef(shift[-1], moved)[0, 1] > 0.8
 
@@ -61,15 +53,15 @@ def test_equal_seeds_give_equal_weights() -> None:
     for _ in range(2):
         torch.manual_seed(4)
         network = GraphSTAD(CHANNELS)
-        train_network(network, [box_drift_piece(steps=10)[0]], Schedule(epochs=1, window=5, batch=1))
+        train_network(network, [box_drift(steps=10)[0]], Schedule(epochs=1, window=5, batch=1))
         weights.append(torch.cat([p.flatten() for p in network.state_dict().values()]))
     assert torch.equal(*weights)
 
 
 def test_what_is_seen_and_what_is_judged_share_no_digi() -> None:
-    piece, _ = box_drift_piece(steps=5)
+    segment, _ = box_drift(steps=5)
     schedule = Schedule(window=5, faulty=0.0)
-    _, judged, misses, _, _ = _window(piece, 0, schedule, np.random.default_rng(0))
+    _, judged, misses, _, _ = _window(segment, 0, schedule, np.random.default_rng(0))
     assert np.allclose(judged + misses, 1500 - int(0.75 * 1500))
     assert (judged >= 0).all()
     assert (misses >= 0).all()
@@ -84,55 +76,43 @@ def test_faults_are_put_into_units_of_the_readout() -> None:
     assert any((factors[0] == 1).all() and (factors != 1).any() for factors in drawn)
 
 
-def test_each_series_meets_the_reference_of_another(clean_runs: list[LumiMaps]) -> None:
-    series = [series_of(run, "HE") for run in clean_runs]
-    references = [fit_reference([one]) for one in series]
-    pieces = pieces_of(references, series, ring_normalisation=False)
-    assert [piece.reference for piece in pieces] == [references[1], references[2], references[0]]
-    assert pieces[0].reference_rate.shape == series[0].counts.shape
-
-
 @pytest.mark.parametrize("gap_after", [3, 12])
 def test_windows_stay_inside_a_stretch(gap_after: int) -> None:
-    from hcal_root_ad.model.training import _starts
-
-    piece, _ = box_drift_piece(steps=20)
-    numbers = piece.series.lumisections.copy()
-    numbers[gap_after:] += 5
-    series = Series(CHANNELS, piece.series.counts, piece.series.events, numbers, piece.series.position)
+    segment, _ = box_drift(steps=20)
+    series = with_gap(segment, gap_after).counts
+    numbers = series.lumisections
     for first in _starts(series, 5):
         assert numbers[first + 4] - numbers[first] == 4
 
 
-def with_gap(piece: Piece, gap_after: int) -> Piece:
-    """The same piece with five lumisections missing."""
-    numbers = piece.series.lumisections.copy()
+def with_gap(segment: Segment, gap_after: int) -> Segment:
+    """The same segment with five lumisections missing."""
+    numbers = segment.counts.lumisections.copy()
     numbers[gap_after:] += 5
-    series = Series(CHANNELS, piece.series.counts, piece.series.events, numbers, piece.series.position)
-    return replace(piece, series=series)
+    return replace(segment, counts=replace(segment.counts, lumisections=numbers))
 
 
 def test_preserved_states_go_through_each_stretch_in_order() -> None:
-    piece = with_gap(box_drift_piece(steps=25)[0], gap_after=10)
-    other = box_drift_piece(steps=10)[0]
-    windows = [(one, first) for one in (piece, other) for first in _starts(one.series, 5)]
+    segment = with_gap(box_drift(steps=25)[0], gap_after=10)
+    other = box_drift(steps=10)[0]
+    windows = [(one, first) for one in (segment, other) for first in _starts(one.counts, 5)]
     schedule = Schedule(window=5, batch=2, preserved=True)
     batches = _batches(windows, schedule, np.random.default_rng(0))
     assert sorted(len(batch) for batch in batches) == [1, 1, 1, 2, 2]
-    walked = [first for batch in batches for one, first in batch if one is piece]
+    walked = [first for batch in batches for one, first in batch if one is segment]
     assert sorted(walked) == [0, 5, 10, 15, 20]
     assert walked.index(0) < walked.index(5)
     assert walked.index(10) < walked.index(15) < walked.index(20)
 
 
 def test_preserved_state_starts_the_next_window_of_the_same_stretch_only() -> None:
-    piece = with_gap(box_drift_piece(steps=20)[0], gap_after=10)
+    segment = with_gap(box_drift(steps=20)[0], gap_after=10)
     network = GraphSTAD(CHANNELS)
     after = tuple(torch.full_like(part, 7.0, requires_grad=True) for part in network.start(2))
     for preserved, expected in ((True, [7.0, 0.0]), (False, [0.0, 0.0])):
         carried = _Carried(network, Schedule(window=5, preserved=preserved))
-        carried.keep([(piece, 0), (piece, 5)], after)  # type: ignore[arg-type]
-        states = carried.start([(piece, 5), (piece, 10)])
+        carried.keep([(segment, 0), (segment, 5)], after)  # type: ignore[arg-type]
+        states = carried.start([(segment, 5), (segment, 10)])
         for part in states:
             assert not part.requires_grad
             assert [float(half.mean()) for half in part.chunk(2)] == expected
@@ -143,7 +123,7 @@ def test_preserving_the_state_changes_what_is_learned() -> None:
     for preserved in (False, True):
         torch.manual_seed(4)
         network = GraphSTAD(CHANNELS)
-        train_network(network, [box_drift_piece()[0]], Schedule(epochs=1, window=5, batch=1, preserved=preserved))
+        train_network(network, [box_drift()[0]], Schedule(epochs=1, window=5, batch=1, preserved=preserved))
         weights.append(torch.cat([p.flatten() for p in network.state_dict().values()]))
     assert not torch.equal(*weights)
 
@@ -167,12 +147,12 @@ def test_learning_rates_by_hand(annealing: str, first: float, last: float) -> No
 
 def test_an_unknown_annealing_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match="one-cycle"):
-        train_network(GraphSTAD(CHANNELS), [box_drift_piece(steps=10)[0]], Schedule(window=5, annealing="warm"))
+        train_network(GraphSTAD(CHANNELS), [box_drift(steps=10)[0]], Schedule(window=5, annealing="warm"))
 
 
 def test_runs_without_a_whole_window_are_one_sentence() -> None:
     with pytest.raises(InputError, match="no 5 lumisections in a row"):
-        train_network(GraphSTAD(CHANNELS), [box_drift_piece(steps=4)[0]], Schedule(window=5))
+        train_network(GraphSTAD(CHANNELS), [box_drift(steps=4)[0]], Schedule(window=5))
 
 
 def test_frozen_blocks_stay_and_epochs_are_told() -> None:
@@ -182,7 +162,7 @@ def test_frozen_blocks_stay_and_epochs_are_told() -> None:
     before = {name: weight.clone() for name, weight in network.state_dict().items()}
     told: list[int] = []
     schedule = Schedule(epochs=2, window=5, batch=1)
-    train_network(network, [box_drift_piece(steps=10)[0]], schedule, after_epoch=told.append)
+    train_network(network, [box_drift(steps=10)[0]], schedule, after_epoch=told.append)
     moved = {
         name.split(".")[0] for name, weight in network.state_dict().items() if not torch.equal(weight, before[name])
     }

@@ -12,16 +12,15 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from hcal_root_ad.learn.reference import Reference
 from matplotlib.image import imread
 from rich.console import Console
 
-from hcal_root_ad.detector import SUBDET_PM, Era, channel_table
 from hcal_root_ad.compare.comparison import Comparison, compare
+from hcal_root_ad.detector import SUBDET_PM, Era, channel_table
 from hcal_root_ad.judge.verdict import State
-from hcal_root_ad.references.catalogue import Entry, NamedReference
-from hcal_root_ad.references.rates import Rates
-from hcal_root_ad.learn.reference import Reference
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps, Source
+from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.publish import comparison_figures as figures
 from hcal_root_ad.publish.canvas import png
 from hcal_root_ad.publish.check import check_file
@@ -31,6 +30,8 @@ from hcal_root_ad.publish.comparison_plots import draw_comparison, draw_drift
 from hcal_root_ad.publish.comparison_table import changes_table, drift_table, elements_table, outcome
 from hcal_root_ad.publish.elements import MonitorElements, QualityStatus
 from hcal_root_ad.publish.root_file import file_folder, write_root_file
+from hcal_root_ad.references.catalogue import Entry, NamedReference
+from hcal_root_ad.references.rates import Rates
 from hcal_root_ad.stats.binomial import log_rate, probability
 
 CHANNELS = channel_table(Era.RUN3).select("HB", "HE")
@@ -48,7 +49,7 @@ def make_reference() -> NamedReference:
         size = len(channels)
         one, level = np.ones(size), log_rate(0.2 + 0.3 * draw.random(size))
         live = (np.arange(size) != NEW) if name == "HB" else one > 0
-        reference = Reference(level, 0.01 * one, one, 0.05 * one, live, (-0.1, 0.1))
+        reference = Reference(channels, level, 0.01 * one, one, 0.05 * one, live, (-0.1, 0.1))
         digis = draw.binomial(20_000, probability(level)) * live
         rates[name] = Rates(channels, reference, 0.02 * one, digis.astype(np.int64), 20_000.0)
     entry = Entry("june", Path(), (370100,), Era.RUN3, "Occupancy", (), "ZeroBias", "with <brackets>", rates="r")

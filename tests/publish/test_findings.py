@@ -7,7 +7,16 @@ from dataclasses import replace
 import pytest
 
 from hcal_root_ad.judge.verdict import Finding, Kind, Level, RunVerdict, Trust
-from hcal_root_ad.publish.findings import every_finding, how_large, how_sure, trust_of_run, trust_sentences, what, when
+from hcal_root_ad.publish.findings import (
+    enumerated,
+    every_finding,
+    how_large,
+    how_sure,
+    trust_of_run,
+    trust_sentences,
+    what,
+    when,
+)
 
 STEADY = Finding("HE", Level.RBX, "HEP07", Kind.DEGRADED, ((18, 31),), 14, 1.0, tuple(range(184)), 850, 1000.0, 0.85,
                  0.012, 7.0)  # fmt: skip
@@ -68,12 +77,20 @@ def test_how_sure(sigma: float, word: str) -> None:
     assert how_sure(finding(significance=sigma)) == word
 
 
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [((), ""), (("HB",), "HB"), (("HB", "HE"), "HB and HE"), (("HB", "HE", "HF"), "HB, HE and HF")],
+)
+def test_names_in_a_sentence(names: tuple[str, ...], words: str) -> None:
+    assert enumerated(names) == words
+
+
 def test_strips_become_findings_of_their_unit(strip_verdict: RunVerdict) -> None:
     ((box, noun),) = every_finding(strip_verdict)
     assert (box.unit, box.level, box.kind, noun) == ("HEP07", Level.RBX, Kind.DEAD, "strip")
     assert (box.ranges, box.lumisections, box.duty, box.channels) == (((5, 12),), 7, 1.0, 4)
     assert (box.observed, box.size) == (0, 0.0)
-    assert box.significance == pytest.approx((2 * 2.302585 * 4 * 30) ** 0.5)
+    assert box.significance == 23.5
 
 
 def test_the_strongest_comes_first(verdict: RunVerdict) -> None:
@@ -85,7 +102,7 @@ def test_a_trusted_run_needs_no_word_and_alike_subdetectors_one(verdict: RunVerd
     doubtful = {
         one.subdetector: replace(one, trust=Trust.NONE, trust_reason="No model fits.") for one in verdict.verdicts
     }
-    assert trust_sentences(doubtful) == ("HB and HE: NOT TRUSTED, judged without a reference (No model fits).",)
+    assert trust_sentences(doubtful) == ("HB and HE: NOT TRUSTED, no reference (No model fits).",)
 
 
 @pytest.mark.parametrize(("sensitivity", "said"), [(1.6, False), (1.61, True)])

@@ -14,6 +14,7 @@ import tomli_w
 from hcal_root_ad import content
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import CatalogueError
+from hcal_root_ad.lumi_maps import LumiMaps, Source
 from hcal_root_ad.references.catalogue import (
     CATALOGUE,
     catalogue_digest,
@@ -29,7 +30,6 @@ from hcal_root_ad.references.catalogue import (
     trigger_of,
 )
 from hcal_root_ad.references.catalogue_keeping import complaints
-from hcal_root_ad.lumi_maps import LumiMaps, Source
 
 LEAST = {"runs": [370100], "era": "Run3", "quantity": "Occupancy", "files": ["a.root"]}
 

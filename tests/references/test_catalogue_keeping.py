@@ -12,10 +12,10 @@ import pytest
 from hcal_root_ad import content
 from hcal_root_ad.errors import InputError, OutputError, UsageError
 from hcal_root_ad.harvest.input_file import RemoteFile
+from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.references.catalogue import CATALOGUE, entry_of, load_reference
 from hcal_root_ad.references.catalogue_keeping import Description, add_reference, complaints, own_catalogue
 from hcal_root_ad.references.rates import Rates, fit_rates
-from hcal_root_ad.lumi_maps import LumiMaps
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_an_entry_says_what_it_was_made_of(home: Path, run: LumiMaps, file: Path
     assert entry.events == int(run.events[:20][run.events[:20] >= 100].sum())
     assert entry.inputs == (file,)
     assert entry.sha256[str(file)] == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert list(load_reference("june-1").rates) == ["HB", "HE"]
+    assert list(load_reference("june-1").rates) == ["HB", "HE", "HO"]
     assert list(complaints(entry)) == []
     assert sorted(path.name for path in home.iterdir()) == [CATALOGUE, "june-1"]
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from hcal_root_ad.detector import box_name, channel_table
-from hcal_root_ad.judge.channels import channel_names, readout_levels
-from hcal_root_ad.judge.strips import strip_names
+from hcal_root_ad.judge.coarse import strip_names
+from hcal_root_ad.judge.hf import channel_name
 from hcal_root_ad.judge.verdict import Kind
+from hcal_root_ad.model.units import unit_tree
 from hcal_root_ad.report.words import box_of_unit, count, happened, place
 
 
@@ -21,7 +22,13 @@ from hcal_root_ad.report.words import box_of_unit, count, happened, place
         ("HB +2/72/1", "channel HB ieta +2, iphi 72, depth 1", "HBP01"),
         ("HF +35/7/2", "channel HF ieta +35, iphi 7, depth 2", None),
         ("HO", "the whole of HO", None),
-        ("crate24-slot03", "crate24-slot03", None),
+        ("HFM", "the minus side of HF", None),
+        ("HO1M02", "readout box HO1M02", None),
+        ("crate24-slot03", "the uHTR in crate 24, slot 3", None),
+        ("FED1102", "FED 1102", None),
+        ("HE |ieta| 26", "ring |ieta| 26 of HE", None),
+        ("HE |ieta| 26 depth 3", "ring |ieta| 26 of HE, depth 3", None),
+        ("11 channels of HEM03", "11 channels of HEM03", None),
         ("HEP iphi 23", "strip iphi 23 of HEP", "HEP07"),
     ],
 )
@@ -34,10 +41,12 @@ def test_units_by_their_full_names(unit: str, words: str, box: str | None) -> No
 def test_every_name_that_the_judge_gives_is_understood() -> None:
     for name in ("HB", "HE"):
         channels = channel_table().select(name)
-        for unit in (unit for level in readout_levels(channels)[2:] for unit in level.names):
-            assert place(unit).startswith(("readout ", "QIE card "))
+        tree = unit_tree(channels)
+        for unit in (*tree.box.names, *tree.module.names):
+            assert place(unit).startswith("readout ")
             assert box_name(box_of_unit(unit)) == unit[:5]
-        for row, unit in enumerate(channel_names(channels)):
+        for row in range(0, len(channels), 7):
+            unit = channel_name(channels, row)
             assert place(unit).startswith(f"channel {name} ieta ")
             assert box_of_unit(unit) == channels.box[row]
     for column, unit in enumerate(strip_names(channel_table().select("HB", "HE"))):

@@ -16,7 +16,7 @@ import pytest
 from hcal_root_ad.cli.watch import SEVERITIES
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.judge.verdict import Finding, Judge, Kind, Level, RunVerdict, Trust, Verdict
+from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo, RunVerdict, Trust, Verdict
 from hcal_root_ad.publish.provenance import Material, Provenance
 from hcal_root_ad.reproduce.reading import origins
 from hcal_root_ad.watch.alarm_log import AlarmLog, log_provenances
@@ -25,7 +25,7 @@ from hcal_root_ad.watch.sentences import alarm_sentence
 
 from .conftest import DqmFolder, maps_of
 
-MADE = Provenance("watch", (Material("bundle", "he-graphstad", "00ff"),), {"online": True})
+MADE = Provenance("watch", (Material("model", "he-graphstad", "00ff"),), {"online": True})
 HE = channel_table().select("HE")
 
 
@@ -38,11 +38,12 @@ def rows_of(unit: str) -> tuple[int, ...]:
 
 def finding(
     unit: str, first: int, last: int, kind: Kind = Kind.DEAD, rows: tuple[int, ...] | None = None,
-    level: Level | None = None,
+    level: Level | None = None, significance: float = 20.0,
 ) -> Finding:  # fmt: skip
     rows = rows_of(unit) if rows is None else rows
     level = level or (Level.RM if "-RM" in unit else Level.CHANNEL if "/" in unit else Level.RBX)
-    return Finding("HE", level, unit, kind, ((first, last),), last - first + 1, 1.0, rows, 0, 1000.0, 0.0, 0.0, 20.0)
+    return Finding("HE", level, unit, kind, ((first, last),), last - first + 1, 1.0, rows, 0, 1000.0, 0.0, 0.0,
+                   significance)  # fmt: skip
 
 
 def verdict(
@@ -55,7 +56,7 @@ def verdict(
         subdetector="HE", channels=HE, lumisections=lumisections, events=np.full(length, 1000),
         assessed=~np.isin(lumisections, unassessed), observed=nothing.astype(np.int32),
         expected=nothing.astype(np.float32), score=nothing.astype(np.float32), states=nothing.astype(np.uint8),
-        intervals=(), groups=(), judge=Judge("b", "1", "", 3.0, 0.5), findings=findings, trust=trust,
+        intervals=(), judge=ModelInfo("b", "1", "", 3.0, 0.5), findings=findings, trust=trust,
         trust_reason="" if trust.trusted else "The channels scatter 3.4 times as much.",
     )  # fmt: skip
     if not dqm.name(1).exists():
@@ -153,6 +154,20 @@ def test_another_name_for_the_same_channels_is_no_new_alarm(dqm: DqmFolder) -> N
     assert list(active) == [("HE", "12 channels of HEP07", "loss")]
 
 
+def test_a_weak_channel_raises_nothing_until_it_is_surer_and_then_stays(dqm: DqmFolder) -> None:
+    active: dict[Place, Alarm] = {}
+    log = []
+    for length, sigma in enumerate((5.2, 5.8, 6.1, 5.9, 5.9), start=5):
+        weak = finding("HE +20/5/3", 5, length, rows=(9,), significance=sigma)
+        active, found = changes(active, verdict(dqm, length, weak))
+        log += [(length, *one) for one in told(found)]
+    assert log == [(7, "raised", "HE +20/5/3")]
+    assert active[("HE", "HE +20/5/3", "loss")].last == 9
+    module = finding("HEP07-RM1", 5, 5, significance=5.2)
+    (raised,) = changes({}, verdict(dqm, 5, module))[1]
+    assert alarm_sentence(1, raised).endswith(", LS 5, ×0, weak [module]")
+
+
 @pytest.mark.parametrize(
     ("level", "channels", "severity"),
     [(Level.CHANNEL, 1, "channel"), (Level.CARD, 12, "module"), (Level.RM, 47, "module"), (Level.RBX, 188, "box"),
@@ -222,7 +237,7 @@ def test_the_log_tells_what_is_active(log: AlarmLog, tmp_path: Path) -> None:
     assert lines[1] == {
         "time": "2023-11-14T22:13:20.250Z", "run": 370101, "lumisection": 4, "event": "raised", "severity": "box",
         "subdetector": "HE", "unit": "HEP07", "what": "RBX, 2 channels", "kind": "degraded", "first": 3, "last": 4,
-        "channels": 2, "rate": "×0", "reason": "", "parts": [], "rows": [[7, 8]],
+        "channels": 2, "rate": "×0", "sure": "certain", "reason": "", "parts": [], "rows": [[7, 8]],
     }  # fmt: skip
     again = AlarmLog(tmp_path / "alarms.jsonl", MADE)
     assert again.active(370101) == {("HE", "HEP07", "loss"): alarm("HEP07")}

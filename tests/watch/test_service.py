@@ -12,20 +12,23 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hcal_root_ad import pipeline
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError, NoHcalError, OutputError, UsageError
-from hcal_root_ad.judge.verdict import Finding, Judge, Kind, Level, RunVerdict, Verdict
+from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo, RunVerdict, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.references.catalogue import fitting_reference
 from hcal_root_ad.watch import run_in_progress, service
 from hcal_root_ad.watch.alarms import Severity
+from hcal_root_ad.watch.ledger import Ledger
 from hcal_root_ad.watch.service import KEPT, RETRY, Settings, Watch
 
 from .conftest import RUN, Clock, DqmFolder, maps_of, read, same_maps
@@ -36,10 +39,10 @@ PATIENCE = 60.0
 class KeepingJudge:
     """Takes lumisections that rise, as a judge does, and gives them back."""
 
-    made_with: ClassVar[list[tuple[object, ...]]] = []
+    made_with: ClassVar[list[tuple[Any, ...]]] = []
 
-    def __init__(self, *given: object) -> None:
-        self.made_with.append(given)
+    def __init__(self, *given: object, without_reference: bool, **_: object) -> None:
+        self.made_with.append((*given, without_reference))
         self.maps: LumiMaps | None = None
 
     def add(self, maps: LumiMaps) -> None:
@@ -83,8 +86,7 @@ class replaced:
 
     def __enter__(self) -> Published:
         self.patch, found = pytest.MonkeyPatch(), Published()
-        self.patch.setattr(run_in_progress, "RunJudge", KeepingJudge)
-        self.patch.setattr(service, "RunJudge", KeepingJudge)
+        self.patch.setattr(pipeline, "RunJudge", KeepingJudge)
         self.patch.setattr(service, "publish", found)
         return found
 
@@ -98,7 +100,7 @@ Start = Callable[[], Watch]
 @pytest.fixture
 def start(published: Published, dqm: DqmFolder, tmp_path: Path, said: list[str], clock: Clock) -> Start:  # noqa: ARG001
     """Starts a watch, and starts it again as after a kill: nothing is left of the one before but its files."""
-    return lambda: Watch(Settings(dqm.path, tmp_path / "out", PATIENCE), (), said.append, clock, read)
+    return lambda: Watch(Settings(dqm.path, tmp_path / "out", PATIENCE), Judging(()), said.append, clock, read)
 
 
 def lumisections(published: Published, run: int = RUN) -> list[list[int]]:
@@ -120,13 +122,15 @@ def test_each_lumisection_is_published_as_it_comes(
     assert same_maps(published.last(), maps_of(dqm.path))
 
 
-def test_a_detector_that_no_bundle_knows_is_held_against_a_fitting_reference_as_run_does(
+def test_a_detector_that_no_model_knows_is_held_against_a_fitting_reference_as_run_does(
     start: Start, dqm: DqmFolder
 ) -> None:
     watch = start()
     dqm.leave(1)
     watch.look()
-    assert KeepingJudge.made_with[-1] == ((), None, fitting_reference)
+    models, false_alarms, find, without_reference = KeepingJudge.made_with[-1]
+    assert (models, false_alarms, without_reference) == ((), None, False)
+    assert find.__self__.fitting is fitting_reference
 
 
 def test_a_missing_lumisection_is_waited_for_then_passed_over_then_counted_all_the_same(
@@ -196,16 +200,28 @@ def test_a_file_that_contradicts_the_others_is_left_out(
     dqm.leave(10, 20, snapshot=True)
     watch = start()
     watch.look()
-    odd = dqm.name(15, snapshot=True)
-    odd.write_text(dqm.text(15, snapshot=True, more=-250))
+    odd = dqm.name(15)
+    odd.write_text(dqm.text(15))
     watch.look()
     assert lumisections(published) == [[10, 20]]
-    assert f"run {RUN}: {odd.name} is left out: The counts of " in said[-1]
+    assert f"run {RUN}: {odd.name} is left out: Run {RUN} comes as maps per LS in one file" in said[-1]
     again = start()
     again.look()
     dqm.leave(30, snapshot=True)
     again.look()
     assert lumisections(published)[1:] == [[10, 20], [10, 20, 30]]
+
+
+def test_a_snapshot_that_holds_less_is_left_out_as_run_does(start: Start, dqm: DqmFolder, published: Published) -> None:
+    dqm.leave(10, 20, snapshot=True)
+    watch = start()
+    watch.look()
+    dqm.name(15, snapshot=True).write_text(dqm.text(15, snapshot=True, more=-250))
+    watch.look()
+    maps = published.last()
+    assert same_maps(maps, maps_of(dqm.path))
+    assert maps.lumisections.tolist() == [10, 20]
+    assert any("1 snapshots hold less than an earlier one" in note for note in maps.notes)
 
 
 def test_a_restart_neither_loses_nor_repeats(
@@ -377,7 +393,7 @@ def test_a_run_that_stays_without_a_verdict_is_an_alarm_of_its_own(
 def test_status_comes_as_a_digest_and_at_once_where_something_is_late(
     dqm: DqmFolder, published: Published, clock: Clock, said: list[str], tmp_path: Path
 ) -> None:
-    watch = Watch(Settings(dqm.path, tmp_path / "out", PATIENCE, digest=10), (), said.append, clock, read)
+    watch = Watch(Settings(dqm.path, tmp_path / "out", PATIENCE, digest=10), Judging(()), said.append, clock, read)
     for ls in (*range(1, 22), 23):
         dqm.leave(ls)
         watch.look()
@@ -403,7 +419,7 @@ def with_findings(judge: KeepingJudge) -> RunVerdict:
     one = Verdict(
         "HE", channels, maps.lumisections, maps.events, np.ones(len(maps), dtype=np.bool_), nothing.astype(np.int32),
         nothing.astype(np.float32), nothing.astype(np.float32), nothing.astype(np.uint8), (), (),
-        Judge("b", "1", "", 3.0, 0.5), findings=found,
+        ModelInfo("b", "1", "", 3.0, 0.5), findings=found,
     )  # fmt: skip
     return RunVerdict(maps, (one,))
 
@@ -420,7 +436,7 @@ def test_alarms_below_the_asked_severity_are_in_the_log_only_and_a_command_hears
     settings = Settings(
         dqm.path, tmp_path / "out", 0.0, minimum_severity=Severity.MODULE, on_alarm=shlex.join([str(command)])
     )
-    watch = Watch(settings, (), said.append, clock, read)
+    watch = Watch(settings, Judging(()), said.append, clock, read)
     dqm.leave(1)
     watch.once()
     alarm = f"run {RUN}: ALARM raised: HEP07 dead, RBX, 3 channels, LS 1, ×0 [box]"
@@ -484,7 +500,7 @@ def test_whatever_happens_the_last_word_is_that_of_run(
     with replaced() as published:
 
         def begin() -> Watch:
-            return Watch(Settings(dqm.path, place / "out", 3.0), (), lambda _: None, clock, read)
+            return Watch(Settings(dqm.path, place / "out", 3.0), Judging(()), lambda _: None, clock, read)
 
         watch = begin()
         for tick in range(30):
@@ -522,3 +538,61 @@ def _acts(
     if style == "twice":
         copy = name.with_name(f"copy_{name.name}")
         yield first + later, lambda: copy.write_text(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["tab\there.root", "two\nlines.root", "back\\slash.root", "bytes\udcff.root", "\x1b[31mred.root"]
+)
+def test_a_file_of_an_odd_name_is_judged_and_ends_nothing(
+    name: str, start: Start, dqm: DqmFolder, published: Published, said: list[str]
+) -> None:
+    (dqm.path / name).write_text(dqm.text(1))
+    dqm.leave(2)
+    start().look()
+    assert published.last().lumisections.tolist() == [1, 2]
+    assert all(source.name.isprintable() for source in published.last().sources)
+    again = start()
+    again.look()
+    assert f"run {RUN}: goes on with the 2 files that were taken before." in said
+    dqm.leave(3)
+    again.look()
+    assert published.last().lumisections.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), KeyError("odd"), UnicodeEncodeError("utf-8", "x", 0, 1, "odd")])
+@pytest.mark.parametrize("where", ["take", "save", "publish"])
+def test_what_breaks_us_at_one_file_ends_nothing(
+    where: str, error: Exception, start: Start, dqm: DqmFolder, published: Published, said: list[str], clock: Clock,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    watch, place = start(), {"take": (run_in_progress.RunInProgress, "take"), "save": (Ledger, "save")}
+    dqm.leave(1)
+
+    def breaks(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as here:
+        here.setattr(*place.get(where, (service, "publish")), breaks)
+        watch.look()
+        watch.look()
+    faults = [sentence for sentence in said if "A fault of the program" in sentence]
+    assert len(faults) == 1
+    assert len(list(tmp_path.glob("hcal-root-ad-fault-*.txt"))) == 1
+    dqm.leave(2)
+    watch.look()
+    clock.passes(PATIENCE)  # where LS 1 was lost
+    watch.look()
+    assert 2 in published.last().lumisections
+
+
+def test_an_alarm_log_that_cannot_be_read_ends_nothing(
+    start: Start, dqm: DqmFolder, published: Published, said: list[str], tmp_path: Path
+) -> None:
+    watch = start()
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out" / "alarms.jsonl").write_text("no log\n")
+    dqm.leave(1)
+    watch.look()
+    assert published.last().lumisections.tolist() == [1]
+    assert any("is no log of alarms" in sentence for sentence in said)

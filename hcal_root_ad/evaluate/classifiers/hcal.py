@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import norm
 from torch import Tensor, nn
 
 from hcal_root_ad.evaluate.classifiers.networks_on_images import GOOD, Classes, Judged, classified, judged, train
 from hcal_root_ad.evaluate.rivals.image_classifiers import HCAL_IMAGE, logistic, pooled, strided
-from hcal_root_ad.evidence import HYPOTHESES, IS_LOSS, log_likelihood_ratios
-from hcal_root_ad.learn.reference import fit_activity, fit_reference
-from hcal_root_ad.model.counts import Series
-from hcal_root_ad.stats.binomial import Floats
+from hcal_root_ad.model.common_part import CommonPartFit
+from hcal_root_ad.model.counts import SubdetectorCounts
+from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
+from hcal_root_ad.stats.binomial import Floats, deviance, information, probability
 
 HOT, DEAD = 1, 2
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {"pooled": pooled, "strided": strided, "logistic": logistic}
@@ -35,7 +36,7 @@ FALSE_ALARMS = 1e-3
 class Images:
     """``series``: every image as a lumisection of its own; ``truth``: (images,) its class."""
 
-    series: Series
+    series: SubdetectorCounts
     truth: Classes
 
     @property
@@ -48,7 +49,12 @@ class Images:
 
 
 def learned(
-    system: str, region: str, learn: Sequence[Series], test: Sequence[Series], seed: int, epochs: int
+    system: str,
+    region: str,
+    learn: Sequence[SubdetectorCounts],
+    test: Sequence[SubdetectorCounts],
+    seed: int,
+    epochs: int,
 ) -> Judged:
     """A system (of :data:`ARCHITECTURES`, or ours) after learning from clean runs of HB, on images of other runs."""
     draw = np.random.default_rng(seed)
@@ -63,7 +69,7 @@ def learned(
     return judged(f"HB {region}", system, said, badness, exam.truth, len(training.truth))
 
 
-def images_of(runs: Sequence[Series], region: str, draw: np.random.Generator) -> Images:
+def images_of(runs: Sequence[SubdetectorCounts], region: str, draw: np.random.Generator) -> Images:
     """A good, a hot and a dead copy of every LS of clean runs of HB."""
     first = np.flatnonzero(runs[0].channels.depth == 1)
     channels = runs[0].channels.take(first)
@@ -78,7 +84,7 @@ def images_of(runs: Sequence[Series], region: str, draw: np.random.Generator) ->
     total = 3 * len(counts)
     # No LS next to another, so that nothing is remembered from one image to the next.
     numbers = 2 * np.arange(total)
-    series = Series(
+    series = SubdetectorCounts(
         channels, np.concatenate([counts, hot, dead]), np.tile(events, 3), numbers.astype(np.int32), numbers
     )
     return Images(series, np.repeat([GOOD, HOT, DEAD], len(counts)))
@@ -99,21 +105,27 @@ def _row(ieta: NDArray[np.int16]) -> NDArray[np.int16]:
 
 
 def verdicts(training: Images, exam: Images) -> tuple[Classes, Floats]:
-    """Ours: (images,) class and largest log-likelihood ratio of any loss or gain in any channel.
+    """Ours: (images,) class and largest significance of any channel.
 
-    The expected rates are those of the pileup-aware reference, learned from the good images alone. A healthy
-    channel exceeds a ratio of 1/s for one fault at most in a share s of cases; so the threshold needs no bad image.
+    The expected rates are those of the pileup-aware reference, learned from the good images alone. The deviance of a
+    healthy channel, the errors of its rate taken off, is about a χ² of one degree of freedom; so the threshold needs
+    no bad image.
     """
-    reference = fit_reference([training.series.part(np.flatnonzero(training.truth == GOOD))])
+    good = training.series.rows(np.flatnonzero(training.truth == GOOD))
+    events = good.events.astype(np.int64)
+    reference = fit_reference(CleanLumisections(good.channels, good.counts, events, np.zeros(len(good), dtype=np.intp)))
     series, live = exam.series, np.flatnonzero(reference.live)
+    log_pileup = CommonPartFit(reference).fit(series.counts, series.events.astype(np.int64)).log_pileup
     error = np.sqrt(reference.level_error**2 + RUN_SHIFT**2)[live]
-    log_rate = reference.log_rate(fit_activity(reference, series.counts, series.events))[:, live]
-    threshold = np.log(HYPOTHESES * len(live) / FALSE_ALARMS)
+    threshold = float(norm.isf(FALSE_ALARMS / (2 * len(live))))
     said, badness = np.full(len(series), GOOD), np.zeros(len(series))
     for image in range(len(series)):
-        ratios = log_likelihood_ratios(series.counts[image, live], series.events[image], log_rate[image], error)
-        strongest = ratios.max(axis=1)
-        badness[image] = strongest.max()
+        p = probability(reference.level[live] + log_pileup[image] * reference.power[live])
+        counts, trials = series.counts[image, live], np.array(series.events[image])
+        known = 1 + information(trials, p) * error**2
+        significance = np.sqrt(deviance(counts, trials, p) / known)
+        strongest = int(significance.argmax())
+        badness[image] = significance[strongest]
         if badness[image] > threshold:
-            said[image] = DEAD if IS_LOSS[strongest.argmax()] else HOT
+            said[image] = DEAD if counts[strongest] < trials * p[strongest] else HOT
     return said, badness

@@ -16,7 +16,7 @@ from hcal_root_ad.evaluate.classifiers import ecal, hcal
 from hcal_root_ad.evaluate.classifiers.networks_on_images import FALL_OUT, Judged
 from hcal_root_ad.evaluate.study_folder import POINTS, study_folder
 from hcal_root_ad.files import write_text
-from hcal_root_ad.model.counts import Series, series_of
+from hcal_root_ad.model.counts import SubdetectorCounts, subdetector_counts
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import simulate_detector
 from hcal_root_ad.simulate.run import simulate_run
@@ -108,12 +108,12 @@ def points_of(size: Size) -> dict[str, Callable[[], Sequence[Judged]]]:
     return points
 
 
-def _runs(size: Size) -> list[Series]:
+def _runs(size: Size) -> list[SubdetectorCounts]:
     """Clean runs of HB: those learned from, then those that test."""
     detector = simulate_detector(size.seed)
     seeds = range(size.seed, size.seed + size.learning_runs + size.test_runs)
     return [
-        series_of(simulate_run(detector, simulate_conditions(size.lumisections, seed), seed=seed).maps, "HB")
+        subdetector_counts(simulate_run(detector, simulate_conditions(size.lumisections, seed), seed=seed).maps, "HB")
         for seed in seeds
     ]
 

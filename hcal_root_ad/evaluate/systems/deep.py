@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.evaluate.protocol import FALSE_ALARM_SHARE, Effort, System, Training, Truth, clean_threshold
-from hcal_root_ad.model.counts import Series
+from hcal_root_ad.model.counts import SubdetectorCounts
 from hcal_root_ad.stats.binomial import Floats
 
-Scaling = Callable[[Series], Floats]
+Scaling = Callable[[SubdetectorCounts], Floats]
 """Counts of a series → (LS, channels) numbers for a network."""
 PER_PASS = 8
 """Windows that go through a network at once when scoring."""
@@ -50,7 +50,7 @@ class Recipe:
     name: str
     origin: str
     network: Callable[[ChannelTable], nn.Module]
-    scaling: Callable[[Sequence[Series]], Scaling]
+    scaling: Callable[[Sequence[SubdetectorCounts]], Scaling]
     window: int
     scored: int
     batch: int
@@ -74,7 +74,7 @@ class FittedAutoencoder:
     spread: Floats
     threshold: float
 
-    def score(self, series: Series, truth: Truth) -> Floats:  # noqa: ARG002
+    def score(self, series: SubdetectorCounts, truth: Truth) -> Floats:  # noqa: ARG002
         """(LS, channels) distance of the window's error from its mean on clean runs, over its spread."""
         errors = window_errors(self.network, self.recipe, self.scaling(series), trailing(series, self.recipe.scored))
         return np.abs(errors - self.mean) / self.spread
@@ -155,13 +155,13 @@ def _batches(windows: int, batch: int, seed: int) -> Iterator[Tensor]:
         yield from (part for part in torch.split(order, batch) if len(part) == min(batch, windows))
 
 
-def side_by_side(series: Series, window: int) -> NDArray[np.intp]:
+def side_by_side(series: SubdetectorCounts, window: int) -> NDArray[np.intp]:
     """(windows, LS) positions of windows that neither overlap nor leave their stretch."""
     starts = [first for s in series.stretches() for first in range(s.start, s.stop - window + 1, window)]
     return np.array(starts, dtype=np.intp).reshape(-1, 1) + np.arange(window)
 
 
-def trailing(series: Series, window: int) -> NDArray[np.intp]:
+def trailing(series: SubdetectorCounts, window: int) -> NDArray[np.intp]:
     """(LS, window) positions: each LS after those before it, the first of its stretch repeated where needed."""
     first = np.concatenate([np.full(s.stop - s.start, s.start) for s in series.stretches()])
     return np.asarray(np.maximum(np.arange(len(series))[:, None] + np.arange(1 - window, 1), first[:, None]))
@@ -180,12 +180,12 @@ def window_errors(network: nn.Module, recipe: Recipe, scaled: Floats, windows: N
     return torch.cat(errors).numpy()
 
 
-def occupancy(series: Series) -> NDArray[np.float32]:
+def occupancy(series: SubdetectorCounts) -> NDArray[np.float32]:
     """(LS, channels) digis per event."""
     return (series.counts / series.trials).astype(np.float32)
 
 
-def minimum_to_maximum(learn: Sequence[Series]) -> Scaling:
+def minimum_to_maximum(learn: Sequence[SubdetectorCounts]) -> Scaling:
     """Each channel's occupancy to 0…1 over the clean runs, as GraphSTAD; beyond them it is not cut."""
     seen = np.concatenate([occupancy(one) for one in learn])
     lowest, span = seen.min(axis=0), np.ptp(seen, axis=0)
@@ -193,15 +193,15 @@ def minimum_to_maximum(learn: Sequence[Series]) -> Scaling:
     return lambda series: (occupancy(series) - lowest) / span
 
 
-def share_of_largest(_learn: Sequence[Series]) -> Scaling:
+def share_of_largest(_learn: Sequence[SubdetectorCounts]) -> Scaling:
     """Each LS over its own largest channel, as the CMS–IBM HCAL study; one hot channel rescales all."""
     return lambda series: (share := occupancy(series)) / np.maximum(share.max(axis=1, keepdims=True), 1e-9)
 
 
-def quartiles(_learn: Sequence[Series]) -> Scaling:
+def quartiles(_learn: Sequence[SubdetectorCounts]) -> Scaling:
     """Each LS from its own lower to its upper quartile, as the working group's DepthViT."""
 
-    def scale(series: Series) -> Floats:
+    def scale(series: SubdetectorCounts) -> Floats:
         share = occupancy(series)
         low, high = np.quantile(share, [0.25, 0.75], axis=1, keepdims=True).astype(np.float32)
         return np.asarray((share - low) / np.maximum(high - low, 1e-9))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.evaluate.protocol import Fitted, System, Training
 from hcal_root_ad.evaluate.scoring import thinned, with_clean_threshold
-from hcal_root_ad.model.counts import Series
+from hcal_root_ad.model.counts import SubdetectorCounts
 from hcal_root_ad.stats.binomial import Floats, Numbers
 
 WEIGHT = 0.1
@@ -46,7 +46,7 @@ class Ewma:
         expected = np.clip(self.mean * activity, 1 / events, 1 - 1 / events)
         return rate / activity, expected * (1 - expected) / events / activity**2
 
-    def score(self, series: Series) -> Floats:
+    def score(self, series: SubdetectorCounts) -> Floats:
         """|rate − mean| / √(variance + counting variance), the mean and variance of earlier LS only."""
         rate, counting = self.normalised(series.counts, series.trials)
         scores = np.zeros(rate.shape, dtype=np.float32)

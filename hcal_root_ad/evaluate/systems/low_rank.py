@@ -8,7 +8,7 @@ import numpy as np
 
 from hcal_root_ad.evaluate.protocol import Fitted, System, Training
 from hcal_root_ad.evaluate.scoring import thinned, window_length, window_sum, with_clean_threshold
-from hcal_root_ad.model.counts import Series
+from hcal_root_ad.model.counts import SubdetectorCounts
 from hcal_root_ad.stats.binomial import Floats, Numbers
 
 COMPONENTS = 5
@@ -32,7 +32,7 @@ class LowRank:
         x = ((counts / events - self.mean) / self.sigma).astype(np.float32)
         return x - (x @ self.components.T) @ self.components
 
-    def score(self, series: Series) -> Floats:
+    def score(self, series: SubdetectorCounts) -> Floats:
         """|mean over the window of what is left|, in training σ of such a mean if LS are independent."""
         z = self.left(series.counts, series.trials) / self.sigma_left
         return np.abs(window_sum(z, series)) / np.sqrt(window_length(series)).astype(np.float32)

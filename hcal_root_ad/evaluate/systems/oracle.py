@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.evaluate.protocol import FALSE_ALARM_SHARE, WINDOW, Fitted, System, Training, Truth
 from hcal_root_ad.evaluate.scoring import shifted
-from hcal_root_ad.model.counts import Series
+from hcal_root_ad.model.counts import SubdetectorCounts
 from hcal_root_ad.stats.binomial import LARGEST, Floats
 
 IMPOSSIBLE = -1e4
@@ -75,7 +75,9 @@ Ratios = Mapping[State, Floats]
 """State to (LS, channels or units) log-likelihood ratios of each LS's counts by themselves."""
 
 
-def oracle_scores(series: Series, healthy: Floats, alternative: Alternative, units: Units | None = None) -> Floats:
+def oracle_scores(
+    series: SubdetectorCounts, healthy: Floats, alternative: Alternative, units: Units | None = None
+) -> Floats:
     """(LS, channels) log of the mean likelihood ratio over the window; see the module's words.
 
     ``healthy``: (LS, channels) true healthy probabilities (:attr:`Truth.healthy`). With ``units``, the rows of
@@ -87,7 +89,7 @@ def oracle_scores(series: Series, healthy: Floats, alternative: Alternative, uni
     return over_window(series, ratios, alternative)
 
 
-def state_ratios(series: Series, healthy: Floats, alternative: Alternative) -> Ratios:
+def state_ratios(series: SubdetectorCounts, healthy: Floats, alternative: Alternative) -> Ratios:
     """(LS, channels) ratios of every state that an alternative has."""
     states = {state for step in alternative.steps for state in step}
     return {state: _state_ratio(series, healthy, state) for state in sorted(states)}
@@ -100,7 +102,7 @@ def summed(values: NDArray[Any], units: Units) -> Floats:
     return sums
 
 
-def over_window(series: Series, ratios: Ratios, alternative: Alternative) -> Floats:
+def over_window(series: SubdetectorCounts, ratios: Ratios, alternative: Alternative) -> Floats:
     """(LS, channels or units) log of the mean likelihood ratio over the starts that the window allows."""
     mixed = {step: _log_mean([ratios[s] for s in step], [s[0] for s in step]) for step in set(alternative.steps)}
     histories = []
@@ -123,7 +125,7 @@ def _log_mean(logs: Sequence[Floats], weights: Sequence[float]) -> Floats:
     return total
 
 
-def _state_ratio(series: Series, healthy: Floats, state: State) -> Floats:
+def _state_ratio(series: SubdetectorCounts, healthy: Floats, state: State) -> Floats:
     """(LS, channels) log-likelihood ratio of one LS's counts in a state; 0 for channels never filled."""
     _, factor, added = state
     n, trials = series.counts.astype(np.float32), series.trials.astype(np.float32)
@@ -149,7 +151,7 @@ class _Blind:
 
     threshold: float = -float(np.log(FALSE_ALARM_SHARE))
 
-    def score(self, series: Series, truth: Truth) -> Floats:
+    def score(self, series: SubdetectorCounts, truth: Truth) -> Floats:
         scores = oracle_scores(series, truth.healthy, BLIND[0])
         for alternative in BLIND[1:]:
             np.logaddexp(scores, oracle_scores(series, truth.healthy, alternative), out=scores)

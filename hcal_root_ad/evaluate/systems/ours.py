@@ -1,74 +1,70 @@
-"""What is shipped, and the same without its network."""
+"""What is shipped: the judge, on a reference of the clean runs.
+
+Unlike the others it looks at the run as a whole, as it does in use: what comes later helps to tell where a fault began.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from hcal_root_ad.evaluate.protocol import Fitted, System, Training, Truth
-from hcal_root_ad.judge.channels import Judged, flagged, gather_evidence, states_of
-from hcal_root_ad.judge.verdict import State
-from hcal_root_ad.learn.fit import fit_bundle
-from hcal_root_ad.learn.follow import followed
-from hcal_root_ad.model.counts import Series
-from hcal_root_ad.model.graphstad import GraphSTAD
-from hcal_root_ad.model.model import Bundle
-from hcal_root_ad.model.reconstruction import Reconstruction, reconstruct
-from hcal_root_ad.model.training import Schedule
+from hcal_root_ad.judge.run import judge_run
+from hcal_root_ad.judge.verdict import State, Verdict
+from hcal_root_ad.lumi_maps import EventSource, LumiMaps
+from hcal_root_ad.model.counts import SubdetectorCounts
+from hcal_root_ad.model.model import Model
+from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
 from hcal_root_ad.stats.binomial import Floats
+
+FALSE_ALARMS = 0.5
+"""Per 100 LS, the default of a model."""
+THRESHOLD = 5.4
+"""Significance of a channel at that rate, roughly; the flags are the judge's own."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Evidence:
-    """Score: the strongest evidence for any fault that lasts until now, as published. Flags: the judgement's."""
+class _Judge:
+    """Score: the pull of a pair, or the significance of the fault that it is part of, as published."""
 
-    bundle: Bundle
-    threshold: float
-    network: bool
+    model: Model
+    threshold: float = THRESHOLD
 
-    def score(self, series: Series, truth: Truth) -> Floats:  # noqa: ARG002
-        return np.where(self.bundle.reference.live, self._judged(series)[1].max(axis=1), -np.inf)
+    def score(self, series: SubdetectorCounts, truth: Truth) -> Floats:  # noqa: ARG002
+        verdict = self._verdict(series)
+        return np.where(self.model.reference.live, np.abs(verdict.score), -np.inf)
 
-    def flags(self, series: Series) -> NDArray[np.bool_]:
-        live = self.bundle.reference.live
-        judged, _ = self._judged(series)
-        intervals, _ = flagged(judged, series.channels, live, series.lumisections, self.bundle.thresholds())
-        states = states_of(intervals, np.ones(len(series), dtype=bool), live, series.lumisections)
-        return np.asarray(states >= State.PROBLEMATIC)
+    def flags(self, series: SubdetectorCounts) -> NDArray[np.bool_]:
+        return np.asarray(self._verdict(series).states >= State.PROBLEMATIC)
 
-    def _judged(self, series: Series) -> tuple[Judged, NDArray[np.float32]]:
-        bundle = self.bundle
-        expected = followed(self._reconstruction(series), series, bundle.reference, bundle.model_error)
-        return gather_evidence(series, expected, bundle.reference.live, bundle.thresholds())
-
-    def _reconstruction(self, series: Series) -> Reconstruction:
-        bundle = self.bundle
-        found = reconstruct(bundle.network, bundle.reference, series, bundle.ring_normalisation)
-        return found if self.network else replace(found, log_rate=found.reference_rate)
+    def _verdict(self, series: SubdetectorCounts) -> Verdict:
+        (verdict,) = judge_run(maps_of(series), [self.model]).verdicts
+        return verdict
 
 
-def _fit(training: Training, network: bool) -> Fitted:
-    torch.manual_seed(training.seed)
-    epochs = Schedule().epochs if network else 0
-    bundle = fit_bundle(
-        "evaluated",
-        training.subdetector,
-        [*training.learn, *training.calibrate],
-        GraphSTAD(training.channels),
-        schedule=Schedule(epochs=epochs, seed=training.seed),
-        prior_power=None,
-        least_error=0.0,
-        ring_normalisation=False,
+def maps_of(series: SubdetectorCounts) -> LumiMaps:
+    """Lumisections of one sub-detector as a run of their own."""
+    events = series.events.astype(np.int64)
+    return LumiMaps(
+        run=0,
+        channels=series.channels,
+        lumisections=series.lumisections,
+        events=events,
+        event_source=np.full(len(series), EventSource.COUNTER, dtype=np.uint8),
+        counts=series.counts,
+        present=np.ones(len(series), dtype=bool),
         definition="simulation",
-        story={},
     )
-    return _Evidence(bundle, bundle.thresholds().channel, network)
 
 
-SYSTEMS = (
-    System("ours", "GraphSTAD on a pileup-aware reference, evidence sums", lambda t: _fit(t, True), deep=True),
-    System("ours without network", "the pileup-aware reference and evidence sums alone", lambda t: _fit(t, False)),
-)
+def _fit(training: Training) -> Fitted:
+    series = [*training.learn, *training.calibrate]
+    run = np.repeat(np.arange(len(series)), [len(one) for one in series])
+    counts, events = (np.concatenate([getattr(one, name) for one in series]) for name in ("counts", "events"))
+    reference = fit_reference(CleanLumisections(training.channels, counts, events.astype(np.int64), run))
+    return _Judge(Model("evaluated", training.subdetector, reference, false_alarms=FALSE_ALARMS))
+
+
+SYSTEMS = (System("ours", "common part estimated and judged level by level; looks at the whole run", _fit),)

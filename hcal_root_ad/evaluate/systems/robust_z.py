@@ -8,7 +8,7 @@ import numpy as np
 
 from hcal_root_ad.evaluate.protocol import Fitted, System, Training
 from hcal_root_ad.evaluate.scoring import thinned, with_clean_threshold
-from hcal_root_ad.model.counts import Series
+from hcal_root_ad.model.counts import SubdetectorCounts
 from hcal_root_ad.stats.binomial import Floats
 
 SIGMA_PER_MAD = 1.4826
@@ -22,7 +22,7 @@ class RobustZ:
     median: Floats
     sigma: Floats
 
-    def score(self, series: Series) -> Floats:
+    def score(self, series: SubdetectorCounts) -> Floats:
         """|rate − median| / σ of each LS by itself."""
         return np.abs((series.counts / series.trials).astype(np.float32) - self.median) / self.sigma
 

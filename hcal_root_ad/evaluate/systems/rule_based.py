@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.evaluate.protocol import Fitted, System, Training
 from hcal_root_ad.evaluate.scoring import FromCounts, window_sum, with_clean_threshold
-from hcal_root_ad.model.counts import Series
+from hcal_root_ad.model.counts import SubdetectorCounts
 from hcal_root_ad.stats.binomial import Floats
 
 FACTOR = 2.0
@@ -52,7 +52,7 @@ def per_element(values: NDArray[np.generic], element: Labels) -> Floats:
     return sums
 
 
-def chi2_scores(series: Series, reference: Floats) -> Floats:
+def chi2_scores(series: SubdetectorCounts, reference: Floats) -> Floats:
     """(χ² − ndf)/√(2·ndf) of each depth map, in all its channels; ``reference``: (channels,) counts."""
     element = depth_maps(series.channels)
     n = window_sum(series.counts, series)
@@ -67,7 +67,7 @@ def chi2_scores(series: Series, reference: Floats) -> Floats:
     return spread
 
 
-def kolmogorov_scores(series: Series, reference: Floats) -> Floats:
+def kolmogorov_scores(series: SubdetectorCounts, reference: Floats) -> Floats:
     """Largest distance of the cumulative iphi profiles of each ring × √(N·M/(N + M)), in all its channels."""
     channels, element = series.channels, signed_rings(series.channels)
     order = np.lexsort((channels.iphi, element))
@@ -92,7 +92,7 @@ class FixedThresholds:
 
     filled: NDArray[np.bool_]
 
-    def score(self, series: Series) -> Floats:
+    def score(self, series: SubdetectorCounts) -> Floats:
         """|log(n / ring's mean)| / log(factor) per LS, so that 1 is the threshold; half a digi stands for none."""
         ring = series.channels.ring
         total = per_element(series.counts * self.filled, ring)

@@ -2,7 +2,7 @@
 
 ``p = 1 − exp(−a·g^k)``: per channel a rate a; per ring (|ieta|, depth) a power k; per LS a common
 activity g, the median of what bright channels say. On its own on purpose: it shares no code with the
-reference of :mod:`hcal_root_ad.learn`.
+reference of :mod:`hcal_root_ad.model.reference_fit`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.evaluate.protocol import WINDOW, Fitted, System, Training
 from hcal_root_ad.evaluate.scoring import thinned, window_sum, with_clean_threshold
-from hcal_root_ad.model.counts import Series
+from hcal_root_ad.model.counts import SubdetectorCounts
 from hcal_root_ad.stats.binomial import Floats, Numbers
 
 LUMISECTIONS, ROUNDS = 400, 12
@@ -47,7 +47,7 @@ class Template:
         p = -np.expm1(-np.exp((self.log_a + self.k * log_g).astype(np.float32)))
         return np.clip(p, 1e-6, 1 - 1e-6)
 
-    def score(self, series: Series, width: int) -> Floats:
+    def score(self, series: SubdetectorCounts, width: int) -> Floats:
         """|Σ(n − N·p)| / √(Σ N·p·(1 − p)) over the window."""
         trials = series.trials.astype(np.float32)
         p = self.probability(self.log_g(series.counts, trials))

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from hcal_root_ad.evaluate.metrics import ranking
+from hcal_root_ad.evaluate.scoring import window_sum
 from hcal_root_ad.evaluate.transfer_study.carry_over import carry_over, trainable
-from hcal_root_ad.evaluate.transfer_study.runs import Materials, materials_of, source_pieces
+from hcal_root_ad.evaluate.transfer_study.runs import Materials, materials_of, source_segments
 from hcal_root_ad.evaluate.transfer_study.settings import FULL_RATE, Point
-from hcal_root_ad.evidence import EvidenceBank, log_likelihood_ratios
-from hcal_root_ad.learn.calibrate import own_errors
 from hcal_root_ad.model.graphstad import GraphSTAD
-from hcal_root_ad.model.reconstruction import Reconstruction, model_error, reconstruct
-from hcal_root_ad.model.training import Piece, Schedule, train_network
+from hcal_root_ad.model.reconstruction import Segment, reconstruct
+from hcal_root_ad.model.training import Schedule, train_network
 from hcal_root_ad.stats.binomial import Floats, deviance, probability
 
 
@@ -30,7 +30,7 @@ class Result:
     Attributes:
         settings: of the point, see :meth:`Point.settings`.
         deviance: mean per channel and LS on held-out clean runs; 1 would be binomial chance alone.
-        auc, partial_auc: of the evidence per channel and LS on a faulty run, the latter up to FPR 1e-3.
+        auc, partial_auc: of the pulls per channel and five LS on a faulty run, the latter up to FPR 1e-3.
         reference_…: the same without any network.
         trainable, parameters: how many weights training moved, and how many there are.
         lumisections: that the target was trained on. epochs, seconds: of its training (CPU seconds).
@@ -56,7 +56,7 @@ def measure(point: Point, source: GraphSTAD | None) -> Result:
     """Train and measure one point. ``source`` is needed where a block is not from scratch."""
     materials = materials_of(point)
     torch.manual_seed(point.seed)
-    network = GraphSTAD(materials.training[0].series.channels)
+    network = GraphSTAD(materials.training[0].counts.channels)
     parameters = trainable(network)
     if source:
         carry_over(source, network, point.blocks)
@@ -86,10 +86,10 @@ def measure(point: Point, source: GraphSTAD | None) -> Result:
 
 def train_source(point: Point) -> GraphSTAD:
     """The network that a point's blocks come from: from scratch, on all lumisections of the source."""
-    pieces = source_pieces(point)
+    segments = source_segments(point)
     torch.manual_seed(point.seed)
-    network = GraphSTAD(pieces[0].series.channels)
-    train_network(network, pieces, _schedule(point, point.size.source_epochs, FULL_RATE, "cosine"))
+    network = GraphSTAD(segments[0].counts.channels)
+    train_network(network, segments, _schedule(point, point.size.source_epochs, FULL_RATE, "cosine"))
     return network
 
 
@@ -130,22 +130,20 @@ def _train(network: GraphSTAD, materials: Materials, point: Point) -> list[tuple
     return curve
 
 
-def _deviance(network: GraphSTAD | None, pieces: Sequence[Piece]) -> float:
+def _deviance(network: GraphSTAD | None, segments: Sequence[Segment]) -> float:
     """Mean per lumisection and live channel."""
     total = number = 0.0
-    for piece in pieces:
-        live, series = piece.reference.live, piece.series
-        p = probability(_reconstruct(network, piece).log_rate[:, live])
-        total += float(deviance(series.counts[:, live], series.trials, p).sum())
+    for segment in segments:
+        live, counts = segment.live, segment.counts
+        p = probability(_reconstruct(network, segment)[:, live].astype(np.float64))
+        total += float(deviance(counts.counts[:, live], counts.trials, p).sum())
         number += p.size
     return total / number
 
 
-def _reconstruct(network: GraphSTAD | None, piece: Piece) -> Reconstruction:
-    """With the network, or the reference alone."""
-    if network:
-        return reconstruct(network, piece.reference, piece.series, False, piece.activity)
-    return Reconstruction(piece.activity, piece.reference_rate, piece.reference_rate)
+def _reconstruct(network: GraphSTAD | None, segment: Segment) -> NDArray[np.float32]:
+    """Log rates with the network, or of the reference alone."""
+    return reconstruct(network, segment) if network else segment.log_rate
 
 
 @lru_cache(maxsize=2)
@@ -155,20 +153,15 @@ def _without_network(materials: Materials) -> tuple[float, float, float]:
 
 
 def _detection(network: GraphSTAD | None, materials: Materials) -> tuple[float, float]:
-    """AUC and partial AUC of the channels' evidence on the faulty run; errors as the training runs show them."""
-    own = own_errors(materials.training, [_reconstruct(network, piece) for piece in materials.training])
-    scores = evidence(materials.faulty, own, _reconstruct(network, materials.faulty))
+    """AUC and partial AUC of the channels' pulls on the faulty run."""
+    scores = pulls(materials.faulty, _reconstruct(network, materials.faulty))
     numbers = ranking(scores[materials.at_fault], np.sort(scores[:, materials.healthy], axis=None))
     return numbers["auc"], numbers["partial_auc"]
 
 
-def evidence(piece: Piece, own: Floats, found: Reconstruction) -> Floats:
-    """(LS, channels) strongest evidence sum for any fault, of this lumisection and those before."""
-    series = piece.series
-    bank = EvidenceBank(len(series.channels), height=np.inf)
-    error = model_error(piece.reference, own, found.activity)
-    sums = np.empty(series.counts.shape, dtype=np.float32)
-    for row, (counts, events) in enumerate(zip(series.counts, series.events, strict=True)):
-        bank.add(log_likelihood_ratios(counts, events, found.log_rate[row], error[row]))
-        sums[row] = bank.sums.max(axis=0)
-    return sums
+def pulls(segment: Segment, log_rate: NDArray[np.float32]) -> Floats:
+    """(LS, channels) size of the binomial pull of this lumisection and the four before it together."""
+    counts = segment.counts
+    p = probability(log_rate.astype(np.float64))
+    off = window_sum(counts.counts - counts.trials * p, counts)
+    return np.abs(off) / np.sqrt(window_sum(counts.trials * p * (1 - p), counts))

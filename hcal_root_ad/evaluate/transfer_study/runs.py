@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.evaluate.transfer_study.settings import Domain, Point
-from hcal_root_ad.learn.reference import Reference, fit_reference
-from hcal_root_ad.model.counts import Series, series_of
-from hcal_root_ad.model.training import Piece, pieces_of
+from hcal_root_ad.model.common_part import CommonPartFit
+from hcal_root_ad.model.counts import SubdetectorCounts, subdetector_counts
+from hcal_root_ad.model.reconstruction import Segment
+from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.faults import Fault, FaultKind, make_fault
@@ -35,21 +38,21 @@ STRONG = ((FaultKind.DEAD, 0.0), (FaultKind.DEGRADED, 0.5), (FaultKind.HOT, 2.0)
 class Materials:
     """All that a network is trained on and measured with.
 
-    ``training`` pieces; ``held_out`` clean pieces and the ``faulty`` one with the reference that the
+    ``training`` segments; ``held_out`` clean segments and the ``faulty`` one with the reference that the
     target would be judged with; ``at_fault``: (LS, channels) cells of the faulty one; ``healthy``:
     (channels,) those that have no fault in any lumisection of it.
     """
 
-    training: list[Piece]
-    held_out: list[Piece]
-    faulty: Piece
+    training: list[Segment]
+    held_out: list[Segment]
+    faulty: Segment
     at_fault: NDArray[np.bool_]
     healthy: NDArray[np.bool_]
 
     @property
     def lumisections(self) -> int:
         """Number of training lumisections."""
-        return sum(len(piece.series) for piece in self.training)
+        return sum(len(segment) for segment in self.training)
 
 
 def materials_of(point: Point) -> Materials:
@@ -62,10 +65,10 @@ def materials_of(point: Point) -> Materials:
 def _materials(point: Point) -> Materials:
     lengths = shared_out(point.fraction, point.size.runs, point.size.lumisections, point.size.window)
     training = [_training_series(point, k, length) for k, length in enumerate(lengths)]
-    joint, pieces = references_and_pieces(training)
+    joint, segments = reference_and_segments(training)
     if point.whole_reference:
         whole = replace(point, fraction=1.0)
-        joint = fit_reference([_training_series(whole, k, point.size.lumisections) for k in range(point.size.runs)])
+        joint = reference_of([_training_series(whole, k, point.size.lumisections) for k in range(point.size.runs)])
     target = point.target
     held_out = [_series(_run(point, HELD_OUT + k), target) for k in range(point.size.held_out)]
     run = _run(point, FAULTY)
@@ -74,25 +77,40 @@ def _materials(point: Point) -> Materials:
     right, wrong = run.rates[rows], run.faulty_rates[rows]
     live = joint.live & (right > 0)
     return Materials(
-        training=pieces,
-        held_out=pieces_of([joint], held_out, ring_normalisation=False),
-        faulty=pieces_of([joint], [faulty], ring_normalisation=False)[0],
+        training=segments,
+        held_out=[against(joint, one) for one in held_out],
+        faulty=against(joint, faulty),
         at_fault=live & (np.abs(wrong - right) > CHANGED * right),
         healthy=live.all(axis=0) & (wrong == right).all(axis=0),
     )
 
 
-def references_and_pieces(series: list[Series]) -> tuple[Reference, list[Piece]]:
-    """The joint reference of clean series, and each of them against another one's, as ``train`` does."""
-    joint = fit_reference(series)
-    references = [fit_reference([one], joint.power) for one in series]
-    return joint, pieces_of(references, series, ring_normalisation=False)
+def reference_of(series: Sequence[SubdetectorCounts]) -> Reference:
+    """The reference of clean runs of one sub-detector."""
+    counts, events = (np.concatenate([getattr(one, name) for one in series]) for name in ("counts", "events"))
+    run = np.repeat(np.arange(len(series)), [len(one) for one in series])
+    return fit_reference(CleanLumisections(series[0].channels, counts, events.astype(np.int64), run))
 
 
-def source_pieces(point: Point) -> list[Piece]:
-    """Training pieces of the source: all of its lumisections, clean."""
+def against(reference: Reference, series: SubdetectorCounts) -> Segment:
+    """What a reference of the sub-detector alone expects of a run."""
+    levels = CommonPartFit(reference).fit(series.counts, series.events.astype(np.int64))
+    log_rate = reference.level + np.multiply.outer(levels.log_pileup.astype(np.float64), reference.power)
+    log_rate = log_rate + levels.ring[:, reference.tree.ring.of]
+    return Segment(series, log_rate.astype(np.float32), reference.live)
+
+
+def reference_and_segments(series: list[SubdetectorCounts]) -> tuple[Reference, list[Segment]]:
+    """The joint reference of clean runs, and each of them against another one's, as ``train`` does."""
+    references = [reference_of([one]) for one in series]
+    segments = [against(references[(k + 1) % len(series)], one) for k, one in enumerate(series)]
+    return reference_of(series), segments
+
+
+def source_segments(point: Point) -> list[Segment]:
+    """Training segments of the source: all of its lumisections, clean."""
     whole = [_series(_run(point, k, point.source), point.source) for k in range(point.size.runs)]
-    return references_and_pieces(whole)[1]
+    return reference_and_segments(whole)[1]
 
 
 def shared_out(fraction: float, runs: int, lumisections: int, window: int) -> list[int]:
@@ -108,7 +126,7 @@ def contaminated(share: float, lengths: list[int]) -> list[int]:
     return [int(n) for n in np.diff(so_far)]
 
 
-def _training_series(point: Point, k: int, length: int) -> Series:
+def _training_series(point: Point, k: int, length: int) -> SubdetectorCounts:
     """The first lumisections of training run ``k``; its faults, if any, change no count but their own."""
     lengths = shared_out(point.fraction, point.size.runs, point.size.lumisections, point.size.window)
     run = _run(point, k)
@@ -116,12 +134,12 @@ def _training_series(point: Point, k: int, length: int) -> Series:
         struck = _run(point, k, faulty=faulty, within=length)
         counts = np.where(struck.faulty_rates != struck.rates, struck.maps.counts, run.maps.counts)
         run = replace(run, maps=replace(run.maps, counts=counts))
-    return _series(run, point.target).part(slice(0, length))
+    return _series(run, point.target).rows(slice(0, length))
 
 
-def _series(run: SimulatedRun, domain: Domain) -> Series:
+def _series(run: SimulatedRun, domain: Domain) -> SubdetectorCounts:
     """The domain's assessable lumisections; where it is one side, the other one gives no digis."""
-    series = series_of(run.maps, domain.subdetector)
+    series = subdetector_counts(run.maps, domain.subdetector)
     if domain.side is None:
         return series
     return replace(series, counts=np.where(series.channels.side == domain.side, series.counts, 0).astype(np.int32))
