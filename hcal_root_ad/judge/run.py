@@ -298,7 +298,7 @@ class _Together:
                 d,
                 limits,
                 across=self.joint.shared and len(self.joint.names) > 1,
-                away=abs(float(np.mean(self.levels.log_pileup))),
+                away=float(np.abs(np.quantile(self.levels.log_pileup, (0.1, 0.9))).max()),
             )
             columns = np.flatnonzero(tree.subdetector.of[live] == d)
             scans[name] = faults, scan_channels(residuals, columns, limits.channel), limits, asked
