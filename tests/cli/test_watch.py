@@ -1,4 +1,4 @@
-"""``watch`` from end to end: genuine ROOT files, shipped bundles, disorder, a kill; the file that ``run`` writes."""
+"""``watch`` from end to end: genuine ROOT files, shipped models, disorder, a kill; the file that ``run`` writes."""
 
 from __future__ import annotations
 
