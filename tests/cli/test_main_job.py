@@ -57,7 +57,7 @@ def test_judge_publish_flag_and_draw(runs: list[Path], tmp_path: Path, capsys: p
         assert {tuple(row[name] for name in columns) for row in box} == {("HEP07", "6", "8", "0")}
 
     for run in numbers:
-        _, he = load_record(records / f"R{run}.verdict.npz").parts
+        _, he, *_ = load_record(records / f"R{run}.verdict.npz").parts
         assert he.box_states[:, BOXES.index("HEP07")].tolist() == [3] * 5 + [5] * 3 + [3] * 4
         assert "HEP07" in [finding.unit for finding in he.findings]
 
