@@ -22,6 +22,7 @@ from hcal_root_ad.certify.items import (
 )
 from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.errors import BundleError, UsageError
+from hcal_root_ad.mask import Mask
 
 JUDGING = Judging((BundleReference("/models/he", "d1"),), 0.5)
 A = Surveyed("/data/a.root", 1, 1, "aa", (1,))
@@ -71,10 +72,11 @@ def test_content_bundles_false_alarms_references_and_what_is_left_out_matter() -
         identity(A, judging=other_bundle),
         identity(A, judging=replace(JUDGING, false_alarms=1.0)),
         identity(A, judging=replace(JUDGING, references="another catalogue")),
+        identity(A, judging=replace(JUDGING, mask=Mask("known.toml", "ab12", ()))),
         identity(A, conditions=oms("", NO_STABLE_BEAMS)),
         identity(A, conditions=RunConditions(selected=((1, 1),))),
     }
-    assert len(found) == 7
+    assert len(found) == 8
 
 
 def test_where_a_bundle_lies_does_not_matter() -> None:

@@ -223,6 +223,20 @@ def test_the_run_summary_follows_hcaldqms_rule(elements, small_run):
     assert values(hb, f"{CLIENT}/EventInfo/runSummary").tolist() == [[State.GOOD]]
 
 
+def test_texts_for_people_fit_into_one_line_of_a_picture(elements, strips):
+    """Strings are drawn in 16 pixels, centred, and cut at both sides: some 52 characters of 480 pixels."""
+    for part in (elements, strips):
+        found = scalars(part)
+        assert all(len(str(found[name])) <= 52 for name in ("verdict", "trust", "reportSummary"))
+
+
+def test_what_is_looked_for_by_name_has_a_name_of_its_own(elements):
+    """The newer GUI searches the last part of a path only."""
+    last = [element.path.rpartition("/")[2] for element in elements.elements]
+    for name in ("RBXNow", "RBXRun", "FaultList", "runSummary", "TrustSummary", "FED", "uHTR", "EventsvsLS"):
+        assert last.count(name) == 1
+
+
 def test_the_event_info_says_which_run_it_is(elements):
     found = scalars(elements)
     assert (found["iRun"], found["iLumiSection"]) == (370101, 13)
@@ -243,7 +257,10 @@ def test_a_run_without_a_trusted_reference_is_never_called_good(small_run, trust
     assert values(elements, f"{CLIENT}/EventInfo/TrustSummary").tolist() == [[state]]
     good = State.GOOD if trust.trusted else State.NOT_ASSESSED
     assert values(elements, f"{CLIENT}/EventInfo/runSummary").tolist() == [[good]]
-    assert found["verdict"].startswith("no unit" if trust.trusted else "not judged with a trusted reference (nothing")
+    assert found["verdict"].startswith(
+        "no unit" if trust.trusted else "not judged (no trust), units lost in 0.0% of LS"
+    )
+    assert found.get("trustReason01") == (None if trust.trusted else "nothing knows this detector")
 
 
 def test_a_dead_box_is_red_without_a_trusted_reference_too(small_run):
@@ -471,7 +488,8 @@ def test_totals_of_the_run_do_not_fill_lumisections_that_the_strips_left_out(sma
     states = values(elements, f"{CLIENT}/StateSummaryvsLS/SubdetPM/HEP")
     assert (states[[2, 7]] == State.NOT_ASSESSED).all()
     assert scalars(elements)["reportSummary"] == -1
-    assert "strips are held against themselves" in scalars(elements)["verdict"]
+    found = scalars(elements)
+    assert (found["trust"], found["trustReason01"]) == ("no reference", "strips are held against themselves")
 
 
 def test_strips_come_with_the_events_and_whether_they_were_enough(strips):
