@@ -110,7 +110,8 @@ def _table(worlds: Sequence[Cells], judges: Sequence[str], cell: Callable[[Seque
 
 
 def _lines(head: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines)]
+    rows = ([cell.replace("|", "\\|") for cell in cells] for cells in (head, ["---"] * len(head), *lines))
+    return [f"| {' | '.join(cells)} |" for cells in rows]
 
 
 def _false(rows: Sequence[Numbers]) -> str:
