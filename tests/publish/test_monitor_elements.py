@@ -12,7 +12,7 @@ from hcal_root_ad.judge.verdict import CommonPart, Finding, Interval, Kind, Leve
 from hcal_root_ad.publish.elements import AXIS_LIMIT, TITLE_LIMIT
 from hcal_root_ad.publish.fault_elements import ROWS
 from hcal_root_ad.publish.monitor_elements import monitor_elements
-from hcal_root_ad.publish.state_elements import newest
+from hcal_root_ad.publish.state_elements import newest, outer_units
 
 TASK, CLIENT = "Hcal/HcalADTask", "Hcal/HcalADClient"
 JUDGED = [1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13]
@@ -453,12 +453,20 @@ def test_ho_has_a_map_of_its_own_and_hf_its_own_bins(small_run):
     assert elements[f"{TASK}/Occupancy/Occupancy"].bin_labels[1][-1] == "HO"
 
 
-def test_half_a_quadrant_of_ho_is_a_lost_unit(small_run):
+@pytest.mark.parametrize(("name", "unit", "rows"), [("HO", "HO1P02", 36), ("HF", "+ 1-18", 8)])
+def test_half_of_a_unit_of_ho_or_hf_is_a_lost_one(small_run, name, unit, rows):
     def lost(states, channels):
-        states[4:8, np.flatnonzero((channels.side == 1) & (channels.iphi <= 9))] = State.BAD
+        names, units = outer_units(channels)
+        inside = np.flatnonzero(units == names.index(unit))
+        states[4:8, inside[: len(inside) // 2]] = State.BAD
 
-    elements = monitor_elements(RunVerdict(small_run.maps(), (beyond(small_run, "HO", lost),)))
-    assert scalars(elements)["reportSummaryContents/HO"] == pytest.approx(1 - 4 / 12)
+    elements = monitor_elements(RunVerdict(small_run.maps(), (beyond(small_run, name, lost),)))
+    assert scalars(elements)[f"reportSummaryContents/{name}"] == pytest.approx(1 - 4 / 12)
+    states = elements[f"{CLIENT}/StateSummaryvsLS/{name}"]
+    assert len(states.bin_labels[1]) == rows
+    column = states.histogram.values()[:, states.bin_labels[1].index(unit)]
+    assert column.tolist() == [5 if ls in (5, 6, 7, 9) else 2 if ls == 8 else 3 for ls in range(1, 14)]
+    assert (states.histogram.values() == State.BAD).sum() == 4
 
 
 def test_strips_are_published_against_ls_and_iphi(strips):
