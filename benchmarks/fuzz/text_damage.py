@@ -161,7 +161,7 @@ def _harmless(kind: TextKind, draw: Draw) -> TextDamage:
     text = kind.write(kind.table)
     way = int(draw.integers(4))
     content = (
-        ("\ufeff" + text).encode(), text.replace("\n", "\r\n").encode(), gzip.compress(text.encode()),
+        ("\ufeff" + text).encode(), text.replace("\n", "\r\n").encode(), gzip.compress(text.encode(), mtime=0),
         text.encode("utf-16"),
     )[way]  # fmt: skip
     return TextDamage(content, ("BOM", "CRLF", "gzip", "UTF-16")[way], SAME)
@@ -209,7 +209,7 @@ def _twice(kind: TextKind, draw: Draw) -> TextDamage:
 def _not_text(kind: TextKind, draw: Draw) -> TextDamage:
     """Bytes that are no UTF-8, a packed file that is damaged, or packed otherwise."""
     text = kind.write(kind.table).encode()
-    packed = gzip.compress(text)
+    packed = gzip.compress(text, mtime=0)
     place = int(draw.integers(len(text)))
     ways = (text[:place] + b"\xff\xfe" + text[place:], packed[: len(packed) // 2], b"PK\3\4" + text, b"BZh9" + text)
     way = int(draw.integers(len(ways)))

@@ -36,7 +36,7 @@ def test_damage_is_the_same_each_time_and_of_every_sort() -> None:
 
 
 def kind_that(reads: object) -> TextKind:
-    def read(path: Path) -> object:
+    def read(_: Path) -> object:
         if isinstance(reads, Exception):
             raise reads
         return reads
