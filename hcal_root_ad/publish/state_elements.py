@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_IPHI, N_RBX, SUBDET_PM, ChannelTable, box_name
+from hcal_root_ad.detector import N_IPHI, N_RBX, N_UHTR_SLOTS, SUBDET_PM, ChannelTable, box_name
 from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.publish.axes import RBX_LABELS, LumiAxis, box_summary, depth_map, lumi_map, strip_map
 from hcal_root_ad.publish.elements import CLIENT, MonitorElement
@@ -32,6 +32,8 @@ from hcal_root_ad.publish.reductions import (
 FOLDER, AGAINST_LS = f"{CLIENT}/StateSummary", f"{CLIENT}/StateSummaryvsLS"
 NOW = 10
 """Assessed lumisections at the end of the run that count as now."""
+N_UHTRS = 9 * N_UHTR_SLOTS
+"""uHTRs of HB and HE: nine crates."""
 _QUADRANTS = 4
 
 
@@ -121,28 +123,18 @@ def fed_states(run: RunVerdict, axis: LumiAxis, boxes: States) -> dict[int, Stat
     states: dict[int, States] = {}
     for verdict in run.verdicts:
         channels = verdict.channels
-        if not has_boxes(verdict) or not channels.fed.any():
+        if not has_boxes(verdict):
             continue
-        uhtrs, fed_of_uhtr = uhtrs_of(channels)
-        if verdict.granularity == "run":
-            uhtrs = np.full_like(uhtrs, -1)
-        lost = _spread(verdict, lost_units(verdict.states, uhtrs, len(fed_of_uhtr)).astype(np.uint8), axis, 0)
+        lost = np.zeros((axis.length, N_UHTRS), dtype=np.uint8)
+        if verdict.granularity == "lumisection":
+            by_row = lost_units(verdict.states, channels.uhtr.astype(np.intp), N_UHTRS)
+            lost = _spread(verdict, by_row.astype(np.uint8), axis, 0)
         for number in np.unique(channels.fed[channels.fed > 0]).tolist():
-            members = np.unique(channels.box[channels.fed == number])
-            own = worst_state(boxes[:, members].T)
-            own[lost[:, fed_of_uhtr == number].any(axis=1)] = State.BAD
+            inside = channels.fed == number
+            own = worst_state(boxes[:, np.unique(channels.box[inside])].T)
+            own[lost[:, np.unique(channels.uhtr[inside])].any(axis=1)] = State.BAD
             states[number] = np.maximum(own, states.get(number, own))
     return dict(sorted(states.items()))
-
-
-def uhtrs_of(channels: ChannelTable) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Number of every channel's uHTR, by crate and slot (−1 where not known), and the FED of each."""
-    known = channels.crate > 0
-    places = channels.crate.astype(np.intp) * 100 + channels.slot
-    crates_and_slots, first, number = np.unique(places[known], return_index=True, return_inverse=True)
-    uhtrs = np.full(len(channels), -1, dtype=np.intp)
-    uhtrs[known] = number
-    return uhtrs, channels.fed[known][first].astype(np.intp)[: len(crates_and_slots)]
 
 
 def judgements(run: RunVerdict) -> tuple[Verdict | StripVerdict, ...]:
