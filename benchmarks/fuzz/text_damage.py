@@ -210,7 +210,7 @@ def _not_text(kind: TextKind, draw: Draw) -> TextDamage:
     """Bytes that are no UTF-8, a packed file that is damaged, or packed otherwise."""
     text = kind.write(kind.table).encode()
     packed = gzip.compress(text, mtime=0)
-    place = int(draw.integers(len(text)))
+    place = int(draw.integers(1, len(text)))  # at the start, it would be the mark of UTF-16
     ways = (text[:place] + b"\xff\xfe" + text[place:], packed[: len(packed) // 2], b"PK\3\4" + text, b"BZh9" + text)
     way = int(draw.integers(len(ways)))
     return TextDamage(ways[way], ("no UTF-8", "gzip, cut", "zip", "bzip2")[way], REFUSED)

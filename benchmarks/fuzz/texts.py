@@ -3,7 +3,7 @@
 Of each kind (OMS, golden JSON, Run Registry, policies, definitions, …) sound files are damaged by value, by table and
 by text. What must not be, a find: anything but one sentence on what is wrong, a value of a wrong type that is taken, a
 harmless difference (BOM, CRLF, gzip) that is refused or read otherwise, more memory or time than a file may take.
-Counts go to ``texts.json``, the page of them to ``texts.md``; exit code 1 if there is a find.
+Counts go to ``texts.json``, the page of all that are there to ``texts.md``; exit code 1 if there is a find.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--files", type=count, default=10_000, metavar="N", help="of each kind (default: 10000)")
     parser.add_argument("--only", nargs="+", default=[*KINDS], choices=[*KINDS], metavar="KIND")
     arguments = parser.parse_args(argv)
-    rows, found = {}, False
+    earlier = arguments.output / "texts.json"
+    rows = json.loads(earlier.read_text(encoding="utf-8"))["kinds"] if earlier.exists() else {}
+    found = False
     for name in arguments.only:
         results, finds, longest, growth = campaign(name, arguments.files)
         rows[name] = {"files": arguments.files, **results, "longest": round(longest, 3), "memory": growth}
