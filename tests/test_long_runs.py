@@ -136,7 +136,11 @@ def test_publishing_holds_a_long_run_a_few_rows_at_a_time(in_memory: RunVerdict,
     times = 50
     run = replace(
         in_memory,
-        maps=replace(in_memory.maps, lumisections=np.arange(1, times * LUMISECTIONS + 1, dtype=np.int32)),
+        maps=replace(
+            in_memory.maps,
+            lumisections=np.arange(1, times * LUMISECTIONS + 1, dtype=np.int32),
+            events=np.tile(in_memory.maps.events, times),
+        ),
         verdicts=tuple(
             replace(
                 verdict,
