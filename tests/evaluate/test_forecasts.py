@@ -70,13 +70,13 @@ def test_a_folder_with_a_result_and_an_unknown_grid_are_refused(tmp_path: Path) 
 
 
 def test_the_command_holds_forecasts_against_what_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the detector that the bundle knows, so that it has not to be adapted, in one short run with steep ramps."""
+    """On the detector that the model knows, so that it has not to be adapted, in one short run with steep ramps."""
     monkeypatch.setattr(forecasts, "FIRST_DETECTOR", 2022)
     monkeypatch.setattr(forecasts, "LENGTH", 50)
     monkeypatch.setattr(forecasts, "ONSET", (5, 10))
     monkeypatch.setattr(forecasts, "LEFT", (0.6, 0.7))
     monkeypatch.setattr(forecasts, "SOURCES", ("he-graphstad",))
-    monkeypatch.setattr(forecasts, "adapted", lambda bundle, _: bundle)
+    monkeypatch.setattr(forecasts, "adapted", lambda model, _: model)
     steps: list[tuple[int, int]] = []
     table_file, numbers = run_forecasts("quick", tmp_path / "study", progress=lambda *step: steps.append(step))
     assert steps == [(0, 1)]
