@@ -65,7 +65,7 @@ def _rates(entry: Entry) -> Iterator[str]:
 
 def _summary(rates: Rates) -> str:
     reference, live = rates.reference, rates.reference.live
-    low, high = reference.activity
+    low, high = reference.pileup_range
     p = 1 - np.exp(-np.exp(np.median(reference.level[live]))) if live.any() else 0.0
     return (
         f"{int(live.sum())} of {len(live)} channels filled, median {p:.3f} digis per event; rates known to "

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import brentq
 
 from hcal_root_ad.judge.levels import unit_levels
 from hcal_root_ad.lumi_maps import LumiMaps
@@ -22,8 +23,10 @@ from hcal_root_ad.stats.binomial import Floats, newton_step
 
 NAMES = ("HB", "HE")
 """Sub-detectors whose readout units are known."""
-NORMAL = 1.4826
-"""Standard deviation of a normal distribution over its median absolute deviation."""
+MEDIAN = 0.4549
+"""Median of the square of a standard normal value."""
+FEW = 40
+"""Fewer units tell a median badly."""
 LEAST = 1e-3
 """No unit is held to stay nearer than this."""
 LEAST_WALK = 1e-8
@@ -105,6 +108,14 @@ def _walk(moves: Sequence[Moves]) -> float:
 
 
 def _beyond(values: Floats, chance: Floats) -> float:
-    """Variance beyond chance, robustly: of few units (two sub-detectors) the mean square, else by the median."""
-    spread = np.mean(values**2) if len(values) < 40 else (NORMAL * np.median(np.abs(values))) ** 2
-    return float(spread - np.mean(chance))
+    """Variance to be added to chance so that pulls scatter by 1: of few units by their mean square, else the median.
+
+    0 where chance explains all.
+    """
+    few = len(values) < FEW
+
+    def excess(variance: float) -> float:
+        pull2 = values**2 / (chance + variance)
+        return float(np.mean(pull2) - 1 if few else np.median(pull2) - MEDIAN)
+
+    return 0.0 if excess(0.0) <= 0 else float(brentq(excess, 0.0, 1.0))

@@ -36,7 +36,7 @@ def test_half_of_the_digis_is_lost_where_the_line_says() -> None:
     unit = f"{place.names[0]} {int(place.ieta[0]):+d}/{int(place.iphi[0])}/{int(place.depth[0])}"
     # 100 LS take 20 %: 0.2 % each, so half is lost after 250, in LS 61 − 1 + 250.
     fault = make_fault(DETECTOR, FaultKind.AGEING, unit, 61, 160, 0.8)
-    ramp = _ramp("HB", fault, Forecast(0, 61, 0.8, 0.2, 280, 310, 350))
+    ramp = _ramp("HB", fault, Forecast(unit, 1, 61, 0.8, 0.2, 280, 310, 350))
     assert ramp.crossing == pytest.approx(310)
     assert fault.factor[-1] == pytest.approx(0.8)
     assert (ramp.what, ramp.announced, ramp.held) == (SINGLE, True, True)
