@@ -101,9 +101,9 @@ class RunConditions:
 
     @property
     def judging(self) -> dict[str, Any]:
-        """What of the conditions changes the judgement: which LS are left out."""
+        """What of the conditions changes the judgement: which LS are left out, and the pileup of the others."""
         oms = self.oms and ranges_of(ls for ls, cause in self._causes() if cause)
-        return {"standby": oms, "selected": self.selected}
+        return {"standby": oms, "selected": self.selected, "pileup": self.pileup}
 
     def _causes(self) -> list[tuple[int, str]]:
         return list(zip(self.oms.lumisections.tolist(), self.oms.causes, strict=True)) if self.oms else []

@@ -62,7 +62,8 @@ def _names(files: Sequence[Surveyed]) -> str:
 def _read(files: Sequence[Surveyed]) -> tuple[Sequence[LumiMaps], list[Failure]]:
     """Runs of the files; where one of several is bad, the runs of the others."""
     left_out: list[LeftOut] = []
-    runs = read_lumi_maps([file.file for file in files], left_out=left_out)
+    in_order = sorted(files, key=lambda file: file.path)  # as every other verb reads them
+    runs = read_lumi_maps([file.file for file in in_order], left_out=left_out)
     return runs, [Failure(str(one.path), str(one.error)) for one in left_out]
 
 

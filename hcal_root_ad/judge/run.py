@@ -24,7 +24,7 @@ from hcal_root_ad.judge.hf import hf_faults, trusted_rows
 from hcal_root_ad.judge.levels import unit_levels
 from hcal_root_ad.judge.rows import MINIMUM_EVENTS, JudgedRows, judged_rows
 from hcal_root_ad.judge.subdetector import Judged, faults_of, not_judged, verdict_of
-from hcal_root_ad.judge.trust import STRANGER, trust_of
+from hcal_root_ad.judge.trust import STRANGER, hf_trust, trust_of
 from hcal_root_ad.judge.unit_scan import UnitFault, scan_units
 from hcal_root_ad.judge.verdict import CommonPart, Level, ModelInfo, RunVerdict, Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
@@ -234,7 +234,8 @@ class RunJudge:
         together = _Together(maps, rows, joint, levels)
         verdicts, common = together.judge(self._models, self._false_alarms, base)
         if (hf := self._models.get("HF")) and hf.serves(maps.channels) and len(maps.channels.rows_of("HF")):
-            verdicts.append(_judge_hf(maps, rows, hf, self._false_alarms))
+            trust = hf_trust(verdicts, hf.name)
+            verdicts.append(_judge_hf(maps, rows, hf, self._false_alarms, trust))
         notes += [
             f"no model for {name}: its channels were not judged"
             for name in maps.found if name not in {v.subdetector for v in verdicts}
@@ -350,7 +351,9 @@ def _pulls(judged: Judged) -> NDArray[np.float32]:
     return out
 
 
-def _judge_hf(maps: LumiMaps, rows: JudgedRows, model: Model, false_alarms: float | None) -> Verdict:
+def _judge_hf(
+    maps: LumiMaps, rows: JudgedRows, model: Model, false_alarms: float | None, trust: tuple[Trust, str]
+) -> Verdict:
     own = maps.channels.rows_of("HF")
     counts, events, live = rows.counts(maps, own), rows.events(maps), model.reference.live
     agree = np.flatnonzero(trusted_rows(counts, events, live))
@@ -363,7 +366,7 @@ def _judge_hf(maps: LumiMaps, rows: JudgedRows, model: Model, false_alarms: floa
     faults = grouped(hf_faults(counts, events, channels, live), channels, live)
     info = _info(model, 0.0, _asked(model, false_alarms))
     pulls = np.zeros(counts.shape, dtype=np.float32)
-    return verdict_of(judged, faults, maps, rows, info, pulls, (Trust.ADAPTED, ""), 1.0)
+    return verdict_of(judged, faults, maps, rows, info, pulls, trust, 1.0)
 
 
 def _dark_note(rows: JudgedRows, maps: LumiMaps, dark: NDArray[np.bool_]) -> list[str]:

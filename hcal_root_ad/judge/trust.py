@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hcal_root_ad.judge.verdict import Trust
+from collections.abc import Sequence
+
+from hcal_root_ad.judge.verdict import Trust, Verdict
 
 LESS_SENSITIVE = 1.6
 """Scatter of the channels, in widths that health allows, above which the model is one of another period."""
@@ -28,3 +30,16 @@ def trust_of(width: float, base: Trust, model: str) -> tuple[Trust, str]:
             f"{width:.1f} times as large to be seen; adapt it with transfer on a clean run of this period"
         )
     return base, ""
+
+
+def hf_trust(others: Sequence[Verdict], model: str) -> tuple[Trust, str]:
+    """Trust in the judgement of HF, whose counts are certain: only the list of its masked channels may be another's.
+
+    ``others``: verdicts on the other sub-detectors. ``model``: the name of HF's.
+    """
+    if others and not any(verdict.trust.trusted for verdict in others):
+        return Trust.OTHER_PERIOD, (
+            f"which channels are masked is what {model} says, and no model knows the rest of this detector as it is; "
+            "adapt it with transfer on a clean run of this period"
+        )
+    return Trust.ADAPTED, ""

@@ -13,7 +13,7 @@ import pytest
 from hcal_root_ad.certify.policy import Policy, load_policy
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI
-from hcal_root_ad.judge.verdict import Finding, Judge, Kind, Level
+from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.publish.record import PartRecord, RunRecord
 from hcal_root_ad.simulate.conditions import simulate_conditions
@@ -27,7 +27,7 @@ RUN = 370101
 PER_BOX = {"HB": 252, "HE": 188}
 BOXES = {"HB": slice(0, 36), "HE": slice(36, 72)}
 HEP07, HBP09 = 3 * 18 + 6, 1 * 18 + 8
-JUDGE = Judge("he-graphstad", "1", "ab12cd34ef56ab12", 5.0, 0.5)
+JUDGE = ModelInfo("he-graphstad", "1", "ab12cd34ef56ab12", 5.0, 0.5)
 
 Counts = Mapping[tuple[int, int], int]
 """Channels by (LS, readout box)."""

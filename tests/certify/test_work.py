@@ -8,14 +8,15 @@ from typing import NoReturn
 import pytest
 
 from hcal_root_ad.certify import work
-from hcal_root_ad.certify.items import BundleReference, Item, Judging
+from hcal_root_ad.certify.items import CampaignJudging, Item, ModelPlace
 from hcal_root_ad.certify.survey import Surveyed
-from hcal_root_ad.certify.work import _bundle, _sentence, do_item
+from hcal_root_ad.certify.work import _model, _sentence, do_item
 from hcal_root_ad.detector import Era
-from hcal_root_ad.errors import BundleError, CatalogueError, InputError, NoHcalError
-from hcal_root_ad.references.catalogue import Entry, FindReference, NamedReference, catalogue_digest
+from hcal_root_ad.errors import CatalogueError, InputError, ModelError, NoHcalError
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.publish.provenance import Material
+from hcal_root_ad.references.catalogue import Entry, NamedReference, catalogue_digest
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import simulate_detector
 from hcal_root_ad.simulate.run import simulate_run
@@ -34,26 +35,20 @@ def test_every_error_is_a_sentence(error: Exception, sentence: str) -> None:
     assert _sentence(error).startswith(sentence)
 
 
-def test_a_bundle_that_changed_since_is_not_used() -> None:
-    with pytest.raises(BundleError, match="another one here than where the campaign began"):
-        _bundle(BundleReference("he-graphstad", "00ff"))
+def test_a_model_that_changed_since_is_not_used() -> None:
+    with pytest.raises(ModelError, match="another one here than where the campaign began"):
+        _model(ModelPlace("he-graphstad", "00ff"))
 
 
 def test_a_file_that_is_none_is_a_failure_of_its_item(tmp_path: Path) -> None:
     path = tmp_path / "no.root"
     path.write_text("no ROOT file")
     seen = Surveyed(str(path), 12, 0, "d", (370101,))
-    result = do_item(Item("identity", (seen,), (370101,), {}), Judging(()), tmp_path)
+    result = do_item(Item("identity", (seen,), (370101,), {}), CampaignJudging(()), tmp_path)
     (failure,) = result.failures
     assert failure.file == str(path)
     assert "neither a ROOT nor a parquet file" in failure.sentence
     assert not result.runs
-
-
-def found_by(find: FindReference, maps: LumiMaps) -> NoReturn:
-    """A judge that asks for a reference, and then finds nothing to judge."""
-    find(maps)
-    raise NoHcalError("nothing to judge")
 
 
 @pytest.fixture
@@ -63,14 +58,20 @@ def maps() -> LumiMaps:
 
 @pytest.fixture
 def asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A judge that asks for a reference run, and then finds nothing to judge."""
     flat = NamedReference(Entry("flat", Path(), (1,), Era.RUN3, "Occupancy", (), rates="r", sha256={"r": "ab"}), {})
-    monkeypatch.setattr(work, "judge_run", lambda maps, *_, find_reference, **__: found_by(find_reference, maps))
+
+    def judge(judging: Judging, maps: LumiMaps, **_: object) -> NoReturn:
+        judging._reference(maps)
+        raise NoHcalError("nothing to judge")
+
+    monkeypatch.setattr(Judging, "judge", judge)
     monkeypatch.setattr(work, "fitting_reference", lambda _: flat)
 
 
 @pytest.mark.usefixtures("asking")
 def test_an_unknown_detector_may_be_held_against_a_reference_which_is_recorded(maps: LumiMaps) -> None:
-    verdict, record, provenance = work._judge(maps, Judging((), None, catalogue_digest()))
+    verdict, record, provenance = work._judge(maps, CampaignJudging((), None, catalogue_digest()), {})
     assert verdict is None
     assert Material("reference", "flat", "ab") in provenance.materials
     assert record.provenance == provenance
@@ -79,4 +80,4 @@ def test_an_unknown_detector_may_be_held_against_a_reference_which_is_recorded(m
 @pytest.mark.usefixtures("asking")
 def test_references_that_changed_since_are_not_used(maps: LumiMaps) -> None:
     with pytest.raises(CatalogueError, match="others than where the campaign began"):
-        work._judge(maps, Judging((), None, "another catalogue"))
+        work._judge(maps, CampaignJudging((), None, "another catalogue"), {})

@@ -11,11 +11,10 @@ import pytest
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.judge.verdict import (
     Finding,
-    Group,
     Interval,
-    Judge,
     Kind,
     Level,
+    ModelInfo,
     RunVerdict,
     State,
     StripVerdict,
@@ -30,7 +29,7 @@ NOT_ASSESSED = 2
 """Row (LS 3) with too few events."""
 DEAD_FIRST, DEAD_LAST = 5, 12
 HOT_FIRST, HOT_LAST = 10, 13
-JUDGE = Judge(bundle="he-graphstad", version="1", digest="ab12", threshold=6.5, false_alarms=1.0)
+JUDGE = ModelInfo(name="he-graphstad", version="1", digest="ab12", threshold=6.5, false_alarms=1.0)
 
 
 def _events() -> np.ndarray:
@@ -49,7 +48,6 @@ def make_verdict(name: str) -> Verdict:
     score = np.zeros((len(events), n), dtype=np.float32)
     states[NOT_ASSESSED] = State.NOT_ASSESSED
     intervals: list[Interval] = []
-    groups: list[Group] = []
     findings: list[Finding] = []
 
     def flag(rows: np.ndarray, kind: Kind, first: int, last: int, factor: float, sign: int, group: str) -> None:
@@ -61,7 +59,6 @@ def make_verdict(name: str) -> Verdict:
             seen, wanted = int(observed[at, row].sum()), float(expected[at, row].sum())
             intervals.append(Interval(int(row), kind, first, last, seen, wanted, 40.0, group))
         seen, wanted = int(observed[np.ix_(at, rows)].sum()), float(expected[np.ix_(at, rows)].sum())
-        groups.append(Group(group, kind, first, last, len(rows), seen, wanted, 40.0 * len(rows)))
         level, size, n = (Level.CHANNEL if "/" in group else Level.RBX), seen / wanted, int(at.sum())
         findings.append(Finding(name, level, group, kind, ((first, last),), n, 1.0, tuple(rows.tolist()), seen, wanted,
                                 size, size / max(seen, 1) ** 0.5, 13.6 * len(rows) ** 0.5))  # fmt: skip
@@ -86,7 +83,6 @@ def make_verdict(name: str) -> Verdict:
         score=score,
         states=states,
         intervals=tuple(intervals),
-        groups=tuple(groups),
         judge=JUDGE,
         notes=("A note with <brackets> and a µ.",),
         findings=tuple(findings),
@@ -123,11 +119,13 @@ def make_strips() -> StripVerdict:
     score[np.ix_(at, box)] = -30
     wanted = float(expected[np.ix_(at, box[:1])].sum())
     intervals = tuple(Interval(int(s), Kind.DEAD, DEAD_FIRST, DEAD_LAST, 0, wanted, 30.0, "HEP07") for s in box)
-    groups = (Group("HEP07", Kind.DEAD, DEAD_FIRST, DEAD_LAST, 4, 0, 4 * wanted, 120.0),)
+    finding = Finding("HE", Level.RBX, "HEP07", Kind.DEAD, ((DEAD_FIRST, DEAD_LAST),), int(at.sum()), 1.0,
+                      tuple(box.tolist()), 0, 4 * wanted, 0.0, 0.0, 23.5)  # fmt: skip
     assessed = np.arange(len(events)) != NOT_ASSESSED
     return StripVerdict(
-        LUMISECTIONS, events, assessed, observed, expected, score, states, intervals, groups, JUDGE, ("Strips only.",)
-    )
+        LUMISECTIONS, events, assessed, observed, expected, score, states, intervals, JUDGE, ("Strips only.",),
+        trust_reason="each strip against its own share", findings=(finding,),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -333,7 +333,6 @@ def test_nothing_assessed_is_insufficient_and_never_good(small_run):
         assessed=np.zeros_like(verdict.assessed),
         states=np.where(verdict.states == 1, 1, 2).astype(np.uint8),
         intervals=(),
-        groups=(),
         findings=(),
     )
     elements = monitor_elements(RunVerdict(small_run.maps(), (nothing,)))
@@ -411,7 +410,7 @@ def beyond(small_run, name, bad, **changes):
         "expected": counts.astype(np.float32),
         "score": np.zeros_like(counts),
     }
-    rest = {"intervals": (), "groups": (), "findings": ()} | changes
+    rest = {"intervals": (), "findings": ()} | changes
     return replace(hb, subdetector=name, channels=channels, states=states, **arrays, **rest)
 
 
@@ -489,12 +488,12 @@ def test_run_totals_give_maps_and_no_trends_but_the_events(small_run):
     assert scalars(elements, f"{CLIENT}/Provenance/")["granularity_HE"] == "run"
 
 
-def test_provenance_names_program_bundles_inputs_and_notes_once(elements):
+def test_provenance_names_program_models_inputs_and_notes_once(elements):
     found = scalars(elements, f"{CLIENT}/Provenance/")
     assert found["program"].startswith("hcal-root-ad ")
     assert found["definition"] == "nanodqmio"
-    assert found["bundle_HE"] == "he-graphstad 1"
-    assert found["bundleDigest_HB"] == "ab12"
+    assert found["model_HE"] == "he-graphstad 1"
+    assert found["modelDigest_HB"] == "ab12"
     assert (found["threshold_HE"], found["falseAlarmsPer100LS_HE"]) == (6.5, 1.0)
     assert found["input0001"] == "nanodqmio_run370101.root, 1234 bytes, sha256 00ff"
     assert [found[f"note{n:02d}"] for n in (1, 2)] == ["A note on the run.", "A note with <brackets> and a µ."]

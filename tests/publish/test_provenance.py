@@ -120,8 +120,8 @@ def test_a_verdict_tells_who_judged_it_and_from_what(verdict: RunVerdict) -> Non
     assert [(one.name, one.size, one.sha256) for one in found.of(INPUTS)] == [
         (one.name, one.size, one.sha256) for one in verdict.maps.sources
     ]
-    assert {(one.name, one.sha256) for one in found.of("bundle")} == {
-        (one.judge.bundle, one.judge.digest) for one in verdict.verdicts
+    assert {(one.name, one.sha256) for one in found.of("model")} == {
+        (one.judge.name, one.judge.digest) for one in verdict.verdicts
     }
     assert {"python", "hcal-root-ad", "numpy", "torch", "uproot"} == set(found.versions) == set(versions_here())
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.harvest.read import read_lumi_maps
-from hcal_root_ad.judge.verdict import Judge, RunVerdict, State, Verdict
+from hcal_root_ad.judge.verdict import ModelInfo, RunVerdict, State, Verdict
 from hcal_root_ad.publish.check import check_file
 from hcal_root_ad.publish.publish import publish
 
@@ -34,7 +34,7 @@ def real_run(files):
         states[:, counts.sum(axis=0) == 0] = State.NOT_CONNECTED
         return Verdict(
             name, maps.channels.take(rows), maps.lumisections, maps.events, maps.present, counts, expected,
-            np.zeros_like(expected), states, (), (), Judge("mean", "1", "", 6.0, 1.0),
+            np.zeros_like(expected), states, (), ModelInfo("mean", "1", "", 6.0, 1.0),
         )  # fmt: skip
 
     return RunVerdict(maps, (verdict("HB"), verdict("HE")))
@@ -54,7 +54,7 @@ def test_the_real_numbers_are_published(real_run, files, tmp_path):
     file = ROOT.TFile.Open(str(path))
     task = "DQMData/Run 306138/Hcal/Run summary/HcalADTask"
     inputs = [ROOT.TFile.Open(str(name)) for name in files]
-    table = real_run.maps.channels
+    table = real_run.maps.channels.select("HB", "HE")
     mine = contents(file.Get(f"{task}/Occupancy/Occupancy"))
     for depth in range(1, 8):
         theirs = sum(

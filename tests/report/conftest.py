@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.detector import Era, channel_table
-from hcal_root_ad.judge.forecast import Forecast
-from hcal_root_ad.judge.verdict import Finding, Judge, Kind, Level, State
+from hcal_root_ad.judge.verdict import Finding, Forecast, Kind, Level, ModelInfo, State
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.lumi_ranges import within
 from hcal_root_ad.publish.record import PartRecord, RunRecord, record_name, save_record
@@ -22,7 +21,7 @@ from hcal_root_ad.publish.reductions import depth_maps
 from hcal_root_ad.report.page import Picture
 from hcal_root_ad.report.run_page import run_page
 
-JUDGE = Judge("he-graphstad", "1", "ab12", 6.5, 1.0)
+JUDGE = ModelInfo("he-graphstad", "1", "ab12", 6.5, 1.0)
 BOXES = {"HB": slice(0, 36), "HE": slice(36, 72)}
 HEP07, HBP09 = 60, 26
 EVENTS, EXPECTED = 1500, 600.0
@@ -100,7 +99,7 @@ def record() -> RunRecord:
         sources=(Source("nanodqmio.root", 1234, "00ff"), Source("root://far/away.root", 99, "")),
         notes=("A note with <b>brackets</b> & an ampersand.",),
         program="hcal-root-ad 0.1.0",
-        parts=(hb, replace(he, forecasts=(("HE +20/5/3", Forecast(0, 2, 0.8, 0.05, 40, 50, 70)),))),
+        parts=(hb, replace(he, forecasts=(Forecast("HE +20/5/3", 1, 2, 0.8, 0.05, 40, 50, 70),))),
     )
 
 

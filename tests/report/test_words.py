@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from hcal_root_ad.detector import box_name, channel_table
-from hcal_root_ad.judge.channels import channel_names, readout_levels
-from hcal_root_ad.judge.strips import strip_names
+from hcal_root_ad.judge.coarse import strip_names
+from hcal_root_ad.judge.hf import channel_name
 from hcal_root_ad.judge.verdict import Kind
+from hcal_root_ad.model.units import unit_tree
 from hcal_root_ad.report.words import box_of_unit, count, happened, place
 
 
@@ -34,10 +35,12 @@ def test_units_by_their_full_names(unit: str, words: str, box: str | None) -> No
 def test_every_name_that_the_judge_gives_is_understood() -> None:
     for name in ("HB", "HE"):
         channels = channel_table().select(name)
-        for unit in (unit for level in readout_levels(channels)[2:] for unit in level.names):
-            assert place(unit).startswith(("readout ", "QIE card "))
+        tree = unit_tree(channels)
+        for unit in (*tree.box.names, *tree.module.names):
+            assert place(unit).startswith("readout ")
             assert box_name(box_of_unit(unit)) == unit[:5]
-        for row, unit in enumerate(channel_names(channels)):
+        for row in range(0, len(channels), 7):
+            unit = channel_name(channels, row)
             assert place(unit).startswith(f"channel {name} ieta ")
             assert box_of_unit(unit) == channels.box[row]
     for column, unit in enumerate(strip_names(channel_table().select("HB", "HE"))):

@@ -16,7 +16,7 @@ import pytest
 from hcal_root_ad.cli.watch import SEVERITIES
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.judge.verdict import Finding, Judge, Kind, Level, RunVerdict, Trust, Verdict
+from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo, RunVerdict, Trust, Verdict
 from hcal_root_ad.publish.provenance import Material, Provenance
 from hcal_root_ad.reproduce.reading import origins
 from hcal_root_ad.watch.alarm_log import AlarmLog, log_provenances
@@ -25,7 +25,7 @@ from hcal_root_ad.watch.sentences import alarm_sentence
 
 from .conftest import DqmFolder, maps_of
 
-MADE = Provenance("watch", (Material("bundle", "he-graphstad", "00ff"),), {"online": True})
+MADE = Provenance("watch", (Material("model", "he-graphstad", "00ff"),), {"online": True})
 HE = channel_table().select("HE")
 
 
@@ -55,7 +55,7 @@ def verdict(
         subdetector="HE", channels=HE, lumisections=lumisections, events=np.full(length, 1000),
         assessed=~np.isin(lumisections, unassessed), observed=nothing.astype(np.int32),
         expected=nothing.astype(np.float32), score=nothing.astype(np.float32), states=nothing.astype(np.uint8),
-        intervals=(), groups=(), judge=Judge("b", "1", "", 3.0, 0.5), findings=findings, trust=trust,
+        intervals=(), judge=ModelInfo("b", "1", "", 3.0, 0.5), findings=findings, trust=trust,
         trust_reason="" if trust.trusted else "The channels scatter 3.4 times as much.",
     )  # fmt: skip
     if not dqm.name(1).exists():

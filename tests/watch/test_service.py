@@ -12,19 +12,21 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hcal_root_ad import pipeline
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError, NoHcalError, OutputError, UsageError
-from hcal_root_ad.judge.verdict import Finding, Judge, Kind, Level, RunVerdict, Verdict
+from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo, RunVerdict, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.references.catalogue import fitting_reference
-from hcal_root_ad.watch import run_in_progress, service
+from hcal_root_ad.watch import service
 from hcal_root_ad.watch.alarms import Severity
 from hcal_root_ad.watch.service import KEPT, RETRY, Settings, Watch
 
@@ -36,10 +38,10 @@ PATIENCE = 60.0
 class KeepingJudge:
     """Takes lumisections that rise, as a judge does, and gives them back."""
 
-    made_with: ClassVar[list[tuple[object, ...]]] = []
+    made_with: ClassVar[list[tuple[Any, ...]]] = []
 
-    def __init__(self, *given: object) -> None:
-        self.made_with.append(given)
+    def __init__(self, *given: object, without_reference: bool, **_: object) -> None:
+        self.made_with.append((*given, without_reference))
         self.maps: LumiMaps | None = None
 
     def add(self, maps: LumiMaps) -> None:
@@ -83,8 +85,7 @@ class replaced:
 
     def __enter__(self) -> Published:
         self.patch, found = pytest.MonkeyPatch(), Published()
-        self.patch.setattr(run_in_progress, "RunJudge", KeepingJudge)
-        self.patch.setattr(service, "RunJudge", KeepingJudge)
+        self.patch.setattr(pipeline, "RunJudge", KeepingJudge)
         self.patch.setattr(service, "publish", found)
         return found
 
@@ -98,7 +99,7 @@ Start = Callable[[], Watch]
 @pytest.fixture
 def start(published: Published, dqm: DqmFolder, tmp_path: Path, said: list[str], clock: Clock) -> Start:  # noqa: ARG001
     """Starts a watch, and starts it again as after a kill: nothing is left of the one before but its files."""
-    return lambda: Watch(Settings(dqm.path, tmp_path / "out", PATIENCE), (), said.append, clock, read)
+    return lambda: Watch(Settings(dqm.path, tmp_path / "out", PATIENCE), Judging(()), said.append, clock, read)
 
 
 def lumisections(published: Published, run: int = RUN) -> list[list[int]]:
@@ -120,13 +121,15 @@ def test_each_lumisection_is_published_as_it_comes(
     assert same_maps(published.last(), maps_of(dqm.path))
 
 
-def test_a_detector_that_no_bundle_knows_is_held_against_a_fitting_reference_as_run_does(
+def test_a_detector_that_no_model_knows_is_held_against_a_fitting_reference_as_run_does(
     start: Start, dqm: DqmFolder
 ) -> None:
     watch = start()
     dqm.leave(1)
     watch.look()
-    assert KeepingJudge.made_with[-1] == ((), None, fitting_reference)
+    models, false_alarms, find, without_reference = KeepingJudge.made_with[-1]
+    assert (models, false_alarms, without_reference) == ((), None, False)
+    assert find.__self__.fitting is fitting_reference
 
 
 def test_a_missing_lumisection_is_waited_for_then_passed_over_then_counted_all_the_same(
@@ -377,7 +380,7 @@ def test_a_run_that_stays_without_a_verdict_is_an_alarm_of_its_own(
 def test_status_comes_as_a_digest_and_at_once_where_something_is_late(
     dqm: DqmFolder, published: Published, clock: Clock, said: list[str], tmp_path: Path
 ) -> None:
-    watch = Watch(Settings(dqm.path, tmp_path / "out", PATIENCE, digest=10), (), said.append, clock, read)
+    watch = Watch(Settings(dqm.path, tmp_path / "out", PATIENCE, digest=10), Judging(()), said.append, clock, read)
     for ls in (*range(1, 22), 23):
         dqm.leave(ls)
         watch.look()
@@ -403,7 +406,7 @@ def with_findings(judge: KeepingJudge) -> RunVerdict:
     one = Verdict(
         "HE", channels, maps.lumisections, maps.events, np.ones(len(maps), dtype=np.bool_), nothing.astype(np.int32),
         nothing.astype(np.float32), nothing.astype(np.float32), nothing.astype(np.uint8), (), (),
-        Judge("b", "1", "", 3.0, 0.5), findings=found,
+        ModelInfo("b", "1", "", 3.0, 0.5), findings=found,
     )  # fmt: skip
     return RunVerdict(maps, (one,))
 
@@ -420,7 +423,7 @@ def test_alarms_below_the_asked_severity_are_in_the_log_only_and_a_command_hears
     settings = Settings(
         dqm.path, tmp_path / "out", 0.0, minimum_severity=Severity.MODULE, on_alarm=shlex.join([str(command)])
     )
-    watch = Watch(settings, (), said.append, clock, read)
+    watch = Watch(settings, Judging(()), said.append, clock, read)
     dqm.leave(1)
     watch.once()
     alarm = f"run {RUN}: ALARM raised: HEP07 dead, RBX, 3 channels, LS 1, ×0 [box]"
@@ -484,7 +487,7 @@ def test_whatever_happens_the_last_word_is_that_of_run(
     with replaced() as published:
 
         def begin() -> Watch:
-            return Watch(Settings(dqm.path, place / "out", 3.0), (), lambda _: None, clock, read)
+            return Watch(Settings(dqm.path, place / "out", 3.0), Judging(()), lambda _: None, clock, read)
 
         watch = begin()
         for tick in range(30):
