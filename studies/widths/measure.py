@@ -27,9 +27,8 @@ MEDIAN = 0.4549
 """Median of the square of a standard normal value."""
 FEW = 40
 """Fewer units tell a median badly."""
-LEAST = 1e-3
-"""No unit is held to stay nearer than this."""
-LEAST_WALK = 1e-8
+LEAST = Widths()
+"""Measured on detectors of another generator: no unit is held to stay nearer, for ours may be too tame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,21 +89,21 @@ def _mean(values: Floats, variances: Floats) -> tuple[Floats, Floats]:
 
 
 def widths_of(pairs: Sequence[dict[str, Moves]]) -> Widths:
-    """Widths of all pairs together."""
-    width = {level: _width([pair[level] for pair in pairs]) for level in pairs[0]}
-    walk = {f"walk_{level}": _walk([pair[level] for pair in pairs]) for level in ("box", "module", "channel")}
-    return Widths(**{name: round(value, 5) for name, value in width.items()}, **walk)
+    """Widths of all pairs together, none below :data:`LEAST`."""
+    measured = {level: _width([pair[level] for pair in pairs]) for level in pairs[0]}
+    measured |= {f"walk_{level}": _walk([pair[level] for pair in pairs]) for level in ("box", "module", "channel")}
+    return Widths(**{name: max(value, getattr(LEAST, name)) for name, value in measured.items()})
 
 
 def _width(moves: Sequence[Moves]) -> float:
     beyond = _beyond(np.concatenate([m.shift for m in moves]), np.concatenate([m.chance for m in moves]))
-    return float(np.sqrt(max(beyond, LEAST**2)))
+    return float(f"{np.sqrt(beyond):.3g}")
 
 
 def _walk(moves: Sequence[Moves]) -> float:
     length = float(np.mean([m.lumisections for m in moves]))
     beyond = _beyond(np.concatenate([m.walk for m in moves]), np.concatenate([m.walk_chance for m in moves]))
-    return float(f"{max(3 * beyond / length, LEAST_WALK):.2g}")
+    return float(f"{3 * beyond / length:.2g}")
 
 
 def _beyond(values: Floats, chance: Floats) -> float:
