@@ -14,7 +14,8 @@ from benchmarks.worker import Action
 from hcal_root_ad.detector import ChannelTable, channel_table, era_of_run
 
 PREFIX = "Hcal/DigiTask/Occupancy/depth/depth"
-DEPTHS = 7
+MAPS = (*(f"depth{depth}" for depth in range(1, 8)), "depthHO")
+"""Of each lumisection, in the order in which they stand in a file."""
 
 
 def ours(path: str) -> Action:
@@ -73,7 +74,7 @@ def decompression(path: str, threads: str) -> Action:
     import uproot
 
     from hcal_root_ad.harvest.input_file import open_root
-    from hcal_root_ad.harvest.records import Record, basket_objects, fetch
+    from hcal_root_ad.root_io.records import Record, basket_objects, fetch
 
     with uproot.open({path: "TH2Fs"}) as tree:
         branch = tree["Value"]
@@ -123,7 +124,7 @@ def harvested_values(path: str) -> Action:
                 subsystem = data[run]["Hcal"]
                 for name in subsystem.keys(recursive=False, filter_name="By Lumi Section*"):
                     folder = subsystem[name]["DigiTask/Occupancy/depth"]
-                    digis += _digis(np.array([folder[f"depth{n + 1}"].values() for n in range(DEPTHS)]))
+                    digis += _digis(np.array([folder[name].values() for name in MAPS]))
         return digis
 
     return read
@@ -144,13 +145,13 @@ def _stretches(branch: Any, entries: NDArray[np.int64]) -> Iterator[NDArray[np.i
 def _channels() -> ChannelTable:
     from benchmarks.inputs import RUN
 
-    return channel_table(era_of_run(RUN)).select("HB", "HE")
+    return channel_table(era_of_run(RUN))
 
 
 def _digis(maps: NDArray[Any]) -> int:
-    """Digis of HB and HE in (LS · 7, 84, 72) maps, gathered to counts per LS and channel on the way."""
+    """Digis in (LS · 8, 84, 72) maps, gathered to counts per LS and channel on the way."""
     channels = _channels()
-    counts = maps.reshape(-1, DEPTHS, *maps.shape[1:])[:, channels.depth - 1, channels.dqm_x, channels.dqm_y]
+    counts = maps.reshape(-1, len(MAPS), *maps.shape[1:])[:, channels.dqm_map - 1, channels.dqm_x, channels.dqm_y]
     return int(counts.astype(np.int32).sum(dtype=np.int64))
 
 

@@ -30,6 +30,7 @@ from typing import IO, Any
 import numpy as np
 import uproot
 
+from hcal_root_ad.publish.file_name import with_version
 from hcal_root_ad.simulate.campaign import simulate_campaign
 
 LUMISECTION = 23.31
@@ -168,13 +169,13 @@ def _note_return(replay: Replay, lines: int) -> None:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Name, objects, bins and errors of the one ROOT file in a folder; which verb made it is no difference."""
-    (path,) = folder.glob("*.root")
+    """Name, objects, bins and errors of the newest ROOT file in a folder; which verb made it is no difference."""
+    path = max(folder.glob("*.root"))
     with uproot.open(path) as file:
         kinds = {key.replace('"verb": "watch"', '"verb": "run"'): kind for key, kind in file.classnames().items()}
         found = {key: file[key] for key, kind in kinds.items() if kind.startswith(("TH", "TP"))}
         bins = {key: (one.values(flow=True).tobytes(), one.errors(flow=True).tobytes()) for key, one in found.items()}
-    return {path.name: "", **kinds, **bins}
+    return {with_version(path.name, 1): "", **kinds, **bins}
 
 
 def table(replay: Replay) -> Iterator[str]:

@@ -22,6 +22,22 @@ PREFIX = ".publishing-"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
+def plain_name(name: str) -> str:
+    r"""A file's name as outputs have it: a backslash, and what cannot be printed or is no text, by its bytes.
+
+    >>> plain_name("a\tb.root")
+    'a%09b.root'
+    """
+    if name.isprintable() and "\\" not in name:
+        return name
+    spelled = (letter if letter.isprintable() and letter != "\\" else _by_bytes(letter) for letter in name)
+    return "".join(spelled)
+
+
+def _by_bytes(letter: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogateescape"))
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A place to write ``path`` at, under its own name; it appears in its folder, which is made, once it is complete.

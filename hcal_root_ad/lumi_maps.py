@@ -129,8 +129,10 @@ class LumiMaps:
 
     @property
     def found(self) -> tuple[str, ...]:
-        """Sub-detectors with at least one digi in the maps per LS, in table order."""
+        """Sub-detectors with at least one digi in the maps per LS, or in those of the run, in table order."""
         seen: NDArray[np.bool_] = np.any(self.counts[self.present], axis=0)
+        if self.coarse is not None and self.coarse.totals is not None:
+            seen = self.coarse.totals > 0
         return tuple(sub.name for sub in Subdetector if seen[self.channels.rows_of(sub.name)].any())
 
     def grid(self) -> NDArray[np.int32]:

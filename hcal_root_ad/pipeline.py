@@ -20,10 +20,12 @@ from hcal_root_ad.errors import ModelError
 from hcal_root_ad.judge.run import Progress, RunJudge
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.mask import Mask, masked
 from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.thresholds import check_asked
 from hcal_root_ad.publish.provenance import (
+    Material,
     Option,
     Provenance,
     model_material,
@@ -66,6 +68,7 @@ class Judging:
         models: one per sub-detector.
         false_alarms: false findings per 100 LS and sub-detector that are asked for; the models' own if None.
         without_reference: judge each run against itself, on request only: no verdict is then trusted.
+        mask: channels that are not judged.
         fitting: finds the reference run of a detector that no model knows.
         references: those that were looked up, by run.
 
@@ -76,6 +79,7 @@ class Judging:
     models: tuple[Model, ...]
     false_alarms: float | None = None
     without_reference: bool = False
+    mask: Mask | None = None
     fitting: Fitting = fitting_reference
     references: dict[int, Entry] = field(default_factory=dict)
 
@@ -100,7 +104,11 @@ class Judging:
         """
         judge = self.run_judge(pileup)
         judge.add(maps, progress)
-        return judge.verdict()
+        return self.without_masked(judge.verdict())
+
+    def without_masked(self, verdict: RunVerdict) -> RunVerdict:
+        """A verdict of :meth:`run_judge` without the channels that are masked."""
+        return masked(verdict, self.mask) if self.mask else verdict
 
     def _reference(self, maps: LumiMaps) -> Mapping[str, Reference]:
         named = self.fitting(maps)
@@ -126,5 +134,6 @@ class Judging:
         """The same for runs without a verdict."""
         looked_up = dict.fromkeys(reference_material(self.references[m.run]) for m in runs if m.run in self.references)
         own = {"false_alarms": self.false_alarms, "without_reference": self.without_reference}
-        materials = [*map(model_material, self.models), *looked_up]
+        masks = [Material("mask", self.mask.name, self.mask.sha256)] if self.mask else []
+        materials = [*map(model_material, self.models), *looked_up, *masks]
         return provenance_of_maps(verb, runs, materials, {**own, **(options or {})}, trust)

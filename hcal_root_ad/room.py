@@ -23,7 +23,7 @@ from hcal_root_ad.errors import OutputError
 Value = TypeVar("Value", bound=np.generic)
 
 LARGE = 2**26
-"""Bytes from which on an array lies in a file: some 1,000 lumisections of counts, twice as many of one sub-detector."""
+"""Bytes from which on an array lies in a file: some 800 lumisections of counts, twice as many of HE or HB."""
 TOGETHER = 2**21
 """Bytes of a file that Linux may bring into memory together, around the one that is looked at."""
 ROWS = 32

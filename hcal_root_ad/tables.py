@@ -22,7 +22,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, TextIO
 
 from hcal_root_ad.errors import HcalRootAdError, InputError
 
@@ -174,6 +174,23 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 _SHORT.maxlist = _SHORT.maxdict = 4
 _SHORT.maxlevel = 1
+
+
+def write_rows(file: TextIO, rows: Iterable[Iterable[object]]) -> None:
+    """Write rows of CSV that spreadsheets take for what they are: no text is a formula, and every row is one line."""
+    csv.writer(file, lineterminator="\n").writerows(map(_harmless, row) for row in rows)
+
+
+def _harmless(cell: object) -> object:
+    """The cell; a text that would be a formula gets an apostrophe before it, numbers stay numbers."""
+    if not isinstance(cell, str):
+        return cell
+    line = " ".join(cell.splitlines()) if "\n" in cell or "\r" in cell else cell
+    return f"'{line}" if line.lstrip()[:1] in _FORMULA and not _NUMBER.fullmatch(line) else line
+
+
+_FORMULA = ("=", "+", "-", "@")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import os
 from pathlib import Path
@@ -15,7 +17,18 @@ from hypothesis import strategies as st
 
 from hcal_root_ad import tables
 from hcal_root_ad.errors import InputError, PolicyError
-from hcal_root_ad.tables import flag, open_rows, parse_json, read_json, read_lines, read_toml, real, shown, whole
+from hcal_root_ad.tables import (
+    flag,
+    open_rows,
+    parse_json,
+    read_json,
+    read_lines,
+    read_toml,
+    real,
+    shown,
+    whole,
+    write_rows,
+)
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False, allow_infinity=False)
@@ -260,3 +273,27 @@ def test_real_numbers_and_flags() -> None:
 def test_what_is_shown_is_short_and_harmless(value: object) -> None:
     assert shown(value).isprintable()
     assert len(shown(value)) < 500
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "=", "-", "−5=", "--1", "-HEP07"]
+)
+def test_a_text_is_no_formula(text: str) -> None:
+    file = io.StringIO(newline="")
+    write_rows(file, [("a", text)])
+    ((_, cell),) = csv.reader(io.StringIO(file.getvalue(), newline=""))
+    assert cell.lstrip()[0] not in "=+-@"
+    assert cell.lstrip("'") == text
+
+
+@pytest.mark.parametrize("number", [-29, -0.5, "-29", "+3", "-1.5e-07", "-.5", 7, 0.25, True, "HE -25/33/4", "1-5", ""])
+def test_numbers_and_names_stay_as_they_are(number: object) -> None:
+    file = io.StringIO(newline="")
+    write_rows(file, [(number, "x")])
+    assert file.getvalue() == f"{number},x\n"
+
+
+def test_a_row_is_one_line() -> None:
+    file = io.StringIO(newline="")
+    write_rows(file, [("a\nb", "c\r\nd"), ("e", "f, g")])
+    assert file.getvalue() == 'a b,c d\ne,"f, g"\n'

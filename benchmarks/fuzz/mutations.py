@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.fuzz.spelled import Spelled
-from hcal_root_ad.harvest.root_keys import read_key
+from hcal_root_ad.root_io.layout import read_key
 
 Draw = np.random.Generator | Spelled
 Regions = Mapping[str, Sequence[tuple[int, int]]]

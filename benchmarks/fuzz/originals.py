@@ -48,12 +48,14 @@ def make() -> None:
 
 
 def _small_run() -> Any:
+    from hcal_root_ad.detector import Subdetector
     from hcal_root_ad.simulate.conditions import FillShape, simulate_conditions
     from hcal_root_ad.simulate.detector import simulate_detector
     from hcal_root_ad.simulate.run import simulate_run
 
     detector = simulate_detector(1)
-    mostly_masked = replace(detector, masked=detector.channels.iphi > LIVE_IPHI)
+    channels = detector.channels
+    mostly_masked = replace(detector, masked=(channels.iphi > LIVE_IPHI) & (channels.subdetector != Subdetector.HF))
     few = FillShape(events=(12.0, 15.0))
     return simulate_run(mostly_masked, simulate_conditions(LUMISECTIONS, 1, shape=few), (), 1, RUN)
 

@@ -9,6 +9,7 @@ import awkward as ak
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hcal_root_ad.certify.items import Failure
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.publish.flags_table import COLUMNS, flag_rows
 
@@ -35,13 +36,22 @@ def write_flags_part(verdict: RunVerdict | None, path: Path) -> None:
     ak.to_parquet(flags_array(verdict), path, extensionarray=False)
 
 
-def join_flags(parts: Iterable[Path], path: Path, words: Mapping[str, str]) -> None:
-    """Write the tables of many runs as one, a row group each; ``words`` go into the metadata of the file."""
+def join_flags(parts: Iterable[Path], path: Path, words: Mapping[str, str]) -> list[Failure]:
+    """Write the tables of many runs as one, a row group each; returns which of them could not be read.
+
+    ``words`` go into the metadata of the file.
+    """
+    failures = []
     empty = ak.to_arrow_table(flags_array(None), extensionarray=False)
     schema = empty.schema.with_metadata({**(empty.schema.metadata or {}), **words})
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         writer.write_table(empty.cast(schema))  # awkward does not read a file without any row group
         for part in parts:
-            table: pa.Table = ak.to_arrow_table(ak.from_parquet(part), extensionarray=False)
+            try:
+                table: pa.Table = ak.to_arrow_table(ak.from_parquet(part), extensionarray=False).cast(schema)
+            except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+                failures.append(Failure(part.name, f"The flags {part} cannot be read ({type(error).__name__})."))
+                continue
             if len(table):
-                writer.write_table(table.cast(schema))
+                writer.write_table(table)
+    return failures

@@ -14,6 +14,7 @@ from hcal_root_ad import content
 from hcal_root_ad.certify.conditions import RunConditions
 from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.mask import Mask
 from hcal_root_ad.model.thresholds import check_asked
 from hcal_root_ad.pipeline import SHIPPED_MODELS, load_models
 from hcal_root_ad.references.catalogue import catalogue_digest
@@ -34,12 +35,14 @@ class CampaignJudging:
     """What the runs of a campaign are judged with, on every worker alike; policies are no part of it.
 
     ``references``: digest of the reference runs that detectors unknown to the models may be held against.
+    ``mask``: channels that are not judged.
     """
 
     models: tuple[ModelPlace, ...]
     false_alarms: float | None = None
     references: str = ""
     without_reference: bool = False
+    mask: Mask | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +110,7 @@ def result_of_table(table: Mapping[str, Any]) -> ItemResult:
 
 
 def judging_with(
-    names: Sequence[str] | None, false_alarms: float | None, without_reference: bool = False
+    names: Sequence[str] | None, false_alarms: float | None, without_reference: bool = False, mask: Mask | None = None
 ) -> CampaignJudging:
     """Models by name or folder; the shipped ones if none is named.
 
@@ -123,7 +126,7 @@ def judging_with(
         for name, model in zip(names, load_models(names), strict=True)
     }
     ordered = tuple(places[subdetector] for subdetector in sorted(places))
-    return CampaignJudging(ordered, false_alarms, catalogue_digest(), without_reference)
+    return CampaignJudging(ordered, false_alarms, catalogue_digest(), without_reference, mask)
 
 
 def _folder(name: str) -> Path:
@@ -160,7 +163,8 @@ def _item(files: list[Surveyed], judging: CampaignJudging, conditions_of: Condit
             "references": judging.references,
             "conditions": {str(run): conditions[run].judging for run in runs},
             "program": version("hcal-root-ad"),
-        },
+        }
+        | ({"mask": judging.mask.sha256} if judging.mask else {}),
         sort_keys=True,
     )
     return Item(hashlib.sha256(text.encode()).hexdigest(), tuple(files), runs, conditions)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from hcal_root_ad.certify.campaign import Campaign
 from hcal_root_ad.certify.certification import RunCertification, certify_run
 from hcal_root_ad.certify.flags import join_flags
 from hcal_root_ad.certify.golden import golden_text
-from hcal_root_ad.certify.items import ConditionsOf
+from hcal_root_ad.certify.items import ConditionsOf, Failure
 from hcal_root_ad.certify.labels import Agreement
 from hcal_root_ad.certify.lumisections import COLUMNS, lumisection_rows
 from hcal_root_ad.certify.policy import Policy, load_policy, policy_of
@@ -24,11 +23,12 @@ from hcal_root_ad.certify.run_registry import registry_ranges
 from hcal_root_ad.certify.store import Store
 from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.files import whole_file, write_text
+from hcal_root_ad.files import plain_name, whole_file, write_text
 from hcal_root_ad.lumi_ranges import Range
 from hcal_root_ad.publish.provenance import INPUTS, Material, Option, Provenance
 from hcal_root_ad.publish.provenance_beside import beside_table
 from hcal_root_ad.publish.record import RunRecord, load_record
+from hcal_root_ad.tables import read_json, write_rows
 
 GOLDEN, REGISTRY, PROVENANCE = "certification.json", "run_registry.json", "certification.provenance.json"
 TABLE, FLAGS, AGREEMENT = "lumisections.csv", "flags.parquet", "agreement.json"
@@ -39,11 +39,13 @@ class Summary:
     """How many lumisections have which status, by sub-detector and HCAL; ``good`` ranges by run.
 
     ``untrusted``: by run, the sub-detectors that decide and are not trusted, each with what its verdict rests on.
+    ``failures``: runs of which what is kept cannot be read.
     """
 
     statuses: Counter[tuple[str, str]]
     good: dict[int, list[Range]]
     untrusted: dict[int, dict[str, str]]
+    failures: list[Failure] = field(default_factory=list)
 
     def count(self, of: str, status: str) -> int:
         return self.statuses[of, status]
@@ -61,20 +63,20 @@ def write_outputs(
     """Certify every run of a campaign by its record, and write what the folder of a campaign holds.
 
     Equal records, conditions and policy give equal bytes. ``agreement`` counts along. ``given``: the
-    other files that were read, for the provenance. One run is in memory at a time.
+    other files that were read, for the provenance. One run is in memory at a time. A run whose record cannot be read is
+    a failure of the summary, and is judged anew when its files are given again.
 
     Raises:
-        InputError: a record is damaged. OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written.
     """
     summary = Summary(Counter(), {}, {})
     registry: dict[str, list[dict[str, Any]]] = {}
     runs: dict[str, dict[str, Any]] = {}
     judged: list[Provenance] = []
     with whole_file(store.folder / TABLE) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for run in _certified(campaign, store, policy, conditions_of):
-            writer.writerows(lumisection_rows(run))
+        write_rows(file, [COLUMNS])
+        for run in _certified(campaign, store, policy, conditions_of, summary.failures):
+            write_rows(file, lumisection_rows(run))
             summary.good[run.run] = run.good()
             if run.untrusted:
                 summary.untrusted[run.run] = run.untrusted
@@ -86,9 +88,10 @@ def write_outputs(
                 agreement.add(run)
     provenance = _made_of(campaign, policy, judged, given)
     write_text(store.folder / REGISTRY, json.dumps(registry, indent=1) + "\n")
-    parts = (store.flags(run) for run in campaign.runs)
+    parts = [store.flags(run) for run in summary.good]
     with whole_file(store.folder / FLAGS) as partial:
-        join_flags(parts, partial, {"policy": policy.label, "program": _program()})
+        summary.failures.extend(join_flags(parts, partial, {"policy": policy.label, "program": _program()}))
+    campaign = replace(campaign, failures=(*campaign.failures, *summary.failures))
     if agreement:
         write_text(
             store.folder / AGREEMENT, json.dumps({"policy": policy.label, **agreement.as_table()}, indent=1) + "\n"
@@ -104,7 +107,8 @@ def write_outputs(
 
 def _made_of(campaign: Campaign, policy: Policy, judged: Sequence[Provenance], given: Sequence[Material]) -> Provenance:
     """Where the whole campaign comes from: its files, what its runs were judged with, policy, and what was given."""
-    files = sorted({(one.file.name, _sha256(one), one.size) for item in campaign.items for one in item.files})
+    surveyed = [file for item in campaign.items for file in item.files]
+    files = sorted({(plain_name(file.file.name), _sha256(file), file.size) for file in surveyed})
     others = (material for one in judged for material in one.materials if material.role != INPUTS)
     options: dict[str, Option] = {}
     for one in judged:
@@ -120,12 +124,17 @@ def _sha256(file: Surveyed) -> str:
 
 
 def _certified(
-    campaign: Campaign, store: Store, policy: Policy, conditions_of: ConditionsOf
+    campaign: Campaign, store: Store, policy: Policy, conditions_of: ConditionsOf, failures: list[Failure]
 ) -> Iterator[RunCertification]:
     for run in campaign.runs:
-        conditions = conditions_of(run)
+        try:
+            conditions, record = conditions_of(run), load_record(store.record(run))
+        except InputError as error:
+            failures.append(Failure(store.record(run).name, str(error)))
+            store.judge_anew(run)
+            continue
         store.keep_conditions(run, conditions)
-        yield certify_run(load_record(store.record(run)), policy, conditions)
+        yield certify_run(record, policy, conditions)
 
 
 def _origin(record: RunRecord) -> dict[str, Any]:
@@ -165,8 +174,8 @@ def last_policy(store: Store) -> Policy:
     path = store.folder / PROVENANCE
     if not path.is_file():
         return load_policy()
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))["policy"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged; certify again, or name a --policy.") from error
-    return policy_of({key: value for key, value in table.items() if key not in ("label", "digest")}, str(path))
+    table = read_json(path, "provenance")
+    policy = table.get("policy") if isinstance(table, dict) else None
+    if not isinstance(policy, dict):
+        raise InputError(f"{path} is damaged; certify again, or name a --policy.")
+    return policy_of({key: value for key, value in policy.items() if key not in ("label", "digest")}, str(path))

@@ -17,6 +17,7 @@ from hcal_root_ad.certify.items import Item, ItemResult, JudgedRun, result_of_ta
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.files import folder_lock, write_text
 from hcal_root_ad.publish.record import SUFFIX, record_name
+from hcal_root_ad.tables import read_json
 
 ROOT, RECORDS = "root", "records"
 _MARKER, _FAILED = ".item.json", "failed-"
@@ -92,13 +93,22 @@ class Store:
     def conditions(self, run: int) -> RunConditions:
         """The conditions under which a run was certified last; unknown ones if it never was."""
         path = self._conditions(run)
-        return conditions_of_table(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else RunConditions()
+        if not path.is_file():
+            return RunConditions()
+        try:
+            return conditions_of_table(read_json(path, "conditions"))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"The conditions {path} are damaged; give --oms or --dcs again.") from error
 
     def keep_conditions(self, run: int, conditions: RunConditions) -> None:
         text = json.dumps(conditions.as_table()) + "\n"
         path = self._conditions(run)
         if path.is_file() or conditions.given:
             write_text(path, text)
+
+    def judge_anew(self, run: int) -> None:
+        """Forget that a run is done."""
+        self._marker(run).unlink(missing_ok=True)
 
     def _complete(self, result: ItemResult) -> bool:
         """Whether all files of a result are there, and no other item has written its runs since."""
@@ -118,7 +128,13 @@ class Store:
 
 
 def _read(marker: Path) -> ItemResult | None:
-    return result_of_table(json.loads(marker.read_text(encoding="utf-8"))) if marker.is_file() else None
+    """What a marker says; a damaged one says nothing, so that its item is done again."""
+    if not marker.is_file():
+        return None
+    try:
+        return result_of_table(read_json(marker, "marker"))
+    except (InputError, KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def known_run(store: Store, run: int) -> Path:

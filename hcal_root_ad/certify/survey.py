@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hcal_root_ad.errors import HcalRootAdError
+from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.files import write_text
 from hcal_root_ad.harvest.input_file import InputFile, RemoteFile, input_file, source_beside
 from hcal_root_ad.harvest.recognise import open_container
+from hcal_root_ad.schema import structure
+from hcal_root_ad.tables import read_json
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,9 @@ class KnownFiles:
         self._store = store
         self._known: dict[str, Surveyed] = {}
         if store.is_file():
-            rows = json.loads(store.read_text(encoding="utf-8"))
-            self._known = {row["path"]: Surveyed(**{**row, "runs": tuple(row["runs"])}) for row in rows}
+            with suppress(InputError):  # damaged, it says nothing: the files are looked at again
+                rows = structure(read_json(store, "list of files"), list[Surveyed], str(store))
+                self._known = {row.path: row for row in rows}
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -98,7 +98,7 @@ def _judge(
     """The verdict and its record; a run in which nothing can be judged has a record that says so, and no verdict."""
     judge = Judging(
         tuple(_model(place) for place in judging.models), judging.false_alarms, judging.without_reference,
-        _fitting_as_at_first(judging.references),
+        judging.mask, _fitting_as_at_first(judging.references),
     )  # fmt: skip
     try:
         verdict = judge.judge(maps, pileup=pileup)

@@ -65,12 +65,10 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.explain:
         run, lumisection = arguments.explain
         return _explain(store, run, lumisection, arguments.policy)
-    how = (arguments.model, arguments.false_alarms, arguments.without_reference, arguments.retry_failed)
-    if not arguments.inputs and any(how):
-        raise UsageError(
-            "Without INPUT nothing is judged: leave --model, --false-alarms, --without-reference and --retry-failed "
-            "out."
-        )
+    names = ("model", "false_alarms", "without_reference", "mask", "retry_failed")
+    if not arguments.inputs and any(getattr(arguments, name) for name in names):
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        raise UsageError(f"Without INPUT nothing is judged: leave {options} out.")
     return _certify(arguments, store)
 
 
@@ -97,7 +95,7 @@ def _certify(arguments: argparse.Namespace, store: Store) -> int:
     if agreement:
         _show_agreement(agreement.as_table())
     doubtful = _show_doubts(summary, policy)
-    return int(bool(campaign.every_failure) or doubtful or any(one.wholly for one in strangers))
+    return int(bool(campaign.every_failure or summary.failures) or doubtful or any(one.wholly for one in strangers))
 
 
 def _show_doubts(summary: Summary, policy: Policy) -> bool:
@@ -143,7 +141,7 @@ def _given(arguments: argparse.Namespace) -> list[Material]:
     """The files beside those of the runs."""
     from hcal_root_ad.publish.provenance import file_material
 
-    files = {name: getattr(arguments, name) for name in ("oms", "dcs", "labels")}
+    files = {name: getattr(arguments, name) for name in ("oms", "dcs", "labels", "mask")}
     return [file_material(name, path) for name, path in files.items() if path]
 
 
@@ -172,9 +170,11 @@ def _work(arguments: argparse.Namespace, store: Store) -> tuple[CampaignJudging,
     from hcal_root_ad.certify.dataset import campaign_files
     from hcal_root_ad.certify.items import judging_with
     from hcal_root_ad.certify.survey import KnownFiles
+    from hcal_root_ad.mask import read_mask
 
     if arguments.inputs:
-        judging = judging_with(arguments.model, arguments.false_alarms, arguments.without_reference)
+        mask = read_mask(arguments.mask) if arguments.mask else None
+        judging = judging_with(arguments.model, arguments.false_alarms, arguments.without_reference, mask)
         known = KnownFiles(store.files).paths
         return judging, campaign_files(arguments.inputs, known, _resolver(store), store.folder)
     if not store.results():
@@ -240,7 +240,7 @@ def _report(campaign: Campaign, summary: Summary, policy: Policy, store: Store) 
     show(table)
     for what, name in (("good LS", GOLDEN), ("ranges", REGISTRY), ("LS table", TABLE), ("flags", FLAGS)):
         show(f"{what + ':':<10} {store.folder / name}")
-    failures = campaign.every_failure
+    failures = (*campaign.every_failure, *summary.failures)
     remark(*(f"failed: {failure.file}: {failure.sentence}" for failure in failures))
     if failures:
         remark(f"{len(failures)} could not be judged; once that is mended, try again with --retry-failed.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcal_root_ad.cli.inputs import positive
@@ -12,11 +13,13 @@ if TYPE_CHECKING:
 
 
 def add_judging(parser: argparse.ArgumentParser) -> None:
-    """``--model`` and ``--false-alarms``."""
+    """``--model``, ``--false-alarms`` and ``--mask``."""
     parser.add_argument("--model", action="append", metavar="NAME_OR_PATH",
                         help="who judges; repeatable, one per sub-detector (default: the shipped ones)")  # fmt: skip
     parser.add_argument("--false-alarms", type=positive, metavar="PER_100_LS",
                         help="false findings per 100 LS and sub-detector (default: the model's)")  # fmt: skip
+    parser.add_argument("--mask", type=Path, metavar="FILE.toml",
+                        help="channels that are known to be broken: not judged, gray (docs/masks.md)")  # fmt: skip
 
 
 def add_without_reference(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +30,9 @@ def add_without_reference(parser: argparse.ArgumentParser) -> None:
 
 def judging_of(arguments: argparse.Namespace) -> Judging:
     """What the options ask for, with the models loaded."""
+    from hcal_root_ad.mask import read_mask
     from hcal_root_ad.pipeline import Judging, load_models
 
-    return Judging(load_models(arguments.model), arguments.false_alarms, getattr(arguments, "without_reference", False))
+    without_reference = getattr(arguments, "without_reference", False)
+    mask = read_mask(arguments.mask) if arguments.mask else None
+    return Judging(load_models(arguments.model), arguments.false_alarms, without_reference, mask)

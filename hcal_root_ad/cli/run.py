@@ -11,7 +11,7 @@ from hcal_root_ad.cli.inputs import input_files, read_runs
 from hcal_root_ad.cli.judging import add_judging, add_without_reference, judging_of
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.files import check_places
+from hcal_root_ad.files import check_places, plain_name
 from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def _harvested_file(maps: LumiMaps, files: Sequence[Path]) -> Path:
     """The one input file of a run, to which its verdict can be attached."""
     names = [source.name for source in maps.sources]
-    chosen = [file for file in files if file.name in names]
+    chosen = [file for file in files if plain_name(file.name) in names]
     if len(chosen) != 1 or len(names) != 1:
         raise UsageError(
             f"--attach adds to one harvested file per run, but run {maps.run} was read from "
@@ -132,6 +132,7 @@ def _publish(
     )  # fmt: skip
     show(*run_summary(verdict))
     remark(*(f"run {run}: {note}" for note in verdict.every_note))
+    remark(*(f"run {run}: masked: {sentence}" for sentence in verdict.masked))
     show(f"ROOT file: {written}")
     if plots:
         from hcal_root_ad.publish.plots import draw_plots

@@ -28,6 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="tell no alarm about less; the log has all (default: channel)")  # fmt: skip
     parser.add_argument("--on-alarm", default="", metavar="COMMAND",
                         help="run it for each alarm told: sentence as last argument, JSON on its input")  # fmt: skip
+    parser.add_argument("--on-publish", default="", metavar="COMMAND",
+                        help="run it for each published file, with its path as last argument")  # fmt: skip
+    parser.add_argument("--register", default="", metavar="URL",
+                        help="tell this GUI of each published file (POST to URL/api/v1/register)")  # fmt: skip
     parser.add_argument("--online", action="store_true", help="name the ROOT files as the online GUI wants it")
 
 
@@ -44,6 +48,8 @@ def execute(arguments: argparse.Namespace) -> int:
         arguments.digest,
         Severity(arguments.minimum_severity),
         arguments.on_alarm,
+        arguments.on_publish,
+        arguments.register,
     )
     settings.check()
     check_places([], [arguments.output])

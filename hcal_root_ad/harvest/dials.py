@@ -22,8 +22,8 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.container import Element, FileContent, fitting_subsystem
 from hcal_root_ad.harvest.definition import ContainerKind, Definition, load_definitions
 from hcal_root_ad.harvest.input_file import InputFile, damage_as_input_error
-from hcal_root_ad.harvest.records import check_size
 from hcal_root_ad.harvest.section import SATURATED, Section, check_numbers, maps_of, where, whole_column
+from hcal_root_ad.root_io.records import check_size
 
 _BATCH = 256
 _CELLS, _CELLS_WITH_FLOW = N_DQM_IETA * N_IPHI, (N_DQM_IETA + 2) * (N_IPHI + 2)

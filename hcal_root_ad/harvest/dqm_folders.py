@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.bulk import HistogramReader
 from hcal_root_ad.harvest.input_file import InputFile
-from hcal_root_ad.harvest.records import LARGEST_ELEMENT, LARGEST_MAP, Objects, Record, check_size, fetch, key_object
-from hcal_root_ad.harvest.root_keys import DIRECTORY_CLASSES, Key, walk_folders
 from hcal_root_ad.harvest.section import check_numbers
+from hcal_root_ad.root_io.histograms import HistogramReader
+from hcal_root_ad.root_io.layout import DIRECTORY_CLASSES, Key, walk_folders
+from hcal_root_ad.root_io.records import LARGEST_ELEMENT, LARGEST_MAP, Objects, Record, check_size, fetch, key_object
 
 _SCALAR = re.compile(r"<(?P<name>[^>]*)>(?P<kind>[ifs])=(?P<text>.*)</(?P=name)>$", re.DOTALL)
 _KINDS = {"i": "int", "f": "float", "s": "string"}
@@ -104,9 +104,16 @@ class DqmFolders:
         """Histograms of one class to be read together; record n is the n-th of them."""
         return KeyStock(self._root, elements)
 
+    def _number(self, text: str) -> int:
+        """What a scalar says. Raises InputError for what is no whole number."""
+        number = float(text) if re.fullmatch(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?", text) else np.nan
+        if not np.isfinite(number) or number != np.rint(number):
+            raise InputError(f"{self._path} has an event counter that says {text[:40]!r}; a whole number was expected.")
+        return int(number)
+
     def counts(self, elements: Sequence[Stored]) -> list[int]:
         """What elements count: the number that a scalar tells, the sum over the bins of a histogram."""
-        counts = [int(float(element.text)) if element.text else 0 for element in elements]
+        counts = [0 if element.key else self._number(element.text) for element in elements]
         for classname in {element.classname for element in elements if element.key}:
             places = [n for n, element in enumerate(elements) if element.key and element.classname == classname]
             reader = HistogramReader(self.stock([elements[n] for n in places]))

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from uproot.interpretation.objects import AsObjects, ObjectArray
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.bulk import HistogramReader
-from hcal_root_ad.harvest.records import Objects, Record, basket_objects, fetch
 from hcal_root_ad.harvest.section import whole_column
+from hcal_root_ad.root_io.histograms import HistogramReader
+from hcal_root_ad.root_io.records import Objects, Record, basket_objects, fetch
 
 _STABLE = ("Ints", "Floats", "Strings", "TH1Fs", "TH1Ss", "TH1Ds", "TH2Fs", "TH2Ss", "TH2Ds")
 # From type 9 on, the numbers depend on the release: newer ones have put TH2Polys before TH3Fs.
@@ -69,6 +69,7 @@ def read_index(root: Any) -> Iterator[Row]:
 def contradictions(entries: Mapping[str, int], rows: Sequence[Row]) -> Iterator[Row]:
     """Rows that name entries which are not there or which another row names, or next to which entries have no row.
 
+    All rows of a tree where it has both: entries that are named wrongly, and entries that nobody names.
     ``entries``: how many each tree has. Trees whose number depends on the release are not looked at.
     """
     for name in (name for name in _STABLE if name in entries):
@@ -86,8 +87,11 @@ def contradictions(entries: Mapping[str, int], rows: Sequence[Row]) -> Iterator[
         shared = np.concatenate(([0], np.cumsum(claims > 1)))
         free = np.concatenate(([False], claims == 0, [False]))  # entry n is at n + 1
         wrong = (shared[spans[:, 1]] > shared[spans[:, 0]]) | free[spans[:, 0]] | free[spans[:, 1] + 1]
-        yield from beyond
-        yield from (inside[n] for n in np.flatnonzero(wrong))
+        if free.any() and (beyond or shared[-1]):  # the whole index may be displaced, as by hadd
+            yield from own
+        else:
+            yield from beyond
+            yield from (inside[n] for n in np.flatnonzero(wrong))
 
 
 class ElementTree:

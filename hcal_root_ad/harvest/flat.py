@@ -14,8 +14,8 @@ from hcal_root_ad.harvest.definition import ContainerKind, Definition, load_defi
 from hcal_root_ad.harvest.dqm_folders import KeyStock, Stored
 from hcal_root_ad.harvest.input_file import InputFile
 from hcal_root_ad.harvest.map_counts import WantedMaps, in_batches, is_map, read_maps
-from hcal_root_ad.harvest.root_keys import Key, top_folder, walk_folders
 from hcal_root_ad.harvest.section import Section, check_numbers, maps_of, where
+from hcal_root_ad.root_io.layout import Key, top_folder, walk_folders
 
 _FIELDS = {"run": r"(?P<run>\d{1,10})", "lumisection": r"(?P<lumisection>\d{1,10})", "element": r"(?P<element>.+)"}
 

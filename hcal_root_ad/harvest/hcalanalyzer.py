@@ -20,8 +20,19 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.container import Element, FileContent
 from hcal_root_ad.harvest.definition import ContainerKind, Definition
 from hcal_root_ad.harvest.input_file import InputFile
-from hcal_root_ad.harvest.section import Section, check_numbers, needed_depths, table_of_run, where, whole_numbers
+from hcal_root_ad.harvest.section import (
+    SATURATED,
+    Section,
+    check_numbers,
+    needed_depths,
+    saturated,
+    table_of_run,
+    where,
+    whole_column,
+    whole_numbers,
+)
 
+_MOST_EVENTS = 50_000_000
 _IETA_AXIS, _IPHI_AXIS = (64, -32.0, 32.0), (72, 0.0, 72.0)
 
 
@@ -45,7 +56,10 @@ class HcalAnalyzerFile:
     def _branch(self, name: str) -> NDArray[np.int64]:
         if self._tree is None or name not in self._root[self._tree]:
             raise InputError(f"{self.path} has no tree with the branch {name}, so its run and LS are not known.")
-        return np.asarray(self._root[self._tree][name].array(library="np"), dtype=np.int64)
+        branch = self._root[self._tree][name]
+        if branch.num_entries > _MOST_EVENTS:
+            raise InputError(f"{self.path} has {branch.num_entries} events; no file has more than {_MOST_EVENTS}.")
+        return whole_column(branch.array(library="np"), f"The branch {name} of {self.path}")
 
     @cached_property
     def elements(self) -> Mapping[str, Element]:
@@ -100,6 +114,8 @@ class HcalAnalyzerFile:
             for ls, section in sections.items():
                 if ls < len(maps):
                     _add(section, depth, whole_numbers(maps[ls], words))
+                    if saturated(maps[ls]):
+                        section.doubt(SATURATED)
 
     def _lumi_maps(self, name: str, words: str) -> tuple[NDArray[np.generic], int]:
         """Contents by LS, ieta bin and iphi bin (both with flow), and the digis beyond the LS axis."""
@@ -122,7 +138,7 @@ def _add(section: Section, depth: int, contents: NDArray[np.int32]) -> None:
     gathered = contents[33 + table.ieta[rows], table.iphi[rows] + 1]
     if section.counts is None:
         section.counts = np.zeros(len(table), dtype=np.int32)
-    section.counts[rows] += gathered
+    section.counts[rows] = gathered
     section.seen[depth - 1] += 1
     section.stray += int(contents.sum() - gathered.sum())
 

@@ -20,10 +20,11 @@ import uproot
 
 import hcal_root_ad
 from hcal_root_ad.errors import HcalRootAdError, InputError
-from hcal_root_ad.harvest.local_source import LocalSource
-from hcal_root_ad.harvest.records import TooLargeError, check_blocks
-from hcal_root_ad.harvest.root_keys import NotClosedError, check_folders, was_closed
+from hcal_root_ad.files import plain_name
 from hcal_root_ad.lumi_maps import Source
+from hcal_root_ad.root_io.layout import NotClosedError, check_folders, was_closed
+from hcal_root_ad.root_io.records import TooLargeError, check_blocks
+from hcal_root_ad.root_io.source import LocalSource
 
 _DATA_FILE = re.compile(r"\.(root|parquet)$|\.root\.ls\d+_host.+_pid\d+$")
 ROOT_MAGIC, PARQUET_MAGIC = b"root", b"PAR1"
@@ -139,7 +140,7 @@ def source_of(path: InputFile) -> Source:
     """Name, size and digest of a file; one that is elsewhere would have to be fetched whole and has no digest."""
     if isinstance(path, RemoteFile):
         system, place = fsspec.core.url_to_fs(path.url)
-        return Source(name=path.name, size=int(system.size(place) or 0), sha256="")
+        return Source(name=plain_name(path.name), size=int(system.size(place) or 0), sha256="")
     return _SourceHere(path)
 
 
@@ -148,7 +149,7 @@ class _SourceHere(Source):
 
     def __init__(self, path: Path) -> None:
         self._path, self._read = path, _state(path)
-        object.__setattr__(self, "name", path.name)
+        object.__setattr__(self, "name", plain_name(path.name))
         object.__setattr__(self, "size", path.stat().st_size)
 
     @cached_property

@@ -19,7 +19,7 @@ from hcal_root_ad.lumi_ranges import ls_ranges
 
 @dataclass(frozen=True, eq=False)
 class RunContents:
-    """One run of a file: its lumisections, their events and where these come from."""
+    """One run of a file: its lumisections, their events and where these come from, and who has digis."""
 
     run: int
     lumisections: NDArray[np.int32]
@@ -29,6 +29,8 @@ class RunContents:
     event_sources: tuple[EventSource, ...]
     assessed: int
     """Number of lumisections with HCAL maps per channel."""
+    subdetectors: tuple[str, ...]
+    """Those with a digi in the maps, per lumisection or of the run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,7 @@ class Inspection:
                 f"  run           {run.run}",
                 f"  lumisections  {numbers}, {run.assessed} with depth maps",
                 f"  events        {run.in_all} (from: {sources})",
+                f"  digis in      {', '.join(run.subdetectors) or 'no depth map'}",
             ]
         lines += [f"  judged as     {self.granularity}", f"  definitions   {', '.join(self.definitions)}"]
         lines += [f"  note          {note}" for note in self.notes]
@@ -108,6 +111,7 @@ def _run_contents(maps: LumiMaps) -> RunContents:
         in_all=maps.run_events,
         event_sources=_sources(maps),
         assessed=int(maps.present.sum()),
+        subdetectors=maps.found,
     )
 
 

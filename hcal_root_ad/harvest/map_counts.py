@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_MAPS, channel_table, ho_in_depth_4
-from hcal_root_ad.harvest.bulk import Bins, HistogramReader, Stock, in_order
-from hcal_root_ad.harvest.histogram_bytes import CELLS
 from hcal_root_ad.harvest.section import HO_DEPTH, MAP_SHAPE, SATURATED, Section, ceiling, check_axes, ho_rows
 from hcal_root_ad.room import Shelf
+from hcal_root_ad.root_io.histograms import CELLS, Bins, HistogramReader, Stock, in_order
 
 _FLOW_SHAPE = (MAP_SHAPE[1] + 2, MAP_SHAPE[0] + 2)
 """Rows and columns of a map's bins as stored, with under- and overflow: iphi × ieta."""

@@ -102,9 +102,14 @@ def _growing(snapshots: list[RunTotal]) -> tuple[list[RunTotal], list[RunTotal]]
     for total in snapshots:
         if total.section.counts is None or (latest and _fell(latest.section, total.section)):
             less.append(total)
-        else:
+        elif latest is None or latest.lumisection == total.lumisection or not _same(latest.section, total.section):
             latest = grown[total.lumisection or 0] = total
     return list(grown.values()), less
+
+
+def _same(earlier: Section, later: Section) -> bool:
+    """Whether nothing came: a snapshot that was not made anew, or that holds no further event."""
+    return np.array_equal(earlier.counts, later.counts)  # type: ignore[arg-type]
 
 
 def _fell(earlier: Section, later: Section) -> bool:

@@ -126,6 +126,13 @@ class Residuals:
         return np.log(-np.log1p(-np.clip(p * factor[ring], 1e-6, 0.9999))) - reference.level[rows] - shift[ring]
 
     @cached_property
+    def information(self) -> Floats:
+        """(live channels,) what a typical lumisection says of each."""
+        rows = self.live
+        eta = self.reference.level[rows] + self.reference.power[rows] * float(np.median(self.levels.log_pileup))
+        return np.asarray(newton_step(np.zeros(len(rows)), np.ones(len(rows)), eta)[1])
+
+    @cached_property
     def _ring_level(self) -> Floats:
         """(rings,) mean level of the live channels."""
         tree, live = self.reference.tree, self.reference.live.astype(float)
@@ -146,9 +153,11 @@ class Residuals:
         return float(np.sign(n - mean) * root)
 
 
-def sample_of(columns: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Channels, evenly, that stand for all of their sub-detector."""
-    return columns[:: max(1, len(columns) // SAMPLE)]
+def sample_of(columns: NDArray[np.intp], information: Floats) -> NDArray[np.intp]:
+    """Channels, evenly, that stand for all of their sub-detector: of the half that says more, which an excess hurts most."""
+    said = information[columns]
+    telling = columns[said >= np.median(said)] if len(columns) else columns
+    return telling[:: max(1, len(telling) // SAMPLE)]
 
 
 def blocks(columns: NDArray[np.intp], lumisections: int) -> Iterator[NDArray[np.intp]]:
@@ -171,7 +180,7 @@ class ChannelScan:
 
 def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: float) -> ChannelScan:
     """Scan the channels of one sub-detector."""
-    sums = residuals.sums(sample_of(columns))
+    sums = residuals.sums(sample_of(columns, residuals.information))
     null = empirical_null(sums)
     width = whole_run_width(sums)
     walk = residuals.reference.widths.walk_channel

@@ -32,10 +32,8 @@ LEAST = 0.05
 """Smallest change of a strip that is a fault."""
 ALIKE, MOST_OF = 0.5, 0.7
 """Overlap (over the union) of strips that fail together, and the share of a unit that must."""
-NO_REFERENCE = "strips: judged without a reference, each against its own share in this run"
-BLINDNESS = (
-    f"{NO_REFERENCE}; single channels, what is wrong throughout the run, and a sub-detector as a whole cannot be seen"
-)
+OWN_SHARE = "strips are measured against their own share in this run"
+BLINDNESS = f"{OWN_SHARE}: single channels, what is wrong all run long, and a sub-detector as a whole cannot be seen"
 DILUTED = "run totals: channels per run against the reference; faults of few lumisections are not seen"
 
 JudgeMaps = Callable[[LumiMaps], RunVerdict]
@@ -147,7 +145,7 @@ def judge_strips(maps: LumiMaps, strips: NDArray[np.int64], false_alarms: float)
         judge=ModelInfo("strips of this run", "", "", threshold, false_alarms),
         notes=(BLINDNESS, *([_dark_note(dark)] if dark else [])),
         trust=Trust.NONE,
-        trust_reason=NO_REFERENCE,
+        trust_reason=OWN_SHARE,
         sensitivity=max(scan.sensitivity for scan in scans),
         findings=tuple(findings[i] for i in order),
     )  # fmt: skip

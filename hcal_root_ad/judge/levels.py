@@ -22,6 +22,10 @@ FAILED_MODULE, MOVED_BOX = 10.0, 12.0
 """Costs of a module that fails by itself, and of a box."""
 SMALL = 0.03
 """Shifts of log rate below this are the median of the units, without asking what is cheaper."""
+STEADY = 0.15
+"""A module that is off its box by more is not taken along."""
+AGREE = 4.0
+"""Modules this many standard deviations from their box do not speak for it."""
 MODULE_WIDTH = 0.012
 """Scatter of healthy modules about their box, between units and LS."""
 BOX_WIDTH = 0.02
@@ -99,29 +103,42 @@ def _padded(of: NDArray[np.intp], units: int) -> NDArray[np.intp]:
 
 
 def _boxes(module: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, Floats]:
-    """(LS, boxes) shift of each box: the mean of the modules that agree; and its variance."""
+    """(LS, boxes) shift of each box, and its variance: the mean of the modules that agree on how the box moves.
+
+    What a module is off its box for the whole run is taken out first, so that it neither takes its box along nor is
+    left out of it in some lumisections only.
+    """
     members = _padded(tree.box_of_module, len(tree.box))
     there = members >= 0
+    several = there.sum(axis=1) > 1
     value = np.where(there, module[:, members], np.nan)
     own = np.where(there, variance[:, members], np.inf)
+    value = value - _steady_offsets(value, there)
     middle = np.nanmedian(value, axis=2)
-    several = there.sum(axis=1) > 1
     # Restless modules are no failed ones: their scatter in this run widens what agrees.
     scatter = float(np.nanmedian(np.abs(value - middle[..., None])[:, several])) if several.any() else 0.0
     width = own + max(MODULE_WIDTH, 1.5 * scatter) ** 2
     candidates = np.concatenate([value, middle[..., None], np.zeros_like(middle)[..., None]], axis=2)
     pull = (value[:, :, None, :] - candidates[..., None]) ** 2 / (2 * width[:, :, None, :])
-    cost = np.nansum(np.minimum(pull, FAILED_MODULE), axis=3) + (
-        MOVED_BOX * several[:, None] * np.minimum((candidates / 0.08) ** 2, 1)
-    )
+    moved = MOVED_BOX * several[:, None] * np.minimum((candidates / 0.08) ** 2, 1)
+    cost = np.nansum(np.minimum(pull, FAILED_MODULE), axis=3) + moved
     best = np.where(np.isnan(candidates), np.inf, cost).argmin(axis=2)
     centre = np.take_along_axis(candidates, best[..., None], axis=2)
-    agree = there & (np.abs(value - centre) < 4 * np.sqrt(width))
+    agree = there & (np.abs(value - centre) < AGREE * np.sqrt(width))
     weight = np.where(agree, 1 / own, 0)
     total = weight.sum(axis=2)
     mean = np.nansum(weight * np.where(there, value, 0), axis=2) / np.maximum(total, 1e-9)
     fallback = 1 / np.where(there, 1 / own, 0).sum(axis=2).clip(1e-9)
     return np.where(total > 0, mean, centre[..., 0]), np.where(total > 0, 1 / np.maximum(total, 1e-9), fallback)
+
+
+def _steady_offsets(value: Floats, there: NDArray[np.bool_]) -> Floats:
+    """(boxes, modules) how far each module is off the middle of its box in the typical LS; 0 where that is a fault."""
+    offset = np.nanmedian(np.where(there, value - np.nanmedian(value, axis=2)[..., None], 0.0), axis=0)
+    offset = np.where(there & (np.abs(offset) < STEADY), offset, np.nan)
+    with np.errstate(invalid="ignore"):
+        centre = np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else 0.0 for row in offset])
+    return np.nan_to_num(offset - centre[:, None])
 
 
 def _halves(box: Floats, variance: Floats, tree: UnitTree) -> Floats:

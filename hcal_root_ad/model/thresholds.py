@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from hcal_root_ad.errors import UsageError
 
-TRIALS = 3.0
+TRIALS = 2.0
 SHARES = {"channel": 0.5, "module": 0.15, "box": 0.1, "half": 0.05, "ring": 0.15, "subdetector": 0.05}
 """Which part of the false findings each level may cause."""
 MOST = 50.0

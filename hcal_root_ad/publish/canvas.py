@@ -5,7 +5,7 @@ Figures are made without pyplot, so that no state is left behind in a user's ses
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from io import BytesIO
 from typing import Any, ParamSpec
@@ -22,6 +22,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from hcal_root_ad.detector import IETA_LABELS, N_DEPTH
+from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.publish.reductions import Array
 
 P = ParamSpec("P")
@@ -63,6 +64,15 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+class SimulatedRun(int):
+    """Number of a run that was simulated, which pictures say of it."""
+
+
+def run_number(run: int, sources: Iterable[Source]) -> int:
+    """The run by number, as a simulated one where its dataset says so."""
+    return SimulatedRun(run) if any("Simulated" in source.name for source in sources) else run
+
+
 def page(run: int | str, width: float, height: float) -> Figure:
     """A figure with the CMS label above the panels, and the run by number, or runs in words."""
     figure = Figure(figsize=(width, height))
@@ -72,7 +82,7 @@ def page(run: int | str, width: float, height: float) -> Figure:
     line.set_axis_off()
     # Without scilocator_adjust=False, mplhep would open a pyplot figure of its own.
     mplhep.cms.label(
-        llabel="HCAL DQM",
+        llabel="Simulation HCAL DQM" if isinstance(run, SimulatedRun) else "HCAL DQM",
         rlabel=f"Run {run}" if isinstance(run, int) else run,
         ax=line,
         fontsize=19,
@@ -154,10 +164,11 @@ def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=12, handlelength=1.2)
 
 
-def outline(axis: Axes, number: int, row: int, first: float, last: float) -> None:
-    """Outline lumisections of one row of a map, with a number in a circle."""
+def outline(axis: Axes, number: int, row: float, first: float, last: float, rows: int = 1) -> None:
+    """Outline lumisections of a row of a map (or of ``rows`` from there), with a number in a circle."""
     left = first - 0.5
-    axis.add_patch(Rectangle((left, row - 0.5), last - first + 1, 1, fill=False, edgecolor="black", linewidth=1.3))
+    axis.add_patch(Rectangle((left, row - 0.5), last - first + 1, rows, fill=False, edgecolor="black", linewidth=1.3))
+    row = row + (rows - 1) / 2
     # The number stands before the outline, or in it where that begins near the panel's edge.
     offset, side = (4, "left") if first < 0.05 * axis.get_xlim()[1] else (-4, "right")
     axis.annotate(

@@ -13,6 +13,7 @@ from hcal_root_ad.compare.compared_elements import TREND, ComparedElement, Liken
 from hcal_root_ad.compare.comparison import Comparison, Drift
 from hcal_root_ad.detector import N_RBX, SUBDET_PM
 from hcal_root_ad.publish import comparison_figures as figures
+from hcal_root_ad.publish.canvas import run_number
 from hcal_root_ad.publish.figures import save
 from hcal_root_ad.publish.reductions import Array, depth_maps
 
@@ -20,7 +21,7 @@ from hcal_root_ad.publish.reductions import Array, depth_maps
 def draw_comparison(comparison: Comparison, stem: Path) -> tuple[Path, Path]:
     """Save both pictures of one run as ``<stem>.png`` and ``<stem>_channels.png``."""
     overview = figures.comparison_figure(
-        comparison.maps.run,
+        run_number(comparison.maps.run, comparison.maps.sources),
         str(comparison.reference.entry),
         [_shifts(comparison.drift.boxes, half) for half in SUBDET_PM if half[:2] in comparison.parts],
         [_bar(element) for element in comparison.elements],
@@ -83,4 +84,6 @@ def _channels(comparison: Comparison) -> Figure:
         empty = empty + depth_maps(channels, changes[Change.EMPTY])
         filled = filled + depth_maps(channels, changes[Change.FILLED])
     shown: Array = np.where(ratios > 0, ratios, np.nan)
-    return figures.channel_figure(comparison.maps.run, shown, empty > 0, filled > 0)
+    return figures.channel_figure(
+        run_number(comparison.maps.run, comparison.maps.sources), shown, empty > 0, filled > 0
+    )

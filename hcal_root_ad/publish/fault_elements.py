@@ -68,9 +68,10 @@ class FaultRow:
 
 
 def fault_rows(run: RunVerdict) -> list[FaultRow]:
-    """All faults, the most severe first, those of strips behind the others."""
-    findings = (*run.findings, *(run.strips.findings if run.strips else ()))
-    return [FaultRow(f.unit, f.kind, f.ranges, f.subdetector, f.channels) for f in findings]
+    """All faults, of channels and of strips, the most severe first."""
+    findings = [*run.findings, *(run.strips.findings if run.strips else ())]
+    findings.sort(key=lambda finding: (-finding.state, -finding.channels * finding.lumisections))
+    return [FaultRow(one.unit, one.kind, one.ranges, one.subdetector, one.channels) for one in findings]
 
 
 def fault_list(run: RunVerdict, axis: LumiAxis) -> MonitorElement:

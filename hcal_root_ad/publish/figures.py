@@ -12,7 +12,6 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, MaxNLocator, StrMethodFormatter
@@ -21,6 +20,7 @@ from hcal_root_ad.detector import N_RBX
 from hcal_root_ad.files import whole_file
 from hcal_root_ad.publish.canvas import (
     BOX,
+    NO_CHANNEL,
     NOT_JUDGED,
     STATES,
     colour_bar,
@@ -52,13 +52,14 @@ _LINES = {"HB": ("#5790fc", "-"), "HE": ("#e42536", "--")}
 
 @dataclass(frozen=True)
 class Mark:
-    """A finding to be outlined on a map: ``rbx`` is 1…18 of a half, ``text`` goes into the legend."""
+    """Where a finding is outlined: its ``rows`` readout boxes from ``rbx`` (1…18) of a half on, and its number."""
 
+    number: int
     half: str
     rbx: int
+    rows: int
     first: int
     last: int
-    text: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,26 +83,25 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 @in_cms_style
-def box_figure(
-    run: int, flagged: Mapping[str, Array], judged: Mapping[str, Array], marks: Sequence[Mark], unit: str
-) -> Figure:
-    """Flagged ``unit`` per readout box against LS: (LS, 18) counts per half, and whether the box was judged then."""
-    figure = page(run, 14, 9.8)
+def box_figure(run: int, states: Mapping[str, Array], marks: Sequence[Mark], findings: Sequence[str]) -> Figure:
+    """(LS, 18) states of the readout boxes of each half in DQM's colours; the findings are outlined and numbered."""
+    lines = -(-(len(findings) + len(STATES)) // 4)
+    figure = page(run, 14, 9.2 + 0.25 * lines)
     axes = figure.subplots(2, 2, sharex=True).ravel()
-    colours = ListedColormap(mpl.colormaps["viridis_r"](np.linspace(0.15, 1, 256)))  # its palest is lost on white
-    norm = LogNorm(1, max(10.0, *(float(values.max(initial=0)) for values in flagged.values())))
-    for axis, (half, values) in zip(axes, flagged.items(), strict=True):
-        lumi_map(axis, np.where(judged[half], np.nan, 1), cmap=ListedColormap([NOT_JUDGED]))
-        image = lumi_map(axis, np.where(values > 0, values, np.nan), cmap=colours, norm=norm)
-        _mark(axis, [(number, mark) for number, mark in enumerate(marks, start=1) if mark.half == half])
+    colours, norm = state_colours()
+    for axis, (half, values) in zip(axes, states.items(), strict=True):
+        lumi_map(axis, np.where(values > 0, values, np.nan), cmap=colours, norm=norm)
+        axis.set_facecolor(NO_CHANNEL)
+        for mark in marks:
+            if mark.half == half:
+                outline(axis, mark.number, mark.rbx, mark.first, mark.last, mark.rows)
         axis.yaxis.set_major_locator(FixedLocator(range(1, N_RBX + 1)))
         axis.set_yticklabels([f"{half}{rbx:02d}" for rbx in range(1, N_RBX + 1)], fontsize=9)
-    bar = figure.colorbar(image, ax=axes, pad=0.01, label=f"flagged {unit} per readout box and LS")
-    bar.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     for axis in axes[2:]:
         axis.set_xlabel("lumisection")
-    found = [f"{number}  {mark.text}" for number, mark in enumerate(marks, start=1)] or ["nothing flagged"]
-    legend_below(figure, [patch(NOT_JUDGED, "not assessed"), *(Patch(alpha=0, label=text) for text in found)])
+    numbered = [f"{number}  {text}" for number, text in enumerate(findings, start=1)] or ["nothing flagged"]
+    shown = [patch(colour, name) for name, colour in STATES.values()]
+    legend_below(figure, [*shown, *(Patch(alpha=0, label=text) for text in numbered)])
     return figure
 
 
@@ -192,11 +192,6 @@ def history_figure(run: int, histories: Sequence[History]) -> Figure:
         axis.set_xlabel("lumisection")
     legend_below(figure, axes[0].get_legend_handles_labels()[0])
     return figure
-
-
-def _mark(axis: Axes, marks: Sequence[tuple[int, Mark]]) -> None:
-    for number, mark in marks:
-        outline(axis, number, mark.rbx, mark.first, mark.last)
 
 
 def _events(axis: Axes, edges: Array, events: Array) -> None:

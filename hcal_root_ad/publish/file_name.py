@@ -41,6 +41,27 @@ def online_name(run: int, tag: str = ONLINE_TAG) -> str:
     return _valid(f"DQM_V0001_{tag}_R{run:09d}.root")
 
 
+def with_version(name: str, version: int) -> str:
+    """The name with another version: the classic GUI shows the highest of a run.
+
+    >>> with_version("DQM_V0001_HcalAD_R000370101.root", 12)
+    'DQM_V0012_HcalAD_R000370101.root'
+    """
+    return re.sub(r"^DQM_V\d+_", f"DQM_V{version:04d}_", name)
+
+
+def dataset_of_name(name: str) -> str:
+    """The dataset that a GUI files a name under.
+
+    >>> dataset_of_name("DQM_V0001_R000370101__ZeroBias__Run2023C-v1__DQMIO.root")
+    '/ZeroBias/Run2023C-v1/DQMIO'
+    >>> dataset_of_name("DQM_V0002_HcalAD_R000370101.root")
+    '/Global/Online/ALL'
+    """
+    match = _OFFLINE.fullmatch(name)
+    return match["dataset"].replace("__", "/") if match else "/Global/Online/ALL"
+
+
 def run_of_name(name: str) -> int | None:
     """The run that a GUI reads from a file name, or None where neither form fits."""
     match = _OFFLINE.fullmatch(name) or _ONLINE.fullmatch(name)
@@ -57,8 +78,8 @@ def name_complaints(name: str) -> Iterator[str]:
             " nor DQM_V0001_Tag_R#########.root with a tag of letters and digits."
         )
         return
-    if not name.startswith("DQM_V0001_"):
-        yield f"The file name {name!r} has a version other than 0001, the only one that an upload may have."
+    if not re.match(r"DQM_V(?!0000)\d{4}_", name):
+        yield f"The file name {name!r} has a version that is none of 0001 to 9999; an upload must have 0001."
     if len(match["run"]) != 9:
         yield f"The file name {name!r} has a run of {len(match['run'])} digits; the newer GUI reads exactly nine."
     if online and int(match["run"]) <= _LAST_TEST_RUN:

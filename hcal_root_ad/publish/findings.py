@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from hcal_root_ad.judge.verdict import Finding, Level, RunVerdict, Trust
@@ -93,7 +93,12 @@ def trust_sentences(judged: Mapping[str, Judged]) -> tuple[str, ...]:
     for name, part in judged.items():
         if words := "; ".join(_doubts(part)):
             names.setdefault(words, []).append(name)
-    return tuple(f"{' and '.join(alike)}: {words}." for words, alike in names.items())
+    return tuple(f"{enumerated(alike)}: {words}." for words, alike in names.items())
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """``HB``, ``HB and HE``, ``HB, HE and HF``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def _doubts(part: Judged) -> Iterator[str]:

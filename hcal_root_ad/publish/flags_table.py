@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from hcal_root_ad.detector import N_IPHI, box_name
 from hcal_root_ad.files import whole_file
 from hcal_root_ad.judge.verdict import Interval, RunVerdict, StripVerdict, Verdict
 from hcal_root_ad.publish.reductions import boxes_of
+from hcal_root_ad.tables import write_rows
 
 COLUMNS = (
     "run", "subdetector", "ieta", "iphi", "depth", "rbx", "rm", "kind",
@@ -27,10 +27,9 @@ def write_flags(verdict: RunVerdict | Sequence[RunVerdict], path: Path) -> None:
     runs = [verdict] if isinstance(verdict, RunVerdict) else verdict
     path = Path(path)
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        write_rows(file, [COLUMNS])
         for run in runs:
-            writer.writerows(flag_rows(run))
+            write_rows(file, flag_rows(run))
 
 
 def flag_rows(run: RunVerdict) -> Iterator[Row]:

@@ -11,16 +11,17 @@ from matplotlib.figure import Figure
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.judge.verdict import Finding, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.lumi_ranges import ranges_of
 from hcal_root_ad.publish import figures
+from hcal_root_ad.publish.canvas import run_number
 from hcal_root_ad.publish.findings import how_large, what, when
 from hcal_root_ad.publish.reductions import (
     Array,
     axis_length,
+    box_states,
     boxes_of,
-    count_by_box,
     count_by_channel,
     depth_maps,
-    flagged,
     judged,
     kind_counts,
     on_axis,
@@ -35,7 +36,7 @@ Judgement = Verdict | StripVerdict
 
 _DRAWN = ("HB", "HE")
 """Sub-detectors on the maps, whose readout boxes are known; findings of the others have their histories."""
-_MARKS, _HISTORIES = 8, 6
+_MARKS, _HISTORIES = 16, 6
 """Findings outlined on the map of boxes, and findings with a history of their own."""
 
 
@@ -54,7 +55,7 @@ def draw_plots(verdict: RunVerdict, folder: Path) -> tuple[Path, ...]:
 
 
 def _figures(run: RunVerdict) -> Iterator[tuple[str, Figure]]:
-    number = run.maps.run
+    number = _number(run)
     per_lumi = _per_lumisection(run)
     drawn = tuple(verdict for verdict in run.verdicts if verdict.subdetector in _DRAWN)
     with_boxes = tuple(one for one in per_lumi if isinstance(one, StripVerdict) or one.subdetector in _DRAWN)
@@ -68,7 +69,9 @@ def _figures(run: RunVerdict) -> Iterator[tuple[str, Figure]]:
         yield "strip_states", figures.strip_figure(number, _strip_states(run.strips, axis_length(run)))
     if with_boxes:
         yield "trends", _trends(run, with_boxes)
-    if histories := [_history(*pair) for pair in _strongest(per_lumi)[:_HISTORIES]]:
+    if histories := [
+        _history(number_of, *pair) for number_of, pair in enumerate(_strongest(per_lumi)[:_HISTORIES], start=1)
+    ]:
         yield "strongest_findings", figures.history_figure(number, histories)
 
 
@@ -84,30 +87,32 @@ def _unit(per_lumi: tuple[Judgement, ...]) -> str:
 
 def _boxes(run: RunVerdict, per_lumi: tuple[Judgement, ...]) -> Figure:
     length = axis_length(run)
-    flags, use = (np.zeros((length, len(SUBDET_PM) * N_RBX)) for _ in range(2))
+    states = np.zeros((length, len(SUBDET_PM) * N_RBX), dtype=np.uint8)
     for verdict in per_lumi:
-        boxes = boxes_of(verdict)
-        flags += on_axis(count_by_box(verdict.states, boxes, flagged), verdict.lumisections, length)
-        use += on_axis(count_by_box(verdict.states, boxes, judged), verdict.lumisections, length)
+        own = on_axis(box_states(verdict), verdict.lumisections, length, State.NOT_ASSESSED)
+        own[:, ~np.isin(np.arange(own.shape[1]), boxes_of(verdict))] = 0
+        np.maximum(states, own, out=states)
     halves = {half: slice(index * N_RBX, (index + 1) * N_RBX) for index, half in enumerate(SUBDET_PM)}
+    strongest = _strongest(per_lumi)[:_MARKS]
     return figures.box_figure(
-        run.maps.run,
-        {half: flags[:, columns] for half, columns in halves.items()},
-        {half: use[:, columns] > 0 for half, columns in halves.items()},
-        _marks(per_lumi),
-        _unit(per_lumi),
+        _number(run),
+        {half: states[:, columns] for half, columns in halves.items()},
+        [mark for number, pair in enumerate(strongest, start=1) for mark in _marks(number, *pair)],
+        [_describe(finding) for _, finding in strongest],
     )
 
 
-def _marks(per_lumi: tuple[Judgement, ...]) -> list[figures.Mark]:
-    """The strongest findings that lie in one readout box."""
-    marks = []
-    for verdict, finding in _strongest(per_lumi):
-        boxes = np.unique(boxes_of(verdict)[list(finding.rows)])
-        if len(boxes) == 1 and boxes[0] >= 0:
-            half, rbx = divmod(int(boxes[0]), N_RBX)
-            marks.append(figures.Mark(SUBDET_PM[half], rbx + 1, finding.first, finding.last, _describe(finding)))
-    return marks[:_MARKS]
+def _number(run: RunVerdict) -> int:
+    return run_number(run.maps.run, run.maps.sources)
+
+
+def _marks(number: int, verdict: Judgement, finding: Finding) -> Iterator[figures.Mark]:
+    """Where a finding is on the map of boxes: neighbouring boxes of a half together."""
+    boxes = np.unique(boxes_of(verdict)[list(finding.rows)])
+    for index, half in enumerate(SUBDET_PM):
+        inside = boxes[boxes // N_RBX == index] % N_RBX + 1
+        for first, last in ranges_of(inside.tolist()):
+            yield figures.Mark(number, half, first, last - first + 1, finding.first, finding.last)
 
 
 def _describe(finding: Finding) -> str:
@@ -142,7 +147,7 @@ def _trends(run: RunVerdict, per_lumi: tuple[Judgement, ...]) -> Figure:
             kinds[name] = {str(kind): values[:, boxes].sum(axis=1) for kind, values in counts.items()}
         if isinstance(verdict, Verdict):
             errors[verdict.subdetector] = on_axis(reconstruction_error(verdict), verdict.lumisections, length)
-    return figures.trend_figure(run.maps.run, events, assessed, kinds, errors, _unit(per_lumi))
+    return figures.trend_figure(_number(run), events, assessed, kinds, errors, _unit(per_lumi))
 
 
 def _subdetectors(verdict: Judgement) -> dict[str, slice]:
@@ -157,7 +162,7 @@ def _strongest(per_lumi: tuple[Judgement, ...]) -> list[tuple[Judgement, Finding
     return sorted(pairs, key=lambda pair: -pair[1].significance)
 
 
-def _history(verdict: Judgement, finding: Finding) -> figures.History:
+def _history(number: int, verdict: Judgement, finding: Finding) -> figures.History:
     """Digis per event of the finding's channels, at the assessed lumisections."""
     channels = np.array(finding.rows, dtype=np.intp)
     rows = np.flatnonzero(verdict.assessed)
@@ -166,7 +171,7 @@ def _history(verdict: Judgement, finding: Finding) -> figures.History:
     expected = expected.astype(np.float64)
     spread = variance(expected, verdict.events[rows, None]) if isinstance(verdict, Verdict) else expected
     return figures.History(
-        title=f"{_describe(finding)} ({what(finding, _unit((verdict,))[:-1])}, {how_large(finding)})",
+        title=f"{number}  {_describe(finding)} ({what(finding, _unit((verdict,))[:-1])}, {how_large(finding)})",
         lumisections=verdict.lumisections[rows],
         observed=observed.sum(axis=1) / events,
         expected=expected.sum(axis=1) / events,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcal_root_ad import content
+from hcal_root_ad.files import plain_name
 from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def sha256_of(path: Path) -> str:
 
 def file_material(role: str, path: Path) -> Material:
     """A file here."""
-    return Material(role, path.name, sha256_of(path), path.stat().st_size)
+    return Material(role, plain_name(path.name), sha256_of(path), path.stat().st_size)
 
 
 def model_material(model: Model) -> Material:

@@ -30,6 +30,8 @@ def provenance_scalars(run: RunVerdict, provenance: Provenance) -> Iterator[Scal
     if run.strips:
         yield from _judge(run.strips.judge, "strips", "iphi strips per lumisection")
     yield from made_of(FOLDER, run.maps.sources, provenance)
+    for number, sentence in enumerate(run.masked, start=1):
+        yield Scalar(f"{FOLDER}/masked{number:02d}", sentence)
     for number, note in enumerate(run.every_note, start=1):
         yield Scalar(f"{FOLDER}/note{number:02d}", note)
 

@@ -19,7 +19,6 @@ from hcal_root_ad.detector import (
     N_RBX,
     SUBDET_PM,
     ChannelTable,
-    Subdetector,
     rbx_of,
 )
 from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, StripVerdict, Verdict
@@ -119,7 +118,7 @@ def by_map(parts: Sequence[tuple[ChannelTable, ArrayLike]]) -> Iterator[tuple[st
 
 def map_of(channels: ChannelTable) -> NDArray[np.intp]:
     """(channels,) number of the map on which a channel is shown: depth − 1, 7 for HO."""
-    return np.where(channels.subdetector == Subdetector.HO, N_DEPTH, channels.depth - 1).astype(np.intp)
+    return (channels.dqm_map - 1).astype(np.intp)
 
 
 def has_boxes(verdict: Verdict | StripVerdict) -> bool:

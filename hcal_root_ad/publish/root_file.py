@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import uproot
 
@@ -16,7 +17,7 @@ from hcal_root_ad.publish.elements import MonitorElements
 from hcal_root_ad.publish.object_text import efficiency_text, quality_text, scalar_text
 from hcal_root_ad.publish.root_layout import mark_gaps, read_container, refuse_scattered
 from hcal_root_ad.publish.root_objects import root_object
-from hcal_root_ad.publish.uproot_directory import add_objects
+from hcal_root_ad.publish.uproot_directory import add_objects, identities, without_time
 
 _COMPRESSION = uproot.ZLIB(4)
 """The newer GUI decodes zlib only."""
@@ -26,7 +27,8 @@ def write_root_file(elements: MonitorElements, path: Path) -> None:
     """Write a new file at ``path``, or raise OutputError and leave nothing behind."""
 
     def fill(temporary: Path) -> None:
-        with uproot.recreate(temporary, compression=_COMPRESSION) as file:
+        options = {"compression": _COMPRESSION, "uuid_function": _identities(elements)}
+        with without_time(), uproot.recreate(temporary, **options) as file:
             add_objects(file, _objects(elements))
 
     _publish(path, fill)
@@ -49,7 +51,7 @@ def attach_to_file(elements: MonitorElements, source: Path, path: Path) -> None:
     def fill(temporary: Path) -> None:
         shutil.copyfile(source, temporary)
         try:
-            with uproot.update(temporary) as file:
+            with without_time(), uproot.update(temporary, uuid_function=_identities(elements)) as file:
                 file.file.compression = _COMPRESSION
                 add_objects(file, _objects(elements))
         except Exception as error:  # uproot's updating of foreign files fails in its own many ways
@@ -58,6 +60,11 @@ def attach_to_file(elements: MonitorElements, source: Path, path: Path) -> None:
             ) from error
 
     _publish(path, fill)
+
+
+def _identities(elements: MonitorElements) -> Callable[[], UUID]:
+    """UUIDs that follow from the run and where it comes from, which the texts say."""
+    return identities([str(elements.run), *map(scalar_text, elements.scalars)])
 
 
 def file_folder(run: int, folder: str) -> str:

@@ -85,9 +85,12 @@ def newest(states: States) -> States:
 
 
 def run_box_states(run: RunVerdict, axis: LumiAxis) -> States:
-    """(LS, 72) states of readout boxes: not assessed at LS that are not there, 0 for boxes that were never judged."""
+    """(LS, 72) states of readout boxes: not assessed at LS that are not there, 0 for boxes that were never judged.
+
+    What was judged of the run as a whole says nothing of an LS, where anything else was judged by LS.
+    """
     states = np.zeros((axis.length, N_BOXES), dtype=np.uint8)
-    for source in judgements(run):
+    for source in per_lumisection(run) or judgements(run):
         if has_boxes(source):
             np.maximum(states, _spread(source, box_states(source), axis), out=states)
     return states
@@ -117,6 +120,8 @@ def fed_states(run: RunVerdict, axis: LumiAxis, boxes: States) -> dict[int, Stat
         if not has_boxes(verdict) or not channels.fed.any():
             continue
         uhtrs, fed_of_uhtr = uhtrs_of(channels)
+        if verdict.granularity == "run":
+            uhtrs = np.full_like(uhtrs, -1)
         lost = _spread(verdict, lost_units(verdict.states, uhtrs, len(fed_of_uhtr)).astype(np.uint8), axis, 0)
         for number in np.unique(channels.fed[channels.fed > 0]).tolist():
             members = np.unique(channels.box[channels.fed == number])
@@ -139,6 +144,11 @@ def uhtrs_of(channels: ChannelTable) -> tuple[NDArray[np.intp], NDArray[np.intp]
 def judgements(run: RunVerdict) -> tuple[Verdict | StripVerdict, ...]:
     """All that was judged: sub-detectors by channel, and strips."""
     return (*run.verdicts, run.strips) if run.strips else run.verdicts
+
+
+def per_lumisection(run: RunVerdict) -> tuple[Verdict | StripVerdict, ...]:
+    """What was judged LS by LS."""
+    return tuple(one for one in judgements(run) if isinstance(one, StripVerdict) or one.granularity == "lumisection")
 
 
 def _spread(source: Verdict | StripVerdict, rows: States, axis: LumiAxis, missing: int = State.NOT_ASSESSED) -> States:

@@ -36,12 +36,17 @@ def bad_share(states: States) -> float | None:
     return float((states[assessed] == State.BAD).mean()) if assessed.any() else None
 
 
+def trusted(run: RunVerdict) -> bool:
+    """Whether everything that was judged rests on a trusted reference."""
+    return all(_trust(source).trusted for source in judgements(run)) and bool(judgements(run))
+
+
 def run_state(run: RunVerdict, axis: LumiAxis) -> State:
     """State of the run: bad by hcaldqm's rule, else never good without a trusted reference."""
     share = bad_share(_worst(run, axis))
     if share is not None and share >= BAD_FROM:
         return State.BAD
-    if share is None or not run.trust.trusted:
+    if share is None or not trusted(run):
         return State.NOT_ASSESSED
     return State.PROBLEMATIC if share > 0 else State.GOOD
 
@@ -56,10 +61,10 @@ def summary_elements(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement
 
 def summary_scalars(run: RunVerdict, axis: LumiAxis) -> Iterator[Scalar]:
     """``reportSummary`` of the run and of each sub-detector, the trust in words, and what identifies the run."""
-    trusted = run.trust.trusted
-    yield Scalar(f"{FOLDER}/reportSummary", _report(_worst(run, axis), trusted))
+    rests = trusted(run)
+    yield Scalar(f"{FOLDER}/reportSummary", _report(_worst(run, axis), rests))
     for name, states in subdetector_states(run, axis).items():
-        yield Scalar(f"{FOLDER}/reportSummaryContents/{name}", _report(states, trusted))
+        yield Scalar(f"{FOLDER}/reportSummaryContents/{name}", _report(states, rests))
     yield Scalar(f"{FOLDER}/trust", str(run.trust))
     yield Scalar(f"{FOLDER}/verdict", verdict_sentence(run, axis))
     yield Scalar(f"{FOLDER}/iRun", run.maps.run)
@@ -75,10 +80,11 @@ def verdict_sentence(run: RunVerdict, axis: LumiAxis) -> str:
     if share is None:
         return "not judged: no LS could be assessed"
     lost = f"a unit of the readout is lost in {share:.1%} of the assessed LS"
-    if run.trust.trusted:
+    if trusted(run):
         return lost if share else "no unit of the readout is lost"
     reasons = [verdict.trust_reason for verdict in run.verdicts if not verdict.trust.trusted and verdict.trust_reason]
-    return f"not judged with a trusted reference ({reasons[0] if reasons else run.trust}), and {lost}"
+    reason = reasons[0] if reasons else "strips are held against themselves" if run.strips else str(run.trust)
+    return f"not judged with a trusted reference ({reason}), and {lost}"
 
 
 def _report(states: States, trusted: bool) -> float:

@@ -11,7 +11,16 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from hcal_root_ad.judge.verdict import RunVerdict, State
-from hcal_root_ad.publish.findings import Named, every_finding, how_large, how_sure, trust_of_run, what, when
+from hcal_root_ad.publish.findings import (
+    Named,
+    enumerated,
+    every_finding,
+    how_large,
+    how_sure,
+    trust_of_run,
+    what,
+    when,
+)
 
 LONGEST = 30
 """Findings shown at most; those beyond are counted."""
@@ -62,9 +71,9 @@ def _judged(verdict: RunVerdict) -> str:
     parts: list[str] = []
     if per_lumisection:
         assessed = np.logical_or.reduce([one.assessed for one in per_lumisection])
-        parts.append(f"{_of(assessed)} LS of {' and '.join(names)}")
+        parts.append(f"{_of(assessed)} LS of {enumerated(names)}")
     elif names:
-        parts.append(f"the run as a whole of {' and '.join(names)}")
+        parts.append(f"the run as a whole of {enumerated(names)}")
     if verdict.strips:
         parts.append(f"{_of(verdict.strips.assessed)} LS of its strips")
     return " and ".join(parts) or "nothing"

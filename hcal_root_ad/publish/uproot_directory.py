@@ -6,10 +6,19 @@ name is ``<name>i=1</name>``; and ``update`` reuses freed space, leaving remaind
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
-from uproot.writing import WritableDirectory, identify
+from uproot.writing import WritableDirectory, _cascade, identify
+
+_ALWAYS = datetime(1995, 1, 1)
+"""The first day that ROOT can write: whatever is published from the same inputs is the same to the byte."""
 
 
 def add_objects(root: WritableDirectory, objects: Iterable[tuple[str, str, Any]]) -> None:
@@ -23,6 +32,25 @@ def add_objects(root: WritableDirectory, objects: Iterable[tuple[str, str, Any]]
         identify.add_to_directory(content, name, folders[folder], streamers)
     _append_only(root)
     root.file.update_streamers(streamers)
+
+
+@contextmanager
+def without_time() -> Iterator[None]:
+    """Let uproot write a date of ours instead of the time."""
+
+    class Always(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Always:
+            return cls(*_ALWAYS.timetuple()[:6], tzinfo=tz)
+
+    with patch.object(_cascade, "datetime", SimpleNamespace(datetime=Always)):
+        yield
+
+
+def identities(texts: Iterable[str]) -> Callable[[], uuid.UUID]:
+    """Gives one UUID after the other (of the file, and of each folder), which follow from the texts."""
+    first, number = uuid.uuid5(uuid.NAMESPACE_OID, "\n".join(texts)), count()
+    return lambda: uuid.uuid5(first, str(next(number)))
 
 
 def _folder(root: WritableDirectory, path: str) -> WritableDirectory:

@@ -10,6 +10,7 @@ import numpy as np
 from hcal_root_ad.detector import IETA_LABELS, N_DEPTH, N_DQM_IETA, N_IPHI, box_name
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_ranges import listed, ranges_of
+from hcal_root_ad.publish.canvas import run_number
 from hcal_root_ad.publish.record import HBHE_BOXES, STRIPS, PartRecord, RunRecord
 from hcal_root_ad.publish.reductions import Array, Floats, States, flagged, on_axis
 from hcal_root_ad.report.findings import (
@@ -198,7 +199,7 @@ def _timeline(record: RunRecord, events: Array, states: States, findings: Sequen
         f"State of the 72 readout boxes in LS 1 to {len(states)}. Bad at some time: {', '.join(bad) or 'none'}. "
         "The table below gives the lumisections."
     )
-    return picture(timeline_figure(record.run, events, states, outlines), words)
+    return picture(timeline_figure(run_number(record.run, record.sources), events, states, outlines), words)
 
 
 def _outlines(findings: Sequence[ReportedFinding], shown: Sequence[PartRecord]) -> Iterator[Outline]:
@@ -245,8 +246,8 @@ def _maps(record: RunRecord) -> Maps | None:
     words = f"Worst state of each channel of HB and HE, ieta by iphi, one map per depth. Flagged channels: {by_depth}."
     ratio = "Digis seen over digis expected for each channel, ieta by iphi, one map per depth."
     return Maps(
-        picture(state_maps(record.run, worst), words),
-        picture(ratio_maps(record.run, observed, expected), ratio),
+        picture(state_maps(run_number(record.run, record.sources), worst), words),
+        picture(ratio_maps(run_number(record.run, record.sources), observed, expected), ratio),
         channels[:CHANNELS],
         len(channels),
     )
@@ -280,7 +281,7 @@ def _conditions(record: RunRecord, events: Array, assessed: Array, pileup: Float
     dark = there[~assessed[there - 1]]
     words = f"Events per lumisection, LS 1 to {len(events)}; {quantity(int(assessed.sum()), 'lumisection')} judged."
     return Conditions(
-        picture=picture(events_figure(record.run, events, assessed), words),
+        picture=picture(events_figure(run_number(record.run, record.sources), events, assessed), words),
         lumisections=f"{len(there):,} ({listed(ranges_of(there), 6)})",
         missing=listed(ranges_of(absent)),
         not_assessed=listed(ranges_of(dark)),

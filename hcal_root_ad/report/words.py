@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_RBX, SUBDET_PM, rbx_of
 from hcal_root_ad.judge.verdict import Kind
 
-_UNIT = re.compile(r"(?P<half>H[BE](?P<side>[MP]))(?P<box>\d\d)?(-RM(?P<module>\d))?(-card(?P<card>\d))?")
+_UNIT = re.compile(r"(?P<half>H[BEOF](?P<side>[MP]))(?P<box>\d\d)?(-RM(?P<module>\d))?(-card(?P<card>\d))?")
 _CHANNEL = re.compile(r"(?P<name>H[BEOF]) (?P<ieta>[+-]\d+)/(?P<iphi>\d+)/(?P<depth>\d)")
+_HO_BOX = re.compile(r"HO[012][MP]?\d\d")
+_UHTR = re.compile(r"crate(?P<crate>\d+)-slot(?P<slot>\d+)")
+_FED = re.compile(r"FED ?(?P<number>\d+)")
+_RING = re.compile(r"(?P<name>H[BEOF]) \|ieta\| (?P<ieta>\d+)( depth (?P<depth>\d))?")
 _STRIP = re.compile(r"(?P<half>H[BE][MP]) iphi (?P<iphi>\d+)")
 
 
@@ -28,7 +32,7 @@ def place(unit: str) -> str:
         return f"strip iphi {match['iphi']} of {match['half']}"
     match = _UNIT.fullmatch(unit)
     if match is None:
-        return f"the whole of {unit}" if unit in ("HB", "HE", "HO", "HF") else unit
+        return _larger_place(unit)
     if match["box"] is None:
         return f"the {'minus' if match['side'] == 'M' else 'plus'} side of {unit[:2]}"
     box = f"{match['half']}{match['box']}"
@@ -38,13 +42,30 @@ def place(unit: str) -> str:
     return f"QIE card {match['card']} of {module}" if match["card"] else module
 
 
+def _larger_place(unit: str) -> str:
+    """As :func:`place`, of units that are no part of a readout box of HB or HE."""
+    if unit in ("HB", "HE", "HO", "HF"):
+        return f"the whole of {unit}"
+    if _HO_BOX.fullmatch(unit):
+        return f"readout box {unit}"
+    if match := _UHTR.fullmatch(unit):
+        return f"the uHTR in crate {match['crate']}, slot {int(match['slot'])}"
+    if match := _FED.fullmatch(unit):
+        return f"FED {match['number']}"
+    if match := _RING.fullmatch(unit):
+        return f"ring |ieta| {match['ieta']} of {match['name']}" + (
+            f", depth {match['depth']}" if match["depth"] else ""
+        )
+    return unit
+
+
 def box_of_unit(unit: str) -> int | None:
     """Readout box 0…71 in which a finding's unit lies, None if it is larger than a box or not of HB and HE."""
     if (match := _CHANNEL.fullmatch(unit)) and match["name"] in ("HB", "HE"):
         half, rbx = match["name"] + ("P" if match["ieta"][0] == "+" else "M"), _rbx(match["iphi"])
     elif match := _STRIP.fullmatch(unit):
         half, rbx = match["half"], _rbx(match["iphi"])
-    elif (match := _UNIT.fullmatch(unit)) and match["box"]:
+    elif (match := _UNIT.fullmatch(unit)) and match["box"] and match["half"] in SUBDET_PM:
         half, rbx = match["half"], int(match["box"])
     else:
         return None

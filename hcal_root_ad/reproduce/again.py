@@ -23,8 +23,10 @@ Run = Callable[[Sequence[str]], int]
 """Runs a command line, and returns its exit code."""
 WRONG_USE = 2
 _CAMPAIGN = "certification.provenance.json"
-_EXTRA = {".csv": "--flags={folder}/{name}", ".npz": "--save-verdict={folder}", ".png": "--plots={folder}",
-          ".json": "--json={folder}/{name}"}
+_EXTRA = {
+    ".csv": "--flags={folder}/{name}", ".json": "--json={folder}/{name}", ".npz": "--save-verdict={folder}",
+    ".png": "--plots={folder}",
+}  # fmt: skip
 """What `run` is told for outputs of other kinds than ROOT."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hcal_root_ad import content
 from hcal_root_ad.errors import CatalogueError, HcalRootAdError, InputError
+from hcal_root_ad.files import plain_name
 from hcal_root_ad.publish.provenance import Material, sha256_of
 
 
@@ -43,12 +44,18 @@ class Places:
 
     def _candidates(self, one: Material) -> Iterator[Path]:
         own = [self.known[one.sha256]] if one.sha256 in self.known else []
-        near = [folder / one.name for folder in self.near]
+        pattern = "*" if "%" in one.name else glob.escape(one.name)  # a name with odd characters is spelled otherwise
+        near = [found for folder in self.near for found in folder.glob(pattern) if plain_name(found.name) == one.name]
         below = (*self.folders, *content.search_path("reference_runs"))
         for path in (
             *own,
             *near,
-            *(found for folder in below for found in sorted(folder.rglob(glob.escape(one.name)))),
+            *(
+                found
+                for folder in below
+                for found in sorted(folder.rglob(pattern))
+                if plain_name(found.name) == one.name
+            ),
         ):
             if path.is_file():
                 yield path

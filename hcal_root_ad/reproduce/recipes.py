@@ -23,10 +23,10 @@ class Recipe:
 
 
 RECIPES = {
-    "run": Recipe("run", ("false_alarms", "without_reference", "online", "attach"), ("model",)),
-    "watch": Recipe("run", ("false_alarms", "without_reference", "online"), ("model",)),
+    "run": Recipe("run", ("false_alarms", "without_reference", "online", "attach", "as_hcalmltask"), ("model", "mask")),
+    "watch": Recipe("run", ("false_alarms", "without_reference", "online"), ("model", "mask")),
     "harvest": Recipe("harvest", ("definition",)),
-    "certify": Recipe("certify", ("false_alarms", "without_reference"), ("model", "oms", "dcs", "labels")),
+    "certify": Recipe("certify", ("false_alarms", "without_reference"), ("model", "oms", "dcs", "labels", "mask")),
     "compare": Recipe("compare", ("definition",), ("reference",)),
     "simulate": Recipe(
         "simulate", ("container", "lumisections", "runs", "detector_seed", "seed", "faults"), ("faults",)

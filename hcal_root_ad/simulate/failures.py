@@ -68,9 +68,6 @@ class Unit:
 @dataclass(frozen=True)
 class Drawn:
     """``count`` units of a scale, drawn from ``halves`` in turn, from LS ``first`` to ``last`` (None: the end).
-
-    ``halves`` are of HB and HE, or of HO and HF.
-
     ``kind`` is by default that of a constant factor. With ``length`` each fault has its own interval within these
     LS, of at least so many LS.
     """
@@ -88,8 +85,7 @@ class Drawn:
         self, detector: SimulatedDetector, conditions: Conditions, free: NDArray[np.bool_], draw: np.random.Generator
     ) -> tuple[Fault, ...]:
         last = self.last or int(conditions.lumisections[-1])
-        subdetectors = ("HB", "HE") if {*self.halves} <= {*SUBDET_PM} else ("HO", "HF")
-        names = np.array(unit_names(detector.channels.select(*subdetectors), self.scale))
+        names = np.array(unit_names(detector.channels, self.scale))
         drawn = []
         for number in range(self.count):
             unit = _free_unit(detector, names, self.halves[number % len(self.halves)], free, draw)

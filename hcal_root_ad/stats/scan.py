@@ -119,10 +119,10 @@ def excess_variance(shift: Floats, variance: Floats) -> Floats:
     excess = np.zeros(len(shift))
     if shift.shape[1] < FEWEST_SERIES:
         return excess
-    allowed = 1 + 1 / np.sqrt(shift.shape[1])
+    allowed = 1.0 if shift.shape[1] >= MANY_SERIES else 1 + 1 / np.sqrt(shift.shape[1])
     rows = np.flatnonzero(robust_scale(shift / np.sqrt(variance)) > allowed)
     typical = np.median(variance[rows], axis=1)
-    for _ in range(3):
+    for _ in range(5):
         own = excess[rows]
         scale = robust_scale(shift[rows] / np.sqrt(variance[rows] + own[:, None].astype(np.float32)))
         excess[rows] = np.maximum(0.0, scale**2 * (typical + own) - typical)

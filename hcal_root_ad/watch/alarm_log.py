@@ -2,10 +2,10 @@
 
 Keys: ``time`` (UTC), ``run``, ``lumisection`` (the newest one judged), ``event`` (raised, amended, grown, cleared,
 withdrawn), ``severity`` (channel, module, box, sub-detector), ``subdetector``, ``unit``, ``what`` (in words),
-``kind``, ``first`` and ``last`` (lumisections with the flag), ``channels``, ``rate`` (in words), ``reason`` (of a
-verdict that cannot be used), ``parts`` (units whose place a grown alarm takes), and ``rows`` (ranges of its channels in
-the sub-detector). What is neither cleared nor withdrawn lasted until the end of its run. The changes below a line with
-the key ``provenance``, up to the next such line, were found with what it names.
+``kind``, ``first`` and ``last`` (lumisections with the flag), ``channels``, ``rate`` and ``sure`` (in words),
+``reason`` (of a verdict that cannot be used), ``parts`` (units whose place a grown alarm takes), and ``rows`` (ranges
+of its channels in the sub-detector). What is neither cleared nor withdrawn lasted until the end of its run. The changes
+below a line with the key ``provenance``, up to the next such line, were found with what it names.
 """
 
 from __future__ import annotations
@@ -112,6 +112,7 @@ def entry_of(change: Change, run: int, lumisection: int, now: float) -> dict[str
         "time": utc(now), "run": run, "lumisection": lumisection, "event": str(change.event),
         "severity": str(alarm.severity), "subdetector": alarm.subdetector, "unit": alarm.unit, "what": alarm.what,
         "kind": alarm.kind, "first": alarm.first, "last": alarm.last, "channels": len(alarm.rows), "rate": alarm.rate,
+        "sure": alarm.sure,
         "reason": alarm.reason, "parts": list(change.parts),
     }  # fmt: skip
 
@@ -121,6 +122,7 @@ def _line(change: Change, run: int, lumisection: int, now: float) -> dict[str, A
 
 
 def _alarm(entry: dict[str, Any]) -> Alarm:
-    words = {name: entry[name] for name in ("subdetector", "unit", "what", "kind", "first", "last", "rate", "reason")}
+    names = ("subdetector", "unit", "what", "kind", "first", "last", "rate", "sure", "reason")
+    words = {name: entry[name] for name in names}
     rows = tuple(row for first, last in entry["rows"] for row in range(first, last + 1))
     return Alarm(**words, severity=Severity(entry["severity"]), rows=rows)

@@ -3,6 +3,7 @@
 A fault raises an alarm when it is found in the newest lumisections. Where a larger unit turns out to fail, the alarm
 of a part of it grows, and those of the other parts are folded into it. It is cleared after ``CLEARED_AFTER`` assessed
 lumisections without a flag, or withdrawn where the judge, who knows more by then, no longer finds the fault at all.
+A weak finding of a single channel raises none: most of the false ones that are asked for are such.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.verdict import Finding, Kind, Level, RunVerdict, Verdict
-from hcal_root_ad.publish.findings import Named, how_large, what
+from hcal_root_ad.publish.findings import Named, how_large, how_sure, what
 
 CLEARED_AFTER = 5
 """Assessed lumisections without a flag after which an alarm is over (two minutes)."""
@@ -25,6 +26,7 @@ _BOX, _SUBDETECTOR = 100, 1000
 """Channels from which a fault without a unit of its own is as severe as a box, or a sub-detector; few are a module."""
 LOSSES = (Kind.DEAD, Kind.DEGRADED)
 NOT_TRUSTED, NOT_JUDGED = "not trusted", "not judged"
+CERTAINLY, WEAK = "certain", "weak"
 Place = tuple[str, str, str]
 """Sub-detector, unit, and ``loss``, ``excess`` or ``verdict``: a module may be dead here and hot there."""
 
@@ -73,6 +75,7 @@ class Alarm:
         severity: how much it is about.
         first, last: lumisections with the flag.
         rate: digis over those expected, in words; "" where there are none.
+        sure: ``certain``, ``likely`` or ``weak``.
         reason: a sentence where a verdict cannot be used, else "".
         rows: its channels, columns of the sub-detector.
     """
@@ -85,6 +88,7 @@ class Alarm:
     first: int
     last: int
     rate: str = ""
+    sure: str = CERTAINLY
     reason: str = ""
     rows: tuple[int, ...] = ()
 
@@ -139,6 +143,7 @@ def alarm_of(finding: Finding, noun: str = "channel") -> Alarm:
         first=finding.first,
         last=finding.last,
         rate=how_large(finding),
+        sure=how_sure(finding),
         rows=finding.rows,
     )
 
@@ -184,7 +189,7 @@ def _take(alarm: Alarm, after: dict[Place, Alarm], shown: Mapping[Place, Alarm])
     elif holders := [other for other in alike if _share(alarm.rows, other.rows) == 1]:
         holder = holders[0]  # a part of what is under alarm already, which goes on
         after[holder.place] = replace(holder, last=max(holder.last, alarm.last))
-    else:
+    elif alarm.severity is not Severity.CHANNEL or alarm.sure != WEAK:
         after[alarm.place] = alarm
         yield Change(Event.RAISED, alarm)
 

@@ -8,8 +8,8 @@ says that the run has ended.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -22,7 +22,6 @@ from hcal_root_ad.watch.taken import Arrays, Taken, from_arrays, head_of, to_arr
 
 PLACE = ".watch"
 _OVER, _PARTIAL = "over", ".partial"
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, IndexError, StopIteration, EOFError, zipfile.BadZipFile)
 Value = TypeVar("Value")
 
 
@@ -79,14 +78,14 @@ class Ledger:
         return self._place / f"R{run:09d}"
 
     def _path(self, taken: Taken) -> Path:
-        relative = str(taken.path.relative_to(self._folder))
-        return self._of(taken.run) / f"{hashlib.sha256(relative.encode()).hexdigest()[:24]}.npz"
+        relative = os.fsencode(taken.path.relative_to(self._folder))
+        return self._of(taken.run) / f"{hashlib.sha256(relative).hexdigest()[:24]}.npz"
 
     def _each(self, run: int, make: Callable[[Arrays], Value]) -> Iterator[Value]:
         for path in sorted(self._of(run).glob("*.npz")):
             try:
                 with np.load(path, allow_pickle=False) as arrays:
                     yield make(arrays)
-            except _DAMAGE as error:
+            except Exception as error:  # a damaged archive can break zipfile, numpy and json in any way
                 self._say(f"{path}: saved state that cannot be used ({error}); its input is read again if it is there.")
                 path.unlink()

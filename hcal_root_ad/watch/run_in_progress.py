@@ -63,8 +63,8 @@ class RunInProgress:
 
     @property
     def newest(self) -> float:
-        """When the last file came (s)."""
-        return max(taken.seen for taken in self._taken.values())
+        """When the last file came (s); 0 before any."""
+        return max((taken.seen for taken in self._taken.values()), default=0.0)
 
     @property
     def waits(self) -> bool:
@@ -145,7 +145,7 @@ class RunInProgress:
         if done < len(maps):
             judge.add(maps.rows(slice(done, None)))
         self._judge, self._judged = judge, maps
-        return replace(judge.verdict(), maps=maps)
+        return self._judging.without_masked(replace(judge.verdict(), maps=maps))
 
 
 def _lumi_maps(used: Mapping[Path, Taken]) -> LumiMaps:

@@ -9,7 +9,7 @@ import numpy as np
 from hcal_root_ad.harvest.read import granularity
 from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.lumi_ranges import ls_ranges
-from hcal_root_ad.watch.alarms import CLEARED_AFTER, Alarm, Change, Event
+from hcal_root_ad.watch.alarms import CERTAINLY, CLEARED_AFTER, Alarm, Change, Event
 from hcal_root_ad.watch.run_in_progress import Step
 
 
@@ -43,7 +43,8 @@ def alarm_sentence(run: int, change: Change) -> str:
     if alarm.reason:
         words = [f"{about}: {alarm.reason}"]
     else:
-        words = [about, alarm.what, ls_ranges([*range(alarm.first, alarm.last + 1)]), alarm.rate, *_aside(change)]
+        words = [about, alarm.what, ls_ranges([*range(alarm.first, alarm.last + 1)]), alarm.rate,
+                 alarm.sure if alarm.sure != CERTAINLY else "", *_aside(change)]  # fmt: skip
     return f"{', '.join(filter(None, words))} [{alarm.severity}]"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,15 +11,17 @@ from pathlib import Path
 
 from hcal_root_ad.errors import HcalRootAdError, InputError, NoHcalError, OutputError, UsageError
 from hcal_root_ad.fault_report import fault_sentence
+from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.pipeline import Judging
-from hcal_root_ad.publish.provenance import Option
-from hcal_root_ad.publish.publish import publish
+from hcal_root_ad.publish.provenance import Option, Provenance
+from hcal_root_ad.publish.publish import publish, target_path
 from hcal_root_ad.watch.alarm_log import NAME, AlarmLog, entry_of
 from hcal_root_ad.watch.alarms import Alarm, Change, Event, Place, Severity, changes, not_judged
+from hcal_root_ad.watch.command import Command
 from hcal_root_ad.watch.complaints import Complaints
 from hcal_root_ad.watch.intake import Intake, Read, Say, reader
 from hcal_root_ad.watch.ledger import Ledger
-from hcal_root_ad.watch.on_alarm import OnAlarm
+from hcal_root_ad.watch.publications import Registration, forget_older, next_version
 from hcal_root_ad.watch.run_in_progress import RunInProgress, Step
 from hcal_root_ad.watch.sentences import alarm_sentence, status_sentence
 from hcal_root_ad.watch.taken import Taken
@@ -36,7 +39,8 @@ class Settings:
     """``patience``: seconds that a missing lumisection, or a file that is not whole, is waited for.
 
     ``digest``: a status line comes every so many lumisections. ``minimum_severity``: alarms about less are in the log
-    only. ``on_alarm``: a command for each alarm, "" for none.
+    only. ``on_alarm``, ``on_publish``: commands for each alarm and each published file, "" for none. ``register``:
+    address of a GUI that is told of each file. ``mask``: channels that are not judged.
     """
 
     folder: Path
@@ -46,6 +50,8 @@ class Settings:
     digest: int = 1
     minimum_severity: Severity = Severity.CHANNEL
     on_alarm: str = ""
+    on_publish: str = ""
+    register: str = ""
 
     @property
     def options(self) -> dict[str, Option | None]:
@@ -98,7 +104,9 @@ class Watch:
         settings.check()
         self._settings, self._judging, self._say, self._clock = settings, judging, say, clock
         self._complaints = Complaints(say)
-        self._on_alarm = OnAlarm(settings.on_alarm, self._complaints, clock)
+        self._on_alarm = Command("--on-alarm", settings.on_alarm, self._complaints, clock)
+        self._on_publish = Command("--on-publish", settings.on_publish, self._complaints, clock)
+        self._registration = Registration(settings.register, self._complaints)
         self._log = AlarmLog(settings.output / NAME, judging.provenance("watch", [], settings.options))
         self._ledger = Ledger(settings.output, settings.folder, say)
         self._intake = Intake(settings.folder, settings.patience, say, read or reader())
@@ -123,6 +131,7 @@ class Watch:
         for one in self._runs.values():
             self._say_status(one)
         self._on_alarm.finish()
+        self._on_publish.finish()
         if self._unsaved or self._log.waits or any(one.unpublished for one in self._runs.values()):
             raise OutputError(f"{self._settings.output}: not everything could be written; watch again to write it.")
 
@@ -130,7 +139,11 @@ class Watch:
         """Take what is whole, judge what is in order, publish what is new."""
         try:
             for taken in self._intake.look(self._clock()):
-                self._take(taken)
+                try:
+                    self._take(taken)
+                except Exception as error:  # one file that breaks us must not keep the next one from being judged
+                    sentence = f"{taken.path.name} cannot be taken ({error!r})."
+                    self._complaints.add(str(taken.path), sentence, partial(fault_sentence, error))
             self._complaints.settle("folder", f"{self._settings.folder} can be listed again.")
         except OSError as error:
             self._complaints.add("folder", f"{self._settings.folder} cannot be listed ({error.strerror}); tried again.")
@@ -140,6 +153,7 @@ class Watch:
         for run in sorted(self._runs):
             self._end(self._runs[run])
         self._on_alarm.look()
+        self._on_publish.look()
 
     def _open(self, run: int) -> _Open:
         """A run with what is kept of it."""
@@ -153,8 +167,16 @@ class Watch:
             self._say(f"run {run}: goes on with the {len(kept)} files that were taken before.")
         self._ledger.reopen(run)
         self._newest = max(run, self._newest)
-        self._runs[run] = _Open(run, progress, self._log.active(run))
+        self._runs[run] = _Open(run, progress, self._active(run))
         return self._runs[run]
+
+    def _active(self, run: int) -> dict[Place, Alarm]:
+        """Alarms of a run that are raised; none where the log cannot be read, which is said."""
+        try:
+            return self._log.active(run)
+        except InputError as error:
+            self._complaints.add("alarms", str(error))
+            return {}
 
     def _take(self, taken: Taken) -> None:
         one = self._runs.get(taken.run) or self._open(taken.run)
@@ -166,11 +188,21 @@ class Watch:
         """Keep what was taken. What the disk does not take is tried again; until then only this process has it."""
         try:
             while self._unsaved:
-                self._ledger.save(self._unsaved[0])
+                self._save_one(self._unsaved[0])
                 del self._unsaved[0]
             self._complaints.settle("state", "What was taken is saved again.")
         except OSError as error:
             self._complaints.add("state", f"What was taken cannot be saved ({error.strerror}); tried again.")
+
+    def _save_one(self, taken: Taken) -> None:
+        """Keep a file's counts; those that cannot be kept, whatever the disk does, are known to this process alone."""
+        try:
+            self._ledger.save(taken)
+        except OSError:
+            raise
+        except Exception as error:
+            sentence = f"{taken.path.name} is judged, but what was taken of it cannot be kept ({error!r})."
+            self._complaints.add(f"state of {taken.path}", sentence, partial(fault_sentence, error))
 
     def _advance(self, one: _Open) -> None:
         """Judge what is ready; alarms first, then the file."""
@@ -218,7 +250,7 @@ class Watch:
             if change.louder and change.alarm.severity.rank >= self._settings.minimum_severity.rank:
                 sentence = alarm_sentence(one.run, change)
                 self._say(sentence)
-                self._on_alarm.tell(sentence, entry_of(change, one.run, lumisection, now))
+                self._on_alarm.start(sentence, json.dumps(entry_of(change, one.run, lumisection, now)))
 
     def _write_alarms(self) -> None:
         try:
@@ -231,9 +263,13 @@ class Watch:
         about = f"file of run {one.run}"
         try:
             provenance = self._judging.provenance("watch", [step.verdict], self._settings.options)
-            one.path = publish(step.verdict, self._settings.output, online=self._settings.online, provenance=provenance)
+            one.path = self._write(step.verdict, provenance)
         except HcalRootAdError as error:
             self._complaints.add(about, f"run {one.run} is not published, tried again: {error}")
+            return
+        except Exception as error:  # as in judging
+            sentence = f"run {one.run} is not published ({error!r}), tried again."
+            self._complaints.add(about, sentence, partial(fault_sentence, error))
             return
         one.unpublished = None
         self._complaints.settle(about, f"run {one.run} is published again.")
@@ -244,6 +280,16 @@ class Watch:
         one.unsaid = step if one.unsaid is None else step.following(one.unsaid)
         if first or step.late or step.anew or len(one.unsaid.lumisections) >= self._settings.digest:
             self._say_status(one)
+
+    def _write(self, verdict: RunVerdict, provenance: Provenance) -> Path:
+        """A file of a version of its own: the newer GUI crashes where one is replaced."""
+        output, online = self._settings.output, self._settings.online
+        version = next_version(target_path(verdict.maps, output, online=online))
+        path = publish(verdict, output, online=online, provenance=provenance, version=version)
+        forget_older(path)
+        self._on_publish.start(str(path))
+        self._registration.tell(path, verdict.maps.run)
+        return path
 
     def _say_status(self, one: _Open) -> None:
         """The status line on all steps since the one before."""

@@ -318,11 +318,11 @@ def test_wrong_use_is_one_sentence(simulated: Simulated, tmp_path: Path, capsys:
     new = tmp_path / "new"
     assert "holds no certified run yet" in refused(capsys, "-o", new)
     assert "No policy 'tight'" in refused(capsys, simulated.folder, "-o", new, "--policy", "tight")
-    assert "Without INPUT nothing is judged" in refused(capsys, "-o", new, "--bundle", "he-graphstad")
+    assert "Without INPUT nothing is judged" in refused(capsys, "-o", new, "--model", "he-graphstad")
     assert "holds no record of run 1" in refused(capsys, "-o", new, "--explain", "1:1")
     assert "There is no file" in refused(capsys, simulated.folder, "-o", new, "--oms", tmp_path / "oms.csv")
     assert "no such file" in refused(capsys, tmp_path / "nothing.root", "-o", new)
-    assert "no bundle 'mine'" in refused(capsys, simulated.folder, "-o", new, "--bundle", "mine")
+    assert "no model 'mine'" in refused(capsys, simulated.folder, "-o", new, "--model", "mine")
     assert "is a file, but a folder is needed" in refused(capsys, simulated.folder, "-o", simulated.files[0])
     assert not new.exists()
 

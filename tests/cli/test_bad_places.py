@@ -74,10 +74,10 @@ def test_a_pipe_in_a_watched_folder_is_left_alone(pipe: Path) -> None:
 def test_bundles_and_definitions_that_are_pipes(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Callable[[], str]
 ) -> None:
-    (tmp_path / "bundle").mkdir()
-    os.mkfifo(tmp_path / "bundle" / "bundle.toml")
-    assert main(["run", str(source), "-o", str(tmp_path / "out"), "--bundle", str(tmp_path / "bundle")]) == 2
-    assert "found it unreadable (bundle.toml is no file)" in said()
+    (tmp_path / "model").mkdir()
+    os.mkfifo(tmp_path / "model" / "model.toml")
+    assert main(["run", str(source), "-o", str(tmp_path / "out"), "--model", str(tmp_path / "model")]) == 2
+    assert "found it unreadable (model.toml is no file)" in said()
     (tmp_path / "harvesters").mkdir()
     os.mkfifo(tmp_path / "harvesters" / "mine.toml")
     monkeypatch.setenv("HCAL_ROOT_AD_PATH", str(tmp_path))

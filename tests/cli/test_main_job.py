@@ -38,7 +38,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def test_judge_publish_flag_and_draw(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, flags, plots, records = (tmp_path / name for name in ("out", "tables/flags.csv", "plots", "records"))
     words = ["run", *map(str, runs), "-o", str(out), "--flags", str(flags), "--plots", str(plots)]
-    assert main([*words, "--record", str(records)]) == 0
+    assert main([*words, "--save-verdict", str(records)]) == 0
     said = capsys.readouterr().out
     assert len(re.findall(r"HEP07\s.*dead\s.*6–8", said)) == 2
 
@@ -66,7 +66,7 @@ def test_judge_publish_flag_and_draw(runs: list[Path], tmp_path: Path, capsys: p
 
 
 def test_a_report_judges_as_run_does(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["run", str(runs[0]), "-o", str(tmp_path / "out"), "--record", str(tmp_path)]) == 0
+    assert main(["run", str(runs[0]), "-o", str(tmp_path / "out"), "--save-verdict", str(tmp_path)]) == 0
     (record,) = tmp_path.glob("*.verdict.npz")
     for path, page in ((record, "recorded.html"), (runs[0], "judged.html")):
         assert main(["report", str(path), "-o", str(tmp_path / page)]) == 0

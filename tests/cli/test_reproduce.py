@@ -41,9 +41,27 @@ def outputs(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All that the verbs make of it; the input lies elsewhere."""
     folder = tmp_path_factory.mktemp("outputs")
     (file,) = inputs.glob("*.parquet")
-    out = {name: str(folder / name) for name in ("root", "flags.csv", "records", "plots", "maps.npz", "campaign")}
+    out = {
+        name: str(folder / name)
+        for name in ("root", "flags.csv", "verdict.json", "records", "plots", "maps.npz", "campaign")
+    }
     judged = ["run", str(file), "-o", out["root"], "--false-alarms", "2"]
-    assert main([*judged, "--flags", out["flags.csv"], "--record", out["records"], "--plots", out["plots"]]) == 0
+    assert (
+        main(
+            [
+                *judged,
+                "--flags",
+                out["flags.csv"],
+                "--json",
+                out["verdict.json"],
+                "--save-verdict",
+                out["records"],
+                "--plots",
+                out["plots"],
+            ]
+        )
+        == 0
+    )
     assert main(["harvest", str(file), "-o", out["maps.npz"]]) == 0
     assert main(["certify", str(file), "-o", out["campaign"]]) == 0
     assert main(["compare", str(file), "--reference", "clean", "-o", str(folder / "compared")]) == 0
@@ -75,7 +93,17 @@ def the(folder: Path, pattern: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "pattern", ["root/*.root", "flags.csv", "records/*.npz", "plots", "maps.npz", "compared/*.root", "compared/*0.json"]
+    "pattern",
+    [
+        "root/*.root",
+        "flags.csv",
+        "verdict.json",
+        "records/*.npz",
+        "plots",
+        "maps.npz",
+        "compared/*.root",
+        "compared/*0.json",
+    ],
 )
 def test_outputs_are_made_again_the_same(outputs: Path, inputs: Path, said: Said, pattern: str) -> None:
     shown = said(0, "reproduce", the(outputs, pattern), "--inputs", inputs)

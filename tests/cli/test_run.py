@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +11,7 @@ from hcal_root_ad.cli import run
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.pipeline import Judging
 
 MakeMaps = Callable[..., LumiMaps]
 Refusal = Callable[..., str]
@@ -48,17 +48,14 @@ def test_attach_keeps_the_name(refused: Refusal, make_maps: MakeMaps) -> None:
     assert "--online" in refused((make_maps(370101, "a.root"),), "--attach", "--online")
 
 
-def test_unknown_bundle(refused: Refusal, make_maps: MakeMaps) -> None:
-    assert "no-such-bundle" in refused((make_maps(370101, "a.root"),), "--bundle", "no-such-bundle")
+def test_unknown_model(refused: Refusal, make_maps: MakeMaps) -> None:
+    assert "no-such-model" in refused((make_maps(370101, "a.root"),), "--model", "no-such-model")
 
 
-def test_one_bundle_per_subdetector(refused: Refusal, make_maps: MakeMaps, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_bundle(name: str) -> SimpleNamespace:
-        return SimpleNamespace(subdetector="HE", name=name)
-
-    monkeypatch.setattr("hcal_root_ad.learn.bundle.load_bundle", load_bundle)
-    sentence = refused((make_maps(370101, "a.root"),), "--bundle", "mine", "--bundle", "yours")
-    assert "mine and yours are both for HE" in sentence
+@pytest.mark.usefixtures("own_models")
+def test_one_model_per_subdetector(refused: Refusal, make_maps: MakeMaps) -> None:
+    sentence = refused((make_maps(370101, "a.root"),), "--model", "he-graphstad", "--model", "he-graphstad")
+    assert "he-graphstad and he-graphstad are both models for HE" in sentence
 
 
 @pytest.fixture
@@ -66,9 +63,9 @@ def never_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Judging is where the time goes; places are looked at before."""
 
     def load(_: object) -> list[object]:
-        raise AssertionError("an output place was not refused before bundles were loaded")
+        raise AssertionError("an output place was not refused before models were loaded")
 
-    monkeypatch.setattr(run, "_load_bundles", load)
+    monkeypatch.setattr(run, "judging_of", load)
 
 
 @pytest.mark.usefixtures("never_judged")
@@ -84,8 +81,8 @@ def never_judged(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--flags", "out"), "out is a folder"),
         (("--flags", "plots", "--plots", "plots/main"), "plots is a folder"),
         (("--flags", "/proc/flags.csv"), "/proc"),
-        (("--record", "FILE"), "FILE is a file"),
-        (("--record", "FILE/below"), "FILE is a file"),
+        (("--save-verdict", "FILE"), "FILE is a file"),
+        (("--save-verdict", "FILE/below"), "FILE is a file"),
         (("--flags", "a.root"), "a.root would be replaced"),
     ],
 )
@@ -126,22 +123,9 @@ def test_attach_takes_the_one_file_of_a_folder_or_pattern(
     path.parent.mkdir()
     path.touch()
     monkeypatch.setattr(run, "read_runs", lambda _, **__: (make_maps(370101, "a.root"),))
-    monkeypatch.setattr(run, "_load_bundles", lambda _: [])
+    monkeypatch.setattr(run, "judging_of", lambda _: Judging(()))
     monkeypatch.setattr(run, "judge", lambda maps, *_: RunVerdict(maps, ()))
     attached: list[Path] = []
     monkeypatch.setattr(run, "_publish", lambda _, attach_to, *__, **___: attached.append(attach_to))
     assert main(["run", str(path.parent / pattern), "-o", str(tmp_path / "out"), "--attach"]) == 0
     assert attached == [path]
-
-
-@pytest.mark.parametrize("fits", [True, False])
-def test_a_reference_is_remembered_only_where_one_fits(
-    make_maps: MakeMaps, monkeypatch: pytest.MonkeyPatch, fits: bool
-) -> None:
-    entry = SimpleNamespace(name="mine")
-    found = SimpleNamespace(entry=entry) if fits else None
-    monkeypatch.setattr("hcal_root_ad.references.catalogue.fitting_reference", lambda _: found)
-    monkeypatch.setattr("hcal_root_ad.judge.run.judge_run", lambda maps, *_, **options: options["find_reference"](maps))
-    references: dict[int, object] = {}
-    assert run.judge(make_maps(370101, "a.root"), [], None, references) is found
-    assert references == ({370101: entry} if fits else {})

@@ -15,6 +15,7 @@ import pytest
 import uproot
 
 from hcal_root_ad.cli.main import main
+from hcal_root_ad.publish.file_name import with_version
 from hcal_root_ad.watch.service import Watch
 
 pytest.importorskip("ROOT", reason="genuine ROOT writes the simulated files")
@@ -40,14 +41,14 @@ def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def contents(folder: Path) -> dict[str, object]:
-    """Every object of the one ROOT file in a folder: bins of histograms, texts by their key, but for who wrote it."""
-    (path,) = folder.glob("*.root")
+    """Every object of the newest ROOT file: bins of histograms, texts by their key, but for who wrote it."""
+    path = max(folder.glob("*.root"))
     with uproot.open(path) as file:
         kinds = {key: kind for key, kind in file.classnames().items() if "/<record>" not in key}
         bins = {
             key: file[key].values(flow=True).tolist() for key, kind in kinds.items() if kind.startswith(("TH", "TP"))
         }
-    return {path.name: ""} | kinds | bins
+    return {with_version(path.name, 1): ""} | kinds | bins
 
 
 def watch_once(folder: Path, out: Path) -> None:
@@ -97,7 +98,7 @@ def test_with_disorder_as_run(
     assert main(["check", *map(str, out.glob("*.root"))]) == 0
     log = [json.loads(line) for line in (out / "alarms.jsonl").read_text().splitlines()]
     made, *log = log
-    assert [one["role"] for one in made["provenance"]["materials"]] == ["bundle", "bundle"]
+    assert [one["role"] for one in made["provenance"]["materials"]] == ["model"] * 4
     box = [(entry["event"], entry["kind"]) for entry in log if entry["unit"] == "HEP07"]
     # Snapshots 2 and 4 alone hold LS 3, in which the box lived, and LS 4 as one.
     assert box in ([("raised", "dead")], [("raised", "degraded"), ("amended", "dead")])
@@ -145,7 +146,7 @@ def test_killed_in_the_middle_of_a_run(
 def test_what_cannot_be_watched(tmp_path: Path, dqm: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["watch", str(tmp_path / "none"), "-o", str(tmp_path / "out"), "--once"]) == 2
     assert main(["watch", str(dqm), "-o", str(dqm / "out"), "--once"]) == 2
-    assert main(["watch", str(dqm), "-o", str(tmp_path / "out"), "--bundle", "no-such", "--once"]) == 2
+    assert main(["watch", str(dqm), "-o", str(tmp_path / "out"), "--model", "no-such", "--once"]) == 2
     assert main(["watch", str(dqm), "-o", str(tmp_path / "out"), "--once", "--false-alarms", "1e9"]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 4)

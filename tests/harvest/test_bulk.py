@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import channel_table, era_of_run
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest import bulk, map_counts
+from hcal_root_ad.harvest import map_counts
 from hcal_root_ad.harvest.read import read_lumi_maps
-from hcal_root_ad.harvest.records import key_object
 from hcal_root_ad.harvest.stream import stream_lumi_maps
+from hcal_root_ad.root_io import histograms
+from hcal_root_ad.root_io.records import key_object
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import simulate_detector
 from hcal_root_ad.simulate.dqm_files import write_dqm_file
@@ -108,7 +109,7 @@ def test_what_is_laid_out_otherwise_is_left_to_uproot_and_the_log_says_so(
     with caplog.at_level(logging.WARNING):
         (maps,) = read_lumi_maps(write_dqmio(tmp_path / "n.root", rows))
     np.testing.assert_array_equal(maps.counts, [channel_counts(one) for one in made])
-    assert [record.name for record in caplog.records] == ["hcal_root_ad.harvest.bulk"]
+    assert [record.name for record in caplog.records] == ["hcal_root_ad.root_io.histograms"]
     assert "TH2Fs of" in caplog.text
     assert "a TH2F is not laid out as the others; uproot decodes such ones" in caplog.text
 
@@ -171,7 +172,7 @@ def test_a_wrong_record_is_said_to_be_wrong(raw: memoryview, words: str) -> None
 def test_threads_and_batches_do_not_matter(
     nanodqmio: Path, simulated: SimulatedRun, monkeypatch: pytest.MonkeyPatch, threads: int, batch: int
 ) -> None:
-    monkeypatch.setattr(bulk, "cores", lambda: threads)
+    monkeypatch.setattr(histograms, "cores", lambda: threads)
     monkeypatch.setattr(map_counts, "_BATCH_BYTES", batch)
     (maps,) = read_lumi_maps(nanodqmio)
     np.testing.assert_array_equal(maps.counts, simulated.maps.counts)

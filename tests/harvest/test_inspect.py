@@ -32,6 +32,7 @@ def test_a_harvested_file(tmp_path: Path, write_harvested: Made, depth_maps: Mad
     text = str(seen)
     assert "lumisections  2 (LS 2–3), 2 with depth maps" in text
     assert "events        200 (from: hf plateau)" in text
+    assert "digis in      HB, HE, HF\n" in text
 
 
 def test_one_file_at_a_time(tmp_path: Path) -> None:
@@ -47,6 +48,7 @@ def test_the_samples(samples: Path) -> None:
     assert {e.name: e for e in nano.elements}["Hcal/DigiTask/OccupancyCut/depth/depth7"].lumisections == 47
     online = inspect_file(samples / "DQM_V0001_Hcal_R000370101.root")
     assert online.granularity == "strips per LS and channels per run"
+    assert online.runs[0].subdetectors == ("HB", "HE", "HF")
     assert "TProfile" in str(online)
 
 

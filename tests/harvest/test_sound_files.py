@@ -15,7 +15,7 @@ import pytest
 
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.read import read_lumi_maps
-from hcal_root_ad.harvest.root_keys import Key, read_key
+from hcal_root_ad.root_io.layout import Key, read_key
 
 RUN = 370_000
 NAME = f"DQM_V0001_R{RUN:09d}__A__B-v1__DQMIO.root"

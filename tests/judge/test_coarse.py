@@ -68,7 +68,7 @@ def test_a_healthy_run_is_good_and_not_trusted(judge: Judging) -> None:
     assert verdict.expected == pytest.approx(verdict.observed, rel=1e-3)
     assert (verdict.judge.name, verdict.judge.digest) == ("strips of this run", "")
     assert verdict.trust is Trust.NONE
-    assert verdict.trust_reason == "strips: judged without a reference, each against its own share in this run"
+    assert verdict.trust_reason == "strips are measured against their own share in this run"
     assert verdict.notes == (BLINDNESS,)
     assert "single channels" in BLINDNESS
 
@@ -294,7 +294,7 @@ def test_a_coarse_file_is_judged_as_far_as_it_goes_and_says_so(make_maps: MakeMa
     assert [(i.channel, i.kind) for i in verdict.verdicts[1].intervals] == [(9, Kind.DEAD)]
     assert verdict.strips is not None
     assert verdict.strips.findings == ()
-    assert [note.split(":")[0] for note in verdict.every_note] == ["run totals", "strips"]
+    assert [note.split(":")[0] for note in verdict.every_note] == ["run totals", "strips are measured against their own share in this run"]
     # The strips have no reference, whatever the totals rest on.
     assert verdict.trust is Trust.NONE
 

@@ -119,7 +119,7 @@ def test_each_violation_has_its_own_sentence(tmp_path, extra, sentence):
         ("verdict.root", "is neither"),
         ("DQM_V0001_Hcal_ML_R000370101.root", "is neither"),
         ("DQM_V0001_R370101__HcalAD__Run3-v1__DQMIO.root", "nine"),
-        ("DQM_V0002_HcalAD_R000370101.root", "version other than 0001"),
+        ("DQM_V0000_HcalAD_R000370101.root", "none of 0001 to 9999"),
         ("DQM_V0001_R000370101__HcalAD__CMSSW_13_0_0-v1__DQMIO.root", "CMSSW release"),
     ],
 )

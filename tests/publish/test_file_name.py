@@ -52,7 +52,7 @@ def test_online_name():
         ("DQM_V0001_Hcal_ML_R000370101.root", "is neither"),
         ("DQM_V0001_R000370101__A__B.x__C.root", "is neither"),
         ("DQM_V0001_R000370101__A__B__C.root.ls00000001_host_pid1", "is neither"),
-        ("DQM_V0002_R000370101__A__B__C.root", "version other than 0001"),
+        ("DQM_V0000_R000370101__A__B__C.root", "none of 0001 to 9999"),
         ("DQM_V0001_R370101__A__B__C.root", "6 digits"),
         ("DQM_V0001_Hcal_R000000001.root", "runs above 10000"),
         ("DQM_V0001_Hcal_R000010000.root", "runs above 10000"),

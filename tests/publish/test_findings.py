@@ -7,7 +7,16 @@ from dataclasses import replace
 import pytest
 
 from hcal_root_ad.judge.verdict import Finding, Kind, Level, RunVerdict, Trust
-from hcal_root_ad.publish.findings import every_finding, how_large, how_sure, trust_of_run, trust_sentences, what, when
+from hcal_root_ad.publish.findings import (
+    enumerated,
+    every_finding,
+    how_large,
+    how_sure,
+    trust_of_run,
+    trust_sentences,
+    what,
+    when,
+)
 
 STEADY = Finding("HE", Level.RBX, "HEP07", Kind.DEGRADED, ((18, 31),), 14, 1.0, tuple(range(184)), 850, 1000.0, 0.85,
                  0.012, 7.0)  # fmt: skip
@@ -66,6 +75,14 @@ def test_how_large(observed: int, size: float, error: float, words: str) -> None
 @pytest.mark.parametrize(("sigma", "word"), [(7.0, "certain"), (6.9, "likely"), (6.0, "likely"), (5.9, "weak")])
 def test_how_sure(sigma: float, word: str) -> None:
     assert how_sure(finding(significance=sigma)) == word
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [((), ""), (("HB",), "HB"), (("HB", "HE"), "HB and HE"), (("HB", "HE", "HF"), "HB, HE and HF")],
+)
+def test_names_in_a_sentence(names: tuple[str, ...], words: str) -> None:
+    assert enumerated(names) == words
 
 
 def test_strips_become_findings_of_their_unit(strip_verdict: RunVerdict) -> None:

@@ -37,7 +37,7 @@ def test_strips_have_no_ieta_depth_and_module(strip_verdict, tmp_path):
     rows = rows_of(tmp_path / "flags.csv")
     assert [row["iphi"] for row in rows] == ["23", "24", "25", "26"]
     for row in rows:
-        assert row["trust"] == "no reference"  # nothing checks the strips here
+        assert row["trust"] == "no reference"
         assert (row["subdetector"], row["ieta"], row["depth"], row["rbx"], row["rm"]) == ("HE", "", "", "HEP07", "")
 
 

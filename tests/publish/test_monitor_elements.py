@@ -457,6 +457,22 @@ def test_strips_are_published_against_ls_and_iphi(strips):
     assert scalars(strips, f"{CLIENT}/Provenance/")["granularity_strips"] == "iphi strips per lumisection"
 
 
+def test_totals_of_the_run_do_not_fill_lumisections_that_the_strips_left_out(small_run, strip_verdict):
+    he = small_run.verdict("HE")
+    total = replace(
+        he,
+        granularity="run",
+        intervals=(),
+        **{name: getattr(he, name)[:1] for name in ("lumisections", "events", "assessed", "observed", "expected")},
+        **{name: getattr(he, name)[:1] for name in ("score", "states")},
+    )
+    elements = monitor_elements(replace(strip_verdict, verdicts=(total,)))
+    states = values(elements, f"{CLIENT}/StateSummaryvsLS/SubdetPM/HEP")
+    assert (states[[2, 7]] == State.NOT_ASSESSED).all()
+    assert scalars(elements)["reportSummary"] == -1
+    assert "strips are held against themselves" in scalars(elements)["verdict"]
+
+
 def test_strips_come_with_the_events_and_whether_they_were_enough(strips):
     path = f"{TASK}/EventsvsLS/EventsvsLS"
     assert values(strips, path).tolist() == [0 if ls == 8 else 20 if ls == 3 else 1500 for ls in range(1, 14)]

@@ -12,7 +12,8 @@ from matplotlib.image import imread
 from hcal_root_ad.detector import N_RBX, SUBDET_PM
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.judge.verdict import RunVerdict
-from hcal_root_ad.publish import figures, plots
+from hcal_root_ad.lumi_maps import Source
+from hcal_root_ad.publish import canvas, figures, plots
 
 ALL = ["flagged_boxes", "states", "residuals", "trends", "strongest_findings"]
 
@@ -55,19 +56,38 @@ def test_a_quiet_run_is_drawn_too(small_run, tmp_path, drawn):
     quiet = replace(quiet, states=np.minimum(quiet.states, 3))
     paths = plots.draw_plots(RunVerdict(small_run.maps(), (quiet,)), tmp_path)
     assert [path.stem for path in paths] == ["flagged_boxes", "states", "residuals", "trends"]
-    assert drawn["box_figure"][3] == []
+    assert drawn["box_figure"][2:] == ([], [])
     assert drawn["trend_figure"][3]["HB"]["dead"].max() == 0
 
 
-def test_boxes_are_counted_and_the_strongest_findings_marked(verdict, drawn, tmp_path):
+def test_boxes_have_their_states_and_every_finding_is_listed_with_a_number(verdict, drawn, tmp_path):
     plots.draw_plots(verdict, tmp_path)
-    run, flagged, judged, marks, unit = drawn["box_figure"]
-    assert (run, unit) == (370101, "channels")
-    assert flagged["HEP"][4, 6] == 188
-    assert sum(values.sum() for values in flagged.values()) == 188 * 7 + 4
-    assert judged["HBM"][:, 0].tolist() == [ls not in (3, 8) for ls in range(1, 14)]
-    assert [(mark.half, mark.rbx, mark.first, mark.last) for mark in marks] == [("HEP", 7, 5, 12), ("HBP", 9, 10, 13)]
-    assert marks[0].text == "HEP07 dead, LS 5–12"
+    run, states, marks, findings = drawn["box_figure"]
+    assert run == 370101
+    assert states["HEP"][:, 6].tolist() == [5 if ls in (5, 6, 7, 9, 10, 11, 12) else 2 if ls in (3, 8) else 3
+                                            for ls in range(1, 14)]  # fmt: skip
+    assert states["HBP"][9, 8] == 4, "one hot channel is yellow, not the colour of good"
+    assert findings == ["HEP07 dead, LS 5–12", "HB +4/33/2 hot, LS 10–13"]
+    assert [(mark.number, mark.half, mark.rbx, mark.rows, mark.first, mark.last) for mark in marks] == [
+        (1, "HEP", 7, 1, 5, 12),
+        (2, "HBP", 9, 1, 10, 13),
+    ]
+
+
+def test_a_finding_of_many_boxes_is_outlined_on_each_half(verdict, drawn, tmp_path):
+    he = verdict.verdicts[1]
+    everything = replace(he.findings[0], unit="HE", rows=tuple(range(len(he.channels))))
+    plots.draw_plots(replace(verdict, verdicts=(replace(he, findings=(everything,)),)), tmp_path)
+    assert [(mark.half, mark.rbx, mark.rows) for mark in drawn["box_figure"][2]] == [("HEM", 1, 18), ("HEP", 1, 18)]
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("DQM_V0001_R000403000__SimulatedZeroBias__Run3-v1__DQMIO.root", "Simulation HCAL DQM"), ("a.root", "HCAL DQM")],
+)
+def test_a_simulated_run_is_said_to_be_one(name, label):
+    figure = canvas.page(canvas.run_number(403000, [Source(name, 1, "")]), 5, 5)
+    assert label in [text.get_text() for text in figure.axes[0].texts]
 
 
 def test_residuals_are_pulls_of_the_run(verdict, drawn, tmp_path):
@@ -89,8 +109,8 @@ def test_trends_and_histories_hold_the_numbers(verdict, drawn, tmp_path):
     assert set(errors) == {"HB", "HE"}
     _, histories = drawn["history_figure"]
     box = histories[0]
-    assert box.title == "HEP07 dead, LS 5–12 (RBX, 188 channels, ×0)"
-    assert histories[1].title.startswith("HB +4/33/2 hot, LS 10–13 (channel, ×")
+    assert box.title == "1  HEP07 dead, LS 5–12 (RBX, 188 channels, ×0)"
+    assert histories[1].title.startswith("2  HB +4/33/2 hot, LS 10–13 (channel, ×")
     assert box.lumisections.tolist() == [1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13]
     assert box.observed[3:10].tolist() == [0] * 7
     he = verdict.verdicts[1]
@@ -100,12 +120,13 @@ def test_trends_and_histories_hold_the_numbers(verdict, drawn, tmp_path):
 
 def test_a_long_run_with_every_kind_has_legible_panels(tmp_path):
     length, rng = 900, np.random.default_rng(1)
-    flags = {half: rng.poisson(0.05, (length, N_RBX)) for half in SUBDET_PM}
-    judged = {half: np.ones((length, N_RBX), dtype=bool) for half in SUBDET_PM}
-    marks = [figures.Mark("HBM", n + 1, 100 * n + 1, 100 * n + 90, f"HBM{n + 1:02d} dead") for n in range(8)]
-    figure = figures.box_figure(1, flags, judged, marks, "channels")
-    assert len(figure.axes) == 1 + 4 + 1  # label, panels, colour bar
-    assert [text.get_text() for text in figure.legends[0].get_texts()][1] == "1  HBM01 dead"
+    states = {half: rng.integers(2, 6, (length, N_RBX)) for half in SUBDET_PM}
+    marks = [figures.Mark(n + 1, "HBM", n + 1, 1, 100 * n + 1, 100 * n + 90) for n in range(8)]
+    figure = figures.box_figure(1, states, marks, [f"HBM{n + 1:02d} dead" for n in range(8)])
+    assert len(figure.axes) == 1 + 4  # label, panels
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts[:5] == ["not connected or masked", "not assessed", "good", "problematic", "bad"]
+    assert texts[5:] == [f"{n}  HBM{n:02d} dead" for n in range(1, 9)]
     kinds = {kind: rng.poisson(2, length) for kind in figures.KINDS}
     trend = figures.trend_figure(1, rng.poisson(900, length), np.ones(length, bool), {"HB": kinds}, {}, "channels")
     assert [text.get_text() for text in trend.axes[2].get_legend().get_texts()] == list(figures.KINDS)

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hcal_root_ad.learn.bundle import load_bundle
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.references.catalogue import entry_of
+from hcal_root_ad.model.model import load_model
 from hcal_root_ad.publish.provenance import Material, file_material, reference_material
+from hcal_root_ad.references.catalogue import entry_of
 from hcal_root_ad.reproduce.finding import Places
 
 
@@ -45,14 +45,14 @@ def test_what_was_read_by_network_cannot_be_made_sure_of() -> None:
         Places(()).find(Material("inputs", "far.root", ""))
 
 
-def test_bundles_are_found_whatever_their_name(tmp_path: Path) -> None:
-    shipped = load_bundle("he-graphstad")
+def test_models_are_found_whatever_their_name(tmp_path: Path) -> None:
+    shipped = load_model("he-graphstad")
     mine = shipped.save(tmp_path / "somewhere" / "mine")
     assert mine.digest == shipped.digest
-    one = Material("bundle", "he-graphstad", shipped.digest)
-    assert load_bundle(Places((), (tmp_path,)).find(one)).name == "mine"
+    one = Material("model", "he-graphstad", shipped.digest)
+    assert load_model(Places((), (tmp_path,)).find(one)).name == "mine"
     assert Path(Places(()).find(one)).name == "he-graphstad"
-    with pytest.raises(InputError, match="bundle he-graphstad"):
+    with pytest.raises(InputError, match="model he-graphstad"):
         Places((), (tmp_path,)).find(replace(one, sha256="00"))
 
 

@@ -23,11 +23,11 @@ def test_each_recipe_is_of_options_that_its_verb_has(name: str) -> None:
 
 def test_words_cannot_be_taken_for_other_options() -> None:
     options = {"false_alarms": "--output=/etc", "online": True}
-    words = words_of(RECIPES["run"], options, [("inputs", "/a.root"), ("bundle", "/b"), ("definition", "d")])
-    assert words == ["run", "/a.root", "--false-alarms=--output=/etc", "--online", "--bundle=/b"]
+    words = words_of(RECIPES["run"], options, [("inputs", "/a.root"), ("model", "/b"), ("definition", "d")])
+    assert words == ["run", "/a.root", "--false-alarms=--output=/etc", "--online", "--model=/b"]
 
 
-@pytest.mark.parametrize("option", ["output", "plots", "flags", "record", "bundle", "policy"])
+@pytest.mark.parametrize("option", ["output", "plots", "flags", "save_verdict", "model", "policy"])
 def test_a_file_names_no_place_to_write(option: str) -> None:
     with pytest.raises(InputError, match=option):
         recipe_for(Provenance("run", (), {option: "/etc"}), "x.root")

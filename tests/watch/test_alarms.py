@@ -38,11 +38,12 @@ def rows_of(unit: str) -> tuple[int, ...]:
 
 def finding(
     unit: str, first: int, last: int, kind: Kind = Kind.DEAD, rows: tuple[int, ...] | None = None,
-    level: Level | None = None,
+    level: Level | None = None, significance: float = 20.0,
 ) -> Finding:  # fmt: skip
     rows = rows_of(unit) if rows is None else rows
     level = level or (Level.RM if "-RM" in unit else Level.CHANNEL if "/" in unit else Level.RBX)
-    return Finding("HE", level, unit, kind, ((first, last),), last - first + 1, 1.0, rows, 0, 1000.0, 0.0, 0.0, 20.0)
+    return Finding("HE", level, unit, kind, ((first, last),), last - first + 1, 1.0, rows, 0, 1000.0, 0.0, 0.0,
+                   significance)  # fmt: skip
 
 
 def verdict(
@@ -153,6 +154,20 @@ def test_another_name_for_the_same_channels_is_no_new_alarm(dqm: DqmFolder) -> N
     assert list(active) == [("HE", "12 channels of HEP07", "loss")]
 
 
+def test_a_weak_channel_raises_nothing_until_it_is_surer_and_then_stays(dqm: DqmFolder) -> None:
+    active: dict[Place, Alarm] = {}
+    log = []
+    for length, sigma in enumerate((5.2, 5.8, 6.1, 5.9, 5.9), start=5):
+        weak = finding("HE +20/5/3", 5, length, rows=(9,), significance=sigma)
+        active, found = changes(active, verdict(dqm, length, weak))
+        log += [(length, *one) for one in told(found)]
+    assert log == [(7, "raised", "HE +20/5/3")]
+    assert active[("HE", "HE +20/5/3", "loss")].last == 9
+    module = finding("HEP07-RM1", 5, 5, significance=5.2)
+    (raised,) = changes({}, verdict(dqm, 5, module))[1]
+    assert alarm_sentence(1, raised).endswith(", LS 5, ×0, weak [module]")
+
+
 @pytest.mark.parametrize(
     ("level", "channels", "severity"),
     [(Level.CHANNEL, 1, "channel"), (Level.CARD, 12, "module"), (Level.RM, 47, "module"), (Level.RBX, 188, "box"),
@@ -222,7 +237,7 @@ def test_the_log_tells_what_is_active(log: AlarmLog, tmp_path: Path) -> None:
     assert lines[1] == {
         "time": "2023-11-14T22:13:20.250Z", "run": 370101, "lumisection": 4, "event": "raised", "severity": "box",
         "subdetector": "HE", "unit": "HEP07", "what": "RBX, 2 channels", "kind": "degraded", "first": 3, "last": 4,
-        "channels": 2, "rate": "×0", "reason": "", "parts": [], "rows": [[7, 8]],
+        "channels": 2, "rate": "×0", "sure": "certain", "reason": "", "parts": [], "rows": [[7, 8]],
     }  # fmt: skip
     again = AlarmLog(tmp_path / "alarms.jsonl", MADE)
     assert again.active(370101) == {("HE", "HEP07", "loss"): alarm("HEP07")}

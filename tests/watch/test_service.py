@@ -26,8 +26,9 @@ from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo, RunVerdi
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.references.catalogue import fitting_reference
-from hcal_root_ad.watch import service
+from hcal_root_ad.watch import run_in_progress, service
 from hcal_root_ad.watch.alarms import Severity
+from hcal_root_ad.watch.ledger import Ledger
 from hcal_root_ad.watch.service import KEPT, RETRY, Settings, Watch
 
 from .conftest import RUN, Clock, DqmFolder, maps_of, read, same_maps
@@ -199,16 +200,28 @@ def test_a_file_that_contradicts_the_others_is_left_out(
     dqm.leave(10, 20, snapshot=True)
     watch = start()
     watch.look()
-    odd = dqm.name(15, snapshot=True)
-    odd.write_text(dqm.text(15, snapshot=True, more=-250))
+    odd = dqm.name(15)
+    odd.write_text(dqm.text(15))
     watch.look()
     assert lumisections(published) == [[10, 20]]
-    assert f"run {RUN}: {odd.name} is left out: The counts of " in said[-1]
+    assert f"run {RUN}: {odd.name} is left out: Run {RUN} comes as maps per LS in one file" in said[-1]
     again = start()
     again.look()
     dqm.leave(30, snapshot=True)
     again.look()
     assert lumisections(published)[1:] == [[10, 20], [10, 20, 30]]
+
+
+def test_a_snapshot_that_holds_less_is_left_out_as_run_does(start: Start, dqm: DqmFolder, published: Published) -> None:
+    dqm.leave(10, 20, snapshot=True)
+    watch = start()
+    watch.look()
+    dqm.name(15, snapshot=True).write_text(dqm.text(15, snapshot=True, more=-250))
+    watch.look()
+    maps = published.last()
+    assert same_maps(maps, maps_of(dqm.path))
+    assert maps.lumisections.tolist() == [10, 20]
+    assert any("1 snapshots hold less than an earlier one" in note for note in maps.notes)
 
 
 def test_a_restart_neither_loses_nor_repeats(
@@ -525,3 +538,61 @@ def _acts(
     if style == "twice":
         copy = name.with_name(f"copy_{name.name}")
         yield first + later, lambda: copy.write_text(text)
+
+
+@pytest.mark.parametrize(
+    "name", ["tab\there.root", "two\nlines.root", "back\\slash.root", "bytes\udcff.root", "\x1b[31mred.root"]
+)
+def test_a_file_of_an_odd_name_is_judged_and_ends_nothing(
+    name: str, start: Start, dqm: DqmFolder, published: Published, said: list[str]
+) -> None:
+    (dqm.path / name).write_text(dqm.text(1))
+    dqm.leave(2)
+    start().look()
+    assert published.last().lumisections.tolist() == [1, 2]
+    assert all(source.name.isprintable() for source in published.last().sources)
+    again = start()
+    again.look()
+    assert f"run {RUN}: goes on with the 2 files that were taken before." in said
+    dqm.leave(3)
+    again.look()
+    assert published.last().lumisections.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), KeyError("odd"), UnicodeEncodeError("utf-8", "x", 0, 1, "odd")])
+@pytest.mark.parametrize("where", ["take", "save", "publish"])
+def test_what_breaks_us_at_one_file_ends_nothing(
+    where: str, error: Exception, start: Start, dqm: DqmFolder, published: Published, said: list[str], clock: Clock,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    watch, place = start(), {"take": (run_in_progress.RunInProgress, "take"), "save": (Ledger, "save")}
+    dqm.leave(1)
+
+    def breaks(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as here:
+        here.setattr(*place.get(where, (service, "publish")), breaks)
+        watch.look()
+        watch.look()
+    faults = [sentence for sentence in said if "A fault of the program" in sentence]
+    assert len(faults) == 1
+    assert len(list(tmp_path.glob("hcal-root-ad-fault-*.txt"))) == 1
+    dqm.leave(2)
+    watch.look()
+    clock.passes(PATIENCE)  # where LS 1 was lost
+    watch.look()
+    assert 2 in published.last().lumisections
+
+
+def test_an_alarm_log_that_cannot_be_read_ends_nothing(
+    start: Start, dqm: DqmFolder, published: Published, said: list[str], tmp_path: Path
+) -> None:
+    watch = start()
+    (tmp_path / "out").mkdir(exist_ok=True)
+    (tmp_path / "out" / "alarms.jsonl").write_text("no log\n")
+    dqm.leave(1)
+    watch.look()
+    assert published.last().lumisections.tolist() == [1]
+    assert any("is no log of alarms" in sentence for sentence in said)

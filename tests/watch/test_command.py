@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from hcal_root_ad.errors import UsageError
+from hcal_root_ad.watch.command import PATIENCE, Command
 from hcal_root_ad.watch.complaints import Complaints
-from hcal_root_ad.watch.on_alarm import PATIENCE, OnAlarm
 
 
 @pytest.fixture
@@ -17,8 +17,8 @@ def said() -> list[str]:
     return []
 
 
-def start(command: str, said: list[str], clock: Callable[[], float] = time.time) -> OnAlarm:
-    return OnAlarm(command, Complaints(said.append), clock)
+def start(command: str, said: list[str], clock: Callable[[], float] = time.time) -> Command:
+    return Command("--on-alarm", command, Complaints(said.append), clock)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_what_cannot_be_run_is_said_at_the_start(command: str, sentence: str, sa
 def test_one_that_does_not_read_and_ends_well_is_quiet(said: list[str]) -> None:
     on_alarm = start("true", said)
     for _ in range(3):
-        on_alarm.tell("ALARM", {"text": "x" * 1000})
+        on_alarm.start("ALARM", "x" * 1000)
     on_alarm.finish()
     assert said == []
 
@@ -41,7 +41,7 @@ def test_one_that_does_not_read_and_ends_well_is_quiet(said: list[str]) -> None:
 def test_a_failure_is_told_once(said: list[str]) -> None:
     on_alarm = start("false", said)
     for _ in range(3):
-        on_alarm.tell("ALARM", {})
+        on_alarm.start("ALARM")
     on_alarm.finish()
     assert said == ["--on-alarm: false failed with exit code 1."]
 
@@ -49,7 +49,7 @@ def test_a_failure_is_told_once(said: list[str]) -> None:
 def test_one_that_hangs_is_ended_and_never_waited_for(said: list[str]) -> None:
     now = [0.0]
     on_alarm = start("sh -c 'exec sleep 600'", said, lambda: now[0])
-    on_alarm.tell("ALARM", {})
+    on_alarm.start("ALARM")
     on_alarm.look()
     assert said == []
     now[0] = PATIENCE
@@ -59,6 +59,6 @@ def test_one_that_hangs_is_ended_and_never_waited_for(said: list[str]) -> None:
 
 def test_without_a_command_nothing_runs(said: list[str]) -> None:
     on_alarm = start("", said)
-    on_alarm.tell("ALARM", {})
+    on_alarm.start("ALARM")
     on_alarm.finish()
     assert said == []

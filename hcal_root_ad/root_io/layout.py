@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from hcal_root_ad.harvest.records import Record, fetch
+from hcal_root_ad.root_io.records import Record, fetch
 
 DIRECTORY_CLASSES = ("TDirectory", "TDirectoryFile")
 _KEY = (struct.Struct(">iHIIHHII"), struct.Struct(">iHIIHHQQ"))

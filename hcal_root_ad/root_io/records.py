@@ -18,7 +18,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from hcal_root_ad.harvest.local_source import LocalSource
+from hcal_root_ad.root_io.source import LocalSource
 
 _KEY = struct.Struct(">iHIIHH")
 _BASKET = struct.Struct(">HIIII")
