@@ -5,7 +5,7 @@
 # make bench  measure how fast, beside what one would use instead (about half an hour on two quiet cores)
 # make stress measure the judge in worlds that break its model (an hour on a quiet core)
 # make fuzz   hand tens of thousands of damaged files to the reader (about an hour); make faults: kill it at work
-# make bundles  simulate clean runs and train the shipped bundles anew (about ten minutes)
+# make models   simulate clean runs and make the shipped models anew (about fifteen minutes)
 # make locked   pin the tested environment with hashes, from pyproject.toml and constraints.txt (needs a package index)
 # make lowest   the tests of the core with the lowest versions that pyproject.toml allows (needs a package index)
 # make audit    known vulnerabilities of the locked environment (needs a network; says so where there is none)
@@ -23,7 +23,7 @@ JOBS ?= auto
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check docs gui-look coverage format clean bundles bench fuzz faults stress locked lowest audit
+.PHONY: run test check docs gui-look coverage format clean models bench fuzz faults stress locked lowest audit
 
 run: $(VENV)/.installed
 	$(BIN)/hcal-root-ad run $(REFERENCE_RUN) -o $(OUT) --plots $(OUT)/plots --flags $(OUT)/flags.csv
@@ -79,12 +79,18 @@ $(VENV)/.installed-for-tests: $(VENV)/.installed
 TRAINING = $(OUT)/training
 TRAINING_DATA = "14 simulated clean runs of 120 LS of one detector (detector seed 2022, seed 1), pileup 20 to 60; no real data. Measured in [accuracy](../../docs/results/accuracy/table.md) and [false alarms](../../docs/results/false_alarms/table.md)"
 
-bundles: $(VENV)/.installed-for-tests
+WIDTHS = models/widths.toml
+
+models: $(VENV)/.installed-for-tests
+	$(BIN)/python -m studies widths -o $(WIDTHS)
 	$(BIN)/hcal-root-ad simulate -o $(TRAINING) --container nanodqmio --lumisections 120 --runs 14 \
 		--detector-seed 2022 --seed 1
-	$(BIN)/hcal-root-ad train $(TRAINING)/*.root --subdetector HE --data $(TRAINING_DATA) -o models/he-graphstad
+	$(BIN)/hcal-root-ad train $(TRAINING)/*.root --subdetector HE --widths $(WIDTHS) --data $(TRAINING_DATA) \
+		-o models/he-graphstad
 	$(BIN)/hcal-root-ad transfer --from models/he-graphstad --to HB --runs $(TRAINING)/*.root --data $(TRAINING_DATA) \
 		-o models/hb-graphstad-from-he
+	for name in ho hf; do $(BIN)/hcal-root-ad transfer --from models/he-graphstad --to $$(echo $$name | tr a-z A-Z) \
+		--runs $(TRAINING)/*.root --data $(TRAINING_DATA) -o models/$$name || exit 1; done
 
 bench: $(VENV)/.installed-for-tests
 	$(BIN)/python -m benchmarks -o docs/results/bench --scratch $(OUT)/bench
@@ -97,7 +103,7 @@ TOOLS = .tools
 UV = $(TOOLS)/bin/uv
 COMPILE = $(UV) pip compile --quiet --python-version 3.11.5 --no-annotate pyproject.toml --extra test
 LOWEST = .venv-lowest
-CORE = tests/test_*.py tests/harvest tests/judge tests/learn tests/networks tests/publish tests/certify tests/cli \
+CORE = tests/test_*.py tests/harvest tests/judge tests/model tests/references tests/compare tests/publish tests/certify tests/cli \
 	tests/export tests/report tests/reproduce tests/simulate tests/watch
 
 $(TOOLS)/.installed:
@@ -125,6 +131,7 @@ audit:
 fuzz: $(VENV)/.installed-for-tests
 	$(PIP_INSTALL) --editable '.[fuzz]'
 	$(BIN)/python -m benchmarks.fuzz -o docs/results/fuzz
+	$(BIN)/python -m benchmarks.fuzz.texts -o docs/results/fuzz
 
 faults: $(VENV)/.installed-for-tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults -o docs/results/faults

@@ -8,7 +8,7 @@ from importlib import import_module
 
 from hcal_root_ad.cli.terminal import show
 
-STUDIES = ("stress",)
+STUDIES = ("stress", "widths")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

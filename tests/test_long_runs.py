@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hcal_root_ad.model.model import load_bundle
+from hcal_root_ad.judge.running import RunJudge
 
 from hcal_root_ad import room as of_room
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.harvest.stream import stream_lumi_maps
 from hcal_root_ad.judge.run import judge_run
-from hcal_root_ad.judge.running import RunJudge
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.model import load_model
 from hcal_root_ad.publish.monitor_elements import monitor_elements
 from hcal_root_ad.publish.plots import draw_plots
 from hcal_root_ad.publish.record import record_of, save_record
@@ -26,7 +26,7 @@ from hcal_root_ad.simulate.dqmio import write_nanodqmio
 from hcal_root_ad.simulate.faults import mixed_faults
 from hcal_root_ad.simulate.run import simulate_run
 
-BUNDLES = [load_bundle("hb-graphstad-from-he"), load_bundle("he-graphstad")]
+MODELS = [load_model("hb-graphstad-from-he"), load_model("he-graphstad")]
 LUMISECTIONS = 60
 ARRAYS = ("observed", "expected", "score", "states")
 
@@ -43,7 +43,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def in_memory(path: Path) -> RunVerdict:
     (maps,) = read_lumi_maps(path)
-    return judge_run(maps, BUNDLES)
+    return judge_run(maps, MODELS)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def in_files(path: Path) -> RunVerdict:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(of_room, "LARGE", 1)
         (maps,) = read_lumi_maps(path)
-        return judge_run(maps, BUNDLES)
+        return judge_run(maps, MODELS)
 
 
 def assert_same(found: RunVerdict, wanted: RunVerdict) -> None:
@@ -97,7 +97,7 @@ def test_scores_and_flags_are_the_same(in_memory: RunVerdict, in_files: RunVerdi
 
 
 def test_a_run_that_grows_in_files_is_judged_the_same(in_memory: RunVerdict, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted, found = RunJudge(BUNDLES), RunJudge(BUNDLES)
+    wanted, found = RunJudge(MODELS), RunJudge(MODELS)
     for first in range(0, LUMISECTIONS, 17):
         wanted.add(part(in_memory.maps, slice(first, first + 17)))
         with monkeypatch.context() as patch:
@@ -136,7 +136,11 @@ def test_publishing_holds_a_long_run_a_few_rows_at_a_time(in_memory: RunVerdict,
     times = 50
     run = replace(
         in_memory,
-        maps=replace(in_memory.maps, lumisections=np.arange(1, times * LUMISECTIONS + 1, dtype=np.int32)),
+        maps=replace(
+            in_memory.maps,
+            lumisections=np.arange(1, times * LUMISECTIONS + 1, dtype=np.int32),
+            events=np.tile(in_memory.maps.events, times),
+        ),
         verdicts=tuple(
             replace(
                 verdict,

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hcal_root_ad.model.model import load_bundle
 
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import RunVerdict, State
+from hcal_root_ad.model.model import load_model
 from hcal_root_ad.model.transfer import transfer
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
@@ -40,10 +40,10 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[SimulatedRun, RunV
     detector = simulate_detector(4242)
     clean = simulate_run(detector, simulate_conditions(100, seed=1), seed=1, run=370_001).maps
     faulty = simulate_run(detector, simulate_conditions(100, seed=2), faults_of(detector), seed=2, run=370_002)
-    folder = tmp_path_factory.mktemp("bundles")
+    folder = tmp_path_factory.mktemp("models")
     shipped = ("he-graphstad", "hb-graphstad-from-he")
-    bundles = [transfer(load_bundle(name), [clean], folder / name) for name in shipped]
-    return faulty, judge_run(faulty.maps, bundles)
+    models = [transfer(load_model(name), [clean], folder / name) for name in shipped]
+    return faulty, judge_run(faulty.maps, models)
 
 
 def pairs(faulty: SimulatedRun, verdict: RunVerdict, kind: str, scale: str) -> Iterator[bool]:

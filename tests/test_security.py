@@ -15,15 +15,16 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
-from hcal_root_ad.model.model import CALIBRATION, HEAD, WEIGHTS, load_bundle
 from safetensors.numpy import load_file, save_file
 
 from hcal_root_ad import content
 from hcal_root_ad.certify.items import result_of_table
 from hcal_root_ad.certify.store import Store
 from hcal_root_ad.cli.main import main
-from hcal_root_ad.errors import BundleError, HcalRootAdError, InputError
+from hcal_root_ad.errors import HcalRootAdError, InputError, ModelError
 from hcal_root_ad.harvest.dials_client import dials_run
+from hcal_root_ad.model.graphstad import network_of
+from hcal_root_ad.model.model import HEAD, REFERENCE, WEIGHTS, load_model
 from hcal_root_ad.publish.file_name import offline_name
 from hcal_root_ad.publish.provenance import sha256_of
 from hcal_root_ad.publish.record import load_record
@@ -102,74 +103,74 @@ def test_the_bomb_would_go_off(tmp_path: Path) -> None:
     assert (tmp_path / "boom").exists()
 
 
-# Bundles are what their digests say.
+# Models are what their digests say.
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
+def model(tmp_path: Path) -> Path:
     folder = content.find("models", "he-graphstad")
     assert folder is not None
     return Path(shutil.copytree(folder, tmp_path / "mine"))
 
 
-def with_true_digests(bundle: Path) -> None:
+def with_true_digests(model: Path) -> None:
     """Write down the digests of the files as they are now: what a forger would do."""
-    head = (bundle / HEAD).read_text()
+    head = (model / HEAD).read_text()
     for name, old in tomllib.loads(head)["sha256"].items():
-        head = head.replace(old, sha256_of(bundle / name))
-    (bundle / HEAD).write_text(head)
+        head = head.replace(old, sha256_of(model / name))
+    (model / HEAD).write_text(head)
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, CALIBRATION])
+@pytest.mark.parametrize("name", [WEIGHTS, REFERENCE])
 @pytest.mark.parametrize("where", [0.0, 0.5, 0.999])
-def test_one_changed_byte_is_refused(bundle: Path, name: str, where: float) -> None:
-    data = bytearray((bundle / name).read_bytes())
+def test_one_changed_byte_is_refused(model: Path, name: str, where: float) -> None:
+    data = bytearray((model / name).read_bytes())
     data[int(where * len(data))] ^= 1
-    (bundle / name).write_bytes(data)
-    with pytest.raises(BundleError, match="does not match the digest"):
-        load_bundle(bundle)
+    (model / name).write_bytes(data)
+    with pytest.raises(ModelError, match="does not match the digest"):
+        load_model(model)
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, CALIBRATION])
-def test_a_pickle_in_the_place_of_tensors_is_refused(bundle: Path, tmp_path: Path, name: str) -> None:
-    (bundle / name).write_bytes(pickle.dumps(Bomb(tmp_path / "boom")))
-    with_true_digests(bundle)
-    with pytest.raises(BundleError, match="unreadable"):
-        load_bundle(bundle)
+@pytest.mark.parametrize("name", [WEIGHTS, REFERENCE])
+def test_a_pickle_in_the_place_of_tensors_is_refused(model: Path, tmp_path: Path, name: str) -> None:
+    (model / name).write_bytes(pickle.dumps(Bomb(tmp_path / "boom")))
+    with_true_digests(model)
+    with pytest.raises(ModelError, match="unreadable"):
+        load_model(model)
     assert not (tmp_path / "boom").exists()
 
 
-@pytest.mark.parametrize("name", [WEIGHTS, CALIBRATION])
+@pytest.mark.parametrize("name", [WEIGHTS, REFERENCE])
 @pytest.mark.parametrize("change", ["one more", "one less"])
-def test_a_tensor_too_many_or_too_few_is_refused(bundle: Path, name: str, change: str) -> None:
-    tensors = load_file(bundle / name)
+def test_a_tensor_too_many_or_too_few_is_refused(model: Path, name: str, change: str) -> None:
+    tensors = load_file(model / name)
     if change == "one more":
         tensors["more"] = np.zeros(1, np.float32)
     else:
         del tensors[sorted(tensors)[0]]
-    save_file(tensors, bundle / name)
-    with_true_digests(bundle)
-    with pytest.raises(BundleError):
-        load_bundle(bundle)
+    save_file(tensors, model / name)
+    with_true_digests(model)
+    with pytest.raises(ModelError):
+        network_of(load_model(model))
 
 
-@pytest.mark.parametrize("line", [WEIGHTS, CALIBRATION])
-def test_a_digest_that_is_left_out_is_refused(bundle: Path, line: str) -> None:
-    lines = (bundle / HEAD).read_text().splitlines()
-    (bundle / HEAD).write_text("\n".join(one for one in lines if not one.startswith(f'"{line}"')) + "\n")
-    with pytest.raises(BundleError):
-        load_bundle(bundle)
+@pytest.mark.parametrize("line", [WEIGHTS, REFERENCE])
+def test_a_digest_that_is_left_out_is_refused(model: Path, line: str) -> None:
+    lines = (model / HEAD).read_text().splitlines()
+    (model / HEAD).write_text("\n".join(one for one in lines if not one.startswith(f'"{line}"')) + "\n")
+    with pytest.raises(ModelError):
+        load_model(model)
 
 
-def test_another_threshold_is_another_digest(bundle: Path) -> None:
-    before = load_bundle(bundle)
-    head = (bundle / HEAD).read_text()
-    (bundle / HEAD).write_text(head.replace("false_alarms = 0.5", "false_alarms = 50.0"))
-    after = load_bundle(bundle)
+def test_another_threshold_is_another_digest(model: Path) -> None:
+    before = load_model(model)
+    head = (model / HEAD).read_text()
+    (model / HEAD).write_text(head.replace("false_alarms = 0.5", "false_alarms = 50.0"))
+    after = load_model(model)
     assert (before.false_alarms, after.false_alarms) == (0.5, 50.0)
     assert before.digest != after.digest
-    shutil.copytree(bundle, bundle.with_name("renamed"))
-    assert load_bundle(bundle.with_name("renamed")).digest == after.digest
+    shutil.copytree(model, model.with_name("renamed"))
+    assert load_model(model.with_name("renamed")).digest == after.digest
 
 
 # No path from a file leads out of the output folder.
@@ -222,8 +223,8 @@ def test_a_list_of_outputs_leads_nowhere_else(tmp_path: Path, place: str, capsys
     assert "not in the folder" in capsys.readouterr().err
 
 
-def test_a_bundle_of_any_name_is_written_where_it_was_asked_for(bundle: Path, tmp_path: Path) -> None:
-    loaded = replace(load_bundle(bundle), name="../../up")
+def test_a_model_of_any_name_is_written_where_it_was_asked_for(model: Path, tmp_path: Path) -> None:
+    loaded = replace(load_model(model), name="../../up")
     before = set(tmp_path.rglob("*"))
     saved = loaded.save(tmp_path / "new")
     assert saved.name == "new"

@@ -17,17 +17,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="folder of the new model")
     parser.add_argument("--data", default="", metavar="TEXT", help="what the runs are, in words for the model's card")
+    parser.add_argument("--widths", type=Path, metavar="FILE.toml",
+                        help="how far healthy units move from run to run (default: as in simulations)")  # fmt: skip
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.model.transfer import train
+    from hcal_root_ad.model.transfer import read_widths, train
     from hcal_root_ad.publish.model_provenance import write_model_provenance
 
     check_places([], [arguments.output])
+    widths = read_widths(arguments.widths) if arguments.widths else None
     runs = read_runs(arguments.runs)
     with progress("Training") as report:
-        model = train(runs, arguments.subdetector, arguments.output, data=arguments.data, progress=report)
-    options = {"subdetector": arguments.subdetector, "data": arguments.data or None}
+        model = train(
+            runs, arguments.subdetector, arguments.output, widths=widths, data=arguments.data, progress=report
+        )
+    options = {name: getattr(arguments, name) or None for name in ("subdetector", "data")}
+    options["widths"] = arguments.widths.name if arguments.widths else None
     write_model_provenance("train", arguments.output, runs, (), options)
     show(f"{arguments.output}: model {model.name} for {model.subdetector}")
     show(*(f"{key}: {text}" for key, text in model.story.items() if key != "data"))

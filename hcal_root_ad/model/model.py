@@ -166,7 +166,14 @@ def _load(folder: Path) -> Model:
     head = tomllib.loads((folder / HEAD).read_text())
     if head["format"] != FORMAT:
         raise ModelError(f"{folder}: expected a model of format {FORMAT}, found {head['format']}; make it again")
-    for name, digest in head["sha256"].items():
+    digests = head["sha256"]
+    files = [REFERENCE, WEIGHTS] if head["network"] else [REFERENCE]
+    if sorted(digests) != files:
+        raise ModelError(
+            f"{folder / HEAD}: expected digests of {' and '.join(files)}, found {', '.join(sorted(digests)) or 'none'}; "
+            "fetch the model again"
+        )
+    for name, digest in digests.items():
         if digest != _sha256(folder / name):
             raise ModelError(f"{folder / name}: its content does not match the digest in {HEAD}; fetch the model again")
     metrics = folder / "metrics.json"

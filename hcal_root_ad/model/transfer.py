@@ -8,12 +8,13 @@ because the maps of a side have the same shape for both. HO and HF have no netwo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from hcal_root_ad.errors import ModelError
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.checkpoint import checkpoint_path
 from hcal_root_ad.model.clean_runs import (
@@ -32,6 +33,8 @@ from hcal_root_ad.model.reconstruction import reconstruction_metrics, segment_of
 from hcal_root_ad.model.reference import Reference, Widths
 from hcal_root_ad.model.reference_fit import KNOWN_POWER_WIDTH, _ring_powers, fit_reference
 from hcal_root_ad.model.training import Progress, Schedule, train_network
+from hcal_root_ad.schema import structure
+from hcal_root_ad.tables import read_toml
 
 WITH_NETWORK = ("HB", "HE")
 """Sub-detectors whose maps the network is made for."""
@@ -110,6 +113,20 @@ def transfer(
     story = f"weights of {source.name}, fine-tuned {schedule.epochs} epochs, seed {schedule.seed}"
     start = network_of(replace(source, reference=reference))
     return _with_network(model, start, clean, _Training(folder, schedule, story, progress))
+
+
+def read_widths(path: Path) -> Widths:
+    """How far healthy units move, from a TOML file with one number per level.
+
+    Raises:
+        ModelError: it is unreadable, a level is unknown or missing, or a number makes no sense.
+    """
+    widths = structure(read_toml(path, "widths", ModelError), Widths, f"The file {path}", ModelError)
+    if wrong := [name for name, value in asdict(widths).items() if not 0 < value <= 1]:
+        raise ModelError(
+            f"The file {path} says {wrong[0]} = {getattr(widths, wrong[0])}; a number between 0 and 1 was expected."
+        )
+    return widths
 
 
 def _learned(clean: Sequence[CleanRun], subdetector: str, prior: Reference | None) -> Learned:

@@ -18,8 +18,8 @@ from hcal_root_ad.certify.certification import HCAL, certify_run
 from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import RunVerdict, State
-from hcal_root_ad.model.transfer import transfer
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.transfer import transfer
 from hcal_root_ad.publish.record import record_of
 from studies.stress.judged import Certified, JudgedRun, Line
 

@@ -1,4 +1,4 @@
-"""``train``, ``transfer`` and ``calibrate``: what reaches the library, and what ``calibrate`` may overwrite."""
+"""``train`` and ``transfer``: what reaches the library, and what people are told."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import pytest
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.detector import Era
 
+STORY = {"data": "real", "learned from": "3 LS", "odd units": "HEP07-RM2 at × 0.50 of the phi ring"}
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 Library = Callable[[str], list[Call]]
 
 
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> Library:
-    """Replace ``learn.VERB.VERB`` and reading; returns the calls that the verb makes."""
+    """Replace ``model.transfer.VERB`` and reading; returns the calls that the verb makes."""
 
     def replace(verb: str) -> list[Call]:
         calls: list[Call] = []
@@ -26,12 +27,12 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         def function(*values: Any, **options: Any) -> SimpleNamespace:
             options.pop("progress", None)
             calls.append((values, options))
-            return SimpleNamespace(name="new", subdetector="HE")
+            return SimpleNamespace(name="new", subdetector="HE", story=STORY)
 
-        monkeypatch.setattr(f"hcal_root_ad.learn.{verb}.{verb}", function)
+        monkeypatch.setattr(f"hcal_root_ad.model.transfer.{verb}", function)
         monkeypatch.setattr(f"hcal_root_ad.cli.{verb}.read_runs", tuple)
-        monkeypatch.setattr("hcal_root_ad.model.model.load_bundle", lambda name: SimpleNamespace(name=name))
-        monkeypatch.setattr("hcal_root_ad.publish.bundle_provenance.write_bundle_provenance", lambda *_: None)
+        monkeypatch.setattr("hcal_root_ad.model.model.load_model", lambda name: SimpleNamespace(name=name))
+        monkeypatch.setattr("hcal_root_ad.publish.model_provenance.write_model_provenance", lambda *_: None)
         return calls
 
     return replace
@@ -40,9 +41,12 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
 def test_train(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
     calls = library("train")
     assert main(["train", "a.root", "b.root", "--subdetector", "HE", "-o", "mine", "--data", "real"]) == 0
-    expected = {"ring_normalisation": False, "data": "real"}
-    assert calls == [((("a.root", "b.root"), "HE", Path("mine")), expected)]
-    assert capsys.readouterr().out == "mine: bundle new for HE\n"
+    assert calls == [((("a.root", "b.root"), "HE", Path("mine")), {"widths": None, "data": "real"})]
+    assert capsys.readouterr().out.splitlines() == [
+        "mine: model new for HE",
+        "learned from: 3 LS",
+        "odd units: HEP07-RM2 at × 0.50 of the phi ring",
+    ]
 
 
 def test_transfer_to_another_subdetector(library: Library) -> None:
@@ -58,12 +62,28 @@ def test_transfer_to_a_new_state_of_the_same(library: Library) -> None:
     assert calls[0][1]["to"] is None
 
 
+def test_transfer_says_what_it_learned_and_what_to_do_next(
+    library: Library, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library("transfer")
+    assert main(["transfer", "--from", "he", "--runs", "a.root", "-o", "mine"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "mine: model new for HE, from he",
+        "learned from: 3 LS",
+        "odd units: HEP07-RM2 at × 0.50 of the phi ring",
+    ]
+    assert lines[3].startswith("next: if the units named above are sound or masked, choose other clean runs")
+    assert lines[4] == "next: adapt the models of HB, HO and HF that you use on the same clean runs"
+    assert lines[5] == "next: hcal-root-ad run RUN -o DIR --model mine --model …"
+
+
 @pytest.fixture
 def of_run3(library: Library, monkeypatch: pytest.MonkeyPatch) -> list[Call]:
-    """Calls of ``transfer`` from a bundle that says what it is of."""
+    """Calls of ``transfer`` from a model that says what it is of."""
     calls = library("transfer")
     source = SimpleNamespace(name="he", channels=SimpleNamespace(era=Era.RUN3), definition="dqmio-occupancy")
-    monkeypatch.setattr("hcal_root_ad.model.model.load_bundle", lambda _: source)
+    monkeypatch.setattr("hcal_root_ad.model.model.load_model", lambda _: source)
     return calls
 
 
@@ -88,19 +108,3 @@ def test_transfer_without_runs_needs_a_reference_whose_files_are_there(
     assert main(["transfer", "--from", "he", "-o", "mine"]) == 2
     assert "--runs is missing, and no reference of the catalogue for Run3 and Occupancy" in capsys.readouterr().err
     assert of_run3 == []
-
-
-def test_calibrate_in_place_or_elsewhere(library: Library, tmp_path: Path) -> None:
-    calls = library("calibrate")
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    assert main(["calibrate", str(mine), "--runs", "a.root"]) == 0
-    assert main(["calibrate", "he-graphstad", "--runs", "a.root", "-o", str(mine)]) == 0
-    assert [values[1:] for values, _ in calls] == [(("a.root",), mine)] * 2
-
-
-def test_calibrate_leaves_a_shipped_bundle_alone(library: Library, capsys: pytest.CaptureFixture[str]) -> None:
-    calls = library("calibrate")
-    assert main(["calibrate", "he-graphstad", "--runs", "a.root"]) == 2
-    assert "he-graphstad is a shipped bundle and stays as it is" in capsys.readouterr().err
-    assert calls == []

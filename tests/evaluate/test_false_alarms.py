@@ -41,10 +41,10 @@ def test_a_folder_with_a_result_and_an_unknown_grid_are_refused(tmp_path: Path) 
 
 
 def test_the_command_counts_alarms_on_clean_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the detector that the bundles know, so that none has to be adapted, in short runs of two worlds."""
+    """On the detector that the models know, so that none has to be adapted, in short runs of two worlds."""
     monkeypatch.setattr(false_alarms, "FIRST_DETECTOR", 2022)
     monkeypatch.setattr(false_alarms, "RUN_LENGTH", 12)
-    monkeypatch.setattr(false_alarms, "adapted", lambda bundle, _: bundle)
+    monkeypatch.setattr(false_alarms, "adapted", lambda model, _: model)
     monkeypatch.setattr(false_alarms, "WORLDS", {name: WORLDS[name] for name in ("high pileup", "low pileup")})
     steps: list[tuple[int, int]] = []
     table_file, numbers = run_false_alarms("quick", tmp_path / "study", progress=lambda *step: steps.append(step))

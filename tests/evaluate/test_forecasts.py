@@ -36,7 +36,7 @@ def test_half_of_the_digis_is_lost_where_the_line_says() -> None:
     unit = f"{place.names[0]} {int(place.ieta[0]):+d}/{int(place.iphi[0])}/{int(place.depth[0])}"
     # 100 LS take 20 %: 0.2 % each, so half is lost after 250, in LS 61 − 1 + 250.
     fault = make_fault(DETECTOR, FaultKind.AGEING, unit, 61, 160, 0.8)
-    ramp = _ramp("HB", fault, Forecast(0, 61, 0.8, 0.2, 280, 310, 350))
+    ramp = _ramp("HB", fault, Forecast(unit, 1, 61, 0.8, 0.2, 280, 310, 350))
     assert ramp.crossing == pytest.approx(310)
     assert fault.factor[-1] == pytest.approx(0.8)
     assert (ramp.what, ramp.announced, ramp.held) == (SINGLE, True, True)
@@ -70,13 +70,13 @@ def test_a_folder_with_a_result_and_an_unknown_grid_are_refused(tmp_path: Path) 
 
 
 def test_the_command_holds_forecasts_against_what_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the detector that the bundle knows, so that it has not to be adapted, in one short run with steep ramps."""
+    """On the detector that the model knows, so that it has not to be adapted, in one short run with steep ramps."""
     monkeypatch.setattr(forecasts, "FIRST_DETECTOR", 2022)
     monkeypatch.setattr(forecasts, "LENGTH", 50)
     monkeypatch.setattr(forecasts, "ONSET", (5, 10))
     monkeypatch.setattr(forecasts, "LEFT", (0.6, 0.7))
     monkeypatch.setattr(forecasts, "SOURCES", ("he-graphstad",))
-    monkeypatch.setattr(forecasts, "adapted", lambda bundle, _: bundle)
+    monkeypatch.setattr(forecasts, "adapted", lambda model, _: model)
     steps: list[tuple[int, int]] = []
     table_file, numbers = run_forecasts("quick", tmp_path / "study", progress=lambda *step: steps.append(step))
     assert steps == [(0, 1)]

@@ -17,12 +17,11 @@ from hcal_root_ad.evaluate.transfer_study import study
 from hcal_root_ad.evaluate.transfer_study.carry_over import MODULES, carry_over, trainable
 from hcal_root_ad.evaluate.transfer_study.comparison import chosen, contamination_cost, rows_of
 from hcal_root_ad.evaluate.transfer_study.grids import FRACTIONS, MAIN, grid_named
-from hcal_root_ad.evaluate.transfer_study.measurement import Result, _schedule, evidence
+from hcal_root_ad.evaluate.transfer_study.measurement import Result, _schedule, pulls
 from hcal_root_ad.evaluate.transfer_study.runs import contaminated, materials_of, shared_out
 from hcal_root_ad.evaluate.transfer_study.settings import BLOCKS, DIRECTIONS, MODES, Point, Size
 from hcal_root_ad.evaluate.transfer_study.tables import markdown
 from hcal_root_ad.model.graphstad import GraphSTAD
-from hcal_root_ad.model.reconstruction import Reconstruction
 
 TINY = Size(runs=2, lumisections=10, held_out=1, epochs=1, source_epochs=1)
 POINT = Point(MAIN, TINY)
@@ -136,7 +135,7 @@ def test_shares_by_hand() -> None:
 def contaminations() -> tuple[list[np.ndarray], list[np.ndarray]]:
     dirty = materials_of(replace(POINT, contamination=0.2))
     clean = materials_of(POINT)
-    return [p.series.counts for p in clean.training], [p.series.counts for p in dirty.training]
+    return [p.counts.counts for p in clean.training], [p.counts.counts for p in dirty.training]
 
 
 def test_faults_hit_the_wished_share_of_lumisections_and_nothing_else(
@@ -151,20 +150,18 @@ def test_faults_hit_the_wished_share_of_lumisections_and_nothing_else(
 
 def test_faults_of_the_test_run_are_faint_and_known() -> None:
     materials = materials_of(POINT)
-    piece = materials.faulty
     assert not (materials.at_fault & materials.healthy).any()
     assert 0 < materials.at_fault.mean() < 0.2
-    found = Reconstruction(piece.activity, piece.reference_rate, piece.reference_rate)
-    scores = evidence(piece, np.full(len(piece.series.channels), 0.01), found)
+    scores = pulls(materials.faulty, materials.faulty.log_rate)
     assert np.median(scores[materials.at_fault]) > 5
     assert np.quantile(scores[:, materials.healthy], 0.99) < 5
 
 
 def test_one_side_alone_is_live() -> None:
     materials = materials_of(Point("HE minus→plus", TINY))
-    side = materials.faulty.series.channels.side
-    assert not materials.faulty.reference.live[side == 0].any()
-    assert materials.faulty.reference.live[side == 1].mean() > 0.9
+    side = materials.faulty.counts.channels.side
+    assert not materials.faulty.live[side == 0].any()
+    assert materials.faulty.live[side == 1].mean() > 0.9
     assert not materials.at_fault[:, side == 0].any()
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 
-from hcal_root_ad.errors import InputError, UsageError
+from hcal_root_ad.errors import InputError, ModelError, UsageError
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.model.reference import Widths
 from hcal_root_ad.model.training import Schedule
-from hcal_root_ad.model.transfer import train, transfer
+from hcal_root_ad.model.transfer import read_widths, train, transfer
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.run import simulate_run
@@ -142,3 +143,22 @@ def test_runs_of_different_eras_are_refused(clean_maps: list[LumiMaps], tmp_path
     old = simulate_run(simulate_detector(1, "2018"), simulate_conditions(5, seed=1), seed=1).maps
     with pytest.raises(UsageError, match="eras"):
         train([clean_maps[0], old], "HE", tmp_path / "b")
+
+
+def test_widths_are_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "widths.toml"
+    path.write_text(tomli_w.dumps(asdict(Widths(box=0.02))))
+    assert read_widths(path) == Widths(box=0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("box = 0.02\nbok = 1.0", "has the unknown key bok; the nearest known one is box"),
+     ('box = "wide"', "says box = 'wide'; a number was expected"),
+     ("box = -0.1", "says box = -0.1; a number between 0 and 1 was expected")],
+)  # fmt: skip
+def test_widths_that_make_no_sense_are_one_sentence(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "widths.toml"
+    path.write_text(text)
+    with pytest.raises(ModelError, match=says):
+        read_widths(path)

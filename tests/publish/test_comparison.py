@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from hcal_root_ad.learn.reference import Reference
+from hcal_root_ad.model.reference import Reference
 from matplotlib.image import imread
 from rich.console import Console
 
