@@ -20,6 +20,10 @@ from hcal_root_ad.model.units import UnitTree
 from hcal_root_ad.stats.binomial import Floats, probability
 
 
+LEAST_SLOPE = 0.2
+"""Where digis hardly follow the rate, a shift of digis says little of it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Expectation:
     """Healthy expectation: ``ring`` (LS, rings) and ``module`` (LS, modules) shifts without the faults."""
@@ -45,9 +49,14 @@ class Expectation:
 
 
 def expectation(
-    levels: CommonLevels, units: UnitLevels, tree: UnitTree, reference: Reference, faults: Sequence[UnitFault]
+    levels: CommonLevels,
+    units: UnitLevels,
+    tree: UnitTree,
+    reference: Reference,
+    faults: Sequence[UnitFault],
+    slope: Floats,
 ) -> Expectation:
-    """The common part without the units at fault."""
+    """The common part without the units at fault; ``slope``: (LS, modules) change of log digis with log rate."""
     size = len(levels)
     keep = {name: np.ones((size, len(getattr(tree, unit))), dtype=bool) for name, unit in _LEVELS.items()}
     for fault in faults:
@@ -58,7 +67,8 @@ def expectation(
     ring = np.where(lost[:, tree.subdetector_of_ring], 0, ring)
     half = np.where(keep[Level.HALF], units.half, 0)[:, tree.half_of_box]
     box = np.where(keep[Level.RBX], units.box, 0) + half + units.around
-    module = np.where(keep[Level.RM], units.module, 0) + box[:, tree.box_of_module]
+    digis = np.where(keep[Level.RM], units.module, 0) + box[:, tree.box_of_module]
+    module = digis / np.maximum(slope, LEAST_SLOPE)
     return Expectation(reference, levels.log_pileup.astype(np.float64), ring, module)
 
 
