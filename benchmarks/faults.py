@@ -84,7 +84,7 @@ def works(inputs: Path) -> list[Work]:
     def verbs(*words: str) -> Callable[[Path], None]:
         return lambda out: _quietly([word.format(out=out) for word in words])
 
-    run = ("run", str(dqm), "-o", "{out}", "--flags", "{out}/flags.csv", "--record", "{out}")
+    run = ("run", str(dqm), "-o", "{out}", "--flags", "{out}/flags.csv", "--save-verdict", "{out}")
     attach = ("run", str(dqm), "-o", "{out}", "--attach")
     certify = ("certify", str(dqm.parent), "-o", "{out}")
     watch = ("watch", str(dqm.parent), "-o", "{out}", "--once")

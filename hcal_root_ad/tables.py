@@ -118,10 +118,10 @@ def open_rows(
     """
     with _readable(path, what, error), ExitStack() as stack:
         stream = stack.enter_context(_opened(path))
-        start = stream.peek(64).lstrip(b"\xef\xbb\xbf \t\r\n") if isinstance(stream, io.BufferedReader) else b""
+        start = stream.peek(64) if isinstance(stream, io.BufferedReader) else b""
         if start.startswith(_PARQUET):
             yield _parquet_rows(path, known)
-        elif start[:1] in (b"[", b"{"):
+        elif start.decode(_encoding(start), "ignore").lstrip()[:1] in ("[", "{"):
             yield _json_rows(parse_json(_content(stream, LARGEST)))
         else:
             yield _csv_rows(stream, known)

@@ -334,7 +334,8 @@ def snapshots(draw: Draw, folder: Path) -> Hostile:
     anew, named = int(draw.integers(2, 6)), bool(draw.random() < 0.7)
     states: list[Maps] = []
     for ls, (maps, _) in truth.items():
-        states = [maps] if ls == anew or not states else [*states, states[-1] + maps]
+        again = ls == anew and named  # nothing else tells of a new job
+        states = [maps] if again or not states else [*states, states[-1] + maps]
         shown = states[draw.integers(len(states))] if draw.random() < 0.1 else states[-1]
         if draw.random() < 0.15:
             continue

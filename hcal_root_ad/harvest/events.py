@@ -27,6 +27,8 @@ _FULL_CHANNELS, _FULL_SHARE = 5, 0.005
 """Channels, and share of the live ones, that may hold more digis than there are events: they are odd themselves."""
 _EVEN, _UNEVEN = 0.3, 1.0
 """Spread of log(digis per event) that a right counter stays below; and from which on none is right."""
+_FEW, _MANY_TIMES = 40, 3.0
+"""Lumisections whose fluctuations a counter without HF is held against; and how much more it must say to be absurd."""
 _KINDS = (EventSource.COUNTER, EventSource.COUNTER, EventSource.OTHER_SUBSYSTEM)
 """HCAL's own counter of the LS, its counter against the LS, and another subsystem's counter."""
 
@@ -158,7 +160,8 @@ def _of_the_lumisection(
         return np.where(both & (says != grew), -1, says), ""  # alone, it may be the one or the other
     if not _grows(says[compared], grew[compared], plateaus[compared], digis[compared]):
         counting = compared[says[compared] > 0]
-        if plateaus.any() or len(counting) < 3 or _spread(digis[counting], says[counting]) < _UNEVEN:
+        uneven = len(counting) > 2 and _spread(digis[counting], says[counting]) >= _UNEVEN
+        if plateaus.any() or not (uneven or _absurd(sections, says)):
             return says, ""
         return np.full_like(says, -1), "An event counter does not go with the digis of the lumisections: not used."
     rate = np.median(digis[compared] / np.maximum(grew[compared], 1))
@@ -181,6 +184,20 @@ def _grows(
     spread, of_growth = _spread(digis, says), _spread(digis, grew)
     rises = len(says) > 2 and bool(np.all(says[1:] > says[:-1])) and of_growth < _EVEN
     return rises or of_growth < spread * (1 - _EVEN)
+
+
+def _absurd(sections: list[Section], says: NDArray[np.int64]) -> bool:
+    """Whether a counter has many times the events that the counts' fluctuations allow, in the first lumisections."""
+    first = [n for n, section in enumerate(sections) if section.counts is not None and says[n] > 0][:_FEW]
+    if len(first) < 2:
+        return False
+    rows = hbhe_rows(era_of_run(sections[0].run))
+    counts = np.array([sections[n].counts[rows] for n in first], dtype=np.float64)  # type: ignore[index]
+    estimate = _from_fluctuations(counts)
+    filled = counts.any(axis=1)
+    if estimate is None or not filled.any():
+        return False
+    return bool(np.median(says[first][filled] / estimate[filled]) > _MANY_TIMES)
 
 
 def _spread(digis: NDArray[np.int64], events: NDArray[np.int64]) -> float:

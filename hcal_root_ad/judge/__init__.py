@@ -1,1 +1,1 @@
-"""Judge: reconstruction to scores, scores to flags, flags to intervals and groups."""
+"""Judge: what is common, what is left, and whose fault it is."""

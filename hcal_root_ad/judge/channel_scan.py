@@ -104,10 +104,10 @@ class Residuals:
     def prior(self, columns: NDArray[np.intp]) -> Floats:
         """(columns,) variance of a healthy channel's own shift: run to run, of its level, of its power."""
         rows, reference = self.live[columns], self.reference
-        away = float(np.mean(self.levels.log_pileup))
+        away, lowest = float(np.mean(self.levels.log_pileup)), float(np.quantile(self.levels.log_pileup, 0.1))
         # Digis that do not come from collisions are part of the level, and stay where the pileup falls.
         own = np.array([NOISE_RATE[code] for code in sorted(NOISE_RATE)])[reference.channels.subdetector[rows] - 1]
-        noise = own * (np.exp(-reference.power[rows] * min(away, 0.0)) - 1) / np.exp(reference.level[rows])
+        noise = own * (np.exp(-reference.power[rows] * min(lowest, 0.0)) - 1) / np.exp(reference.level[rows])
         return np.asarray(
             reference.widths.channel**2
             + reference.level_error[rows] ** 2

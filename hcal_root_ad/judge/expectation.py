@@ -20,6 +20,10 @@ from hcal_root_ad.model.units import UnitTree
 from hcal_root_ad.stats.binomial import Floats, probability
 
 
+LEAST_SLOPE = 0.2
+"""Where digis hardly follow the rate, a shift of digis says little of it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Expectation:
     """Healthy expectation: ``ring`` (LS, rings) and ``module`` (LS, modules) shifts without the faults."""
@@ -45,20 +49,28 @@ class Expectation:
 
 
 def expectation(
-    levels: CommonLevels, units: UnitLevels, tree: UnitTree, reference: Reference, faults: Sequence[UnitFault]
+    levels: CommonLevels,
+    units: UnitLevels,
+    tree: UnitTree,
+    reference: Reference,
+    faults: Sequence[UnitFault],
+    slope: Floats,
 ) -> Expectation:
-    """The common part without the units at fault."""
+    """The common part without the units at fault; ``slope``: (LS, modules) change of log digis with log rate."""
     size = len(levels)
     keep = {name: np.ones((size, len(getattr(tree, unit))), dtype=bool) for name, unit in _LEVELS.items()}
     for fault in faults:
-        keep[fault.level][fault.rows(size), fault.unit] = False
+        # What a unit at fault does before and after is no measure of its health: the reference is.
+        rows = slice(None) if fault.level in (Level.RM, Level.RBX) else fault.rows(size)
+        keep[fault.level][rows, fault.unit] = False
     lost = ~keep[Level.SUBDETECTOR]
     ring = np.where(keep[Level.RING], units.ring, 0) + units.condition
     # A lost sub-detector took its conditions along: nothing is known of them in these lumisections.
     ring = np.where(lost[:, tree.subdetector_of_ring], 0, ring)
     half = np.where(keep[Level.HALF], units.half, 0)[:, tree.half_of_box]
     box = np.where(keep[Level.RBX], units.box, 0) + half + units.around
-    module = np.where(keep[Level.RM], units.module, 0) + box[:, tree.box_of_module]
+    digis = np.where(keep[Level.RM], units.module, 0) + box[:, tree.box_of_module]
+    module = digis / np.maximum(slope, LEAST_SLOPE)
     return Expectation(reference, levels.log_pileup.astype(np.float64), ring, module)
 
 

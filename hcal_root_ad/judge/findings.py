@@ -208,7 +208,9 @@ def finding_of(
 def kind_of(observed: Floats, expected: Floats, size: float, sign: int) -> Kind:
     """Kind of fault from digis LS by LS, and over all."""
     if sign < 0:
-        return Kind.DEAD if size <= DEAD_BELOW else Kind.DEGRADED
+        # The typical LS: of those at the edges only a part may be at fault.
+        typical = float(np.median(observed / np.maximum(expected, 1e-9)))
+        return Kind.DEAD if min(size, typical) <= DEAD_BELOW else Kind.DEGRADED
     mean = expected * size
     scatter = float(np.mean((observed - mean) ** 2 / np.maximum(mean, 1)))
     if len(observed) >= 3 and scatter > NOISY_ABOVE:

@@ -39,7 +39,8 @@ FLOOR = 0.015
 
 @dataclass(frozen=True, eq=False)
 class UnitLevels:
-    """Shift of log rate of every unit against the one above it, (LS, units), with variances.
+    """Shift of every unit against the one above it, (LS, units), with variances: of log digis for half, box and module, of log
+    rate for ring and sub-detector.
 
     ``condition``: (LS, rings) what a smooth function of |ieta| and depth explains of the rings: mix, ageing, thresholds.
     ``ring`` is what is left of them. ``subdetector`` is the shift of the sub-detector against the common pileup.
@@ -65,7 +66,7 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
     """Split the common part into its levels."""
     spread = reference.overdispersion
     variance = levels.module_variance.astype(np.float64) * spread.module
-    box, box_variance = _boxes(levels.module.astype(np.float64), variance, tree)
+    box, box_variance = _boxes(levels.digis.astype(np.float64), variance, tree)
     half = _halves(box, box_variance, tree)
     # Which side moved is not in the counts of one sub-detector: the one farther from the other sub-detectors.
     ring = levels.ring.astype(np.float64)
@@ -89,7 +90,7 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
         subdetector=subdetector, half=half, half_variance=half_variance,
         ring=own_ring, ring_variance=levels.ring_variance * spread.ring, condition=condition,
         box=own, box_variance=box_spread,
-        module=levels.module - box[:, tree.box_of_module], module_variance=variance, around=around, wave=wave,
+        module=levels.digis - box[:, tree.box_of_module], module_variance=variance, around=around, wave=wave,
     )  # fmt: skip
 
 

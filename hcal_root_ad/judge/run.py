@@ -292,12 +292,20 @@ class _Together:
             asked = _asked(models.get(name), false_alarms)
             limits = thresholds(asked, _series(reference, name))
             faults = scan_units(
-                units, tree, reference, d, limits, across=self.joint.shared and len(self.joint.names) > 1
+                units,
+                tree,
+                reference,
+                d,
+                limits,
+                across=self.joint.shared and len(self.joint.names) > 1,
+                away=float(np.abs(np.quantile(self.levels.log_pileup, (0.1, 0.9))).max()),
             )
             columns = np.flatnonzero(tree.subdetector.of[live] == d)
             scans[name] = faults, scan_channels(residuals, columns, limits.channel), limits, asked
         judged_names = [name for name in scans if scans[name][1].width <= STRANGER or base[name] is Trust.NONE]
-        healthy = expectation(self.levels, units, tree, reference, [f for n in judged_names for f in scans[n][0]])
+        slope = CommonPartFit(reference).slope(self.levels.log_pileup).T
+        flagged = [fault for name in judged_names for fault in scans[name][0]]
+        healthy = expectation(self.levels, units, tree, reference, flagged, slope)
         verdicts = []
         for name, (faults, scan, limits, asked) in scans.items():
             own = self.joint.rows_of(name)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.judge.levels import UnitLevels
 from hcal_root_ad.judge.verdict import Level
 from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.model.reference_fit import CHANNEL_POWER
 from hcal_root_ad.model.thresholds import Thresholds
 from hcal_root_ad.model.units import UnitTree
 from hcal_root_ad.stats.binomial import Floats
@@ -79,14 +80,22 @@ class _Group:
 
 
 def scan_units(
-    levels: UnitLevels, tree: UnitTree, reference: Reference, subdetector: int, thresholds: Thresholds, *, across: bool
+    levels: UnitLevels,
+    tree: UnitTree,
+    reference: Reference,
+    subdetector: int,
+    thresholds: Thresholds,
+    *,
+    across: bool,
+    away: float = 0.0,
 ) -> tuple[UnitFault, ...]:
     """Faults of the units of one sub-detector, those that a larger unit explains left out.
 
-    ``across``: whether the sub-detector as a whole can be held against others.
+    ``across``: whether the sub-detector as a whole can be held against others. ``away``: mean log pileup against the
+    clean runs.
     """
     found: list[UnitFault] = []
-    for group in _groups(levels, tree, reference, subdetector, thresholds):
+    for group in _groups(levels, tree, reference, subdetector, thresholds, away):
         if group.level is Level.SUBDETECTOR and not across:
             continue
         found += group.faults()
@@ -95,9 +104,11 @@ def scan_units(
 
 
 def _groups(
-    levels: UnitLevels, tree: UnitTree, reference: Reference, d: int, thresholds: Thresholds
+    levels: UnitLevels, tree: UnitTree, reference: Reference, d: int, thresholds: Thresholds, away: float
 ) -> Iterator[_Group]:
     width = reference.widths
+    # Powers of a unit's channels average out, so far: away from the clean runs' pileup a unit may be off by what is left.
+    live = max(int((reference.live & (tree.subdetector.of == d)).sum()), 1)
     half = np.flatnonzero(tree.subdetector_of_half == d)
     box = np.flatnonzero(tree.subdetector_of_box == d)
     ring = np.flatnonzero(tree.subdetector_of_ring == d)
@@ -108,13 +119,22 @@ def _groups(
         Level.SUBDETECTOR, np.array([d]), levels.subdetector, everywhere, SUBDETECTOR_WIDTH, 0.0, thresholds.subdetector
     )
     yield _Group(Level.HALF, half, levels.half, levels.half_variance, width.half, 0.0, thresholds.half)
-    yield _Group(Level.RBX, box, levels.box, levels.box_variance, width.box, width.walk_box, thresholds.box)
+    by_box, by_module = (CHANNEL_POWER * away / np.sqrt(live / max(len(units), 1)) for units in (box, module))
+    yield _Group(
+        Level.RBX,
+        box,
+        levels.box,
+        levels.box_variance,
+        float(np.hypot(width.box, by_box)),
+        width.walk_box,
+        thresholds.box,
+    )
     yield _Group(
         Level.RM,
         module[~alone],
         levels.module,
         levels.module_variance,
-        width.module,
+        float(np.hypot(width.module, by_module)),
         width.walk_module,
         thresholds.module,
     )

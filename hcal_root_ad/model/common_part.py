@@ -63,7 +63,8 @@ class CommonLevels:
         log_pileup: (LS,) u: 0 is the mean of the clean runs. log_pileup_error: its standard error.
         subdetector: (LS, sub-detectors) shift of the sub-detector's boxes against what u lets expect (in ``ring`` too).
         ring: (LS, rings) shift of each ring. ring_variance: its statistical variance.
-        module: (LS, modules) shift of each module, its box and half included. module_variance: likewise.
+        module: (LS, modules) shift of each module, its box and half included. module_variance: of ``digis``.
+        digis: (LS, modules) the same shift as log of observed over expected digis: one measure for near and far modules.
         far: (LS, modules) where the shift is the log of a factor on digis, not on the rate.
         sound: (LS, boxes) whether the box had a say in the rings.
     """
@@ -75,6 +76,7 @@ class CommonLevels:
     ring_variance: Single
     module: Single
     module_variance: Single
+    digis: Single
     far: NDArray[np.bool_]
     sound: NDArray[np.bool_]
 
@@ -115,7 +117,15 @@ class CommonPartFit:
         self._box_power = _means(tree.box, self._power[:, 0], weight)
         self._boxes_with_channels = np.bincount(tree.box.of, minlength=len(tree.box)) > 0
         self._box_power = np.where(self._boxes_with_channels, self._box_power, 1.0)
+        self._slopes = _slopes(tree.module, self._level, self._power)
         self._mean_power = _means(tree.subdetector, self._power[:, 0], weight)
+
+    def slope(self, log_pileup: Single) -> Single:
+        """(modules, LS) change of a module's log digis with its log rate: 1 where rates are low, less where they saturate."""
+        place = (log_pileup - LOWEST) / (HIGHEST - LOWEST) * (len(self._slopes[0]) - 1)
+        left = np.clip(place.astype(np.intp), 0, len(self._slopes[0]) - 2)
+        share = (place - left).astype(np.float32)
+        return np.asarray(self._slopes[:, left] * (1 - share) + self._slopes[:, left + 1] * share)
 
     def fit(
         self, counts: NDArray[np.integer], events: NDArray[np.integer], pileup: NDArray | None = None
@@ -144,7 +154,7 @@ class CommonPartFit:
         shape = (0, self._subdetectors), (0, len(tree.ring)), (0, len(tree.module))
         s, r, m = (np.zeros(one, np.float32) for one in shape)
         u = np.zeros(0, np.float32)
-        return CommonLevels(u, u, s, r, r, m, m, m.astype(bool), np.zeros((0, len(tree.box)), bool))
+        return CommonLevels(u, u, s, r, r, m, m, m, m.astype(bool), np.zeros((0, len(tree.box)), bool))
 
     def _block(
         self, counts: NDArray[np.integer], events: NDArray[np.integer], outside: NDArray[np.floating]
@@ -173,7 +183,9 @@ class CommonPartFit:
         ring, module = ring + ring_step + centre[tree.subdetector_of_ring], np.where(far, module, module + step)
         variance = np.where(far, far_variance, variance)
         error = np.sqrt(1 / np.maximum((w * self._power**2).sum(axis=0), 1e-9))
-        rows = (u, error, centre, ring, ring_variance, module, variance)
+        slope = self.slope(u)
+        digis, variance = np.where(far, module, module * slope), np.where(far, variance, variance * slope**2)
+        rows = (u, error, centre, ring, ring_variance, module, variance, digis)
         return CommonLevels(
             *(np.ascontiguousarray(np.asarray(row, dtype=np.float32).T) for row in rows), far.T.copy(), sound.T.copy()
         )
@@ -314,6 +326,12 @@ def _misfit(units: Units, n: Single, trials: Single, p: Single) -> Single:
     mean = trials * p
     pull2 = (n - mean) ** 2 / np.maximum(mean * (1 - p), 0.25)
     return np.asarray(units.sums @ np.minimum(pull2, BIWEIGHT**2))
+
+
+def _slopes(units: Units, level: Single, power: Single, steps: int = 49) -> Single:
+    """(units, steps) of :meth:`CommonPartFit.slope`, over the range of the log pileup."""
+    rate = np.exp(np.clip(level + power * np.linspace(LOWEST, HIGHEST, steps, dtype=np.float32), -12, 2.4))
+    return np.asarray((units.sums @ (rate * np.exp(-rate))) / np.maximum(units.sums @ -np.expm1(-rate), 1e-9))
 
 
 def _means(units: Units, values: NDArray[np.floating], weight: NDArray[np.floating]) -> NDArray[np.floating]:

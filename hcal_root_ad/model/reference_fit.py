@@ -202,7 +202,7 @@ def _overdispersion(reference: Reference, levels: CommonLevels, clean: CleanLumi
     if len(levels) < 20:
         return Overdispersion()
     tree = reference.tree
-    module, variance = levels.module, levels.module_variance
+    module, variance = levels.digis, levels.module_variance
     weight = 1 / variance
     of = tree.box_of_module
     total = np.stack([np.bincount(of, row, len(tree.box)) for row in weight])

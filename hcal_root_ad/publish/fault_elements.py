@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_RBX, box_name
+from hcal_root_ad.detector import N_RBX, N_UHTR_SLOTS, box_name, uhtr_name
 from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.lumi_ranges import Range
 from hcal_root_ad.publish.axes import LumiAxis, depth_map, lumi_map
@@ -29,7 +29,7 @@ from hcal_root_ad.publish.reductions import (
     kinds_by_lumi,
     sum_by_box,
 )
-from hcal_root_ad.publish.state_elements import FOLDER, judgements, uhtrs_of
+from hcal_root_ad.publish.state_elements import FOLDER, N_UHTRS, judgements
 
 ROWS = 16
 """Rows of the list of faults: with more, two lines of text would not fit into one."""
@@ -124,23 +124,17 @@ def kind_map(verdict: Verdict, axis: LumiAxis) -> MonitorElement:
 
 def uhtr_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement | None:
     """Flagged channels by uHTR (crate and slot) × LS, the one view in which a lost uHTR is one line."""
-    counts: dict[int, Floats] = {}
-    for verdict in verdicts:
-        uhtrs, feds = uhtrs_of(verdict.channels)
-        flags = count_by_unit(verdict.states, uhtrs, len(feds), flagged)
-        spread = axis.spread(flags, verdict.lumisections)
-        for number in range(len(feds)):
-            row = int(np.flatnonzero(uhtrs == number)[0])
-            place = int(verdict.channels.crate[row]) * 100 + int(verdict.channels.slot[row])
-            counts[place] = counts.get(place, 0) + spread[:, number]
-    if not counts:
+    known = [verdict for verdict in verdicts if (verdict.channels.uhtr >= 0).any()]
+    if not known:
         return None
-    places = sorted(counts)
-    first = {place // 100: place for place in reversed(places)}
-    names = [f"crate {place // 100}" if first[place // 100] == place else "" for place in places]
-    values = np.stack([counts[place] for place in places], axis=1)
+    counts = np.zeros((axis.length, N_UHTRS))
+    for verdict in known:
+        flags = count_by_unit(verdict.states, verdict.channels.uhtr.astype(np.intp), N_UHTRS, flagged)
+        counts += axis.spread(flags, verdict.lumisections)
+    crates = [uhtr_name(uhtr).partition("-")[0].replace("crate", "crate ") for uhtr in range(N_UHTRS)]
+    names = [name if uhtr % N_UHTR_SLOTS == 0 else "" for uhtr, name in enumerate(crates)]
     path, title = f"{CLIENT}/FlaggedChannelsvsLS/uHTR", "flagged channels by uHTR"
-    return lumi_map(path, axis, values, title, names, "uHTR", log_z=True)
+    return lumi_map(path, axis, counts, title, names, "uHTR", log_z=True)
 
 
 def channel_percentages(verdicts: Sequence[Verdict]) -> Iterator[MonitorElement]:

@@ -37,9 +37,11 @@ def quality_results(run: RunVerdict, axis: LumiAxis) -> Iterator[QualityResult]:
     """Results on the states of each half and of the run, and on whether there were events enough."""
     boxes, rates = run_box_states(run, axis), _rates(run)
     faults = fault_rows(run)
+    # Run totals alone have no elements against LS.
+    against_ls = run.strips is not None or any(verdict.granularity == "lumisection" for verdict in run.verdicts)
     for index, half in enumerate(SUBDET_PM):
         rows = boxes[:, index * N_RBX : (index + 1) * N_RBX]
-        if rows.any():
+        if rows.any() and against_ls:
             own = [fault for fault in faults if fault.unit.startswith(half) or _reaches(fault, half)]
             path = f"{AGAINST_LS}/SubdetPM/{half}"
             yield _result(path, "HcalADLostUnits", rows.max(axis=1), float(rates[index]), own)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_IPHI, N_RBX, SUBDET_PM, ChannelTable
+from hcal_root_ad.detector import N_IPHI, N_RBX, N_UHTR_SLOTS, SUBDET_PM, ChannelTable, box_name
 from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.publish.axes import RBX_LABELS, LumiAxis, box_summary, depth_map, lumi_map, strip_map
 from hcal_root_ad.publish.elements import CLIENT, MonitorElement
@@ -20,7 +20,7 @@ from hcal_root_ad.publish.reductions import (
     States,
     box_states,
     by_map,
-    count_by_lumi,
+    count_by_unit,
     exactly,
     flagged,
     has_boxes,
@@ -32,6 +32,8 @@ from hcal_root_ad.publish.reductions import (
 FOLDER, AGAINST_LS = f"{CLIENT}/StateSummary", f"{CLIENT}/StateSummaryvsLS"
 NOW = 10
 """Assessed lumisections at the end of the run that count as now."""
+N_UHTRS = 9 * N_UHTR_SLOTS
+"""uHTRs of HB and HE: nine crates."""
 _QUADRANTS = 4
 
 
@@ -49,6 +51,11 @@ def states_against_lumisections(run: RunVerdict, axis: LumiAxis) -> Iterator[Mon
         if rows.any():
             path = f"{AGAINST_LS}/SubdetPM/{half}"
             yield lumi_map(path, axis, rows, f"{half}: state of each RBX", RBX_LABELS[half], "RBX")
+    for verdict in run.verdicts:
+        if not has_boxes(verdict) and verdict.granularity == "lumisection":
+            names, rows = _outer_states(verdict)
+            path, title = f"{AGAINST_LS}/{verdict.subdetector}", f"{verdict.subdetector}: state of each unit"
+            yield lumi_map(path, axis, _spread(verdict, rows, axis), title, names)
     states = subdetector_states(run, axis)
     columns = np.stack(list(states.values()), axis=1)
     yield lumi_map(f"{AGAINST_LS}/StateSummaryvsLS", axis, columns, "worst state by sub-detector", tuple(states))
@@ -107,8 +114,7 @@ def subdetector_states(run: RunVerdict, axis: LumiAxis) -> dict[str, States]:
             states[name] = worst_state(rows.T)
     for verdict in run.verdicts:
         if not has_boxes(verdict):
-            own = _spread(verdict, _without_boxes(verdict)[:, None], axis)
-            states[verdict.subdetector] = own[:, 0]
+            states[verdict.subdetector] = worst_state(_spread(verdict, _outer_states(verdict)[1], axis).T)
     return states
 
 
@@ -117,28 +123,18 @@ def fed_states(run: RunVerdict, axis: LumiAxis, boxes: States) -> dict[int, Stat
     states: dict[int, States] = {}
     for verdict in run.verdicts:
         channels = verdict.channels
-        if not has_boxes(verdict) or not channels.fed.any():
+        if not has_boxes(verdict):
             continue
-        uhtrs, fed_of_uhtr = uhtrs_of(channels)
-        if verdict.granularity == "run":
-            uhtrs = np.full_like(uhtrs, -1)
-        lost = _spread(verdict, lost_units(verdict.states, uhtrs, len(fed_of_uhtr)).astype(np.uint8), axis, 0)
+        lost = np.zeros((axis.length, N_UHTRS), dtype=np.uint8)
+        if verdict.granularity == "lumisection":
+            by_row = lost_units(verdict.states, channels.uhtr.astype(np.intp), N_UHTRS)
+            lost = _spread(verdict, by_row.astype(np.uint8), axis, 0)
         for number in np.unique(channels.fed[channels.fed > 0]).tolist():
-            members = np.unique(channels.box[channels.fed == number])
-            own = worst_state(boxes[:, members].T)
-            own[lost[:, fed_of_uhtr == number].any(axis=1)] = State.BAD
+            inside = channels.fed == number
+            own = worst_state(boxes[:, np.unique(channels.box[inside])].T)
+            own[lost[:, np.unique(channels.uhtr[inside])].any(axis=1)] = State.BAD
             states[number] = np.maximum(own, states.get(number, own))
     return dict(sorted(states.items()))
-
-
-def uhtrs_of(channels: ChannelTable) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Number of every channel's uHTR, by crate and slot (−1 where not known), and the FED of each."""
-    known = channels.crate > 0
-    places = channels.crate.astype(np.intp) * 100 + channels.slot
-    crates_and_slots, first, number = np.unique(places[known], return_index=True, return_inverse=True)
-    uhtrs = np.full(len(channels), -1, dtype=np.intp)
-    uhtrs[known] = number
-    return uhtrs, channels.fed[known][first].astype(np.intp)[: len(crates_and_slots)]
 
 
 def judgements(run: RunVerdict) -> tuple[Verdict | StripVerdict, ...]:
@@ -160,12 +156,29 @@ def _spread(source: Verdict | StripVerdict, rows: States, axis: LumiAxis, missin
     return spread
 
 
-def _without_boxes(verdict: Verdict) -> States:
-    """(LS,) state of HO or HF: bad where half of a quadrant of one side is bad, for want of a map of their boxes."""
-    channels, states = verdict.channels, verdict.states
-    quadrant = (channels.iphi.astype(np.intp) - 1) * _QUADRANTS // N_IPHI
-    lost = lost_units(states, channels.side.astype(np.intp) * _QUADRANTS + quadrant, 2 * _QUADRANTS).any(axis=1)
-    faulty, assessed = (count_by_lumi(states, which) > 0 for which in (flagged, judged))
-    masked = count_by_lumi(states, exactly(State.NOT_CONNECTED)) == states.shape[1]
+def outer_units(channels: ChannelTable) -> tuple[list[str], NDArray[np.intp]]:
+    """Names of the units of HO (its boxes) or HF (quadrants of a side, for want of a map of its boxes), and each
+    channel's."""
+    if (channels.box >= 0).all():
+        boxes, units = np.unique(channels.box, return_inverse=True)
+        return [box_name(int(box)) for box in boxes], units.astype(np.intp)
+    width = N_IPHI // _QUADRANTS
+    quadrant = (channels.iphi.astype(np.intp) - 1) // width
+    names = [f"{side} {first + 1}-{first + width}" for side in "-+" for first in range(0, N_IPHI, width)]
+    return names, channels.side.astype(np.intp) * _QUADRANTS + quadrant
+
+
+def _outer_states(verdict: Verdict) -> tuple[list[str], States]:
+    """(LS, units) states of the units of HO or HF: bad where half of one is bad."""
+    states, (names, units) = verdict.states, outer_units(verdict.channels)
+    faulty, assessed, out = (
+        count_by_unit(states, units, len(names), which) for which in (flagged, judged, exactly(State.NOT_CONNECTED))
+    )
+    conditions = [
+        out == np.bincount(units, minlength=len(names)),
+        assessed == 0,
+        lost_units(states, units, len(names)),
+        faulty > 0,
+    ]
     choices = [State.NOT_CONNECTED, State.NOT_ASSESSED, State.BAD, State.PROBLEMATIC]
-    return np.select([masked, ~assessed, lost, faulty], choices, State.GOOD).astype(np.uint8)
+    return names, np.select(conditions, choices, State.GOOD).astype(np.uint8)

@@ -65,8 +65,10 @@ def summary_scalars(run: RunVerdict, axis: LumiAxis) -> Iterator[Scalar]:
     yield Scalar(f"{FOLDER}/reportSummary", _report(_worst(run, axis), rests))
     for name, states in subdetector_states(run, axis).items():
         yield Scalar(f"{FOLDER}/reportSummaryContents/{name}", _report(states, rests))
-    yield Scalar(f"{FOLDER}/trust", str(run.trust))
+    yield Scalar(f"{FOLDER}/trust", str(Trust.NONE if run.strips else run.trust))
     yield Scalar(f"{FOLDER}/verdict", verdict_sentence(run, axis))
+    for number, reason in enumerate(trust_reasons(run), start=1):
+        yield Scalar(f"{FOLDER}/trustReason{number:02d}", reason)
     yield Scalar(f"{FOLDER}/iRun", run.maps.run)
     if len(run.maps.lumisections):
         yield Scalar(f"{FOLDER}/iLumiSection", int(run.maps.lumisections.max()))
@@ -75,16 +77,19 @@ def summary_scalars(run: RunVerdict, axis: LumiAxis) -> Iterator[Scalar]:
 
 
 def verdict_sentence(run: RunVerdict, axis: LumiAxis) -> str:
-    """The outcome for people."""
+    """The outcome for people, short enough for a picture that shows one line of some fifty characters."""
     share = bad_share(_worst(run, axis))
     if share is None:
         return "not judged: no LS could be assessed"
-    lost = f"a unit of the readout is lost in {share:.1%} of the assessed LS"
-    if trusted(run):
-        return lost if share else "no unit of the readout is lost"
-    reasons = [verdict.trust_reason for verdict in run.verdicts if not verdict.trust.trusted and verdict.trust_reason]
-    reason = reasons[0] if reasons else "strips are held against themselves" if run.strips else str(run.trust)
-    return f"not judged with a trusted reference ({reason}), and {lost}"
+    if not trusted(run):
+        return f"not judged (no trust), units lost in {share:.1%} of LS"
+    return f"a unit is lost in {share:.1%} of the assessed LS" if share else "no unit of the readout is lost"
+
+
+def trust_reasons(run: RunVerdict) -> tuple[str, ...]:
+    """Why something is not trusted, each reason once."""
+    reasons = [part.trust_reason or str(part.trust) for part in run.verdicts if not part.trust.trusted]
+    return tuple(dict.fromkeys([*reasons, *(["strips are held against themselves"] if run.strips else [])]))
 
 
 def _report(states: States, trusted: bool) -> float:

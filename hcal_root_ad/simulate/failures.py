@@ -68,6 +68,7 @@ class Unit:
 @dataclass(frozen=True)
 class Drawn:
     """``count`` units of a scale, drawn from ``halves`` in turn, from LS ``first`` to ``last`` (None: the end).
+
     ``kind`` is by default that of a constant factor. With ``length`` each fault has its own interval within these
     LS, of at least so many LS.
     """

@@ -46,8 +46,8 @@ class AlarmLog:
     def active(self, run: int) -> dict[Place, Alarm]:
         """Alarms of a run that are raised and not cleared. Raises InputError where the log is not one of ours."""
         alarms: dict[Place, Alarm] = {}
-        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
         try:
+            lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
             for entry in map(json.loads, lines):
                 if "provenance" not in entry and entry["run"] == run:
                     alarm = _alarm(entry)
@@ -56,14 +56,17 @@ class AlarmLog:
                     alarms[alarm.place] = alarm
                     if entry["event"] in (Event.CLEARED, Event.WITHDRAWN):
                         del alarms[alarm.place]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{self._path} is no log of alarms ({error}); move it away.") from error
         return alarms
 
     @cached_property
     def _told(self) -> bool:
         """Whether the log says already what the next changes are found with."""
-        return self._provenance in log_provenances(self._path)[-1:]
+        try:
+            return self._provenance in log_provenances(self._path)[-1:]
+        except ValueError:  # a log that cannot be read says nothing
+            return False
 
     def add(self, changes: Sequence[Change], run: int, lumisection: int, now: float) -> None:
         """Take changes, to be written with :meth:`write`."""

@@ -21,10 +21,9 @@ from hcal_root_ad.judge.verdict import RunVerdict, State
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.model.transfer import transfer
+from hcal_root_ad.pipeline import SHIPPED_MODELS
 from hcal_root_ad.publish.record import record_of
 from studies.stress.judged import Certified, JudgedRun, Line
-
-SOURCES = ("he-graphstad", "hb-graphstad-from-he")
 
 
 def current_judge(clean_runs: Sequence[LumiMaps], maps: LumiMaps, asked: float) -> JudgedRun:
@@ -45,9 +44,12 @@ def current_judge(clean_runs: Sequence[LumiMaps], maps: LumiMaps, asked: float) 
 def _adapted(clean_runs: tuple[LumiMaps, ...]) -> tuple[Model, ...]:
     """Models adapted to the clean runs; the last ones are kept, for worlds of one clean run follow each other."""
     with TemporaryDirectory() as folder:
-        # Judging takes no network: without one there is none to fine-tune.
-        sources = [replace(load_model(name), architecture={}, weights={}) for name in SOURCES]
-        return tuple(transfer(source, clean_runs, Path(folder) / source.name) for source in sources)
+        return tuple(transfer(_without_network(name), clean_runs, Path(folder) / name) for name in SHIPPED_MODELS)
+
+
+def _without_network(name: str) -> Model:
+    """A shipped model; the network has no say in a judgement, and takes a minute to adapt."""
+    return replace(load_model(name), architecture={}, weights={})
 
 
 def _flagged(verdict: RunVerdict) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hcal_root_ad.files import write_text
+from hcal_root_ad.lumi_ranges import listed, ranges_of
 from hcal_root_ad.simulate.world_catalogue import WORLDS
 from hcal_root_ad.simulate.worlds import World
 from studies.stress.measure import Numbers
@@ -24,7 +25,8 @@ INTRODUCTION = """\
 per LS, a detector that no model has met) and lets it judge another run of the same detector under other conditions.
 Each world breaks something that a judge may assume; the worlds are described in `hcal_root_ad/simulate/`. Judges:
 *template* is a pileup-aware binomial template per channel; *oracle* knows the true healthy rates and adds up every
-unit; *current* is this version; the others are versions by their commit. Seeds are detectors: {seeds}."""
+unit; *current* is this version; the others are versions by their commit. Runs of each: {runs}.
+Seeds are detectors."""
 
 HEALTHY = """\
 ## Healthy worlds: no finding is right
@@ -56,8 +58,8 @@ CERTIFICATION = """\
 
 By the standard policy, per LS but for those at a fault's edges. *Bad as good*: LS that are bad, or of which nothing can
 be known, and that were certified GOOD. Then good LS that were called BAD, and good ones that were left NOTSET. Last,
-in how many of the judged runs the judge said that its answer can be trusted. Healthy worlds count with their standard
-faults."""
+in how many of the judged runs the judge said that its answer can be trusted; one that has no word for trust counts as
+saying so. Healthy worlds count with their standard faults."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,20 @@ def markdown(rows: Sequence[Numbers]) -> str:
     faulty = [cells for cells in worlds if not cells.world.healthy]
     subdetectors = 2
     asked = ", ".join(f"{subdetectors * rate:g}" for rate in ASKED)
-    seeds = sorted({row["seed"] for row in rows})
-    lines = ["# Worlds that break the model", "", INTRODUCTION.format(seeds=", ".join(map(str, seeds))), ""]
+    runs = "; ".join(f"*{judge}* {_seeds(judge, rows)}" for judge in judges)
+    lines = ["# Worlds that break the model", "", INTRODUCTION.format(runs=runs), ""]
     lines += [HEALTHY.format(asked=asked, default=subdetectors * DEFAULT), "", *_table(healthy, judges, _false), ""]
     lines += [STANDARD, "", *_table(knowable, judges, _standard), "", KINDS, "", *_kinds(knowable, judges), ""]
     lines += [FAULTS, "", *_table(faulty, judges, _faults), ""]
     lines += [CERTIFICATION, "", *_table(worlds, judges, _certified), ""]
     return "\n".join(lines)
+
+
+def _seeds(judge: str, rows: Sequence[Numbers]) -> str:
+    """How many worlds, with which seeds."""
+    of_judge = [row for row in rows if row["judge"] == judge]
+    seeds = ranges_of(row["seed"] for row in of_judge)
+    return f"{len({row['world'] for row in of_judge})} worlds with seeds {listed(seeds)}"
 
 
 def _cells(world: World, rows: Sequence[Numbers]) -> Cells:
@@ -110,7 +119,8 @@ def _table(worlds: Sequence[Cells], judges: Sequence[str], cell: Callable[[Seque
 
 
 def _lines(head: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines)]
+    rows = ([cell.replace("|", "\\|") for cell in cells] for cells in (head, ["---"] * len(head), *lines))
+    return [f"| {' | '.join(cells)} |" for cells in rows]
 
 
 def _false(rows: Sequence[Numbers]) -> str:
@@ -118,9 +128,13 @@ def _false(rows: Sequence[Numbers]) -> str:
     if not rows:
         return "–"
     every, outer = ([_per_100(rows, f"{asked:g}", key) for asked in ASKED] for key in ("false_lines", "false_outer"))
-    lines = " / ".join(f"{both - without:.3g}" for both, without in zip(every, outer, strict=True))
-    aside = outer[ASKED.index(DEFAULT)]
-    return f"{lines} ({_per_100(rows, f'{DEFAULT:g}', 'false_intervals'):.3g}; {aside:.3g})"
+    lines = " / ".join(_rate(both - without) for both, without in zip(every, outer, strict=True))
+    intervals = _per_100(rows, f"{DEFAULT:g}", "false_intervals")
+    return f"{lines} ({_rate(intervals)}; {_rate(outer[ASKED.index(DEFAULT)])})"
+
+
+def _rate(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _per_100(rows: Sequence[Numbers], asked: str, key: str) -> float:

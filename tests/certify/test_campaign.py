@@ -285,7 +285,7 @@ def test_explain(campaign: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert certify("-o", campaign, "--explain", "371001:5") == 0
     shown = capsys.readouterr().out
     assert "Run 371001, LS 5: BAD (HE: lost readout box)" in shown
-    assert "flagged: HEP07 dead, LS 4–8" in shown
+    assert "found: HEP07 dead (RBX, 184 channels), LS 4–8, ×0, certain" in shown
     assert f"policy      {load_policy('standard').label}" in shown
 
 

@@ -55,6 +55,10 @@ def test_a_table_gives_them_back() -> None:
     assert (empty.oms, empty.selected) == (None, None)
 
 
-def test_only_what_is_left_out_matters_to_the_judgement() -> None:
+def test_what_is_left_out_and_the_pileup_matter_to_the_judgement() -> None:
+    brighter = OmsRun(OMS.lumisections, OMS.causes, OMS.pileup, OMS.delivered + 1, OMS.recorded)
     other = OmsRun(OMS.lumisections, OMS.causes, OMS.pileup + 1, OMS.delivered, OMS.recorded)
-    assert RunConditions(OMS).judging == RunConditions(other).judging == {"standby": [(1, 1)], "selected": None}
+    judging = RunConditions(OMS).judging
+    assert (judging["standby"], judging["selected"]) == ([(1, 1)], None)
+    assert RunConditions(brighter).judging == judging
+    assert RunConditions(other).judging != judging

@@ -42,6 +42,13 @@ def test_processes_of_this_machine() -> None:
         assert list(engine.results(squared, [])) == []
 
 
+@pytest.mark.parametrize("package", ["dask", "distributed", "dask_jobqueue", "cryptography"])
+def test_processes_need_none_of_the_extras(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with open_engine(workers=2) as engine:
+        assert dict(engine.results(squared, [1, 2])) == {1: 1, 2: 4}
+
+
 @pytest.mark.parametrize("tasks", [[1, -1, 2, 3], [-1, -2, 1], [1, 2, -1]])
 def test_a_process_that_dies_loses_its_own_task_alone(tasks: list[int]) -> None:
     with open_engine(workers=2) as engine:

@@ -22,6 +22,7 @@ from hcal_root_ad.certify.items import (
 )
 from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.errors import ModelError, UsageError
+from hcal_root_ad.mask import Mask
 
 JUDGING = CampaignJudging((ModelPlace("/models/he", "d1"),), 0.5)
 A = Surveyed("/data/a.root", 1, 1, "aa", (1,))
@@ -74,10 +75,11 @@ def test_content_models_false_alarms_references_and_what_is_left_out_matter() ->
         identity(A, judging=replace(JUDGING, false_alarms=1.0)),
         identity(A, judging=replace(JUDGING, references="another catalogue")),
         identity(A, judging=replace(JUDGING, without_reference=True)),
+        identity(A, judging=replace(JUDGING, mask=Mask("known.toml", "ab12", ()))),
         identity(A, conditions=oms("", NO_STABLE_BEAMS)),
         identity(A, conditions=RunConditions(selected=((1, 1),))),
     }
-    assert len(found) == 8
+    assert len(found) == 9
 
 
 def test_where_a_model_lies_does_not_matter() -> None:

@@ -13,7 +13,10 @@ from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.certify.work import _model, _sentence, do_item
 from hcal_root_ad.detector import Era
 from hcal_root_ad.errors import CatalogueError, InputError, ModelError, NoHcalError
+from hcal_root_ad.judge.run import RunJudge
+from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.mask import Mask, MaskEntry
 from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.publish.provenance import Material
 from hcal_root_ad.references.catalogue import Entry, NamedReference, catalogue_digest
@@ -75,6 +78,14 @@ def test_an_unknown_detector_may_be_held_against_a_reference_which_is_recorded(m
     assert verdict is None
     assert Material("reference", "flat", "ab") in provenance.materials
     assert record.provenance == provenance
+
+
+def test_what_is_masked_is_in_no_record_and_named_in_it(maps: LumiMaps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunJudge, "verdict", lambda _: RunVerdict(maps, ()))
+    mask = Mask("known.toml", "ab12", (MaskEntry("no high voltage", units=("HEP07",)),))
+    _, record, provenance = work._judge(maps, CampaignJudging((), mask=mask), {})
+    assert record.masked == ("HEP07 (188 channels): no high voltage",)
+    assert Material("mask", "known.toml", "ab12") in provenance.materials
 
 
 @pytest.mark.usefixtures("asking")

@@ -1,4 +1,4 @@
-"""The main job from end to end: DQM files in, with shipped bundles; ROOT files, flags and pictures out."""
+"""The main job from end to end: DQM files in, with models of their detector; ROOT files, flags and pictures out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hcal_root_ad.detector import box_name
 from hcal_root_ad.publish.record import load_record
 
 pytest.importorskip("ROOT", reason="genuine ROOT writes the simulated files")
+pytestmark = pytest.mark.usefixtures("own_models")
 
 BOXES = [box_name(box) for box in range(72)]
 FAULTS = """
@@ -26,7 +27,7 @@ last = 8
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two runs of a detector that no bundle knows; HEP07 is dead in LS 6 to 8."""
+    """Two runs of the detector that the models know; HEP07 is dead in LS 6 to 8."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "faults.toml").write_text(FAULTS)
     options = "--container dqm_file --lumisections 12 --runs 2 --detector-seed 99 --seed 4"
@@ -56,7 +57,7 @@ def test_judge_publish_flag_and_draw(runs: list[Path], tmp_path: Path, capsys: p
         assert {tuple(row[name] for name in columns) for row in box} == {("HEP07", "6", "8", "0")}
 
     for run in numbers:
-        _, he = load_record(records / f"R{run}.verdict.npz").parts
+        _, he, *_ = load_record(records / f"R{run}.verdict.npz").parts
         assert he.box_states[:, BOXES.index("HEP07")].tolist() == [3] * 5 + [5] * 3 + [3] * 4
         assert "HEP07" in [finding.unit for finding in he.findings]
 

@@ -95,6 +95,19 @@ def test_a_counter_that_has_nothing_to_do_with_the_digis_is_not_used(
     np.testing.assert_allclose(maps.events, EVENTS, rtol=0.05)
 
 
+def test_a_counter_of_many_times_the_events_is_not_used(
+    tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made
+) -> None:
+    """Without HF, the counts' own fluctuations tell that there were not so many."""
+    rows = [
+        (RUN, ls, [*elements(depth_maps(n, seed=ls, hf=False)), (ECAL, 200 * n)])
+        for ls, n in enumerate(EVENTS, start=1)
+    ]
+    (maps,) = read_lumi_maps(write_dqmio(tmp_path / "n.root", rows))
+    assert set(maps.event_source) == {EventSource.ESTIMATE}
+    np.testing.assert_allclose(maps.events, EVENTS, rtol=0.05)
+
+
 def test_a_counter_with_fewer_events_than_channels_have_digis_and_no_hf(
     tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made
 ) -> None:

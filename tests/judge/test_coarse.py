@@ -294,7 +294,10 @@ def test_a_coarse_file_is_judged_as_far_as_it_goes_and_says_so(make_maps: MakeMa
     assert [(i.channel, i.kind) for i in verdict.verdicts[1].intervals] == [(9, Kind.DEAD)]
     assert verdict.strips is not None
     assert verdict.strips.findings == ()
-    assert [note.split(":")[0] for note in verdict.every_note] == ["run totals", "strips are measured against their own share in this run"]
+    assert [note.split(":")[0] for note in verdict.every_note] == [
+        "run totals",
+        "strips are measured against their own share in this run",
+    ]
     # The strips have no reference, whatever the totals rest on.
     assert verdict.trust is Trust.NONE
 

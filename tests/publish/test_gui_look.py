@@ -11,7 +11,7 @@ from PIL import Image
 pytest.importorskip("ROOT")
 
 from checks import gui_look
-from checks.gui_look import HEIGHT, LS_AXIS, WIDTH, Element, elements_of, picture, sheets
+from checks.gui_look import HEIGHT, LOG_Z, LS_AXIS, WIDTH, Element, elements_of, picture, sheets
 from hcal_root_ad.simulate.genuine_root import ours, root, root_file, write_at
 
 WHITE, GRAY, GREEN, YELLOW, RED = (255, 255, 255), (204, 204, 204), (0, 255, 0), (255, 255, 0), (255, 0, 0)
@@ -99,6 +99,22 @@ def test_the_bit_of_lumisections_zooms_to_what_is_filled(tmp_path):
     ink = (_pixels(tmp_path, "Hcal/T/trend", trend) < 128).all(axis=2)[60:330]
     plain = (_pixels(tmp_path, "Hcal/T/trend", _trend([0] * 8 + [5, 5])) < 128).all(axis=2)[60:330]
     assert ink[:, 100:300].sum() != plain[:, 100:300].sum()
+
+
+def test_the_bit_of_a_logarithmic_scale_lets_one_and_a_thousand_be_seen(tmp_path):
+    linear, logarithmic = _map([[0, 1], [30, 1000]]), _map([[0, 1], [30, 1000]])
+    logarithmic.SetBit(LOG_Z)
+    colours = [_cell(_pixels(tmp_path, "Hcal/T/map", one), 0.8, 0.2) for one in (linear, logarithmic)]
+    assert colours[0][2] > 200, "30 of 1000 is the lowest colour"
+    assert colours[1][1] > 200
+    assert _cell(_pixels(tmp_path, "Hcal/T/map", logarithmic), 0.2, 0.2) == WHITE
+
+
+def test_the_bit_of_lumisections_on_a_map_goes_by_its_first_row(tmp_path):
+    first_row_is_filled_late = _map([[0, 5], [0, 5], [0, 5], [2, 5]])
+    first_row_is_filled_late.SetBit(LS_AXIS)
+    pixels = _pixels(tmp_path, "Hcal/T/map", first_row_is_filled_late)
+    assert _cell(pixels, 0.1, 0.2) != WHITE, "what came before is out of sight"
 
 
 def test_a_lumisection_without_value_and_error_is_no_point_where_there_are_errors(tmp_path):

@@ -12,7 +12,7 @@ from hcal_root_ad.judge.verdict import CommonPart, Finding, Interval, Kind, Leve
 from hcal_root_ad.publish.elements import AXIS_LIMIT, TITLE_LIMIT
 from hcal_root_ad.publish.fault_elements import ROWS
 from hcal_root_ad.publish.monitor_elements import monitor_elements
-from hcal_root_ad.publish.state_elements import newest
+from hcal_root_ad.publish.state_elements import newest, outer_units
 
 TASK, CLIENT = "Hcal/HcalADTask", "Hcal/HcalADClient"
 JUDGED = [1, 2, 4, 5, 6, 7, 9, 10, 11, 12, 13]
@@ -223,6 +223,20 @@ def test_the_run_summary_follows_hcaldqms_rule(elements, small_run):
     assert values(hb, f"{CLIENT}/EventInfo/runSummary").tolist() == [[State.GOOD]]
 
 
+def test_texts_for_people_fit_into_one_line_of_a_picture(elements, strips):
+    """Strings are drawn in 16 pixels, centred, and cut at both sides: some 52 characters of 480 pixels."""
+    for part in (elements, strips):
+        found = scalars(part)
+        assert all(len(str(found[name])) <= 52 for name in ("verdict", "trust", "reportSummary"))
+
+
+def test_what_is_looked_for_by_name_has_a_name_of_its_own(elements):
+    """The newer GUI searches the last part of a path only."""
+    last = [element.path.rpartition("/")[2] for element in elements.elements]
+    for name in ("RBXNow", "RBXRun", "FaultList", "runSummary", "TrustSummary", "FED", "uHTR", "EventsvsLS"):
+        assert last.count(name) == 1
+
+
 def test_the_event_info_says_which_run_it_is(elements):
     found = scalars(elements)
     assert (found["iRun"], found["iLumiSection"]) == (370101, 13)
@@ -243,7 +257,10 @@ def test_a_run_without_a_trusted_reference_is_never_called_good(small_run, trust
     assert values(elements, f"{CLIENT}/EventInfo/TrustSummary").tolist() == [[state]]
     good = State.GOOD if trust.trusted else State.NOT_ASSESSED
     assert values(elements, f"{CLIENT}/EventInfo/runSummary").tolist() == [[good]]
-    assert found["verdict"].startswith("no unit" if trust.trusted else "not judged with a trusted reference (nothing")
+    assert found["verdict"].startswith(
+        "no unit" if trust.trusted else "not judged (no trust), units lost in 0.0% of LS"
+    )
+    assert found.get("trustReason01") == (None if trust.trusted else "nothing knows this detector")
 
 
 def test_a_dead_box_is_red_without_a_trusted_reference_too(small_run):
@@ -435,12 +452,20 @@ def test_ho_has_a_map_of_its_own_and_hf_its_own_bins(small_run):
     assert elements[f"{TASK}/Occupancy/Occupancy"].bin_labels[1][-1] == "HO"
 
 
-def test_half_a_quadrant_of_ho_is_a_lost_unit(small_run):
+@pytest.mark.parametrize(("name", "unit", "rows"), [("HO", "HO1P02", 36), ("HF", "+ 1-18", 8)])
+def test_half_of_a_unit_of_ho_or_hf_is_a_lost_one(small_run, name, unit, rows):
     def lost(states, channels):
-        states[4:8, np.flatnonzero((channels.side == 1) & (channels.iphi <= 9))] = State.BAD
+        names, units = outer_units(channels)
+        inside = np.flatnonzero(units == names.index(unit))
+        states[4:8, inside[: len(inside) // 2]] = State.BAD
 
-    elements = monitor_elements(RunVerdict(small_run.maps(), (beyond(small_run, "HO", lost),)))
-    assert scalars(elements)["reportSummaryContents/HO"] == pytest.approx(1 - 4 / 12)
+    elements = monitor_elements(RunVerdict(small_run.maps(), (beyond(small_run, name, lost),)))
+    assert scalars(elements)[f"reportSummaryContents/{name}"] == pytest.approx(1 - 4 / 12)
+    states = elements[f"{CLIENT}/StateSummaryvsLS/{name}"]
+    assert len(states.bin_labels[1]) == rows
+    column = states.histogram.values()[:, states.bin_labels[1].index(unit)]
+    assert column.tolist() == [5 if ls in (5, 6, 7, 9) else 2 if ls == 8 else 3 for ls in range(1, 14)]
+    assert (states.histogram.values() == State.BAD).sum() == 4
 
 
 def test_strips_are_published_against_ls_and_iphi(strips):
@@ -470,7 +495,8 @@ def test_totals_of_the_run_do_not_fill_lumisections_that_the_strips_left_out(sma
     states = values(elements, f"{CLIENT}/StateSummaryvsLS/SubdetPM/HEP")
     assert (states[[2, 7]] == State.NOT_ASSESSED).all()
     assert scalars(elements)["reportSummary"] == -1
-    assert "strips are held against themselves" in scalars(elements)["verdict"]
+    found = scalars(elements)
+    assert (found["trust"], found["trustReason01"]) == ("no reference", "strips are held against themselves")
 
 
 def test_strips_come_with_the_events_and_whether_they_were_enough(strips):

@@ -39,6 +39,7 @@ def test_strips_and_run_totals_are_accepted_too(strip_verdict, small_run, tmp_pa
         **{name: getattr(he, name)[5:6] for name in ("score", "states")},
     )
     assert check_file(publish(replace(strip_verdict, verdicts=(total,)), tmp_path)) == ()
+    assert check_file(publish(RunVerdict(small_run.maps(), (total,)), tmp_path)) == ()
 
 
 def test_publishing_again_replaces_the_file(verdict, tmp_path):

@@ -2,14 +2,16 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from hcal_root_ad.judge.verdict import Kind
+from hcal_root_ad.judge.verdict import Kind, RunVerdict
 from hcal_root_ad.publish.fault_elements import FaultRow
 from hcal_root_ad.publish.monitor_elements import monitor_elements
 from hcal_root_ad.publish.object_text import efficiency_text, quality_text, scalar_text
+from hcal_root_ad.publish.publish import publish
 from hcal_root_ad.publish.root_file import file_folder
 
 
@@ -130,6 +132,34 @@ def test_values_against_lumisections_have_true_errors(root_file, elements):
     assert pull.GetBinError(3) == pull.GetBinContent(3) == 0, "not assessed"
     kinds = root_file.Get(in_file(370101, "Hcal/HcalADClient/FlaggedKindsvsLS/Subdet/HE"))
     assert kinds.TestBit(1 << 21), "colours by order of magnitude"
+
+
+def test_no_map_has_the_bit_of_lumisections(root_file, elements):
+    """On maps the plugin goes by the first row, which may be sound from the first LS to the last."""
+    for element in elements.elements:
+        if element.root_class == "TH2F":
+            assert not root_file.Get(in_file(elements.run, element.path)).TestBit(1 << 22)
+
+
+def test_files_of_two_runs_are_merged_side_by_side_and_states_of_one_run_are_never_good(published, small_run, tmp_path):
+    """``hadd`` adds: two outputs of one run give 3 + 3 = 6, which the plugin paints black."""
+    ROOT = pytest.importorskip("ROOT")
+    other = RunVerdict(replace(small_run.maps(), run=370102), (small_run.verdict("HE"),))
+    second = publish(other, tmp_path)
+    for name, inputs in (("two.root", [published, second]), ("twice.root", [published, published])):
+        merger = ROOT.TFileMerger(False)
+        merger.OutputFile(str(tmp_path / name), "RECREATE")
+        for file in inputs:
+            merger.AddFile(str(file))
+        assert merger.Merge()
+    place = "HcalADClient/StateSummaryvsLS/SubdetPM/HEM"
+    merged = ROOT.TFile.Open(str(tmp_path / "two.root"))
+    for run in (370101, 370102):
+        assert merged.Get(f"DQMData/Run {run}/Hcal/Run summary/{place}").GetBinContent(1, 1) == 3
+    merged.Close()
+    twice = ROOT.TFile.Open(str(tmp_path / "twice.root"))
+    assert twice.Get(f"DQMData/Run 370101/Hcal/Run summary/{place}").GetBinContent(1, 1) == 6
+    twice.Close()
 
 
 def test_titles_and_labels_are_whole_in_a_picture_of_480_by_360(elements):

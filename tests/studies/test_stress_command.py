@@ -18,7 +18,7 @@ from studies.stress.command import main
 SHORT = replace(CLEAN, lumisections=12)
 WORLDS = {
     "calm": World("calm", "nothing unusual", Setting(12), SHORT),
-    "box": World("box", "a dead box", Setting(12, failures=(Unit("HEP07", 0.0),)), SHORT),
+    "box": World("box", "a dead box, |ieta| 16 to 29", Setting(12, failures=(Unit("HEP07", 0.0),)), SHORT),
 }
 
 
@@ -43,7 +43,7 @@ def test_a_table_of_two_judges_and_two_worlds(tmp_path: Path) -> None:
     assert set(rows["template", "calm", 0]["healthy"]) == {"0.05", "0.5", "5"}
     page = (tmp_path / table.PAGE).read_text()
     assert "| world | what happens | the truth | template |" in page
-    assert "| box | a dead box | 1 of 1; 1.000; 1 (0); ×0.000 for ×0.000 |" in page
+    assert "| box | a dead box, \\|ieta\\| 16 to 29 | 1 of 1; 1.000; 1 (0); ×0.000 for ×0.000 |" in page
     for name in WORLDS:
         assert page.count(f"| {name} |") == 3 if name == "calm" else 2
 

@@ -279,10 +279,18 @@ def test_a_torn_line_is_cut_off(log: AlarmLog, tmp_path: Path) -> None:
         assert len(again.active(370101)) == len(path.read_bytes().splitlines()) - 1
 
 
-def test_a_log_of_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "alarms.jsonl").write_text("no JSON\n")
+@pytest.mark.parametrize("content", [b"no JSON\n", b"\xff\n", b"[1]\n", b'{"provenance": 3}\n7\n', b"[" * 9999 + b"\n"])
+def test_a_log_of_something_else_is_refused_and_keeps_no_change_from_being_written(
+    content: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "alarms.jsonl").write_bytes(content)
+    log = AlarmLog(tmp_path / "alarms.jsonl", MADE)
     with pytest.raises(InputError, match=r"alarms.jsonl is no log of alarms .* move it away"):
-        AlarmLog(tmp_path / "alarms.jsonl", MADE).active(370101)
+        log.active(370101)
+    log.add([change(Event.RAISED, "HEP07")], 370101, 4, 0.0)
+    log.write()
+    assert (tmp_path / "alarms.jsonl").read_bytes().startswith(content)
+    assert not log.waits
 
 
 @contextmanager
