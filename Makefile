@@ -132,6 +132,7 @@ fuzz: $(VENV)/.installed-for-tests
 	$(PIP_INSTALL) --editable '.[fuzz]'
 	$(BIN)/python -m benchmarks.fuzz -o docs/results/fuzz
 	$(BIN)/python -m benchmarks.fuzz.texts -o docs/results/fuzz
+	$(BIN)/python -m benchmarks.fuzz.hostile -o docs/results/fuzz
 
 faults: $(VENV)/.installed-for-tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.faults -o docs/results/faults

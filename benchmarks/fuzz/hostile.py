@@ -140,6 +140,7 @@ def page(found: Sequence[Outcome], facts: Mapping[str, str]) -> str:
         of_kind = [counts[kind, result] for result in RESULTS]
         rows.append([kind.replace("_", " "), str(sum(of_kind)), *map(str, of_kind)])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    counts_of = Counter(one.result for one in found)
     most, longest = max(one.growth for one in found), max(one.seconds for one in found)
     about = "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
     return f"""# Hostile files
@@ -152,6 +153,8 @@ estimated); anything else is a find.
 `python -m benchmarks.fuzz.hostile` makes this page anew.
 
 {table}
+
+Of these {len(found)} files, {counts_of[FIND]} were believed where they lie, or ended otherwise than they must.
 
 The most memory that a file filled was {most / 1024:.0f} MB, the longest took {longest:.1f} s.
 

@@ -334,8 +334,7 @@ def snapshots(draw: Draw, folder: Path) -> Hostile:
     anew, named = int(draw.integers(2, 6)), bool(draw.random() < 0.7)
     states: list[Maps] = []
     for ls, (maps, _) in truth.items():
-        falls = bool(states) and bool((maps < states[-1]).any())  # without the name, nothing else tells of a new job
-        again = ls == anew and (named or falls)
+        again = ls == anew and named  # nothing else tells of a new job
         states = [maps] if again or not states else [*states, states[-1] + maps]
         shown = states[draw.integers(len(states))] if draw.random() < 0.1 else states[-1]
         if draw.random() < 0.15:

@@ -122,6 +122,29 @@ def test_each_lumisection_is_published_as_it_comes(
     assert same_maps(published.last(), maps_of(dqm.path))
 
 
+@pytest.mark.usefixtures("published")
+def test_each_publication_has_a_version_of_its_own_of_which_the_last_three_stay(
+    dqm: DqmFolder, clock: Clock, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(verdict: RunVerdict, folder: Path, *, online: bool, version: int, **_: object) -> Path:
+        assert online
+        path = folder / f"DQM_V{version:04d}_HcalAD_R{verdict.maps.run:09d}.root"
+        path.write_text("a file")
+        return path
+
+    monkeypatch.setattr(service, "publish", write)
+    told = tmp_path / "told.txt"
+    settings = Settings(dqm.path, tmp_path / "out", PATIENCE, online=True, on_publish=f"sh -c 'echo $0 >> {told}'")
+    watch = Watch(settings, Judging(()), said.append, clock, read)
+    for ls in range(1, 6):
+        dqm.leave(ls)
+        watch.look()
+    watch._on_publish.finish()
+    names = [f"DQM_V{version:04d}_HcalAD_R{RUN:09d}.root" for version in range(1, 6)]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.root")) == names[2:]
+    assert sorted(Path(line).name for line in told.read_text().split()) == names
+
+
 def test_a_detector_that_no_model_knows_is_held_against_a_fitting_reference_as_run_does(
     start: Start, dqm: DqmFolder
 ) -> None:
