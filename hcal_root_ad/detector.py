@@ -120,7 +120,8 @@ class ChannelTable:
     @property
     def names(self) -> list[str]:
         """Sub-detector name of each row."""
-        return [Subdetector(code).name for code in self.subdetector]
+        by_code = {int(code): code.name for code in Subdetector}
+        return [by_code[code] for code in self.subdetector.tolist()]
 
     @property
     def side(self) -> IntArray:

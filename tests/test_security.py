@@ -264,7 +264,8 @@ def test_no_verb_opens_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert main(["inspect", file]) == 0
     assert main(["harvest", file, "-o", str(tmp_path / "maps.npz")]) == 0
     assert (
-        main(["run", file, "-o", out, "--flags", f"{out}/flags.csv", "--plots", f"{out}/plots", "--save-verdict", out]) == 0
+        main(["run", file, "-o", out, "--flags", f"{out}/flags.csv", "--plots", f"{out}/plots", "--save-verdict", out])
+        == 0
     )
     (root,) = map(str, (tmp_path / "out").glob("*.root"))
     (record,) = map(str, (tmp_path / "out").glob("*.npz"))

@@ -31,7 +31,7 @@ class Against:
 
     Attributes:
         rates: what the reference knows. reference: the same, its rings' pileup powers moved to fit the run.
-        series, activity: the lumisections compared, and their (LS,) log activity.
+        series, log_pileup: the lumisections compared, and their (LS,) log pileup.
         sums: digis seen and expected over them.
         error: (channels,) standard error of the shift: statistics of the run, and of the reference and its
             runs, scaled up by ``misfit``.
@@ -42,7 +42,7 @@ class Against:
     rates: Rates
     reference: Reference
     series: SubdetectorCounts
-    activity: Floats
+    log_pileup: Floats
     sums: Sums
     error: Floats
     misfit: float
@@ -79,18 +79,18 @@ class Against:
         expected = np.zeros(len(self.series))
         for first in range(0, len(self.series), CHUNK):
             rows = slice(first, first + CHUNK)
-            p = expected_share(self.reference, self.activity[rows]) * self.live
+            p = expected_share(self.reference, self.log_pileup[rows]) * self.live
             expected[rows] = self.series.events[rows] * p[:, where].sum(axis=1)
         return self.series.counts[:, where].sum(axis=1, dtype=np.float64), expected
 
 
-def hold_against(rates: Rates, series: SubdetectorCounts, activity: Floats) -> Against:
-    """Hold a series with at least one lumisection, at its activities (LS,), against the rates of a reference."""
-    mean = float(np.average(activity, weights=series.events))
-    reference = _with_powers_of(rates, sums_against(rates.reference, series, activity), mean)
-    sums = sums_against(reference, series, activity)
+def hold_against(rates: Rates, series: SubdetectorCounts, log_pileup: Floats) -> Against:
+    """Hold a series with at least one lumisection, at its log pileups (LS,), against the rates of a reference."""
+    mean = float(np.average(log_pileup, weights=series.events))
+    reference = _with_powers_of(rates, sums_against(rates.reference, series, log_pileup), mean)
+    sums = sums_against(reference, series, log_pileup)
     sums = replace(sums, expected=np.where(reference.live, sums.expected, 0.0))
-    found = Against(rates, reference, series, activity, sums, np.ones(len(series.channels)), 1.0)
+    found = Against(rates, reference, series, log_pileup, sums, np.ones(len(series.channels)), 1.0)
     statistics, known = 1 / np.sqrt(sums.information), rates.error(mean)
     filled = found.live & ~found.empty
     misfit = max(1.0, _typical((sums.shift / np.hypot(statistics, known))[filled]))
@@ -105,7 +105,7 @@ def _empty(sums: Sums) -> NDArray[np.bool_]:
 def _with_powers_of(rates: Rates, sums: Sums, mean: float) -> Reference:
     """The reference, each ring's pileup power moved within its error by what the ring does in common in this run.
 
-    Away from the activity of the clean runs, the power is what a whole ring's shift is first put down to. Empty
+    Away from the pileup of the clean runs, the power is what a whole ring's shift is first put down to. Empty
     channels say nothing of it.
     """
     reference, ring = rates.reference, rates.channels.ring

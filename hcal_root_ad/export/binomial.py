@@ -1,7 +1,7 @@
 """The statistics of :mod:`hcal_root_ad.stats.binomial` as tensor operations that export.
 
-Formulas, clips and precision (float64) are the same, and the tests hold them against each other. ONNX has neither ``expm1`` nor ``log1p``; probabilities stay within 1e-5 of 0 and 1, so a plain
-``log(1 − p)`` keeps ten digits.
+Formulas, clips and precision (float64) are the same, and the tests hold them against each other. ONNX has neither
+``expm1`` nor ``log1p``; probabilities stay within 1e-5 of 0 and 1, so a plain ``log(1 − p)`` keeps ten digits.
 """
 
 from __future__ import annotations

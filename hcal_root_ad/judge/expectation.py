@@ -60,7 +60,9 @@ def expectation(
     size = len(levels)
     keep = {name: np.ones((size, len(getattr(tree, unit))), dtype=bool) for name, unit in _LEVELS.items()}
     for fault in faults:
-        keep[fault.level][fault.rows(size), fault.unit] = False
+        # What a unit at fault does before and after is no measure of its health: the reference is.
+        rows = slice(None) if fault.level in (Level.RM, Level.RBX) else fault.rows(size)
+        keep[fault.level][rows, fault.unit] = False
     lost = ~keep[Level.SUBDETECTOR]
     ring = np.where(keep[Level.RING], units.ring, 0) + units.condition
     # A lost sub-detector took its conditions along: nothing is known of them in these lumisections.

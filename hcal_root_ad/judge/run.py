@@ -28,7 +28,7 @@ from hcal_root_ad.judge.trust import STRANGER, hf_trust, trust_of
 from hcal_root_ad.judge.unit_scan import UnitFault, scan_units
 from hcal_root_ad.judge.verdict import CommonPart, Level, ModelInfo, RunVerdict, Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit, joined
+from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit, common_part_fit, joined
 from hcal_root_ad.model.joint import JointReference, joint_reference
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
@@ -120,7 +120,7 @@ class RunJudge:
             return
         if self._joint is None and (served := self._served(run)):
             self._joint = joint_reference([self._models[name].reference for name in served], run.channels)
-            self._fit = CommonPartFit(self._joint.reference)
+            self._fit = common_part_fit(self._joint.reference)
         if self._joint is not None and self._fit is not None:
             rows = judged_rows(run)
             new = rows.from_row(sum(map(len, self._levels)))
@@ -211,7 +211,7 @@ class RunJudge:
             return first
         chosen = [references[n] if n in usable else self._models[n].reference for n in self._joint.names]
         joint = joint_reference(chosen, maps.channels)
-        levels = CommonPartFit(joint.reference).fit(rows.counts(maps, joint.columns), rows.events(maps))
+        levels = common_part_fit(joint.reference).fit(rows.counts(maps, joint.columns), rows.events(maps))
         base = {name: Trust.REFERENCE_RUN if name in usable else Trust.ADAPTED for name in joint.names}
         return self._judge(maps, rows, joint, levels, base)
 
@@ -220,7 +220,7 @@ class RunJudge:
         columns = np.concatenate([maps.channels.rows_of(name) for name in names])
         reference = reference_of_run(maps.channels.take(columns), rows.counts(maps, columns), rows.events(maps))
         joint = joint_reference([reference.select(name) for name in names], maps.channels)
-        levels = CommonPartFit(joint.reference).fit(rows.counts(maps, joint.columns), rows.events(maps))
+        levels = common_part_fit(joint.reference).fit(rows.counts(maps, joint.columns), rows.events(maps))
         return self._judge(maps, rows, joint, levels, dict.fromkeys(names, Trust.NONE))
 
     def _judge(
@@ -303,7 +303,7 @@ class _Together:
             columns = np.flatnonzero(tree.subdetector.of[live] == d)
             scans[name] = faults, scan_channels(residuals, columns, limits.channel), limits, asked
         judged_names = [name for name in scans if scans[name][1].width <= STRANGER or base[name] is Trust.NONE]
-        slope = CommonPartFit(reference).slope(self.levels.log_pileup).T
+        slope = common_part_fit(reference).slope(self.levels.log_pileup).T
         flagged = [fault for name in judged_names for fault in scans[name][0]]
         healthy = expectation(self.levels, units, tree, reference, flagged, slope)
         verdicts = []

@@ -15,6 +15,7 @@ Every LS is fitted by itself, so neither chunks nor order matter.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,6 +102,12 @@ def joined(parts: list[CommonLevels]) -> CommonLevels:
     return CommonLevels(*(np.concatenate([getattr(p, field.name) for p in parts]) for field in fields(CommonLevels)))
 
 
+@lru_cache(maxsize=8)
+def common_part_fit(reference: Reference) -> CommonPartFit:
+    """The fit of a reference, made once."""
+    return CommonPartFit(reference)
+
+
 class CommonPartFit:
     """Fits the common part of lumisections of a detector, against its reference."""
 
@@ -117,8 +124,11 @@ class CommonPartFit:
         self._box_power = _means(tree.box, self._power[:, 0], weight)
         self._boxes_with_channels = np.bincount(tree.box.of, minlength=len(tree.box)) > 0
         self._box_power = np.where(self._boxes_with_channels, self._box_power, 1.0)
-        self._slopes = _slopes(tree.module, self._level, self._power)
         self._mean_power = _means(tree.subdetector, self._power[:, 0], weight)
+
+    @cached_property
+    def _slopes(self) -> Single:
+        return _slopes(self.tree.module, self._level, self._power)
 
     def slope(self, log_pileup: Single) -> Single:
         """(modules, LS) change of a module's log digis with its log rate: 1 where rates are low, less where they saturate."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.model.clean_runs import CleanRun
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.model.self_reference import ODD, against_rings, module_offsets, ring_levels
+from hcal_root_ad.model.self_reference import against_rings, module_offsets, odd_modules, ring_levels
 
 ODD_CHANNEL = 1.0
 """A channel whose log rate is off its phi ring by more is worth a look; its level is learned all the same."""
@@ -43,9 +43,9 @@ def learned(fitted: Reference, runs: Sequence[CleanRun]) -> Learned:
         )
     offsets = module_offsets(fitted)
     odd = [
-        f"{name} at × {np.exp(offset):.2f}"
-        for name, offset in zip(fitted.tree.module.names, offsets, strict=True) if abs(offset) > ODD
-    ]  # fmt: skip
+        f"{fitted.tree.module.names[module]} at × {np.exp(offsets[module]):.2f}"
+        for module in np.flatnonzero(odd_modules(offsets))
+    ]
     if odd:
         sentences["odd units"] = (
             f"{_listed(odd)} of the phi ring in the clean runs: a fault, not health; expected to count as the phi ring "

@@ -1,7 +1,7 @@
 """``Model``: all that judging one sub-detector needs, as a folder of readable and safe files.
 
-``model.toml`` (what it is), ``reference.safetensors`` (rates of the channels, with errors), ``weights.safetensors`` (the
-network, where there is one), ``README.md`` (the card) and ``metrics.json``. Reading it needs no torch.
+``model.toml`` (what it is), ``reference.safetensors`` (rates of the channels, with errors), ``weights.safetensors``
+(the network, where there is one), ``README.md`` (the card) and ``metrics.json``. Reading it needs no torch.
 """
 
 from __future__ import annotations
@@ -170,8 +170,8 @@ def _load(folder: Path) -> Model:
     files = [REFERENCE, WEIGHTS] if head["network"] else [REFERENCE]
     if sorted(digests) != files:
         raise ModelError(
-            f"{folder / HEAD}: expected digests of {' and '.join(files)}, found {', '.join(sorted(digests)) or 'none'}; "
-            "fetch the model again"
+            f"{folder / HEAD}: expected digests of {' and '.join(files)}, found {', '.join(sorted(digests)) or 'none'};"
+            " fetch the model again"
         )
     for name, digest in digests.items():
         if digest != _sha256(folder / name):
@@ -198,7 +198,8 @@ def _reference(folder: Path, head: Mapping[str, Any]) -> Reference:
     values = load_file(path)
     if set(values) != set(_ARRAYS):
         raise ModelError(
-            f"{path}: expected the arrays {', '.join(_ARRAYS)}, found {', '.join(sorted(values))}; fetch the model again"
+            f"{path}: expected the arrays {', '.join(_ARRAYS)}, found {', '.join(sorted(values))};"
+            " fetch the model again"
         )
     if any(array.shape != (len(channels),) for array in values.values()):
         raise ModelError(f"{path}: expected {len(channels)} channels in every array, found others; make it again")

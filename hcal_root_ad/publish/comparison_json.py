@@ -82,7 +82,7 @@ def _reference(entry: Entry) -> dict[str, Any]:
 def _subdetector(part: Against) -> dict[str, Any]:
     return {
         "events": int(part.sums.events),
-        "mean_log_activity": float(np.average(part.activity, weights=part.series.events)),
+        "mean_log_pileup": float(np.average(part.log_pileup, weights=part.series.events)),
         "channels": int(part.live.sum()),
         "misfit": part.misfit,
     }

@@ -102,8 +102,16 @@ def newton_step(counts: Floats, events: Floats, log_rate: Floats) -> tuple[Float
     With λ = exp(log_rate), p = 1 − exp(−λ) and q = 1 − p: b = (n − N·p)·λ/p and w = N·q·λ²/p. Sums of b over sums of w
     are estimates of a common shift; 1/Σw is their variance.
     """
-    lam = np.exp(np.clip(log_rate, LOWEST_LOG_RATE, HIGHEST_LOG_RATE))
-    q = np.exp(-lam)
+    lam = np.clip(log_rate, LOWEST_LOG_RATE, HIGHEST_LOG_RATE)
+    np.exp(lam, out=lam)
+    q = np.negative(lam)
+    np.exp(q, out=q)
     p = 1 - q
     steep = lam / p
-    return (counts - events * p) * steep, events * q * lam * steep
+    p *= events
+    b = np.subtract(counts, p, out=p)
+    b *= steep
+    q *= lam
+    q *= steep
+    q *= events
+    return b, q

@@ -6,12 +6,12 @@ Everything that the suite uses of the judge's interface is in this file.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from hcal_root_ad.learn.bundle import Bundle, load_bundle
 from numpy.typing import NDArray
 
 from hcal_root_ad.certify.certification import HCAL, certify_run
@@ -19,11 +19,11 @@ from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import RunVerdict, State
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.model.transfer import transfer
+from hcal_root_ad.pipeline import SHIPPED_MODELS
 from hcal_root_ad.publish.record import record_of
 from studies.stress.judged import Certified, JudgedRun, Line
-
-SOURCES = ("he-graphstad", "hb-graphstad-from-he")
 
 
 def current_judge(clean_runs: Sequence[LumiMaps], maps: LumiMaps, asked: float) -> JudgedRun:
@@ -41,10 +41,15 @@ def current_judge(clean_runs: Sequence[LumiMaps], maps: LumiMaps, asked: float) 
 
 
 @lru_cache(maxsize=1)
-def _adapted(clean_runs: tuple[LumiMaps, ...]) -> tuple[Bundle, ...]:
+def _adapted(clean_runs: tuple[LumiMaps, ...]) -> tuple[Model, ...]:
     """Models adapted to the clean runs; the last ones are kept, for worlds of one clean run follow each other."""
     with TemporaryDirectory() as folder:
-        return tuple(transfer(load_bundle(name), clean_runs, Path(folder) / name) for name in SOURCES)
+        return tuple(transfer(_without_network(name), clean_runs, Path(folder) / name) for name in SHIPPED_MODELS)
+
+
+def _without_network(name: str) -> Model:
+    """A shipped model; the network has no say in a judgement, and takes a minute to adapt."""
+    return replace(load_model(name), architecture={}, weights={})
 
 
 def _flagged(verdict: RunVerdict) -> NDArray[np.bool_]:

@@ -23,9 +23,9 @@ INFORMATION = 12_000 * (0.7 * np.log(0.7)) ** 2 / (0.3 * 0.7)
 """Of 12 LS of 1000 events on a channel's log rate."""
 
 
-def he_against(maps: LumiMaps, reference: NamedReference, activity: float = 0.0) -> Against:
+def he_against(maps: LumiMaps, reference: NamedReference, log_pileup: float = 0.0) -> Against:
     series = subdetector_counts(maps, "HE")
-    return hold_against(reference.rates["HE"], series, np.full(len(series), activity))
+    return hold_against(reference.rates["HE"], series, np.full(len(series), log_pileup))
 
 
 def test_a_healthy_run_is_as_expected(make_maps: MakeMaps, make_reference: MakeReference) -> None:
@@ -80,13 +80,13 @@ def test_a_ring_is_put_down_to_its_pileup_power_within_its_error(
     maps.counts[:, HE] = doubled
     maps.counts[:, HE[ring]] = lower
     series = subdetector_counts(maps, "HE")
-    activity = np.full(len(series), np.log(2))
-    known, free = (hold_against(one, series, activity) for one in (rates, uncertain))
+    log_pileup = np.full(len(series), np.log(2))
+    known, free = (hold_against(one, series, log_pileup) for one in (rates, uncertain))
     assert known.sums.shift[ring] == pytest.approx(np.log(0.9), abs=2e-3)
     assert free.sums.shift[ring] == pytest.approx(0, abs=2e-3)
     # The power went from 1 to 1 + log 0.9 / log 2.
     assert free.reference.power[ring] == pytest.approx(0.848, abs=3e-3)
-    # At the reference's own activity, no power explains anything.
+    # At the reference's own pileup, no power explains anything.
     healthy = hold_against(uncertain, subdetector_counts(make_maps(), "HE"), np.zeros(12))
     assert healthy.reference.power == pytest.approx(1)
 

@@ -262,7 +262,7 @@ def test_json_holds_all_numbers(comparison: Comparison, tmp_path: Path) -> None:
     hb = numbers["channels"]["HB"]
     assert [len(column) for column in hb.values()] == [9072] * 6
     assert hb["shift"][HOT] == pytest.approx(np.log(2), abs=0.15)
-    assert numbers["subdetectors"]["HE"]["mean_log_activity"] == pytest.approx(-0.4, abs=0.02)
+    assert numbers["subdetectors"]["HE"]["mean_log_pileup"] == pytest.approx(-0.4, abs=0.02)
 
 
 def test_the_largest_changes_are_shown(comparison: Comparison) -> None:
