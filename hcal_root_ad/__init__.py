@@ -12,7 +12,7 @@ TYPE_CHECKING = False  # As type checkers know it, without the import of typing:
 if TYPE_CHECKING:
     from hcal_root_ad.certify.certification import certify_run
     from hcal_root_ad.certify.policy import load_policy
-    from hcal_root_ad.compare.comparison import compare
+    from hcal_root_ad.compare.comparison import compare as compare_run
     from hcal_root_ad.detector import channel_table
     from hcal_root_ad.errors import HcalRootAdError
     from hcal_root_ad.harvest.inspect import inspect_file
@@ -45,7 +45,7 @@ __all__ = [
     "certify_run",
     "channel_table",
     "check_file",
-    "compare",
+    "compare_run",
     "inspect_file",
     "judge_run",
     "load_model",
@@ -63,7 +63,6 @@ __all__ = [
 _HOMES = {
     "certify.certification": ("certify_run",),
     "certify.policy": ("load_policy",),
-    "compare.comparison": ("compare",),
     "detector": ("channel_table",),
     "errors": ("HcalRootAdError",),
     "harvest.inspect": ("inspect_file",),
@@ -90,7 +89,8 @@ _HOMES = {
     "references.catalogue": ("load_reference",),
 }
 _PLACES = {name: (home, name) for home, names in _HOMES.items() for name in names}
-_PLACES["publish_run"] = ("publish.publish", "publish")  # Here, ``publish`` is the package of that name.
+# Here, ``compare`` and ``publish`` are the packages of these names.
+_PLACES |= {"compare_run": ("compare.comparison", "compare"), "publish_run": ("publish.publish", "publish")}
 
 
 def __getattr__(name: str) -> object:

@@ -19,7 +19,7 @@ from hcal_root_ad.errors import HcalRootAdError, InputError
 
 def test_every_verb_has_a_module_and_every_module_is_known() -> None:
     modules = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
-    assert modules == {*VERBS, "__init__", "main", "inputs", "plain", "terminal"}
+    assert modules == {*VERBS, "__init__", "main", "inputs", "judging", "plain", "terminal"}
     for verb in VERBS:
         module = import_module(f"hcal_root_ad.cli.{verb}")
         assert module.__doc__
@@ -70,7 +70,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         "run a -o b --false-alarms 0",
         "run a -o b --false-alarms few",
         "simulate -o x --container online --runs 0",
-        "train a -o b --subdetector HF",
+        "train a -o b --subdetector HX",
     ],
 )
 def test_wrong_use_ends_with_2(line: str, capsys: pytest.CaptureFixture[str]) -> None:

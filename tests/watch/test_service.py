@@ -135,7 +135,7 @@ def test_each_publication_has_a_version_of_its_own_of_which_the_last_three_stay(
     monkeypatch.setattr(service, "publish", write)
     told = tmp_path / "told.txt"
     settings = Settings(dqm.path, tmp_path / "out", PATIENCE, online=True, on_publish=f"sh -c 'echo $0 >> {told}'")
-    watch = Watch(settings, (), said.append, clock, read)
+    watch = Watch(settings, Judging(()), said.append, clock, read)
     for ls in range(1, 6):
         dqm.leave(ls)
         watch.look()
