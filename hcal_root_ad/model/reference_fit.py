@@ -193,7 +193,7 @@ def _channel_powers(reference: Reference, levels: CommonLevels, clean: CleanLumi
     precision = information + CHANNEL_POWER**-2
     step = np.where(reference.live, information * slope / precision, 0)
     level = reference.level + np.clip((sums["wx"] - step * sums["wu"]) / total, -0.2, 0.2) * reference.live
-    error = np.sqrt(1 / precision + reference.power_error**2 * 0)
+    error = 1 / np.sqrt(precision)
     return replace(reference, power=reference.power + step, level=level, power_error=error)
 
 
