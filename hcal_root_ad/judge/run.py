@@ -7,7 +7,7 @@ fitted once, the scan for faults looks at all so far, so the verdict is that on 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,12 @@ from hcal_root_ad.judge.channel_scan import ChannelScan, Residuals, scan_channel
 from hcal_root_ad.judge.conditions import common_part
 from hcal_root_ad.judge.expectation import expectation
 from hcal_root_ad.judge.forecast import with_forecasts
-from hcal_root_ad.judge.growth import GrowingRun
 from hcal_root_ad.judge.given_pileup import expected_log_pileup
+from hcal_root_ad.judge.growth import GrowingRun
 from hcal_root_ad.judge.hf import hf_faults, trusted_rows
 from hcal_root_ad.judge.levels import unit_levels
 from hcal_root_ad.judge.rows import MINIMUM_EVENTS, JudgedRows, judged_rows
-from hcal_root_ad.judge.subdetector import Judged, faults_of, not_judged, verdict_of
+from hcal_root_ad.judge.subdetector import Judged, faults_of, not_judged, verdict_of, without_missing
 from hcal_root_ad.judge.trust import STRANGER, hf_trust, trust_of
 from hcal_root_ad.judge.unit_scan import UnitFault, scan_units
 from hcal_root_ad.judge.verdict import CommonPart, Level, ModelInfo, RunVerdict, Trust, Verdict
@@ -318,8 +318,12 @@ class _Together:
             judged = Judged(name, reference.channels.take(own), own, reference.live[own], counts[:, own],
                             healthy.counts(events, own), events)  # fmt: skip
             pulls = _pulls(judged)
-            found = faults_of(judged, faults, scan, live, tree)
-            verdicts.append(verdict_of(judged, found, self.maps, self.rows, info, pulls, trust, scan.width))
+            came = self.maps.present_of(name)
+            present = np.array([came[position].all() for position in self.rows.position], dtype=bool)
+            cut = (replace(fault, inside=fault.inside & present) for fault in faults_of(judged, faults, scan, live, tree))
+            found = [fault for fault in cut if fault.inside.any()]
+            verdict = verdict_of(judged, found, self.maps, self.rows, info, pulls, trust, scan.width)
+            verdicts.append(without_missing(verdict, came))
         sound = {name: np.ones(len(self.rows), dtype=bool) for name in judged_names}
         for name in judged_names:
             for fault in scans[name][0]:

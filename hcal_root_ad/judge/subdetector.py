@@ -248,3 +248,15 @@ def not_judged(
         assessed=np.zeros(len(maps), dtype=bool), observed=maps.counts[:, rows], expected=empty, score=empty, states=states,
         intervals=(), judge=info, trust=trust[0], trust_reason=trust[1], sensitivity=max(1.0, width),
     )  # fmt: skip
+
+
+def without_missing(verdict: Verdict, came: NDArray[np.bool_]) -> Verdict:
+    """The verdict of a sub-detector whose maps came in some LS only, ``came`` (LS,); in others it is not assessed."""
+    if came[verdict.assessed].all():
+        return verdict
+    states = verdict.states.copy()
+    missing = ~came[:, None] & (states != State.NOT_CONNECTED)
+    states[missing] = State.NOT_ASSESSED
+    score = np.where(came[:, None], verdict.score, np.float32(0))
+    expected = np.where(came[:, None], verdict.expected, np.float32(0))
+    return replace(verdict, assessed=verdict.assessed & came, states=states, score=score, expected=expected)

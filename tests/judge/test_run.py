@@ -269,3 +269,18 @@ def test_files_in_any_order_are_judged_the_same(tmp_path: Path, both: list[Model
     assert sorted_run.findings == shuffled_run.findings
     assert np.array_equal(sorted_run.score, shuffled_run.score)
     assert np.array_equal(sorted_run.states, shuffled_run.states)
+
+
+def test_a_subdetector_whose_maps_did_not_come_is_not_assessed_and_not_dead(
+    make_maps: MakeMaps, both: list[Model]
+) -> None:
+    maps = make_maps(12)
+    maps.counts[4:8, HE] = 0
+    maps.counts[8:, HEP07] = 0
+    lacking = np.isin(np.arange(12), (4, 5, 6, 7))
+    verdict = judge_run(replace(maps, missing={"HE": lacking}), both)
+    assert lines(verdict) == [("HEP07", Kind.DEAD, ((9, 12),), 188)]
+    hb, he = verdict.verdicts
+    assert hb.assessed.all()
+    assert he.assessed.tolist() == (~lacking).tolist()
+    assert (he.states[lacking] == State.NOT_ASSESSED).all()
