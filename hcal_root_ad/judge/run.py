@@ -320,7 +320,9 @@ class _Together:
             pulls = _pulls(judged)
             came = self.maps.present_of(name)
             present = np.array([came[position].all() for position in self.rows.position], dtype=bool)
-            cut = (replace(fault, inside=fault.inside & present) for fault in faults_of(judged, faults, scan, live, tree))
+            cut = (
+                replace(fault, inside=fault.inside & present) for fault in faults_of(judged, faults, scan, live, tree)
+            )
             found = [fault for fault in cut if fault.inside.any()]
             verdict = verdict_of(judged, found, self.maps, self.rows, info, pulls, trust, scan.width)
             verdicts.append(without_missing(verdict, came))
