@@ -155,7 +155,8 @@ class RunJudge:
         rows = judged_rows(maps)
         if not len(rows):
             raise NoHcalError(
-                f"run {maps.run}: no lumisection has HCAL maps and at least {MINIMUM_EVENTS} events; nothing can be judged"
+                f"run {maps.run}: no lumisection has HCAL maps and at least {MINIMUM_EVENTS} events; "
+                "nothing can be judged"
             )
         if self._without_reference:
             return self._against_itself(maps, rows)
@@ -175,7 +176,8 @@ class RunJudge:
 
     def _with_pileup(self, maps: LumiMaps, rows: JudgedRows, levels: CommonLevels) -> CommonLevels:
         """The levels, fitted again where the pileup from elsewhere contradicts that of the counts."""
-        assert self._joint is not None and self._fit is not None
+        assert self._joint is not None
+        assert self._fit is not None
         numbers = rows.lumisections(maps)
         mean = np.array([np.mean([self._pileup.get(int(ls), np.nan) for ls in block]) for block in numbers])
         expected = expected_log_pileup(mean, levels.log_pileup)
@@ -205,7 +207,8 @@ class RunJudge:
         assert self._joint is not None
         usable = [
             name for name in strangers
-            if name in references and np.array_equal(references[name].channels.raw_id, maps.channels.select(name).raw_id)
+            if name in references
+            and np.array_equal(references[name].channels.raw_id, maps.channels.select(name).raw_id)
         ]  # fmt: skip
         if not usable:
             return first
@@ -242,8 +245,8 @@ class RunJudge:
         ]  # fmt: skip
         if not joint.shared:
             notes.append(
-                f"{' and '.join(joint.names)} were adapted on different clean runs: a loss of one sub-detector as a whole "
-                "is not seen; adapt them on the same runs"
+                f"{' and '.join(joint.names)} were adapted on different clean runs: a loss of one sub-detector as a "
+                "whole is not seen; adapt them on the same runs"
             )
         return RunVerdict(maps, tuple(map(with_forecasts, verdicts)), notes=tuple(notes), common=common)
 
@@ -320,7 +323,9 @@ class _Together:
             pulls = _pulls(judged)
             came = self.maps.present_of(name)
             present = np.array([came[position].all() for position in self.rows.position], dtype=bool)
-            cut = (replace(fault, inside=fault.inside & present) for fault in faults_of(judged, faults, scan, live, tree))
+            cut = (
+                replace(fault, inside=fault.inside & present) for fault in faults_of(judged, faults, scan, live, tree)
+            )
             found = [fault for fault in cut if fault.inside.any()]
             verdict = verdict_of(judged, found, self.maps, self.rows, info, pulls, trust, scan.width)
             verdicts.append(without_missing(verdict, came))

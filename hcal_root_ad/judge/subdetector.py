@@ -30,8 +30,8 @@ from hcal_root_ad.stats.binomial import Floats
 
 ALIVE_UNIT = 0.3
 """In a unit that keeps more of its digis a channel that is much farther off is at fault by itself."""
-LEAST_DIGIS, LEAST_CHANNEL_DIGIS = 0.02, 0.03
-"""What changes the digis of a unit, or of a channel, by less is no fault."""
+LEAST_DIGIS = 0.02
+"""What changes the digis by less is no fault."""
 PARTIAL = 0.15
 """A unit of which more channels are sound is no unit at fault: its channels are named, and joined otherwise."""
 
@@ -164,7 +164,10 @@ def verdict_of(
     judged: Judged, faults: Sequence[Fault], maps: LumiMaps, rows: JudgedRows, info: ModelInfo,
     pulls: NDArray[np.float32], trust: tuple[Trust, str], width: float, notes: tuple[str, ...] = (),
 ) -> Verdict:  # fmt: skip
-    """States, findings and intervals of one sub-detector; ``pulls`` (rows, channels) are its score where nothing is at fault."""
+    """States, findings and intervals of one sub-detector.
+
+    ``pulls``: (rows, channels) its score where nothing is at fault.
+    """
     numbers = rows.lumisections(maps)
     sized = [
         (f, finding_of(f, judged.subdetector, numbers, judged.observed, judged.expected, judged.events)) for f in faults
@@ -204,11 +207,6 @@ def verdict_of(
     )
 
 
-def _matters(finding: Finding) -> bool:
-    least = LEAST_CHANNEL_DIGIS if finding.level is Level.CHANNEL else LEAST_DIGIS
-    return finding.subdetector == "HF" or abs(finding.size - 1) >= least
-
-
 def _weight(finding: Finding) -> tuple[int, float, float]:
     return (
         int(finding.state),
@@ -245,7 +243,8 @@ def not_judged(
     empty = np.zeros(shape, dtype=np.float32)
     return Verdict(
         subdetector=subdetector, channels=maps.channels.take(rows), lumisections=maps.lumisections, events=maps.events,
-        assessed=np.zeros(len(maps), dtype=bool), observed=maps.counts[:, rows], expected=empty, score=empty, states=states,
+        assessed=np.zeros(len(maps), dtype=bool), observed=maps.counts[:, rows], expected=empty, score=empty,
+        states=states,
         intervals=(), judge=info, trust=trust[0], trust_reason=trust[1], sensitivity=max(1.0, width),
     )  # fmt: skip
 
