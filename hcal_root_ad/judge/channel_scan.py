@@ -187,7 +187,7 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: fl
     """Scan the channels of one sub-detector."""
     sums = residuals.sums(sample_of(columns, residuals.information))
     null = empirical_null(sums)
-    width = whole_run_width(sums)
+    width = whole_run_width(sums, null)
     walk = residuals.reference.widths.walk_channel
     coarse: dict[int, Stretch] = {}
     for some in blocks(columns, len(residuals.events)):
@@ -216,8 +216,6 @@ def _stretches(residuals: Residuals, column: int, walk: float, null: Null, thres
     return stretches(b[:, 0], w[:, 0], prior, walk, null, threshold, LEAST_SHIFT, exact)
 
 
-def whole_run_width(sums: Sums) -> float:
-    """Robust scale of the whole run's significance over the channels, before any excess is added."""
-    window = Window(len(sums.b) - 1, np.zeros(1, dtype=np.intp))
-    shift, variance = sums.deviations(window)
-    return float(robust_scale(shift / np.sqrt(variance))[0])
+def whole_run_width(sums: Sums, null: Null) -> float:
+    """How far the channels are off the model over the whole run, in widths that health allows; chance taken out."""
+    return float(np.sqrt(1 + null.prior / np.median(sums.prior)))

@@ -8,8 +8,8 @@ from hcal_root_ad.judge.verdict import Trust, Verdict
 
 LESS_SENSITIVE = 1.6
 """Scatter of the channels, in widths that health allows, above which the model is one of another period."""
-STRANGER = 5.0
-"""The same, above which nothing is judged: another detector gives 5 to 18, ageing of 20 % or drift × 4 some 2.5."""
+STRANGER = 4.0
+"""The same, above which nothing is judged: another detector gives 4.5 to 18, offsets of 3 % or drift × 4 some 2."""
 
 
 def trust_of(width: float, base: Trust, model: str) -> tuple[Trust, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,12 @@ class JointReference:
 
 
 def joint_reference(references: Sequence[Reference], channels: ChannelTable) -> JointReference:
-    """Join references of different sub-detectors; ``channels`` are those of the run's maps."""
+    """Join references of different sub-detectors; ``channels`` are those of the run's maps. Made once for the same ones."""
+    return _joint_reference(tuple(references), channels)
+
+
+@lru_cache(maxsize=8)
+def _joint_reference(references: tuple[Reference, ...], channels: ChannelTable) -> JointReference:
     names = tuple(reference.channels.names[0] for reference in references)
     first = references[0]
     spread = first.overdispersion
