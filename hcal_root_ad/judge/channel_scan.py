@@ -20,9 +20,7 @@ from hcal_root_ad.stats.scan import (
     Null,
     Stretch,
     Sums,
-    Window,
     empirical_null,
-    robust_scale,
     stretches,
     strongest_windows,
 )

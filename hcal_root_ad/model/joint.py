@@ -34,7 +34,7 @@ class JointReference:
 
 
 def joint_reference(references: Sequence[Reference], channels: ChannelTable) -> JointReference:
-    """Join references of different sub-detectors; ``channels`` are those of the run's maps. Made once for the same ones."""
+    """Join references of different sub-detectors, once for the same ones; ``channels`` are those of the run's maps."""
     return _joint_reference(tuple(references), channels)
 
 
