@@ -32,7 +32,7 @@ STEPS_BEFORE = {
     "onnx.md": (
         "harvest nanodqmio.root -o maps.npz",
         "export he-graphstad -o he.onnx",
-    )
+    ),
 }
 """Commands that a page has its reader run before the example."""
 

@@ -36,8 +36,10 @@ def lumisections(run) -> CleanLumisections:  # type: ignore[no-untyped-def]
 def conditions(pileup: tuple[float, float], step: bool) -> Conditions:
     none, time = np.zeros(LUMISECTIONS, dtype=bool), np.arange(LUMISECTIONS)
     return Conditions(
-        lumisections=(time + 1).astype(np.int32), events=np.full(LUMISECTIONS, 1500), pileup=np.linspace(*pileup, LUMISECTIONS),
-        prescale_column=(time >= STEP).astype(int) if step else np.zeros(LUMISECTIONS, dtype=int), short=none, gap=none,
+        lumisections=(time + 1).astype(np.int32), events=np.full(LUMISECTIONS, 1500),
+        pileup=np.linspace(*pileup, LUMISECTIONS),
+        prescale_column=(time >= STEP).astype(int) if step else np.zeros(LUMISECTIONS, dtype=int),
+        short=none, gap=none,
     )  # fmt: skip
 
 

@@ -20,9 +20,7 @@ from hcal_root_ad.stats.scan import (
     Null,
     Stretch,
     Sums,
-    Window,
     empirical_null,
-    robust_scale,
     stretches,
     strongest_windows,
 )
@@ -117,13 +115,14 @@ class Residuals:
         )
 
     def _thinned(self, rows: NDArray[np.intp]) -> Floats:
-        """(rows,) how much farther than its ring a channel moves in log rate if what moved the ring took digis, not rate."""
+        """(rows,) how much farther than its ring a channel moves in log rate if the ring lost digis, not rate."""
         reference, ring = self.reference, self.reference.tree.ring.of[rows]
         shift = np.median(self.levels.ring, axis=0).astype(np.float64)
         rate = np.exp(self._ring_level)
         factor = np.expm1(-rate * np.exp(shift)) / np.expm1(-rate)
         p = -np.expm1(-np.exp(reference.level[rows]))
-        return np.log(-np.log1p(-np.clip(p * factor[ring], 1e-6, 0.9999))) - reference.level[rows] - shift[ring]
+        moved = np.log(-np.log1p(-np.clip(p * factor[ring], 1e-6, 0.9999)))
+        return np.asarray(moved - reference.level[rows] - shift[ring])
 
     @cached_property
     def information(self) -> Floats:
@@ -140,7 +139,10 @@ class Residuals:
         return np.asarray(np.bincount(tree.ring.of, live * self.reference.level, len(tree.ring)) / size)
 
     def exact(self, column: int, rate: Floats, first: int, last: int, off: float) -> float:
-        """Signed root of the binomial deviance of one channel's digis in a stretch, from its level outside; ``rate``: (LS,) its log rate."""
+        """Signed root of the binomial deviance of one channel's digis in a stretch, from its level outside.
+
+        ``rate``: (LS,) its log rate. ``off``: the level outside.
+        """
         rows = slice(first, last + 1)
         events = self.events[rows].astype(np.float64)
         p = probability(rate[rows] + off)
@@ -154,7 +156,7 @@ class Residuals:
 
 
 def sample_of(columns: NDArray[np.intp], information: Floats) -> NDArray[np.intp]:
-    """Channels, evenly, that stand for all of their sub-detector: of the half that says more, which an excess hurts most."""
+    """Channels that stand for their sub-detector: evenly, of the half that says more, which an excess hurts most."""
     said = information[columns]
     telling = columns[said >= np.median(said)] if len(columns) else columns
     return telling[:: max(1, len(telling) // SAMPLE)]
@@ -170,7 +172,8 @@ def blocks(columns: NDArray[np.intp], lumisections: int) -> Iterator[NDArray[np.
 class ChannelScan:
     """Stretches at fault by column of the live channels, and how the others scatter.
 
-    ``width``: scatter of the channels over the whole run, 1 where the model knows the detector. ``null``: excess variance.
+    ``width``: scatter of the channels over the whole run, 1 where the model knows the detector. ``null``: excess
+    variance.
     """
 
     faults: dict[int, list[Stretch]]

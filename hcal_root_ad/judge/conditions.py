@@ -82,9 +82,9 @@ def _sentences(
         condition = units.condition[rows][:, rings]
         typical = np.median(condition, axis=0)
         if np.abs(typical - np.median(typical)).max() > RINGS_SAID:
+            low, high = _percent(float(typical.min())), _percent(float(typical.max()))
             out.append(
-                f"rings of {name} moved by {_percent(float(typical.min()))} to {_percent(float(typical.max()))} since the "
-                "clean runs (trigger mix, thresholds or ageing)"
+                f"rings of {name} moved by {low} to {high} since the clean runs (trigger mix, thresholds or ageing)"
             )
         out += _steps([lumisections[row] for row in rows], condition, name)
         wave = float(np.median(np.abs(units.wave[rows, d])))
@@ -105,9 +105,9 @@ def _steps(lumisections: list[NDArray[np.int32]], condition: Floats, name: str, 
     while len(out) < 3 and size.max() > STEP:
         row = int(size.argmax())
         low, high = float(change[row].min()), float(change[row].max())
+        ls = int(lumisections[row + window][0])
         out.append(
-            f"rings of {name} changed at LS {int(lumisections[row + window][0])} by {_percent(low)} to {_percent(high)} "
-            "(trigger mix or thresholds)"
+            f"rings of {name} changed at LS {ls} by {_percent(low)} to {_percent(high)} (trigger mix or thresholds)"
         )
         size[max(0, row - 2 * window) : row + 2 * window] = 0
     return out

@@ -1,4 +1,4 @@
-"""What each channel should have counted if nothing were at fault: the published expectation, and what faults are sized by.
+"""What each channel should have counted if nothing were at fault: what is published, and what faults are sized by.
 
 Conditions and the drifts that health allows stay in; what was found to be at fault is taken out.
 """
@@ -18,7 +18,6 @@ from hcal_root_ad.model.common_part import BLOCK, CommonLevels
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.units import UnitTree
 from hcal_root_ad.stats.binomial import Floats, probability
-
 
 LEAST_SLOPE = 0.2
 """Where digis hardly follow the rate, a shift of digis says little of it."""

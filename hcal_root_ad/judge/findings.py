@@ -14,7 +14,7 @@ from hcal_root_ad.judge.verdict import Finding, Interval, Kind, Level
 from hcal_root_ad.stats.binomial import Floats
 
 DEAD_BELOW, HOT_ABOVE, NOISY_ABOVE = 0.1, 1.5, 4.0
-"""Share of the digis below which a fault is dead; above which it is hot; scatter (χ² per LS) above which it is noisy."""
+"""Share of the digis below which a fault is dead, and above which it is hot; scatter (χ² per LS) of a noisy one."""
 ALIKE = 0.5
 """Faults whose lumisections overlap by more (over their union) may have one cause."""
 MOST_OF = 0.7
@@ -46,7 +46,10 @@ class Fault:
 
 @dataclass(frozen=True, eq=False)
 class _Level:
-    """Units of a level whose channels may fail together: ``of`` (channels,) unit or −1; ``name`` of a channel's unit."""
+    """Units of a level whose channels may fail together.
+
+    ``of``: (channels,) unit, or −1. ``name``: of a channel's unit.
+    """
 
     level: Level
     of: NDArray[np.intp]
@@ -58,7 +61,7 @@ def grouped(faults: Sequence[Fault], channels: ChannelTable, live: NDArray[np.bo
     left = list(faults)
     out: list[Fault] = []
     levels = list(_levels(channels, live)) if len(left) >= FEWEST else []
-    while levels and (best := _largest(left, levels, live)):
+    while levels and (best := _largest(left, levels)):
         fault, used = best
         out.append(fault)
         left = [f for i, f in enumerate(left) if i not in used]
@@ -104,9 +107,7 @@ def _levels(channels: ChannelTable, live: NDArray[np.bool_]) -> Iterator[_Level]
     )  # fmt: skip
 
 
-def _largest(
-    faults: Sequence[Fault], levels: Sequence[_Level], live: NDArray[np.bool_]
-) -> tuple[Fault, set[int]] | None:
+def _largest(faults: Sequence[Fault], levels: Sequence[_Level]) -> tuple[Fault, set[int]] | None:
     """The unit of which most channels fail alike, and that has the most of them."""
     best: tuple[Fault, set[int]] | None = None
     best_share = 0.0
@@ -163,9 +164,7 @@ def _crowds(faults: list[Fault], channels: ChannelTable) -> tuple[list[Fault], l
                 continue
             mine = [members[i] for i in agreeing([faults[i] for i in members])]
             if len(mine) >= least:
-                row = int(faults[mine[0]].columns[0])
-                where = {Level.RM: lambda r: f"{channels.box_name(r)}-RM{channels.rm[r]}", Level.RBX: channels.box_name,
-                         Level.SUBDETECTOR: lambda r: channels.names[r]}[level](row)  # fmt: skip
+                where = _crowd_name(level, channels, int(faults[mine[0]].columns[0]))
                 out.append(joined([faults[i] for i in mine], Level.CHANNELS, f"{len(mine):,} channels of {where}"))
                 used |= set(mine)
         faults = [fault for i, fault in enumerate(faults) if i not in used]
@@ -180,13 +179,21 @@ def _crowd_key(level: Level, channels: ChannelTable, row: int) -> int:
     return int(channels.box[row]) * 8 + (int(channels.rm[row]) if level == Level.RM else 0)
 
 
+def _crowd_name(level: Level, channels: ChannelTable, row: int) -> str:
+    if level is Level.SUBDETECTOR:
+        return channels.names[row]
+    box = channels.box_name(row)
+    return f"{box}-RM{channels.rm[row]}" if level is Level.RM else box
+
+
 def finding_of(
     fault: Fault, subdetector: str, lumisections: Sequence[NDArray[np.int32]], observed: NDArray[np.integer],
     expected: Floats, events: NDArray[np.int64],
 ) -> Finding:  # fmt: skip
     """The finding that a fault is.
 
-    ``lumisections``: of each judged row. ``observed``, ``expected``: (rows, channels) of the sub-detector; ``events``: (rows,).
+    ``lumisections``: of each judged row. ``observed``, ``expected``: (rows, channels) of the sub-detector;
+    ``events``: (rows,).
     """
     rows = np.flatnonzero(fault.inside)
     n, e = (values[np.ix_(rows, fault.columns)].sum(axis=1, dtype=np.float64) for values in (observed, expected))
@@ -196,11 +203,12 @@ def finding_of(
     error = np.sqrt(max(total * (1 - min(total / max(trials, 1), 1)), 1.0)) / max(wanted, 1e-9)
     ranges = _ranges(rows, lumisections)
     span = slice(int(rows[0]), int(rows[-1]) + 1)
-    flagged = sum(len(lumisections[row]) for row in rows)
+    flagged = sum(len(lumisections[row]) for row in rows.tolist())
     assessed = sum(len(ls) for ls in lumisections[span])
     return Finding(
-        subdetector=subdetector, level=fault.level, unit=fault.unit, kind=kind_of(n, e, size, fault.sign), ranges=ranges,
-        lumisections=flagged, duty=flagged / assessed, rows=tuple(fault.columns.tolist()), observed=int(total),
+        subdetector=subdetector, level=fault.level, unit=fault.unit, kind=kind_of(n, e, size, fault.sign),
+        ranges=ranges, lumisections=flagged, duty=flagged / assessed, rows=tuple(fault.columns.tolist()),
+        observed=int(total),
         expected=wanted, size=size, size_error=float(error), significance=fault.significance,
     )  # fmt: skip
 

@@ -17,8 +17,8 @@ FEWEST = 5
 def expected_log_pileup(pileup: Floats, observed: Floats) -> Floats:
     """(LS,) the log pileup that counts should show, NaN where none is given.
 
-    ``pileup``: (LS,) mean interactions per crossing, NaN where unknown; ``observed``: (LS,) what the counts show. Offset
-    and power of one against the other are taken from the run, by its majority (Theil and Sen).
+    ``pileup``: (LS,) mean interactions per crossing, NaN where unknown; ``observed``: (LS,) what the counts show.
+    Offset and power of one against the other are taken from the run, by its majority (Theil and Sen).
     """
     usable = np.flatnonzero(np.isfinite(pileup) & (pileup > 0))
     out = np.full(len(pileup), np.nan)

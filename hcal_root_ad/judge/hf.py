@@ -10,7 +10,7 @@ from hcal_root_ad.judge.findings import Fault
 from hcal_root_ad.judge.verdict import Level
 
 AGREE = 0.5
-"""Share of HF's live channels that must hold the event count; else the count itself is in doubt, and HF is not judged."""
+"""Share of HF's live channels that must hold the event count; else the count is in doubt, and HF is not judged."""
 CERTAIN = 99.0
 """Significance of what is certain."""
 

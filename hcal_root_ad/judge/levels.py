@@ -1,4 +1,4 @@
-"""From the common part to one series per unit: sub-detectors, halves, rings, boxes and modules, each against the next larger.
+"""From the common part to one series per unit: sub-detectors, halves, rings, boxes and modules.
 
 A unit is held against the unit above it, and what is common to all units of a kind belongs to the unit above. Where
 that is ambiguous (half of the boxes moved) the cheapest explanation holds.
@@ -39,11 +39,12 @@ FLOOR = 0.015
 
 @dataclass(frozen=True, eq=False)
 class UnitLevels:
-    """Shift of every unit against the one above it, (LS, units), with variances: of log digis for half, box and module, of log
-    rate for ring and sub-detector.
+    """Shift of every unit against the one above it, (LS, units), with variances.
 
-    ``condition``: (LS, rings) what a smooth function of |ieta| and depth explains of the rings: mix, ageing, thresholds.
-    ``ring`` is what is left of them. ``subdetector`` is the shift of the sub-detector against the common pileup.
+    Shifts are of log digis for half, box and module, of log rate for ring and sub-detector.
+    ``condition``: (LS, rings) what a smooth function of |ieta| and depth explains of the rings: mix, ageing,
+    thresholds. ``ring`` is what is left of them. ``subdetector`` is the shift of the sub-detector against the common
+    pileup.
     ``wave``: (LS, sub-detectors) amplitude of a wave in phi over the boxes, a condition too; ``around``: (LS, boxes)
     what it takes out of ``box``.
     """
@@ -139,7 +140,7 @@ def _steady_offsets(value: Floats, there: NDArray[np.bool_]) -> Floats:
     offset = np.where(there & (np.abs(offset) < STEADY), offset, np.nan)
     with np.errstate(invalid="ignore"):
         centre = np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else 0.0 for row in offset])
-    return np.nan_to_num(offset - centre[:, None])
+    return np.asarray(np.nan_to_num(offset - centre[:, None]))
 
 
 def _halves(box: Floats, variance: Floats, tree: UnitTree) -> Floats:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.lumi_maps import LumiMaps
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 MINIMUM_EVENTS = 100
 """An LS with fewer events is not judged by itself (``minEventsPerLumi`` of CMSSW's HCAL client)."""
@@ -31,7 +34,7 @@ class JudgedRows:
         return np.array([int(maps.events[p].sum()) for p in self.position], dtype=np.int64)
 
     def counts(self, maps: LumiMaps, columns: NDArray[np.intp] | slice) -> NDArray[np.int32]:
-        """(rows, columns) digis; never more than the events of each LS. A view of the maps where that is so already."""
+        """(rows, columns) digis; never more than the events of each LS. A view of the maps where that holds already."""
         if self.is_every(len(maps)) and (together := _together(columns)) is not None:
             whole = maps.counts[:, together]
             if _within(whole, maps.events):
@@ -57,8 +60,8 @@ class JudgedRows:
         """Whether each LS of so many is a row of its own."""
         return len(self) == lumisections and all(len(p) == 1 for p in self.position)
 
-    def spread(self, values: NDArray[np.generic], size: int, fill: float = 0) -> NDArray[np.generic]:
-        """Rows at all the LS that they hold, (size, …); ``fill`` where none is. The rows themselves if they are all LS."""
+    def spread(self, values: NDArray[Scalar], size: int, fill: float = 0) -> NDArray[Scalar]:
+        """(size, …) values at all the LS that the rows hold, ``fill`` elsewhere; itself if every LS is a row."""
         if self.is_every(size):
             return values
         out = np.full((size, *values.shape[1:]), fill, dtype=values.dtype)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 from hcal_root_ad.errors import ModelError, NoHcalError, UsageError
 from hcal_root_ad.judge.channel_scan import ChannelScan, Residuals, scan_channels
 from hcal_root_ad.judge.conditions import common_part
-from hcal_root_ad.judge.expectation import expectation
+from hcal_root_ad.judge.expectation import Expectation, expectation
+from hcal_root_ad.judge.findings import grouped
 from hcal_root_ad.judge.forecast import with_forecasts
 from hcal_root_ad.judge.given_pileup import expected_log_pileup
 from hcal_root_ad.judge.growth import GrowingRun
 from hcal_root_ad.judge.hf import hf_faults, trusted_rows
-from hcal_root_ad.judge.levels import unit_levels
+from hcal_root_ad.judge.levels import UnitLevels, unit_levels
 from hcal_root_ad.judge.rows import MINIMUM_EVENTS, JudgedRows, judged_rows
 from hcal_root_ad.judge.subdetector import Judged, faults_of, not_judged, verdict_of, without_missing
 from hcal_root_ad.judge.trust import STRANGER, hf_trust, trust_of
@@ -33,7 +35,8 @@ from hcal_root_ad.model.joint import JointReference, joint_reference
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.self_reference import reference_of_run
-from hcal_root_ad.model.thresholds import Thresholds, thresholds
+from hcal_root_ad.model.thresholds import thresholds
+from hcal_root_ad.model.units import UnitTree
 
 Progress = Callable[[int, int], None]
 FindReference = Callable[[LumiMaps], Mapping[str, Reference]]
@@ -155,7 +158,8 @@ class RunJudge:
         rows = judged_rows(maps)
         if not len(rows):
             raise NoHcalError(
-                f"run {maps.run}: no lumisection has HCAL maps and at least {MINIMUM_EVENTS} events; nothing can be judged"
+                f"run {maps.run}: no lumisection has HCAL maps and at least {MINIMUM_EVENTS} events; "
+                "nothing can be judged"
             )
         if self._without_reference:
             return self._against_itself(maps, rows)
@@ -175,7 +179,8 @@ class RunJudge:
 
     def _with_pileup(self, maps: LumiMaps, rows: JudgedRows, levels: CommonLevels) -> CommonLevels:
         """The levels, fitted again where the pileup from elsewhere contradicts that of the counts."""
-        assert self._joint is not None and self._fit is not None
+        assert self._joint is not None
+        assert self._fit is not None
         numbers = rows.lumisections(maps)
         mean = np.array([np.mean([self._pileup.get(int(ls), np.nan) for ls in block]) for block in numbers])
         expected = expected_log_pileup(mean, levels.log_pileup)
@@ -205,7 +210,8 @@ class RunJudge:
         assert self._joint is not None
         usable = [
             name for name in strangers
-            if name in references and np.array_equal(references[name].channels.raw_id, maps.channels.select(name).raw_id)
+            if name in references
+            and np.array_equal(references[name].channels.raw_id, maps.channels.select(name).raw_id)
         ]  # fmt: skip
         if not usable:
             return first
@@ -231,8 +237,7 @@ class RunJudge:
         rows, levels = rows.chosen(lit), levels.rows(lit)
         if not len(rows):
             raise NoHcalError(f"run {maps.run}: no lumisection with collisions; nothing can be judged")
-        together = _Together(maps, rows, joint, levels)
-        verdicts, common = together.judge(self._models, self._false_alarms, base)
+        verdicts, common = _Together(maps, rows, joint, levels).judge(self._models, self._false_alarms, base)
         if (hf := self._models.get("HF")) and hf.serves(maps.channels) and len(maps.channels.rows_of("HF")):
             trust = hf_trust(verdicts, hf.name)
             verdicts.append(_judge_hf(maps, rows, hf, self._false_alarms, trust))
@@ -242,8 +247,8 @@ class RunJudge:
         ]  # fmt: skip
         if not joint.shared:
             notes.append(
-                f"{' and '.join(joint.names)} were adapted on different clean runs: a loss of one sub-detector as a whole "
-                "is not seen; adapt them on the same runs"
+                f"{' and '.join(joint.names)} were adapted on different clean runs: a loss of one sub-detector as a "
+                "whole is not seen; adapt them on the same runs"
             )
         return RunVerdict(maps, tuple(map(with_forecasts, verdicts)), notes=tuple(notes), common=common)
 
@@ -271,6 +276,25 @@ class RunJudge:
 
 
 @dataclass(frozen=True, eq=False)
+class _Scan:
+    """What the scans of one sub-detector gave: ``threshold`` of its channels, for ``asked`` false findings."""
+
+    name: str
+    units: tuple[UnitFault, ...]
+    channels: ChannelScan
+    threshold: float
+    asked: float
+
+    def sound(self, size: int) -> NDArray[np.bool_]:
+        """(rows,) where the sub-detector as a whole is not at fault."""
+        sound = np.ones(size, dtype=bool)
+        for fault in self.units:
+            if fault.level is Level.SUBDETECTOR:
+                sound &= ~fault.rows(size)
+        return sound
+
+
+@dataclass(frozen=True, eq=False)
 class _Together:
     """Judged rows of the sub-detectors that share a pileup."""
 
@@ -282,56 +306,82 @@ class _Together:
     def judge(
         self, models: Mapping[str, Model], false_alarms: float | None, base: Mapping[str, Trust]
     ) -> tuple[list[Verdict], CommonPart]:
-        reference, tree = self.joint.reference, self.joint.reference.tree
-        live = np.flatnonzero(reference.live)
-        counts, events = self.rows.counts(self.maps, self.joint.columns), self.rows.events(self.maps)
-        residuals = Residuals(reference, live, counts, events, self.levels)
-        units = unit_levels(self.levels, tree, reference)
-        scans: dict[str, tuple[tuple[UnitFault, ...], ChannelScan, Thresholds, float]] = {}
-        for d, name in enumerate(tree.subdetector.names):
-            asked = _asked(models.get(name), false_alarms)
-            limits = thresholds(asked, _series(reference, name))
-            faults = scan_units(
-                units,
-                tree,
-                reference,
-                d,
-                limits,
-                across=self.joint.shared and len(self.joint.names) > 1,
-                away=float(np.abs(np.quantile(self.levels.log_pileup, (0.1, 0.9))).max()),
-            )
-            columns = np.flatnonzero(tree.subdetector.of[live] == d)
-            scans[name] = faults, scan_channels(residuals, columns, limits.channel), limits, asked
-        judged_names = [name for name in scans if scans[name][1].width <= STRANGER or base[name] is Trust.NONE]
-        slope = common_part_fit(reference).slope(self.levels.log_pileup).T
-        flagged = [fault for name in judged_names for fault in scans[name][0]]
-        healthy = expectation(self.levels, units, tree, reference, flagged, slope)
-        verdicts = []
-        for name, (faults, scan, limits, asked) in scans.items():
-            own = self.joint.rows_of(name)
-            model = models.get(name)
-            info = _info(model, limits.channel, asked)
-            trust = trust_of(scan.width, base[name], model.name if model else "the run itself")
-            if name not in judged_names:
-                verdicts.append(not_judged(name, self.maps, reference.live[own], info, trust, scan.width))
-                continue
-            judged = Judged(name, reference.channels.take(own), own, reference.live[own], counts[:, own],
-                            healthy.counts(events, own), events)  # fmt: skip
-            pulls = _pulls(judged)
-            came = self.maps.present_of(name)
-            present = np.array([came[position].all() for position in self.rows.position], dtype=bool)
-            cut = (
-                replace(fault, inside=fault.inside & present) for fault in faults_of(judged, faults, scan, live, tree)
-            )
-            found = [fault for fault in cut if fault.inside.any()]
-            verdict = verdict_of(judged, found, self.maps, self.rows, info, pulls, trust, scan.width)
-            verdicts.append(without_missing(verdict, came))
-        sound = {name: np.ones(len(self.rows), dtype=bool) for name in judged_names}
-        for name in judged_names:
-            for fault in scans[name][0]:
-                if fault.level is Level.SUBDETECTOR:
-                    sound[name] &= ~fault.rows(len(self.rows))
-        return verdicts, common_part(self.maps, self.rows, self.levels, units, tree, sound)
+        """A verdict on each sub-detector, and the common part of them."""
+        scans = [self._scanned(name, _asked(models.get(name), false_alarms)) for name in self.tree.subdetector.names]
+        judged = [scan for scan in scans if scan.channels.width <= STRANGER or base[scan.name] is Trust.NONE]
+        slope = common_part_fit(self.reference).slope(self.levels.log_pileup).T
+        flagged = [fault for scan in judged for fault in scan.units]
+        healthy = expectation(self.levels, self.units, self.tree, self.reference, flagged, slope)
+        verdicts = [
+            self._verdict(scan, models.get(scan.name), base[scan.name], healthy if scan in judged else None)
+            for scan in scans
+        ]
+        sound = {scan.name: scan.sound(len(self.rows)) for scan in judged}
+        return verdicts, common_part(self.maps, self.rows, self.levels, self.units, self.tree, sound)
+
+    @property
+    def reference(self) -> Reference:
+        return self.joint.reference
+
+    @property
+    def tree(self) -> UnitTree:
+        return self.reference.tree
+
+    @cached_property
+    def live(self) -> NDArray[np.intp]:
+        """Rows of the joint reference that are judged."""
+        return np.flatnonzero(self.reference.live)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int32]:
+        """(rows, channels of the joint reference) digis."""
+        return self.rows.counts(self.maps, self.joint.columns)
+
+    @cached_property
+    def events(self) -> NDArray[np.int64]:
+        """(rows,) events."""
+        return self.rows.events(self.maps)
+
+    @cached_property
+    def units(self) -> UnitLevels:
+        """Series of all units."""
+        return unit_levels(self.levels, self.tree, self.reference)
+
+    @cached_property
+    def residuals(self) -> Residuals:
+        """What is left of the channels."""
+        return Residuals(self.reference, self.live, self.counts, self.events, self.levels)
+
+    def _scanned(self, name: str, asked: float) -> _Scan:
+        limits = thresholds(asked, _series(self.reference, name))
+        d = self.tree.subdetector.names.index(name)
+        units = scan_units(
+            self.units, self.tree, self.reference, d, limits,
+            across=self.joint.shared and len(self.joint.names) > 1,
+            away=float(np.abs(np.quantile(self.levels.log_pileup, (0.1, 0.9))).max()),
+        )  # fmt: skip
+        columns = np.flatnonzero(self.tree.subdetector.of[self.live] == d)
+        return _Scan(name, units, scan_channels(self.residuals, columns, limits.channel), limits.channel, asked)
+
+    def _verdict(self, scan: _Scan, model: Model | None, base: Trust, healthy: Expectation | None) -> Verdict:
+        """The verdict on one sub-detector; without a healthy expectation nothing knows it, and it is not judged."""
+        own, width = self.joint.rows_of(scan.name), scan.channels.width
+        live = self.reference.live[own]
+        info = _info(model, scan.threshold, scan.asked)
+        trust = trust_of(width, base, model.name if model else "the run itself")
+        if healthy is None:
+            return not_judged(scan.name, self.maps, live, info, trust, width)
+        judged = Judged(
+            scan.name, self.reference.channels.take(own), own, live, self.counts[:, own],
+            healthy.counts(self.events, own), self.events,
+        )  # fmt: skip
+        pulls, came = _pulls(judged), self.maps.present_of(scan.name)
+        present = np.array([came[position].all() for position in self.rows.position], dtype=bool)
+        faults = faults_of(judged, scan.units, scan.channels, self.live, self.tree)
+        cut = (replace(fault, inside=fault.inside & present) for fault in faults)
+        faults = [fault for fault in cut if fault.inside.any()]
+        verdict = verdict_of(judged, faults, self.maps, self.rows, info, pulls, trust, width)
+        return without_missing(verdict, came)
 
 
 def _asked(model: Model | None, false_alarms: float | None) -> float:
@@ -375,8 +425,6 @@ def _judge_hf(
     channels = maps.channels.take(own)
     expected = np.multiply.outer(events, live).astype(np.float32)
     judged = Judged("HF", channels, own, live, counts, expected, events)
-    from hcal_root_ad.judge.findings import grouped
-
     faults = grouped(hf_faults(counts, events, channels, live), channels, live)
     info = _info(model, 0.0, _asked(model, false_alarms))
     pulls = np.zeros(counts.shape, dtype=np.float32)

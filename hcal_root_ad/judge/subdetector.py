@@ -30,8 +30,8 @@ from hcal_root_ad.stats.binomial import Floats
 
 ALIVE_UNIT = 0.3
 """In a unit that keeps more of its digis a channel that is much farther off is at fault by itself."""
-LEAST_DIGIS, LEAST_CHANNEL_DIGIS = 0.02, 0.03
-"""What changes the digis of a unit, or of a channel, by less is no fault."""
+LEAST_DIGIS = 0.02
+"""What changes the digis by less is no fault."""
 PARTIAL = 0.15
 """A unit of which more channels are sound is no unit at fault: its channels are named, and joined otherwise."""
 
@@ -162,26 +162,15 @@ def _without_spoken_for(
 
 def verdict_of(
     judged: Judged, faults: Sequence[Fault], maps: LumiMaps, rows: JudgedRows, info: ModelInfo,
-    pulls: NDArray[np.float32], trust: tuple[Trust, str], width: float, notes: tuple[str, ...] = (),
+    pulls: NDArray[np.float32], trust: tuple[Trust, str], width: float,
 ) -> Verdict:  # fmt: skip
-    """States, findings and intervals of one sub-detector; ``pulls`` (rows, channels) are its score where nothing is at fault."""
-    numbers = rows.lumisections(maps)
-    sized = [
-        (f, finding_of(f, judged.subdetector, numbers, judged.observed, judged.expected, judged.events)) for f in faults
-    ]
-    sized = [
-        (f, finding) for f, finding in sized if abs(finding.size - 1) >= LEAST_DIGIS or finding.subdetector == "HF"
-    ]
-    faults, findings = [f for f, _ in sized], [finding for _, finding in sized]
-    order = sorted(range(len(faults)), key=lambda i: _weight(findings[i]), reverse=True)
-    states = np.full((len(rows), len(judged.live)), State.GOOD, dtype=np.uint8)
-    score = pulls
-    for i in order:
-        cells = np.ix_(faults[i].inside, faults[i].columns)
-        states[cells] = np.maximum(states[cells], findings[i].state)
-        score[cells] = faults[i].sign * np.float32(faults[i].significance)
-    states[:, ~judged.live] = State.NOT_CONNECTED
-    size = len(maps)
+    """States, findings and intervals of one sub-detector.
+
+    ``pulls``: (rows, channels) its score where nothing is at fault.
+    """
+    numbers, size = rows.lumisections(maps), len(maps)
+    pairs = _faults_and_findings(judged, faults, numbers)
+    states, score = _cells(judged, pairs, pulls)
     everywhere = rows.spread(states, size, State.NOT_ASSESSED)
     everywhere[:, ~judged.live] = State.NOT_CONNECTED
     return Verdict(
@@ -194,19 +183,37 @@ def verdict_of(
         expected=_per_lumisection(judged.expected, maps, rows),
         score=rows.spread(score, size),
         states=everywhere,
-        intervals=tuple(_intervals(faults, findings, order, numbers, judged)),
+        intervals=tuple(_intervals(pairs, numbers, judged)),
         judge=info,
-        notes=notes,
         trust=trust[0],
         trust_reason=trust[1],
         sensitivity=max(1.0, width),
-        findings=tuple(findings[i] for i in order),
+        findings=tuple(finding for _, finding in pairs),
     )
 
 
-def _matters(finding: Finding) -> bool:
-    least = LEAST_CHANNEL_DIGIS if finding.level is Level.CHANNEL else LEAST_DIGIS
-    return finding.subdetector == "HF" or abs(finding.size - 1) >= least
+def _faults_and_findings(
+    judged: Judged, faults: Sequence[Fault], numbers: Sequence[NDArray[np.int32]]
+) -> list[tuple[Fault, Finding]]:
+    """Faults of some size with their findings, those that weigh most first."""
+    pairs = [
+        (f, finding_of(f, judged.subdetector, numbers, judged.observed, judged.expected, judged.events)) for f in faults
+    ]
+    pairs = [(f, finding) for f, finding in pairs if abs(finding.size - 1) >= LEAST_DIGIS or judged.subdetector == "HF"]
+    return sorted(pairs, key=lambda pair: _weight(pair[1]), reverse=True)
+
+
+def _cells(
+    judged: Judged, pairs: Sequence[tuple[Fault, Finding]], pulls: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """(rows, channels) states and scores; the scores are written into the pulls."""
+    states = np.full(pulls.shape, State.GOOD, dtype=np.uint8)
+    for fault, finding in pairs:
+        cells = np.ix_(fault.inside, fault.columns)
+        states[cells] = np.maximum(states[cells], finding.state)
+        pulls[cells] = fault.sign * np.float32(fault.significance)
+    states[:, ~judged.live] = State.NOT_CONNECTED
+    return states, pulls
 
 
 def _weight(finding: Finding) -> tuple[int, float, float]:
@@ -218,11 +225,10 @@ def _weight(finding: Finding) -> tuple[int, float, float]:
 
 
 def _intervals(
-    faults: Sequence[Fault], findings: Sequence[Finding], order: Sequence[int],
-    numbers: Sequence[NDArray[np.int32]], judged: Judged,
-) -> Iterator[Interval]:  # fmt: skip
-    for i in order:
-        yield from intervals_of(findings[i], faults[i], numbers, judged.observed, judged.expected)
+    pairs: Sequence[tuple[Fault, Finding]], numbers: Sequence[NDArray[np.int32]], judged: Judged
+) -> Iterator[Interval]:
+    for fault, finding in pairs:
+        yield from intervals_of(finding, fault, numbers, judged.observed, judged.expected)
 
 
 def _per_lumisection(expected: Floats, maps: LumiMaps, rows: JudgedRows) -> NDArray[np.float32]:
@@ -245,7 +251,8 @@ def not_judged(
     empty = np.zeros(shape, dtype=np.float32)
     return Verdict(
         subdetector=subdetector, channels=maps.channels.take(rows), lumisections=maps.lumisections, events=maps.events,
-        assessed=np.zeros(len(maps), dtype=bool), observed=maps.counts[:, rows], expected=empty, score=empty, states=states,
+        assessed=np.zeros(len(maps), dtype=bool), observed=maps.counts[:, rows], expected=empty, score=empty,
+        states=states,
         intervals=(), judge=info, trust=trust[0], trust_reason=trust[1], sensitivity=max(1.0, width),
     )  # fmt: skip
 

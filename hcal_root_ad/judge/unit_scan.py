@@ -100,14 +100,14 @@ def scan_units(
             continue
         found += group.faults()
     size = len(levels.box)
-    return tuple(fault for fault in found if not _explained(fault, found, levels, tree, size))
+    return tuple(fault for fault in found if not _explained(fault, found, tree, size))
 
 
 def _groups(
     levels: UnitLevels, tree: UnitTree, reference: Reference, d: int, thresholds: Thresholds, away: float
 ) -> Iterator[_Group]:
     width = reference.widths
-    # Powers of a unit's channels average out, so far: away from the clean runs' pileup a unit may be off by what is left.
+    # Powers of a unit's channels average out, not wholly: away from the clean runs' pileup a unit is off by the rest.
     live = max(int((reference.live & (tree.subdetector.of == d)).sum()), 1)
     half = np.flatnonzero(tree.subdetector_of_half == d)
     box = np.flatnonzero(tree.subdetector_of_box == d)
@@ -141,7 +141,7 @@ def _groups(
     yield _Group(Level.RING, ring, levels.ring, levels.ring_variance, width.ring, 0.0, thresholds.ring)
 
 
-def _explained(fault: UnitFault, found: list[UnitFault], levels: UnitLevels, tree: UnitTree, size: int) -> bool:
+def _explained(fault: UnitFault, found: list[UnitFault], tree: UnitTree, size: int) -> bool:
     """Whether a larger unit speaks for this one: a ring of a lost sub-detector, a sound module of a lost box."""
     mine = fault.rows(size)
     for other in found:

@@ -33,7 +33,7 @@ THINNED = 5
 BIWEIGHT = 6.0
 """Tukey's constant: a channel this many standard deviations away has no say."""
 FAR, FAR_ALONE = 0.05, 0.09
-"""A box, or a module, that is off by more may lose (or gain) digis by one factor in all channels, saturated ones too."""
+"""A box, or a module, that is off by more may lose (or gain) digis by one factor in all channels, saturated or not."""
 DARK = 6.0
 """A module without a digi counts as this much below expectation, in log."""
 LEAST_AGREEMENT = 0.3
@@ -65,7 +65,7 @@ class CommonLevels:
         subdetector: (LS, sub-detectors) shift of the sub-detector's boxes against what u lets expect (in ``ring`` too).
         ring: (LS, rings) shift of each ring. ring_variance: its statistical variance.
         module: (LS, modules) shift of each module, its box and half included. module_variance: of ``digis``.
-        digis: (LS, modules) the same shift as log of observed over expected digis: one measure for near and far modules.
+        digis: (LS, modules) the same shift as log of observed over expected digis: one measure for near and far ones.
         far: (LS, modules) where the shift is the log of a factor on digis, not on the rate.
         sound: (LS, boxes) whether the box had a say in the rings.
     """
@@ -131,14 +131,17 @@ class CommonPartFit:
         return _slopes(self.tree.module, self._level, self._power)
 
     def slope(self, log_pileup: Single) -> Single:
-        """(modules, LS) change of a module's log digis with its log rate: 1 where rates are low, less where they saturate."""
+        """(modules, LS) change of a module's log digis with its log rate: 1 at low rates, less where they saturate."""
         place = (log_pileup - LOWEST) / (HIGHEST - LOWEST) * (len(self._slopes[0]) - 1)
         left = np.clip(place.astype(np.intp), 0, len(self._slopes[0]) - 2)
         share = (place - left).astype(np.float32)
         return np.asarray(self._slopes[:, left] * (1 - share) + self._slopes[:, left + 1] * share)
 
     def fit(
-        self, counts: NDArray[np.integer], events: NDArray[np.integer], pileup: NDArray | None = None
+        self,
+        counts: NDArray[np.integer],
+        events: NDArray[np.integer],
+        pileup: NDArray[np.floating] | None = None,
     ) -> CommonLevels:
         """Levels of lumisections: ``counts`` (LS, channels of the reference), ``events`` (LS,).
 
@@ -195,10 +198,12 @@ class CommonPartFit:
         error = np.sqrt(1 / np.maximum((w * self._power**2).sum(axis=0), 1e-9))
         slope = self.slope(u)
         digis, variance = np.where(far, module, module * slope), np.where(far, variance, variance * slope**2)
-        rows = (u, error, centre, ring, ring_variance, module, variance, digis)
         return CommonLevels(
-            *(np.ascontiguousarray(np.asarray(row, dtype=np.float32).T) for row in rows), far.T.copy(), sound.T.copy()
-        )
+            log_pileup=_rows_first(u), log_pileup_error=_rows_first(error), subdetector=_rows_first(centre),
+            ring=_rows_first(ring), ring_variance=_rows_first(ring_variance),
+            module=_rows_first(module), module_variance=_rows_first(variance), digis=_rows_first(digis),
+            far=far.T.copy(), sound=sound.T.copy(),
+        )  # fmt: skip
 
     def _rough_pileup(self, n: Single, trials: Single) -> Single:
         """(sub-detectors, LS) log pileup that the digis of each sub-detector ask for."""
@@ -336,6 +341,11 @@ def _misfit(units: Units, n: Single, trials: Single, p: Single) -> Single:
     mean = trials * p
     pull2 = (n - mean) ** 2 / np.maximum(mean * (1 - p), 0.25)
     return np.asarray(units.sums @ np.minimum(pull2, BIWEIGHT**2))
+
+
+def _rows_first(values: NDArray[np.floating]) -> Single:
+    """(LS, units) of (units, LS)."""
+    return np.ascontiguousarray(np.asarray(values, dtype=np.float32).T)
 
 
 def _slopes(units: Units, level: Single, power: Single, steps: int = 49) -> Single:

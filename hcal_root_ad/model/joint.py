@@ -34,14 +34,13 @@ class JointReference:
 
 
 def joint_reference(references: Sequence[Reference], channels: ChannelTable) -> JointReference:
-    """Join references of different sub-detectors; ``channels`` are those of the run's maps. Made once for the same ones."""
+    """Join references of different sub-detectors, once for the same ones; ``channels`` are those of the run's maps."""
     return _joint_reference(tuple(references), channels)
 
 
 @lru_cache(maxsize=8)
 def _joint_reference(references: tuple[Reference, ...], channels: ChannelTable) -> JointReference:
     names = tuple(reference.channels.names[0] for reference in references)
-    arrays = ("level", "level_error", "power", "power_error", "live")
     first = references[0]
     spread = first.overdispersion
     for reference in references[1:]:
@@ -54,7 +53,11 @@ def _joint_reference(references: tuple[Reference, ...], channels: ChannelTable) 
         channels=joined_tables([reference.channels for reference in references]),
         pileup_range=(min(r.pileup_range[0] for r in references), max(r.pileup_range[1] for r in references)),
         overdispersion=spread,
-        **{name: np.concatenate([getattr(reference, name) for reference in references]) for name in arrays},
+        level=np.concatenate([reference.level for reference in references]),
+        level_error=np.concatenate([reference.level_error for reference in references]),
+        power=np.concatenate([reference.power for reference in references]),
+        power_error=np.concatenate([reference.power_error for reference in references]),
+        live=np.concatenate([reference.live for reference in references]),
     )
     columns = np.concatenate([channels.rows_of(name) for name in names])
     return JointReference(together, names, columns, len({reference.clean for reference in references}) == 1)

@@ -1,7 +1,7 @@
 """``Reference``: what each channel of a detector does when it is healthy, and how well that is known.
 
-The log rate of channel c at log pileup u is ``level + power·u``; u = 0 is the mean of the clean runs, and the mean power
-of HB is 1.
+The log rate of channel c at log pileup u is ``level + power·u``; u = 0 is the mean of the clean runs, and the mean
+power of HB is 1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from hcal_root_ad.stats.binomial import Floats
 class Widths:
     """How far healthy units move: standard deviations of log rate from the clean runs to the judged run.
 
-    Learned from pairs of clean runs of other detectors; one clean run cannot tell. ``walk_…``: variance per LS within a run.
+    Learned from pairs of clean runs of other detectors; one clean run cannot tell. ``walk_…``: variance per LS within a
+    run.
     """
 
     subdetector: float = 0.005

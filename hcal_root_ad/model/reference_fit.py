@@ -45,7 +45,7 @@ class CleanLumisections:
     """Lumisections to learn from: ``counts`` (LS, channels), ``events`` (LS,), ``run`` (LS,) index of the run."""
 
     channels: ChannelTable
-    counts: NDArray[np.int32]
+    counts: NDArray[np.integer]
     events: NDArray[np.int64]
     run: NDArray[np.intp]
 
@@ -71,7 +71,7 @@ def fit_reference(clean: CleanLumisections, prior: Reference | None = None, name
     for _ in range(ROUNDS):
         levels = CommonPartFit(reference).fit(clean.counts, clean.events)
         reference, levels = _centred(reference, levels, clean)
-        reference = _ring_powers(reference, levels, clean, prior_power, width)
+        reference = ring_powers(reference, levels, prior_power, width)
         reference = _channel_levels(reference, levels, clean, pooled)
     reference = _channel_powers(reference, CommonPartFit(reference).fit(clean.counts, clean.events), clean)
     levels = CommonPartFit(reference).fit(clean.counts, clean.events)
@@ -79,7 +79,7 @@ def fit_reference(clean: CleanLumisections, prior: Reference | None = None, name
     return replace(
         reference,
         pileup_range=(float(u.min()), float(u.max())),
-        overdispersion=_overdispersion(reference, levels, clean),
+        overdispersion=_overdispersion(reference, levels),
     )
 
 
@@ -135,10 +135,8 @@ def _centred(reference: Reference, levels: CommonLevels, clean: CleanLumisection
     return replace(reference, level=level, power=reference.power / scale), levels
 
 
-def _ring_powers(
-    reference: Reference, levels: CommonLevels, clean: CleanLumisections, prior: Floats, width: float
-) -> Reference:
-    """What rings do in step with the pileup is their power."""
+def ring_powers(reference: Reference, levels: CommonLevels, prior: Floats, width: float) -> Reference:
+    """What rings do in step with the pileup is their power; ``prior`` (channels,) gives powers known to ``width``."""
     u = levels.log_pileup.astype(np.float64)
     variance = levels.ring_variance.astype(np.float64) + RING_DRIFT**2
     weight = 1 / variance
@@ -162,7 +160,7 @@ def _ring_powers(
 def _channel_sums(reference: Reference, levels: CommonLevels, clean: CleanLumisections) -> dict[str, Floats]:
     """Σw, Σwx, Σwu, Σwu², Σwux over LS, robustly, channel by channel."""
     u_all = levels.log_pileup.astype(np.float64)
-    sums = {name: np.zeros(len(reference.level)) for name in ("w", "wx", "wu", "wuu", "wux")}
+    sums: dict[str, Floats] = {name: np.zeros(len(reference.level)) for name in ("w", "wx", "wu", "wuu", "wux")}
     for first in range(0, len(u_all), BLOCK):
         rows = slice(first, first + BLOCK)
         n = np.minimum(clean.counts[rows], clean.events[rows, None]).astype(np.float64)
@@ -197,7 +195,7 @@ def _channel_powers(reference: Reference, levels: CommonLevels, clean: CleanLumi
     return replace(reference, power=reference.power + step, level=level, power_error=error)
 
 
-def _overdispersion(reference: Reference, levels: CommonLevels, clean: CleanLumisections) -> Overdispersion:
+def _overdispersion(reference: Reference, levels: CommonLevels) -> Overdispersion:
     """LS-to-LS scatter of rings, boxes and modules over the binomial one; the default where there are few LS."""
     if len(levels) < 20:
         return Overdispersion()

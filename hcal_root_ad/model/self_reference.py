@@ -20,7 +20,7 @@ SPREAD = 0.05
 
 
 def reference_of_run(channels: ChannelTable, counts: NDArray[np.integer], events: NDArray[np.int64]) -> Reference:
-    """Levels from the run, but never those of a module that is off its rings: an instrumented one without digis is dead."""
+    """Levels from the run, but never those of a module that is off its rings: instrumented without digis is dead."""
     run = np.zeros(len(events), dtype=np.intp)
     reference = fit_reference(CleanLumisections(channels, counts, events, run), name="this run itself")
     return against_rings(reference)

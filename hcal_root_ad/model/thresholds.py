@@ -35,7 +35,8 @@ def check_asked(false_findings: float) -> None:
     """Raises UsageError if so many false findings per 100 LS cannot be asked for."""
     if not 0 < false_findings <= MOST:
         raise UsageError(
-            f"{false_findings:g} false findings per 100 lumisections were asked for; choose a number above 0 and up to {MOST:g}."
+            f"{false_findings:g} false findings per 100 lumisections were asked for; "
+            f"choose a number above 0 and up to {MOST:g}."
         )
 
 

@@ -31,7 +31,7 @@ from hcal_root_ad.model.learned import Learned, learned, learned_of_hf
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reconstruction import reconstruction_metrics, segment_of
 from hcal_root_ad.model.reference import Reference, Widths
-from hcal_root_ad.model.reference_fit import KNOWN_POWER_WIDTH, _ring_powers, fit_reference
+from hcal_root_ad.model.reference_fit import KNOWN_POWER_WIDTH, fit_reference, ring_powers
 from hcal_root_ad.model.training import Progress, Schedule, train_network
 from hcal_root_ad.schema import structure
 from hcal_root_ad.tables import read_toml
@@ -150,7 +150,7 @@ def _with_powers_of(prior: Reference, joint: Reference, clean: Sequence[CleanRun
     rows = joint.channels.rows_of(prior.channels.names[0])
     power = joint.power.copy()
     power[rows] = prior.power
-    moved = _ring_powers(joint, levels, lumisections, power, KNOWN_POWER_WIDTH)
+    moved = ring_powers(joint, levels, power, KNOWN_POWER_WIDTH)
     return replace(joint, power=moved.power)
 
 

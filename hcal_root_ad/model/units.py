@@ -32,6 +32,10 @@ class Units:
     def __len__(self) -> int:
         return len(self.names)
 
+    def take(self, rows: Labels) -> Units:
+        """The same units over some of the channels."""
+        return Units(self.of[rows], self.names)
+
     @cached_property
     def sums(self) -> sparse.csr_array:
         """(units, channels) matrix of ones: times (channels, LS) it gives sums."""
@@ -65,9 +69,11 @@ class UnitTree:
 
     def of_rows(self, rows: Labels) -> UnitTree:
         """The same units over some of the channels."""
-        levels = ("subdetector", "half", "ring", "box", "module")
-        own = {name: Units(getattr(self, name).of[rows], getattr(self, name).names) for name in levels}
-        return replace(self, channels=self.channels.take(rows), **own)
+        return replace(
+            self, channels=self.channels.take(rows),
+            subdetector=self.subdetector.take(rows), half=self.half.take(rows), ring=self.ring.take(rows),
+            box=self.box.take(rows), module=self.module.take(rows),
+        )  # fmt: skip
 
 
 _TREES: dict[bytes, UnitTree] = {}
@@ -99,10 +105,10 @@ def _made(channels: ChannelTable) -> UnitTree:
     ring = np.array(
         [f"{n} |ieta| {abs(e)} depth {d}" for n, e, d in zip(names, channels.ieta, channels.depth, strict=True)]
     )
-    levels = [_units(labels) for labels in (names, half, ring, box, module)]
-    subdetector, halves, rings, boxes, modules = levels
+    subdetector, halves, rings = _units(names), _units(half), _units(ring)
+    boxes, modules = _units(box), _units(module)
     return UnitTree(
-        channels, *levels,
+        channels, subdetector, halves, rings, boxes, modules,
         half_of_box=_above(boxes, halves),
         subdetector_of_half=_above(halves, subdetector),
         subdetector_of_ring=_above(rings, subdetector),

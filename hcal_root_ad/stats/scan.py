@@ -8,7 +8,7 @@ them: it widens all (the empirical null, see Efron, J. Am. Stat. Assoc. 99 (2004
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,15 +45,19 @@ def windows(lumisections: int) -> list[Window]:
     """All windows that are looked at in so many lumisections; the last is the whole run."""
     lengths: list[int] = []
     length = 1.0
-    while (size := int(round(length))) < lumisections:
+    while (size := round(length)) < lumisections:
         lengths.append(size)
         length = (
             max(size + 1, size * GROWTH) if size >= FIRST_LENGTHS[-1] else FIRST_LENGTHS[FIRST_LENGTHS.index(size) + 1]
         )
-    return [
-        Window(size, np.unique(np.append(np.arange(0, lumisections - size + 1, 1 if size <= FIRST_LENGTHS[-1] else max(1, size // 4)), lumisections - size)))
-        for size in (*lengths, lumisections)
-    ]  # fmt: skip
+    return [Window(size, _beginnings(size, lumisections)) for size in (*lengths, lumisections)]
+
+
+def _beginnings(length: int, lumisections: int) -> NDArray[np.intp]:
+    """Where windows of one length begin; the last one ends with the run."""
+    step = 1 if length <= FIRST_LENGTHS[-1] else max(1, length // 4)
+    last = lumisections - length
+    return np.unique(np.append(np.arange(0, last + 1, step), last))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,8 +75,7 @@ class Sums:
     @classmethod
     def of(cls, b: Floats, w: Floats, prior: Floats, walk: float = 0.0) -> Sums:
         """From b and w (T, series)."""
-        zero = np.zeros((1, b.shape[1]))
-        return cls(*(np.concatenate([zero, np.cumsum(v, axis=0, dtype=np.float64)]) for v in (b, w)), prior, walk)
+        return cls(_cumulative(b), _cumulative(w), prior, walk)
 
     def widened(self, variance: float) -> Sums:
         """The same under a wider prior."""
@@ -95,6 +98,11 @@ class Sums:
             variance = 1 / w + 1 / precision + np.float32(self.walk * steps / 3)
         variance += clipped * limit**2
         return shift, variance
+
+
+def _cumulative(values: Floats) -> Floats:
+    """(T + 1, series) sums over the lumisections before each."""
+    return np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
 
 
 def robust_scale(values: Floats) -> Floats:
@@ -133,7 +141,8 @@ def excess_variance(shift: Floats, variance: Floats) -> Floats:
 class Null:
     """How the series of a group scatter beyond what health allows: nothing of it is the fault of any one of them.
 
-    ``prior``: variance that their levels have in excess over the whole run. ``excess``: of each window, one array per length.
+    ``prior``: variance that their levels have in excess over the whole run. ``excess``: of each window, one array per
+    length.
     """
 
     prior: float
@@ -199,7 +208,8 @@ def stretches(
 ) -> list[Stretch]:  # fmt: skip
     """The stretches of one series that are off by at least ``least`` with more than ``threshold``, the strongest first.
 
-    ``b``, ``w``: (T,). Each stretch that was found is left out when the next is looked for, also from the level outside.
+    ``b``, ``w``: (T,). Each stretch that was found is left out when the next is looked for, also from the level
+    outside.
     """
     b, w = b.astype(np.float64).copy(), w.astype(np.float64).copy()
     prior += null.prior
@@ -233,7 +243,7 @@ def _next_stretch(
                 best = (size, int(window.first[row]), window.length, float(excess[row]))
     if best[0] == 0:
         return None
-    return _refined(b, w, sums, prior, best)
+    return _refined(b, w, sums, best)
 
 
 def _level_outside(sums: Sums, first: int, length: int) -> float:
@@ -250,7 +260,7 @@ def _exact_size(exact: Exact, sums: Sums, window: Window, row: int, variance: fl
     return float(z * np.sqrt(1 / w / (variance + excess))) if w > 0 else 0.0
 
 
-def _refined(b: Floats, w: Floats, sums: Sums, prior: float, best: tuple[float, int, int, float]) -> Stretch:
+def _refined(b: Floats, w: Floats, sums: Sums, best: tuple[float, int, int, float]) -> Stretch:
     """Edges with the largest likelihood ratio of the window's shift against the level outside."""
     z, first, length, excess = best
     for _ in range(3):
@@ -275,17 +285,3 @@ def _best_interval(ratio: Floats, first: int, last: int) -> tuple[int, int]:
     left = np.cumsum(ratio[middle::-1])
     right = np.cumsum(ratio[middle:])
     return middle - int(np.argmax(left)), middle + int(np.argmax(right))
-
-
-def merged(found: list[Stretch], gap: int) -> Iterator[tuple[int, list[Stretch]]]:
-    """Stretches of one sign in order of time, joined to (sign, stretches) where all lie at most ``gap`` apart."""
-    for sign in (-1, 1):
-        mine = sorted((s for s in found if np.sign(s.shift) == sign), key=lambda s: s.first)
-        cluster: list[Stretch] = []
-        for stretch in mine:
-            if cluster and stretch.first - cluster[-1].last > gap:
-                yield sign, cluster
-                cluster = []
-            cluster.append(stretch)
-        if cluster:
-            yield sign, cluster

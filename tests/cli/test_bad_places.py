@@ -82,9 +82,9 @@ def test_bundles_and_definitions_that_are_pipes(
     os.mkfifo(tmp_path / "harvesters" / "mine.toml")
     monkeypatch.setenv("HCAL_ROOT_AD_PATH", str(tmp_path))
     assert main(["inspect", str(source)]) == 2
-    assert (
-        said()
-        == f"The definition {tmp_path}/harvesters/mine.toml cannot be read: it is a pipe or a device; save it as a file first."
+    assert said() == (
+        f"The definition {tmp_path}/harvesters/mine.toml cannot be read: it is a pipe or a device; "
+        "save it as a file first."
     )
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from hcal_root_ad.model.reference import Reference
 from matplotlib.image import imread
 from rich.console import Console
 
