@@ -76,12 +76,11 @@ class Residuals:
         level, power = (a[rows].astype(np.float32) for a in (reference.level, reference.power))
         return level + np.multiply.outer(self.levels.log_pileup, power) + self.levels.ring[:, ring]
 
-    def sums(self, columns: NDArray[np.intp], without: NDArray[np.bool_] | None = None) -> Sums:
-        """Cumulative scores and information of some channels; cells of ``without`` (LS, columns) say nothing."""
+    def sums(self, columns: NDArray[np.intp]) -> Sums:
+        """Cumulative scores and information of some channels, which may answer to the pileup otherwise than is known."""
         b, w = self.steps(columns)
-        if without is not None:
-            b, w = np.where(without, 0, b), np.where(without, 0, w)
-        return Sums.of(b, w, self.prior(columns), self.reference.widths.walk_channel)
+        walk = self.reference.widths.walk_channel
+        return Sums.of(b, w, self.prior(columns), walk, self.levels.log_pileup, self.response(columns))
 
     def steps(self, columns: NDArray[np.intp]) -> tuple[Floats, Floats]:
         """b and w (LS, columns) of the counts against their expectation."""
@@ -103,9 +102,7 @@ class Residuals:
         """(columns,) variance of a healthy channel's own shift: run to run, of its level, of its power."""
         rows, reference = self.live[columns], self.reference
         away, lowest = float(np.mean(self.levels.log_pileup)), float(np.quantile(self.levels.log_pileup, 0.1))
-        # Digis that do not come from collisions are part of the level, and stay where the pileup falls.
-        own = np.array([NOISE_RATE[code] for code in sorted(NOISE_RATE)])[reference.channels.subdetector[rows] - 1]
-        noise = own * (np.exp(-reference.power[rows] * min(lowest, 0.0)) - 1) / np.exp(reference.level[rows])
+        noise = self._noise(rows) * min(lowest, 0.0)
         return np.asarray(
             reference.widths.channel**2
             + reference.level_error[rows] ** 2
@@ -113,6 +110,21 @@ class Residuals:
             + noise**2
             + self._thinned(rows) ** 2
         )
+
+    def response(self, columns: NDArray[np.intp]) -> Floats:
+        """(columns,) variance of the change of a channel's log rate with log pileup."""
+        rows = self.live[columns]
+        return np.asarray(self.reference.power_error[rows] ** 2 + self._noise(rows) ** 2)
+
+    def _noise(self, rows: NDArray[np.intp]) -> Floats:
+        """(rows,) shift of log rate per unit of log pileup that digis without collisions make at the run's lowest pileup.
+
+        They are part of the level, and stay where the pileup falls.
+        """
+        reference, lowest = self.reference, min(float(np.quantile(self.levels.log_pileup, 0.1)), -0.01)
+        own = np.array([NOISE_RATE[code] for code in sorted(NOISE_RATE)])[reference.channels.subdetector[rows] - 1]
+        shift = own * np.expm1(-reference.power[rows] * lowest) / np.exp(reference.level[rows])
+        return np.asarray(shift / -lowest)
 
     def _thinned(self, rows: NDArray[np.intp]) -> Floats:
         """(rows,) how much farther than its ring a channel moves in log rate if the ring lost digis, not rate."""
@@ -211,7 +223,8 @@ def _stretches(residuals: Residuals, column: int, walk: float, null: Null, thres
     def exact(first: int, last: int, off: float) -> float:
         return residuals.exact(column, rate, first, last, off)
 
-    return stretches(b[:, 0], w[:, 0], prior, walk, null, threshold, LEAST_SHIFT, exact)
+    pileup, response = residuals.levels.log_pileup, float(residuals.response(one)[0])
+    return stretches(b[:, 0], w[:, 0], prior, walk, null, threshold, LEAST_SHIFT, exact, pileup, response)
 
 
 def whole_run_width(sums: Sums, null: Null) -> float:

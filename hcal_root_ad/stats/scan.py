@@ -64,18 +64,25 @@ def _beginnings(length: int, lumisections: int) -> NDArray[np.intp]:
 class Sums:
     """Cumulative sums of b and w, (T + 1, series), and the prior variance of each series (series,).
 
-    ``walk``: variance per LS by which a healthy series wanders within the run.
+    ``walk``: variance per LS by which a healthy series wanders within the run. ``condition``: (T + 1,) cumulative sums
+    of what a healthy series may follow, and ``response``: (series,) variance of how much it does.
     """
 
     b: Floats
     w: Floats
     prior: Floats
     walk: float
+    condition: Floats | None = None
+    response: Floats | None = None
 
     @classmethod
-    def of(cls, b: Floats, w: Floats, prior: Floats, walk: float = 0.0) -> Sums:
-        """From b and w (T, series)."""
-        return cls(_cumulative(b), _cumulative(w), prior, walk)
+    def of(
+        cls, b: Floats, w: Floats, prior: Floats, walk: float = 0.0, condition: Floats | None = None,
+        response: Floats | None = None,
+    ) -> Sums:  # fmt: skip
+        """From b and w (T, series); ``condition`` (T,)."""
+        sums = None if condition is None else np.concatenate([[0.0], np.cumsum(condition, dtype=np.float64)])
+        return cls(_cumulative(b), _cumulative(w), prior, walk, sums, response)
 
     def widened(self, variance: float) -> Sums:
         """The same under a wider prior."""
@@ -97,6 +104,11 @@ class Sums:
             shift = np.where(w > 0, b / w, np.float32(0)) - off
             variance = 1 / w + 1 / precision + np.float32(self.walk * steps / 3)
         variance += clipped * limit**2
+        if self.condition is not None and self.response is not None and window.length < len(self.b) - 1:
+            inside = self.condition[stop] - self.condition[window.first]
+            outside = (self.condition[-1] - inside) / (len(self.b) - 1 - window.length)
+            apart = (inside / window.length - outside).astype(np.float32)
+            variance += apart[:, None] ** 2 * self.response.astype(np.float32)
         return shift, variance
 
 
@@ -204,18 +216,19 @@ Exact = Callable[[int, int, float], float]
 
 def stretches(
     b: Floats, w: Floats, prior: float, walk: float, null: Null, threshold: float, least: float,
-    exact: Exact | None = None,
+    exact: Exact | None = None, condition: Floats | None = None, response: float = 0.0,
 ) -> list[Stretch]:  # fmt: skip
     """The stretches of one series that are off by at least ``least`` with more than ``threshold``, the strongest first.
 
-    ``b``, ``w``: (T,). Each stretch that was found is left out when the next is looked for, also from the level
+    ``b``, ``w``, ``condition``: (T,), see :class:`Sums`. Each stretch that was found is left out when the next is looked for, also from the level
     outside.
     """
     b, w = b.astype(np.float64).copy(), w.astype(np.float64).copy()
     prior += null.prior
     out: list[Stretch] = []
     for _ in range(MOST_STRETCHES):
-        stretch = _next_stretch(b, w, prior, walk, null, threshold, exact)
+        sums = Sums.of(b[:, None], w[:, None], np.array([prior]), walk, condition, np.array([response]))
+        stretch = _next_stretch(b, w, sums, null, threshold, exact)
         if stretch is None:
             break
         if abs(stretch.shift) >= least:
@@ -226,9 +239,8 @@ def stretches(
 
 
 def _next_stretch(
-    b: Floats, w: Floats, prior: float, walk: float, null: Null, threshold: float, exact: Exact | None
+    b: Floats, w: Floats, sums: Sums, null: Null, threshold: float, exact: Exact | None
 ) -> Stretch | None:
-    sums = Sums.of(b[:, None], w[:, None], np.array([prior]), walk)
     best: tuple[float, int, int, float] = (0.0, 0, 0, 0.0)
     for window, excess in zip(windows(len(b)), null.excess, strict=True):
         shift, variance = (v[:, 0] for v in sums.deviations(window))
