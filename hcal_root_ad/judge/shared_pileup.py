@@ -1,0 +1,172 @@
+"""Sub-detectors that share a pileup, judged together: units and channels are scanned, then each gets its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.judge.channel_scan import ChannelScan, Residuals, scan_channels
+from hcal_root_ad.judge.conditions import common_part
+from hcal_root_ad.judge.expectation import Expectation, expectation
+from hcal_root_ad.judge.levels import UnitLevels, unit_levels
+from hcal_root_ad.judge.rows import JudgedRows
+from hcal_root_ad.judge.subdetector import Judged, faults_of, not_judged, verdict_of, without_missing
+from hcal_root_ad.judge.trust import STRANGER, trust_of
+from hcal_root_ad.judge.unit_scan import UnitFault, scan_units
+from hcal_root_ad.judge.verdict import CommonPart, Level, ModelInfo, Trust, Verdict
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.common_part import CommonLevels, common_part_fit
+from hcal_root_ad.model.joint import JointReference
+from hcal_root_ad.model.model import Model
+from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.model.thresholds import thresholds
+from hcal_root_ad.model.units import UnitTree
+
+ASKED = 0.5
+"""False findings per 100 LS that are asked for where no model says how many."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Scan:
+    """What the scans of one sub-detector gave: ``threshold`` of its channels, for ``asked`` false findings."""
+
+    name: str
+    units: tuple[UnitFault, ...]
+    channels: ChannelScan
+    threshold: float
+    asked: float
+
+    def sound(self, size: int) -> NDArray[np.bool_]:
+        """(rows,) where the sub-detector as a whole is not at fault."""
+        sound = np.ones(size, dtype=bool)
+        for fault in self.units:
+            if fault.level is Level.SUBDETECTOR:
+                sound &= ~fault.rows(size)
+        return sound
+
+
+@dataclass(frozen=True, eq=False)
+class SharedPileup:
+    """Judged rows of the sub-detectors that share a pileup."""
+
+    maps: LumiMaps
+    rows: JudgedRows
+    joint: JointReference
+    levels: CommonLevels
+
+    def judge(
+        self, models: Mapping[str, Model], false_alarms: float | None, base: Mapping[str, Trust]
+    ) -> tuple[list[Verdict], CommonPart]:
+        """A verdict on each sub-detector, and the common part of them."""
+        scans = [self._scanned(name, asked_of(models.get(name), false_alarms)) for name in self.tree.subdetector.names]
+        judged = [scan for scan in scans if scan.channels.width <= STRANGER or base[scan.name] is Trust.NONE]
+        slope = common_part_fit(self.reference).slope(self.levels.log_pileup).T
+        flagged = [fault for scan in judged for fault in scan.units]
+        healthy = expectation(self.levels, self.units, self.tree, self.reference, flagged, slope)
+        verdicts = [
+            self._verdict(scan, models.get(scan.name), base[scan.name], healthy if scan in judged else None)
+            for scan in scans
+        ]
+        sound = {scan.name: scan.sound(len(self.rows)) for scan in judged}
+        return verdicts, common_part(self.maps, self.rows, self.levels, self.units, self.tree, sound)
+
+    @property
+    def reference(self) -> Reference:
+        return self.joint.reference
+
+    @property
+    def tree(self) -> UnitTree:
+        return self.reference.tree
+
+    @cached_property
+    def live(self) -> NDArray[np.intp]:
+        """Rows of the joint reference that are judged."""
+        return np.flatnonzero(self.reference.live)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int32]:
+        """(rows, channels of the joint reference) digis."""
+        return self.rows.counts(self.maps, self.joint.columns)
+
+    @cached_property
+    def events(self) -> NDArray[np.int64]:
+        """(rows,) events."""
+        return self.rows.events(self.maps)
+
+    @cached_property
+    def units(self) -> UnitLevels:
+        """Series of all units."""
+        return unit_levels(self.levels, self.tree, self.reference)
+
+    @cached_property
+    def residuals(self) -> Residuals:
+        """What is left of the channels."""
+        return Residuals(self.reference, self.live, self.counts, self.events, self.levels)
+
+    def _scanned(self, name: str, asked: float) -> _Scan:
+        limits = thresholds(asked, _series(self.reference, name))
+        d = self.tree.subdetector.names.index(name)
+        units = scan_units(
+            self.units, self.tree, self.reference, d, limits,
+            across=self.joint.shared and len(self.joint.names) > 1,
+            away=float(np.abs(np.quantile(self.levels.log_pileup, (0.1, 0.9))).max()),
+        )  # fmt: skip
+        columns = np.flatnonzero(self.tree.subdetector.of[self.live] == d)
+        return _Scan(name, units, scan_channels(self.residuals, columns, limits.channel), limits.channel, asked)
+
+    def _verdict(self, scan: _Scan, model: Model | None, base: Trust, healthy: Expectation | None) -> Verdict:
+        """The verdict on one sub-detector; without a healthy expectation nothing knows it, and it is not judged."""
+        own, width = self.joint.rows_of(scan.name), scan.channels.width
+        live = self.reference.live[own]
+        info = info_of(model, scan.threshold, scan.asked)
+        trust = trust_of(width, base, model.name if model else "the run itself")
+        if healthy is None:
+            return not_judged(scan.name, self.maps, live, info, trust, width)
+        judged = Judged(
+            scan.name, self.reference.channels.take(own), own, live, self.counts[:, own],
+            healthy.counts(self.events, own), self.events,
+        )  # fmt: skip
+        pulls, came = _pulls(judged), self.maps.present_of(scan.name)
+        present = np.array([came[position].all() for position in self.rows.position], dtype=bool)
+        faults = faults_of(judged, scan.units, scan.channels, self.live, self.tree)
+        cut = (replace(fault, inside=fault.inside & present) for fault in faults)
+        faults = [fault for fault in cut if fault.inside.any()]
+        verdict = verdict_of(judged, faults, self.maps, self.rows, info, pulls, trust, width)
+        return without_missing(verdict, came)
+
+
+def asked_of(model: Model | None, false_alarms: float | None) -> float:
+    """False findings per 100 LS that are asked for: those given, or the model's own."""
+    if false_alarms is not None:
+        return false_alarms
+    return model.false_alarms if model else ASKED
+
+
+def _series(reference: Reference, name: str) -> dict[str, int]:
+    """How many series of each level one sub-detector has."""
+    part = reference.select(name)
+    tree = part.tree
+    sizes = {level: len(getattr(tree, level)) for level in ("subdetector", "half", "ring", "box", "module")}
+    return sizes | {"channel": int(part.live.sum())}
+
+
+def info_of(model: Model | None, threshold: float, asked: float) -> ModelInfo:
+    """What a verdict says of the model that it comes from."""
+    if model is None:
+        return ModelInfo("this run itself", "", "", threshold, asked)
+    return ModelInfo(model.name, model.version, model.digest, threshold, asked)
+
+
+def _pulls(judged: Judged) -> NDArray[np.float32]:
+    """(rows, channels) binomial pull of every count against the healthy expectation; some rows at a time."""
+    out = np.empty(judged.expected.shape, dtype=np.float32)
+    for first in range(0, len(out), 64):
+        rows = slice(first, first + 64)
+        mean, events = judged.expected[rows], np.maximum(judged.events[rows, None], 1)
+        variance = np.maximum(mean * (1 - mean / events), 0.25)
+        out[rows] = (judged.observed[rows] - mean) / np.sqrt(variance) * judged.live
+    return out
