@@ -77,7 +77,7 @@ class Residuals:
         return level + np.multiply.outer(self.levels.log_pileup, power) + self.levels.ring[:, ring]
 
     def sums(self, columns: NDArray[np.intp]) -> Sums:
-        """Cumulative scores and information of some channels, which may answer to the pileup otherwise than is known."""
+        """Cumulative scores and information of channels, which may answer to the pileup otherwise than is known."""
         b, w = self.steps(columns)
         walk = self.reference.widths.walk_channel
         return Sums.of(b, w, self.prior(columns), walk, self.levels.log_pileup, self.response(columns))
@@ -117,7 +117,7 @@ class Residuals:
         return np.asarray(self.reference.power_error[rows] ** 2 + self._noise(rows) ** 2)
 
     def _noise(self, rows: NDArray[np.intp]) -> Floats:
-        """(rows,) shift of log rate per unit of log pileup that digis without collisions make at the run's lowest pileup.
+        """(rows,) shift of log rate per unit of log pileup that digis without collisions make at the lowest pileup.
 
         They are part of the level, and stay where the pileup falls.
         """

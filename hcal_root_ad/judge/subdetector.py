@@ -30,8 +30,8 @@ from hcal_root_ad.stats.binomial import Floats
 
 ALIVE_UNIT = 0.3
 """In a unit that keeps more of its digis a channel that is much farther off is at fault by itself."""
-LEAST_DIGIS = 0.02
-"""What changes the digis by less is no fault."""
+LEAST_DIGIS, LEAST_CHANNEL_DIGIS = 0.02, 0.03
+"""What changes the digis of a unit, or of a channel, by less is no fault."""
 PARTIAL = 0.15
 """A unit of which more channels are sound is no unit at fault: its channels are named, and joined otherwise."""
 
@@ -199,8 +199,14 @@ def _faults_and_findings(
     pairs = [
         (f, finding_of(f, judged.subdetector, numbers, judged.observed, judged.expected, judged.events)) for f in faults
     ]
-    pairs = [(f, finding) for f, finding in pairs if abs(finding.size - 1) >= LEAST_DIGIS or judged.subdetector == "HF"]
+    pairs = [(f, finding) for f, finding in pairs if _matters(finding)]
     return sorted(pairs, key=lambda pair: _weight(pair[1]), reverse=True)
+
+
+def _matters(finding: Finding) -> bool:
+    """Whether enough digis are concerned; in HF every lost one is."""
+    least = LEAST_CHANNEL_DIGIS if finding.level is Level.CHANNEL else LEAST_DIGIS
+    return finding.subdetector == "HF" or abs(finding.size - 1) >= least
 
 
 def _cells(
