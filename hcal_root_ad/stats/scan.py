@@ -220,8 +220,8 @@ def stretches(
 ) -> list[Stretch]:  # fmt: skip
     """The stretches of one series that are off by at least ``least`` with more than ``threshold``, the strongest first.
 
-    ``b``, ``w``, ``condition``: (T,), see :class:`Sums`. Each stretch that was found is left out when the next is looked
-    for, also from the level outside.
+    ``b``, ``w``, ``condition``: (T,), see :class:`Sums`. Each stretch that was found is left out when the next is
+    looked for, also from the level outside.
     """
     b, w = b.astype(np.float64).copy(), w.astype(np.float64).copy()
     prior += null.prior
