@@ -98,6 +98,7 @@ def _whole_run(maps: LumiMaps, totals: NDArray[np.int64]) -> LumiMaps:
         event_source=np.array([max(maps.event_source, default=EventSource.NONE)], dtype=np.uint8),
         counts=np.minimum(totals, events)[None].astype(np.int32),
         present=np.array([True]),
+        missing={name: np.array([True]) for name in (maps.coarse.missing if maps.coarse else ())},
         coarse=None,
     )
 

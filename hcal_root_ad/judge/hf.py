@@ -10,7 +10,7 @@ from hcal_root_ad.judge.findings import Fault
 from hcal_root_ad.judge.verdict import Level
 
 AGREE = 0.5
-"""Share of HF's live channels that must hold the event count; else the count is in doubt, and HF is not judged."""
+"""Share of HF's live channels that hold one other count: then the event count is in doubt, and HF is not judged."""
 CERTAIN = 99.0
 """Significance of what is certain."""
 
@@ -27,10 +27,17 @@ def hf_faults(
 
 
 def trusted_rows(counts: NDArray[np.integer], events: NDArray[np.int64], live: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(rows,) where HF's channels and the event count agree."""
-    if not live.any():
-        return np.zeros(len(events), dtype=bool)
-    return np.asarray((counts[:, live] == events[:, None]).mean(axis=1) >= AGREE)
+    """(rows,) where HF does not contradict the event count: most of its channels do not agree on another one.
+
+    Channels that hold different counts, or none, are at fault; channels that hold one and the same speak of the events.
+    """
+    trusted = np.zeros(len(events), dtype=bool)
+    if live.any():
+        for row, expected in enumerate(events):
+            values, shares = np.unique(counts[row, live], return_counts=True)
+            other = (values != expected) & (values > 0)
+            trusted[row] = shares[other].max(initial=0) < AGREE * live.sum()
+    return trusted
 
 
 def channel_name(channels: ChannelTable, row: int) -> str:

@@ -21,7 +21,7 @@ from hcal_root_ad.judge.hf import hf_faults, trusted_rows
 from hcal_root_ad.judge.rows import MINIMUM_EVENTS, JudgedRows, judged_rows
 from hcal_root_ad.judge.shared_pileup import ASKED, SharedPileup, asked_of, info_of
 from hcal_root_ad.judge.subdetector import Judged, verdict_of
-from hcal_root_ad.judge.trust import hf_trust
+from hcal_root_ad.judge.trust import hf_trust, one_against_the_others
 from hcal_root_ad.judge.verdict import RunVerdict, Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit, common_part_fit, joined
@@ -228,6 +228,8 @@ class RunJudge:
         if not len(rows):
             raise NoHcalError(f"run {maps.run}: no lumisection with collisions; nothing can be judged")
         verdicts, common = SharedPileup(maps, rows, joint, levels).judge(self._models, self._false_alarms, base)
+        if not self._pileup:
+            verdicts = one_against_the_others(verdicts)
         if (hf := self._models.get("HF")) and hf.serves(maps.channels) and len(maps.channels.rows_of("HF")):
             trust = hf_trust(verdicts, hf.name)
             verdicts.append(_judge_hf(maps, rows, hf, self._false_alarms, trust))
@@ -271,6 +273,11 @@ def _judge_hf(
     own = maps.channels.rows_of("HF")
     counts, events, live = rows.counts(maps, own), rows.events(maps), model.reference.live
     agree = np.flatnonzero(trusted_rows(counts, events, live))
+    if len(agree) < len(rows):
+        doubt = (
+            f"{len(rows) - len(agree)} of {len(rows)} event counts are contradicted by HF, which is not judged there"
+        )
+        trust = Trust.OTHER_PERIOD, "; ".join(filter(None, (trust[1], doubt)))
     rows, counts, events = rows.chosen(agree), counts[agree], events[agree]
     channels = maps.channels.take(own)
     expected = np.multiply.outer(events, live).astype(np.float32)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from hcal_root_ad.judge.verdict import Trust, Verdict
+from hcal_root_ad.judge.verdict import Level, Trust, Verdict
 
 LESS_SENSITIVE = 1.6
 """Scatter of the channels, in widths that health allows, above which the model is one of another period."""
@@ -43,3 +44,27 @@ def hf_trust(others: Sequence[Verdict], model: str) -> tuple[Trust, str]:
             "adapt it with transfer on a clean run of this period"
         )
     return Trust.ADAPTED, ""
+
+
+def one_against_the_others(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts, not trusted where a sub-detector seems to have gained as a whole: the others may have lost.
+
+    Two that lose digis together look like a lower pileup to the third. The pileup from elsewhere would tell.
+    """
+    gained = [
+        (verdict.subdetector, finding)
+        for verdict in verdicts for finding in verdict.findings
+        if finding.level is Level.SUBDETECTOR and finding.size > 1
+    ]  # fmt: skip
+    if not gained:
+        return list(verdicts)
+    name, finding = gained[0]
+    reason = (
+        f"{name} counts {100 * (finding.size - 1):.0f} % more than the other sub-detectors let expect in "
+        f"LS {finding.first} to {finding.last}: it gained, or they lost; give the pileup, for example with --oms"
+    )
+    return [
+        replace(verdict, trust=max(verdict.trust, Trust.OTHER_PERIOD, key=list(Trust).index),
+                trust_reason="; ".join(filter(None, (verdict.trust_reason, reason))))
+        for verdict in verdicts
+    ]  # fmt: skip

@@ -226,7 +226,8 @@ class CommonPartFit:
         second, variance = _robust_mean(tree.box, b, w, np.zeros_like(first), None)
         second = np.clip(second, -STEP, STEP)
         power = self._box_power[:, None]
-        return rough[tree.subdetector_of_box] + (first + second) / power, variance / power**2
+        asked = rough[tree.subdetector_of_box] + (first + second) / power
+        return np.clip(asked, 2 * LOWEST, 2 * HIGHEST), variance / power**2
 
     def _explained(
         self, boxes: Single, variance: Single, outside: NDArray[np.floating]
