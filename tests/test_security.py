@@ -55,6 +55,10 @@ def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
 # Nothing is executed.
 
 
+COMMANDS = Path("watch/command.py")
+"""Starts what the user names on the command line, and nothing that a file says."""
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_module_executes_what_it_reads(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -62,7 +66,8 @@ def test_no_module_executes_what_it_reads(path: Path) -> None:
         name.name.partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names
     }
     imported |= {(node.module or "").partition(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert not imported & {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "subprocess", "yaml", "code"}
+    starts = {"subprocess"} if path.relative_to(PACKAGE) != COMMANDS else set()
+    assert not imported & {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml", "code", *starts}
     for name, call in calls(path):
         assert name not in (
             "eval",
@@ -191,8 +196,7 @@ def test_a_marker_of_a_campaign_leads_nowhere_else(tmp_path: Path, place: str) -
     store = Store(tmp_path / "campaign")
     store.records.mkdir(parents=True)
     (store.records / "R370101.item.json").write_text(json.dumps(table))
-    with pytest.raises(InputError):
-        store.results()
+    assert store.results() == ()
     assert (tmp_path / "up").read_text() == "mine"
 
 

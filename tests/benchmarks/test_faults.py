@@ -18,7 +18,7 @@ def test_every_kind_of_work_survives_a_kill(tmp_path: Path) -> None:
     quick = [
         "run",
         "train",
-        "replace a bundle",
+        "replace a model",
         "watch",
     ]  # certify: tests/certify/test_campaign.py kills it three times
     assert main(["-o", str(tmp_path / "out"), "--kills", "1", "--only", *quick, "--scratch", str(tmp_path)]) == 0

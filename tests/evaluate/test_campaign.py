@@ -75,7 +75,7 @@ def test_results_of_the_full_suite_keep_their_names() -> None:
 
 
 def test_names_of_systems() -> None:
-    assert {"ours", "ours without network", *NAMES} <= set(systems())
+    assert {"ours", *NAMES} <= set(systems())
     assert [system.name for system in chosen(["ours"])] == ["ours"]
     with pytest.raises(UsageError, match="did you mean 'fixed thresholds'"):
         chosen(["fixed treshold"])

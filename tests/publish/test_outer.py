@@ -48,7 +48,7 @@ def outer(name: str, pattern: Verdict) -> Verdict:
     intervals = tuple(Interval(int(row), Kind.DEAD, 5, 12, 0, wanted / len(rows), 40.0, unit) for row in rows)
     return replace(
         pattern, subdetector=name, channels=channels, observed=observed, expected=expected, states=states,
-        score=np.zeros_like(expected), intervals=intervals, groups=(), findings=(finding,),
+        score=np.zeros_like(expected), intervals=intervals, findings=(finding,),
     )  # fmt: skip
 
 

@@ -61,7 +61,7 @@ def test_run_by_the_command_line_in_two_processes(tmp_path: Path) -> None:
     (source,) = RUN_REFERENCE.glob("*.root")
     for name, seed in (("a", "1"), ("b", "22")):
         out = tmp_path / name
-        words = ["run", str(source), "-o", str(out), "--record", str(out), "--flags", str(out / "flags.csv")]
+        words = ["run", str(source), "-o", str(out), "--save-verdict", str(out), "--flags", str(out / "flags.csv")]
         env = {**os.environ, "PYTHONHASHSEED": seed}
         subprocess.run([sys.executable, "-m", "hcal_root_ad", *words], check=True, capture_output=True, env=env)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())

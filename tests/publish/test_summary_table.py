@@ -87,4 +87,4 @@ def test_strips_are_called_strips(strip_verdict: RunVerdict) -> None:
     text = shown(run_summary(strip_verdict))
     assert "11 of 12 LS of its strips" in text
     assert "RBX, 4 strips" in text
-    assert text.startswith("Trust: strips: NOT TRUSTED, judged without a reference (strips are measured against their")
+    assert text.startswith("Trust: strips: NOT TRUSTED, no reference (each strip against its own share)")
