@@ -234,7 +234,8 @@ def _report(campaign: Campaign, summary: Summary, policy: Policy, store: Store) 
     from hcal_root_ad.certify.outputs import FLAGS, GOLDEN, REGISTRY, TABLE
     from hcal_root_ad.certify.policy import SUBDETECTORS
 
-    table = Table("LS", *Status, title=f"{len(campaign.runs)} runs, policy {policy.label}", title_justify="left")
+    runs = "1 run" if len(campaign.runs) == 1 else f"{len(campaign.runs)} runs"
+    table = Table("LS", *Status, title=f"{runs}, policy {policy.label}", title_justify="left")
     for name in (*SUBDETECTORS, HCAL):
         table.add_row(name, *(str(summary.count(name, status)) for status in Status))
     show(table)

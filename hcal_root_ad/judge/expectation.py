@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.levels import UnitLevels
-from hcal_root_ad.judge.unit_scan import UnitFault
+from hcal_root_ad.judge.unit_scan import UNITS_OF, UnitFault
 from hcal_root_ad.judge.verdict import Level
 from hcal_root_ad.model.common_part import BLOCK, CommonLevels
 from hcal_root_ad.model.reference import Reference
@@ -57,7 +57,7 @@ def expectation(
 ) -> Expectation:
     """The common part without the units at fault; ``slope``: (LS, modules) change of log digis with log rate."""
     size = len(levels)
-    keep = {name: np.ones((size, len(getattr(tree, unit))), dtype=bool) for name, unit in _LEVELS.items()}
+    keep = {name: np.ones((size, len(getattr(tree, unit))), dtype=bool) for name, unit in UNITS_OF.items()}
     for fault in faults:
         # What a unit at fault does before and after is no measure of its health: the reference is.
         rows = slice(None) if fault.level in (Level.RM, Level.RBX) else fault.rows(size)
@@ -71,12 +71,3 @@ def expectation(
     digis = np.where(keep[Level.RM], units.module, 0) + box[:, tree.box_of_module]
     module = digis / np.maximum(slope, LEAST_SLOPE)
     return Expectation(reference, levels.log_pileup.astype(np.float64), ring, module)
-
-
-_LEVELS = {
-    Level.SUBDETECTOR: "subdetector",
-    Level.HALF: "half",
-    Level.RBX: "box",
-    Level.RM: "module",
-    Level.RING: "ring",
-}

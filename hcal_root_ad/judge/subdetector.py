@@ -22,7 +22,7 @@ from hcal_root_ad.judge.findings import (
 )
 from hcal_root_ad.judge.hf import channel_name
 from hcal_root_ad.judge.rows import JudgedRows
-from hcal_root_ad.judge.unit_scan import SPEAKS, UnitFault
+from hcal_root_ad.judge.unit_scan import SPEAKS, UNITS_OF, UnitFault
 from hcal_root_ad.judge.verdict import Finding, Interval, Level, ModelInfo, State, Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.units import Units, UnitTree
@@ -50,15 +50,6 @@ class Judged:
     observed: NDArray[np.integer]
     expected: Floats
     events: NDArray[np.int64]
-
-
-_UNITS = {
-    Level.SUBDETECTOR: "subdetector",
-    Level.HALF: "half",
-    Level.RBX: "box",
-    Level.RM: "module",
-    Level.RING: "ring",
-}
 
 
 def faults_of(
@@ -96,7 +87,7 @@ def faults_of(
 
 def _unit_fault(judged: Judged, fault: UnitFault, tree: UnitTree) -> tuple[Fault | None, list[Fault]]:
     """The fault with its channels; where a good part of the unit is sound, its channels one by one instead."""
-    units: Units = getattr(tree, _UNITS[fault.level])
+    units: Units = getattr(tree, UNITS_OF[fault.level])
     members = np.flatnonzero((units.of[judged.columns] == fault.unit) & judged.live)
     inside = fault.rows(len(judged.events))
     whole = Fault(fault.level, units.names[fault.unit], fault.sign, members, inside, fault.significance)

@@ -17,6 +17,14 @@ from hcal_root_ad.model.units import UnitTree
 from hcal_root_ad.stats.binomial import Floats
 from hcal_root_ad.stats.scan import Stretch, Sums, empirical_null, stretches, strongest
 
+UNITS_OF = {
+    Level.SUBDETECTOR: "subdetector",
+    Level.HALF: "half",
+    Level.RBX: "box",
+    Level.RM: "module",
+    Level.RING: "ring",
+}
+"""Which units of a :class:`~hcal_root_ad.model.units.UnitTree` a level is about."""
 LEAST = {Level.SUBDETECTOR: 0.15, Level.RING: 0.12, Level.HALF: 0.03, Level.RBX: 0.03, Level.RM: 0.03}
 """Smallest shift of log rate of a unit that is a fault and not a condition."""
 SUBDETECTOR_WIDTH = 0.03
