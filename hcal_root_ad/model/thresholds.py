@@ -1,7 +1,8 @@
 """Thresholds: the significance from which on a stretch is a finding, for an asked rate of false findings.
 
 In units of standard deviations under the empirical null. A scan of N series over T lumisections is worth ``TRIALS``·N·T
-independent looks (measured: 5·10⁶ per 100 LS of 16,000 channels); the asked rate is shared out among the levels.
+independent looks, so chosen that the healthy worlds of the stress suite together stay below the asked rate, which is
+shared out among the levels.
 """
 
 from __future__ import annotations
