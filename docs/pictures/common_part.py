@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from hcal_root_ad.judge.levels import unit_levels
-from hcal_root_ad.judge.unit_scan import scan_units
+from hcal_root_ad.judge.units import scan_units
 from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
 from hcal_root_ad.model.thresholds import thresholds

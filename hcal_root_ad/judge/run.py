@@ -15,13 +15,9 @@ from numpy.typing import NDArray
 from hcal_root_ad.errors import ModelError, NoHcalError, UsageError
 from hcal_root_ad.judge.findings import grouped
 from hcal_root_ad.judge.forecast import with_forecasts
-from hcal_root_ad.judge.given_pileup import expected_log_pileup
-from hcal_root_ad.judge.growth import GrowingRun
-from hcal_root_ad.judge.hf import hf_faults, trusted_rows
-from hcal_root_ad.judge.rows import MINIMUM_EVENTS, JudgedRows, judged_rows
-from hcal_root_ad.judge.shared_pileup import ASKED, SharedPileup, asked_of, info_of
-from hcal_root_ad.judge.subdetector import Judged, verdict_of
-from hcal_root_ad.judge.trust import hf_trust, one_against_the_others
+from hcal_root_ad.judge.lumisections import MINIMUM_EVENTS, GrowingRun, JudgedRows, judged_rows
+from hcal_root_ad.judge.shared_pileup import ASKED, SharedPileup, asked_of, hf_trust, info_of, one_against_the_others
+from hcal_root_ad.judge.subdetector import Judged, hf_faults, trusted_rows, verdict_of
 from hcal_root_ad.judge.verdict import RunVerdict, Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit, common_part_fit, joined
@@ -29,6 +25,7 @@ from hcal_root_ad.model.joint import JointReference, joint_reference
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.self_reference import reference_of_run
+from hcal_root_ad.stats.binomial import Floats
 
 Progress = Callable[[int, int], None]
 FindReference = Callable[[LumiMaps], Mapping[str, Reference]]
@@ -40,6 +37,12 @@ CONTRADICTED = 0.1
 """Log pileup of the counts that is off that of OMS by more is not believed."""
 DARK = -4.5
 """Below this log pileup (1 % of the clean runs') there were no collisions, or nothing was read out."""
+TYPICAL_POWER, POWER_WIDTH = 0.8, 0.15
+"""Log rate of HB against the log of the pileup, and how far it may differ."""
+NOISE = 0.02
+"""Scatter of the counts' log pileup about it."""
+FEWEST = 5
+"""Lumisections with a pileup that are needed to tell anything."""
 
 
 def judge_run(
@@ -255,14 +258,14 @@ class RunJudge:
             return {}
         if self._run.maps.coarse is not None:
             raise UsageError(f"run {self._run.maps.run}: strips and run totals come as a whole; judge the file again")
-        from hcal_root_ad.judge.saved_run import packed
+        from hcal_root_ad.judge.lumisections import packed
 
         return packed(self._run.maps, since)
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take up what :meth:`state` gave; the pieces in their order, if there are several."""
         if state:
-            from hcal_root_ad.judge.saved_run import unpacked
+            from hcal_root_ad.judge.lumisections import unpacked
 
             self.add(unpacked(state))
 
@@ -294,3 +297,25 @@ def _dark_note(rows: JudgedRows, maps: LumiMaps, dark: NDArray[np.bool_]) -> lis
     numbers = [int(ls) for row in np.flatnonzero(dark) for ls in maps.lumisections[rows.position[row]]]
     shown = ", ".join(map(str, numbers[:8])) + (f" and {len(numbers) - 8} more" if len(numbers) > 8 else "")
     return [f"{len(numbers)} lumisections not assessed, hardly a digi in HB and HE (no collisions?): LS {shown}"]
+
+
+def expected_log_pileup(pileup: Floats, observed: Floats) -> Floats:
+    """(LS,) the log pileup that counts should show, NaN where none is given.
+
+    ``pileup``: (LS,) mean interactions per crossing, NaN where unknown; ``observed``: (LS,) what the counts show.
+    Offset and power of one against the other are taken from the run, by its majority (Theil and Sen).
+    """
+    usable = np.flatnonzero(np.isfinite(pileup) & (pileup > 0))
+    out = np.full(len(pileup), np.nan)
+    if len(usable) < FEWEST:
+        return out
+    x, y = np.log(pileup[usable]), observed[usable].astype(np.float64)
+    middle = np.median(x)
+    pairs = np.abs(x[:, None] - x) > 0.02
+    slopes = ((y[:, None] - y) / np.where(pairs, x[:, None] - x, 1.0))[pairs]
+    reach = float(np.std(x))
+    believed = reach**2 / (reach**2 + (NOISE / POWER_WIDTH) ** 2)
+    power = TYPICAL_POWER + (believed * (np.median(slopes) - TYPICAL_POWER) if len(slopes) else 0.0)
+    offset = np.median(y - power * (x - middle))
+    out[usable] = offset + power * (x - middle)
+    return out

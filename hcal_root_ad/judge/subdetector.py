@@ -1,4 +1,7 @@
-"""The faults of one sub-detector, and the verdict that they make."""
+"""The faults of one sub-detector, and the verdict that they make.
+
+HF is not zero suppressed: a channel of it that holds fewer digis than events is at fault for certain.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import ChannelTable
-from hcal_root_ad.judge.channel_scan import ChannelScan
+from hcal_root_ad.detector import ChannelTable, Subdetector
+from hcal_root_ad.judge.channels import ChannelScan
 from hcal_root_ad.judge.findings import (
     MOST_OF,
     Fault,
@@ -20,9 +23,8 @@ from hcal_root_ad.judge.findings import (
     joined,
     with_gaps_closed,
 )
-from hcal_root_ad.judge.hf import channel_name
-from hcal_root_ad.judge.rows import JudgedRows
-from hcal_root_ad.judge.unit_scan import SPEAKS, UNITS_OF, UnitFault
+from hcal_root_ad.judge.lumisections import JudgedRows
+from hcal_root_ad.judge.units import SPEAKS, UNITS_OF, UnitFault
 from hcal_root_ad.judge.verdict import Finding, Interval, Level, ModelInfo, State, Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.units import Units, UnitTree
@@ -34,6 +36,10 @@ LEAST_DIGIS, LEAST_CHANNEL_DIGIS = 0.02, 0.03
 """What changes the digis of a unit, or of a channel, by less is no fault."""
 PARTIAL = 0.15
 """A unit of which more channels are sound is no unit at fault: its channels are named, and joined otherwise."""
+AGREE = 0.5
+"""Share of HF's live channels that hold one other count: then the event count is in doubt, and HF is not judged."""
+CERTAIN = 99.0
+"""Significance of what is certain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,3 +270,34 @@ def without_missing(verdict: Verdict, came: NDArray[np.bool_]) -> Verdict:
     score = np.where(came[:, None], verdict.score, np.float32(0))
     expected = np.where(came[:, None], verdict.expected, np.float32(0))
     return replace(verdict, assessed=verdict.assessed & came, states=states, score=score, expected=expected)
+
+
+def hf_faults(
+    counts: NDArray[np.integer], events: NDArray[np.int64], channels: ChannelTable, live: NDArray[np.bool_]
+) -> list[Fault]:
+    """Faults of HF's channels; ``counts`` (rows, channels), ``events`` (rows,)."""
+    lost = (counts < events[:, None]) & live
+    return [
+        Fault(Level.CHANNEL, channel_name(channels, int(column)), -1, np.array([column]), lost[:, column], CERTAIN)
+        for column in np.flatnonzero(lost.any(axis=0))
+    ]
+
+
+def trusted_rows(counts: NDArray[np.integer], events: NDArray[np.int64], live: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(rows,) where HF does not contradict the event count: most of its channels do not agree on another one.
+
+    Channels that hold different counts, or none, are at fault; channels that hold one and the same speak of the events.
+    """
+    trusted = np.zeros(len(events), dtype=bool)
+    if live.any():
+        for row, expected in enumerate(events):
+            values, shares = np.unique(counts[row, live], return_counts=True)
+            other = (values != expected) & (values > 0)
+            trusted[row] = shares[other].max(initial=0) < AGREE * live.sum()
+    return trusted
+
+
+def channel_name(channels: ChannelTable, row: int) -> str:
+    """For example ``HF +33/5/2``: sub-detector, ieta/iphi/depth."""
+    sub = Subdetector(channels.subdetector[row]).name
+    return f"{sub} {channels.ieta[row]:+d}/{channels.iphi[row]}/{channels.depth[row]}"

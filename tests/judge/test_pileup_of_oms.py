@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hcal_root_ad.judge.given_pileup import expected_log_pileup
+from hcal_root_ad.judge.run import expected_log_pileup
 
 
 def test_the_majority_of_the_run_tells_offset_and_power() -> None:
