@@ -1,0 +1,92 @@
+"""Data flows one way: who may import whom, and no circles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.structure import PACKAGE, Structure, circles, page, picture
+
+ROOT = Path(__file__).parents[1]
+FLOOR = {
+    "content",
+    "detector",
+    "errors",
+    "fault_report",
+    "files",
+    "lumi_maps",
+    "lumi_ranges",
+    "room",
+    "schema",
+    "tables",
+}
+"""Modules at the top that every package may import."""
+MAY_IMPORT = {
+    "root_io": set[str](),
+    "stats": set[str](),
+    "harvest": {"root_io"},
+    "model": {"stats"},
+    "simulate": set[str](),
+    "export": {"stats", "harvest", "model"},
+    "references": {"stats", "harvest", "model"},
+    "judge": {"stats", "model"},
+    "compare": {"stats", "model", "references"},
+    "mask": {"simulate", "judge"},
+    "publish": {"root_io", "harvest", "model", "judge", "references", "compare"},
+    "pipeline": {"model", "judge", "references", "mask", "publish"},
+    "report": {"judge", "publish"},
+    "evaluate": {"stats", "model", "simulate", "judge", "publish", "certify"},
+    "certify": {"harvest", "model", "judge", "references", "mask", "publish", "pipeline"},
+    "watch": {"harvest", "judge", "publish", "pipeline"},
+    "reproduce": {"harvest", "model", "export", "references", "publish", "watch"},
+}
+"""The arrows, beside those to the floor; ``cli`` stands on top and may import all."""
+
+
+@pytest.fixture(scope="module")
+def structure() -> Structure:
+    return Structure.read(ROOT / PACKAGE)
+
+
+def test_packages_import_along_the_arrows_only(structure: Structure) -> None:
+    arrows = structure.package_imports
+    against = {
+        name: sorted(targets - MAY_IMPORT.get(name, set()) - FLOOR)
+        for name, targets in arrows.items()
+        if name != "cli" and targets - MAY_IMPORT.get(name, set()) - FLOOR
+    }
+    assert against == {}
+    assert {target for name in FLOOR for target in arrows.get(name, ())} <= FLOOR
+
+
+def test_no_package_is_in_a_circle(structure: Structure) -> None:
+    assert circles(structure.package_imports) == []
+
+
+def test_a_circle_is_met_and_an_arrow_is_drawn(tmp_path: Path) -> None:
+    package = tmp_path / "house"
+    for name, text in {
+        "__init__": "",
+        "roof": "from house.wall import Wall\n",
+        "wall": "def f(found):\n    from house import floor\n",
+        "floor.tile": "import house.wall\nclass Tile: ...\n",
+        "floor.__init__": "",
+        "floor.stone": "class Tile: ...\n",
+    }.items():
+        path = package / f"{name.replace('.', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    structure = Structure.read(package)
+    assert (structure.lines, len(structure.modules)) == (6, 6)
+    assert structure.import_share == 3 / 6
+    assert structure.place_holder_share == 1 / 4  # f, found, Tile, Tile
+    assert structure.names_twice == ["Tile"]
+    (circle,) = circles(structure.package_imports)
+    assert set(circle) == {"wall", "floor"}
+    assert "| modules in the wheel | 6 |" in page(structure, ["house"], 3, "Of a drawing.")
+
+
+def test_the_picture_puts_each_room_below_what_it_imports() -> None:
+    lines = picture({"roof": {"wall", "floor"}, "wall": {"floor"}, "floor": set()}).splitlines()
+    assert lines == ["floor", "wall   ← floor", "roof   ← floor, wall"]
