@@ -113,13 +113,15 @@ def _kind_and_range(row: FaultRow) -> str:
     return f"{kind} {first}" + (f"-{last}" if last > first else "")
 
 
-def kind_map(verdict: Verdict, axis: LumiAxis) -> MonitorElement:
-    """Number of flagged channels of each kind × LS."""
-    counts = np.stack(list(kinds_by_lumi(verdict).values()), axis=1)
-    path = f"{CLIENT}/FlaggedKindsvsLS/Subdet/{verdict.subdetector}"
-    title = f"{verdict.subdetector}: flagged channels by kind"
-    names = [str(kind) for kind in Kind]
-    return lumi_map(path, axis, axis.spread(counts, verdict.lumisections), title, names, log_z=True)
+def kind_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement:
+    """Number of flagged channels of each sub-detector and kind × LS, the first sub-detector on top."""
+    rows, names = [], []
+    for verdict in verdicts[::-1]:
+        for kind, counts in reversed(kinds_by_lumi(verdict).items()):
+            rows.append(axis.spread(counts, verdict.lumisections))
+            names.append(f"#scale[{_SCALE}]{{{verdict.subdetector} {kind}}}")
+    path = f"{CLIENT}/FlaggedKindsvsLS/FlaggedKindsvsLS"
+    return lumi_map(path, axis, np.stack(rows, axis=1), "flagged channels by kind", names, log_z=True)
 
 
 def uhtr_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement | None:
@@ -138,9 +140,12 @@ def uhtr_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement | No
 
 
 def channel_percentages(verdicts: Sequence[Verdict]) -> Iterator[MonitorElement]:
-    """Missing and surplus digis of every flagged channel in its flagged LS, on those maps where there are any."""
+    """Missing and surplus digis of every flagged channel in its flagged LS, on those depths where there are any.
+
+    HO, which would need two maps more, has its states and its kinds alone.
+    """
     for name, title, losses in (("Loss", "loss", True), ("Excess", "excess", False)):
-        values = [(verdict.channels, _channel_percent(verdict, losses)) for verdict in verdicts]
+        values = [(one.channels, _channel_percent(one, losses)) for one in verdicts if one.subdetector != "HO"]
         for place, percent in by_map(values):
             if percent.any():
                 yield depth_map(f"{CLIENT}/{name}/depth/{place}", percent, f"{place}: {title} where flagged [%]")

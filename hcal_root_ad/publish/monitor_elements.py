@@ -11,6 +11,7 @@ from hcal_root_ad.publish.elements import PRODUCTION, MonitorElement, MonitorEle
 from hcal_root_ad.publish.provenance import Provenance, provenance_of_run
 from hcal_root_ad.publish.provenance_scalars import provenance_scalars
 from hcal_root_ad.publish.quality import quality_results
+from hcal_root_ad.publish.reductions import has_boxes
 from hcal_root_ad.publish.summary import summary_elements, summary_scalars
 
 
@@ -54,8 +55,8 @@ def _faults(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
     per_lumi = _per_lumi(run)
     if per_lumi or run.strips:
         yield from fault_elements.box_percentages((*per_lumi, *((run.strips,) if run.strips else ())), axis)
-    for verdict in per_lumi:
-        yield fault_elements.kind_map(verdict, axis)
+    if per_lumi:
+        yield fault_elements.kind_map(per_lumi, axis)
     if uhtrs := fault_elements.uhtr_map(per_lumi, axis):
         yield uhtrs
 
@@ -68,7 +69,7 @@ def _task(
             yield element
     if run.maps.events.any():
         yield task_elements.events(run, axis)
-    for verdict in _per_lumi(run):
+    for verdict in filter(has_boxes, _per_lumi(run)):
         yield task_elements.pull(verdict, axis)
         if as_production:
             yield task_elements.production_flags(verdict, axis)

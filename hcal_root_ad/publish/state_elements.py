@@ -51,11 +51,9 @@ def states_against_lumisections(run: RunVerdict, axis: LumiAxis) -> Iterator[Mon
         if rows.any():
             path = f"{AGAINST_LS}/SubdetPM/{half}"
             yield lumi_map(path, axis, rows, f"{half}: state of each RBX", RBX_LABELS[half], "RBX")
-    for verdict in run.verdicts:
-        if not has_boxes(verdict) and verdict.granularity == "lumisection":
-            names, rows = _outer_states(verdict)
-            path, title = f"{AGAINST_LS}/{verdict.subdetector}", f"{verdict.subdetector}: state of each unit"
-            yield lumi_map(path, axis, _spread(verdict, rows, axis), title, names)
+    outer = [one for one in run.verdicts if not has_boxes(one) and one.granularity == "lumisection"]
+    if outer:
+        yield outer_map(outer, axis)
     states = subdetector_states(run, axis)
     columns = np.stack(list(states.values()), axis=1)
     yield lumi_map(f"{AGAINST_LS}/StateSummaryvsLS", axis, columns, "worst state by sub-detector", tuple(states))
@@ -64,6 +62,18 @@ def states_against_lumisections(run: RunVerdict, axis: LumiAxis) -> Iterator[Mon
         columns = np.stack(list(feds.values()), axis=1)
         names = [str(number) for number in feds]
         yield lumi_map(f"{AGAINST_LS}/FED", axis, columns, "HB and HE: worst state by FED", names, "FED")
+
+
+def outer_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement:
+    """States of the units of HO and HF against LS, those of HF on top."""
+    names: list[str] = []
+    rows = []
+    for verdict in verdicts:
+        own, states = _outer_states(verdict)
+        names += own
+        rows.append(_spread(verdict, states, axis))
+    path, title = f"{AGAINST_LS}/HOHF", f"{' and '.join(one.subdetector for one in verdicts)}: state of each unit"
+    return lumi_map(path, axis, np.concatenate(rows, axis=1), title, names)
 
 
 def box_maps(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
@@ -164,7 +174,7 @@ def outer_units(channels: ChannelTable) -> tuple[list[str], NDArray[np.intp]]:
         return [box_name(int(box)) for box in boxes], units.astype(np.intp)
     width = N_IPHI // _QUADRANTS
     quadrant = (channels.iphi.astype(np.intp) - 1) // width
-    names = [f"{side} {first + 1}-{first + width}" for side in "-+" for first in range(0, N_IPHI, width)]
+    names = [f"HF{side} {first + 1}-{first + width}" for side in "-+" for first in range(0, N_IPHI, width)]
     return names, channels.side.astype(np.intp) * _QUADRANTS + quadrant
 
 

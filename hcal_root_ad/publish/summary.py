@@ -38,7 +38,7 @@ def bad_share(states: States) -> float | None:
 
 def trusted(run: RunVerdict) -> bool:
     """Whether everything that was judged rests on a trusted reference."""
-    return all(_trust(source).trusted for source in judgements(run)) and bool(judgements(run))
+    return all(_trust(source, run).trusted for source in judgements(run)) and bool(judgements(run))
 
 
 def run_state(run: RunVerdict, axis: LumiAxis) -> State:
@@ -54,7 +54,7 @@ def run_state(run: RunVerdict, axis: LumiAxis) -> State:
 def summary_elements(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
     """The one cell of the run, and a cell for the trust in each judgement: green, yellow for another period, or red."""
     yield cells(f"{FOLDER}/runSummary", [run_state(run, axis)], "state of the run", (f"run {run.maps.run}",))
-    trusts = {_name(source): _trust(source) for source in judgements(run)} or {"run": Trust.NONE}
+    trusts = {_name(source): _trust(source, run) for source in judgements(run)} or {"run": Trust.NONE}
     states = [_TRUST_STATES[trust] for trust in trusts.values()]
     yield cells(f"{FOLDER}/TrustSummary", states, "may the verdict be trusted?", tuple(trusts))
 
@@ -107,6 +107,6 @@ def _name(source: Verdict | StripVerdict) -> str:
     return "strips" if isinstance(source, StripVerdict) else source.subdetector
 
 
-def _trust(source: Verdict | StripVerdict) -> Trust:
-    """Strips are held against their own share in the run: there is no reference."""
-    return Trust.NONE if isinstance(source, StripVerdict) else source.trust
+def _trust(source: Verdict | StripVerdict, run: RunVerdict) -> Trust:
+    """Strips are compared with their own share of the run: neither they nor the totals beside them have a reference."""
+    return Trust.NONE if isinstance(source, StripVerdict) or run.strips else source.trust

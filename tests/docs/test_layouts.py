@@ -117,5 +117,5 @@ def test_every_picture_is_in_the_published_file(classic: dict[str, DQMItem], tut
     with uproot.open(path) as file:
         there = {key.split(";")[0] for key in file.keys(recursive=True)}
     shown = [picture.replace("Hcal/", "DQMData/Run 403000/Hcal/Run summary/", 1) for _, picture, _ in pictures(classic)]
-    assert len(shown) == 26
+    assert len(shown) == 25
     assert [picture for picture in shown if picture not in there] == []

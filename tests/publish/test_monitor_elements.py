@@ -53,11 +53,10 @@ def test_paths_are_those_of_the_field(elements):
     expected = {f"{CLIENT}/StateSummary/depth/depth{depth}" for depth in range(1, 8)}
     expected |= {f"{CLIENT}/Loss/depth/depth{depth}" for depth in range(1, 8)}
     expected |= {f"{CLIENT}/StateSummaryvsLS/SubdetPM/{half}" for half in HALVES}
-    expected |= {f"{CLIENT}/FlaggedKindsvsLS/Subdet/{name}" for name in ("HB", "HE")}
     expected |= {f"{TASK}/PullvsLS/Subdet/{name}" for name in ("HB", "HE")}
     client = (
         "StateSummary/RBXNow", "StateSummary/RBXRun", "StateSummary/FaultList", "StateSummaryvsLS/StateSummaryvsLS",
-        "StateSummaryvsLS/FED", "FlaggedChannelsvsLS/uHTR", "LossvsLS/RBX", "ExcessvsLS/RBX", "Excess/depth/depth2",
+        "StateSummaryvsLS/FED", "FlaggedKindsvsLS/FlaggedKindsvsLS", "FlaggedChannelsvsLS/uHTR", "LossvsLS/RBX", "ExcessvsLS/RBX", "Excess/depth/depth2",
         "EventInfo/runSummary", "EventInfo/TrustSummary",
     )  # fmt: skip
     expected |= {f"{CLIENT}/{path}" for path in client}
@@ -69,13 +68,13 @@ def test_paths_are_those_of_the_field(elements):
 
 def test_a_run_with_every_kind_of_fault_in_every_depth_has_no_more_than_45_histograms(small_run):
     parts = []
-    for name in ("HB", "HE"):
-        verdict = small_run.verdict(name)
+    for name in ("HB", "HE", "HO", "HF"):
+        verdict = small_run.verdict(name) if name in ("HB", "HE") else beyond(small_run, name, lambda *_: None)
         everywhere = [int(np.flatnonzero(verdict.channels.depth == d)[0]) for d in np.unique(verdict.channels.depth)]
         intervals = [Interval(row, kind, 5, 9, 10, 5.0, 9.0) for row in everywhere for kind in (Kind.DEAD, Kind.HOT)]
         parts.append(replace(verdict, intervals=tuple(intervals)))
     run = RunVerdict(small_run.maps(), tuple(parts), common=common_part())
-    assert len(monitor_elements(run).elements) <= 45
+    assert len(monitor_elements(run).elements) == 45
 
 
 def test_only_maps_of_states_have_summary_in_their_path(elements, strips):
@@ -148,13 +147,19 @@ def test_pulls_are_points_with_errors_and_none_where_nothing_was_judged(elements
     assert contents[2] == contents[7] == 0
 
 
+def kind_rows(elements):
+    """Flagged channels against LS of each row of the map by kind, from the lowest row to the highest."""
+    element = elements[f"{CLIENT}/FlaggedKindsvsLS/FlaggedKindsvsLS"]
+    names = [label.removeprefix("#scale[0.66]{").removesuffix("}") for label in element.bin_labels[1]]
+    return dict(zip(names, element.histogram.values().T.tolist(), strict=True))
+
+
 def test_kinds_are_rows_of_one_map(elements):
-    dead = elements[f"{CLIENT}/FlaggedKindsvsLS/Subdet/HE"]
-    assert dead.bin_labels[1] == ("dead", "degraded", "warm", "hot", "noisy")
-    assert dead.histogram.values()[:, 0].tolist() == [188 if ls in DEAD else 0 for ls in range(1, 14)]
-    assert not dead.histogram.values()[:, 1:].any()
-    hot = values(elements, f"{CLIENT}/FlaggedKindsvsLS/Subdet/HB")
-    assert hot[:, 3].tolist() == [1 if ls >= 10 else 0 for ls in range(1, 14)]
+    kinds = kind_rows(elements)
+    assert list(kinds) == [f"{name} {kind}" for name in ("HE", "HB") for kind in reversed(Kind)]
+    assert kinds.pop("HE dead") == [188 if ls in DEAD else 0 for ls in range(1, 14)]
+    assert kinds.pop("HB hot") == [1 if ls >= 10 else 0 for ls in range(1, 14)]
+    assert not any(map(any, kinds.values()))
 
 
 def test_what_a_box_misses_is_in_percent_of_what_it_should_have(elements):
@@ -442,17 +447,19 @@ def test_ho_has_a_map_of_its_own_and_hf_its_own_bins(small_run):
     elements = monitor_elements(RunVerdict(small_run.maps(), (small_run.verdict("HB"), *parts)))
     ho, hf = (channel_table(Era.RUN3).select(name) for name in ("HO", "HF"))
     assert values(elements, f"{CLIENT}/StateSummary/depth/depthHO")[ho.dqm_x[5], ho.dqm_y[5]] == State.BAD
-    assert values(elements, f"{CLIENT}/Loss/depth/depthHO")[ho.dqm_x[5], ho.dqm_y[5]] == 100
+    assert not [element.path for element in elements.elements if "Loss/depth/depthHO" in element.path]
     depth = f"depth{hf.depth[7]}"
     assert values(elements, f"{CLIENT}/StateSummary/depth/{depth}")[hf.dqm_x[7], hf.dqm_y[7]] == State.BAD
-    assert values(elements, f"{CLIENT}/FlaggedKindsvsLS/Subdet/HF")[:, 0].tolist() == [0, 0, 0, 0, 1, *[0] * 8]
+    assert values(elements, f"{CLIENT}/Loss/depth/{depth}")[hf.dqm_x[7], hf.dqm_y[7]] == 100
+    assert kind_rows(elements)["HF dead"] == kind_rows(elements)["HO dead"] == [0, 0, 0, 0, 1, *[0] * 8]
+    assert len(elements[f"{CLIENT}/StateSummaryvsLS/HOHF"].bin_labels[1]) == 36 + 8
     rows = elements[f"{CLIENT}/StateSummaryvsLS/StateSummaryvsLS"]
     assert rows.bin_labels[1] == ("HB", "HO", "HF")
     assert rows.histogram.values()[4].tolist() == [State.GOOD, State.PROBLEMATIC, State.PROBLEMATIC]
     assert elements[f"{TASK}/Occupancy/Occupancy"].bin_labels[1][-1] == "HO"
 
 
-@pytest.mark.parametrize(("name", "unit", "rows"), [("HO", "HO1P02", 36), ("HF", "+ 1-18", 8)])
+@pytest.mark.parametrize(("name", "unit", "rows"), [("HO", "HO1P02", 36), ("HF", "HF+ 1-18", 8)])
 def test_half_of_a_unit_of_ho_or_hf_is_a_lost_one(small_run, name, unit, rows):
     def lost(states, channels):
         names, units = outer_units(channels)
@@ -461,7 +468,7 @@ def test_half_of_a_unit_of_ho_or_hf_is_a_lost_one(small_run, name, unit, rows):
 
     elements = monitor_elements(RunVerdict(small_run.maps(), (beyond(small_run, name, lost),)))
     assert scalars(elements)[f"reportSummaryContents/{name}"] == pytest.approx(1 - 4 / 12)
-    states = elements[f"{CLIENT}/StateSummaryvsLS/{name}"]
+    states = elements[f"{CLIENT}/StateSummaryvsLS/HOHF"]
     assert len(states.bin_labels[1]) == rows
     column = states.histogram.values()[:, states.bin_labels[1].index(unit)]
     assert column.tolist() == [5 if ls in (5, 6, 7, 9) else 2 if ls == 8 else 3 for ls in range(1, 14)]
@@ -495,6 +502,7 @@ def test_totals_of_the_run_do_not_fill_lumisections_that_the_strips_left_out(sma
     states = values(elements, f"{CLIENT}/StateSummaryvsLS/SubdetPM/HEP")
     assert (states[[2, 7]] == State.NOT_ASSESSED).all()
     assert scalars(elements)["reportSummary"] == -1
+    assert values(elements, f"{CLIENT}/EventInfo/TrustSummary").tolist() == [[State.BAD], [State.BAD]]
     found = scalars(elements)
     assert (found["trust"], found["trustReason01"]) == ("no reference", "strips are held against themselves")
 

@@ -130,7 +130,7 @@ def test_values_against_lumisections_have_true_errors(root_file, elements):
     mine = elements["Hcal/HcalADTask/PullvsLS/Subdet/HE"]
     assert [pull.GetBinError(ls) for ls in range(1, 14)] == pytest.approx(mine.errors.tolist())
     assert pull.GetBinError(3) == pull.GetBinContent(3) == 0, "not assessed"
-    kinds = root_file.Get(in_file(370101, "Hcal/HcalADClient/FlaggedKindsvsLS/Subdet/HE"))
+    kinds = root_file.Get(in_file(370101, "Hcal/HcalADClient/FlaggedKindsvsLS/FlaggedKindsvsLS"))
     assert kinds.TestBit(1 << 21), "colours by order of magnitude"
 
 

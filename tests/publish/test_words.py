@@ -31,7 +31,7 @@ WORDS = {
     f"{CLIENT}/StateSummaryvsLS/FED": ("HB and HE: worst state by FED", ("LS", "FED"), ""),
     f"{CLIENT}/StateSummaryvsLS/SubdetPM": ("{}: state of each RBX", BOX, ""),
     f"{CLIENT}/StateSummaryvsiphivsLS/SubdetPM": ("{}: state of each strip of one iphi", STRIP, ""),
-    f"{CLIENT}/FlaggedKindsvsLS/Subdet": ("{}: flagged channels by kind", ("LS", " "), ""),
+    f"{CLIENT}/FlaggedKindsvsLS": ("flagged channels by kind", ("LS", " "), ""),
     f"{CLIENT}/FlaggedChannelsvsLS": ("flagged channels by uHTR", ("LS", "uHTR"), ""),
     f"{CLIENT}/Loss/depth": ("{}: loss where flagged [%]", DEPTH, ""),
     f"{CLIENT}/Excess/depth": ("{}: excess where flagged [%]", DEPTH, ""),

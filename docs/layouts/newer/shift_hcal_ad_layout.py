@@ -86,13 +86,9 @@ shifthcaladlayout(
 shifthcaladlayout(
     "12 AD faults",
     shown(
-        "HcalADClient/FlaggedKindsvsLS/Subdet/HB",
-        "HB: number of flagged channels of each kind against lumisection, white where there are none. A step up that"
-        " stays is a new fault: look for its box in <i>11 AD RBX states</i>.",
-    ),
-    shown(
-        "HcalADClient/FlaggedKindsvsLS/Subdet/HE",
-        "HE; to be read as HB.",
+        "HcalADClient/FlaggedKindsvsLS/FlaggedKindsvsLS",
+        "Number of flagged channels of each sub-detector and kind against lumisection, white where there are none. A"
+        " step up that stays is a new fault: look for its box in <i>11 AD RBX states</i>.",
     ),
     shown(
         "HcalADClient/LossvsLS/RBX",
