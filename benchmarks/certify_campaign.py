@@ -28,9 +28,9 @@ from hcal_root_ad.certify.certification import certify_run
 from hcal_root_ad.certify.golden import read_selection
 from hcal_root_ad.certify.outputs import FLAGS, GOLDEN, PROVENANCE, REGISTRY, TABLE
 from hcal_root_ad.certify.policy import load_policy
-from hcal_root_ad.evaluate.true_certification import near_edges, read_truth, true_record
 from hcal_root_ad.lumi_ranges import within
 from hcal_root_ad.simulate.campaign import simulate_campaign
+from studies.true_certification import near_edges, read_truth, true_record
 
 DETECTOR, SEED = 2022, 77
 WORKERS = 2

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from hcal_root_ad.detector import ChannelTable
-from hcal_root_ad.evaluate.rivals.spatio_temporal import Parts, SpatioTemporalAutoencoder
 from hcal_root_ad.export.onnx_file import write_onnx
+from studies.baselines.spatio_temporal import Parts, SpatioTemporalAutoencoder
 
 INPUT = "occupancy"
 
@@ -27,7 +27,7 @@ def export(channels: ChannelTable, path: Path) -> Path:
 
 
 class _RingMean(nn.Module):
-    """:class:`hcal_root_ad.evaluate.rivals.blocks.RingMean` as a product of matrices: ONNX has no ``index_add``."""
+    """:class:`studies.baselines.blocks.RingMean` as a product of matrices: ONNX has no ``index_add``."""
 
     member: Tensor
 

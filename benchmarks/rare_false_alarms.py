@@ -14,7 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from hcal_root_ad.cli.terminal import progress
-from hcal_root_ad.evaluate.false_alarms import (
+from hcal_root_ad.model.model import load_model
+from hcal_root_ad.simulate.detector import simulate_detector
+from studies.false_alarms import (
     ASKED,
     FIRST_DETECTOR,
     RUN_LENGTH,
@@ -25,8 +27,6 @@ from hcal_root_ad.evaluate.false_alarms import (
     false_alarms_of,
     table,
 )
-from hcal_root_ad.model.model import load_model
-from hcal_root_ad.simulate.detector import simulate_detector
 
 WORLD, SUBDETECTOR, DETECTORS = "high pileup", "HB", 3
 FIRST_RUN = SIZES["presets"].runs

@@ -36,8 +36,7 @@ MAY_IMPORT = {
     "publish": {"root_io", "harvest", "model", "judge", "references", "compare"},
     "pipeline": {"model", "judge", "references", "mask", "publish"},
     "report": {"judge", "publish"},
-    "evaluate": {"stats", "model", "simulate", "judge", "publish", "certify"},
-    "certify": {"harvest", "model", "judge", "references", "mask", "publish", "pipeline"},
+    "certify": {"stats", "harvest", "model", "judge", "references", "mask", "publish", "pipeline"},
     "watch": {"harvest", "judge", "publish", "pipeline"},
     "reproduce": {"harvest", "model", "export", "references", "publish", "watch"},
 }

@@ -35,8 +35,6 @@ VERBS = {
     "compare": "hold runs against a reference run: what differs, as table, ROOT file, JSON and picture",
     "reference": "keep the catalogue of reference runs: add, list, show, verify",
     "export": "write a model as ONNX, or as a model for CMSSW's HcalMLTask",
-    "evaluate": "measure every system on the same runs, against the limit",
-    "study": "studies on simulated runs: transfer learning, classifiers, false alarms, forecasts",
 }
 """Verb to what it does. The verb's module in this package has the same name and is imported only when it is chosen."""
 

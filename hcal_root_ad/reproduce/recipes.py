@@ -35,7 +35,7 @@ RECIPES = {
 }
 _TRAINED = (
     "training gives other last digits on another processor or number of threads; make a model anew from the same "
-    "runs, and hold both against each other with evaluate"
+    "runs, and judge the same run with both"
 )
 _TIMED = "its tables hold measured times and the date; run it again in a new folder, and compare the numbers"
 _ADDED = "a reference of that name is there; add its runs under another name, and hold both against a run with compare"

@@ -68,7 +68,7 @@ def _chosen(patterns: Sequence[str]) -> list[World]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m studies stress", description=__doc__)
+    parser = argparse.ArgumentParser("python -m studies stress", description=__doc__, allow_abbrev=False)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of numbers and table")
     parser.add_argument("--judge", choices=JUDGES, default="current", help="who judges (default: current)")
     parser.add_argument("--label", metavar="TEXT", help="name of the judge's rows (default: the judge's own)")

@@ -28,7 +28,7 @@ FIRST_DETECTOR = 7000
 
 def main(argv: Sequence[str]) -> int:
     """Measure and write; 2 after a mistake of the user's."""
-    parser = argparse.ArgumentParser("python -m studies widths", description=__doc__)
+    parser = argparse.ArgumentParser("python -m studies widths", description=__doc__, allow_abbrev=False)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.toml", help="where to write them")
     parser.add_argument("--detectors", type=count, default=6, metavar="N", help="one pair of runs each (default: 6)")
     parser.add_argument("--lumisections", type=count, default=60, metavar="N", help="per run (default: 60)")

@@ -21,7 +21,7 @@ RECIPES = sorted((ROOT / "docs" / "recipes").glob("*.md"))
 
 @pytest.fixture
 def copy_of_the_code(tmp_path: Path) -> Path:
-    for changed in ("hcal_root_ad", "harvesters", "docs/gui.md"):
+    for changed in ("hcal_root_ad", "studies", "harvesters", "docs/gui.md"):
         source, target = ROOT / changed, tmp_path / changed
         target.parent.mkdir(exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)

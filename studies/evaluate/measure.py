@@ -1,0 +1,93 @@
+"""One system on the test runs of a suite: every number of its row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.stats.binomial import Floats
+from studies.evaluate.protocol import WINDOW, Fitted, Judging
+from studies.evaluate.suite import BLOCK, Condition, Placed, TestRun
+from studies.metrics import delays, detection, false_intervals, ranking
+
+FEWEST_EVENTS = 200
+"""Lumisections with fewer events are neither positives nor negatives."""
+
+Numbers = dict[str, float]
+
+
+def measure(fitted: Fitted, tests: Iterable[TestRun]) -> list[dict[str, Any]]:
+    """Per test run: numbers per condition, and over all."""
+    numbers = []
+    for test in tests:
+        scores = fitted.score(test.series, test.truth)
+        flags = fitted.flags(test.series) if isinstance(fitted, Judging) else scores > fitted.threshold
+        numbers.append(_one_run(test, scores, flags))
+    return numbers
+
+
+def _one_run(test: TestRun, scores: Floats, flags: NDArray[np.bool_]) -> dict[str, Any]:
+    healthy = healthy_pairs(test)
+    negatives = np.sort(scores[healthy])
+    false = int(flags[healthy].sum())
+    positives, flagged = 0, 0
+    by_condition: dict[str, Numbers] = {}
+    for condition in {placed.condition for placed in test.placed}:
+        pairs = fault_pairs(test, condition)
+        if not pairs.any():
+            continue
+        numbers = ranking(scores[pairs], negatives)
+        numbers |= {"recall": float(flags[pairs].mean()), "pairs": float(pairs.sum())}
+        numbers["delay"] = float(
+            np.concatenate([_delays(test, one, flags) for one in placed_of(test, condition)]).mean()
+        )
+        by_condition[condition.name] = numbers
+        positives, flagged = positives + int(pairs.sum()), flagged + int(flags[pairs].sum())
+    overall = detection(flagged, positives, false)
+    wrong = false_intervals(flags & test.live, within_memory(test))
+    overall["false_intervals_per_100_LS"] = 100 * wrong / len(test.series)
+    overall["false_positive_rate"] = false / max(int(healthy.sum()), 1)
+    return {"conditions": by_condition, "overall": overall}
+
+
+def placed_of(test: TestRun, condition: Condition) -> list[Placed]:
+    """Where a condition is in a run."""
+    return [placed for placed in test.placed if placed.condition == condition]
+
+
+def _rows(test: TestRun, first: int, last: int) -> NDArray[np.intp]:
+    """Rows of the series whose position in the run lies in first … last."""
+    position = test.series.position
+    return np.flatnonzero((position >= first) & (position <= last))
+
+
+def within_memory(test: TestRun) -> NDArray[np.bool_]:
+    """(LS, channels) pairs at fault, or so soon after a fault that a window may still hold it."""
+    near = np.zeros(test.series.counts.shape, dtype=bool)
+    for placed in test.placed:
+        near[np.ix_(_rows(test, placed.first, placed.last + BLOCK - WINDOW), placed.rows)] = True
+    return near
+
+
+def healthy_pairs(test: TestRun) -> NDArray[np.bool_]:
+    """(LS, channels) live channels with enough events, away from their faults."""
+    healthy: NDArray[np.bool_] = ~within_memory(test) & test.live & (test.series.events >= FEWEST_EVENTS)[:, None]
+    return healthy
+
+
+def fault_pairs(test: TestRun, condition: Condition) -> NDArray[np.bool_]:
+    """(LS, channels) pairs of a condition whose probability really differs from the healthy one."""
+    pairs = np.zeros(test.series.counts.shape, dtype=bool)
+    for placed in placed_of(test, condition):
+        pairs[np.ix_(_rows(test, placed.first, placed.last), placed.rows)] = True
+    pairs &= test.truth.faulty != test.truth.healthy
+    pairs[test.series.events < FEWEST_EVENTS] = False
+    return pairs
+
+
+def _delays(test: TestRun, placed: Placed, flags: NDArray[np.bool_]) -> Floats:
+    rows = _rows(test, placed.first, placed.last)
+    return delays(flags[np.ix_(rows, placed.rows)]) if len(rows) else np.zeros(0)

@@ -1,0 +1,1 @@
+"""The systems under evaluation, a module for each family; :mod:`studies.evaluate.registry` lists them."""
