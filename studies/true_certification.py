@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, ChannelTable, channel_table
+from hcal_root_ad.judge.aggregate import modules_of, sum_by_box, unit_states
 from hcal_root_ad.judge.findings import DEAD_BELOW, HOT_ABOVE
 from hcal_root_ad.judge.verdict import ModelInfo, State
 from hcal_root_ad.lumi_ranges import Range, ranges_of
 from hcal_root_ad.model.counts import MINIMUM_EVENTS
 from hcal_root_ad.publish.record import PartRecord, RunRecord
-from hcal_root_ad.publish.reductions import modules_of, sum_by_box, unit_states
 
 Truth = Mapping[str, Any]
 """What ``simulate`` writes as ``run<N>_truth.json``."""

@@ -19,6 +19,7 @@ FLOOR = {
     "lumi_ranges",
     "room",
     "schema",
+    "style",
     "tables",
 }
 """Modules at the top that every package may import."""

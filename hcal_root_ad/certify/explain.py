@@ -23,7 +23,7 @@ from hcal_root_ad.certify.part_counts import WHOLE_RUN, PartCounts
 from hcal_root_ad.certify.policy import SUBDETECTORS, Rules, Untrusted
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.judge.verdict import Finding
-from hcal_root_ad.publish.findings import how_large, how_sure, what, when
+from hcal_root_ad.judge.wording import how_large, how_sure, what, when
 from hcal_root_ad.publish.record import STRIPS
 
 _SHOWN = 3

@@ -15,9 +15,9 @@ from hist.axis import Regular
 from numpy.typing import ArrayLike, NDArray
 
 from hcal_root_ad.detector import IETA_LABELS, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM
+from hcal_root_ad.judge.aggregate import Array, on_axis
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.publish.elements import MonitorElement
-from hcal_root_ad.publish.reductions import Array, on_axis
 
 RBX_LABELS = {half: tuple(f"{half}{rbx:02d}" for rbx in range(1, N_RBX + 1)) for half in SUBDET_PM}
 _UNTITLED = " "

@@ -13,6 +13,7 @@ from hcal_root_ad.compare.changes import Change, channel_changes
 from hcal_root_ad.compare.compared_elements import DISTANCE_LIMIT, TREND, ComparedElement, Likeness
 from hcal_root_ad.compare.comparison import Comparison
 from hcal_root_ad.detector import N_DEPTH, SUBDET_PM
+from hcal_root_ad.judge.aggregate import Array, Counts, Floats, States, by_map
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.publish.axes import (
     RBX_LABELS,
@@ -28,7 +29,6 @@ from hcal_root_ad.publish.elements import CLIENT, MonitorElement, MonitorElement
 from hcal_root_ad.publish.fault_elements import MOST_EXCESS
 from hcal_root_ad.publish.provenance import Provenance, provenance_of_maps, reference_material
 from hcal_root_ad.publish.provenance_scalars import made_of
-from hcal_root_ad.publish.reductions import Array, Counts, Floats, States, by_map
 
 FOLDER = f"{CLIENT}/Comparison"
 _ALGORITHM = "HcalRootAd"

@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from hcal_root_ad.detector import N_RBX, SUBDET_PM
-from hcal_root_ad.publish.canvas import NO_CHANNEL, depth_map, depth_page, in_cms_style, lumi_axis, page, patch
-from hcal_root_ad.publish.reductions import Array
+from hcal_root_ad.judge.aggregate import Array
+from hcal_root_ad.style import NO_CHANNEL, depth_map, depth_page, in_cms_style, lumi_axis, page, patch
 
 COLOURS = {"HBM": "#5790fc", "HBP": "#964a8b", "HEM": "#e42536", "HEP": "#f89c20"}
 _MARKERS = {"HBM": "o", "HBP": "s", "HEM": "^", "HEP": "D"}

@@ -12,10 +12,10 @@ from hcal_root_ad.compare.changes import LEAST_UNIT_CHANGE, Change, Changed, Uni
 from hcal_root_ad.compare.compared_elements import TREND, ComparedElement, Likeness
 from hcal_root_ad.compare.comparison import Comparison, Drift
 from hcal_root_ad.detector import N_RBX, SUBDET_PM
+from hcal_root_ad.judge.aggregate import Array, depth_maps
 from hcal_root_ad.publish import comparison_figures as figures
-from hcal_root_ad.publish.canvas import run_number
 from hcal_root_ad.publish.figures import save
-from hcal_root_ad.publish.reductions import Array, depth_maps
+from hcal_root_ad.style import run_number
 
 
 def draw_comparison(comparison: Comparison, stem: Path) -> tuple[Path, Path]:

@@ -12,11 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_RBX, N_UHTR_SLOTS, box_name, uhtr_name
-from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, StripVerdict, Verdict
-from hcal_root_ad.lumi_ranges import Range
-from hcal_root_ad.publish.axes import LumiAxis, depth_map, lumi_map
-from hcal_root_ad.publish.elements import CLIENT, MonitorElement
-from hcal_root_ad.publish.reductions import (
+from hcal_root_ad.judge.aggregate import (
     LOSSES,
     N_BOXES,
     Floats,
@@ -29,6 +25,10 @@ from hcal_root_ad.publish.reductions import (
     kinds_by_lumi,
     sum_by_box,
 )
+from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.lumi_ranges import Range
+from hcal_root_ad.publish.axes import LumiAxis, depth_map, lumi_map
+from hcal_root_ad.publish.elements import CLIENT, MonitorElement
 from hcal_root_ad.publish.state_elements import FOLDER, N_UHTRS, judgements
 
 ROWS = 16

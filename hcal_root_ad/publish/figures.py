@@ -18,7 +18,8 @@ from matplotlib.ticker import FixedLocator, MaxNLocator, StrMethodFormatter
 
 from hcal_root_ad.detector import N_RBX
 from hcal_root_ad.files import whole_file
-from hcal_root_ad.publish.canvas import (
+from hcal_root_ad.judge.aggregate import Array
+from hcal_root_ad.style import (
     BOX,
     NO_CHANNEL,
     NOT_JUDGED,
@@ -37,7 +38,6 @@ from hcal_root_ad.publish.canvas import (
     png,
     state_colours,
 )
-from hcal_root_ad.publish.reductions import Array
 
 KINDS = {
     "dead": ("#5790fc", "-"),

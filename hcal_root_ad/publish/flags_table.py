@@ -7,8 +7,8 @@ from pathlib import Path
 
 from hcal_root_ad.detector import N_IPHI, box_name
 from hcal_root_ad.files import whole_file
+from hcal_root_ad.judge.aggregate import boxes_of
 from hcal_root_ad.judge.verdict import Interval, RunVerdict, StripVerdict, Verdict
-from hcal_root_ad.publish.reductions import boxes_of
 from hcal_root_ad.tables import write_rows
 
 COLUMNS = (

@@ -10,12 +10,7 @@ from matplotlib.figure import Figure
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.judge.verdict import Finding, RunVerdict, State, StripVerdict, Verdict
-from hcal_root_ad.lumi_ranges import ranges_of
-from hcal_root_ad.publish import figures
-from hcal_root_ad.publish.canvas import run_number
-from hcal_root_ad.publish.findings import how_large, what, when
-from hcal_root_ad.publish.reductions import (
+from hcal_root_ad.judge.aggregate import (
     Array,
     axis_length,
     box_states,
@@ -30,7 +25,12 @@ from hcal_root_ad.publish.reductions import (
     variance,
     worst_state,
 )
+from hcal_root_ad.judge.verdict import Finding, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.wording import how_large, what, when
+from hcal_root_ad.lumi_ranges import ranges_of
+from hcal_root_ad.publish import figures
 from hcal_root_ad.room import picked
+from hcal_root_ad.style import run_number
 
 Judgement = Verdict | StripVerdict
 

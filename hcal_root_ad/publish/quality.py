@@ -12,11 +12,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from hcal_root_ad.detector import N_RBX, SUBDET_PM
+from hcal_root_ad.judge.aggregate import boxes_of, count_by_channel, flagged, has_boxes, judged
 from hcal_root_ad.judge.verdict import RunVerdict, State
 from hcal_root_ad.publish.axes import LumiAxis
 from hcal_root_ad.publish.elements import CLIENT, TASK, QualityResult, QualityStatus
 from hcal_root_ad.publish.fault_elements import FaultRow, fault_rows
-from hcal_root_ad.publish.reductions import boxes_of, count_by_channel, flagged, has_boxes, judged
 from hcal_root_ad.publish.state_elements import (
     AGAINST_LS,
     FOLDER,

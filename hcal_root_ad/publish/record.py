@@ -19,6 +19,19 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_DQM_IETA, N_IPHI, box_name
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import whole_file
+from hcal_root_ad.judge.aggregate import (
+    N_BOXES,
+    box_states,
+    boxes_of,
+    channel_sums,
+    count_by_box,
+    depth_maps,
+    exactly,
+    flagged_fraction,
+    judged,
+    unit_states,
+    worst_state,
+)
 from hcal_root_ad.judge.verdict import (
     CommonPart,
     Finding,
@@ -34,19 +47,6 @@ from hcal_root_ad.judge.verdict import (
 )
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.publish.provenance import Provenance, provenance_of_run, provenance_of_text
-from hcal_root_ad.publish.reductions import (
-    N_BOXES,
-    box_states,
-    boxes_of,
-    channel_sums,
-    count_by_box,
-    depth_maps,
-    exactly,
-    flagged_fraction,
-    judged,
-    unit_states,
-    worst_state,
-)
 from hcal_root_ad.room import sweep
 
 SUFFIX = ".verdict.npz"

@@ -12,10 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_IPHI, N_RBX, N_UHTR_SLOTS, SUBDET_PM, ChannelTable, box_name
-from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Verdict
-from hcal_root_ad.publish.axes import RBX_LABELS, LumiAxis, box_summary, depth_map, lumi_map, strip_map
-from hcal_root_ad.publish.elements import CLIENT, MonitorElement
-from hcal_root_ad.publish.reductions import (
+from hcal_root_ad.judge.aggregate import (
     N_BOXES,
     States,
     box_states,
@@ -28,6 +25,9 @@ from hcal_root_ad.publish.reductions import (
     lost_units,
     worst_state,
 )
+from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.publish.axes import RBX_LABELS, LumiAxis, box_summary, depth_map, lumi_map, strip_map
+from hcal_root_ad.publish.elements import CLIENT, MonitorElement
 
 FOLDER, AGAINST_LS = f"{CLIENT}/StateSummary", f"{CLIENT}/StateSummaryvsLS"
 NOW = 10

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from hcal_root_ad.judge.aggregate import States, judged
 from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Trust, Verdict
 from hcal_root_ad.publish.axes import LumiAxis, cells
 from hcal_root_ad.publish.elements import CLIENT, MonitorElement, Scalar
-from hcal_root_ad.publish.reductions import States, judged
 from hcal_root_ad.publish.state_elements import judgements, subdetector_states
 
 FOLDER = f"{CLIENT}/EventInfo"

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from hcal_root_ad.judge.verdict import RunVerdict, State
-from hcal_root_ad.publish.findings import (
+from hcal_root_ad.judge.wording import (
     Named,
     enumerated,
     every_finding,

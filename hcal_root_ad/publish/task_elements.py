@@ -7,10 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, SUBDET_PM
-from hcal_root_ad.judge.verdict import CommonPart, RunVerdict, Verdict
-from hcal_root_ad.publish.axes import LumiAxis, counts_vs_ls, lumi_map, points_vs_ls, ring_map
-from hcal_root_ad.publish.elements import TASK, MonitorElement
-from hcal_root_ad.publish.reductions import (
+from hcal_root_ad.judge.aggregate import (
     Array,
     Floats,
     channel_sums,
@@ -21,6 +18,9 @@ from hcal_root_ad.publish.reductions import (
     map_of,
     reconstruction_error,
 )
+from hcal_root_ad.judge.verdict import CommonPart, RunVerdict, Verdict
+from hcal_root_ad.publish.axes import LumiAxis, counts_vs_ls, lumi_map, points_vs_ls, ring_map
+from hcal_root_ad.publish.elements import TASK, MonitorElement
 
 
 def occupancies(verdicts: Sequence[Verdict]) -> Iterator[MonitorElement]:

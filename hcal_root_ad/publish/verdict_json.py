@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.files import write_text
 from hcal_root_ad.judge.verdict import CommonPart, Finding, RunVerdict, StripVerdict, Verdict
+from hcal_root_ad.judge.wording import every_finding, how_sure
 from hcal_root_ad.lumi_ranges import ranges_of
-from hcal_root_ad.publish.findings import every_finding, how_sure
 from hcal_root_ad.publish.provenance import Provenance
 
 SCHEMA = 1

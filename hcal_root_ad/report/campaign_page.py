@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hcal_root_ad.judge.aggregate import Array, States
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_ranges import listed
-from hcal_root_ad.publish.reductions import Array, States
 from hcal_root_ad.report.campaign import STATUSES, SUBDETECTORS, Campaign, Lumisections
 from hcal_root_ad.report.page import Picture, picture, render
 from hcal_root_ad.report.pictures import COLUMNS, runs_figure

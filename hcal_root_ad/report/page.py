@@ -15,7 +15,7 @@ from PIL import Image
 
 from hcal_root_ad.files import write_text
 from hcal_root_ad.judge.verdict import State
-from hcal_root_ad.publish.canvas import png
+from hcal_root_ad.style import png
 
 _COLOURS = 96
 """Colours of a picture: enough for our maps, and a third of the bytes."""

@@ -14,10 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
 from hcal_root_ad.detector import N_RBX, SUBDET_PM
+from hcal_root_ad.judge.aggregate import Array
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_ranges import Range
 from hcal_root_ad.publish.axes import RBX_LABELS
-from hcal_root_ad.publish.canvas import (
+from hcal_root_ad.style import (
     HB_HE,
     NO_CHANNEL,
     NOT_JUDGED,
@@ -33,8 +34,7 @@ from hcal_root_ad.publish.canvas import (
     patch,
     state_colours,
 )
-from hcal_root_ad.publish.canvas import outline as draw_outline
-from hcal_root_ad.publish.reductions import Array
+from hcal_root_ad.style import outline as draw_outline
 
 COLUMNS = 1000
 """Most columns of the timeline: a column of a longer run holds several lumisections and shows the worst of them."""

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from hcal_root_ad.detector import IETA_LABELS, N_DEPTH, N_DQM_IETA, N_IPHI, box_name
+from hcal_root_ad.judge.aggregate import Array, Floats, States, flagged, on_axis
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_ranges import listed, ranges_of
-from hcal_root_ad.publish.canvas import run_number
 from hcal_root_ad.publish.record import HBHE_BOXES, STRIPS, PartRecord, RunRecord
-from hcal_root_ad.publish.reductions import Array, Floats, States, flagged, on_axis
 from hcal_root_ad.report.findings import (
     ReportedFinding,
     assessed_in,
@@ -35,6 +34,7 @@ from hcal_root_ad.report.pictures import (
     timeline_figure,
 )
 from hcal_root_ad.report.words import box_of_unit, count, quantity, spread
+from hcal_root_ad.style import run_number
 
 STAMPS = 60
 """Findings with a picture; the others are lines."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.verdict import Finding, Kind, Level, RunVerdict, Verdict
-from hcal_root_ad.publish.findings import Named, how_large, how_sure, what
+from hcal_root_ad.judge.wording import Named, how_large, how_sure, what
 
 CLEARED_AFTER = 5
 """Assessed lumisections without a flag after which an alarm is over (two minutes)."""

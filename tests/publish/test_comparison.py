@@ -21,7 +21,6 @@ from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps, Source
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.publish import comparison_figures as figures
-from hcal_root_ad.publish.canvas import png
 from hcal_root_ad.publish.check import check_file
 from hcal_root_ad.publish.comparison_elements import FOLDER, comparison_elements
 from hcal_root_ad.publish.comparison_json import comparison_numbers, drift_numbers, save_json
@@ -32,6 +31,7 @@ from hcal_root_ad.publish.root_file import file_folder, write_root_file
 from hcal_root_ad.references.catalogue import Entry, NamedReference
 from hcal_root_ad.references.rates import Rates
 from hcal_root_ad.stats.binomial import log_rate, probability
+from hcal_root_ad.style import png
 
 CHANNELS = channel_table(Era.RUN3).select("HB", "HE")
 HEP07 = np.flatnonzero(CHANNELS.box == 60)

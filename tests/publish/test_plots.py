@@ -9,11 +9,12 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from hcal_root_ad import style
 from hcal_root_ad.detector import N_RBX, SUBDET_PM
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.publish import canvas, figures, plots
+from hcal_root_ad.publish import figures, plots
 
 ALL = ["flagged_boxes", "states", "residuals", "trends", "strongest_findings"]
 
@@ -86,7 +87,7 @@ def test_a_finding_of_many_boxes_is_outlined_on_each_half(verdict, drawn, tmp_pa
     [("DQM_V0001_R000403000__SimulatedZeroBias__Run3-v1__DQMIO.root", "Simulation HCAL DQM"), ("a.root", "HCAL DQM")],
 )
 def test_a_simulated_run_is_said_to_be_one(name, label):
-    figure = canvas.page(canvas.run_number(403000, [Source(name, 1, "")]), 5, 5)
+    figure = style.page(style.run_number(403000, [Source(name, 1, "")]), 5, 5)
     assert label in [text.get_text() for text in figure.axes[0].texts]
 
 

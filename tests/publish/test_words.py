@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 import pytest
 
+from hcal_root_ad.judge import aggregate
+from hcal_root_ad.judge.aggregate import channel_sums, reconstruction_error
 from hcal_root_ad.judge.verdict import RunVerdict
-from hcal_root_ad.publish import reductions
 from hcal_root_ad.publish.elements import CLIENT, TASK, MonitorElements, QualityResult, QualityStatus
 from hcal_root_ad.publish.monitor_elements import monitor_elements
-from hcal_root_ad.publish.reductions import channel_sums, reconstruction_error
 from hcal_root_ad.room import sweep
 
 DEPTH, BOX, STRIP, LS = ("ieta", "iphi"), ("LS", "RBX"), ("LS", "iphi"), ("LS",)
@@ -92,7 +92,7 @@ def test_words_of_quality_results(channels: MonitorElements, strips: MonitorElem
 def test_a_long_run_is_summed_in_blocks(verdict: RunVerdict, monkeypatch: pytest.MonkeyPatch) -> None:
     hb = verdict.verdicts[0]
     whole, error = channel_sums(hb), reconstruction_error(hb)
-    monkeypatch.setattr(reductions, "sweep", partial(sweep, rows=5))
+    monkeypatch.setattr(aggregate, "sweep", partial(sweep, rows=5))
     np.testing.assert_allclose(reconstruction_error(hb), error)
     for name in ("observed", "expected", "score", "mean_score"):
         np.testing.assert_allclose(getattr(channel_sums(hb), name), getattr(whole, name), rtol=1e-6)

@@ -5,8 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hcal_root_ad.detector import Era, box_name, channel_table
-from hcal_root_ad.judge.verdict import Kind, State
-from hcal_root_ad.publish.reductions import (
+from hcal_root_ad.judge.aggregate import (
     boxes_of,
     depth_maps,
     kind_counts,
@@ -19,6 +18,7 @@ from hcal_root_ad.publish.reductions import (
     variance,
     worst_state,
 )
+from hcal_root_ad.judge.verdict import Kind, State
 
 BAD, PROBLEMATIC, GOOD = State.BAD, State.PROBLEMATIC, State.GOOD
 NA, OFF = State.NOT_ASSESSED, State.NOT_CONNECTED

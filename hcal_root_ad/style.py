@@ -20,11 +20,12 @@ from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from numpy.typing import NDArray
 
 from hcal_root_ad.detector import IETA_LABELS, N_DEPTH
 from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.publish.reductions import Array
 
+Array = NDArray[Any]
 P = ParamSpec("P")
 
 STYLE = mplhep.style.CMS | {

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from hcal_root_ad.judge.verdict import Finding, Kind, Level, RunVerdict, Trust
-from hcal_root_ad.publish.findings import (
+from hcal_root_ad.judge.wording import (
     enumerated,
     every_finding,
     how_large,
