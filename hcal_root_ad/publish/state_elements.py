@@ -73,7 +73,8 @@ def outer_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement:
         names += own
         rows.append(_spread(verdict, states, axis))
     path, title = f"{AGAINST_LS}/HOHF", f"{' and '.join(one.subdetector for one in verdicts)}: state of each unit"
-    return lumi_map(path, axis, np.concatenate(rows, axis=1), title, names)
+    small = [f"#scale[{min(1, 22 / len(names)):.2f}]{{{name}}}" for name in names]
+    return lumi_map(path, axis, np.concatenate(rows, axis=1), title, small)
 
 
 def box_maps(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:

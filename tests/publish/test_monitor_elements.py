@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -147,11 +148,15 @@ def test_pulls_are_points_with_errors_and_none_where_nothing_was_judged(elements
     assert contents[2] == contents[7] == 0
 
 
+def names_of(element):
+    """Names of the rows of a map, without their size."""
+    return [re.sub(r"#scale\[[\d.]+\]{(.*)}", r"\1", label) for label in element.bin_labels[1]]
+
+
 def kind_rows(elements):
     """Flagged channels against LS of each row of the map by kind, from the lowest row to the highest."""
     element = elements[f"{CLIENT}/FlaggedKindsvsLS/FlaggedKindsvsLS"]
-    names = [label.removeprefix("#scale[0.66]{").removesuffix("}") for label in element.bin_labels[1]]
-    return dict(zip(names, element.histogram.values().T.tolist(), strict=True))
+    return dict(zip(names_of(element), element.histogram.values().T.tolist(), strict=True))
 
 
 def test_kinds_are_rows_of_one_map(elements):
@@ -470,7 +475,7 @@ def test_half_of_a_unit_of_ho_or_hf_is_a_lost_one(small_run, name, unit, rows):
     assert scalars(elements)[f"reportSummaryContents/{name}"] == pytest.approx(1 - 4 / 12)
     states = elements[f"{CLIENT}/StateSummaryvsLS/HOHF"]
     assert len(states.bin_labels[1]) == rows
-    column = states.histogram.values()[:, states.bin_labels[1].index(unit)]
+    column = states.histogram.values()[:, names_of(states).index(unit)]
     assert column.tolist() == [5 if ls in (5, 6, 7, 9) else 2 if ls == 8 else 3 for ls in range(1, 14)]
     assert (states.histogram.values() == State.BAD).sum() == 4
 
