@@ -169,9 +169,9 @@ def changed(against: Against) -> tuple[Changed, ...]:
     return tuple(sorted([*lines, *_single(against, changes, told, explained)], key=by_weight))
 
 
-def by_weight(line: Changed) -> tuple[int, float]:
-    """Key of the order in which people should see lines: most channels first, then most significant."""
-    return -line.channels, -abs(line.significance)
+def by_weight(line: Changed) -> tuple[bool, float]:
+    """Key of the order in which people should see lines: what is empty first, then by digis lost or gained."""
+    return line.change is not Change.EMPTY, -abs(line.observed - line.expected)
 
 
 def _lost_or_found(

@@ -32,6 +32,9 @@ class Likeness(StrEnum):
     """What a comparison says of one monitor element."""
 
     SAME = "same"
+    """What differs may be chance."""
+    WITHIN = "within limits"
+    """More than chance, but less than the limits: drift, as clean runs have it."""
     DIFFERS = "differs"
     EMPTY = "empty"
     """Empty here, filled in the reference: a fault of its own kind."""
@@ -75,8 +78,9 @@ class ComparedElement:
         here, there = self.observed.any(), self.expected.any()
         if not here or not there:
             return Likeness.NO_DATA if not (here or there) else Likeness.FILLED if here else Likeness.EMPTY
-        differs = self.shape_differs or self.distance_differs
-        return Likeness.DIFFERS if differs else Likeness.SAME
+        if self.shape_differs or self.distance_differs:
+            return Likeness.DIFFERS
+        return Likeness.WITHIN if min(self.chi2.p, self.kolmogorov.p) < CHANCE else Likeness.SAME
 
     @property
     def shape_differs(self) -> bool:

@@ -79,7 +79,7 @@ class Comparison:
     @property
     def differing(self) -> tuple[ComparedElement, ...]:
         """Elements that differ beyond their thresholds, or are empty on one side."""
-        alike = (Likeness.SAME, Likeness.NO_DATA)
+        alike = (Likeness.SAME, Likeness.WITHIN, Likeness.NO_DATA)
         return tuple(element for element in self.elements if element.likeness not in alike)
 
     @property

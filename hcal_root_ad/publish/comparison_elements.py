@@ -34,6 +34,7 @@ FOLDER = f"{CLIENT}/Comparison"
 _ALGORITHM = "HcalRootAd"
 _STATUS = {
     Likeness.SAME: QualityStatus.OK,
+    Likeness.WITHIN: QualityStatus.OK,
     Likeness.DIFFERS: QualityStatus.WARNING,
     Likeness.FILLED: QualityStatus.WARNING,
     Likeness.EMPTY: QualityStatus.ERROR,
@@ -58,12 +59,22 @@ def comparison_elements(comparison: Comparison, provenance: Provenance | None = 
 
 
 def _elements(comparison: Comparison) -> Iterator[MonitorElement]:
+    """Projections and trends; maps per depth and digis by RBX are shown by what changed in them alone."""
     for element in comparison.elements:
-        expected = element.expected / _exposure(comparison, element)
-        yield _histogram(comparison, element.path, element.observed, "digis of this run")
-        yield _histogram(comparison, f"Expected{element.path}", expected, "digis expected here")
+        if element.path == shown_by(element.path):
+            expected = element.expected / _exposure(comparison, element)
+            yield _histogram(comparison, element.path, element.observed, "digis of this run")
+            yield _histogram(comparison, f"Expected{element.path}", expected, "digis expected here")
     yield from _channel_maps(comparison)
     yield from _box_ratios(comparison)
+
+
+def shown_by(path: str) -> str:
+    """Path of the published element that bears the tests of a compared one."""
+    for kind, instead in (("Occupancy/", "StateSummary/"), ("OccupancyvsRBX/", "RateRatiovsRBX/")):
+        if path.startswith(kind):
+            return path.replace(kind, instead, 1)
+    return path
 
 
 def _exposure(comparison: Comparison, element: ComparedElement) -> float:
@@ -81,14 +92,10 @@ def _histogram(comparison: Comparison, place: str, values: Array, contents: str)
     kind, _, name = place.split("/")
     path, title, entries = f"{FOLDER}/{place}", f"{name}: {contents}", float(values.sum())
     match kind.removeprefix("Expected"):
-        case "Occupancy":
-            return depth_map(path, values, title)
         case "Occupancyvsieta":
             return ieta_projection(path, values, title, "digis", entries)
         case "Occupancyvsiphi":
             return iphi_projection(path, values, title, "digis", entries)
-        case "OccupancyvsRBX":
-            return box_projection(path, values, title, "digis", name, entries)
         case _:
             axis = lumi_axis(comparison.maps)
             return counts_vs_ls(path, axis, axis.spread(values, comparison.lumisections), title, "digis")
@@ -158,10 +165,10 @@ def _tests(element: ComparedElement) -> Iterator[QualityResult]:
 
 def _test(element: ComparedElement, qtest: str, differs: bool, result: float, message: str) -> QualityResult:
     likeness = element.likeness
-    if likeness in (Likeness.SAME, Likeness.DIFFERS):
-        likeness = Likeness.DIFFERS if differs else Likeness.SAME
+    if likeness is Likeness.DIFFERS and not differs:
+        likeness = Likeness.WITHIN
     message = _WORDS.get(likeness, message)
-    return QualityResult(f"{FOLDER}/{element.path}", qtest, _STATUS[likeness], result, _ALGORITHM, message)
+    return QualityResult(f"{FOLDER}/{shown_by(element.path)}", qtest, _STATUS[likeness], result, _ALGORITHM, message)
 
 
 def _changes_by_depth(comparison: Comparison) -> dict[Change, Counts]:

@@ -7,7 +7,13 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from hcal_root_ad.compare.changes import Change, UnitShift
-from hcal_root_ad.compare.compared_elements import ComparedElement, Likeness
+from hcal_root_ad.compare.compared_elements import (
+    DISTANCE_LIMIT,
+    SHAPE_LIMIT,
+    TREND_LIMIT,
+    ComparedElement,
+    Likeness,
+)
 from hcal_root_ad.compare.comparison import STRANGER, Comparison, Drift
 from hcal_root_ad.detector import SUBDET_PM
 
@@ -25,8 +31,10 @@ def outcome(comparison: Comparison) -> str:
     if not comparison.differs:
         if doubt:
             return f"nothing in {run} stands out against {reference}{doubt}: whether they are the same is not known"
-        return f"{run} is the same as {reference}: no channel and none of {len(comparison.elements)} elements differ"
-    largest = f", the largest {comparison.changes[0].unit} {comparison.changes[0].change}" if comparison.changes else ""
+        drift = sum(element.likeness is Likeness.WITHIN for element in comparison.elements)
+        like = f"the same as {reference} within the limits" if drift else f"the same as {reference}"
+        return f"{run} is {like}: no channel and none of {len(comparison.elements)} elements differ"
+    largest = f", first {comparison.changes[0].unit} {comparison.changes[0].change}" if comparison.changes else ""
     return (
         f"{run} differs from {reference}: {_count(len(comparison.changes))} changed{largest}, "
         f"{len(comparison.differing)} of {len(comparison.elements)} elements differ{doubt}"
@@ -34,21 +42,22 @@ def outcome(comparison: Comparison) -> str:
 
 
 def changes_table(comparison: Comparison) -> Table:
-    """Channels and readout units that changed, the largest first."""
+    """Channels and readout units that changed: what is empty first, then the most digis lost or gained."""
     lines = comparison.changes
     hidden = len(lines) - LONGEST
     more = f"and {hidden} more in the JSON file\n" if hidden > 0 else ""
-    table = Table(
-        title=f"Run {comparison.maps.run} against {comparison.reference.entry}: {_count(len(lines))} changed",
-        caption=f"{more}ratio: rate over the reference's, at the run's pileup; significance: in standard deviations",
+    table = _table(
+        f"Run {comparison.maps.run} against {comparison.reference.entry}: {_count(len(lines))} changed",
+        f"{more}rate: over the reference's, at the run's pileup; where many events have a digi, the rate changes more "
+        "than the digis. sigma: significance in standard deviations",
     )
-    for name in ("subdet", "unit", "change"):
+    for name in ("unit", "change"):
         table.add_column(name)
-    for name in ("channels", "digis", "expected", "ratio", "significance"):
+    for name in ("channels", "digis", "expected", "rate", "sigma"):
         table.add_column(name, justify="right")
     for line in lines[:LONGEST]:
         table.add_row(
-            line.subdetector, line.unit, str(line.change), str(line.channels), str(line.observed),
+            line.unit, str(line.change), str(line.channels), str(line.observed),
             f"{line.expected:.0f}", _ratio(line.ratio, line.ratio_error), f"{line.significance:.0f}",
             style=_STYLE[line.change],
         )  # fmt: skip
@@ -57,15 +66,16 @@ def changes_table(comparison: Comparison) -> Table:
 
 def elements_table(comparison: Comparison) -> Table:
     """Monitor elements with ROOT's tests."""
-    table = Table(
-        title=f"Run {comparison.maps.run}: monitor elements against {comparison.reference.name}",
-        caption="tests against the reference at the run's pileup; as it was: whatever its pileup; "
-        "beyond chance: RMS difference in shape",
+    table = _table(
+        f"Run {comparison.maps.run}: monitor elements against {comparison.reference.name}",
+        "of shapes alone, at the run's pileup. beyond: RMS difference beyond chance. within limits: more than chance, "
+        f"less than {SHAPE_LIMIT:.0%} of a map or projection, {TREND_LIMIT:.0%} against LS, a distance (KS) of "
+        f"{DISTANCE_LIMIT:g}",
     )
     table.add_column("element")
-    for name in ("χ²/ndf", "beyond chance", "KS distance", "χ²/ndf as it was"):
+    for name in ("χ²/ndf", "beyond", "KS"):
         table.add_column(name, justify="right")
-    table.add_column("says")
+    table.add_column("")
     for element in comparison.elements:
         table.add_row(*_element_cells(element), style=_ELEMENT_STYLE.get(element.likeness))
     return table
@@ -73,9 +83,9 @@ def elements_table(comparison: Comparison) -> Table:
 
 def drift_table(reference: str, drifts: Sequence[Drift]) -> Table:
     """One line per run: mean change of the log rate of each half, and the box that moved farthest."""
-    table = Table(
-        title=f"Drift against {reference}: mean change of log rate, in %",
-        caption="what all of a sub-detector does in common looks like pileup and is not seen here",
+    table = _table(
+        f"Drift against {reference}: mean change of log rate, in %",
+        "what all of a sub-detector does in common looks like pileup and is not seen here",
     )
     table.add_column("run")
     for name in (*SUBDET_PM, "farthest RBX"):
@@ -89,26 +99,19 @@ def drift_table(reference: str, drifts: Sequence[Drift]) -> Table:
     return table
 
 
+def _table(title: str, caption: str) -> Table:
+    return Table(box=None, pad_edge=False, title=title, caption=caption, title_justify="left", caption_justify="left")
+
+
 def _element_cells(element: ComparedElement) -> tuple[str, ...]:
-    plain = element.plain_chi2
-    chi2 = (f"{test.chi2 / test.ndf:.4g}" if test and test.ndf else "–" for test in (element.chi2, plain))
-    now, then = chi2
+    chi2, words = element.chi2, {Likeness.EMPTY: "empty here", Likeness.FILLED: "filled here"}
     return (
         element.path,
-        now,
+        f"{chi2.chi2 / chi2.ndf:.4g}" if chi2.ndf else "–",
         f"{element.beyond:.2%}",
         f"{element.kolmogorov.distance:.4f}",
-        then,
-        _says(element.likeness),
+        words.get(element.likeness, str(element.likeness)),
     )
-
-
-def _says(likeness: Likeness) -> str:
-    words = {
-        Likeness.EMPTY: "empty here, filled in the reference",
-        Likeness.FILLED: "filled here, empty in the reference",
-    }
-    return words.get(likeness, str(likeness))
 
 
 def _ratio(ratio: float | None, error: float | None) -> str:
@@ -116,7 +119,7 @@ def _ratio(ratio: float | None, error: float | None) -> str:
 
 
 def _percent(one: UnitShift) -> str:
-    return f"{100 * one.shift:+.2f} ± {100 * one.error:.2f}"
+    return f"{100 * one.shift:+.2f}±{100 * one.error:.2f}"
 
 
 def _count(lines: int) -> str:

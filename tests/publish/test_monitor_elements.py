@@ -57,7 +57,8 @@ def test_paths_are_those_of_the_field(elements):
     expected |= {f"{TASK}/PullvsLS/Subdet/{name}" for name in ("HB", "HE")}
     client = (
         "StateSummary/RBXNow", "StateSummary/RBXRun", "StateSummary/FaultList", "StateSummaryvsLS/StateSummaryvsLS",
-        "StateSummaryvsLS/FED", "FlaggedKindsvsLS/FlaggedKindsvsLS", "FlaggedChannelsvsLS/uHTR", "LossvsLS/RBX", "ExcessvsLS/RBX", "Excess/depth/depth2",
+        "StateSummaryvsLS/FED", "FlaggedKindsvsLS/FlaggedKindsvsLS", "FlaggedChannelsvsLS/uHTR",
+        "LossvsLS/RBX", "ExcessvsLS/RBX", "Excess/depth/depth2",
         "EventInfo/runSummary", "EventInfo/TrustSummary",
     )  # fmt: skip
     expected |= {f"{CLIENT}/{path}" for path in client}
