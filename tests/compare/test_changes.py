@@ -79,7 +79,7 @@ def test_a_dead_module_in_a_weak_box_is_told_beside_it(make_maps: MakeMaps, make
     ]
     assert found[1].ratio == pytest.approx(0.8, abs=0.005)
     # 3 % of which the channels of a box know nothing in common, at 36 boxes that do not scatter: the least, 0.5 %.
-    assert found[0].ratio_error == pytest.approx(0.8 * np.hypot(0.005, 0.0344 / np.sqrt(188 - size)), rel=0.02)
+    assert found[1].ratio_error == pytest.approx(0.8 * np.hypot(0.005, 0.0344 / np.sqrt(188 - size)), rel=0.02)
 
 
 def test_what_a_unit_explains_is_not_said_of_its_parts_and_what_goes_beyond_is(
