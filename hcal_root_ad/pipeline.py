@@ -34,6 +34,7 @@ from hcal_root_ad.publish.provenance import (
     trust_in,
 )
 from hcal_root_ad.references.catalogue import Entry, fitting_reference
+from hcal_root_ad.state.detector_state import UNKNOWN, DetectorState, RunConditions
 
 if TYPE_CHECKING:
     from hcal_root_ad.references.catalogue import NamedReference
@@ -68,6 +69,7 @@ class Judging:
         models: one per sub-detector.
         false_alarms: false findings per 100 LS and sub-detector that are asked for; the models' own if None.
         without_reference: judge each run against itself, on request only: no verdict is then trusted.
+        state: what the detector does today; it stands in for the references of the models.
         mask: channels that are not judged.
         fitting: finds the reference run of a detector that no model knows.
         references: those that were looked up, by run.
@@ -82,27 +84,36 @@ class Judging:
     mask: Mask | None = None
     fitting: Fitting = fitting_reference
     references: dict[int, Entry] = field(default_factory=dict)
+    state: DetectorState | None = None
 
     def __post_init__(self) -> None:
         if self.false_alarms is not None:
             check_asked(self.false_alarms)
 
-    def run_judge(self, pileup: Mapping[int, float] | None = None) -> RunJudge:
-        """A judge of one run, to which lumisections can be added as they come; ``pileup`` by LS, where OMS gives it."""
+    def run_judge(self, pileup: Mapping[int, float] | None = None, conditions: RunConditions = UNKNOWN) -> RunJudge:
+        """A judge of one run, to which lumisections can be added as they come.
+
+        ``pileup`` by LS, where OMS gives it; ``conditions`` of the run, for the state.
+        """
+        models = self.state.informed(self.models, conditions) if self.state else self.models
         return RunJudge(
-            self.models, self.false_alarms, self._reference, without_reference=self.without_reference, pileup=pileup
+            models, self.false_alarms, self._reference, without_reference=self.without_reference, pileup=pileup
         )
 
     def judge(
-        self, maps: LumiMaps, progress: Progress | None = None, pileup: Mapping[int, float] | None = None
+        self,
+        maps: LumiMaps,
+        progress: Progress | None = None,
+        pileup: Mapping[int, float] | None = None,
+        conditions: RunConditions = UNKNOWN,
     ) -> RunVerdict:
-        """The verdict on a run; ``pileup`` by LS, where OMS gives it.
+        """The verdict on a run; ``pileup`` by LS, where OMS gives it, ``conditions`` of the run, for the state.
 
         Raises:
             ModelError, NoHcalError: see :func:`~hcal_root_ad.judge.run.judge_run`.
             CatalogueError: a reference run was looked up, and its catalogue is wrong or damaged.
         """
-        judge = self.run_judge(pileup)
+        judge = self.run_judge(pileup, conditions)
         judge.add(maps, progress)
         return self.without_masked(judge.verdict())
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.model.common_part import CommonLevels
-from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.model.reference import Reference, Widths
 from hcal_root_ad.stats.binomial import Floats, deviance, newton_step, probability
 from hcal_root_ad.stats.scan import (
     Null,
@@ -33,8 +33,6 @@ DARK, ALIVE = float(np.log(0.05)), 0.3
 """A module with less than a twentieth of its digis is dark; a channel in it with more than three tenths is alive."""
 NOISE_RATE = {Subdetector.HB: 1e-3, Subdetector.HE: 1e-3, Subdetector.HO: 6e-3}
 """Digis per event that a channel may have without collisions: at low pileup its rate need not follow."""
-LEAST_SHIFT = float(np.log(1.08))
-"""Smallest fault of a channel: 8 % of its rate."""
 FLOOD = 300
 """With more channels at fault than this, each gets the one window in which it is off most."""
 
@@ -103,9 +101,11 @@ class Residuals:
         rows, reference = self.live[columns], self.reference
         away, lowest = float(np.mean(self.levels.log_pileup)), float(np.quantile(self.levels.log_pileup, 0.1))
         noise = self._noise(rows) * min(lowest, 0.0)
+        together = 0.0 if reference.covariance is None else 2 * away * reference.covariance[rows]
         return np.asarray(
             reference.widths.channel**2
             + reference.level_error[rows] ** 2
+            + together
             + (reference.power_error[rows] * away) ** 2
             + noise**2
             + self._thinned(rows) ** 2
@@ -197,7 +197,7 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: fl
     """Scan the channels of one sub-detector."""
     sums = residuals.sums(sample_of(columns, residuals.information))
     null = empirical_null(sums)
-    width = whole_run_width(sums, null)
+    width = whole_run_width(sums, null, residuals.reference)
     walk = residuals.reference.widths.walk_channel
     coarse: dict[int, Stretch] = {}
     for some in blocks(columns, len(residuals.events)):
@@ -206,7 +206,7 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: fl
             coarse[int(some[k])] = best(k)
     faults: dict[int, list[Stretch]] = {}
     if len(coarse) > FLOOD:
-        faults = {column: [s] for column, s in coarse.items() if abs(s.shift) >= LEAST_SHIFT}
+        faults = {column: [s] for column, s in coarse.items() if abs(s.shift) >= residuals.reference.limits.channel}
     else:
         for column in coarse:
             if stretches_found := _stretches(residuals, column, walk, null, threshold):
@@ -224,9 +224,17 @@ def _stretches(residuals: Residuals, column: int, walk: float, null: Null, thres
         return residuals.exact(column, rate, first, last, off)
 
     pileup, response = residuals.levels.log_pileup, float(residuals.response(one)[0])
-    return stretches(b[:, 0], w[:, 0], prior, walk, null, threshold, LEAST_SHIFT, exact, pileup, response)
+    least = residuals.reference.limits.channel
+    return stretches(b[:, 0], w[:, 0], prior, walk, null, threshold, least, exact, pileup, response)
 
 
-def whole_run_width(sums: Sums, null: Null) -> float:
-    """How far the channels are off the model over the whole run, in widths that health allows; chance taken out."""
-    return float(np.sqrt(1 + null.prior / np.median(sums.prior)))
+def whole_run_width(sums: Sums, null: Null, reference: Reference) -> float:
+    """How far the channels are off the model over the whole run, in widths that health allows; chance taken out.
+
+    A reference that is known better than :class:`~hcal_root_ad.model.reference.Widths` promise is held to the promise,
+    and one that has aged is known worse: its own uncertainty counts as well.
+    """
+    prior = float(np.median(sums.prior))
+    if not reference.unit_errors:
+        return float(np.sqrt(1 + null.prior / prior))
+    return float(np.sqrt(max(1.0, (prior + null.prior) / Widths().channel ** 2)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.judge.channels import ChannelScan, Residuals, scan_channels
 from hcal_root_ad.judge.levels import UnitLevels, common_part, unit_levels
 from hcal_root_ad.judge.lumisections import JudgedRows
+from hcal_root_ad.judge.measured import measure
 from hcal_root_ad.judge.subdetector import Judged, faults_of, not_judged, verdict_of, without_missing
 from hcal_root_ad.judge.units import Expectation, UnitFault, expectation, scan_units
 from hcal_root_ad.judge.verdict import CommonPart, Level, ModelInfo, Trust, Verdict
@@ -25,6 +26,7 @@ from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.thresholds import thresholds
 from hcal_root_ad.model.units import UnitTree
+from hcal_root_ad.stats.binomial import Floats
 
 ASKED = 0.5
 """False findings per 100 LS that are asked for where no model says how many."""
@@ -75,8 +77,17 @@ class SharedPileup:
             self._verdict(scan, models.get(scan.name), base[scan.name], healthy if scan in judged else None)
             for scan in scans
         ]
+        if self.reference.unit_errors:  # of a detector state, which learns from what is measured
+            verdicts = [self._measured(verdict, scan, slope) for verdict, scan in zip(verdicts, scans, strict=True)]
         sound = {scan.name: scan.sound(len(self.rows)) for scan in judged}
         return verdicts, common_part(self.maps, self.rows, self.levels, self.units, self.tree, sound)
+
+    def _measured(self, verdict: Verdict, scan: _Scan, slope: Floats) -> Verdict:
+        """The verdict with what the run says of each unit."""
+        came = self.maps.present_of(scan.name)
+        present = np.array([came[position].all() for position in self.rows.position], dtype=bool)
+        teaching = scan.sound(len(self.rows)) & present
+        return replace(verdict, measured=measure(self.residuals, self.units, slope, scan.name, teaching))
 
     @property
     def reference(self) -> Reference:

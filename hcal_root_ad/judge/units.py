@@ -30,8 +30,6 @@ UNITS_OF = {
     Level.RING: "ring",
 }
 """Which units of a :class:`~hcal_root_ad.model.units.UnitTree` a level is about."""
-LEAST = {Level.SUBDETECTOR: 0.15, Level.RING: 0.12, Level.HALF: 0.03, Level.RBX: 0.03, Level.RM: 0.03}
-"""Smallest shift of log rate of a unit that is a fault and not a condition."""
 SUBDETECTOR_WIDTH = 0.03
 """How far one sub-detector may be off the others from run to run."""
 SPEAKS = float(np.log(1.25))
@@ -70,25 +68,25 @@ class UnitFault:
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Series of one level of one sub-detector."""
+    """Series of one level of one sub-detector; ``width`` (units,) of each, ``least`` shift that is a fault."""
 
     level: Level
     units: NDArray[np.intp]
     values: Floats
     variances: Floats
-    width: float
+    width: Floats
     walk: float
     threshold: float
+    least: float
 
     def faults(self) -> Iterator[UnitFault]:
         variances = np.maximum(self.variances[:, self.units], 1e-9)
         b, w = self.values[:, self.units] / variances, 1 / variances
-        prior = np.full(len(self.units), self.width**2)
-        sums = Sums.of(b, w, prior, self.walk)
+        sums = Sums.of(b, w, self.width**2, self.walk)
         null = empirical_null(sums)
         for k in np.flatnonzero(strongest(sums, null) > self.threshold):
-            arguments = (b[:, k], w[:, k], self.width**2, self.walk, null, self.threshold, LEAST[self.level])
-            found = stretches(*arguments)
+            prior = float(self.width[k] ** 2)
+            found = stretches(b[:, k], w[:, k], prior, self.walk, null, self.threshold, self.least)
             for sign in (-1, 1):
                 if mine := tuple(s for s in found if np.sign(s.shift) == sign):
                     yield UnitFault(self.level, int(self.units[k]), mine)
@@ -121,7 +119,7 @@ def scan_units(
 def _groups(
     levels: UnitLevels, tree: UnitTree, reference: Reference, d: int, thresholds: Thresholds, away: float
 ) -> Iterator[_Group]:
-    width = reference.widths
+    width, least = reference.widths, reference.limits
     # Powers of a unit's channels average out, not wholly: away from the clean runs' pileup a unit is off by the rest.
     live = max(int((reference.live & (tree.subdetector.of == d)).sum()), 1)
     half = np.flatnonzero(tree.subdetector_of_half == d)
@@ -130,30 +128,34 @@ def _groups(
     module = np.flatnonzero(tree.subdetector_of_box[tree.box_of_module] == d)
     alone = np.bincount(tree.box_of_module, minlength=len(tree.box))[tree.box_of_module[module]] == 1
     everywhere = np.full_like(levels.subdetector, 1e-5)
-    yield _Group(
-        Level.SUBDETECTOR, np.array([d]), levels.subdetector, everywhere, SUBDETECTOR_WIDTH, 0.0, thresholds.subdetector
-    )
-    yield _Group(Level.HALF, half, levels.half, levels.half_variance, width.half, 0.0, thresholds.half)
+
+    def widths(level: str, units: NDArray[np.intp], otherwise: float) -> Floats:
+        known = reference.unit_error(level, away)
+        return np.full(len(units), otherwise) if known is None else known[units]
+
     by_box, by_module = (CHANNEL_POWER * away / np.sqrt(live / max(len(units), 1)) for units in (box, module))
+    whole, module = np.array([d]), module[~alone]
     yield _Group(
-        Level.RBX,
-        box,
-        levels.box,
-        levels.box_variance,
-        float(np.hypot(width.box, by_box)),
-        width.walk_box,
-        thresholds.box,
-    )
+        Level.SUBDETECTOR, whole, levels.subdetector, everywhere, widths("subdetector", whole, SUBDETECTOR_WIDTH), 0.0,
+        thresholds.subdetector, least.subdetector,
+    )  # fmt: skip
     yield _Group(
-        Level.RM,
-        module[~alone],
-        levels.module,
-        levels.module_variance,
-        float(np.hypot(width.module, by_module)),
-        width.walk_module,
-        thresholds.module,
-    )
-    yield _Group(Level.RING, ring, levels.ring, levels.ring_variance, width.ring, 0.0, thresholds.ring)
+        Level.HALF, half, levels.half, levels.half_variance, widths("half", half, width.half), 0.0, thresholds.half,
+        least.half,
+    )  # fmt: skip
+    yield _Group(
+        Level.RBX, box, levels.box, levels.box_variance, widths("box", box, float(np.hypot(width.box, by_box))),
+        width.walk_box, thresholds.box, least.box,
+    )  # fmt: skip
+    yield _Group(
+        Level.RM, module, levels.module, levels.module_variance,
+        widths("module", module, float(np.hypot(width.module, by_module))), width.walk_module, thresholds.module,
+        least.module,
+    )  # fmt: skip
+    yield _Group(
+        Level.RING, ring, levels.ring, levels.ring_variance, widths("ring", ring, width.ring), 0.0, thresholds.ring,
+        least.ring,
+    )  # fmt: skip
 
 
 def _explained(fault: UnitFault, found: list[UnitFault], tree: UnitTree, size: int) -> bool:

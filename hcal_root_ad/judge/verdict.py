@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.lumi_maps import LumiMaps
+
+if TYPE_CHECKING:
+    from hcal_root_ad.judge.measured import Measurement
 
 
 class State(IntEnum):
@@ -228,6 +232,7 @@ class Verdict:
         trust: what the judgement rests on. trust_reason: a sentence, "" where the model knows the detector.
         sensitivity: scatter of the channels over what the model allows for; shifts must be so much larger to be seen.
         findings: the faults, one each, the most severe first.
+        measured: what the run says of each unit, where it was judged by a detector state.
     """
 
     subdetector: str
@@ -248,6 +253,7 @@ class Verdict:
     trust_reason: str = ""
     sensitivity: float = 1.0
     findings: tuple[Finding, ...] = ()
+    measured: Measurement | None = None
 
 
 @dataclass(frozen=True, eq=False)

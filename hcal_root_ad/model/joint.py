@@ -48,6 +48,7 @@ def _joint_reference(references: tuple[Reference, ...], channels: ChannelTable) 
         spread = replace(
             spread, **{f.name: max(getattr(spread, f.name), getattr(other, f.name)) for f in fields(spread)}
         )
+    apart = [reference.covariance for reference in references]
     together = replace(
         first,
         channels=joined_tables([reference.channels for reference in references]),
@@ -58,6 +59,12 @@ def _joint_reference(references: tuple[Reference, ...], channels: ChannelTable) 
         power=np.concatenate([reference.power for reference in references]),
         power_error=np.concatenate([reference.power_error for reference in references]),
         live=np.concatenate([reference.live for reference in references]),
+        covariance=None if any(c is None for c in apart) else np.concatenate([c for c in apart if c is not None]),
+        unit_errors={
+            level: np.concatenate([reference.unit_errors[level] for reference in references])
+            for level in first.unit_errors
+            if all(level in reference.unit_errors for reference in references)
+        },
     )
     columns = np.concatenate([channels.rows_of(name) for name in names])
     return JointReference(together, names, columns, len({reference.clean for reference in references}) == 1)

@@ -6,7 +6,8 @@ power of HB is 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,21 @@ class Overdispersion:
     module: float = 1.23
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Smallest shifts of log rate that are a fault of a unit and not a condition, by level.
+
+    They follow from how well a reference is known: these are those of clean runs some time ago.
+    """
+
+    subdetector: float = 0.15
+    half: float = 0.03
+    ring: float = 0.12
+    box: float = 0.03
+    module: float = 0.03
+    channel: float = float(np.log(1.08))
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
     """Levels and powers of channels.
@@ -59,6 +75,10 @@ class Reference:
         pileup_range: lowest and highest u of the clean runs.
         widths, overdispersion: how far healthy units move, and how sums scatter.
         clean: what it was learned from; references of the same clean runs share u.
+        limits: smallest shifts that are faults.
+        covariance: (channels,) of level and power; none where they were learned apart.
+        unit_errors: (channels,) by level (``box``, ``module``, …): standard error of the shift of each channel's unit,
+            and under ``box power``, … that of its change with u. Where a level is missing, ``widths`` hold for all.
     """
 
     channels: ChannelTable
@@ -71,6 +91,9 @@ class Reference:
     widths: Widths = Widths()
     overdispersion: Overdispersion = Overdispersion()
     clean: str = ""
+    limits: Limits = Limits()
+    covariance: Floats | None = None
+    unit_errors: Mapping[str, Floats] = field(default_factory=dict)
 
     @property
     def tree(self) -> UnitTree:
@@ -83,4 +106,20 @@ class Reference:
     def take(self, rows: NDArray[np.intp]) -> Reference:
         """Some of the channels."""
         arrays = ("level", "level_error", "power", "power_error", "live")
-        return replace(self, channels=self.channels.take(rows), **{name: getattr(self, name)[rows] for name in arrays})
+        return replace(
+            self,
+            channels=self.channels.take(rows),
+            covariance=None if self.covariance is None else self.covariance[rows],
+            unit_errors={name: error[rows] for name, error in self.unit_errors.items()},
+            **{name: getattr(self, name)[rows] for name in arrays},
+        )
+
+    def unit_error(self, level: str, away: float) -> Floats | None:
+        """(units,) standard error of the shift of each unit of a level, ``away`` from u = 0; None where not known."""
+        if level not in self.unit_errors:
+            return None
+        units = getattr(self.tree, level)
+        error, by_power = np.zeros(len(units)), np.zeros(len(units))
+        error[units.of] = self.unit_errors[level]
+        by_power[units.of] = self.unit_errors.get(f"{level} power", 0.0)
+        return np.hypot(error, by_power * away)

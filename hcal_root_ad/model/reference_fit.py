@@ -79,7 +79,7 @@ def fit_reference(clean: CleanLumisections, prior: Reference | None = None, name
     return replace(
         reference,
         pileup_range=(float(u.min()), float(u.max())),
-        overdispersion=_overdispersion(reference, levels),
+        overdispersion=overdispersion_of(reference, levels),
     )
 
 
@@ -195,7 +195,7 @@ def _channel_powers(reference: Reference, levels: CommonLevels, clean: CleanLumi
     return replace(reference, power=reference.power + step, level=level, power_error=error)
 
 
-def _overdispersion(reference: Reference, levels: CommonLevels) -> Overdispersion:
+def overdispersion_of(reference: Reference, levels: CommonLevels) -> Overdispersion:
     """LS-to-LS scatter of rings, boxes and modules over the binomial one; the default where there are few LS."""
     if len(levels) < 20:
         return Overdispersion()

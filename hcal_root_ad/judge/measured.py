@@ -1,0 +1,125 @@
+"""``Measurement``: what a judged run says of each unit against the reference it was judged by, as sums over its LS.
+
+For a unit with scores x (the shift of log rate that an LS asks for) and information w (its inverse variance), at log
+pileup u, the sums Σw·uʲ and Σw·x·uʲ are all that an estimate of its level and power needs. A detector state learns from
+them (:mod:`hcal_root_ad.state`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.judge.channels import Residuals, blocks
+from hcal_root_ad.judge.levels import UnitLevels
+from hcal_root_ad.judge.units import LEAST_SLOPE
+from hcal_root_ad.model.reference import Overdispersion
+from hcal_root_ad.model.reference_fit import overdispersion_of
+from hcal_root_ad.model.units import UnitTree
+from hcal_root_ad.stats.binomial import Floats
+
+LEVELS = ("channel", "module", "box", "half", "ring", "subdetector")
+
+
+@dataclass(frozen=True, eq=False)
+class RunSums:
+    """Of each unit of a level: ``information`` (3, units) Σw, Σw·u, Σw·u², and ``score`` (2, units) Σw·x, Σw·x·u."""
+
+    information: Floats
+    score: Floats
+
+    @classmethod
+    def of(cls, b: Floats, w: Floats, u: Floats) -> RunSums:
+        """From b = w·x and w, both (LS, units), and u (LS,)."""
+        b, w, u = b.astype(np.float64), w.astype(np.float64), u.astype(np.float64)
+        return cls(np.stack([w.sum(axis=0), u @ w, u**2 @ w]), np.stack([b.sum(axis=0), u @ b]))
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What one run says of one sub-detector.
+
+    Attributes:
+        lumisections: how many LS count: judged, and the sub-detector not at fault as a whole.
+        log_pileup: lowest, mean and highest u of them.
+        sums: by level (:data:`LEVELS`), in the order of the sub-detector's units.
+        digis: (channels,) in these LS. events: in these LS.
+        overdispersion: how sums scattered in this run.
+    """
+
+    lumisections: int
+    log_pileup: tuple[float, float, float]
+    sums: Mapping[str, RunSums]
+    digis: NDArray[np.int64]
+    events: int
+    overdispersion: Overdispersion
+
+
+def measure(
+    residuals: Residuals, units: UnitLevels, slope: Floats, subdetector: str, rows: NDArray[np.bool_]
+) -> Measurement | None:
+    """Measure one sub-detector over some rows (LS,); ``slope``: (LS, modules) change of log digis with log rate.
+
+    None where no row counts.
+    """
+    if not rows.any():
+        return None
+    reference, levels = residuals.reference, residuals.levels.rows(np.flatnonzero(rows))
+    tree, u = reference.tree, levels.log_pileup.astype(np.float64)
+    own = reference.channels.rows_of(subdetector)
+    sums = {"channel": _channels(residuals, own, rows, u)} | _units(units, slope, tree, subdetector, rows, u)
+    return Measurement(
+        lumisections=int(rows.sum()),
+        log_pileup=(float(u.min()), float(u.mean()), float(u.max())),
+        sums=sums,
+        digis=residuals.counts[rows][:, own].sum(axis=0, dtype=np.int64),
+        events=int(residuals.events[rows].sum()),
+        overdispersion=overdispersion_of(reference, levels),
+    )
+
+
+def _channels(residuals: Residuals, own: NDArray[np.intp], rows: NDArray[np.bool_], u: Floats) -> RunSums:
+    place = np.full(len(residuals.reference.channels), -1, dtype=np.intp)
+    place[own] = np.arange(len(own))
+    information, score = np.zeros((3, len(own))), np.zeros((2, len(own)))
+    columns = np.flatnonzero(place[residuals.live] >= 0)
+    for some in blocks(columns, len(rows)):
+        b, w = residuals.steps(some)
+        part, where = RunSums.of(b[rows], w[rows], u), place[residuals.live[some]]
+        information[:, where], score[:, where] = part.information, part.score
+    return RunSums(information, score)
+
+
+def _units(
+    units: UnitLevels, slope: Floats, tree: UnitTree, subdetector: str, rows: NDArray[np.bool_], u: Floats
+) -> dict[str, RunSums]:
+    d = tree.subdetector.names.index(subdetector)
+    module = np.flatnonzero(tree.subdetector_of_box[tree.box_of_module] == d)
+    box = np.flatnonzero(tree.subdetector_of_box == d)
+    half = np.flatnonzero(tree.subdetector_of_half == d)
+    ring = np.flatnonzero(tree.subdetector_of_ring == d)
+    steep = np.maximum(slope[rows], LEAST_SLOPE)
+    inside = np.bincount(tree.box_of_module, minlength=len(tree.box))
+    of_box = np.stack([np.bincount(tree.box_of_module, row, len(inside)) for row in steep]) / inside
+    of_half = of_box[:, box].mean(axis=1, keepdims=True)
+
+    def sums(values: Floats, variances: Floats, steepness: Floats | float = 1.0) -> RunSums:
+        """Shifts of log digis, or of log rate, to sums of log rate."""
+        w = steepness**2 / np.maximum(variances, 1e-9)
+        return RunSums.of(w * values / steepness, w, u)
+
+    alone = inside[tree.box_of_module[module]] == 1
+    modules = sums(units.module[rows][:, module], units.module_variance[rows][:, module], steep[:, module])
+    for array in (modules.information, modules.score):
+        array[:, alone] = 0  # a module that is the whole box says nothing of itself
+    rings = (units.ring + units.condition)[rows][:, ring]
+    return {
+        "module": modules,
+        "box": sums(units.box[rows][:, box], units.box_variance[rows][:, box], of_box[:, box]),
+        "half": sums(units.half[rows][:, half], units.half_variance[rows][:, half], of_half),
+        "ring": sums(rings, units.ring_variance[rows][:, ring]),
+        "subdetector": sums(units.subdetector[rows][:, [d]], np.full((int(rows.sum()), 1), 1e-5)),
+    }

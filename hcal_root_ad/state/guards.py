@@ -1,0 +1,242 @@
+"""What keeps a state from learning faults: open findings, the gate, and the test for creeping.
+
+A unit with any line in a run teaches nothing, nor does what is in it. A line that reaches the run's end opens a
+finding: level and variance of all that it touches are frozen (a growing variance would make the fault health by and
+by) until it was below half of its size in two runs, or a person says so. What is far off without a line is not learned
+at first. And what moved slowly is held against the level of many runs ago, and rolled back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.judge.verdict import Finding, Level, Verdict
+from hcal_root_ad.state.detector_state import OpenFinding, SubdetectorState
+from hcal_root_ad.state.filter import Innovation
+from hcal_root_ad.state.layers import LEVEL, Layer, Mask
+from hcal_root_ad.stats.binomial import Floats
+
+NEAR_THE_END = 2
+"""A line that ends at most so many assessed LS before the run does is still there."""
+DEAREST = 0.02
+"""Rates below this share of the expected one are all the same."""
+CLOSED_AFTER, ASKED_AFTER = 2, 3
+"""Runs below half of its size that close a finding; runs in which it was there before a person is asked."""
+TELLING = 0.25
+"""A shift that is known worse than this share of a finding's size does not say whether it is still there."""
+GATE, GATED_RUNS = 3.5, 2
+"""Innovations beyond this many standard deviations are not learned, but for so many runs in a row only."""
+SILENT = -1.5
+"""A channel below this log rate without a line is masked for the time being."""
+CREEP = {"channel": 5.4, "module": 4.5, "box": 4.5, "half": 4.5, "ring": 4.5}
+"""Standard deviations of the walk that a level may move over many runs."""
+CREEP_SIZE = {"channel": 0.06, "module": 0.025, "box": 0.04, "half": 0.03, "ring": 0.05}
+"""Smallest shift of log rate that is creeping."""
+CREEP_AGES = (2, 4, 8, 16, 32)
+LEVEL_NAMES = {"channel": Level.CHANNEL, "module": Level.RM, "box": Level.RBX, "half": Level.HALF, "ring": Level.RING}
+_UNIT_LAYERS = {str(name): level for level, name in LEVEL_NAMES.items() if level != "channel"}
+
+
+@dataclass(frozen=True)
+class Guards:
+    """Which guards stand; all, but in a study of what each is worth."""
+
+    findings: bool = True
+    gate: bool = True
+    creep: bool = True
+
+
+ALL_GUARDS = Guards()
+
+
+def lined(part: SubdetectorState, findings: Sequence[Finding]) -> dict[str, Mask]:
+    """(units,) by level: units with any line in a run."""
+    out = {level: np.zeros(len(layer), dtype=bool) for level, layer in part.layers.items()}
+    for finding in findings:
+        for level, mask in part.touched(finding.rows).items():
+            out[level] |= mask
+    return out
+
+
+def reaching_the_end(verdict: Verdict) -> list[Finding]:
+    """Lines that are still there in the last assessed LS."""
+    assessed = verdict.lumisections[verdict.assessed]
+    if not len(assessed):
+        return []
+    last = int(assessed[max(0, len(assessed) - 1 - NEAR_THE_END)])
+    return [finding for finding in verdict.findings if finding.last >= last]
+
+
+def shift_of(finding: OpenFinding, part: SubdetectorState, off: Mapping[str, Innovation]) -> tuple[float, float] | None:
+    """Shift of what a finding is about against the frozen level, and its error by chance; None if not measured."""
+    if finding.level in _UNIT_LAYERS and (unit := _unit(finding, part)) is not None:
+        layer = off[_UNIT_LAYERS[finding.level]]
+        if not layer.measured[unit]:
+            return None
+        return float(layer.shift[unit]), float(np.sqrt(layer.chance[unit]))
+    rows = np.array(finding.rows, dtype=np.intp)
+    rows = rows[off["channel"].measured[rows]]
+    if not len(rows):
+        return None
+    whole = off["channel"].shift[rows] + sum(off[level].shift[part.of(level)[rows]] for level in ("module", "box"))
+    weight = 1 / off["channel"].chance[rows]
+    return float(weight @ whole / weight.sum()), float(1 / np.sqrt(weight.sum()))
+
+
+def _unit(finding: OpenFinding, part: SubdetectorState) -> int | None:
+    names = part.units(_UNIT_LAYERS[finding.level]).names
+    return names.index(finding.unit) if finding.unit in names else None
+
+
+@dataclass(frozen=True)
+class FindingChanges:
+    """Open findings after a run, and what became of them in it."""
+
+    open: tuple[OpenFinding, ...]
+    opened: tuple[OpenFinding, ...] = ()
+    closed: tuple[OpenFinding, ...] = ()
+    asked: tuple[OpenFinding, ...] = ()
+
+
+def follow_findings(
+    findings: Sequence[OpenFinding], name: str, part: SubdetectorState, verdict: Verdict,
+    off: Mapping[str, Innovation], run: int, first_number: int,
+) -> FindingChanges:  # fmt: skip
+    """Findings of one sub-detector after a run: those before it measured anew, and new ones of its lines.
+
+    ``first_number``: of the new ones.
+    """
+    kept: list[OpenFinding] = []
+    closed: list[OpenFinding] = []
+    asked: list[OpenFinding] = []
+    at_the_end = reaching_the_end(verdict)
+    for finding in findings:
+        if finding.subdetector != name:
+            kept.append(finding)
+            continue
+        now = _measured(finding, part, off, at_the_end, run)
+        if now.below >= CLOSED_AFTER:
+            closed.append(now)
+            continue
+        if now.runs >= ASKED_AFTER and not now.asked:
+            now = replace(now, asked=True)
+            asked.append(now)
+        kept.append(now)
+    opened = [
+        _opened(finding, f"{run}-{first_number + k}", run)
+        for k, finding in enumerate(f for f in at_the_end if not any(_same(f, known) for known in kept))
+    ]
+    return FindingChanges((*kept, *opened), tuple(opened), tuple(closed), tuple(asked))
+
+
+def _measured(
+    finding: OpenFinding, part: SubdetectorState, off: Mapping[str, Innovation], lines: Sequence[Finding], run: int
+) -> OpenFinding:
+    again = any(_same(line, finding) for line in lines)
+    shift = shift_of(finding, part, off)
+    if shift is not None and shift[1] < TELLING * abs(finding.size):
+        if shift[0] * finding.sign < abs(finding.size) / 2:
+            return replace(finding, below=finding.below + 1)
+        return replace(finding, below=0, runs=finding.runs + 1, last_run=run)
+    if again:
+        return replace(finding, below=0, runs=finding.runs + 1, last_run=run)
+    return finding
+
+
+def _same(line: Finding, known: OpenFinding) -> bool:
+    """Whether a line is about what is known already: most of the smaller one's channels, and the same sign."""
+    if line.subdetector != known.subdetector or (line.size > 1) != (known.size > 0):
+        return False
+    mine, theirs = set(line.rows), set(known.rows)
+    return 2 * len(mine & theirs) > len(mine)
+
+
+def _opened(finding: Finding, identifier: str, run: int) -> OpenFinding:
+    return OpenFinding(
+        identifier, finding.subdetector, str(finding.level), finding.unit, str(finding.kind),
+        float(np.log(max(finding.size, DEAREST))), finding.rows, run, run,
+    )  # fmt: skip
+
+
+def gate(layer: Layer, off: Innovation) -> tuple[Layer, Mask]:
+    """The layer with its count of runs too far off, and (units,) what may be learned."""
+    beyond = off.measured & (np.abs(off.pull) > GATE)
+    held = beyond & (layer.gated < GATED_RUNS)
+    count = np.where(held, layer.gated + 1, np.where(off.measured, 0, layer.gated)).astype(np.int8)
+    return replace(layer, gated=count), ~held
+
+
+def silent(off: Innovation, digis: NDArray[np.int64]) -> Mask:
+    """(channels,) without a digi, or nearly so: masked, not slow. Never learned."""
+    return np.asarray((digis == 0) | (off.measured & (off.shift < SILENT)))
+
+
+@dataclass(frozen=True, eq=False)
+class Creep:
+    """Units that moved by more than they walk: which, by how much, and the level and variance of long ago."""
+
+    units: NDArray[np.intp]
+    shift: Floats
+    level: Floats
+    variance: Floats
+
+
+def creeping(layer: Layer, level: str, update: int, sound: Mask) -> Creep:
+    """Units whose level is off that of many runs ago; the multiplier is that of before. ``sound``: (units,) to test."""
+    now, variance = layer.mean[:, LEVEL], layer.covariance[:, LEVEL, LEVEL]
+    best = np.zeros(len(layer))
+    which = np.full(len(layer), -1)
+    past = layer.past
+    for k in _entries(past.update, update):
+        walked = (layer.clock - past.clock[k])[layer.group] * past.multiplier[k]
+        # The later level was learned from the earlier one: what both share is no reason to differ.
+        pull = (now - past.level[k]) / np.sqrt(walked + np.maximum(variance, past.variance[k]) + 1e-12)
+        better = np.abs(pull) > np.abs(best)
+        best, which = np.where(better, pull, best), np.where(better, k, which)
+    far = sound & (np.abs(best) > CREEP[level]) & (which >= 0)
+    units = np.flatnonzero(far)
+    entry = which[units]
+    shift = now[units] - past.level[entry, units]
+    large = np.abs(shift) > CREEP_SIZE[level]
+    units, entry, shift = units[large], entry[large], shift[large]
+    return Creep(
+        units, shift, past.level[entry, units].astype(np.float64), past.variance[entry, units].astype(np.float64)
+    )
+
+
+def _entries(updates: NDArray[np.int64], update: int) -> list[int]:
+    """Entries of the past that are nearest to the ages that are looked at."""
+    out: list[int] = []
+    for age in CREEP_AGES:
+        if len(updates) and update - updates[0] >= age // 2:
+            k = int(np.abs(update - updates - age).argmin())
+            if update - updates[k] >= CREEP_AGES[0] and k not in out:
+                out.append(k)
+    return out
+
+
+def rolled_back(layer: Layer, creep: Creep) -> Layer:
+    """The layer with the levels of long ago."""
+    mean, covariance = layer.mean.copy(), layer.covariance.copy()
+    mean[creep.units, LEVEL] = creep.level
+    covariance[creep.units, LEVEL, :] = 0
+    covariance[creep.units, :, LEVEL] = 0
+    covariance[creep.units, LEVEL, LEVEL] = creep.variance
+    return replace(layer, mean=mean, covariance=covariance)
+
+
+def creep_findings(
+    creep: Creep, level: str, name: str, part: SubdetectorState, run: int, first_number: int
+) -> list[OpenFinding]:
+    """An open finding for each unit that crept."""
+    units, of = part.units(level), part.of(level)
+    out = []
+    for k, (unit, shift) in enumerate(zip(creep.units.tolist(), creep.shift.tolist(), strict=True)):
+        rows = tuple(np.flatnonzero((of == unit) & part.live).tolist())
+        identifier, named = f"{run}-{first_number + k}", str(LEVEL_NAMES[level])
+        out.append(OpenFinding(identifier, name, named, units.names[unit], "creeping", shift, rows, run, run))
+    return out

@@ -1,0 +1,110 @@
+"""What innovations tell: how far units walk and scatter from run to run, and when the settings changed.
+
+Empirical Bayes: of a group of alike units the walk (variance per step) and the noise (variance of a run) are those
+under which their positions in the latest runs are most likely, each unit a local level (Durbin and Koopman, *Time
+Series Analysis by State Space Methods*, 2012, section 2). A pull counts with 12 in square at most: steps are no walk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from hcal_root_ad.state.filter import Innovation
+from hcal_root_ad.state.layers import LEVEL, Layer, Mask, Window
+from hcal_root_ad.stats.binomial import Floats
+from hcal_root_ad.stats.scan import robust_scale
+
+CAP, CAP_OF_BOXES = 12.0, 8.0
+"""Largest square of a pull that counts."""
+WALKS = np.geomspace(0.001, 0.03, 12)
+NOISES = np.geomspace(0.002, 0.05, 12)
+"""Standard deviations that are tried."""
+TYPICAL = {"channel": (0.004, 0.006), "module": (0.003, 0.003), "box": (0.006, 0.006), "half": (0.003, 0.003),
+           "ring": (0.005, 0.01)}  # fmt: skip
+"""Walk and noise that units are thought to have, as standard deviations; the prior is log-normal around them."""
+PRIOR_WIDTH = 1.0
+"""Its width in log."""
+FEWEST_RUNS = 2
+WIDER = {"channel": 1.35, "module": 1.5, "box": 1.8, "half": 4.0, "ring": 4.0}
+"""Innovations wider than predicted by this factor in variance: the settings changed."""
+FEWEST_UNITS = 12
+MULTIPLIER = 20.0
+"""A unit's own walk counts as much as that of its group after so many runs."""
+LARGEST_MULTIPLIER = 10.0
+
+
+def with_widths(layer: Layer, level: str) -> Layer:
+    """The layer with the walk and noise of each group under which its window is most likely."""
+    if len(layer.window.age) < FEWEST_RUNS:
+        return layer
+    walk, noise = layer.walk.copy(), layer.noise.copy()
+    cap = CAP_OF_BOXES if level == "box" else CAP
+    group = layer.group[layer.window.rows]
+    for g in range(len(walk)):
+        walk[g], noise[g] = _most_likely(layer.window, np.flatnonzero(group == g), TYPICAL[level], cap)
+    return replace(layer, walk=walk, noise=noise)
+
+
+def _most_likely(window: Window, columns: np.ndarray, typical: tuple[float, float], cap: float) -> tuple[float, float]:
+    """Variances of walk and noise."""
+    cost = _cost(window.position[:, columns], window.variance[:, columns], window.age, cap)
+    for axis, (values, middle) in enumerate(zip((WALKS, NOISES), typical, strict=True)):
+        prior = (np.log(values / middle) / PRIOR_WIDTH) ** 2
+        cost = cost + (prior[:, None] if axis == 0 else prior[None])
+    weight = np.exp(-(cost - cost.min()) / 2)
+    weight /= weight.sum()
+    log_walk, log_noise = weight.sum(axis=1) @ np.log(WALKS), weight.sum(axis=0) @ np.log(NOISES)
+    return float(np.exp(2 * log_walk)), float(np.exp(2 * log_noise))
+
+
+def _cost(position: Floats, variance: Floats, age: Floats, cap: float) -> Floats:
+    """(walks, noises) −2 ln L of local levels."""
+    walk, noise = WALKS[:, None, None] ** 2, NOISES[None, :, None] ** 2
+    shape = (len(WALKS), len(NOISES), position.shape[1])
+    mean, spread = np.zeros(shape), np.full(shape, np.nan)
+    cost = np.zeros(shape[:2])
+    for x, v, step in zip(position.astype(np.float64), variance.astype(np.float64), age, strict=True):
+        there = np.isfinite(x)
+        x, v = np.where(there, x, 0), np.where(there, v, 1)
+        started = np.isfinite(spread)
+        before = np.where(started, spread + walk * step, 0)
+        total = before + noise + v
+        use = started & there
+        cost += np.where(use, np.minimum((x - mean) ** 2 / total, cap) + np.log(total), 0).sum(axis=2)
+        gain = np.where(use, before / total, np.where(there, 1.0, 0.0))
+        mean = mean + gain * (x - mean)
+        spread = np.where(use, before * (1 - gain), np.where(there, noise + v, np.where(started, before, np.nan)))
+    return cost
+
+
+def changed_settings(layer: Layer, off: Innovation, level: str, sound: Mask) -> Floats:
+    """(groups,) variance by which the units moved in this step beyond what was predicted; 0 where all is as before.
+
+    ``sound``: (units,) without a line.
+    """
+    out = np.zeros(len(layer.walk))
+    for g in range(len(out)):
+        rows = np.flatnonzero(sound & off.measured & (layer.group == g))
+        if len(rows) < FEWEST_UNITS:
+            continue
+        factor = float(robust_scale(off.pull[rows][None])[0]) ** 2
+        if factor > WIDER[level]:
+            out[g] = (factor - 1) * float(np.median(off.chance[rows] + off.expected[rows]))
+    return out
+
+
+def with_settings(layer: Layer, excess: Floats) -> Layer:
+    """The layer with so much more walk in this step only."""
+    covariance = layer.covariance.copy()
+    covariance[:, LEVEL, LEVEL] += excess[layer.group]
+    return replace(layer, covariance=covariance, clock=layer.clock + excess)
+
+
+def with_multipliers(layer: Layer, off: Innovation, use: Mask) -> Layer:
+    """The layer with each unit's own restlessness; steady units walk like their group."""
+    pull2 = np.minimum(off.pull**2, CAP)
+    now = (MULTIPLIER * layer.multiplier + pull2 * layer.multiplier) / (MULTIPLIER + 1)
+    now = np.clip(now + (1 - layer.multiplier) / MULTIPLIER / 4, 1.0, LARGEST_MULTIPLIER)
+    return replace(layer, multiplier=np.where(use & off.measured, now, layer.multiplier))

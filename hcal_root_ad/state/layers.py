@@ -1,0 +1,193 @@
+"""``Layer``: the units of one level (channels, modules, boxes, halves, rings) as states of a Kalman filter.
+
+Each unit has a level and a power (response to log pileup), rings also a dose slope and an offset per trigger menu. The
+level walks from run to run with variance ``walk``, and each run scatters about it with variance ``noise``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.stats.binomial import Floats
+
+Mask = NDArray[np.bool_]
+Labels = NDArray[np.intp]
+
+LEVEL, POWER, DOSE = 0, 1, 2
+"""Places of the terms of a unit; a ring's menus follow."""
+
+
+class Packed:
+    """Dataclasses of arrays as a flat mapping of arrays, and back."""
+
+    def arrays(self, prefix: str) -> dict[str, NDArray[Any]]:
+        """Every field under ``prefix/field``."""
+        out: dict[str, NDArray[Any]] = {}
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if isinstance(value, Packed):
+                out |= value.arrays(f"{prefix}/{field.name}")
+            else:
+                out[f"{prefix}/{field.name}"] = value
+        return out
+
+    @classmethod
+    def of_arrays(cls, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """What :meth:`arrays` gave."""
+        parts: dict[str, type[Packed]] = {"past": Past, "window": Window}
+        values = {
+            field.name: parts[field.name].of_arrays(f"{prefix}/{field.name}", arrays)
+            if field.name in parts
+            else arrays[f"{prefix}/{field.name}"]
+            for field in fields(cls)  # type: ignore[arg-type]
+        }
+        return cls(**values)
+
+
+@dataclass(frozen=True, eq=False)
+class Past(Packed):
+    """Levels of earlier runs, ever sparser with age.
+
+    Attributes:
+        update: (K,) number of the update. clock: (K, groups) walk since the beginning.
+        level, variance, multiplier: (K, units) float32 as they were after it.
+    """
+
+    update: NDArray[np.int64]
+    clock: Floats
+    level: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    multiplier: NDArray[np.float32]
+
+    def with_present(self, update: int, layer: Layer) -> Past:
+        """With the layer's present levels; of two entries that are near each other for their age one is dropped."""
+        numbers = np.append(self.update, update)
+        keep = np.ones(len(numbers), dtype=bool)
+        last = update
+        for k in range(len(numbers) - 2, -1, -1):
+            age = update - numbers[k]
+            keep[k] = last - numbers[k] >= max(1, age // 4) and age <= OLDEST
+            last = numbers[k] if keep[k] else last
+
+        def joined(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
+            return np.concatenate([old, new[None].astype(old.dtype)])[keep]
+
+        return Past(
+            numbers[keep], joined(self.clock, layer.clock), joined(self.level, layer.mean[:, LEVEL]),
+            joined(self.variance, layer.covariance[:, LEVEL, LEVEL]), joined(self.multiplier, layer.multiplier),
+        )  # fmt: skip
+
+
+OLDEST = 64
+"""Levels of more updates ago are forgotten."""
+
+
+@dataclass(frozen=True, eq=False)
+class Window(Packed):
+    """Where some units were found in the latest runs, to learn ``walk`` and ``noise`` from.
+
+    ``rows`` (n,) which units; ``position``, ``variance`` (T, n): level by that run alone and its variance by chance,
+    NaN where not measured; ``age`` (T,): steps since the run before.
+    """
+
+    rows: Labels
+    position: NDArray[np.float32]
+    variance: NDArray[np.float32]
+    age: Floats
+
+    def with_run(self, position: Floats, variance: Floats, age: float) -> Window:
+        """With one more run; ``position``, ``variance``: (units,) of the layer. The oldest is dropped."""
+
+        def joined(old: NDArray[Any], new: Floats) -> NDArray[np.float32]:
+            return np.concatenate([old, new[self.rows][None].astype(np.float32)])[-LENGTH:]
+
+        ages = np.append(self.age, age)[-LENGTH:]
+        return Window(self.rows, joined(self.position, position), joined(self.variance, variance), ages)
+
+
+LENGTH = 12
+"""Runs of a window."""
+SAMPLE = 800
+"""Units of a group that are kept in a window."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer(Packed):
+    """Units of one level of one sub-detector.
+
+    Attributes:
+        mean: (units, terms) level, power[, dose slope, menu offsets]. covariance: (units, terms, terms).
+        group: (units,) which units share ``walk`` (groups,), variance per step of the level, and ``noise`` (groups,),
+            variance of a run about it.
+        multiplier: (units,) how much farther than its group a unit walks, in variance.
+        taught: (units,) runs that taught it. gated: (units,) runs in a row that were too far off to be learned.
+        clock: (groups,) variance by which a unit has walked since the beginning.
+    """
+
+    mean: Floats
+    covariance: Floats
+    group: Labels
+    walk: Floats
+    noise: Floats
+    multiplier: Floats
+    taught: NDArray[np.int32]
+    gated: NDArray[np.int8]
+    clock: Floats
+    past: Past
+    window: Window
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    @property
+    def terms(self) -> int:
+        return int(self.mean.shape[1])
+
+    def walked(self, age: float) -> Floats:
+        """(units,) variance that so many steps add to the level."""
+        return self.walk[self.group] * self.multiplier * age
+
+    def shift(self, place: Floats) -> Floats:
+        """(units,) the level at ``place`` (terms,)."""
+        return self.mean @ place
+
+    def variance(self, place: Floats) -> Floats:
+        """(units,) its variance: how well it is known."""
+        return np.asarray(np.einsum("nij,i,j->n", self.covariance, place, place))
+
+    def with_terms(self, number: int, width: float) -> Layer:
+        """With further terms, unknown to ``width``."""
+        more = number - self.terms
+        if more <= 0:
+            return self
+        mean = np.pad(self.mean, ((0, 0), (0, more)))
+        covariance = np.pad(self.covariance, ((0, 0), (0, more), (0, more)))
+        covariance[:, range(self.terms, number), range(self.terms, number)] = width**2
+        return replace(self, mean=mean, covariance=covariance)
+
+
+def new_layer(mean: Floats, variance: Floats, group: Labels, walk: Floats, noise: Floats, update: int = 0) -> Layer:
+    """A layer that has learned nothing yet: ``mean``, ``variance`` (units, terms)."""
+    units, groups = len(mean), len(walk)
+    covariance = np.zeros((units, mean.shape[1], mean.shape[1]))
+    diagonal = range(mean.shape[1])
+    covariance[:, diagonal, diagonal] = variance
+    rows = np.concatenate([_sample(np.flatnonzero(group == g)) for g in range(groups)])
+    nothing = np.zeros((0, units), dtype=np.float32)
+    past = Past(np.zeros(0, dtype=np.int64), np.zeros((0, groups)), nothing, nothing, nothing)
+    empty = np.zeros((0, len(rows)), dtype=np.float32)
+    layer = Layer(
+        mean=mean.astype(np.float64), covariance=covariance, group=group, walk=walk, noise=noise,
+        multiplier=np.ones(units), taught=np.zeros(units, dtype=np.int32), gated=np.zeros(units, dtype=np.int8),
+        clock=np.zeros(groups), past=past, window=Window(rows, empty, empty, np.zeros(0)),
+    )  # fmt: skip
+    return replace(layer, past=past.with_present(update, layer))
+
+
+def _sample(rows: Labels) -> Labels:
+    return rows[:: max(1, len(rows) // SAMPLE)]

@@ -1,0 +1,410 @@
+"""``advance``: a state after one more run, and a record of what was learned, frozen, opened, closed and rolled back.
+
+::
+
+    state = first_state(models)
+    for maps in runs:
+        verdict = Judging(models, state=state).judge(maps)
+        state, record = advance(state, verdict)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hcal_root_ad.judge.measured import Measurement
+from hcal_root_ad.judge.verdict import RunVerdict, Verdict
+from hcal_root_ad.model.reference import Overdispersion
+from hcal_root_ad.state.detector_state import (
+    LAYERS,
+    UNKNOWN,
+    DetectorState,
+    Lesson,
+    OpenFinding,
+    RunConditions,
+    SubdetectorState,
+)
+from hcal_root_ad.state.filter import Innovation, innovation, learn, predict
+from hcal_root_ad.state.first_state import MENU_WIDTH
+from hcal_root_ad.state.guards import (
+    ALL_GUARDS,
+    Guards,
+    creep_findings,
+    creeping,
+    follow_findings,
+    gate,
+    lined,
+    rolled_back,
+    silent,
+)
+from hcal_root_ad.state.innovations import changed_settings, with_multipliers, with_settings, with_widths
+from hcal_root_ad.state.layers import DOSE, LEVEL, POWER, Layer, Mask
+from hcal_root_ad.stats.binomial import log_rate
+
+SPREAD_MEMORY = 12.0
+"""Runs over which the shift of a sub-detector against the others is averaged."""
+LEAST_SPREAD = 0.004**2
+OVERDISPERSION_MEMORY = 10.0
+LEAST_DIGIS = 50
+"""A channel that was not live begins with so many digis in a run."""
+FIRST_ERROR = 0.02
+"""Least error of the level of a channel that was met for the first time."""
+
+
+@dataclass(frozen=True)
+class UpdateRecord:
+    """What an update did, in plain words and numbers.
+
+    Attributes:
+        run, trust: of the verdict. conditions: of the run.
+        lumisections: LS that taught, by sub-detector; empty where nothing did.
+        learned, frozen: how many units were learned, and how many were measured but not, by sub-detector and level.
+        opened, closed, asked: findings. crept: those that the state itself opened, and whose levels it rolled back.
+        still: open findings that were measured and are there still.
+        appeared: channels that were met for the first time, by name.
+        settings: variance of a change of settings that was recognised, by sub-detector, level and group.
+        widths: standard deviations of walk and noise by sub-detector, level and group.
+        refused: why nothing was learned, by sub-detector.
+    """
+
+    run: int
+    trust: str
+    conditions: RunConditions = UNKNOWN
+    lumisections: Mapping[str, int] = field(default_factory=dict)
+    learned: Mapping[str, int] = field(default_factory=dict)
+    frozen: Mapping[str, int] = field(default_factory=dict)
+    opened: tuple[OpenFinding, ...] = ()
+    closed: tuple[OpenFinding, ...] = ()
+    asked: tuple[OpenFinding, ...] = ()
+    crept: tuple[OpenFinding, ...] = ()
+    still: tuple[OpenFinding, ...] = ()
+    appeared: tuple[str, ...] = ()
+    settings: Mapping[str, float] = field(default_factory=dict)
+    widths: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return asdict(self)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """For people."""
+        out = [f"{name}: nothing learned, {why}" for name, why in self.refused.items()]
+        out += [f"{name}: learned from {count} LS" for name, count in self.lumisections.items()]
+        for key, factor in self.settings.items():
+            out.append(f"{key}: the settings changed, every unit may have moved by {100 * np.sqrt(factor):.1f} %")
+        for word, findings in (
+            ("opened", self.opened), ("creeping, set back to the level of before", self.crept), ("closed", self.closed),
+            ("a fault, or an accepted change?", self.asked),
+        ):  # fmt: skip
+            out += [f"{word}: {f.identifier} {f.unit} ×{np.exp(f.size):.2f}" for f in findings]
+        if self.appeared:
+            out.append(f"{len(self.appeared)} channels met for the first time")
+        return tuple(out)
+
+
+class Advance(NamedTuple):
+    """A state after a run, and what happened."""
+
+    state: DetectorState
+    record: UpdateRecord
+
+
+def advance(
+    state: DetectorState,
+    verdict: RunVerdict,
+    *,
+    conditions: RunConditions | None = None,
+    guards: Guards = ALL_GUARDS,
+) -> Advance:
+    """The state after a run that was judged with it.
+
+    Sub-detectors whose verdict is not trusted teach nothing, nor does a run of another field or trigger. Order matters:
+    runs come as they were taken (or all backwards).
+    """
+    conditions = conditions or RunConditions()
+    run, trust = verdict.maps.run, str(verdict.trust)
+    verdicts = {v.subdetector: v for v in verdict.verdicts if v.subdetector in state.subdetectors}
+    if misfit := state.misfit(conditions):
+        return Advance(state, UpdateRecord(run, trust, conditions, refused=dict.fromkeys(state.subdetectors, misfit)))
+    refused = {name: _refusal(verdicts.get(name)) for name in state.subdetectors}
+    refused = {name: why for name, why in refused.items() if why}
+    if len(refused) == len(state.subdetectors):
+        return Advance(state, UpdateRecord(run, trust, conditions, refused=refused))
+    age = state.age(conditions)
+    state = _with_conditions(state, conditions)
+    notes = _Notes()
+    parts, findings = dict(state.subdetectors), state.findings
+    for name in parts:
+        if name not in refused:
+            step = _Step(name, verdicts[name], conditions, age, run, guards)
+            parts[name], findings = _subdetector(state, step, findings, notes)
+    measured = {name: verdicts[name].measured for name in parts if name not in refused}
+    used = {name: sums.lumisections for name, sums in measured.items() if sums is not None}
+    lesson = Lesson(run, max(used.values()), trust)
+    state = replace(
+        state, subdetectors=parts, findings=findings, lessons=(*state.lessons, lesson), update=state.update + 1,
+        conditions=_merged(state.conditions, conditions),
+    )  # fmt: skip
+    return Advance(state, notes.record(run, trust, conditions, used, refused, state))
+
+
+def accept(state: DetectorState, identifier: str) -> DetectorState:
+    """The state with an open finding accepted as a change: what it touches does what it was last seen to do.
+
+    Raises:
+        UsageError: no such finding is open.
+    """
+    finding = state.finding(identifier)
+    part = state.subdetectors[finding.subdetector]
+    touched = part.touched(finding.rows)
+    level = next((k for k in ("ring", "half", "box", "module") if touched[k].sum() == 1 and _is(finding, part, k)), "")
+    moved = {level or "channel": touched[level or "channel"]}
+    layers = dict(part.layers)
+    for key, mask in moved.items():
+        layers[key] = _shifted(layers[key], mask, finding.size)
+    parts = {**state.subdetectors, finding.subdetector: replace(part, layers=layers)}
+    return replace(state, subdetectors=parts, findings=_without(state, identifier))
+
+
+def close(state: DetectorState, identifier: str) -> DetectorState:
+    """The state without an open finding: what it touched is as it was before, and learns again.
+
+    Raises:
+        UsageError: no such finding is open.
+    """
+    state.finding(identifier)
+    return replace(state, findings=_without(state, identifier))
+
+
+def _is(finding: OpenFinding, part: SubdetectorState, level: str) -> bool:
+    return finding.unit in part.units(level).names
+
+
+def _without(state: DetectorState, identifier: str) -> tuple[OpenFinding, ...]:
+    return tuple(finding for finding in state.findings if finding.identifier != identifier)
+
+
+def _shifted(layer: Layer, mask: Mask, shift: float) -> Layer:
+    """The layer with some units moved, and that much less sure; their past moves along, for it was no creeping."""
+    mean, covariance = layer.mean.copy(), layer.covariance.copy()
+    mean[mask, LEVEL] += shift
+    covariance[mask, LEVEL, LEVEL] += layer.noise[layer.group[mask]] + layer.walk[layer.group[mask]]
+    level = layer.past.level.copy()
+    level[:, mask] += np.float32(shift)
+    position = layer.window.position.copy()
+    position[:, mask[layer.window.rows]] += np.float32(shift)
+    window = replace(layer.window, position=position)
+    return replace(layer, mean=mean, covariance=covariance, past=replace(layer.past, level=level), window=window)
+
+
+def _refusal(verdict: Verdict | None) -> str:
+    """Why a sub-detector teaches nothing; "" if it does."""
+    if verdict is None:
+        return "it was not judged"
+    if not verdict.trust.trusted:
+        return f"the verdict rests on {verdict.trust}" + (f" ({verdict.trust_reason})" if verdict.trust_reason else "")
+    if verdict.measured is None:
+        return "it was not judged by a detector state" if verdict.assessed.any() else "no LS was assessed"
+    return ""
+
+
+def _merged(before: RunConditions, now: RunConditions) -> RunConditions:
+    """What is known of the latest run, and of those before where it says nothing."""
+    known = {key: value for key, value in asdict(now).items() if value is not None}
+    return replace(before, **known)
+
+
+def _with_conditions(state: DetectorState, conditions: RunConditions) -> DetectorState:
+    """The state with the run's menu among those known, and with the pace of the luminosity."""
+    menus, runs = list(state.menus), list(state.menu_runs)
+    if conditions.menu is not None:
+        if conditions.menu not in menus:
+            menus.append(conditions.menu)
+            runs.append(0)
+        runs[menus.index(conditions.menu)] += 1
+    dose, pace, before = state.dose, state.pace, state.conditions.luminosity
+    if conditions.luminosity is not None:
+        dose = conditions.luminosity if dose is None else dose
+        if before is not None and conditions.luminosity > before:
+            step = conditions.luminosity - before
+            pace = step if pace is None else min(0.9 * pace + 0.1 * step, 2 * pace)
+    terms = DOSE + max(1, len(menus))
+    parts = {
+        name: replace(part, layers={**part.layers, "ring": part.layers["ring"].with_terms(terms, MENU_WIDTH)})
+        for name, part in state.subdetectors.items()
+    }
+    return replace(state, subdetectors=parts, menus=tuple(menus), menu_runs=tuple(runs), dose=dose, pace=pace)
+
+
+class _Notes:
+    """Gathers what becomes the record."""
+
+    def __init__(self) -> None:
+        self.lists: dict[str, list[Any]] = {
+            key: [] for key in ("opened", "closed", "asked", "crept", "still", "appeared")
+        }
+        self.learned: dict[str, int] = {}
+        self.frozen: dict[str, int] = {}
+        self.settings: dict[str, float] = {}
+
+    @property
+    def number(self) -> int:
+        """Of the next finding of this run."""
+        return len(self.lists["opened"]) + len(self.lists["crept"]) + 1
+
+    def record(
+        self, run: int, trust: str, conditions: RunConditions, used: Mapping[str, int], refused: Mapping[str, str],
+        state: DetectorState,
+    ) -> UpdateRecord:  # fmt: skip
+        widths = {
+            f"{name} {level} {g}": (float(np.sqrt(layer.walk[g])), float(np.sqrt(layer.noise[g])))
+            for name, part in state.subdetectors.items()
+            for level, layer in part.layers.items()
+            for g in range(len(layer.walk))
+        }
+        lists = {key: tuple(values) for key, values in self.lists.items()}
+        return UpdateRecord(
+            run, trust, conditions, dict(used), self.learned, self.frozen, settings=self.settings, widths=widths,
+            refused=dict(refused), **lists,
+        )  # fmt: skip
+
+
+class _Step(NamedTuple):
+    """One run for one sub-detector."""
+
+    name: str
+    verdict: Verdict
+    conditions: RunConditions
+    age: float
+    run: int
+    guards: Guards
+
+
+def _subdetector(
+    state: DetectorState, step: _Step, findings: tuple[OpenFinding, ...], notes: _Notes
+) -> tuple[SubdetectorState, tuple[OpenFinding, ...]]:
+    """One sub-detector after a run, and the open findings of all."""
+    name, verdict, conditions, age, run, guards = step
+    part, measured = state.subdetectors[name], verdict.measured
+    assert measured is not None
+    frozen = state.frozen(name) if guards.findings else lined(part, ())
+    layers = {level: predict(layer, age, frozen[level]) for level, layer in part.layers.items()}
+    place = {level: state.place(conditions, layer.terms) for level, layer in layers.items()}
+    line = lined(part, verdict.findings)
+    off = {level: innovation(layers[level], measured.sums[level], place[level]) for level in LAYERS}
+    for level, layer in layers.items():
+        excess = changed_settings(layer, off[level], level, ~line[level] & ~frozen[level])
+        if excess.any():
+            layers[level] = with_settings(layer, np.where(excess > 0, excess, 0))
+            off[level] = innovation(layers[level], measured.sums[level], place[level])
+            notes.settings |= {f"{name} {level} {g}": float(x) for g, x in enumerate(excess) if x > 0}
+    if guards.findings:
+        changes = follow_findings(findings, name, part, verdict, off, run, notes.number)
+        findings = changes.open
+        notes.lists["opened"] += changes.opened
+        notes.lists["closed"] += changes.closed
+        notes.lists["asked"] += changes.asked
+        notes.lists["still"] += [
+            f for f in findings if f.subdetector == name and f.last_run == run and f not in changes.opened
+        ]
+        touched = replace(state, findings=findings).frozen(name)
+        frozen = {level: mask | touched[level] for level, mask in frozen.items()}
+    update = state.update + 1
+    for level in LAYERS:
+        layer, measurable = layers[level], off[level].measured
+        use = ~line[level] & ~frozen[level]
+        if level == "channel":
+            use &= ~silent(off[level], measured.digis)
+        if guards.gate:
+            layer, open_gate = gate(layer, off[level])
+            use &= open_gate
+        key = f"{name} {level}"
+        notes.learned[key], notes.frozen[key] = int((use & measurable).sum()), int((~use & measurable).sum())
+        layer = _with_window(layer, off[level], use)
+        before = layer
+        layer = with_multipliers(learn(layer, measured.sums[level], place[level], use), off[level], use)
+        layers[level] = with_widths(replace(layer, clock=before.clock), level)
+    part = replace(part, layers=layers)
+    if guards.creep:
+        part, crept = _crept(part, name, update, frozen, run, notes.number)
+        findings = (*findings, *crept) if guards.findings else findings
+        notes.lists["crept"] += crept
+    part = replace(
+        part,
+        layers={
+            level: replace(layer, past=layer.past.with_present(update, layer)) for level, layer in part.layers.items()
+        },
+    )
+    part, appeared = _with_new_channels(part, measured, place["ring"])
+    notes.lists["appeared"] += appeared
+    return _with_run(part, measured), findings
+
+
+def _with_window(layer: Layer, off: Innovation, use: Mask) -> Layer:
+    """The layer with where its units were found in this run; those at fault were not."""
+    there = use & off.measured
+    position = np.where(there, layer.mean[:, LEVEL] + off.shift, np.nan)
+    return replace(layer, window=layer.window.with_run(position, np.where(there, off.chance, np.nan), 1.0))
+
+
+def _crept(
+    part: SubdetectorState, name: str, update: int, frozen: Mapping[str, Mask], run: int, first_number: int
+) -> tuple[SubdetectorState, list[OpenFinding]]:
+    layers = dict(part.layers)
+    out: list[OpenFinding] = []
+    for level in reversed(LAYERS):
+        creep = creeping(layers[level], level, update, ~frozen[level])
+        if len(creep.units):
+            layers[level] = rolled_back(layers[level], creep)
+            out += creep_findings(creep, level, name, part, run, first_number + len(out))
+    return replace(part, layers=layers), out
+
+
+def _with_new_channels(
+    part: SubdetectorState, measured: Measurement, place: np.ndarray
+) -> tuple[SubdetectorState, list[str]]:
+    """The part with channels that were silent so far and now count: they get their level from this run."""
+    rows = np.flatnonzero(~part.live & (measured.digis > LEAST_DIGIS))
+    if not len(rows):
+        return part, []
+    layers, channel, ring = part.layers, part.layers["channel"], part.of("ring")[rows]
+    sums = measured.sums["ring"]
+    shift = sums.score[0, ring] / np.maximum(sums.information[0, ring], 1e-9)
+    u = measured.log_pileup[1]
+    found = log_rate(np.minimum(measured.digis[rows] / measured.events, 0.999))
+    others = sum(
+        layers[level].shift(place if level == "ring" else place[: layers[level].terms])[part.of(level)[rows]]
+        for level in LAYERS[1:]
+    )
+    mean, covariance, live = channel.mean.copy(), channel.covariance.copy(), part.live.copy()
+    mates = [(part.of("ring") == r) & part.live for r in ring]
+    mean[rows, POWER] = [np.median(channel.mean[mate, POWER]) if mate.any() else 1.0 for mate in mates]
+    mean[rows, LEVEL] = found - others - shift - mean[rows, POWER] * u
+    covariance[rows] = 0
+    covariance[rows, LEVEL, LEVEL] = FIRST_ERROR**2 + 1 / measured.digis[rows]
+    covariance[rows, POWER, POWER] = 0.05**2
+    live[rows] = True
+    layers = {**layers, "channel": replace(channel, mean=mean, covariance=covariance)}
+    return replace(part, layers=layers, live=live), [part.channels.name_of(int(row)) for row in rows]
+
+
+def _with_run(part: SubdetectorState, measured: Measurement) -> SubdetectorState:
+    """The part with the run's pileup, overdispersion and shift against the other sub-detectors."""
+    sums = measured.sums["subdetector"]
+    shift = float(sums.score[0, 0] / max(sums.information[0, 0], 1e-9))
+    spread = part.spread + (min(shift**2, 9 * part.spread) - part.spread) / SPREAD_MEMORY
+    low, _, high = measured.log_pileup
+    old, new = asdict(part.overdispersion), asdict(measured.overdispersion)
+    scatter = {key: old[key] + (new[key] - old[key]) / OVERDISPERSION_MEMORY for key in old}
+    return replace(
+        part,
+        spread=max(spread, LEAST_SPREAD),
+        pileup_range=(min(part.pileup_range[0], low), max(part.pileup_range[1], high)),
+        overdispersion=Overdispersion(**scatter),
+    )
