@@ -11,7 +11,7 @@ import pytest
 from hcal_root_ad.certify.store import Store
 from hcal_root_ad.errors import OutputError, UsageError
 from hcal_root_ad.files import folder_lock
-from hcal_root_ad.watch.sole import sole
+from hcal_root_ad.watch.received import sole_watch
 
 
 def test_one_wins_and_the_next_may_when_it_is_done(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(fcntl, "flock", none)
     said: list[str] = []
-    with sole(tmp_path / "w", said.append), Store(tmp_path / "c").alone(said.append):
+    with sole_watch(tmp_path / "w", said.append), Store(tmp_path / "c").alone(said.append):
         assert len(said) == 2
     assert "w/.watch is on a file system without locks: make sure that no other watch works there." in said[0]
     assert said[1].endswith("c/records is on a file system without locks: make sure that no other certify works there.")
@@ -40,9 +40,9 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
 
 def test_the_second_one_says_so(tmp_path: Path) -> None:
     with (
-        sole(tmp_path, print),
+        sole_watch(tmp_path, print),
         pytest.raises(UsageError, match="another watch writes there; stop it, or choose another place with -o"),
-        sole(tmp_path, print),
+        sole_watch(tmp_path, print),
     ):
         pass
     store = Store(tmp_path)

@@ -55,7 +55,7 @@ def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
 # Nothing is executed.
 
 
-COMMANDS = Path("watch/command.py")
+COMMANDS = Path("watch/messages.py")
 """Starts what the user names on the command line, and nothing that a file says."""
 
 

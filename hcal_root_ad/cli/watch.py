@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.watch.alarms import Severity
+    from hcal_root_ad.watch.received import sole_watch
     from hcal_root_ad.watch.service import Settings, Watch
-    from hcal_root_ad.watch.sole import sole
 
     settings = Settings(
         arguments.folder,
@@ -54,7 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
     settings.check()
     check_places([], [arguments.output])
     judging = judging_of(arguments)
-    with sole(arguments.output, _say):
+    with sole_watch(arguments.output, _say):
         watch = Watch(settings, judging, _say)
         if arguments.once:
             watch.once()
@@ -68,6 +68,6 @@ def _say(sentence: str) -> None:
     """A line with its time (UTC)."""
     import time
 
-    from hcal_root_ad.watch.alarm_log import utc
+    from hcal_root_ad.watch.alarms import utc
 
     show(plain_line(f"{utc(time.time())} {sentence}"))

@@ -114,7 +114,7 @@ def _in_json(path: Path) -> Provenance | None:
 
 
 def _in_log(path: Path) -> tuple[Provenance, ...]:
-    from hcal_root_ad.watch.alarm_log import log_provenances
+    from hcal_root_ad.watch.alarms import log_provenances
 
     return log_provenances(path)
 

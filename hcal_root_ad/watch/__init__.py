@@ -1,1 +1,1 @@
-"""Online: a folder that fills while a run is taken, judged lumisection by lumisection and published anew each time."""
+"""Online: a folder that fills while a run is taken, judged lumisection by lumisection and published again each time."""

@@ -1,8 +1,16 @@
-"""Files that lie in the folder are taken when they are whole; the others are waited for, and said once."""
+"""Files that lie in the folder are received when they are whole; the others are waited for, and said once.
+
+The online DQM writes under ``….tmp`` and renames (CMSSW ``DQMFileSaverOnline.cc``), which needs nothing but the name.
+Copies and slow disks show files that still grow; a ROOT file says in its header how long it will be, and in
+``….root.origin…`` the DQM leaves its size and MD5.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,10 +19,76 @@ from pathlib import Path
 from hcal_root_ad.errors import DefinitionError, HcalRootAdError, NoHcalError
 from hcal_root_ad.harvest.container import FileContent
 from hcal_root_ad.harvest.definition import choose_definitions
+from hcal_root_ad.harvest.input_file import PARQUET_MAGIC, ROOT_MAGIC, is_data_file
 from hcal_root_ad.harvest.read import read_content
 from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.watch.folder import Stamp, lying_in, unfinished
-from hcal_root_ad.watch.taken import Taken, taken_by_run
+from hcal_root_ad.watch.received import Received, Stamp, received_by_run
+
+_SMALL, _LARGE = struct.Struct(">4sIIIII"), struct.Struct(">4sIIQQI")
+"""Start of a ROOT file: magic, version, begin, fEND, place and length of the list of free places (``TFile.cxx``)."""
+_LARGE_VERSION = 1_000_000
+_ORIGIN = re.compile(r"md5:([0-9a-f]{32}) (\d+) \S+")
+
+
+def lying_in(folder: Path) -> dict[Path, Stamp]:
+    """Data files below a folder, by path; hidden files and folders are left out. Raises OSError where it is gone."""
+    return dict(sorted(_walk(folder)))
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, Stamp]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            try:
+                if entry.is_dir():
+                    yield from _walk(Path(entry))
+                elif is_data_file(entry.name) and entry.is_file():  # a pipe would be waited for
+                    status = entry.stat()
+                    yield Path(entry), Stamp(status.st_size, status.st_mtime_ns)
+            except FileNotFoundError:  # gone since it was listed
+                continue
+
+
+def unfinished(path: Path) -> str:
+    """Why a file cannot be whole, in words; empty where nothing speaks against it. Raises OSError."""
+    with path.open("rb") as file:
+        start = file.read(_LARGE.size)
+        size = os.fstat(file.fileno()).st_size
+        if start[:4] == PARQUET_MAGIC:
+            file.seek(max(size - 4, 0))
+            return "" if size > 8 and file.read(4) == PARQUET_MAGIC else "the end of a parquet file is missing"
+    if not start:
+        return "it is empty"
+    reason = _root_unfinished(start, size) if ROOT_MAGIC.startswith(start[:4]) else ""
+    return reason or _unlike_origin(path, size)
+
+
+def _root_unfinished(start: bytes, size: int) -> str:
+    if len(start) < _LARGE.size:
+        return "the header of a ROOT file is cut"
+    version = int.from_bytes(start[4:8], "big")
+    _, _, _, end, _, free = (_LARGE if version >= _LARGE_VERSION else _SMALL).unpack_from(start)
+    if end > size:
+        return f"it has {size} of {end} bytes"
+    return "" if end == size and free else "ROOT has not closed it"
+
+
+def _unlike_origin(path: Path, size: int) -> str:
+    """What speaks against it in the ``.origin`` beside it, which the DQM writes for the GUI's daemon."""
+    try:
+        text = path.with_name(path.name.replace(".root", ".root.origin", 1)).read_text(encoding="ascii")
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+    said = _ORIGIN.fullmatch(text.strip())
+    if said is None:
+        return ""
+    if int(said[2]) != size:
+        return f"it has {size} of the {said[2]} bytes that its .origin says"
+    with path.open("rb") as file:
+        same = hashlib.file_digest(file, "md5").hexdigest() == said[1]
+    return "" if same else "its MD5 is not the one that its .origin says"
+
 
 Read = Callable[[Path], tuple[FileContent, Source]]
 Say = Callable[[str], None]
@@ -68,7 +142,7 @@ class Intake:
         self.lying: dict[Path, Stamp] = {}
         self.effort = 0.0
 
-    def look(self, now: float) -> Iterator[Taken]:
+    def look(self, now: float) -> Iterator[Received]:
         """Take what is whole. Raises OSError where the folder is gone."""
         begun = time.monotonic()
         self.lying = lying_in(self._folder)
@@ -79,7 +153,7 @@ class Intake:
                 yield from self._try(path, stamp, now)
 
     def settle(self, stamps: Mapping[Path, Stamp]) -> None:
-        """Know files that were taken before."""
+        """Know files that were received before."""
         self._settled.update(stamps)
 
     def again(self, paths: Iterable[Path]) -> None:
@@ -87,26 +161,26 @@ class Intake:
         for path in paths:
             self._settled.pop(path, None)
 
-    def _try(self, path: Path, stamp: Stamp, now: float) -> list[Taken]:
+    def _try(self, path: Path, stamp: Stamp, now: float) -> list[Received]:
         waiting = self._waiting.setdefault(path, _Waiting(now))
         if not waiting.due(stamp, now):
             return []
         try:
             reason = unfinished(path)
-            taken = [] if reason else self._taken(path, stamp, now)
+            received = [] if reason else self._received(path, stamp, now)
         except (NoHcalError, DefinitionError) as error:
             self._pass_over(path, str(error))
-            taken, reason = [], ""
+            received, reason = [], ""
         except HcalRootAdError as error:
-            taken, reason = [], str(error)
+            received, reason = [], str(error)
         except Exception as error:  # a file that others wrote may break a reader in any way
-            taken, reason = [], f"{type(error).__name__}: {error}"
+            received, reason = [], f"{type(error).__name__}: {error}"
         if reason:
             self._wait(path, waiting, stamp, reason, now)
         else:
             del self._waiting[path]
             self._settled[path] = stamp
-        return taken
+        return received
 
     def _wait(self, path: Path, waiting: _Waiting, stamp: Stamp, reason: str, now: float) -> None:
         waiting.failed(stamp, reason, now)
@@ -114,11 +188,11 @@ class Intake:
             waiting.said = True
             self._say(f"{path.name} is not whole ({reason}); passed over until it changes.")
 
-    def _taken(self, path: Path, stamp: Stamp, now: float) -> list[Taken]:
+    def _received(self, path: Path, stamp: Stamp, now: float) -> list[Received]:
         content, source = self._read(path)
         if not content.sections and not content.totals:
             raise NoHcalError(f"{path} holds no HCAL maps per lumisection.")
-        return list(taken_by_run(content, source, stamp, now))
+        return list(received_by_run(content, source, stamp, now))
 
     def _pass_over(self, path: Path, sentence: str) -> None:
         """A file of another kind; of many that differ by numbers only, the first is said."""

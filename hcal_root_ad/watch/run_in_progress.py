@@ -1,14 +1,16 @@
-"""A run while it is taken: its files in order, and the judge that goes on where it was.
+"""A run while its files come: lumisections in order, and the judge that goes on where it was.
 
-What was judged must be how the run begins. Where it is not, because a lumisection came late, came again or changed
-what is known of others, the run is judged anew; so the verdict is always the one on all files at once.
+One that is missing is waited for, but not for ever. What was judged must be how the run begins. Where it is not,
+because a lumisection came late, came again or changed what is known of others, the run is judged again from its
+beginning; so the verdict is always the one on all files at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,8 +21,36 @@ from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.lumi_ranges import ls_ranges
 from hcal_root_ad.pipeline import Judging
-from hcal_root_ad.watch.order import reach
-from hcal_root_ad.watch.taken import Taken
+from hcal_root_ad.watch.received import Arrival, Received
+
+
+class Reach(NamedTuple):
+    """Up to which lumisection a run may be judged, and which ones before it are passed over."""
+
+    last: int
+    missing: tuple[range, ...] = ()
+
+
+def reach(arrivals: Iterable[Arrival], last: int, now: float, patience: float) -> Reach:
+    """How far a run can be judged that was judged up to lumisection ``last`` (0: not yet).
+
+    What follows without a gap is ready at once. Beyond a gap it is ready once it has waited ``patience`` seconds.
+    A step as small as the smallest so far is no gap: snapshots may be saved every tenth lumisection.
+    """
+    ordered = sorted(arrivals, key=lambda one: one.last)
+    overdue = max((one.last for one in ordered if now - one.seen >= patience), default=0)
+    at, step, missing = 0, 0, []
+    for one in ordered:
+        begins = at == 0 and one.growing
+        gap = one.first > at + (step or 1) and not begins
+        if gap and one.last > max(last, overdue):
+            break
+        if gap and one.last > last:
+            missing.append(range(at + 1, one.first))
+        if one.last > at and (at or one.growing):
+            step = min(step or one.last, one.last - at)
+        at = max(at, one.last)
+    return Reach(max(at, last), tuple(missing))
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +61,7 @@ class Step:
     """
 
     verdict: RunVerdict
-    files: tuple[Taken, ...]
+    files: tuple[Received, ...]
     lumisections: tuple[int, ...]
     late: tuple[int, ...]
     anew: bool
@@ -48,14 +78,14 @@ class Step:
 
 
 class RunInProgress:
-    """One run: files are taken as they come, and judged as far as they are in order."""
+    """One run: files are received as they come, and judged as far as they are in order."""
 
     def __init__(self, run: int, judging: Judging, say: Callable[[str], None]) -> None:
         self.run = run
         self._judging, self._say = judging, say
-        self._taken: dict[Path, Taken] = {}
-        self._used: dict[Path, Taken] = {}
-        self._aside: dict[Path, Taken] = {}
+        self._received: dict[Path, Received] = {}
+        self._used: dict[Path, Received] = {}
+        self._aside: dict[Path, Received] = {}
         self._last = 0
         self._known: frozenset[int] = frozenset()
         self._judge: RunJudge | None = None
@@ -64,16 +94,16 @@ class RunInProgress:
     @property
     def newest(self) -> float:
         """When the last file came (s); 0 before any."""
-        return max((taken.seen for taken in self._taken.values()), default=0.0)
+        return max((received.seen for received in self._received.values()), default=0.0)
 
     @property
     def waits(self) -> bool:
         """Whether files wait for lumisections before them."""
         return bool(self._new())
 
-    def take(self, taken: Taken) -> None:
+    def take(self, received: Received) -> None:
         """A file, or the changed content of one."""
-        self._taken[taken.path] = taken
+        self._received[received.path] = received
 
     def advance(self, now: float, patience: float) -> Step | None:
         """Judge what has become ready; None where nothing has.
@@ -82,12 +112,12 @@ class RunInProgress:
             HcalRootAdError: the run cannot be judged (yet); its files are kept.
         """
         passed, earlier = self._last, self._judged
-        fitting = (one.arrival for path, one in self._taken.items() if self._aside.get(path) is not one)
+        fitting = (one.arrival for path, one in self._received.items() if self._aside.get(path) is not one)
         reached = reach(fitting, passed, now, patience)
         for gap in reached.missing:
             self._say(f"run {self.run}: {ls_ranges(list(gap))} did not come in time, passed over for now.")
         self._last = reached.last
-        ready = [taken for taken in self._new() if taken.arrival.last <= reached.last]
+        ready = [received for received in self._new() if received.arrival.last <= reached.last]
         maps = self._use(ready) if ready else None
         if maps is None:
             return None
@@ -97,13 +127,15 @@ class RunInProgress:
         anew = earlier is not None and not _begins_with(maps, earlier)
         return Step(verdict, tuple(ready), new, tuple(ls for ls in new if known and ls < passed), anew)
 
-    def _new(self) -> list[Taken]:
+    def _new(self) -> list[Received]:
         """Files that are neither used nor put aside, in the order in which they came."""
         known = (self._used, self._aside)
-        new = [taken for path, taken in self._taken.items() if not any(one.get(path) is taken for one in known)]
-        return sorted(new, key=lambda taken: (taken.seen, taken.arrival.last))
+        new = [
+            received for path, received in self._received.items() if not any(one.get(path) is received for one in known)
+        ]
+        return sorted(new, key=lambda received: (received.seen, received.arrival.last))
 
-    def _use(self, ready: Sequence[Taken]) -> LumiMaps | None:
+    def _use(self, ready: Sequence[Received]) -> LumiMaps | None:
         """The run with new files; those that contradict what came before are put aside, which may leave none."""
         try:
             return self._with(ready)
@@ -111,19 +143,19 @@ class RunInProgress:
             raise
         except InputError:
             maps = None
-        for taken in ready:
+        for received in ready:
             try:
-                maps = self._with([taken])
+                maps = self._with([received])
             except NoHcalError:
                 continue
             except InputError as error:
-                self._aside[taken.path] = taken
-                self._say(f"run {self.run}: {taken.path.name} is left out: {error}")
+                self._aside[received.path] = received
+                self._say(f"run {self.run}: {received.path.name} is left out: {error}")
         return maps
 
-    def _with(self, ready: Sequence[Taken]) -> LumiMaps:
+    def _with(self, ready: Sequence[Received]) -> LumiMaps:
         """The run with more files, which are used from then on if they fit; without HCAL maps they fit, too."""
-        used = self._used | {taken.path: taken for taken in ready}
+        used = self._used | {received.path: received for received in ready}
         try:
             maps = _lumi_maps(used)
         except NoHcalError:
@@ -148,13 +180,15 @@ class RunInProgress:
         return self._judging.without_masked(replace(judge.verdict(), maps=maps))
 
 
-def _lumi_maps(used: Mapping[Path, Taken]) -> LumiMaps:
+def _lumi_maps(used: Mapping[Path, Received]) -> LumiMaps:
     """One run's maps as ``run`` would read them from these files."""
     files = [used[path] for path in sorted(used)]
     try:
-        (maps,) = lumi_maps_of([taken.content for taken in files], {taken.path: taken.source for taken in files})
+        (maps,) = lumi_maps_of(
+            [received.content for received in files], {received.path: received.source for received in files}
+        )
     except InputError as error:
-        if len({taken.source.sha256 for taken in files}) == 1:
+        if len({received.source.sha256 for received in files}) == 1:
             # A first snapshot is opened once more, and may be gone by then; the next one needs it all the same.
             raise NoHcalError(f"nothing can be judged yet ({error})") from error
         raise

@@ -15,16 +15,30 @@ from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.publish.provenance import Option, Provenance
 from hcal_root_ad.publish.publish import publish, target_path
-from hcal_root_ad.watch.alarm_log import NAME, AlarmLog, entry_of
-from hcal_root_ad.watch.alarms import Alarm, Change, Event, Place, Severity, changes, not_judged
-from hcal_root_ad.watch.command import Command
-from hcal_root_ad.watch.complaints import Complaints
+from hcal_root_ad.watch.alarms import (
+    NAME,
+    Alarm,
+    AlarmLog,
+    Change,
+    Event,
+    Place,
+    Severity,
+    changes,
+    entry_of,
+    not_judged,
+)
 from hcal_root_ad.watch.intake import Intake, Read, Say, reader
-from hcal_root_ad.watch.ledger import Ledger
-from hcal_root_ad.watch.publications import Registration, forget_older, next_version
+from hcal_root_ad.watch.messages import (
+    Command,
+    Complaints,
+    Registration,
+    alarm_sentence,
+    forget_older,
+    next_version,
+    status_sentence,
+)
+from hcal_root_ad.watch.received import Received, ReceivedFiles
 from hcal_root_ad.watch.run_in_progress import RunInProgress, Step
-from hcal_root_ad.watch.sentences import alarm_sentence, status_sentence
-from hcal_root_ad.watch.taken import Taken
 
 PAUSE = 0.2
 """Seconds between two looks, at least."""
@@ -68,7 +82,7 @@ class Settings:
 
 @dataclass(eq=False)
 class _Open:
-    """A run that is being taken, its alarms, the last step until it is published, and what no status line said yet.
+    """A run that is being received, its alarms, the last step until it is published, and what no status line said yet.
 
     ``latency``: the longest of the steps in ``unsaid`` (s). ``failing_since``: when it could not be judged first (s).
     """
@@ -108,14 +122,14 @@ class Watch:
         self._on_publish = Command("--on-publish", settings.on_publish, self._complaints, clock)
         self._registration = Registration(settings.register, self._complaints)
         self._log = AlarmLog(settings.output / NAME, judging.provenance("watch", [], settings.options))
-        self._ledger = Ledger(settings.output, settings.folder, say)
+        self._files = ReceivedFiles(settings.output, settings.folder, say)
         self._intake = Intake(settings.folder, settings.patience, say, read or reader())
-        self._unsaved: list[Taken] = []
+        self._unsaved: list[Received] = []
         self._runs: dict[int, _Open] = {}
         self._begun, self._newest = clock(), 0
-        for run in self._ledger.runs():
-            self._intake.settle(self._ledger.stamps(run))
-            if not self._ledger.is_over(run):
+        for run in self._files.runs():
+            self._intake.settle(self._files.stamps(run))
+            if not self._files.is_over(run):
                 self._open(run)
 
     def forever(self, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -138,12 +152,12 @@ class Watch:
     def look(self) -> None:
         """Take what is whole, judge what is in order, publish what is new."""
         try:
-            for taken in self._intake.look(self._clock()):
+            for received in self._intake.look(self._clock()):
                 try:
-                    self._take(taken)
+                    self._take(received)
                 except Exception as error:  # one file that breaks us must not keep the next one from being judged
-                    sentence = f"{taken.path.name} cannot be taken ({error!r})."
-                    self._complaints.add(str(taken.path), sentence, partial(fault_sentence, error))
+                    sentence = f"{received.path.name} cannot be received ({error!r})."
+                    self._complaints.add(str(received.path), sentence, partial(fault_sentence, error))
             self._complaints.settle("folder", f"{self._settings.folder} can be listed again.")
         except OSError as error:
             self._complaints.add("folder", f"{self._settings.folder} cannot be listed ({error.strerror}); tried again.")
@@ -158,14 +172,14 @@ class Watch:
     def _open(self, run: int) -> _Open:
         """A run with what is kept of it."""
         progress = RunInProgress(run, self._judging, self._say)
-        before = self._ledger.stamps(run)
-        kept = self._ledger.load(run)
-        self._intake.again(before.keys() - {taken.path for taken in kept})
-        for taken in kept:
-            progress.take(taken)
+        before = self._files.stamps(run)
+        kept = self._files.load(run)
+        self._intake.again(before.keys() - {received.path for received in kept})
+        for received in kept:
+            progress.take(received)
         if kept:
-            self._say(f"run {run}: goes on with the {len(kept)} files that were taken before.")
-        self._ledger.reopen(run)
+            self._say(f"run {run}: goes on with the {len(kept)} files that were received before.")
+        self._files.reopen(run)
         self._newest = max(run, self._newest)
         self._runs[run] = _Open(run, progress, self._active(run))
         return self._runs[run]
@@ -178,31 +192,31 @@ class Watch:
             self._complaints.add("alarms", str(error))
             return {}
 
-    def _take(self, taken: Taken) -> None:
-        one = self._runs.get(taken.run) or self._open(taken.run)
-        one.progress.take(taken)
-        self._unsaved.append(taken)
+    def _take(self, received: Received) -> None:
+        one = self._runs.get(received.run) or self._open(received.run)
+        one.progress.take(received)
+        self._unsaved.append(received)
         self._save()
 
     def _save(self) -> None:
-        """Keep what was taken. What the disk does not take is tried again; until then only this process has it."""
+        """Keep what was received. What the disk does not take is tried again; until then only this process has it."""
         try:
             while self._unsaved:
                 self._save_one(self._unsaved[0])
                 del self._unsaved[0]
-            self._complaints.settle("state", "What was taken is saved again.")
+            self._complaints.settle("state", "What was received is saved again.")
         except OSError as error:
-            self._complaints.add("state", f"What was taken cannot be saved ({error.strerror}); tried again.")
+            self._complaints.add("state", f"What was received cannot be saved ({error.strerror}); tried again.")
 
-    def _save_one(self, taken: Taken) -> None:
+    def _save_one(self, received: Received) -> None:
         """Keep a file's counts; those that cannot be kept, whatever the disk does, are known to this process alone."""
         try:
-            self._ledger.save(taken)
+            self._files.save(received)
         except OSError:
             raise
         except Exception as error:
-            sentence = f"{taken.path.name} is judged, but what was taken of it cannot be kept ({error!r})."
-            self._complaints.add(f"state of {taken.path}", sentence, partial(fault_sentence, error))
+            sentence = f"{received.path.name} is judged, but what was received of it cannot be kept ({error!r})."
+            self._complaints.add(f"state of {received.path}", sentence, partial(fault_sentence, error))
 
     def _advance(self, one: _Open) -> None:
         """Judge what is ready; alarms first, then the file."""
@@ -273,7 +287,7 @@ class Watch:
             return
         one.unpublished = None
         self._complaints.settle(about, f"run {one.run} is published again.")
-        seen = [taken.seen for taken in step.files if taken.seen >= self._begun]
+        seen = [received.seen for received in step.files if received.seen >= self._begun]
         first = one.unsaid is None and one.said == 0
         if seen:
             one.latency = max(self._clock() - min(seen), one.latency or 0.0)
@@ -303,7 +317,7 @@ class Watch:
         if one.run == self._newest or not quiet or one.progress.waits or one.unpublished or self._unsaved:
             return
         try:
-            self._ledger.end(one.run)
+            self._files.end(one.run)
         except OSError as error:
             self._complaints.add("state", f"The end of run {one.run} cannot be saved ({error.strerror}); tried again.")
             return
@@ -311,6 +325,6 @@ class Watch:
         self._say_status(one)
         alarms = f"{len(one.alarms)} alarm{'s' * (len(one.alarms) != 1)}"
         self._say(f"run {one.run}: over, {alarms} still raised, {one.path or 'nothing published'}")
-        for run in self._ledger.runs()[:-KEPT]:
-            if self._ledger.is_over(run) and not self._ledger.stamps(run).keys() & self._intake.lying.keys():
-                self._ledger.forget(run)
+        for run in self._files.runs()[:-KEPT]:
+            if self._files.is_over(run) and not self._files.stamps(run).keys() & self._intake.lying.keys():
+                self._files.forget(run)

@@ -16,7 +16,7 @@ import pytest
 from benchmarks.fuzz.originals import originals
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.watch.folder import lying_in
+from hcal_root_ad.watch.intake import lying_in
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -127,7 +127,7 @@ def test_killed_in_the_middle_of_a_run(
             pass
         process.kill()
     assert seen.endswith(" s\n")
-    for path in dqm.iterdir():  # what was taken need not be there any more
+    for path in dqm.iterdir():  # what was received need not be there any more
         path.unlink()
     move_in(dqm, files[6:])
     watch_once(dqm, out)

@@ -19,9 +19,19 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo, RunVerdict, Trust, Verdict
 from hcal_root_ad.publish.provenance import Material, Provenance
 from hcal_root_ad.reproduce.reading import origins
-from hcal_root_ad.watch.alarm_log import AlarmLog, log_provenances
-from hcal_root_ad.watch.alarms import CLEARED_AFTER, Alarm, Change, Event, Place, Severity, changes, severity_of
-from hcal_root_ad.watch.sentences import alarm_sentence
+from hcal_root_ad.watch.alarms import (
+    CLEARED_AFTER,
+    Alarm,
+    AlarmLog,
+    Change,
+    Event,
+    Place,
+    Severity,
+    changes,
+    log_provenances,
+    severity_of,
+)
+from hcal_root_ad.watch.messages import alarm_sentence
 
 from .conftest import DqmFolder, maps_of
 

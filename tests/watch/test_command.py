@@ -8,8 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.watch.command import PATIENCE, Command
-from hcal_root_ad.watch.complaints import Complaints
+from hcal_root_ad.watch.messages import PATIENCE, Command, Complaints
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.watch.complaints import Complaints
-from hcal_root_ad.watch.publications import KEPT, Registration, forget_older, next_version
+from hcal_root_ad.watch.messages import VERSIONS_KEPT, Complaints, Registration, forget_older, next_version
 
 ONLINE = "DQM_V0001_HcalAD_R000370101.root"
 OFFLINE = "DQM_V0001_R000370101__ZeroBias__Run2023C_HcalAD-v1__DQMIO.root"
@@ -59,7 +58,7 @@ def test_versions_rise_and_the_last_few_stay(tmp_path: Path) -> None:
         path.touch()
         forget_older(path)
     assert sorted(one.name[:9] for one in tmp_path.iterdir()) == ["DQM_V0003", "DQM_V0004", "DQM_V0005"]
-    assert KEPT == 3
+    assert VERSIONS_KEPT == 3
 
 
 def test_versions_of_other_runs_and_names_are_none_of_these(tmp_path: Path) -> None:

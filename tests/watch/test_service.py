@@ -28,7 +28,7 @@ from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.references.catalogue import fitting_reference
 from hcal_root_ad.watch import run_in_progress, service
 from hcal_root_ad.watch.alarms import Severity
-from hcal_root_ad.watch.ledger import Ledger
+from hcal_root_ad.watch.received import ReceivedFiles
 from hcal_root_ad.watch.service import KEPT, RETRY, Settings, Watch
 
 from .conftest import RUN, Clock, DqmFolder, maps_of, read, same_maps
@@ -257,7 +257,7 @@ def test_a_restart_neither_loses_nor_repeats(
     dqm.leave(3)
     start().look()
     assert lumisections(published) == [[1, 2], [1, 2, 3]]
-    assert said[1] == f"run {RUN}: goes on with the 2 files that were taken before."
+    assert said[1] == f"run {RUN}: goes on with the 2 files that were received before."
     assert said[2] == f"run {RUN} | LS 1–3 | 3000 events | not assessed | 0 alarms | 0.00 s"
 
 
@@ -344,7 +344,7 @@ def test_a_full_disk_is_said_once_and_the_run_published_when_there_is_room(
     clock.passes(RETRY)
     watch.look()
     assert lumisections(published) == [[1, 2, 3]]
-    assert said[2:4] == ["What was taken is saved again.", f"run {RUN} is published again."]
+    assert said[2:4] == ["What was received is saved again.", f"run {RUN} is published again."]
     assert said[4].startswith(f"run {RUN} | LS 1–3 | 3000 events")
     for path in dqm.path.iterdir():
         path.unlink()
@@ -576,7 +576,7 @@ def test_a_file_of_an_odd_name_is_judged_and_ends_nothing(
     assert all(source.name.isprintable() for source in published.last().sources)
     again = start()
     again.look()
-    assert f"run {RUN}: goes on with the 2 files that were taken before." in said
+    assert f"run {RUN}: goes on with the 2 files that were received before." in said
     dqm.leave(3)
     again.look()
     assert published.last().lumisections.tolist() == [1, 2, 3]
@@ -589,7 +589,7 @@ def test_what_breaks_us_at_one_file_ends_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    watch, place = start(), {"take": (run_in_progress.RunInProgress, "take"), "save": (Ledger, "save")}
+    watch, place = start(), {"take": (run_in_progress.RunInProgress, "take"), "save": (ReceivedFiles, "save")}
     dqm.leave(1)
 
     def breaks(*_: object, **__: object) -> None:

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
-from hcal_root_ad.watch.folder import Stamp, lying_in, unfinished
+from hcal_root_ad.watch.intake import lying_in, unfinished
+from hcal_root_ad.watch.received import Stamp
 
 
 @pytest.fixture

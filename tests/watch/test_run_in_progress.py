@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcal_root_ad.watch.order import Arrival, Reach, reach
+from hcal_root_ad.watch.received import Arrival
+from hcal_root_ad.watch.run_in_progress import Reach, reach
 
 
 def per_ls(*lumisections: int, seen: float = 0.0) -> list[Arrival]:

@@ -13,18 +13,16 @@ import pytest
 from hcal_root_ad.harvest.container import FileContent
 from hcal_root_ad.harvest.section import Section
 from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.watch.folder import Stamp
-from hcal_root_ad.watch.order import Arrival
-from hcal_root_ad.watch.taken import FORMAT, Taken, from_arrays, taken_by_run, to_arrays
+from hcal_root_ad.watch.received import FORMAT, Arrival, Received, Stamp, from_arrays, received_by_run, to_arrays
 
 from .conftest import DEFINITION, RUN, DqmFolder, digis, read, section
 
 STAMP = Stamp(7, 8)
 
 
-def there_and_back(taken: Taken, folder: Path) -> Taken:
+def there_and_back(received: Received, folder: Path) -> Received:
     stored = io.BytesIO()
-    np.savez_compressed(stored, **to_arrays(taken, folder))
+    np.savez_compressed(stored, **to_arrays(received, folder))
     stored.seek(0)
     with np.load(stored, allow_pickle=False) as arrays:
         return from_arrays(arrays, folder, {repr(DEFINITION): DEFINITION})
@@ -39,10 +37,10 @@ def test_arrays_hold_all_of_it(dqm: DqmFolder, snapshot: bool) -> None:
     dqm.leave(12, snapshot=snapshot)
     content, source = read(dqm.name(12, snapshot=snapshot))
     content = replace(content, events_versus_ls={RUN: {12: 999, 13: 5}}, notes=("a note", "µ"))
-    (taken,) = taken_by_run(content, source, STAMP, seen=1.5)
-    back = there_and_back(taken, dqm.path)
+    (received,) = received_by_run(content, source, STAMP, seen=1.5)
+    back = there_and_back(received, dqm.path)
     assert (back.run, back.stamp, back.seen, back.source) == (RUN, STAMP, 1.5, source)
-    assert back.arrival == taken.arrival == Arrival(12, 12, 1.5, growing=snapshot)
+    assert back.arrival == received.arrival == Arrival(12, 12, 1.5, growing=snapshot)
     now, before = back.content, content
     assert (now.path, now.definition, now.notes) == (before.path, before.definition, before.notes)
     assert now.events_versus_ls == before.events_versus_ls
@@ -55,9 +53,9 @@ def test_arrays_hold_all_of_it(dqm: DqmFolder, snapshot: bool) -> None:
 def test_lumisections_without_maps_keep_their_place(tmp_path: Path) -> None:
     sections = (Section(RUN, 3), section(RUN, 4, digis(RUN, 4), 10), Section(RUN, 7, first=5))
     content = FileContent(tmp_path / "a.root", DEFINITION, sections)
-    (taken,) = taken_by_run(content, Source("a.root", 1, "0"), STAMP, 0.0)
-    assert taken.arrival == Arrival(3, 7, 0.0)
-    back = there_and_back(taken, tmp_path)
+    (received,) = received_by_run(content, Source("a.root", 1, "0"), STAMP, 0.0)
+    assert received.arrival == Arrival(3, 7, 0.0)
+    back = there_and_back(received, tmp_path)
     assert [told(one) for one in back.content.sections] == [told(one) for one in sections]
 
 
@@ -65,7 +63,7 @@ def test_a_file_of_two_runs_belongs_to_both(tmp_path: Path) -> None:
     sections = tuple(section(run, ls, digis(run, ls), 10) for run, ls in ((RUN, 9), (RUN + 1, 1), (RUN, 10)))
     versus_ls = {RUN: {9: 10, 10: 10}, RUN + 1: {1: 10}}
     content = FileContent(tmp_path / "a.root", DEFINITION, sections, events_versus_ls=versus_ls)
-    first, second = taken_by_run(content, Source("a.root", 1, "0"), STAMP, 0.0)
+    first, second = received_by_run(content, Source("a.root", 1, "0"), STAMP, 0.0)
     assert [(one.run, one.arrival) for one in (first, second)] == [
         (RUN, Arrival(9, 10, 0.0)),
         (RUN + 1, Arrival(1, 1, 0.0)),
@@ -75,8 +73,8 @@ def test_a_file_of_two_runs_belongs_to_both(tmp_path: Path) -> None:
 
 def test_arrays_of_another_making_are_refused(dqm: DqmFolder) -> None:
     dqm.leave(12)
-    (taken,) = taken_by_run(*read(dqm.name(12)), STAMP, 0.0)
-    arrays = dict(to_arrays(taken, dqm.path))
+    (received,) = received_by_run(*read(dqm.name(12)), STAMP, 0.0)
+    arrays = dict(to_arrays(received, dqm.path))
     with pytest.raises(ValueError, match="definition that is no more"):
         from_arrays(arrays, dqm.path, {})
     arrays["head"] = np.array(str(arrays["head"]).replace(f'"format": {FORMAT}', '"format": 0'))
