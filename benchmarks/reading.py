@@ -31,7 +31,7 @@ def ours(path: str) -> Action:
 
 def streamed(path: str) -> Action:
     """``stream_lumi_maps``, one piece after the other."""
-    from hcal_root_ad.harvest.stream import stream_lumi_maps
+    from hcal_root_ad.harvest.read import stream_lumi_maps
 
     def read() -> int:
         return sum(int(piece.counts.sum(dtype=np.int64)) for piece in stream_lumi_maps(path))
@@ -73,7 +73,7 @@ def decompression(path: str, threads: str) -> Action:
     """Merely fetching and unpacking the baskets that hold wanted entries, on so many threads; places are known."""
     import uproot
 
-    from hcal_root_ad.harvest.input_file import open_root
+    from hcal_root_ad.harvest.inputs import open_root
     from hcal_root_ad.root_io.records import Record, basket_objects, fetch
 
     with uproot.open({path: "TH2Fs"}) as tree:
@@ -97,7 +97,7 @@ def decompression(path: str, threads: str) -> Action:
 
 def input_path(path: str) -> Any:
     """A path as the package takes it."""
-    from hcal_root_ad.harvest.input_file import input_file
+    from hcal_root_ad.harvest.inputs import input_file
 
     return input_file(path)
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.detector import channel_table
     from hcal_root_ad.errors import HcalRootAdError
     from hcal_root_ad.harvest.inspect import inspect_file
-    from hcal_root_ad.harvest.read import read_lumi_maps
-    from hcal_root_ad.harvest.stream import stream_lumi_maps
+    from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
     from hcal_root_ad.judge.run import judge_run
     from hcal_root_ad.judge.verdict import CommonPart, Finding, Interval, Kind, Level, RunVerdict, State, Trust, Verdict
     from hcal_root_ad.lumi_maps import LumiMaps

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad import room as of_room
-from hcal_root_ad.harvest.read import read_lumi_maps
-from hcal_root_ad.harvest.stream import stream_lumi_maps
+from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
 from hcal_root_ad.judge.run import RunJudge, judge_run
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.model.model import load_model

@@ -19,7 +19,7 @@ from hcal_root_ad.certify.labels import read_labels
 from hcal_root_ad.certify.oms import read_oms
 from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.harvest.definition import read_definition
-from hcal_root_ad.harvest.input_file import RemoteFile
+from hcal_root_ad.harvest.inputs import RemoteFile
 from hcal_root_ad.references.catalogue import read_catalogue
 
 NUMBER, SHARE, REAL, FLAG, TEXT, NAME = "number", "share", "real", "flag", "text", "name"

@@ -12,7 +12,7 @@ from hcal_root_ad.certify.engine import Engine
 from hcal_root_ad.certify.items import CampaignJudging, ConditionsOf, Failure, Item, ItemResult, items_of
 from hcal_root_ad.certify.store import Store
 from hcal_root_ad.certify.survey import KnownFiles, Surveyed, survey
-from hcal_root_ad.harvest.input_file import InputFile
+from hcal_root_ad.harvest.inputs import InputFile
 
 _SAVED_TIMES = 20
 """While files are looked at, what was found is written so often."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.input_file import InputFile, expand_paths
+from hcal_root_ad.harvest.inputs import InputFile, expand_paths
 from hcal_root_ad.tables import read_json, read_lines, shown
 
 _ADDRESS = re.compile(r"\w+://|dials:")

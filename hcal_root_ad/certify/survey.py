@@ -10,8 +10,8 @@ from pathlib import Path
 
 from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.files import write_text
-from hcal_root_ad.harvest.input_file import InputFile, RemoteFile, input_file, source_beside
-from hcal_root_ad.harvest.recognise import open_container
+from hcal_root_ad.harvest.inputs import InputFile, RemoteFile, input_file, source_beside
+from hcal_root_ad.harvest.read import open_reader
 from hcal_root_ad.schema import structure
 from hcal_root_ad.tables import read_json
 
@@ -42,7 +42,7 @@ def survey(path: InputFile) -> Surveyed:
     """Look at a file; damage and other mistakes come back as a sentence, so that one file never stops the others."""
     seen = _stat(path)
     try:
-        with source_beside(path) as source, open_container(path) as container:
+        with source_beside(path) as source, open_reader(path) as container:
             runs, found = container.runs, source.result()
     except HcalRootAdError as error:
         return Surveyed(*seen, problem=str(error))

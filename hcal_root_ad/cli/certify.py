@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.certify.policy import Policy
     from hcal_root_ad.certify.store import Store
     from hcal_root_ad.certify.strangers import Stranger
-    from hcal_root_ad.harvest.input_file import InputFile
+    from hcal_root_ad.harvest.inputs import InputFile
     from hcal_root_ad.publish.provenance import Material
 
 

@@ -14,7 +14,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
-    from hcal_root_ad.harvest.input_file import InputFile
+    from hcal_root_ad.harvest.inputs import InputFile
     from hcal_root_ad.harvest.read import LeftOut
 
 
@@ -24,7 +24,7 @@ def input_paths(name: str) -> tuple[InputFile, ...]:
     Raises:
         InputError: neither exists. CatalogueError: a catalogue of reference runs is wrong.
     """
-    from hcal_root_ad.harvest.input_file import RemoteFile, input_file
+    from hcal_root_ad.harvest.inputs import RemoteFile, input_file
     from hcal_root_ad.references.catalogue import entries
 
     path = input_file(name)
@@ -42,7 +42,7 @@ def input_paths(name: str) -> tuple[InputFile, ...]:
 
 def all_files(names: Sequence[str]) -> tuple[InputFile, ...]:
     """The files and addresses that the named inputs stand for, folders and patterns resolved."""
-    from hcal_root_ad.harvest.input_file import expand_paths
+    from hcal_root_ad.harvest.inputs import expand_paths
 
     return expand_paths([path for name in names for path in input_paths(name)])
 

@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     if arguments.attach and arguments.online:
         raise UsageError("--attach keeps the input's file name, so it cannot go with --online; leave one of them out.")
-    from hcal_root_ad.harvest.input_file import digest_ahead
+    from hcal_root_ad.harvest.inputs import digest_ahead
 
     files = input_files(arguments.inputs)
     left_out: list[LeftOut] = []

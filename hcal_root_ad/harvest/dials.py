@@ -19,10 +19,16 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DQM_IETA, N_IPHI, era_of_run
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.container import Element, FileContent, fitting_subsystem
-from hcal_root_ad.harvest.definition import ContainerKind, Definition, load_definitions
-from hcal_root_ad.harvest.input_file import InputFile, damage_as_input_error
-from hcal_root_ad.harvest.section import SATURATED, Section, check_numbers, maps_of, where, whole_column
+from hcal_root_ad.harvest.definition import (
+    ContainerKind,
+    Definition,
+    Element,
+    FileContent,
+    fitting_subsystem,
+    load_definitions,
+)
+from hcal_root_ad.harvest.inputs import InputFile, damage_as_input_error
+from hcal_root_ad.harvest.lumisection import SATURATED, LumisectionCounts, check_numbers, maps_of, where, whole_column
 from hcal_root_ad.root_io.records import check_size
 
 _BATCH = 256
@@ -97,12 +103,12 @@ class TableFile:
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
         numbers = {definition.map_element(subsystem, n): n for run in self.runs for n in maps_of(era_of_run(run))}
         chosen = [place for place in self._places if within is None or place[1] in within]
-        sections = {(*place, 0): Section(*place) for place in chosen}
+        sections = {(*place, 0): LumisectionCounts(*place) for place in chosen}
         came: dict[tuple[str, int, int], int] = {}
         for name, run, ls, values in self._maps(numbers):
             if (run, ls, 0) in sections:
                 again = came[name, run, ls] = came.get((name, run, ls), -1) + 1
-                section = sections.setdefault((run, ls, again), Section(run, ls))
+                section = sections.setdefault((run, ls, again), LumisectionCounts(run, ls))
                 section.add_map(numbers[name], values, where(self.path, name, run, ls))
                 if values.max(initial=0) == _CEILINGS[0] or values.max(initial=0) >= _CEILINGS[1]:
                     section.doubt(SATURATED)

@@ -18,7 +18,7 @@ from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.errors import InputError, NoHcalError, UsageError
 from hcal_root_ad.files import whole_file
 from hcal_root_ad.harvest.definition import ContainerKind, Definition, choose_definitions
-from hcal_root_ad.harvest.section import needed_depths
+from hcal_root_ad.harvest.lumisection import needed_depths
 
 Progress = Callable[[int, int], None]
 PREFIX, WORKSPACE, PAGE = "dials:", "hcal", 100

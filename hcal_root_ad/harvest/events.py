@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import era_of_run
-from hcal_root_ad.harvest.section import Section, hbhe_rows, hf_rows, table_of_run
+from hcal_root_ad.harvest.lumisection import LumisectionCounts, hbhe_rows, hf_rows, table_of_run
 from hcal_root_ad.lumi_maps import EventSource
 from hcal_root_ad.lumi_ranges import ls_ranges
 from hcal_root_ad.room import let_go
@@ -80,7 +80,7 @@ def agrees(events: int, plateau: int) -> bool:
     return bool(abs(events - plateau) <= max(DISAGREEMENT * plateau, 1))
 
 
-def events_of(sections: list[Section], versus_ls: Mapping[int, int], use_hf: bool) -> EventCounts:
+def events_of(sections: list[LumisectionCounts], versus_ls: Mapping[int, int], use_hf: bool) -> EventCounts:
     """Events of each section (LS ascending), by the best evidence.
 
     A counter that HF contradicts, or that the maps exclude, is not used, and one that counts a job's events so far is
@@ -112,7 +112,7 @@ def events_of(sections: list[Section], versus_ls: Mapping[int, int], use_hf: boo
     return EventCounts(events, sources, contradicted, notes)
 
 
-def _of_maps(section: Section, use_hf: bool) -> tuple[int, int, int]:
+def _of_maps(section: LumisectionCounts, use_hf: bool) -> tuple[int, int, int]:
     """What the maps say: the HF plateau (0: none), the events that there are at least, and the digis of HB and HE."""
     if section.counts is None:
         return 0, 0, 0
@@ -126,7 +126,7 @@ def _of_maps(section: Section, use_hf: bool) -> tuple[int, int, int]:
 
 
 def _counters(
-    sections: list[Section],
+    sections: list[LumisectionCounts],
     versus_ls: Mapping[int, int],
     plateaus: NDArray[np.int64],
     least: NDArray[np.int64],
@@ -145,7 +145,7 @@ def _numbers(values: Iterable[int | None]) -> NDArray[np.int64]:
 
 
 def _of_the_lumisection(
-    sections: list[Section],
+    sections: list[LumisectionCounts],
     whose: str,
     plateaus: NDArray[np.int64],
     least: NDArray[np.int64],
@@ -186,7 +186,7 @@ def _grows(
     return rises or of_growth < spread * (1 - _EVEN)
 
 
-def _absurd(sections: list[Section], says: NDArray[np.int64]) -> bool:
+def _absurd(sections: list[LumisectionCounts], says: NDArray[np.int64]) -> bool:
     """Whether a counter has many times the events that the counts' fluctuations allow, in the first lumisections."""
     first = [n for n, section in enumerate(sections) if section.counts is not None and says[n] > 0][:_FEW]
     if len(first) < 2:
@@ -216,7 +216,7 @@ def _trusted(counter: NDArray[np.int64], plateaus: NDArray[np.int64]) -> NDArray
     return counter if 2 * right >= compared.sum() else np.where(compared, counter, -1)
 
 
-def _lacking(sections: list[Section], sources: NDArray[np.uint8], lost: list[int]) -> list[str]:
+def _lacking(sections: list[LumisectionCounts], sources: NDArray[np.uint8], lost: list[int]) -> list[str]:
     """A sentence on lumisections with maps where a counter that others have is missing, and another one was used."""
     counted = np.array([section.counts is not None for section in sections], dtype=np.bool_) & (
         (sources != EventSource.NONE) & (sources != EventSource.ESTIMATE)
@@ -230,7 +230,7 @@ def _lacking(sections: list[Section], sources: NDArray[np.uint8], lost: list[int
 
 
 def _disagreements(
-    sections: list[Section], counters: list[NDArray[np.int64]], plateaus: NDArray[np.int64], lost: list[int]
+    sections: list[LumisectionCounts], counters: list[NDArray[np.int64]], plateaus: NDArray[np.int64], lost: list[int]
 ) -> list[str]:
     """A sentence on lumisections whose counters HF contradicts."""
     if not lost:
@@ -245,7 +245,7 @@ def _disagreements(
 
 
 def _fill_with_estimates(
-    sections: list[Section], events: NDArray[np.int64], sources: NDArray[np.uint8], unknown: NDArray[np.bool_]
+    sections: list[LumisectionCounts], events: NDArray[np.int64], sources: NDArray[np.uint8], unknown: NDArray[np.bool_]
 ) -> list[str]:
     """Estimate the events of the unknown sections, in place; sentences that say so."""
     rows = table_of_run(sections[0].run).rows_of("HB", "HE")

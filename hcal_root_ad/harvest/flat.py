@@ -9,12 +9,18 @@ from typing import Any
 
 from hcal_root_ad.detector import Era, era_of_run
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.container import Element, FileContent, fitting_subsystem
-from hcal_root_ad.harvest.definition import ContainerKind, Definition, load_definitions
-from hcal_root_ad.harvest.dqm_folders import KeyStock, Stored
-from hcal_root_ad.harvest.input_file import InputFile
-from hcal_root_ad.harvest.map_counts import WantedMaps, in_batches, is_map, read_maps
-from hcal_root_ad.harvest.section import Section, check_numbers, maps_of, where
+from hcal_root_ad.harvest.definition import (
+    ContainerKind,
+    Definition,
+    Element,
+    FileContent,
+    fitting_subsystem,
+    load_definitions,
+)
+from hcal_root_ad.harvest.depth_maps import WantedMaps, in_batches, is_map, read_maps
+from hcal_root_ad.harvest.harvested import KeyStock, Stored
+from hcal_root_ad.harvest.inputs import InputFile
+from hcal_root_ad.harvest.lumisection import LumisectionCounts, check_numbers, maps_of, where
 from hcal_root_ad.root_io.layout import Key, top_folder, walk_folders
 
 _FIELDS = {"run": r"(?P<run>\d{1,10})", "lumisection": r"(?P<lumisection>\d{1,10})", "element": r"(?P<element>.+)"}
@@ -69,19 +75,21 @@ class FlatFile:
 
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
-        sections: dict[tuple[int, int], Section] = {}
-        kinds: dict[tuple[str, Era], list[tuple[Section, int, Stored]]] = {}
+        sections: dict[tuple[int, int], LumisectionCounts] = {}
+        kinds: dict[tuple[str, Era], list[tuple[LumisectionCounts, int, Stored]]] = {}
         for number in dict.fromkeys(number for run in self.runs for number in maps_of(era_of_run(run))):
             places = self._stored.get(definition.map_element(subsystem, number).replace("/", "_"), {})
             for (run, ls), stored in places.items():
                 if within is None or ls in within:
-                    section = sections.setdefault((run, ls), Section(run, ls))
+                    section = sections.setdefault((run, ls), LumisectionCounts(run, ls))
                     kinds.setdefault((stored.classname, era_of_run(run)), []).append((section, number, stored))
         for (classname, era), found in kinds.items():
             self._fill(classname, era, found, partial(self._words, definition, subsystem))
         return FileContent(self.path, definition, tuple(sections[place] for place in sorted(sections)))
 
-    def _fill(self, classname: str, era: Era, found: Sequence[tuple[Section, int, Stored]], words: Any) -> None:
+    def _fill(
+        self, classname: str, era: Era, found: Sequence[tuple[LumisectionCounts, int, Stored]], words: Any
+    ) -> None:
         if not is_map(classname):
             section, number, _ = found[0]
             raise InputError(f"{words(section, number)} is a {classname}; a TH2 was expected.")
@@ -92,7 +100,7 @@ class FlatFile:
         for maps in read_maps(stock, in_batches(wanted, stock.size), era):
             maps.add_to(sections[maps.part], partial(words, sections[maps.part]))
 
-    def _words(self, definition: Definition, subsystem: str, section: Section, number: int) -> str:
+    def _words(self, definition: Definition, subsystem: str, section: LumisectionCounts, number: int) -> str:
         return where(self.path, definition.map_element(subsystem, number), section.run, section.lumisection)
 
 

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.container import Element, FileContent
-from hcal_root_ad.harvest.definition import ContainerKind, Definition
-from hcal_root_ad.harvest.input_file import InputFile
-from hcal_root_ad.harvest.section import (
+from hcal_root_ad.harvest.definition import ContainerKind, Definition, Element, FileContent
+from hcal_root_ad.harvest.inputs import InputFile
+from hcal_root_ad.harvest.lumisection import (
     SATURATED,
-    Section,
+    LumisectionCounts,
     check_numbers,
     needed_depths,
     saturated,
@@ -51,7 +50,7 @@ class HcalAnalyzerFile:
         for run in self.runs:
             for lumisection in np.unique(self._branch("LumiSec")).tolist():
                 check_numbers(path, run, lumisection)
-        self._read: dict[Definition, tuple[Mapping[int, Section], tuple[str, ...]]] = {}
+        self._read: dict[Definition, tuple[Mapping[int, LumisectionCounts], tuple[str, ...]]] = {}
 
     def _branch(self, name: str) -> NDArray[np.int64]:
         if self._tree is None or name not in self._root[self._tree]:
@@ -84,7 +83,7 @@ class HcalAnalyzerFile:
         kept = tuple(replace(section) for ls, section in sections.items() if within is None or ls in within)
         return FileContent(self.path, definition, kept, notes=notes)
 
-    def _sections(self, definition: Definition) -> tuple[Mapping[int, Section], tuple[str, ...]]:
+    def _sections(self, definition: Definition) -> tuple[Mapping[int, LumisectionCounts], tuple[str, ...]]:
         """Sections by LS, and remarks."""
         if len(self.runs) != 1:
             raise InputError(
@@ -92,7 +91,7 @@ class HcalAnalyzerFile:
             )
         run = self.runs[0]
         rows, events = np.unique(self._branch("LumiSec"), return_counts=True)
-        sections: dict[int, Section] = {int(ls): Section(run, int(ls)) for ls in rows}
+        sections: dict[int, LumisectionCounts] = {int(ls): LumisectionCounts(run, int(ls)) for ls in rows}
         notes = list(self._fill(sections, run, definition))
         if _one_row_per_ls(events, sections):
             notes.append(f"The tree of {self.path.name} has one row per LS, not per event, so it tells no event count.")
@@ -101,7 +100,7 @@ class HcalAnalyzerFile:
                 sections[int(ls)].own_events = int(n)
         return sections, tuple(notes)
 
-    def _fill(self, sections: dict[int, Section], run: int, definition: Definition) -> Iterator[str]:
+    def _fill(self, sections: dict[int, LumisectionCounts], run: int, definition: Definition) -> Iterator[str]:
         """Gather every depth into the sections; LS with digis but without a row in the tree are added."""
         for depth in needed_depths(era_of_run(run)):
             name = definition.map_element(definition.subsystems[0], depth)
@@ -110,7 +109,7 @@ class HcalAnalyzerFile:
             if beyond:
                 yield f"{name}: {beyond} digis at LS {len(maps)} and above, beyond the axis, were left out."
             for filled in np.flatnonzero(maps.any(axis=(1, 2))).tolist():
-                sections.setdefault(filled, Section(run, filled))
+                sections.setdefault(filled, LumisectionCounts(run, filled))
             for ls, section in sections.items():
                 if ls < len(maps):
                     _add(section, depth, whole_numbers(maps[ls], words))
@@ -131,7 +130,7 @@ class HcalAnalyzerFile:
         return contents[1:-1], int(contents[-1].sum())
 
 
-def _add(section: Section, depth: int, contents: NDArray[np.int32]) -> None:
+def _add(section: LumisectionCounts, depth: int, contents: NDArray[np.int32]) -> None:
     """Gather one depth of one LS from (66, 74) bins with flow, where ieta k is 33 + k and iphi i is i + 1."""
     table = table_of_run(section.run)
     rows = np.flatnonzero((table.subdetector <= 2) & (table.depth == depth))
@@ -143,7 +142,7 @@ def _add(section: Section, depth: int, contents: NDArray[np.int32]) -> None:
     section.stray += int(contents.sum() - gathered.sum())
 
 
-def _one_row_per_ls(rows_per_ls: NDArray[np.int64], sections: Mapping[int, Section]) -> bool:
+def _one_row_per_ls(rows_per_ls: NDArray[np.int64], sections: Mapping[int, LumisectionCounts]) -> bool:
     """Whether the tree lists lumisections: equally many rows each, fewer than the maps hold events."""
     most = max((int(s.counts.max()) for s in sections.values() if s.counts is not None), default=0)
     return bool(np.all(rows_per_ls == rows_per_ls[0])) and most > rows_per_ls[0]

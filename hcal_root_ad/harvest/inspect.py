@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.container import Element
-from hcal_root_ad.harvest.definition import choose_definitions
-from hcal_root_ad.harvest.input_file import InputFile, expand_paths, source_beside
-from hcal_root_ad.harvest.read import granularity, lumi_maps_of
-from hcal_root_ad.harvest.recognise import Fit, choose, fit, open_container
+from hcal_root_ad.harvest.definition import Element, choose_definitions
+from hcal_root_ad.harvest.inputs import InputFile, expand_paths, source_beside
+from hcal_root_ad.harvest.read import Fit, choose, fit, granularity, lumi_maps_of, open_reader
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
 from hcal_root_ad.lumi_ranges import ls_ranges
 
@@ -84,7 +82,7 @@ def inspect_file(path: str | InputFile) -> Inspection:
         raise InputError(f"{path} stands for {len(files)} files; name one of them, for example {files[0]}.")
     (file,) = files
     allowed = choose_definitions(None)
-    with source_beside(file) as source, open_container(file) as container:
+    with source_beside(file) as source, open_reader(file) as container:
         chosen = choose(container, allowed, None)
         others = [d.name for d in allowed if d != chosen and fit(container, d) is not Fit.NONE]
         elements = tuple(container.elements.values())

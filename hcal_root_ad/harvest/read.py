@@ -1,22 +1,176 @@
-"""``read_lumi_maps``: from DQM files of any known kind to one :class:`LumiMaps` per run."""
+"""``read_lumi_maps``: from DQM files of any known kind to one :class:`LumiMaps` per run.
+
+What kind of file it is, and which definition fits it, is found out; a long file can come in pieces.
+"""
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import NamedTuple
+from enum import IntEnum
+from typing import Any, NamedTuple
 
-from hcal_root_ad.errors import EmptyFileError, InputError, NoHcalError
-from hcal_root_ad.harvest import snapshots
-from hcal_root_ad.harvest.container import FileContent
-from hcal_root_ad.harvest.definition import Definition, choose_definitions
-from hcal_root_ad.harvest.dqm_file import DqmFile
-from hcal_root_ad.harvest.input_file import InputFile, expand_paths, open_root, source_beside
-from hcal_root_ad.harvest.merge import merge
-from hcal_root_ad.harvest.recognise import choose, open_container
+from hcal_root_ad.detector import era_of_run
+from hcal_root_ad.errors import DefinitionError, EmptyFileError, InputError, NoHcalError
+from hcal_root_ad.harvest.definition import Definition, FileContent, Reader, choose_definitions, fitting_subsystem
+from hcal_root_ad.harvest.dqmio import DqmioFile
+from hcal_root_ad.harvest.flat import FlatFile, is_flat
+from hcal_root_ad.harvest.harvested import DqmFile
+from hcal_root_ad.harvest.hcalanalyzer import HcalAnalyzerFile
+from hcal_root_ad.harvest.inputs import (
+    PARQUET_MAGIC,
+    ROOT_MAGIC,
+    InputFile,
+    RemoteFile,
+    expand_paths,
+    magic,
+    open_root,
+    source_beside,
+)
+from hcal_root_ad.harvest.lumisection import needed_depths
+from hcal_root_ad.harvest.merge import merge, sections_of
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps, Source
+
+
+class Fit(IntEnum):
+    """How well a definition fits a file."""
+
+    NONE = 0
+    STRIPS = 1
+    """LS × iphi strips, but no depth maps."""
+    TOTALS = 2
+    """Depth maps for the run (or the one LS that the file is for)."""
+    PER_LS = 3
+    """Depth maps per lumisection."""
+
+
+@contextmanager
+def open_reader(path: InputFile) -> Iterator[Reader]:
+    """Open an input file as what it is.
+
+    Raises:
+        InputError: neither ROOT nor parquet, empty, or damaged.
+        NoHcalError: a ROOT file of another kind.
+    """
+    start = magic(path)
+    if start == ROOT_MAGIC:
+        with open_root(path) as root:
+            yield _root_container(root, path)
+    elif start == PARQUET_MAGIC:
+        if isinstance(path, RemoteFile):
+            raise InputError(
+                f"{path} is a parquet file, and only ROOT files are read through the network; copy it here."
+            )
+        from hcal_root_ad.harvest.dials import open_table  # pyarrow is slow to import
+
+        with open_table(path) as parquet:
+            yield parquet
+    else:
+        raise InputError(f"{path} is neither a ROOT nor a parquet file; it begins with {start!r}.")
+
+
+def _root_container(root: Any, path: InputFile) -> Reader:
+    top = root.keys(recursive=False, cycle=False)
+    if "Indices" in top:
+        return DqmioFile(root, path)
+    if "DQMData" in top:
+        return DqmFile(root, path)
+    if is_flat(top):
+        return FlatFile(root, path)
+    if any(kind.startswith("TH3") for kind in root.classnames().values()):
+        return HcalAnalyzerFile(root, path)
+    found = ", ".join(top[:5]) or "nothing"
+    raise NoHcalError(
+        f"{path} is a ROOT file, but no DQM file: DQMData, the trees of DQMIO or HcalAnalyzer's TH3 were expected at "
+        f"its top, {found} was found."
+    )
+
+
+def fit(container: Reader, definition: Definition) -> Fit:
+    """How well a definition fits an open file."""
+    if definition.container is not container.kind:
+        return Fit.NONE
+    subsystem = fitting_subsystem(container, definition)
+    if subsystem is not None:
+        depths = {depth for run in container.runs for depth in needed_depths(era_of_run(run))}
+        maps = [container.element(definition.map_element(subsystem, depth)) for depth in depths]
+        return Fit.PER_LS if all(found.lumisections for found in maps if found) else Fit.TOTALS
+    strips = (definition.strips.format(subsystem=name, half="HBM") for name in definition.subsystems)
+    return Fit.STRIPS if definition.strips and any(container.element(name) for name in strips) else Fit.NONE
+
+
+def choose(container: Reader, allowed: tuple[Definition, ...], request: str | None) -> Definition:
+    """The definition that fits best; among equals, the one of lowest rank.
+
+    Raises:
+        DefinitionError: the request is for another kind of file.
+        NoHcalError: no definition fits; the message names the nearest elements that the file has.
+    """
+    of_kind = [definition for definition in allowed if definition.container is container.kind]
+    if not of_kind:
+        wish = f"The definition {request!r} is" if request else "No definition is"
+        raise DefinitionError(f"{wish} for a {container.format}, which {container.path} is.")
+    fits = {definition: fit(container, definition) for definition in of_kind}
+    best = max(of_kind, key=lambda definition: (fits[definition], -definition.rank))
+    if fits[best] is Fit.NONE:
+        if not container.runs:
+            raise EmptyFileError(f"{container.path} holds no run at all, so no HCAL maps either.")
+        raise NoHcalError(_nothing_fits(container, best))
+    return best
+
+
+def _nothing_fits(container: Reader, definition: Definition) -> str:
+    eras = {era_of_run(run) for run in container.runs}
+    if not eras <= set(definition.eras):
+        found, known = ", ".join(sorted(eras)), ", ".join(definition.eras)
+        return f"{container.path} holds a run of era {found}, but the definition {definition.name} is for {known}."
+    depths = sorted({depth for run in container.runs for depth in needed_depths(era_of_run(run))})
+    wanted = [definition.map_element(definition.subsystems[0], depth) for depth in depths]
+    lacking = [name for name in wanted if name not in container.elements]
+    names = list(container.elements)
+    if 0 < len(lacking) < len(wanted):
+        return f"{container.path} lacks {', '.join(lacking)}, without which HB and HE cannot be judged."
+    nearest = difflib.get_close_matches((lacking or wanted)[0], names, n=3, cutoff=0.0)
+    has = f"the nearest monitor elements that it has are {', '.join(nearest)}" if nearest else "it has no elements"
+    return f"{container.path} holds no HCAL maps such as {(lacking or wanted)[0]}; {has}."
+
+
+def stream_lumi_maps(
+    path: str | InputFile, definition: str | None = None, lumisections: int = 200
+) -> Iterator[LumiMaps]:
+    """Read one file, ``lumisections`` at a time and ascending; otherwise as ``read_lumi_maps``.
+
+    Rows of a lumisection that lie apart in the file are summed all the same. Where nothing counts the events, they are
+    estimated from the piece alone. A file without maps per lumisection comes in one piece.
+
+    Raises:
+        InputError, NoHcalError, DefinitionError: as ``read_lumi_maps`` does.
+    """
+    (file,) = expand_paths(path)
+    with source_beside(file) as source, open_reader(file) as container:
+        chosen = choose(container, choose_definitions(definition), definition)
+        per_lumisection = fit(container, chosen) is Fit.PER_LS
+        if per_lumisection:
+            for first in range(1, container.last_lumisection(chosen) + 1, lumisections):
+                content = container.content(chosen, range(first, first + lumisections))
+                yield from _pieces(content, source.result())
+    if not per_lumisection:
+        yield from read_lumi_maps(file, definition)
+
+
+def _pieces(content: FileContent, source: Source) -> Iterator[LumiMaps]:
+    """One piece of each run that has lumisections in it."""
+    for run in sorted({section.run for section in content.sections}):
+        sections = [section for section in content.sections if section.run == run]
+        versus_ls = content.events_versus_ls.get(run, {})
+        for section in sections:
+            section.origin = str(content.path)
+        yield merge(run, sections, {str(content.path): versus_ls}, content.definition, (source,), content.notes)
+
 
 Progress = Callable[[int, int], None]
 """Called after each file with the number of files done and the number of all."""
@@ -83,7 +237,7 @@ def read_content(
     path: InputFile, allowed: tuple[Definition, ...], request: str | None = None
 ) -> tuple[FileContent, Source]:
     """What the definition that fits best finds in one file, and the file itself; raises as ``read_lumi_maps`` does."""
-    with source_beside(path) as source, open_container(path) as container:
+    with source_beside(path) as source, open_reader(path) as container:
         return container.content(choose(container, allowed, request)), source.result()
 
 
@@ -131,7 +285,7 @@ def _run_maps(
         )
     versus_ls = {str(content.path): content.events_versus_ls.get(run, {}) for content in contents}
     if totals:
-        resolved = snapshots.sections_of(totals, definition.cumulative)
+        resolved = sections_of(totals, definition.cumulative)
         if resolved is None:
             return _coarse_maps(run, contents[0], sources_of[contents[0].path], notes)
         sections, more_notes = resolved

@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from hcal_root_ad.errors import CatalogueError
-from hcal_root_ad.harvest.input_file import RemoteFile
+from hcal_root_ad.harvest.inputs import RemoteFile
 from hcal_root_ad.references.catalogue import Entry, loaded
 from hcal_root_ad.references.rates import Rates
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from hcal_root_ad.detector import N_DQM_IETA
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.input_file import open_root
+from hcal_root_ad.harvest.inputs import open_root
 from hcal_root_ad.publish.elements import AXIS_LIMIT, TITLE_LIMIT
 from hcal_root_ad.publish.file_name import name_complaints, run_of_name
 from hcal_root_ad.publish.object_text import complaint

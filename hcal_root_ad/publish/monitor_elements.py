@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hcal_root_ad.judge.aggregate import has_boxes
 from hcal_root_ad.judge.verdict import RunVerdict, Verdict
 from hcal_root_ad.publish import fault_elements, state_elements, task_elements
 from hcal_root_ad.publish.axes import LumiAxis, lumi_axis
@@ -11,7 +12,6 @@ from hcal_root_ad.publish.elements import PRODUCTION, MonitorElement, MonitorEle
 from hcal_root_ad.publish.provenance import Provenance, provenance_of_run
 from hcal_root_ad.publish.provenance_scalars import provenance_scalars
 from hcal_root_ad.publish.quality import quality_results
-from hcal_root_ad.publish.reductions import has_boxes
 from hcal_root_ad.publish.summary import summary_elements, summary_scalars
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hcal_root_ad.errors import InputError, OutputError
-from hcal_root_ad.harvest.input_file import refuse_pipe
+from hcal_root_ad.harvest.inputs import refuse_pipe
 from hcal_root_ad.root_io.layout import DIRECTORY_CLASSES, key_list_of, keys_of, read_key, read_string
 
 _BEGIN = 100

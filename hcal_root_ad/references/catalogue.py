@@ -19,7 +19,7 @@ from hcal_root_ad import content
 from hcal_root_ad.detector import Era
 from hcal_root_ad.errors import CatalogueError
 from hcal_root_ad.harvest.definition import load_definitions
-from hcal_root_ad.harvest.input_file import RemoteFile, input_file, source_of
+from hcal_root_ad.harvest.inputs import RemoteFile, input_file, source_of
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.references.rates import Rates, load_rates
 from hcal_root_ad.schema import check_keys, nearest, structure

@@ -15,7 +15,7 @@ import tomli_w
 from hcal_root_ad import content
 from hcal_root_ad.errors import CatalogueError, InputError, OutputError, UsageError
 from hcal_root_ad.files import staging_folder
-from hcal_root_ad.harvest.input_file import InputFile, RemoteFile, source_of
+from hcal_root_ad.harvest.inputs import InputFile, RemoteFile, source_of
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.references.catalogue import (
     CATALOGUE,

@@ -69,7 +69,7 @@ def _inside(path: Path) -> tuple[Provenance, ...]:
 
 
 def _in_root(path: Path) -> Provenance | None:
-    from hcal_root_ad.harvest.input_file import open_root
+    from hcal_root_ad.harvest.inputs import open_root
     from hcal_root_ad.publish.provenance_scalars import provenance_of_scalars
 
     with open_root(path) as file:

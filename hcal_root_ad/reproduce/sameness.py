@@ -72,7 +72,7 @@ def _of_arrays(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> str:
 
 def _root(path: Path) -> Iterator[tuple[str, object]]:
     """Objects as ROOT wrote them, uncompressed; trees basket by basket, because they hold places in the file."""
-    from hcal_root_ad.harvest.input_file import open_root
+    from hcal_root_ad.harvest.inputs import open_root
     from hcal_root_ad.publish.root_layout import read_container
 
     records = read_container(path).objects

@@ -21,9 +21,8 @@ import numpy as np
 
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import clear_left, folder_lock
-from hcal_root_ad.harvest.container import FileContent, RunTotal
-from hcal_root_ad.harvest.definition import Definition, load_definitions
-from hcal_root_ad.harvest.section import Section, table_of_run
+from hcal_root_ad.harvest.definition import Definition, FileContent, RunTotal, load_definitions
+from hcal_root_ad.harvest.lumisection import LumisectionCounts, table_of_run
 from hcal_root_ad.lumi_maps import Source
 
 FORMAT = 3
@@ -134,7 +133,7 @@ def from_arrays(arrays: Arrays, folder: Path, definitions: Mapping[str, Definiti
     run, path = int(head["run"]), folder / head["path"]
     counts = iter(arrays["counts"])
     sections = [
-        Section(
+        LumisectionCounts(
             run,
             lumisection,
             first,

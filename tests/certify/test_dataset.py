@@ -9,7 +9,7 @@ import pytest
 
 from hcal_root_ad.certify.dataset import campaign_files
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.input_file import InputFile, RemoteFile, input_file
+from hcal_root_ad.harvest.inputs import InputFile, RemoteFile, input_file
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.read import LeftOut, read_lumi_maps
-from hcal_root_ad.harvest.stream import stream_lumi_maps
+from hcal_root_ad.harvest.read import LeftOut, read_lumi_maps, stream_lumi_maps
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
 
 RUN = 370_000

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hcal_root_ad.errors import InputError, NoHcalError
-from hcal_root_ad.harvest.dqmio_trees import Row, contradictions
+from hcal_root_ad.harvest.dqmio import Row, contradictions
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.lumi_maps import EventSource
 

@@ -14,8 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.read import read_lumi_maps
-from hcal_root_ad.harvest.stream import stream_lumi_maps
+from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
 from hcal_root_ad.lumi_maps import EventSource
 
 RUN = 370_000

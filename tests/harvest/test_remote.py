@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.read import read_lumi_maps
-from hcal_root_ad.harvest.stream import stream_lumi_maps
+from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import simulate_detector
 from hcal_root_ad.simulate.dqm_files import write_dqm_file

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hcal_root_ad.harvest.read import read_lumi_maps
-from hcal_root_ad.harvest.stream import stream_lumi_maps
+from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
 from hcal_root_ad.lumi_maps import LumiMaps
 
 Made = Callable[..., Any]

@@ -11,7 +11,7 @@ import pytest
 
 from hcal_root_ad import content
 from hcal_root_ad.errors import InputError, OutputError, UsageError
-from hcal_root_ad.harvest.input_file import RemoteFile
+from hcal_root_ad.harvest.inputs import RemoteFile
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.references.catalogue import CATALOGUE, entry_of, load_reference
 from hcal_root_ad.references.catalogue_keeping import Description, add_reference, complaints, own_catalogue

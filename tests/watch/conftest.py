@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_MAPS, era_of_run
 from hcal_root_ad.errors import InputError, NoHcalError
-from hcal_root_ad.harvest.container import FileContent, RunTotal
-from hcal_root_ad.harvest.definition import Definition, choose_definitions
-from hcal_root_ad.harvest.input_file import source_of
+from hcal_root_ad.harvest.definition import Definition, FileContent, RunTotal, choose_definitions
+from hcal_root_ad.harvest.inputs import source_of
+from hcal_root_ad.harvest.lumisection import LumisectionCounts, needed_depths, table_of_run
 from hcal_root_ad.harvest.read import lumi_maps_of
-from hcal_root_ad.harvest.section import Section, needed_depths, table_of_run
 from hcal_root_ad.lumi_maps import LumiMaps, Source
 
 RUN = 370_101
@@ -38,10 +37,10 @@ def digis(run: int, lumisection: int, more: int = 0) -> NDArray[np.int32]:
     return counts
 
 
-def section(run: int, lumisection: int, counts: NDArray[np.int32], events: int) -> Section:
+def section(run: int, lumisection: int, counts: NDArray[np.int32], events: int) -> LumisectionCounts:
     seen = np.zeros(N_MAPS, dtype=np.int64)
     seen[np.array(needed_depths(era_of_run(run))) - 1] = 1
-    return Section(run, lumisection, counts=counts, seen=seen, own_events=events)
+    return LumisectionCounts(run, lumisection, counts=counts, seen=seen, own_events=events)
 
 
 def read(path: Path) -> tuple[FileContent, Source]:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hcal_root_ad.harvest.container import FileContent
-from hcal_root_ad.harvest.section import Section
+from hcal_root_ad.harvest.definition import FileContent
+from hcal_root_ad.harvest.lumisection import LumisectionCounts
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.watch.received import FORMAT, Arrival, Received, Stamp, from_arrays, received_by_run, to_arrays
 
@@ -28,7 +28,7 @@ def there_and_back(received: Received, folder: Path) -> Received:
         return from_arrays(arrays, folder, {repr(DEFINITION): DEFINITION})
 
 
-def told(one: Section) -> dict[str, Any]:
+def told(one: LumisectionCounts) -> dict[str, Any]:
     return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in vars(one).items()}
 
 
@@ -51,7 +51,7 @@ def test_arrays_hold_all_of_it(dqm: DqmFolder, snapshot: bool) -> None:
 
 
 def test_lumisections_without_maps_keep_their_place(tmp_path: Path) -> None:
-    sections = (Section(RUN, 3), section(RUN, 4, digis(RUN, 4), 10), Section(RUN, 7, first=5))
+    sections = (LumisectionCounts(RUN, 3), section(RUN, 4, digis(RUN, 4), 10), LumisectionCounts(RUN, 7, first=5))
     content = FileContent(tmp_path / "a.root", DEFINITION, sections)
     (received,) = received_by_run(content, Source("a.root", 1, "0"), STAMP, 0.0)
     assert received.arrival == Arrival(3, 7, 0.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hcal_root_ad.errors import HcalRootAdError, InputError, NoHcalError
-from hcal_root_ad.harvest.input_file import expand_paths, source_of
+from hcal_root_ad.harvest.inputs import expand_paths, source_of
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.lumi_maps import Source
 

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import channel_table, era_of_run
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest import map_counts
-from hcal_root_ad.harvest.read import read_lumi_maps
-from hcal_root_ad.harvest.stream import stream_lumi_maps
+from hcal_root_ad.harvest import depth_maps
+from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
 from hcal_root_ad.root_io import histograms
 from hcal_root_ad.root_io.records import key_object
 from hcal_root_ad.simulate.conditions import simulate_conditions
@@ -90,7 +89,9 @@ def test_harvested_counts_are_those_of_uproots_objects(simulated: SimulatedRun, 
     (path,) = write_dqm_file(simulated, tmp_path)
     (maps,) = read_lumi_maps(path)
     with uproot.open(path) as file:
-        folder = f"DQMData/Run {maps.run}/Hcal/By Lumi Section {{0}}-{{0}}/DigiTask/Occupancy/depth/depth{{1}}"
+        folder = (
+            f"DQMData/Run {maps.run}/Hcal/By Lumi Section {{0}}-{{0}}/DigiTask/Occupancy/depth/depth{{1}}"
+        )
         plain = [gathered([file[folder.format(ls, d)].values() for d in DEPTHS]) for ls in maps.lumisections]
     np.testing.assert_array_equal(maps.counts, plain)
 
@@ -173,7 +174,7 @@ def test_threads_and_batches_do_not_matter(
     nanodqmio: Path, simulated: SimulatedRun, monkeypatch: pytest.MonkeyPatch, threads: int, batch: int
 ) -> None:
     monkeypatch.setattr(histograms, "cores", lambda: threads)
-    monkeypatch.setattr(map_counts, "_BATCH_BYTES", batch)
+    monkeypatch.setattr(depth_maps, "_BATCH_BYTES", batch)
     (maps,) = read_lumi_maps(nanodqmio)
     np.testing.assert_array_equal(maps.counts, simulated.maps.counts)
     np.testing.assert_array_equal(maps.events, simulated.maps.events)

@@ -10,7 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_MAPS, channel_table, ho_in_depth_4
-from hcal_root_ad.harvest.section import HO_DEPTH, MAP_SHAPE, SATURATED, Section, ceiling, check_axes, ho_rows
+from hcal_root_ad.harvest.lumisection import (
+    HO_DEPTH,
+    MAP_SHAPE,
+    SATURATED,
+    LumisectionCounts,
+    ceiling,
+    check_axes,
+    ho_rows,
+)
 from hcal_root_ad.room import Shelf
 from hcal_root_ad.root_io.histograms import CELLS, Bins, HistogramReader, Stock, in_order
 
@@ -52,8 +60,8 @@ class PartMaps(NamedTuple):
     strange: tuple[tuple[int, NDArray[Any]], ...]
     saturated: bool = False
 
-    def add_to(self, section: Section, where: Callable[[int], str]) -> None:
-        """Add all to a section; ``where`` names a map. Raises InputError as ``Section.add_map``."""
+    def add_to(self, section: LumisectionCounts, where: Callable[[int], str]) -> None:
+        """Add all to a section; ``where`` names a map. Raises InputError as ``LumisectionCounts.add_map``."""
         if self.maps:
             section.add_counts(self.counts, self.maps, where(self.maps[0]))
         if self.saturated:

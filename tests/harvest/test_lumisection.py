@@ -7,7 +7,7 @@ import pytest
 
 from hcal_root_ad.detector import HO_MAP, Era, channel_table
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.section import Section, needed_depths, whole_numbers
+from hcal_root_ad.harvest.lumisection import LumisectionCounts, needed_depths, whole_numbers
 
 RUN_2017, RUN_2023 = 306_138, 370_101
 
@@ -19,7 +19,7 @@ def filled(cells: dict[tuple[int, int], float]) -> np.ndarray:
     return values
 
 
-def count_of(section: Section, name: str, ieta: int, iphi: int, depth: int) -> int:
+def count_of(section: LumisectionCounts, name: str, ieta: int, iphi: int, depth: int) -> int:
     table = channel_table(Era.RUN3 if section.run == RUN_2023 else Era.RUN2_2017)
     row = next(r for r in table.rows_of(name) if (table.ieta[r], table.iphi[r], table.depth[r]) == (ieta, iphi, depth))
     assert section.counts is not None
@@ -28,7 +28,7 @@ def count_of(section: Section, name: str, ieta: int, iphi: int, depth: int) -> i
 
 def test_bins_on_the_axis_with_84_bins() -> None:
     """HE −29 is 0-based bin 13, HF −29 bin 12, HB −1 bin 41, HB +1 bin 42, HE +29 bin 70, HF +29 bin 71."""
-    section = Section(RUN_2023, 1)
+    section = LumisectionCounts(RUN_2023, 1)
     cells = {(13, 0): 1, (12, 2): 2, (41, 71): 3, (42, 5): 4, (70, 4): 5, (71, 70): 6}
     section.add_map(1, filled(cells), "x")
     assert count_of(section, "HE", -29, 1, 1) == 1
@@ -42,7 +42,7 @@ def test_bins_on_the_axis_with_84_bins() -> None:
 
 def test_ho_lies_in_depth_4_in_2017_and_has_a_map_of_its_own_later() -> None:
     """HO +1 is 0-based bin 42, where HB has no depth 4 in 2017."""
-    early, late = Section(RUN_2017, 1), Section(RUN_2023, 1)
+    early, late = LumisectionCounts(RUN_2017, 1), LumisectionCounts(RUN_2023, 1)
     for section, number in ((early, 4), (late, HO_MAP)):
         section.add_map(number, filled({(42, 0): 7}), "x")
         assert section.counts is not None
@@ -61,7 +61,7 @@ def test_ho_lies_in_depth_4_in_2017_and_has_a_map_of_its_own_later() -> None:
     (RUN_2017, {HO_MAP: 0}, True),
 ])  # fmt: skip
 def test_ho_came_with_its_map_or_with_digis_in_depth_4(run: int, maps: dict[int, int], there: bool) -> None:
-    section = Section(run, 1)
+    section = LumisectionCounts(run, 1)
     for number in {*needed_depths(Era.RUN3 if run == RUN_2023 else Era.RUN2_2017), *maps}:
         section.add_map(number, filled({(42, 0): maps.get(number, 0)}), "x")
     assert section.complete
@@ -69,7 +69,7 @@ def test_ho_came_with_its_map_or_with_digis_in_depth_4(run: int, maps: dict[int,
 
 
 def test_ho_counts_as_often_as_the_depths_or_not_at_all() -> None:
-    section = Section(RUN_2023, 1)
+    section = LumisectionCounts(RUN_2023, 1)
     for _ in range(2):
         for depth in needed_depths("Run3"):
             section.add_map(depth, filled({}), "x")
@@ -82,7 +82,7 @@ def test_ho_counts_as_often_as_the_depths_or_not_at_all() -> None:
 
 def test_digis_without_a_channel_are_stray() -> None:
     """HE |ieta| 25 has odd iphi only, so iphi 2 is no channel."""
-    section = Section(RUN_2023, 1)
+    section = LumisectionCounts(RUN_2023, 1)
     section.add_map(2, filled({(25 + 41, 1): 3, (25 + 41, 2): 4}), "x")
     assert section.stray == 3
     assert count_of(section, "HE", 25, 3, 2) == 4
@@ -91,7 +91,7 @@ def test_digis_without_a_channel_are_stray() -> None:
 @pytest.mark.parametrize("shape", [(82, 72), (83, 72), (64, 72), (84, 71), (72, 84), (85,)])
 def test_other_axes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=f"element has {' × '.join(map(str, shape))} bins; .* 84"):
-        Section(RUN_2023, 1).add_map(1, np.zeros(shape), "element")
+        LumisectionCounts(RUN_2023, 1).add_map(1, np.zeros(shape), "element")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_cannot_be_a_count_is_refused(content: float, words: str) -> None:
 
 
 def test_complete_means_every_depth_equally_often() -> None:
-    section = Section(RUN_2023, 1)
+    section = LumisectionCounts(RUN_2023, 1)
     for depth in needed_depths("Run3"):
         assert not section.complete
         section.add_map(depth, filled({}), "x")

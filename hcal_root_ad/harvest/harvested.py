@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple
 
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_IPHI, SUBDET_PM, Era, era_of_run
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.container import (
+from hcal_root_ad.harvest.definition import (
+    ContainerKind,
+    Definition,
     Element,
     FileContent,
     RunTotal,
@@ -25,13 +28,11 @@ from hcal_root_ad.harvest.container import (
     first_lumisection,
     fitting_subsystem,
 )
-from hcal_root_ad.harvest.definition import ContainerKind, Definition
-from hcal_root_ad.harvest.dqm_folders import DqmFolders, Scope, Stored
+from hcal_root_ad.harvest.depth_maps import WantedMaps, in_batches, is_map, read_maps
 from hcal_root_ad.harvest.events import events_of
-from hcal_root_ad.harvest.input_file import InputFile
-from hcal_root_ad.harvest.map_counts import WantedMaps, in_batches, is_map, read_maps
-from hcal_root_ad.harvest.section import (
-    Section,
+from hcal_root_ad.harvest.inputs import InputFile
+from hcal_root_ad.harvest.lumisection import (
+    LumisectionCounts,
     check_events,
     check_numbers,
     growth_of_counter,
@@ -41,6 +42,163 @@ from hcal_root_ad.harvest.section import (
     whole_numbers,
 )
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource
+from hcal_root_ad.root_io.histograms import HistogramReader
+from hcal_root_ad.root_io.layout import DIRECTORY_CLASSES, Key, walk_folders
+from hcal_root_ad.root_io.records import LARGEST_ELEMENT, LARGEST_MAP, Objects, Record, check_size, fetch, key_object
+
+_SCALAR = re.compile(r"<(?P<name>[^>]*)>(?P<kind>[ifs])=(?P<text>.*)</(?P=name)>$", re.DOTALL)
+_KINDS = {"i": "int", "f": "float", "s": "string"}
+_LS_FOLDER = re.compile(r"By Lumi Section (\d+)-(\d+)$")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A run summary (``first`` and ``last`` 0) or the lumisections of a folder."""
+
+    run: int
+    first: int = 0
+    last: int = 0
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where an element is: its path in the file and its key, or the text of a scalar."""
+
+    classname: str
+    path: str = ""
+    key: Key | None = None
+    text: str = ""
+
+
+Scopes = Mapping[Scope, Mapping[str, Stored]]
+"""Elements by scope and full name."""
+
+
+class DqmFolders:
+    """The folders of an open file; each subsystem is listed once, when it is asked for."""
+
+    def __init__(self, root: Any, path: InputFile) -> None:
+        self._root, self._path = root, path
+        data = root["DQMData"]
+        runs = [name for name in data.keys(recursive=False, cycle=False) if re.fullmatch(r"Run \d+", name)]
+        self._subsystems = {int(name.removeprefix("Run ")): _folders(data[name]) for name in runs}
+        self.runs = tuple(sorted(self._subsystems))
+        for run in self.runs:
+            check_numbers(path, run)
+        self._listed: dict[tuple[int, str], Scopes] = {}
+
+    def subsystems(self, run: int) -> tuple[str, ...]:
+        """Subsystem folders of a run."""
+        return tuple(self._subsystems[run])
+
+    def scopes(self, run: int, subsystem: str) -> Scopes:
+        """A subsystem's elements."""
+        if (run, subsystem) not in self._listed:
+            self._listed[run, subsystem] = self._list(run, subsystem) if subsystem in self._subsystems[run] else {}
+        return self._listed[run, subsystem]
+
+    def _list(self, run: int, subsystem: str) -> Scopes:
+        scopes: dict[Scope, dict[str, Stored]] = {}
+        folders: dict[Scope, str] = {}
+        place = f"DQMData/Run {run}/{subsystem}"
+        for path, key in walk_folders(self._root.file.source, self._subsystems[run][subsystem]):
+            folder, _, inside = (path or key.name).partition("/")
+            match = _LS_FOLDER.fullmatch(folder)
+            if match or folder == "Run summary":
+                scope = Scope(run, int(match[1]), int(match[2])) if match else Scope(run)
+                check_numbers(self._path, run, scope.last)
+                self._check_folder(scope, folder, folders)
+                stored = scopes.setdefault(scope, {})
+                if path and key.class_name not in DIRECTORY_CLASSES:
+                    stored |= _stored(key, f"{subsystem}/{inside}".rstrip("/"), f"{place}/{path}")
+        return scopes
+
+    def _check_folder(self, scope: Scope, folder: str, folders: dict[Scope, str]) -> None:
+        """Raises InputError for a folder whose name stands for no lumisections, or for those of another one."""
+        other = folders.setdefault(scope, folder)
+        if folder != "Run summary" and not 0 < scope.first <= scope.last:
+            raise InputError(f"{self._path} has the folder {folder}, which stands for no lumisections.")
+        if other != folder:
+            raise InputError(f"{self._path} has the folders {other} and {folder} of the same lumisections.")
+
+    def histogram(self, stored: Stored) -> Any:
+        """One histogram, as uproot decodes it."""
+        size = stored.key.object_size if stored.key else 0
+        check_size(size, f"The {stored.classname} {stored.path}", LARGEST_ELEMENT)
+        return self._root[stored.path]
+
+    def stock(self, elements: Sequence[Stored]) -> KeyStock:
+        """Histograms of one class to be read together; record n is the n-th of them."""
+        return KeyStock(self._root, elements)
+
+    def _number(self, text: str) -> int:
+        """What a scalar says. Raises InputError for what is no whole number."""
+        number = float(text) if re.fullmatch(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?", text) else np.nan
+        if not np.isfinite(number) or number != np.rint(number):
+            raise InputError(f"{self._path} has an event counter that says {text[:40]!r}; a whole number was expected.")
+        return int(number)
+
+    def counts(self, elements: Sequence[Stored]) -> list[int]:
+        """What elements count: the number that a scalar tells, the sum over the bins of a histogram."""
+        counts = [0 if element.key else self._number(element.text) for element in elements]
+        for classname in {element.classname for element in elements if element.key}:
+            places = [n for n, element in enumerate(elements) if element.key and element.classname == classname]
+            reader = HistogramReader(self.stock([elements[n] for n in places]))
+            read = reader.read(range(len(places)), [np.zeros(1, dtype=np.int64)] * len(places))
+            for n, (bins,) in zip(places, read, strict=True):
+                counts[n] = round(float(bins.inside().sum()))
+        return counts
+
+
+class KeyStock:
+    """Histograms of one class, each behind a key of its own."""
+
+    def __init__(self, root: Any, elements: Sequence[Stored]) -> None:
+        self._root, self._elements = root, elements
+        self.classname = elements[0].classname
+        self.place = str(root.file.file_path)
+
+    def size(self, record: int) -> int:
+        """Compressed bytes of a record."""
+        return self._key(record).size
+
+    def open(self, records: Sequence[int]) -> Iterator[Objects]:
+        """The one object of each key."""
+        keys = [self._key(record) for record in records]
+        for key in keys:
+            check_size(key.object_size, f"The {self.classname} {key.name}", LARGEST_MAP)
+        for raw, key in zip(fetch(self._root.file.source, [Record(k.seek, k.size) for k in keys]), keys, strict=True):
+            yield key_object(raw, key.key_size, key.object_size)
+
+    def decode(self, record: int, objects: Objects, number: int) -> Any:  # noqa: ARG002
+        """The object of a key, fetched anew."""
+        return self._root[self._elements[record].path]
+
+    def _key(self, record: int) -> Key:
+        key = self._elements[record].key
+        assert key is not None
+        return key
+
+
+def _folders(directory: Any) -> dict[str, Key]:
+    """Keys of the folders in a folder, by name."""
+    names = directory.keys(recursive=False, cycle=False, filter_classname="TDirectory*")
+    return {name: _key(directory.key(name)) for name in names}
+
+
+def _key(key: Any) -> Key:
+    """A key that uproot read."""
+    place = (key.fSeekKey, key.fNbytes, key.fKeylen, key.fObjlen, key.fCycle, key.fSeekPdir)
+    return Key(*place, key.fClassName, key.fName)
+
+
+def _stored(key: Key, folder: str, place: str) -> dict[str, Stored]:
+    """An element by its full name; none for a text that is no scalar."""
+    if key.class_name != "TObjString":
+        return {f"{folder}/{key.name}": Stored(key.class_name, f"{place}/{key.name};{key.cycle}", key)}
+    scalar = _SCALAR.match(key.name)
+    return {f"{folder}/{scalar['name']}": Stored(_KINDS[scalar["kind"]], text=scalar["text"])} if scalar else {}
+
 
 _SNAPSHOT_NAME = re.compile(r"^(?P<saver>.*)\.root\.ls(?P<ls>\d+)_(?P<host>.*)$")
 _LS_NAME = re.compile(r"_L(\d+)\.root$")
@@ -97,10 +255,10 @@ class DqmFile:
             events_versus_ls={run: self.events_versus_ls(run, definition, subsystem, within) for run in self.runs},
         )
 
-    def _sections(self, definition: Definition, subsystem: str, within: range | None) -> tuple[Section, ...]:
+    def _sections(self, definition: Definition, subsystem: str, within: range | None) -> tuple[LumisectionCounts, ...]:
         scopes = [scope for run in self.runs for scope in self._folders.scopes(run, subsystem)]
         chosen = [scope for scope in scopes if scope.last and (within is None or scope.last in within)]
-        sections = {scope: Section(scope.run, scope.last, scope.first) for scope in chosen}
+        sections = {scope: LumisectionCounts(scope.run, scope.last, scope.first) for scope in chosen}
         self._fill(sections, definition, subsystem)
         return tuple(s for s in sections.values() if s.counts is not None or s.first == s.lumisection)
 
@@ -108,7 +266,7 @@ class DqmFile:
         for run in self.runs:
             lumisection, naming = self._label(run, subsystem)
             check_numbers(self.path, run, lumisection or 0)
-            section = Section(run, lumisection or 0)
+            section = LumisectionCounts(run, lumisection or 0)
             self._fill({Scope(run): section}, definition, subsystem)
             against_ls, beyond = self._versus_ls(run, definition, subsystem)
             section.own_events = section.own_growth = sum(against_ls.values()) + beyond or section.own_events
@@ -128,12 +286,12 @@ class DqmFile:
         written_for = int(info.text) if info and re.fullmatch("[0-9]{1,9}", info.text) else None
         return written_for, "snapshot" if online else ""
 
-    def _fill(self, sections: Mapping[Scope, Section], definition: Definition, subsystem: str) -> None:
+    def _fill(self, sections: Mapping[Scope, LumisectionCounts], definition: Definition, subsystem: str) -> None:
         """Give each section the maps and counters of its scope."""
         own = definition.expand(definition.own_events, subsystem)
         other = definition.expand(definition.other_events, subsystem)
         self._add_maps(sections, definition, subsystem)
-        for names, count in ((own, Section.count_own), (other, Section.count_other)):
+        for names, count in ((own, LumisectionCounts.count_own), (other, LumisectionCounts.count_other)):
             counted = self._counted(names)
             growth = growth_of_counter({(s.run, s.last, 0): events for s, events in counted.items() if s.last})
             for scope in counted.keys() & sections.keys():
@@ -150,7 +308,7 @@ class DqmFile:
             self._counters_of[names] = dict(self._counters(scopes, names))
         return self._counters_of[names]
 
-    def _add_maps(self, sections: Mapping[Scope, Section], definition: Definition, subsystem: str) -> None:
+    def _add_maps(self, sections: Mapping[Scope, LumisectionCounts], definition: Definition, subsystem: str) -> None:
         kinds: dict[tuple[str, Era], list[tuple[Scope, int, Stored]]] = {}
         for scope in sections:
             stored, era = self._folders.scopes(scope.run, subsystem).get(scope, {}), era_of_run(scope.run)
@@ -169,7 +327,7 @@ class DqmFile:
             for maps in read_maps(stock, in_batches(wanted, stock.size), era):
                 maps.add_to(chosen[maps.part], partial(words, chosen[maps.part]))
 
-    def _words(self, definition: Definition, subsystem: str, section: Section, number: int) -> str:
+    def _words(self, definition: Definition, subsystem: str, section: LumisectionCounts, number: int) -> str:
         return where(self.path, definition.map_element(subsystem, number), section.run, section.lumisection)
 
     def _counters(self, scopes: Iterable[Scope], names: Sequence[str]) -> Iterator[tuple[Scope, int]]:
@@ -206,14 +364,14 @@ class DqmFile:
                         largest[ls] = max(n, largest.get(ls, 0))
         return largest, beyond
 
-    def coarse(self, run: int, definition: Definition) -> tuple[CoarseMaps, list[Section], tuple[str, ...]]:
+    def coarse(self, run: int, definition: Definition) -> tuple[CoarseMaps, list[LumisectionCounts], tuple[str, ...]]:
         """Strips per LS, totals and mean digis of a run, the LS that they stand for (without maps), and notes."""
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
         stored = self._folders.scopes(run, subsystem).get(Scope(run), {})
         strips = self._strips(run, stored, definition, subsystem)
         events, beyond = self._versus_ls(run, definition, subsystem)
         lumisections = sorted({*events, *(int(ls) for ls in np.flatnonzero(strips.any(axis=(1, 2))))})
-        section = Section(run, 0)
+        section = LumisectionCounts(run, 0)
         self._fill({Scope(run): section}, definition, subsystem)
         whole, notes = _whole_run(section, sum(events.values()) + beyond, definition)
         if beyond:
@@ -233,10 +391,10 @@ class DqmFile:
             events=whole.events,
             event_source=whole.source,
         )
-        sections = [Section(run, ls) for ls in lumisections]
+        sections = [LumisectionCounts(run, ls) for ls in lumisections]
         if not sections and usable:
             last = self._label(run, subsystem)[0] or 1
-            sections = [Section(run, last, 1, own_events=whole.events, own_growth=whole.events)]
+            sections = [LumisectionCounts(run, last, 1, own_events=whole.events, own_growth=whole.events)]
             notes += ("No element against the LS tells which lumisections the totals hold.",)
         return maps, sections, notes
 
@@ -283,7 +441,7 @@ class _Whole(NamedTuple):
     source: EventSource
 
 
-def _whole_run(section: Section, against_ls: int, definition: Definition) -> tuple[_Whole, tuple[str, ...]]:
+def _whole_run(section: LumisectionCounts, against_ls: int, definition: Definition) -> tuple[_Whole, tuple[str, ...]]:
     """Events of run totals by the best evidence, and notes; totals that no counter fits are doubted."""
     info = section.own_events
     section.own_events = section.own_growth = against_ls or info

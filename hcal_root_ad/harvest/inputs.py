@@ -1,4 +1,4 @@
-"""Input files: from what the user typed to files here or elsewhere, what each is, and damage as a sentence."""
+"""Input files: paths, folders and addresses; ROOT files opened with limits on memory; damage as one sentence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Section``: what one file says of one lumisection, gathered from 84 × 72 maps to channels."""
+"""What one file says of one lumisection, gathered from 84 × 72 maps to channels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hcal_root_ad.detector import (
     ho_in_depth_4,
 )
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.input_file import InputFile
+from hcal_root_ad.harvest.inputs import InputFile
 
 MAP_SHAPE = (N_DQM_IETA, N_IPHI)
 """Bins of a DQM depth map: ieta × iphi."""
@@ -41,7 +41,7 @@ LAST_LUMISECTION = 100_000
 
 
 def table_of_run(run: int) -> ChannelTable:
-    """All channels (HB, HE, HO, HF) of a run's era, the columns of :attr:`Section.counts`."""
+    """All channels (HB, HE, HO, HF) of a run's era, the columns of :attr:`LumisectionCounts.counts`."""
     return channel_table(era_of_run(run))
 
 
@@ -89,7 +89,7 @@ def _cells(era: str, number: int) -> tuple[NDArray[np.intp], NDArray[np.int16], 
 
 
 @dataclass(eq=False)
-class Section:
+class LumisectionCounts:
     """Counts and event counters of one lumisection, summed as maps arrive.
 
     ``first`` is below ``lumisection`` where the counts span several lumisections that cannot be
