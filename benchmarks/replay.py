@@ -30,7 +30,7 @@ from typing import IO, Any
 import numpy as np
 import uproot
 
-from hcal_root_ad.publish.file_name import with_version
+from hcal_root_ad.publish.gui_rules import with_version
 from hcal_root_ad.simulate.campaign import simulate_campaign
 
 LUMISECTION = 23.31

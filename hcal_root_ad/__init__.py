@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from hcal_root_ad.lumi_maps import LumiMaps
     from hcal_root_ad.model.model import Model, load_model
     from hcal_root_ad.model.transfer import train, transfer
-    from hcal_root_ad.publish.check import check_file
-    from hcal_root_ad.publish.flags_table import write_flags
+    from hcal_root_ad.publish.gui_rules import check_file
     from hcal_root_ad.publish.publish import publish as publish_run
-    from hcal_root_ad.publish.record import record_of
+    from hcal_root_ad.publish.saved_verdict import record_of
+    from hcal_root_ad.publish.verdict_tables import write_flags
     from hcal_root_ad.references.catalogue import load_reference
 
 __all__ = [

@@ -24,7 +24,7 @@ from hcal_root_ad.mask import Mask, masked
 from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.thresholds import check_asked
-from hcal_root_ad.publish.provenance import (
+from hcal_root_ad.provenance import (
     Material,
     Option,
     Provenance,

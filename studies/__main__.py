@@ -46,8 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure_a_grid(name: str, options: Sequence[str]) -> int:
-    from hcal_root_ad.publish.provenance import Provenance
-    from hcal_root_ad.publish.provenance_beside import write_beside
+    from hcal_root_ad.provenance import Provenance, write_beside
 
     parser = argparse.ArgumentParser(f"python -m studies {name}", allow_abbrev=False)
     parser.add_argument("--grid", default="presets", metavar="NAME",

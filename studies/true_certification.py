@@ -16,7 +16,7 @@ from hcal_root_ad.judge.findings import DEAD_BELOW, HOT_ABOVE
 from hcal_root_ad.judge.verdict import ModelInfo, State
 from hcal_root_ad.lumi_ranges import Range, ranges_of
 from hcal_root_ad.model.counts import MINIMUM_EVENTS
-from hcal_root_ad.publish.record import PartRecord, RunRecord
+from hcal_root_ad.publish.saved_verdict import PartRecord, RunRecord
 
 Truth = Mapping[str, Any]
 """What ``simulate`` writes as ``run<N>_truth.json``."""

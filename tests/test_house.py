@@ -32,14 +32,16 @@ MAY_IMPORT = {
     "export": {"stats", "harvest", "model"},
     "references": {"stats", "harvest", "model"},
     "judge": {"stats", "model"},
-    "compare": {"stats", "model", "references"},
+    "provenance": {"judge", "model", "references"},
+    "compare": {"stats", "model", "judge", "references", "provenance", "publish"},
     "mask": {"simulate", "judge"},
-    "publish": {"root_io", "harvest", "model", "judge", "references", "compare"},
-    "pipeline": {"model", "judge", "references", "mask", "publish"},
+    "publish": {"root_io", "harvest", "model", "judge", "references", "provenance"},
+    "state": {"stats", "model", "judge"},
+    "pipeline": {"state", "model", "judge", "references", "mask", "provenance", "publish"},
     "report": {"judge", "publish"},
-    "certify": {"stats", "harvest", "model", "judge", "references", "mask", "publish", "pipeline"},
-    "watch": {"harvest", "judge", "publish", "pipeline"},
-    "reproduce": {"harvest", "model", "export", "references", "publish", "watch"},
+    "certify": {"provenance", "stats", "harvest", "model", "judge", "references", "mask", "publish", "pipeline"},
+    "watch": {"provenance", "harvest", "judge", "publish", "pipeline"},
+    "reproduce": {"provenance", "harvest", "model", "export", "references", "publish", "watch"},
 }
 """The arrows, beside those to the floor; ``cli`` stands on top and may import all."""
 

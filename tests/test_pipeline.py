@@ -17,9 +17,9 @@ from hcal_root_ad.judge.verdict import Trust
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.pipeline import SHIPPED_MODELS, Judging, load_models
-from hcal_root_ad.publish.provenance import Provenance
+from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.publish.publish import publish
-from hcal_root_ad.publish.record import RunRecord, load_record, record_of
+from hcal_root_ad.publish.saved_verdict import RunRecord, load_record, record_of
 from hcal_root_ad.reproduce.reading import origins
 from hcal_root_ad.reproduce.sameness import differences, parts_of
 from hcal_root_ad.simulate.conditions import Conditions

@@ -25,9 +25,9 @@ from hcal_root_ad.errors import HcalRootAdError, InputError, ModelError
 from hcal_root_ad.harvest.dials_client import dials_run
 from hcal_root_ad.model.graphstad import network_of
 from hcal_root_ad.model.model import HEAD, REFERENCE, WEIGHTS, load_model
-from hcal_root_ad.publish.file_name import offline_name
-from hcal_root_ad.publish.provenance import sha256_of
-from hcal_root_ad.publish.record import load_record
+from hcal_root_ad.provenance import sha256_of
+from hcal_root_ad.publish.gui_rules import offline_name
+from hcal_root_ad.publish.saved_verdict import load_record
 
 PACKAGE = Path(__file__).parents[1] / "hcal_root_ad"
 SOURCES = sorted(PACKAGE.rglob("*.py"))

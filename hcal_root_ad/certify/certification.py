@@ -13,7 +13,7 @@ from hcal_root_ad.certify.conditions import RunConditions
 from hcal_root_ad.certify.part_counts import WHOLE_RUN, PartCounts, part_counts
 from hcal_root_ad.certify.policy import SUBDETECTORS, Policy, Rules, Untrusted
 from hcal_root_ad.lumi_ranges import Range, ranges_of, stretches
-from hcal_root_ad.publish.record import RunRecord
+from hcal_root_ad.publish.saved_verdict import RunRecord
 
 HCAL = "HCAL"
 LOST_BOX, BAD_CHANNELS, PROBLEMATIC_CHANNELS = "lost readout box", "bad channels", "problematic channels"

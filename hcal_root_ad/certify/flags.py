@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from hcal_root_ad.certify.items import Failure
 from hcal_root_ad.judge.verdict import RunVerdict
-from hcal_root_ad.publish.flags_table import COLUMNS, flag_rows
+from hcal_root_ad.publish.verdict_tables import COLUMNS, flag_rows
 
 _TYPES = {
     "run": "int64", "ieta": "?int64", "iphi": "int64", "depth": "?int64", "rm": "?int64",

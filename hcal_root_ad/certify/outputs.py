@@ -25,9 +25,8 @@ from hcal_root_ad.certify.survey import Surveyed
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import plain_name, whole_file, write_text
 from hcal_root_ad.lumi_ranges import Range
-from hcal_root_ad.publish.provenance import INPUTS, Material, Option, Provenance
-from hcal_root_ad.publish.provenance_beside import beside_table
-from hcal_root_ad.publish.record import RunRecord, load_record
+from hcal_root_ad.provenance import INPUTS, Material, Option, Provenance, beside_table
+from hcal_root_ad.publish.saved_verdict import RunRecord, load_record
 from hcal_root_ad.tables import read_json, write_rows
 
 GOLDEN, REGISTRY, PROVENANCE = "certification.json", "run_registry.json", "certification.provenance.json"

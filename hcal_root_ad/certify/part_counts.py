@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.certify.policy import Rules
 from hcal_root_ad.judge.verdict import Trust
-from hcal_root_ad.publish.record import STRIPS, PartRecord, RunRecord
+from hcal_root_ad.publish.saved_verdict import STRIPS, PartRecord, RunRecord
 
 WHOLE_RUN = "run"
 

@@ -16,7 +16,7 @@ from hcal_root_ad.certify.conditions import RunConditions, conditions_of_table
 from hcal_root_ad.certify.items import Item, ItemResult, JudgedRun, result_of_table
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.files import folder_lock, write_text
-from hcal_root_ad.publish.record import SUFFIX, record_name
+from hcal_root_ad.publish.saved_verdict import SUFFIX, record_name
 from hcal_root_ad.tables import read_json
 
 ROOT, RECORDS = "root", "records"

@@ -23,9 +23,9 @@ from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.pipeline import Fitting, Judging
-from hcal_root_ad.publish.provenance import Provenance
+from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.publish.publish import publish
-from hcal_root_ad.publish.record import RunRecord, record_of, save_record
+from hcal_root_ad.publish.saved_verdict import RunRecord, record_of, save_record
 from hcal_root_ad.references.catalogue import NamedReference, catalogue_digest, fitting_reference
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.certify.store import Store
     from hcal_root_ad.certify.strangers import Stranger
     from hcal_root_ad.harvest.inputs import InputFile
-    from hcal_root_ad.publish.provenance import Material
+    from hcal_root_ad.provenance import Material
 
 
 _DOUBTS = 8
@@ -139,7 +139,7 @@ def _strangers(
 
 def _given(arguments: argparse.Namespace) -> list[Material]:
     """The files beside those of the runs."""
-    from hcal_root_ad.publish.provenance import file_material
+    from hcal_root_ad.provenance import file_material
 
     files = {name: getattr(arguments, name) for name in ("oms", "dcs", "labels", "mask")}
     return [file_material(name, path) for name, path in files.items() if path]
@@ -263,7 +263,7 @@ def _explain(store: Store, run: int, lumisection: int, policy_name: str | None) 
     from hcal_root_ad.certify.outputs import last_policy
     from hcal_root_ad.certify.policy import load_policy
     from hcal_root_ad.certify.store import known_run
-    from hcal_root_ad.publish.record import load_record
+    from hcal_root_ad.publish.saved_verdict import load_record
 
     record = load_record(known_run(store, run))
     policy = load_policy(policy_name) if policy_name else last_policy(store)

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.publish.check import check_file, content_of
+    from hcal_root_ad.publish.gui_rules import check_file, content_of
 
     problems = {path: check_file(path) for path in arguments.files}
     for path, sentences in problems.items():

@@ -15,7 +15,7 @@ from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
     from hcal_root_ad.compare.comparison import Drift
-    from hcal_root_ad.publish.provenance import Provenance
+    from hcal_root_ad.provenance import Provenance
     from hcal_root_ad.references.catalogue import NamedReference
 
 
@@ -53,7 +53,7 @@ def _reference(name: str | None, maps: LumiMaps) -> NamedReference:
 
 
 def _provenance(runs: Sequence[LumiMaps], reference: NamedReference, arguments: argparse.Namespace) -> Provenance:
-    from hcal_root_ad.publish.provenance import provenance_of_maps, reference_material
+    from hcal_root_ad.provenance import provenance_of_maps, reference_material
 
     others = [reference_material(reference.entry)]
     return provenance_of_maps("compare", runs, others, {"definition": arguments.definition})
@@ -62,11 +62,16 @@ def _provenance(runs: Sequence[LumiMaps], reference: NamedReference, arguments: 
 def _compare(maps: LumiMaps, reference: NamedReference, arguments: argparse.Namespace) -> tuple[Drift, bool]:
     """Compare one run and write what was found; returns its shifts, and whether anything differs."""
     from hcal_root_ad.compare.comparison import compare
-    from hcal_root_ad.publish.comparison_elements import comparison_elements
-    from hcal_root_ad.publish.comparison_json import comparison_numbers, save_json
-    from hcal_root_ad.publish.comparison_plots import draw_comparison
-    from hcal_root_ad.publish.comparison_table import changes_table, elements_table, outcome
-    from hcal_root_ad.publish.provenance_beside import write_beside
+    from hcal_root_ad.compare.drawing import draw_comparison
+    from hcal_root_ad.compare.outputs import (
+        changes_table,
+        comparison_elements,
+        comparison_numbers,
+        elements_table,
+        outcome,
+        save_json,
+    )
+    from hcal_root_ad.provenance import write_beside
     from hcal_root_ad.publish.root_file import write_root_file
 
     with progress(f"Comparing run {maps.run}") as report:
@@ -85,10 +90,9 @@ def _compare(maps: LumiMaps, reference: NamedReference, arguments: argparse.Name
 
 
 def _write_drift(reference: NamedReference, drifts: Sequence[Drift], provenance: Provenance, folder: Path) -> None:
-    from hcal_root_ad.publish.comparison_json import drift_numbers, save_json
-    from hcal_root_ad.publish.comparison_plots import draw_drift
-    from hcal_root_ad.publish.comparison_table import drift_table
-    from hcal_root_ad.publish.provenance_beside import write_beside
+    from hcal_root_ad.compare.drawing import draw_drift
+    from hcal_root_ad.compare.outputs import drift_numbers, drift_table, save_json
+    from hcal_root_ad.provenance import write_beside
 
     show(drift_table(reference.name, drifts))
     numbers = save_json(drift_numbers(reference.entry, drifts, provenance), folder / "drift.json")
@@ -111,6 +115,6 @@ def _stem(maps: LumiMaps, folder: Path) -> Path:
 
 def _root_file(maps: LumiMaps, folder: Path) -> Path:
     """A dataset of its own, so that an upload takes the place of nothing else."""
-    from hcal_root_ad.publish.file_name import offline_name
+    from hcal_root_ad.publish.gui_rules import offline_name
 
     return folder / offline_name(maps.run, maps.sources[0].name if maps.sources else "", "HcalADComparison")

@@ -26,7 +26,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.export.cmssw import configuration, write_cmssw_model
     from hcal_root_ad.export.lumisection import write_model
     from hcal_root_ad.model.model import load_model
-    from hcal_root_ad.publish.provenance import Provenance, chosen, model_material
+    from hcal_root_ad.provenance import Provenance, chosen, model_material
 
     model = load_model(arguments.model)
     check_places([arguments.output])

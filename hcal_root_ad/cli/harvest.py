@@ -15,7 +15,7 @@ from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
     from hcal_root_ad.harvest.read import LeftOut
-    from hcal_root_ad.publish.provenance import Provenance
+    from hcal_root_ad.provenance import Provenance
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +51,7 @@ def _paths(output: Path, runs: Sequence[LumiMaps]) -> list[Path]:
 
 
 def _provenance(maps: LumiMaps, definition: str | None) -> Provenance:
-    from hcal_root_ad.publish.provenance import provenance_of_maps
+    from hcal_root_ad.provenance import provenance_of_maps
 
     return provenance_of_maps("harvest", [maps], options={"definition": definition})
 

@@ -12,7 +12,7 @@ from hcal_root_ad.cli.terminal import show
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hcal_root_ad.publish.provenance import Provenance
+    from hcal_root_ad.provenance import Provenance
     from hcal_root_ad.reproduce.reading import Origin
 
 

@@ -32,9 +32,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> int:
+    from hcal_root_ad.provenance import provenance_of_maps, write_beside
     from hcal_root_ad.publish.catalogue_table import entry_details
-    from hcal_root_ad.publish.provenance import provenance_of_maps
-    from hcal_root_ad.publish.provenance_beside import write_beside
     from hcal_root_ad.references.catalogue_keeping import Description, add_reference, own_catalogue
 
     folder = own_catalogue(arguments.name)

@@ -12,7 +12,7 @@ from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
 
 if TYPE_CHECKING:
-    from hcal_root_ad.publish.record import RunRecord
+    from hcal_root_ad.publish.saved_verdict import RunRecord
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _report_run(name: str, output: Path) -> None:
-    from hcal_root_ad.publish.record import SUFFIX, load_record
+    from hcal_root_ad.publish.saved_verdict import SUFFIX, load_record
 
     recorded = name.endswith(SUFFIX)
     check_places([output], inputs=[Path(name)] if recorded else input_files([name]))
@@ -55,7 +55,7 @@ def _judged(name: str) -> RunRecord:
     """The record of a run that is judged now, as `run` does it by itself."""
     from hcal_root_ad.cli.run import judge
     from hcal_root_ad.pipeline import Judging, load_models
-    from hcal_root_ad.publish.record import record_of
+    from hcal_root_ad.publish.saved_verdict import record_of
 
     runs = read_runs([name])
     if len(runs) != 1:
@@ -69,7 +69,7 @@ def _judged(name: str) -> RunRecord:
 
 
 def _report_campaign(folder: Path, output: Path, with_runs: bool) -> None:
-    from hcal_root_ad.publish.record import load_record, record_name
+    from hcal_root_ad.publish.saved_verdict import load_record, record_name
     from hcal_root_ad.report.campaign import RECORDS, load_campaign
     from hcal_root_ad.report.campaign_page import campaign_page
     from hcal_root_ad.report.page import write_page

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.harvest.read import LeftOut
     from hcal_root_ad.judge.verdict import RunVerdict
     from hcal_root_ad.pipeline import Judging
-    from hcal_root_ad.publish.provenance import Provenance
+    from hcal_root_ad.provenance import Provenance
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +62,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.flags:
         _write_flags(verdicts, judging.provenance("run", verdicts, options), arguments.flags)
     if arguments.json:
-        from hcal_root_ad.publish.verdict_json import write_verdicts
+        from hcal_root_ad.publish.verdict_tables import write_verdicts
 
         write_verdicts(verdicts, judging.provenance("run", verdicts, options), arguments.json)
         show(f"JSON:      {arguments.json}")
@@ -98,7 +98,7 @@ def _check_places(
 ) -> None:
     """Refuse what cannot be written while nothing is."""
     from hcal_root_ad.publish.publish import target_path
-    from hcal_root_ad.publish.record import record_name
+    from hcal_root_ad.publish.saved_verdict import record_name
 
     targets = [
         target_path(maps, arguments.output, online=arguments.online, attach_to=attach_to)
@@ -123,7 +123,7 @@ def _publish(
     provenance: Provenance,
 ) -> None:
     from hcal_root_ad.publish.publish import publish
-    from hcal_root_ad.publish.summary_table import run_summary
+    from hcal_root_ad.publish.verdict_tables import run_summary
 
     run = verdict.maps.run
     written = publish(
@@ -135,8 +135,8 @@ def _publish(
     remark(*(f"run {run}: masked: {sentence}" for sentence in verdict.masked))
     show(f"ROOT file: {written}")
     if plots:
+        from hcal_root_ad.provenance import write_beside
         from hcal_root_ad.publish.plots import draw_plots
-        from hcal_root_ad.publish.provenance_beside import write_beside
 
         pictures = draw_plots(verdict, plots)
         write_beside(provenance, plots, "plots", pictures)
@@ -144,8 +144,8 @@ def _publish(
 
 
 def _write_flags(verdicts: Sequence[RunVerdict], provenance: Provenance, path: Path) -> None:
-    from hcal_root_ad.publish.flags_table import write_flags
-    from hcal_root_ad.publish.provenance_beside import write_beside
+    from hcal_root_ad.provenance import write_beside
+    from hcal_root_ad.publish.verdict_tables import write_flags
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_flags(verdicts, path)
@@ -154,7 +154,7 @@ def _write_flags(verdicts: Sequence[RunVerdict], provenance: Provenance, path: P
 
 
 def _save_verdicts(verdicts: Sequence[RunVerdict], made: Sequence[Provenance], folder: Path) -> None:
-    from hcal_root_ad.publish.record import record_name, record_of, save_record
+    from hcal_root_ad.publish.saved_verdict import record_name, record_of, save_record
 
     for verdict, provenance in zip(verdicts, made, strict=True):
         path = folder / record_name(verdict.maps.run)

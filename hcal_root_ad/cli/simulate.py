@@ -43,8 +43,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _write_provenance(written: Sequence[Path], arguments: argparse.Namespace) -> Iterator[Path]:
     """Beside each run, whose files end with its truth: what it was made with."""
-    from hcal_root_ad.publish.provenance import Provenance, chosen, file_material
-    from hcal_root_ad.publish.provenance_beside import write_beside
+    from hcal_root_ad.provenance import Provenance, chosen, file_material, write_beside
 
     names = ("container", "lumisections", "runs", "detector_seed", "seed")
     options = chosen({name: getattr(arguments, name) for name in names})

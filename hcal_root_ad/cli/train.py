@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.model.transfer import read_widths, train
-    from hcal_root_ad.publish.model_provenance import write_model_provenance
+    from hcal_root_ad.provenance import write_model_provenance
 
     check_places([], [arguments.output])
     widths = read_widths(arguments.widths) if arguments.widths else None

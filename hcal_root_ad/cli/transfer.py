@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.model.model import load_model
     from hcal_root_ad.model.transfer import transfer
-    from hcal_root_ad.publish.model_provenance import write_model_provenance
+    from hcal_root_ad.provenance import write_model_provenance
 
     check_places([], [arguments.output])
     source = load_model(arguments.source)

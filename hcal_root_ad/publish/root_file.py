@@ -3,21 +3,181 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 from uuid import UUID
 
+import numpy as np
 import uproot
+from hist import Hist
+from numpy.typing import NDArray
+from uproot.models.TObject import Model_TObject
+from uproot.writing import WritableDirectory, _cascade, identify
 
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.files import whole_file
-from hcal_root_ad.publish.check import check_file
-from hcal_root_ad.publish.elements import MonitorElements
-from hcal_root_ad.publish.object_text import efficiency_text, quality_text, scalar_text
+from hcal_root_ad.publish.dqm_strings import efficiency_text, quality_text, scalar_text
+from hcal_root_ad.publish.elements import MonitorElement, MonitorElements
+from hcal_root_ad.publish.gui_rules import check_file
 from hcal_root_ad.publish.root_layout import mark_gaps, read_container, refuse_scattered
-from hcal_root_ad.publish.root_objects import root_object
-from hcal_root_ad.publish.uproot_directory import add_objects, identities, without_time
+
+Doubles = NDArray[np.float64]
+
+LOG_Z_BIT, LS_AXIS_BIT = 1 << 21, 1 << 22
+"""Object bits of hcaldqm: colours by order of magnitude, and an axis of lumisections, of which the GUIs show the range
+that is filled."""
+
+
+def root_object(element: MonitorElement) -> Any:
+    """The element as an uproot model of TH1F or TH2F, in single precision, flow bins included."""
+    histogram = element.histogram
+    contents = np.asarray(histogram.values(flow=True), dtype=">f4")
+    inside = np.asarray(contents[(slice(1, -1),) * histogram.ndim], dtype=np.float64)
+    entries = float(np.count_nonzero(inside)) if element.entries is None else element.entries
+    axes = _axes(element)
+    common = {"fName": None, "fTitle": element.title, "fEntries": entries, "fSumw2": _squares(element), **axes}
+    if element.root_class == "TH1F":
+        trend = identify.to_TH1x(data=contents, **_statistics_1d(inside, histogram), **common)
+        return _marked(trend, LS_AXIS_BIT) if element.against_lumisections else trend
+    statistics = _statistics_2d(inside, histogram)
+    chart = identify.to_TH2x(data=contents.T.ravel(), fOption="colz", **statistics, **common)
+    return _marked(chart, LOG_Z_BIT) if element.log_z else chart
+
+
+def _squares(element: MonitorElement) -> Doubles | None:
+    """Squares of the errors, flow bins included; without them the GUIs take square roots of the contents."""
+    return None if element.errors is None else np.pad(element.errors.astype(np.float64) ** 2, 1)
+
+
+class _MarkedObject(Model_TObject):  # type: ignore[misc]
+    """A ``TObject`` with bits of its own, which uproot leaves away."""
+
+    bits = 0
+
+    def _serialize(self, out: Any, header: Any, name: Any, tobject_flags: Any) -> None:
+        super()._serialize(out, header, name, tobject_flags | np.uint32(self.bits))
+
+
+def _marked(histogram: Any, bits: int) -> Any:
+    """The histogram with bits set in its ``TObject``."""
+    named = histogram
+    while named._bases[0]._bases:
+        named = named._bases[0]
+    marked = _MarkedObject.empty()
+    marked.bits = bits
+    named._bases[0] = marked
+    return histogram
+
+
+def _axes(element: MonitorElement) -> dict[str, Any]:
+    histogram = element.histogram
+    labels = (*element.bin_labels, *((),) * (histogram.ndim - len(element.bin_labels)))
+    axes = {
+        f"f{name.upper()}axis": identify.to_TAxis(
+            fName=f"{name}axis", fTitle=axis.label.strip(), fNbins=axis.size, fXmin=axis.edges[0], fXmax=axis.edges[-1],
+            fLabels=_labels(texts) if texts else None,
+        )
+        for name, axis, texts in zip("xy", histogram.axes, labels, strict=False)
+    }  # fmt: skip
+    contents = "yz"[histogram.ndim - 1]
+    title = histogram.label or ""
+    unit = {"fNbins": 1, "fXmin": 0.0, "fXmax": 1.0}
+    return axes | {f"f{contents.upper()}axis": identify.to_TAxis(fName=f"{contents}axis", fTitle=title, **unit)}
+
+
+def _labels(texts: tuple[str, ...]) -> Any:
+    named = [(bin_number, identify.to_TObjString(text)) for bin_number, text in enumerate(texts, start=1) if text]
+    for bin_number, entry in named:
+        # TAxis::SetBinLabel keeps the bin number in the label's unique id.
+        entry._bases[0]._members["@fUniqueID"] = bin_number
+    return identify.to_THashList([entry for _, entry in named])
+
+
+def _statistics_1d(inside: Doubles, histogram: Hist[Any]) -> dict[str, float]:
+    """Sums over the bins inside the axis, as ``TH1::GetStats`` gives them for set contents."""
+    x = histogram.axes[0].centers
+    return {
+        "fTsumw": inside.sum(),
+        "fTsumw2": np.abs(inside).sum(),
+        "fTsumwx": (inside * x).sum(),
+        "fTsumwx2": (inside * x**2).sum(),
+    }
+
+
+def _statistics_2d(inside: Doubles, histogram: Hist[Any]) -> dict[str, float]:
+    """Sums over the bins inside the axes, as ``TH2::GetStats`` gives them for set contents."""
+    x, y = (axis.centers for axis in histogram.axes)
+    return {
+        "fTsumw": inside.sum(),
+        "fTsumw2": np.abs(inside).sum(),
+        "fTsumwx": x @ inside.sum(axis=1),
+        "fTsumwx2": x**2 @ inside.sum(axis=1),
+        "fTsumwy": y @ inside.sum(axis=0),
+        "fTsumwy2": y**2 @ inside.sum(axis=0),
+        "fTsumwxy": x @ inside @ y,
+    }
+
+
+_ALWAYS = datetime(1995, 1, 1)
+"""The first day that ROOT can write: whatever is published from the same inputs is the same to the byte."""
+
+
+def add_objects(root: WritableDirectory, objects: Iterable[tuple[str, str, Any]]) -> None:
+    """Add (folder, key name, object) to an open file, each once, in the order given.
+
+    These calls into uproot are not its public API, and the reason why it is pinned to one version. The public
+    ``directory[name] = object`` splits names at ``/``, so it cannot write a ``TObjString`` whose key name is
+    ``<name>i=1</name>``; and ``update`` reuses freed space, leaving remainders too short to be marked.
+    """
+    streamers: list[Any] = []
+    folders: dict[str, WritableDirectory] = {}
+    for folder, name, content in objects:
+        if folder not in folders:
+            folders[folder] = _folder(root, folder)
+        _append_only(root)
+        identify.add_to_directory(content, name, folders[folder], streamers)
+    _append_only(root)
+    root.file.update_streamers(streamers)
+
+
+@contextmanager
+def without_time() -> Iterator[None]:
+    """Let uproot write a date of ours instead of the time."""
+
+    class Always(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Always:
+            return cls(*_ALWAYS.timetuple()[:6], tzinfo=tz)
+
+    with patch.object(_cascade, "datetime", SimpleNamespace(datetime=Always)):
+        yield
+
+
+def identities(texts: Iterable[str]) -> Callable[[], uuid.UUID]:
+    """Gives one UUID after the other (of the file, and of each folder), which follow from the texts."""
+    first, number = uuid.uuid5(uuid.NAMESPACE_OID, "\n".join(texts)), count()
+    return lambda: uuid.uuid5(first, str(next(number)))
+
+
+def _folder(root: WritableDirectory, path: str) -> WritableDirectory:
+    directory = root
+    for name in path.split("/"):
+        _append_only(root)
+        directory = directory.mkdir(name)
+    return directory
+
+
+def _append_only(root: WritableDirectory) -> None:
+    """Forget freed space, so that new records go behind the old ones and every gap stays a whole former record."""
+    root._cascading.freesegments.data.slices = ()
+
 
 _COMPRESSION = uproot.ZLIB(4)
 """The newer GUI decodes zlib only."""

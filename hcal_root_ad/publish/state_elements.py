@@ -1,4 +1,4 @@
-"""States in hcaldqm's colours: of channels by depth, of readout boxes, FEDs and sub-detectors against LS, and now.
+"""States in hcaldqm's colours, of channels, RBX, FEDs and sub-detectors; and the summary of the run.
 
 Only maps whose contents are states have ``Summary`` in their path: HCAL's render plugin draws those in the colours of
 the states (``dqmgui`` ``plugins/HcalRenderPlugin.cc``).
@@ -25,9 +25,19 @@ from hcal_root_ad.judge.aggregate import (
     lost_units,
     worst_state,
 )
-from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Verdict
-from hcal_root_ad.publish.axes import RBX_LABELS, LumiAxis, box_summary, depth_map, lumi_map, strip_map
-from hcal_root_ad.publish.elements import CLIENT, MonitorElement
+from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Trust, Verdict
+from hcal_root_ad.publish.elements import (
+    CLIENT,
+    RBX_LABELS,
+    LumiAxis,
+    MonitorElement,
+    Scalar,
+    box_summary,
+    cells,
+    depth_map,
+    lumi_map,
+    strip_map,
+)
 
 FOLDER, AGAINST_LS = f"{CLIENT}/StateSummary", f"{CLIENT}/StateSummaryvsLS"
 NOW = 10
@@ -193,3 +203,105 @@ def _outer_states(verdict: Verdict) -> tuple[list[str], States]:
     ]
     choices = [State.NOT_CONNECTED, State.NOT_ASSESSED, State.BAD, State.PROBLEMATIC]
     return names, np.select(conditions, choices, State.GOOD).astype(np.uint8)
+
+
+SUMMARY_FOLDER = f"{CLIENT}/EventInfo"
+BAD_FROM = 0.05
+"""Share of bad lumisections from which a run is bad."""
+NOT_JUDGED = -1.0
+_TRUST_STATES = {
+    Trust.ADAPTED: State.GOOD,
+    Trust.REFERENCE_RUN: State.GOOD,
+    Trust.OTHER_PERIOD: State.PROBLEMATIC,
+    Trust.NONE: State.BAD,
+}
+
+
+def bad_share(states: States) -> float | None:
+    """Share of bad ones among the assessed lumisections; None where there are none."""
+    assessed = judged(states)
+    return float((states[assessed] == State.BAD).mean()) if assessed.any() else None
+
+
+def trusted(run: RunVerdict) -> bool:
+    """Whether everything that was judged rests on a trusted reference."""
+    return all(_trust(source, run).trusted for source in judgements(run)) and bool(judgements(run))
+
+
+def run_state(run: RunVerdict, axis: LumiAxis) -> State:
+    """State of the run: bad by hcaldqm's rule, else never good without a trusted reference.
+
+    A run is bad from 5 % of bad lumisections on (CMSSW ``DQM/HcalTasks/plugins/HcalOnlineHarvesting.cc``,
+    ``thresh_bad_bad``), and an LS is as bad as its worst unit.
+    """
+    share = bad_share(_worst(run, axis))
+    if share is not None and share >= BAD_FROM:
+        return State.BAD
+    if share is None or not trusted(run):
+        return State.NOT_ASSESSED
+    return State.PROBLEMATIC if share > 0 else State.GOOD
+
+
+def summary_elements(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
+    """The one cell of the run, and a cell for the trust in each judgement: green, yellow for another period, or red."""
+    yield cells(f"{SUMMARY_FOLDER}/runSummary", [run_state(run, axis)], "state of the run", (f"run {run.maps.run}",))
+    trusts = {_name(source): _trust(source, run) for source in judgements(run)} or {"run": Trust.NONE}
+    states = [_TRUST_STATES[trust] for trust in trusts.values()]
+    yield cells(f"{SUMMARY_FOLDER}/TrustSummary", states, "may the verdict be trusted?", tuple(trusts))
+
+
+def summary_scalars(run: RunVerdict, axis: LumiAxis) -> Iterator[Scalar]:
+    """``reportSummary`` of the run and of each sub-detector, the trust in words, and what identifies the run.
+
+    ``reportSummary`` is the share of LS that are not bad: both GUIs paint it orange below 0.95 and red below 0.85.
+    Only ``Hcal/EventInfo`` itself may hold a ``reportSummaryMap``: the classic GUI makes a tile of every one.
+    """
+    rests = trusted(run)
+    yield Scalar(f"{SUMMARY_FOLDER}/reportSummary", _report(_worst(run, axis), rests))
+    for name, states in subdetector_states(run, axis).items():
+        yield Scalar(f"{SUMMARY_FOLDER}/reportSummaryContents/{name}", _report(states, rests))
+    yield Scalar(f"{SUMMARY_FOLDER}/trust", str(Trust.NONE if run.strips else run.trust))
+    yield Scalar(f"{SUMMARY_FOLDER}/verdict", verdict_sentence(run, axis))
+    for number, reason in enumerate(trust_reasons(run), start=1):
+        yield Scalar(f"{SUMMARY_FOLDER}/trustReason{number:02d}", reason)
+    yield Scalar(f"{SUMMARY_FOLDER}/iRun", run.maps.run)
+    if len(run.maps.lumisections):
+        yield Scalar(f"{SUMMARY_FOLDER}/iLumiSection", int(run.maps.lumisections.max()))
+    if run.maps.events.any():
+        yield Scalar(f"{SUMMARY_FOLDER}/processedEvents", int(run.maps.events.sum()))
+
+
+def verdict_sentence(run: RunVerdict, axis: LumiAxis) -> str:
+    """The outcome for people, short enough for a picture that shows one line of some fifty characters."""
+    share = bad_share(_worst(run, axis))
+    if share is None:
+        return "not judged: no LS could be assessed"
+    if not trusted(run):
+        return f"not judged (no trust), units lost in {share:.1%} of LS"
+    return f"a unit is lost in {share:.1%} of the assessed LS" if share else "no unit of the readout is lost"
+
+
+def trust_reasons(run: RunVerdict) -> tuple[str, ...]:
+    """Why something is not trusted, each reason once."""
+    reasons = [part.trust_reason or str(part.trust) for part in run.verdicts if not part.trust.trusted]
+    return tuple(dict.fromkeys([*reasons, *(["strips are held against themselves"] if run.strips else [])]))
+
+
+def _report(states: States, trusted: bool) -> float:
+    share = bad_share(states)
+    return NOT_JUDGED if share is None or not trusted else 1 - share
+
+
+def _worst(run: RunVerdict, axis: LumiAxis) -> States:
+    """(LS,) worst state of all sub-detectors."""
+    states = list(subdetector_states(run, axis).values())
+    return np.max(states, axis=0) if states else np.zeros(axis.length, dtype=np.uint8)
+
+
+def _name(source: Verdict | StripVerdict) -> str:
+    return "strips" if isinstance(source, StripVerdict) else source.subdetector
+
+
+def _trust(source: Verdict | StripVerdict, run: RunVerdict) -> Trust:
+    """Strips are compared with their own share of the run: neither they nor the totals beside them have a reference."""
+    return Trust.NONE if isinstance(source, StripVerdict) or run.strips else source.trust

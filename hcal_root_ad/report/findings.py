@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.judge.aggregate import N_BOXES, States, on_axis
 from hcal_root_ad.judge.verdict import Finding, State
 from hcal_root_ad.judge.wording import how_large, how_sure, trust_sentences, what, when
-from hcal_root_ad.publish.record import HBHE_BOXES, STRIPS, PartRecord, RunRecord
+from hcal_root_ad.publish.saved_verdict import HBHE_BOXES, STRIPS, PartRecord, RunRecord
 from hcal_root_ad.report.words import happened, place, quantity
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.publish.provenance import versions_here
+from hcal_root_ad.provenance import versions_here
 from hcal_root_ad.reproduce.finding import Places
 from hcal_root_ad.reproduce.reading import Origin
 from hcal_root_ad.reproduce.recipes import Recipe, recipe_for, words_of

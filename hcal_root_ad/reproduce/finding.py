@@ -10,7 +10,7 @@ from pathlib import Path
 from hcal_root_ad import content
 from hcal_root_ad.errors import CatalogueError, HcalRootAdError, InputError
 from hcal_root_ad.files import plain_name
-from hcal_root_ad.publish.provenance import Material, sha256_of
+from hcal_root_ad.provenance import Material, sha256_of
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.publish.provenance import Provenance, provenance_of_table, provenance_of_text
-from hcal_root_ad.publish.provenance_beside import SUFFIX, Beside, beside, read_beside
+from hcal_root_ad.provenance import (
+    SUFFIX,
+    Beside,
+    Provenance,
+    beside,
+    provenance_of_table,
+    provenance_of_text,
+    read_beside,
+)
 
 RUN_FOLDERS = ("HcalADClient/Provenance", "HcalMLClient/Provenance", "HcalADClient/Comparison/Provenance")
 """Where in ``Hcal/Run summary`` of a ROOT file, of a verdict and of a comparison."""
@@ -70,7 +77,7 @@ def _inside(path: Path) -> tuple[Provenance, ...]:
 
 def _in_root(path: Path) -> Provenance | None:
     from hcal_root_ad.harvest.inputs import open_root
-    from hcal_root_ad.publish.provenance_scalars import provenance_of_scalars
+    from hcal_root_ad.publish.publish import provenance_of_scalars
 
     with open_root(path) as file:
         runs = file["DQMData"].keys(recursive=False, cycle=False) if "DQMData" in file else []

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.publish.provenance import INPUTS, Option, Provenance
+from hcal_root_ad.provenance import INPUTS, Option, Provenance
 
 
 @dataclass(frozen=True)

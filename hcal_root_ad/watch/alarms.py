@@ -34,7 +34,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.verdict import Finding, Kind, Level, RunVerdict, Verdict
 from hcal_root_ad.judge.wording import Named, how_large, how_sure, what
 from hcal_root_ad.lumi_ranges import ranges_of
-from hcal_root_ad.publish.provenance import Provenance, provenance_of_table
+from hcal_root_ad.provenance import Provenance, provenance_of_table
 
 CLEARED_AFTER = 5
 """Assessed lumisections without a flag after which an alarm is over (two minutes)."""

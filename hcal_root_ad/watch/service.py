@@ -13,7 +13,7 @@ from hcal_root_ad.errors import HcalRootAdError, InputError, NoHcalError, Output
 from hcal_root_ad.fault_report import fault_sentence
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.pipeline import Judging
-from hcal_root_ad.publish.provenance import Option, Provenance
+from hcal_root_ad.provenance import Option, Provenance
 from hcal_root_ad.publish.publish import publish, target_path
 from hcal_root_ad.watch.alarms import (
     NAME,

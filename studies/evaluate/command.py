@@ -13,8 +13,7 @@ from hcal_root_ad.cli.inputs import input_files, read_runs
 from hcal_root_ad.cli.terminal import progress, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import write_text
-from hcal_root_ad.publish.provenance import INPUTS, Provenance, file_material
-from hcal_root_ad.publish.provenance_beside import write_beside
+from hcal_root_ad.provenance import INPUTS, Provenance, file_material, write_beside
 from studies.evaluate.campaign import evaluate
 from studies.evaluate.figures import partial_auc_figure
 from studies.evaluate.material import Material, simulated

@@ -22,7 +22,7 @@ from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.model.transfer import transfer
 from hcal_root_ad.pipeline import SHIPPED_MODELS
-from hcal_root_ad.publish.record import record_of
+from hcal_root_ad.publish.saved_verdict import record_of
 from studies.stress.judged import Certified, JudgedRun, Line
 
 

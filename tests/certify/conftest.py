@@ -15,7 +15,7 @@ from hcal_root_ad.cli.main import main
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI
 from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo
 from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.publish.record import PartRecord, RunRecord
+from hcal_root_ad.publish.saved_verdict import PartRecord, RunRecord
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.containers import write_truth
 from hcal_root_ad.simulate.detector import simulate_detector

@@ -24,8 +24,8 @@ from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.judge.verdict import Trust
 from hcal_root_ad.lumi_ranges import within
-from hcal_root_ad.publish.check import check_file
-from hcal_root_ad.publish.record import load_record, save_record
+from hcal_root_ad.publish.gui_rules import check_file
+from hcal_root_ad.publish.saved_verdict import load_record, save_record
 from studies.true_certification import near_edges, read_truth, true_record
 from tests.certify.conftest import Simulated
 

@@ -24,7 +24,7 @@ from hcal_root_ad.certify.certification import (
 from hcal_root_ad.certify.conditions import NO_STABLE_BEAMS, OmsRun, RunConditions
 from hcal_root_ad.certify.policy import Policy, Rules, Untrusted
 from hcal_root_ad.judge.verdict import Trust
-from hcal_root_ad.publish.record import PartRecord, RunRecord
+from hcal_root_ad.publish.saved_verdict import PartRecord, RunRecord
 
 MakeRecord = Callable[..., RunRecord]
 HEP07, HBP09 = 3 * 18 + 6, 1 * 18 + 8

@@ -14,7 +14,7 @@ from hcal_root_ad.certify.explain import comment, explanation
 from hcal_root_ad.certify.policy import Policy, Untrusted
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.judge.verdict import Trust
-from hcal_root_ad.publish.record import RunRecord
+from hcal_root_ad.publish.saved_verdict import RunRecord
 
 MakeRecord = Callable[..., RunRecord]
 

@@ -9,7 +9,7 @@ import awkward as ak
 import pyarrow.parquet as pq
 
 from hcal_root_ad.certify.flags import flags_array, join_flags, write_flags_part
-from hcal_root_ad.publish.flags_table import COLUMNS
+from hcal_root_ad.publish.verdict_tables import COLUMNS
 
 
 def test_a_run_without_a_verdict_has_an_empty_table_of_the_same_form(tmp_path: Path) -> None:

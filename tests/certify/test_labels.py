@@ -12,7 +12,7 @@ from hcal_root_ad.certify.labels import Agreement, Labels, read_labels
 from hcal_root_ad.certify.policy import Policy
 from hcal_root_ad.certify.run_registry import registry_ranges
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.publish.record import RunRecord
+from hcal_root_ad.publish.saved_verdict import RunRecord
 
 FLAGS = [(1, 3, "GOOD"), (4, 9, "BAD")]
 RANGES = [{"start": a, "end": b, "hcal-hcal": {"status": s, "cause": "", "comment": ""}} for a, b, s in FLAGS]

@@ -10,7 +10,7 @@ from hcal_root_ad.certify.certification import certify_run
 from hcal_root_ad.certify.conditions import OmsRun, RunConditions
 from hcal_root_ad.certify.lumisections import COLUMNS, lumisection_rows
 from hcal_root_ad.certify.policy import Policy
-from hcal_root_ad.publish.record import RunRecord
+from hcal_root_ad.publish.saved_verdict import RunRecord
 
 
 def test_one_row_per_lumisection_with_what_was_counted(dead_box: RunRecord, policy: Policy) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from hcal_root_ad.certify.golden import read_selection
 from hcal_root_ad.cli.main import main
-from hcal_root_ad.publish.record import load_record
+from hcal_root_ad.publish.saved_verdict import load_record
 from tests.certify.conftest import Simulated
 
 NAMES = ["tab\there{}", "two\nlines{}", "back\\slash{}", "bytes\udcff{}", "\x1b[31mred{}", "=1+1{}"]

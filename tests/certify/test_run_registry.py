@@ -5,7 +5,7 @@ from __future__ import annotations
 from hcal_root_ad.certify.certification import certify_run
 from hcal_root_ad.certify.policy import Policy
 from hcal_root_ad.certify.run_registry import registry_ranges
-from hcal_root_ad.publish.record import RunRecord
+from hcal_root_ad.publish.saved_verdict import RunRecord
 
 
 def test_ranges_are_those_in_which_no_flag_changes(dead_box: RunRecord, policy: Policy) -> None:

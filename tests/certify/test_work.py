@@ -18,7 +18,7 @@ from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.mask import Mask, MaskEntry
 from hcal_root_ad.pipeline import Judging
-from hcal_root_ad.publish.provenance import Material
+from hcal_root_ad.provenance import Material
 from hcal_root_ad.references.catalogue import Entry, NamedReference, catalogue_digest
 from hcal_root_ad.simulate.conditions import simulate_conditions
 from hcal_root_ad.simulate.detector import simulate_detector

@@ -82,7 +82,7 @@ def test_several_runs_find_their_reference_and_strict_tells_that_one_differs(
     files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # The pictures of single runs are drawn above.
-    monkeypatch.setattr("hcal_root_ad.publish.comparison_plots.draw_comparison", lambda *_: ())
+    monkeypatch.setattr("hcal_root_ad.compare.drawing.draw_comparison", lambda *_: ())
     assert main(["compare", str(files["other"]), str(files["faulty"]), "-o", str(tmp_path), "--strict"]) == 1
     said = capsys.readouterr()
     found = "run 374001: compared with the reference mine (run 374000, SimulatedZeroBias, new), which fits it best"

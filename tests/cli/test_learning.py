@@ -32,7 +32,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         monkeypatch.setattr(f"hcal_root_ad.model.transfer.{verb}", function)
         monkeypatch.setattr(f"hcal_root_ad.cli.{verb}.read_runs", tuple)
         monkeypatch.setattr("hcal_root_ad.model.model.load_model", lambda name: SimpleNamespace(name=name))
-        monkeypatch.setattr("hcal_root_ad.publish.model_provenance.write_model_provenance", lambda *_: None)
+        monkeypatch.setattr("hcal_root_ad.provenance.write_model_provenance", lambda *_: None)
         return calls
 
     return replace

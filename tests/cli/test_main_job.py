@@ -10,7 +10,7 @@ import pytest
 
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.detector import box_name
-from hcal_root_ad.publish.record import load_record
+from hcal_root_ad.publish.saved_verdict import load_record
 
 pytest.importorskip("ROOT", reason="genuine ROOT writes the simulated files")
 pytestmark = pytest.mark.usefixtures("own_models")

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.cli.main import main
-from hcal_root_ad.publish.provenance import Provenance
-from hcal_root_ad.publish.provenance_beside import write_beside
+from hcal_root_ad.provenance import Provenance, write_beside
 from hcal_root_ad.reproduce.reading import origins
 
 LUMISECTIONS = 6

@@ -15,7 +15,7 @@ import pytest
 import uproot
 
 from hcal_root_ad.cli.main import main
-from hcal_root_ad.publish.file_name import with_version
+from hcal_root_ad.publish.gui_rules import with_version
 from hcal_root_ad.watch.service import Watch
 
 pytest.importorskip("ROOT", reason="genuine ROOT writes the simulated files")

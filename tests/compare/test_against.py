@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hcal_root_ad.compare.against import Against, hold_against, threshold
+from hcal_root_ad.compare.shifts import Against, hold_against, threshold
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.counts import subdetector_counts

@@ -8,14 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hcal_root_ad.compare.changes import Change
-from hcal_root_ad.compare.compared_elements import Likeness, compared
-from hcal_root_ad.compare.comparison import Comparison, compare
-from hcal_root_ad.compare.root_tests import chi2_test, kolmogorov_test
+from hcal_root_ad.compare.comparison import Comparison, Likeness, compare, compared
+from hcal_root_ad.compare.shifts import Change
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import CatalogueError, NoHcalError
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps, Source
 from hcal_root_ad.references.catalogue import NamedReference
+from hcal_root_ad.stats.root_tests import chi2_test, kolmogorov_test
 
 MakeMaps = Callable[..., LumiMaps]
 MakeReference = Callable[..., NamedReference]

@@ -89,9 +89,7 @@ def test_harvested_counts_are_those_of_uproots_objects(simulated: SimulatedRun, 
     (path,) = write_dqm_file(simulated, tmp_path)
     (maps,) = read_lumi_maps(path)
     with uproot.open(path) as file:
-        folder = (
-            f"DQMData/Run {maps.run}/Hcal/By Lumi Section {{0}}-{{0}}/DigiTask/Occupancy/depth/depth{{1}}"
-        )
+        folder = f"DQMData/Run {maps.run}/Hcal/By Lumi Section {{0}}-{{0}}/DigiTask/Occupancy/depth/depth{{1}}"
         plain = [gathered([file[folder.format(ls, d)].values() for d in DEPTHS]) for ls in maps.lumisections]
     np.testing.assert_array_equal(maps.counts, plain)
 

@@ -28,9 +28,7 @@ def written(tmp_path: Path, root: Any, root_map: Made, depth_maps: Made) -> Path
     path = tmp_path / NAME
     file = root.TFile(str(path), "RECREATE", "", 101)
     for ls in (1, 2):
-        folder = file.mkdir(
-            f"DQMData/Run {RUN}/Hcal/By Lumi Section {ls}-{ls}/DigiTask/Occupancy/depth", "", True
-        )
+        folder = file.mkdir(f"DQMData/Run {RUN}/Hcal/By Lumi Section {ls}-{ls}/DigiTask/Occupancy/depth", "", True)
         for depth, values in enumerate(depth_maps(100 * ls, seed=ls), start=1):
             folder.WriteTObject(root_map(values), f"depth{depth}")
     file.Close()
@@ -50,9 +48,7 @@ def events(path: Path) -> list[int]:
 
 
 @pytest.mark.parametrize("title", ["DQM data of the night", "x" * 300])
-@pytest.mark.parametrize(
-    "folder", ["", "DQMData", f"DQMData/Run {RUN}/Hcal/By Lumi Section 2-2/DigiTask/Occupancy"]
-)
+@pytest.mark.parametrize("folder", ["", "DQMData", f"DQMData/Run {RUN}/Hcal/By Lumi Section 2-2/DigiTask/Occupancy"])
 def test_keys_whose_texts_outgrew_their_length(written: Path, root: Any, title: str, folder: str) -> None:
     file = root.TFile(str(written), "UPDATE")
     directory = file.GetDirectory(folder) if folder else file

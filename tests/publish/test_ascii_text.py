@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcal_root_ad.publish.ascii_text import in_ascii
+from hcal_root_ad.publish.dqm_strings import in_ascii
 
 
 @pytest.mark.parametrize(

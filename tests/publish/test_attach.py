@@ -9,9 +9,8 @@ import pytest
 import uproot
 
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.publish.check import check_file
-from hcal_root_ad.publish.monitor_elements import monitor_elements
-from hcal_root_ad.publish.publish import publish
+from hcal_root_ad.publish.gui_rules import check_file
+from hcal_root_ad.publish.publish import monitor_elements, publish
 from hcal_root_ad.publish.root_layout import read_container
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -15,18 +15,27 @@ import pytest
 from matplotlib.image import imread
 from rich.console import Console
 
+from hcal_root_ad.compare import drawing as figures
 from hcal_root_ad.compare.comparison import Comparison, compare
+from hcal_root_ad.compare.drawing import draw_comparison, draw_drift
+from hcal_root_ad.compare.outputs import (
+    FOLDER,
+    changes_table,
+    comparison_elements,
+    comparison_numbers,
+    drift_numbers,
+    drift_table,
+    elements_table,
+    outcome,
+    save_json,
+    shown_by,
+)
 from hcal_root_ad.detector import SUBDET_PM, Era, channel_table
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps, Source
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.publish import comparison_figures as figures
-from hcal_root_ad.publish.check import check_file
-from hcal_root_ad.publish.comparison_elements import FOLDER, comparison_elements, shown_by
-from hcal_root_ad.publish.comparison_json import comparison_numbers, drift_numbers, save_json
-from hcal_root_ad.publish.comparison_plots import draw_comparison, draw_drift
-from hcal_root_ad.publish.comparison_table import changes_table, drift_table, elements_table, outcome
 from hcal_root_ad.publish.elements import MonitorElements, QualityStatus
+from hcal_root_ad.publish.gui_rules import check_file
 from hcal_root_ad.publish.root_file import file_folder, write_root_file
 from hcal_root_ad.references.catalogue import Entry, NamedReference
 from hcal_root_ad.references.rates import Rates

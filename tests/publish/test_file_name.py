@@ -1,7 +1,7 @@
 import pytest
 
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.publish.file_name import name_complaints, offline_name, online_name, run_of_name
+from hcal_root_ad.publish.gui_rules import name_complaints, offline_name, online_name, run_of_name
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.judge.verdict import Trust
-from hcal_root_ad.publish.flags_table import write_flags
+from hcal_root_ad.publish.verdict_tables import write_flags
 
 HEADER = "run,subdetector,ieta,iphi,depth,rbx,rm,kind,ls_first,ls_last,observed,expected,score,group,trust"
 

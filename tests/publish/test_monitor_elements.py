@@ -12,7 +12,7 @@ from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.judge.verdict import CommonPart, Finding, Interval, Kind, Level, RunVerdict, State, Trust
 from hcal_root_ad.publish.elements import AXIS_LIMIT, TITLE_LIMIT
 from hcal_root_ad.publish.fault_elements import ROWS
-from hcal_root_ad.publish.monitor_elements import monitor_elements
+from hcal_root_ad.publish.publish import monitor_elements
 from hcal_root_ad.publish.state_elements import newest, outer_units
 
 TASK, CLIENT = "Hcal/HcalADTask", "Hcal/HcalADClient"

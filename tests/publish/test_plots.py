@@ -14,7 +14,7 @@ from hcal_root_ad.detector import N_RBX, SUBDET_PM
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.publish import figures, plots
+from hcal_root_ad.publish import plots
 
 ALL = ["flagged_boxes", "states", "residuals", "trends", "strongest_findings"]
 
@@ -32,7 +32,7 @@ def drawn(monkeypatch):
         return draw
 
     for name in ("box_figure", "state_figure", "residual_figure", "strip_figure", "trend_figure", "history_figure"):
-        monkeypatch.setattr(figures, name, record(name))
+        monkeypatch.setattr(plots, name, record(name))
     return calls
 
 
@@ -122,17 +122,17 @@ def test_trends_and_histories_hold_the_numbers(verdict, drawn, tmp_path):
 def test_a_long_run_with_every_kind_has_legible_panels(tmp_path):
     length, rng = 900, np.random.default_rng(1)
     states = {half: rng.integers(2, 6, (length, N_RBX)) for half in SUBDET_PM}
-    marks = [figures.Mark(n + 1, "HBM", n + 1, 1, 100 * n + 1, 100 * n + 90) for n in range(8)]
-    figure = figures.box_figure(1, states, marks, [f"HBM{n + 1:02d} dead" for n in range(8)])
+    marks = [plots.Mark(n + 1, "HBM", n + 1, 1, 100 * n + 1, 100 * n + 90) for n in range(8)]
+    figure = plots.box_figure(1, states, marks, [f"HBM{n + 1:02d} dead" for n in range(8)])
     assert len(figure.axes) == 1 + 4  # label, panels
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts[:5] == ["not connected or masked", "not assessed", "good", "problematic", "bad"]
     assert texts[5:] == [f"{n}  HBM{n:02d} dead" for n in range(1, 9)]
-    kinds = {kind: rng.poisson(2, length) for kind in figures.KINDS}
-    trend = figures.trend_figure(1, rng.poisson(900, length), np.ones(length, bool), {"HB": kinds}, {}, "channels")
-    assert [text.get_text() for text in trend.axes[2].get_legend().get_texts()] == list(figures.KINDS)
-    figures.save(figure, tmp_path / "a.png")
-    figures.save(trend, tmp_path / "b.png")
+    kinds = {kind: rng.poisson(2, length) for kind in plots.KINDS}
+    trend = plots.trend_figure(1, rng.poisson(900, length), np.ones(length, bool), {"HB": kinds}, {}, "channels")
+    assert [text.get_text() for text in trend.axes[2].get_legend().get_texts()] == list(plots.KINDS)
+    plots.save(figure, tmp_path / "a.png")
+    plots.save(trend, tmp_path / "b.png")
 
 
 def test_a_folder_that_cannot_be_made_is_an_output_error(verdict, tmp_path):

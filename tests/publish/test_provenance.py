@@ -13,21 +13,23 @@ from hypothesis import strategies as st
 from hcal_root_ad import content
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.publish.object_text import scalar_text
-from hcal_root_ad.publish.provenance import (
+from hcal_root_ad.provenance import (
     INPUTS,
     Material,
     Provenance,
+    beside,
     file_material,
     provenance_of_maps,
     provenance_of_run,
     provenance_of_table,
     provenance_of_text,
+    read_beside,
     sha256_of,
     versions_here,
+    write_beside,
 )
-from hcal_root_ad.publish.provenance_beside import beside, read_beside, write_beside
-from hcal_root_ad.publish.provenance_scalars import made_of, provenance_of_scalars
+from hcal_root_ad.publish.dqm_strings import scalar_text
+from hcal_root_ad.publish.publish import made_of, provenance_of_scalars
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 """SHA-256 of the text ``abc`` (FIPS 180-2)."""

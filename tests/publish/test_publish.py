@@ -4,12 +4,11 @@ import pytest
 
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.provenance import provenance_of_run
 from hcal_root_ad.publish import publish as publishing
-from hcal_root_ad.publish.check import check_file
 from hcal_root_ad.publish.elements import Scalar
-from hcal_root_ad.publish.monitor_elements import monitor_elements
-from hcal_root_ad.publish.provenance import provenance_of_run
-from hcal_root_ad.publish.publish import publish
+from hcal_root_ad.publish.gui_rules import check_file
+from hcal_root_ad.publish.publish import monitor_elements, publish
 
 
 def test_published_file_is_accepted_and_named_for_the_gui(published):

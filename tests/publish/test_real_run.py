@@ -7,7 +7,7 @@ import pytest
 
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.judge.verdict import ModelInfo, RunVerdict, State, Verdict
-from hcal_root_ad.publish.check import check_file
+from hcal_root_ad.publish.gui_rules import check_file
 from hcal_root_ad.publish.publish import publish
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "run306138_real"

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.judge.verdict import Kind, RunVerdict
+from hcal_root_ad.publish.dqm_strings import efficiency_text, quality_text, scalar_text
 from hcal_root_ad.publish.fault_elements import FaultRow
-from hcal_root_ad.publish.monitor_elements import monitor_elements
-from hcal_root_ad.publish.object_text import efficiency_text, quality_text, scalar_text
-from hcal_root_ad.publish.publish import publish
+from hcal_root_ad.publish.publish import monitor_elements, publish
 from hcal_root_ad.publish.root_file import file_folder
 
 

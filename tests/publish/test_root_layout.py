@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hcal_root_ad.errors import InputError, OutputError
+from hcal_root_ad.publish.root_file import add_objects
 from hcal_root_ad.publish.root_layout import mark_gaps, read_container, walk
-from hcal_root_ad.publish.uproot_directory import add_objects
 
 
 def write(path, objects, **options):

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console, RenderableType
 
 from hcal_root_ad.judge.verdict import CommonPart, Finding, Kind, Level, RunVerdict, Trust
-from hcal_root_ad.publish.summary_table import LONGEST, run_summary
+from hcal_root_ad.publish.verdict_tables import LONGEST, run_summary
 
 
 def shown(parts: Iterable[RenderableType], width: int = 80) -> str:

@@ -12,8 +12,8 @@ import pytest
 
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.judge.verdict import CommonPart, RunVerdict, Trust
-from hcal_root_ad.publish.provenance import provenance_of_run
-from hcal_root_ad.publish.verdict_json import write_verdicts
+from hcal_root_ad.provenance import provenance_of_run
+from hcal_root_ad.publish.verdict_tables import write_verdicts
 
 
 def written(verdicts: list[RunVerdict], folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hcal_root_ad.judge import aggregate
 from hcal_root_ad.judge.aggregate import channel_sums, reconstruction_error
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.publish.elements import CLIENT, TASK, MonitorElements, QualityResult, QualityStatus
-from hcal_root_ad.publish.monitor_elements import monitor_elements
+from hcal_root_ad.publish.publish import monitor_elements
 from hcal_root_ad.room import sweep
 
 DEPTH, BOX, STRIP, LS = ("ieta", "iphi"), ("LS", "RBX"), ("LS", "iphi"), ("LS",)

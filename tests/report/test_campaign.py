@@ -13,7 +13,7 @@ from hcal_root_ad.certify.certification import Status
 from hcal_root_ad.certify.lumisections import COLUMNS
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.publish.record import RunRecord, load_record, record_name, save_record
+from hcal_root_ad.publish.saved_verdict import RunRecord, load_record, record_name, save_record
 from hcal_root_ad.report import campaign
 from hcal_root_ad.report.campaign import Stretch, is_campaign, load_campaign
 from hcal_root_ad.report.campaign_page import campaign_page

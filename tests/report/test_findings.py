@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from hcal_root_ad.judge.verdict import State, Trust
-from hcal_root_ad.publish.record import RunRecord
+from hcal_root_ad.publish.saved_verdict import RunRecord
 from hcal_root_ad.report.findings import assessed_in, bad_in, box_states, findings_of, headline_of, trust_of
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.judge.verdict import CommonPart, State, Trust
-from hcal_root_ad.publish.record import PartRecord, RunRecord
+from hcal_root_ad.publish.saved_verdict import PartRecord, RunRecord
 from hcal_root_ad.report.page import picture, write_page
 from hcal_root_ad.report.pictures import events_figure
 from hcal_root_ad.report.run_page import run_page

@@ -9,7 +9,7 @@ import pytest
 
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.model.model import load_model
-from hcal_root_ad.publish.provenance import Material, file_material, reference_material
+from hcal_root_ad.provenance import Material, file_material, reference_material
 from hcal_root_ad.references.catalogue import entry_of
 from hcal_root_ad.reproduce.finding import Places
 

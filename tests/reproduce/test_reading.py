@@ -11,8 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.publish.provenance import Material, Provenance
-from hcal_root_ad.publish.provenance_beside import write_beside
+from hcal_root_ad.provenance import Material, Provenance, write_beside
 from hcal_root_ad.report.page import render
 from hcal_root_ad.reproduce.reading import origins
 

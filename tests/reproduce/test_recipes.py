@@ -8,7 +8,7 @@ from importlib import import_module
 import pytest
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.publish.provenance import Provenance
+from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.reproduce.recipes import RECIPES, REFUSED, recipe_for, words_of
 
 

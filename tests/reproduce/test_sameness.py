@@ -13,7 +13,7 @@ import pytest
 import uproot
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.publish.uproot_directory import add_objects
+from hcal_root_ad.publish.root_file import add_objects
 from hcal_root_ad.reproduce.sameness import differences, parts_of
 
 

@@ -92,4 +92,6 @@ def test_studies_are_called_by_name(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run_study(["stress", "-o", str(tmp_path), "--worlds", "nowhere"]) == 2
     assert run_study([]) == 2
     assert run_study(["--help"]) == 0
-    assert "Studies: stress, widths." in capsys.readouterr().out
+    assert (
+        "Studies: classifiers, evaluate, false-alarms, forecasts, stress, transfer, widths" in capsys.readouterr().out
+    )

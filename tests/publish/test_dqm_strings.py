@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hcal_root_ad.publish.dqm_strings import complaint, quality_text, scalar_text
 from hcal_root_ad.publish.elements import QualityResult, QualityStatus, Scalar
-from hcal_root_ad.publish.object_text import complaint, quality_text, scalar_text
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.judge.verdict import CommonPart, Forecast, Kind, Level, RunVerdict, State, Trust
-from hcal_root_ad.publish.record import (
+from hcal_root_ad.publish.saved_verdict import (
     SUFFIX,
     PartRecord,
     RunRecord,
@@ -271,7 +271,7 @@ def test_reading_a_record_needs_no_network(tmp_path: Path, bytes_of_record: byte
     path = tmp_path / "R1.verdict.npz"
     path.write_bytes(bytes_of_record)
     script = (
-        "import sys; from hcal_root_ad.publish.record import load_record;"
+        "import sys; from hcal_root_ad.publish.saved_verdict import load_record;"
         f"load_record({str(path)!r}); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

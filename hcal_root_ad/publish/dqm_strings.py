@@ -1,16 +1,41 @@
 """Texts that stand for scalars, flags and quality results in a DQM file: how to write one, and what is wrong with one.
 
 Each is a ``TObjString`` whose key name is the full text (CMSSW ``DQMServices/Core/src/LegacyIOHelper.cc``). The
-newer GUI aborts the import of the whole file at a text that it cannot parse, so nothing else may be written.
+newer GUI aborts the import of the whole file at a text that it cannot parse, so nothing else may be written; and both
+GUIs read back unharmed what is in ASCII alone.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import unicodedata
 
-from hcal_root_ad.publish.ascii_text import in_ascii
 from hcal_root_ad.publish.elements import QualityResult, QualityStatus, Scalar
+
+_SPELLED = str.maketrans({
+    "‐": "-", "‑": "-", "–": "-", "—": "-", "−": "-", "·": ".", "×": "x", "±": "+-", "≈": "~", "√": "sqrt",
+    "≤": "at most", "≥": "at least", "→": "to", "∞": "infinity", "°": " deg", "‘": "'", "’": "'", "“": '"', "”": '"',
+})  # fmt: skip
+"""What no rule of Unicode gives; comparisons and arrows in words, because angle brackets would end a text."""
+_RAISED = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+")
+_GREEK = re.compile(r"GREEK (?P<case>SMALL|CAPITAL) LETTER (?:FINAL )?(?P<name>\w+)")
+
+
+def in_ascii(text: str) -> str:
+    """The text with Greek letters by name, accents dropped, signs spelled out, and ? for what is left."""
+    raised = _RAISED.sub(lambda match: f"^{match[0]}", text)
+    decomposed = unicodedata.normalize("NFKD", raised).translate(_SPELLED)
+    letters = (_letter(character) for character in decomposed if not unicodedata.combining(character))
+    return "".join(letters).encode("ascii", "replace").decode()
+
+
+def _letter(character: str) -> str:
+    match = _GREEK.match(unicodedata.name(character, ""))
+    if match is None:
+        return character
+    return match["name"].lower() if match["case"] == "SMALL" else match["name"].capitalize()
+
 
 _FORM = re.compile(r"<(?P<name>.*?)>(?P<kind>i|f|s|e|t|qr)=(?P<value>.*)</(?P<closing>.*?)>", re.DOTALL)
 _QUALITY = re.compile(r"st:(?P<status>\d+):(?P<result>[^:]*):(?P<algorithm>[^:]*):(?P<message>.*)", re.DOTALL)

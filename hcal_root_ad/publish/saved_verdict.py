@@ -46,7 +46,7 @@ from hcal_root_ad.judge.verdict import (
     Verdict,
 )
 from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.publish.provenance import Provenance, provenance_of_run, provenance_of_text
+from hcal_root_ad.provenance import Provenance, provenance_of_run, provenance_of_text
 from hcal_root_ad.room import sweep
 
 SUFFIX = ".verdict.npz"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hcal_root_ad.compare.root_tests import Chi2Result, KolmogorovResult, beyond_chance, chi2_test, kolmogorov_test
+from hcal_root_ad.stats.root_tests import Chi2Result, KolmogorovResult, beyond_chance, chi2_test, kolmogorov_test
 
 contents = arrays(np.int64, st.integers(1, 12), elements=st.integers(0, 300))
 

@@ -1,0 +1,248 @@
+"""A verdict as tables: findings for a terminal, channel intervals as CSV, and everything as JSON.
+
+The schema of the JSON document is in ``docs/verdict_json.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import RenderableType
+from rich.table import Table
+
+from hcal_root_ad.detector import N_IPHI, box_name
+from hcal_root_ad.files import whole_file, write_text
+from hcal_root_ad.judge.aggregate import boxes_of
+from hcal_root_ad.judge.verdict import CommonPart, Finding, Interval, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.wording import Named, enumerated, every_finding, how_large, how_sure, trust_of_run, what, when
+from hcal_root_ad.lumi_ranges import ranges_of
+from hcal_root_ad.provenance import Provenance
+from hcal_root_ad.tables import write_rows
+
+LONGEST = 30
+"""Findings shown at most; those beyond are counted."""
+_STYLE = {State.BAD: "red", State.PROBLEMATIC: "yellow"}
+
+
+def run_summary(verdict: RunVerdict) -> Iterator[RenderableType]:
+    """Sentences and a table: trust where there is something to say, findings, conditions."""
+    findings = every_finding(verdict)
+    yield from (f"Trust: {sentence}" for sentence in trust_of_run(verdict))
+    if findings:
+        yield f"Run {verdict.maps.run}: {len(findings)} finding{'s' * (len(findings) != 1)} in {_judged_part(verdict)}"
+        yield _table(findings[:LONGEST])
+        if hidden := _hidden(findings[LONGEST:]):
+            yield hidden
+    else:
+        yield f"Run {verdict.maps.run}: nothing is flagged in {_judged_part(verdict)}."
+    if verdict.common and verdict.common.sentences:
+        yield "Conditions:"
+        yield from (f"  {sentence}" for sentence in verdict.common.sentences)
+
+
+def _table(findings: Sequence[Named]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("unit", "what", "kind", "LS", "rate", "how sure"):
+        table.add_column(name, no_wrap=name in ("unit", "kind", "rate"))
+    for finding, noun in findings:
+        table.add_row(
+            finding.unit, what(finding, noun), str(finding.kind), when(finding), how_large(finding), how_sure(finding),
+            style=_STYLE[finding.state],
+        )  # fmt: skip
+    return table
+
+
+def _hidden(findings: Sequence[Named]) -> str:
+    """How many weaker findings are not shown, by what they are about; "" without any."""
+    if not findings:
+        return ""
+    levels = Counter(str(finding.level) for finding, _ in findings)
+    counted = ", ".join(f"{number} {level}" for level, number in levels.most_common())
+    return f"and {len(findings)} weaker ones ({counted}); --json FILE and the report have all"
+
+
+def _judged_part(verdict: RunVerdict) -> str:
+    """``58 of 60 LS of HB and HE``, or what else was judged."""
+    per_lumisection = [one for one in verdict.verdicts if one.granularity == "lumisection"]
+    names = [one.subdetector for one in verdict.verdicts]
+    parts: list[str] = []
+    if per_lumisection:
+        assessed = np.logical_or.reduce([one.assessed for one in per_lumisection])
+        parts.append(f"{_of(assessed)} LS of {enumerated(names)}")
+    elif names:
+        parts.append(f"the run as a whole of {enumerated(names)}")
+    if verdict.strips:
+        parts.append(f"{_of(verdict.strips.assessed)} LS of its strips")
+    return " and ".join(parts) or "nothing"
+
+
+def _of(assessed: NDArray[np.bool_]) -> str:
+    judged, length = int(assessed.sum()), len(assessed)
+    return f"{judged:,}" if judged == length else f"{judged:,} of {length:,}"
+
+
+COLUMNS = (
+    "run", "subdetector", "ieta", "iphi", "depth", "rbx", "rm", "kind",
+    "ls_first", "ls_last", "observed", "expected", "score", "group", "trust",
+)  # fmt: skip
+Row = tuple[int | float | str, ...]
+
+
+def write_flags(verdict: RunVerdict | Sequence[RunVerdict], path: Path) -> None:
+    """Write the intervals of one run or several, one row per channel and interval.
+
+    Strips (files without maps per lumisection) have no ieta, depth and RM. Raises OutputError if the
+    file cannot be written; a file of that name is replaced only by a whole one.
+    """
+    runs = [verdict] if isinstance(verdict, RunVerdict) else verdict
+    path = Path(path)
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        write_rows(file, [COLUMNS])
+        for run in runs:
+            write_rows(file, flag_rows(run))
+
+
+def flag_rows(run: RunVerdict) -> Iterator[Row]:
+    """The intervals of a run, in the order of :data:`COLUMNS`; "" where there is none."""
+    for verdict in run.verdicts:
+        for interval in _in_order(verdict):
+            yield (run.maps.run, *_channel(verdict, interval.channel), *_interval_numbers(interval), str(verdict.trust))
+    if run.strips:
+        for interval in _in_order(run.strips):
+            yield (
+                run.maps.run,
+                *_strip(run.strips, interval.channel),
+                *_interval_numbers(interval),
+                str(run.strips.trust),
+            )
+
+
+def _in_order(verdict: Verdict | StripVerdict) -> list[Interval]:
+    return sorted(verdict.intervals, key=lambda interval: (interval.first, interval.channel))
+
+
+def _channel(verdict: Verdict, row: int) -> Row:
+    table = verdict.channels
+    place = (int(table.ieta[row]), int(table.iphi[row]), int(table.depth[row]))
+    box = table.box_name(row) if table.rbx[row] else ""
+    return (verdict.subdetector, *place, box, int(table.rm[row]) or "")
+
+
+def _strip(strips: StripVerdict, column: int) -> Row:
+    box = box_name(int(boxes_of(strips)[column]))
+    return (box[:2], "", column % N_IPHI + 1, "", box, "")
+
+
+def _interval_numbers(interval: Interval) -> Row:
+    expected, score = round(float(interval.expected), 2), round(float(interval.score), 2)
+    return (str(interval.kind), interval.first, interval.last, interval.observed, expected, score, interval.group)
+
+
+SCHEMA = 1
+"""Raised when a key is renamed, removed or changes its meaning; new keys may come without."""
+_DIGITS = 6
+
+
+def verdicts_table(verdicts: Sequence[RunVerdict], provenance: Provenance) -> dict[str, Any]:
+    """The document as a table; numbers that are not known are None."""
+    return {
+        "schema": SCHEMA,
+        "program": f"hcal-root-ad {version('hcal-root-ad')}",
+        "provenance": provenance.as_table(),
+        "runs": [_run(verdict) for verdict in verdicts],
+    }
+
+
+def write_verdicts(verdicts: Sequence[RunVerdict], provenance: Provenance, path: Path) -> None:
+    """Write the document, whole or not at all; raises OutputError where it cannot be written."""
+    write_text(path, json.dumps(verdicts_table(verdicts, provenance), allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def _run(verdict: RunVerdict) -> dict[str, Any]:
+    strips = {"strips": _judged(verdict.strips)} if verdict.strips else {}
+    return {
+        "run": verdict.maps.run,
+        "lumisections": [list(part) for part in ranges_of(verdict.maps.lumisections)],
+        "events": int(verdict.maps.events.sum()),
+        "trust": str(verdict.trust),
+        "trusted": verdict.trust.trusted,
+        "subdetectors": {one.subdetector: _subdetector(one) for one in verdict.verdicts},
+        **strips,
+        "findings": [_finding(finding, noun, verdict) for finding, noun in every_finding(verdict)],
+        "conditions": verdict.common and _conditions(verdict.common),
+        "masked": list(verdict.masked),
+        "notes": list(verdict.every_note),
+    }
+
+
+def _subdetector(verdict: Verdict) -> dict[str, Any]:
+    return {**_judged(verdict), "granularity": verdict.granularity}
+
+
+def _judged(verdict: Verdict | StripVerdict) -> dict[str, Any]:
+    """Which lumisections were judged, by what, and how far that is trusted."""
+    judge = verdict.judge
+    return {
+        "judged": [list(part) for part in ranges_of(verdict.lumisections[verdict.assessed])],
+        "model": {"name": judge.name, "version": judge.version, "digest": judge.digest},
+        "false_alarms": judge.false_alarms,
+        "trust": str(verdict.trust),
+        "trusted": verdict.trust.trusted,
+        "trust_reason": verdict.trust_reason,
+        "sensitivity": _number(verdict.sensitivity),
+    }
+
+
+def _finding(finding: Finding, noun: str, verdict: RunVerdict) -> dict[str, Any]:
+    return {
+        "subdetector": finding.subdetector,
+        "level": str(finding.level),
+        "unit": finding.unit,
+        "kind": str(finding.kind),
+        "state": finding.state.name.lower(),
+        "ranges": [list(part) for part in finding.ranges],
+        "lumisections": finding.lumisections,
+        "duty": _number(finding.duty),
+        "channels": finding.channels,
+        "cells": _cells(finding, verdict) if noun == "channel" else [],
+        "observed": finding.observed,
+        "expected": _number(finding.expected),
+        "size": _number(finding.size) if finding.expected > 0 else None,
+        "size_error": _number(finding.size_error) if finding.expected > 0 else None,
+        "significance": _number(finding.significance),
+        "sure": how_sure(finding),
+    }
+
+
+def _cells(finding: Finding, verdict: RunVerdict) -> list[list[int]]:
+    """ieta, iphi and depth of its channels."""
+    (table,) = (one.channels for one in verdict.verdicts if one.subdetector == finding.subdetector)
+    rows = np.array(finding.rows, dtype=np.intp)
+    cells: list[list[int]] = np.stack([table.ieta[rows], table.iphi[rows], table.depth[rows]], axis=1).tolist()
+    return cells
+
+
+def _conditions(common: CommonPart) -> dict[str, Any]:
+    return {
+        "sentences": list(common.sentences),
+        "lumisections": common.lumisections.tolist(),
+        "log_pileup": _numbers(common.log_pileup),
+        "log_pileup_error": _numbers(common.log_pileup_error),
+        "subdetector": {name: _numbers(shift) for name, shift in common.subdetector.items()},
+    }
+
+
+def _numbers(values: NDArray[np.floating[Any]]) -> list[float | None]:
+    return [_number(float(value)) for value in values]
+
+
+def _number(value: float) -> float | None:
+    """For people's eyes, too: six figures; None where it is not finite."""
+    return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None
