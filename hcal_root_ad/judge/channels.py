@@ -16,16 +16,9 @@ from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.reference import Reference, Widths
 from hcal_root_ad.stats.binomial import Floats, deviance, newton_step, probability
-from hcal_root_ad.stats.scan import (
-    Null,
-    Stretch,
-    Sums,
-    empirical_null,
-    stretches,
-    strongest_windows,
-)
+from hcal_root_ad.stats.scan import Null, Stretch, Sums, empirical_null, stretches, strongest
 
-CELLS = 2**18
+CELLS = 2**17
 """Cells (LS × channels) that are looked at together."""
 SAMPLE = 800
 """Channels of a sub-detector that tell the empirical null."""
@@ -43,7 +36,8 @@ class Residuals:
 
     Attributes:
         reference: of the channels in ``counts``. live: columns of ``counts`` that are judged.
-        counts: (LS, channels) digis. events: (LS,). levels: the common part, of the live channels.
+        counts: (LS, channels) digis, never more than the events. events: (LS,).
+        levels: the common part, of the live channels.
     """
 
     reference: Reference
@@ -54,53 +48,68 @@ class Residuals:
 
     def log_rate(self, columns: NDArray[np.intp]) -> NDArray[np.float32]:
         """(LS, columns) expected log rate of some of the live channels, their units' faults included."""
-        rows = self.live[columns]
-        reference, tree, levels = self.reference, self.reference.tree, self.levels
-        module, ring = tree.module.of[rows], tree.ring.of[rows]
-        level, power = (a[rows].astype(np.float32) for a in (reference.level, reference.power))
-        far = levels.far[:, module]
-        shift = levels.module[:, module]
-        eta = level + np.multiply.outer(levels.log_pileup, power) + levels.ring[:, ring] + np.where(far, 0, shift)
-        for column in np.flatnonzero(far.any(axis=0)):
-            ls = np.flatnonzero(far[:, column])
-            p = -np.expm1(-np.exp(eta[ls, column])) * np.exp(shift[ls, column])
+        module, (near, far) = self._module[columns], self._shifts
+        eta = self.plain_log_rate(columns)
+        eta += np.take(near, module, axis=1)
+        for column in np.flatnonzero(self._touched[module]):
+            ls = np.flatnonzero(far[:, module[column]])
+            p = -np.expm1(-np.exp(eta[ls, column])) * np.exp(self.levels.module[ls, module[column]])
             eta[ls, column] = np.log(-np.log1p(-np.clip(p, 1e-5, 0.9999)))
         return eta
 
     def plain_log_rate(self, columns: NDArray[np.intp]) -> NDArray[np.float32]:
         """(LS, columns) expected log rate if no unit were at fault: pileup and rings only."""
         rows = self.live[columns]
-        reference, ring = self.reference, self.reference.tree.ring.of[self.live[columns]]
-        level, power = (a[rows].astype(np.float32) for a in (reference.level, reference.power))
-        return level + np.multiply.outer(self.levels.log_pileup, power) + self.levels.ring[:, ring]
+        level, power = (a[rows].astype(np.float32) for a in (self.reference.level, self.reference.power))
+        eta = np.multiply.outer(self.levels.log_pileup, power)
+        eta += level
+        eta += np.take(self.levels.ring, self.reference.tree.ring.of[rows], axis=1)
+        return eta
 
     def sums(self, columns: NDArray[np.intp]) -> Sums:
         """Cumulative scores and information of channels, which may answer to the pileup otherwise than is known."""
         b, w = self.steps(columns)
         walk = self.reference.widths.walk_channel
-        return Sums.of(b, w, self.prior(columns), walk, self.levels.log_pileup, self.response(columns))
+        return Sums.of(b, w, self.prior[columns], walk, self.levels.log_pileup, self.response[columns])
 
     def steps(self, columns: NDArray[np.intp]) -> tuple[Floats, Floats]:
         """b and w (LS, columns) of the counts against their expectation."""
-        n = np.minimum(self.counts[:, self.live[columns]], self.events[:, None]).astype(np.float32)
+        n = self.counts[:, self.live[columns]].astype(np.float32)
         trials = self.events[:, None].astype(np.float32)
         b, w = newton_step(n, trials, self.log_rate(columns))
-        module = self.reference.tree.module.of[self.live[columns]]
-        dark = self.levels.far[:, module] & (self.levels.module[:, module] < DARK)
-        for k in np.flatnonzero(dark.any(axis=0)):
+        module = self._module[columns]
+        for k in np.flatnonzero(self._touched[module]):
             # In a dark module a channel is dark with it, or alive: then it is like any other.
-            ls = np.flatnonzero(dark[:, k])
+            ls = np.flatnonzero(self.levels.far[:, module[k]] & (self.levels.module[:, module[k]] < DARK))
+            if not len(ls):
+                continue
             eta = self.plain_log_rate(columns[[k]])[ls]
             alive = n[ls, k] > ALIVE * trials[ls, 0] * -np.expm1(-np.exp(eta[:, 0]))
             own_b, own_w = newton_step(n[ls, k, None], trials[ls], eta)
             b[ls, k], w[ls, k] = np.where(alive, own_b[:, 0], 0), np.where(alive, own_w[:, 0], 0)
         return b, w
 
-    def prior(self, columns: NDArray[np.intp]) -> Floats:
-        """(columns,) variance of a healthy channel's own shift: run to run, of its level, of its power."""
-        rows, reference = self.live[columns], self.reference
+    @cached_property
+    def _module(self) -> NDArray[np.intp]:
+        """(live channels,) module of each."""
+        return self.reference.tree.module.of[self.live]
+
+    @cached_property
+    def _shifts(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """(LS, modules) shifts of log rate of the modules that are near, and which are far."""
+        return np.where(self.levels.far, np.float32(0), self.levels.module), self.levels.far
+
+    @cached_property
+    def _touched(self) -> NDArray[np.bool_]:
+        """(modules,) those that are far in some lumisection."""
+        return np.asarray(self.levels.far.any(axis=0))
+
+    @cached_property
+    def prior(self) -> Floats:
+        """(live channels,) variance of a healthy channel's own shift: run to run, of its level, of its power."""
+        rows, reference = self.live, self.reference
         away, lowest = float(np.mean(self.levels.log_pileup)), float(np.quantile(self.levels.log_pileup, 0.1))
-        noise = self._noise(rows) * min(lowest, 0.0)
+        noise = self._noise * min(lowest, 0.0)
         together = 0.0 if reference.covariance is None else 2 * away * reference.covariance[rows]
         return np.asarray(
             reference.widths.channel**2
@@ -108,27 +117,30 @@ class Residuals:
             + together
             + (reference.power_error[rows] * away) ** 2
             + noise**2
-            + self._thinned(rows) ** 2
+            + self._thinned**2
         )
 
-    def response(self, columns: NDArray[np.intp]) -> Floats:
-        """(columns,) variance of the change of a channel's log rate with log pileup."""
-        rows = self.live[columns]
-        return np.asarray(self.reference.power_error[rows] ** 2 + self._noise(rows) ** 2)
+    @cached_property
+    def response(self) -> Floats:
+        """(live channels,) variance of the change of a channel's log rate with log pileup."""
+        return np.asarray(self.reference.power_error[self.live] ** 2 + self._noise**2)
 
-    def _noise(self, rows: NDArray[np.intp]) -> Floats:
-        """(rows,) shift of log rate per unit of log pileup that digis without collisions make at the lowest pileup.
+    @cached_property
+    def _noise(self) -> Floats:
+        """(live channels,) shift of log rate per unit of log pileup of digis without collisions, at the lowest pileup.
 
         They are part of the level, and stay where the pileup falls.
         """
-        reference, lowest = self.reference, min(float(np.quantile(self.levels.log_pileup, 0.1)), -0.01)
+        reference, rows, lowest = self.reference, self.live, min(float(np.quantile(self.levels.log_pileup, 0.1)), -0.01)
         own = np.array([NOISE_RATE[code] for code in sorted(NOISE_RATE)])[reference.channels.subdetector[rows] - 1]
         shift = own * np.expm1(-reference.power[rows] * lowest) / np.exp(reference.level[rows])
         return np.asarray(shift / -lowest)
 
-    def _thinned(self, rows: NDArray[np.intp]) -> Floats:
-        """(rows,) how much farther than its ring a channel moves in log rate if the ring lost digis, not rate."""
-        reference, ring = self.reference, self.reference.tree.ring.of[rows]
+    @cached_property
+    def _thinned(self) -> Floats:
+        """(live channels,) how much farther than its ring a channel moves if the ring lost digis, not rate."""
+        reference, rows = self.reference, self.live
+        ring = reference.tree.ring.of[rows]
         shift = np.median(self.levels.ring, axis=0).astype(np.float64)
         rate = np.exp(self._ring_level)
         factor = np.expm1(-rate * np.exp(shift)) / np.expm1(-rate)
@@ -159,7 +171,7 @@ class Residuals:
         events = self.events[rows].astype(np.float64)
         p = probability(rate[rows] + off)
         n, total, mean = (
-            float(np.minimum(self.counts[rows, self.live[column]], self.events[rows]).sum()),
+            float(self.counts[rows, self.live[column]].sum()),
             events.sum(),
             float(events @ p),
         )
@@ -176,7 +188,7 @@ def sample_of(columns: NDArray[np.intp], information: Floats) -> NDArray[np.intp
 
 def blocks(columns: NDArray[np.intp], lumisections: int) -> Iterator[NDArray[np.intp]]:
     """Channels that are looked at together."""
-    size = max(16, CELLS // max(lumisections, 1))
+    size = max(64, CELLS // max(lumisections, 1))
     yield from (columns[first : first + size] for first in range(0, len(columns), size))
 
 
@@ -201,9 +213,7 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: fl
     walk = residuals.reference.widths.walk_channel
     coarse: dict[int, Stretch] = {}
     for some in blocks(columns, len(residuals.events)):
-        z, best = strongest_windows(residuals.sums(some), null)
-        for k in np.flatnonzero(z > threshold).tolist():
-            coarse[int(some[k])] = best(k)
+        coarse |= {int(some[k]): stretch for k, stretch in strongest(residuals.sums(some), null, threshold).items()}
     faults: dict[int, list[Stretch]] = {}
     if len(coarse) > FLOOD:
         faults = {column: [s] for column, s in coarse.items() if abs(s.shift) >= residuals.reference.limits.channel}
@@ -217,13 +227,12 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: fl
 def _stretches(residuals: Residuals, column: int, walk: float, null: Null, threshold: float) -> list[Stretch]:
     one = np.array([column])
     b, w = residuals.steps(one)
-    prior = float(residuals.prior(one)[0])
     rate = residuals.log_rate(one)[:, 0].astype(np.float64)
 
     def exact(first: int, last: int, off: float) -> float:
         return residuals.exact(column, rate, first, last, off)
 
-    pileup, response = residuals.levels.log_pileup, float(residuals.response(one)[0])
+    prior, response, pileup = residuals.prior[column], residuals.response[column], residuals.levels.log_pileup
     least = residuals.reference.limits.channel
     return stretches(b[:, 0], w[:, 0], prior, walk, null, threshold, least, exact, pileup, response)
 

@@ -184,7 +184,9 @@ class _Scan:
         if self.null is None:
             return []
         pieces: list[_Piece] = []
-        for k in np.flatnonzero((strongest(self.sums, self.null) > threshold) & live[self.columns]).tolist():
+        for k in strongest(self.sums, self.null, threshold):
+            if not live[self.columns[k]]:
+                continue
             arguments = (self.b[:, k], self.w[:, k], SHARE_WIDTH**2, WALK, self.null, threshold, LEAST)
             for stretch in stretches(*arguments):
                 inside = np.zeros(len(self.observed), dtype=bool)

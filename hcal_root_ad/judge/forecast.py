@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from hcal_root_ad.judge.verdict import Finding, Forecast, Level, Verdict
 from hcal_root_ad.stats.binomial import Floats
@@ -117,7 +116,7 @@ def foretold(course: Course, finding: Finding) -> Forecast | None:
     evidence = np.array([fit.evidence for fit in ramps])
     if not np.isfinite(evidence).any():
         return None
-    if logsumexp(evidence) - logsumexp([fit.evidence for fit in steps]) < CLEARLY:
+    if np.logaddexp.reduce(evidence) - np.logaddexp.reduce([fit.evidence for fit in steps]) < CLEARLY:
         return None
     best = ramps[int(evidence.argmax())]
     if float((course.weight * best.left**2).mean()) > STRAIGHT:

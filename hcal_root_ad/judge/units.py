@@ -84,7 +84,7 @@ class _Group:
         b, w = self.values[:, self.units] / variances, 1 / variances
         sums = Sums.of(b, w, self.width**2, self.walk)
         null = empirical_null(sums)
-        for k in np.flatnonzero(strongest(sums, null) > self.threshold):
+        for k in strongest(sums, null, self.threshold):
             prior = float(self.width[k] ** 2)
             found = stretches(b[:, k], w[:, k], prior, self.walk, null, self.threshold, self.least)
             for sign in (-1, 1):

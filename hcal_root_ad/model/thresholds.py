@@ -8,8 +8,7 @@ shared out among the levels.
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from scipy.stats import norm
+from statistics import NormalDist
 
 from hcal_root_ad.errors import UsageError
 
@@ -49,6 +48,6 @@ def thresholds(false_findings: float, series: dict[str, int]) -> Thresholds:
     """
     check_asked(false_findings)
     return Thresholds(**{
-        level: float(norm.isf(min(0.25, false_findings * share / (2 * 100 * TRIALS * max(series[level], 1)))))
+        level: -NormalDist().inv_cdf(min(0.25, false_findings * share / (2 * 100 * TRIALS * max(series[level], 1))))
         for level, share in SHARES.items()
     })  # fmt: skip

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,22 +28,50 @@ CLUSTER, CLUSTER_WIDTH = 0.42, 1.107
 """Share of the series in the densest cluster, and the width of such a cluster of a normal distribution."""
 SHORTEST = 1.3
 """The densest cluster counts this many times; so half of the series may fail without widening the others."""
+LEAST_INFORMATION = 1e-12
+"""A window with less says nothing."""
+FEW_SERIES = 64
+"""From so many on, adding row after row is faster than numpy's cumulative sum."""
 FEWEST_SERIES, MANY_SERIES = 6, 300
 """Fewer series than the first tell no scatter; fewer than the second tell it badly from one window."""
 MOST_STRETCHES = 60
 """Stretches looked for in one series."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Window:
-    """Windows of one length: ``first`` (windows,) where they begin."""
+    """Windows: where they begin, ``first`` (windows,), and their ``length``: one for all, or (windows, 1).
 
-    length: int
+    Those of one length are evenly spaced; the last one ends with the run.
+    """
+
+    length: int | NDArray[np.intp]
     first: NDArray[np.intp]
 
+    def sums(self, cumulative: Floats) -> NDArray[np.float32]:
+        """(windows, series) sums in the windows, of cumulative sums (T + 1, series)."""
+        first, length = self.first, self.length
+        if not isinstance(length, int):
+            return np.asarray(cumulative[first + length[:, 0]] - cumulative[first], dtype=np.float32)
+        out = np.empty((len(first), cumulative.shape[1]), dtype=np.float32)
+        step = int(first[1] - first[0]) if len(first) > 1 else 1
+        begin = cumulative[first[0] : first[-1] : step][: len(first) - 1]
+        end = cumulative[first[0] + length : first[-1] + length : step][: len(first) - 1]
+        np.subtract(end, begin, out=out[:-1], casting="same_kind")
+        np.subtract(cumulative[first[-1] + length], cumulative[first[-1]], out=out[-1], casting="same_kind")
+        return out
 
-def windows(lumisections: int) -> list[Window]:
-    """All windows that are looked at in so many lumisections; the last is the whole run."""
+    def apart(self, cumulative: Floats) -> Floats:
+        """(windows,) mean in each window, less that outside; 0 of the whole run. ``cumulative``: (T + 1,) sums."""
+        length = np.broadcast_to(np.ravel(self.length), self.first.shape)
+        others = len(cumulative) - 1 - length
+        inside = cumulative[self.first + length] - cumulative[self.first]
+        return np.asarray(np.where(others > 0, inside / length - (cumulative[-1] - inside) / np.maximum(others, 1), 0))
+
+
+@lru_cache(maxsize=64)
+def windows(lumisections: int) -> tuple[Window, ...]:
+    """All windows that are looked at in so many lumisections, by length; the last is the whole run."""
     lengths: list[int] = []
     length = 1.0
     while (size := round(length)) < lumisections:
@@ -50,14 +79,25 @@ def windows(lumisections: int) -> list[Window]:
         length = (
             max(size + 1, size * GROWTH) if size >= FIRST_LENGTHS[-1] else FIRST_LENGTHS[FIRST_LENGTHS.index(size) + 1]
         )
-    return [Window(size, _beginnings(size, lumisections)) for size in (*lengths, lumisections)]
+    return tuple(Window(size, _beginnings(size, lumisections)) for size in (*lengths, lumisections))
+
+
+@lru_cache(maxsize=64)
+def _together(lumisections: int) -> tuple[Window, NDArray[np.intp]]:
+    """The same windows in one, and where each length begins among them."""
+    every = windows(lumisections)
+    counts = [len(window.first) for window in every]
+    lengths = np.repeat([window.length for window in every], counts)[:, None]
+    together = Window(lengths, np.concatenate([window.first for window in every]))
+    return together, np.concatenate([[0], np.cumsum(counts)[:-1]])
 
 
 def _beginnings(length: int, lumisections: int) -> NDArray[np.intp]:
     """Where windows of one length begin; the last one ends with the run."""
     step = 1 if length <= FIRST_LENGTHS[-1] else max(1, length // 4)
     last = lumisections - length
-    return np.unique(np.append(np.arange(0, last + 1, step), last))
+    first = np.arange(0, last + 1, step)
+    return first if first[-1] == last else np.append(first, last)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,39 +128,62 @@ class Sums:
         """The same under a wider prior."""
         return replace(self, prior=self.prior + variance)
 
-    def deviations(self, window: Window) -> tuple[Floats, Floats]:
+    def take(self, series: NDArray[np.intp]) -> Sums:
+        """Of some of the series."""
+        response = None if self.response is None else self.response[series]
+        return replace(self, b=self.b[:, series], w=self.w[:, series], prior=self.prior[series], response=response)
+
+    def deviations(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(windows, series) mean shift against the level outside, and its variance; variance inf where nothing is."""
-        stop = window.first + window.length
-        b = (self.b[stop] - self.b[window.first]).astype(np.float32)
-        w = (self.w[stop] - self.w[window.first]).astype(np.float32)
+        b, w = window.sums(self.b), window.sums(self.w)
         prior = self.prior.astype(np.float32)
-        precision = self.w[-1].astype(np.float32) - w + 1 / prior
-        off = (self.b[-1].astype(np.float32) - b) / precision
         limit = CLIP * np.sqrt(prior)
-        clipped = np.abs(off) > limit
-        np.clip(off, -limit, limit, out=off)
-        steps = min(len(self.b) - 1 - window.length, 400)
+        outside = self.w[-1].astype(np.float32) - w
+        outside += 1 / prior
+        np.reciprocal(outside, out=outside)
+        off = self.b[-1].astype(np.float32) - b
+        off *= outside
+        nothing = w <= 0
         with np.errstate(divide="ignore", invalid="ignore"):
-            shift = np.where(w > 0, b / w, np.float32(0)) - off
-            variance = 1 / w + 1 / precision + np.float32(self.walk * steps / 3)
-        variance += clipped * limit**2
-        if self.condition is not None and self.response is not None and window.length < len(self.b) - 1:
-            inside = self.condition[stop] - self.condition[window.first]
-            outside = (self.condition[-1] - inside) / (len(self.b) - 1 - window.length)
-            apart = (inside / window.length - outside).astype(np.float32)
-            variance += apart[:, None] ** 2 * self.response.astype(np.float32)
+            variance = np.reciprocal(w, out=w)
+            shift = np.multiply(b, variance, out=b)
+        if nothing.any():
+            shift[nothing], variance[nothing] = 0, np.inf
+        variance += outside
+        clipped = np.abs(off, out=outside) > limit
+        np.clip(off, -limit, limit, out=off)
+        shift -= off
+        lumisections = len(self.b) - 1
+        variance += np.float32(self.walk / 3) * np.minimum(lumisections - window.length, 400)
+        variance += np.multiply(clipped, limit**2, out=off)
+        if self.condition is not None and self.response is not None:
+            apart = window.apart(self.condition).astype(np.float32)
+            variance += np.multiply(apart[:, None] ** 2, self.response.astype(np.float32), out=off)
         return shift, variance
+
+    def significances(self, window: Window, excess: Floats) -> NDArray[np.float32]:
+        """(windows, series) squared significances; ``excess``: (windows,) variance that all series have beyond."""
+        shift, variance = self.deviations(window)
+        variance += excess[:, None].astype(np.float32)
+        np.square(shift, out=shift)
+        return np.divide(shift, variance, out=shift)
 
 
 def _cumulative(values: Floats) -> Floats:
     """(T + 1, series) sums over the lumisections before each."""
-    return np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
+    out = np.zeros((len(values) + 1, values.shape[1]))
+    if values.shape[1] < FEW_SERIES:
+        np.cumsum(values, axis=0, dtype=np.float64, out=out[1:])
+        return out
+    for before, row, after in zip(out, values.astype(np.float64), out[1:], strict=False):
+        np.add(before, row, out=after)
+    return out
 
 
 def robust_scale(values: Floats) -> Floats:
     """(rows,) standard deviation of the healthy majority of each row: the smaller of the quartile scale and 1.3 × the
     densest 42 %."""
-    values = np.sort(values, axis=1)
+    values = np.sort(np.ascontiguousarray(values), axis=1)
     n = values.shape[1]
     quartile = (values[:, (3 * n) // 4] - values[:, n // 4]) / QUARTILES
     few = max(2, int(CLUSTER * n))
@@ -134,8 +197,9 @@ def excess_variance(shift: Floats, variance: Floats) -> Floats:
     ``shift``, ``variance``: (windows, series). Of few series one window knows little: there the excess that is typical
     of all windows of this length counts at least.
     """
-    use = np.isfinite(variance).all(axis=0)
-    shift, variance = shift[:, use], variance[:, use]
+    if not (use := np.isfinite(variance).all(axis=0)).all():
+        shift, variance = shift[:, use], variance[:, use]
+    shift, variance = np.ascontiguousarray(shift), np.ascontiguousarray(variance)
     excess = np.zeros(len(shift))
     if shift.shape[1] < FEWEST_SERIES:
         return excess
@@ -160,6 +224,11 @@ class Null:
     prior: float
     excess: list[Floats]
 
+    @cached_property
+    def together(self) -> Floats:
+        """The excess of all windows, one length after the other."""
+        return np.concatenate(self.excess)
+
 
 def empirical_null(sums: Sums) -> Null:
     """The scatter of a group of series, in every window."""
@@ -180,34 +249,58 @@ class Stretch:
     significance: float
 
 
-def strongest_windows(sums: Sums, null: Null) -> tuple[Floats, Callable[[int], Stretch]]:
-    """(series,) largest significance |z| over all windows, and a function that gives a series' window as a stretch."""
-    series, sums = sums.b.shape[1], sums.widened(null.prior)
-    best, length, first = np.zeros(series), np.zeros(series, dtype=np.intp), np.zeros(series, dtype=np.intp)
-    for window, excess in zip(windows(len(sums.b) - 1), null.excess, strict=True):
-        shift, variance = sums.deviations(window)
-        z = np.abs(shift / np.sqrt(variance + excess[:, None].astype(np.float32)))
-        row = z.argmax(axis=0)
-        size = z[row, np.arange(series)]
-        better = size > best
-        best[better], length[better], first[better] = size[better], window.length, window.first[row[better]]
+def strongest(sums: Sums, null: Null, threshold: float) -> dict[int, Stretch]:
+    """Of each series that is off by more than ``threshold`` in any window, the one in which it is off most."""
+    sums = sums.widened(null.prior)
+    near = np.flatnonzero(_bounds(sums, null) > 0.999 * threshold**2)
+    every, sums = windows(len(sums.b) - 1), sums.take(near)
+    best = np.zeros((len(every), len(near)), dtype=np.float32)
+    row = np.zeros(best.shape, dtype=np.intp)
+    for k, (window, excess) in enumerate(zip(every, null.excess, strict=True)):
+        size = sums.significances(window, excess)
+        row[k] = size.argmax(axis=0)
+        best[k] = size[row[k], np.arange(len(near))]
+    out: dict[int, Stretch] = {}
+    for k in np.flatnonzero(best.max(axis=0, initial=0) > threshold**2).tolist():
+        which = int(best[:, k].argmax())
+        first = int(every[which].first[row[which, k]])
+        last = first + int(every[which].length) - 1
+        b, w = (float(cumulative[last + 1, k] - cumulative[first, k]) for cumulative in (sums.b, sums.w))
+        z = float(np.sqrt(best[which, k]) * np.sign(b))
+        out[int(near[k])] = Stretch(first, last, b / w, float(1 / np.sqrt(w)), z)
+    return out
 
-    def stretch(k: int) -> Stretch:
-        start, stop = int(first[k]), int(first[k] + length[k])
-        w = float(sums.w[stop, k] - sums.w[start, k])
-        shift = float(sums.b[stop, k] - sums.b[start, k]) / w
-        return Stretch(start, stop - 1, shift, float(1 / np.sqrt(w)), float(best[k] * np.sign(shift)))
 
-    return best, stretch
+def _bounds(sums: Sums, null: Null) -> Floats:
+    """(series,) squared significance that is reached in no window: cheap, and for most series below any threshold.
 
-
-def strongest(sums: Sums, null: Null) -> Floats:
-    """(series,) largest significance |z| over all windows."""
-    best, sums = np.zeros(sums.b.shape[1]), sums.widened(null.prior)
-    for window, excess in zip(windows(len(sums.b) - 1), null.excess, strict=True):
-        shift, variance = sums.deviations(window)
-        np.maximum(best, np.abs(shift / np.sqrt(variance + excess[:, None].astype(np.float32))).max(axis=0), out=best)
-    return best
+    With W' = ΣW + 1/prior over all and the level o = ΣB/W', a window's shift is r/w + r/(W' − w), where r = b − o·w: so
+    z² ≤ r²/w · W'/(W' − w). Where the level outside was clipped, (a + b)²/(p + q) ≤ a²/p + b²/q adds a term.
+    """
+    lumisections = len(sums.b) - 1
+    bound = np.zeros(len(sums.prior))
+    level = sums.b[-1] / (sums.w[-1] + 1 / sums.prior)
+    left = np.multiply(level, sums.w)
+    np.subtract(sums.b, left, out=left)
+    size, least, most, more = [], [], [], []
+    for window, excess in zip(windows(lumisections), null.excess, strict=True):
+        if 4 * int(window.length) > lumisections:
+            np.maximum(bound, sums.significances(window, excess).max(axis=0), out=bound)
+            continue
+        r, w = window.sums(left), window.sums(sums.w)
+        least.append(w.min(axis=0))
+        most.append(w.max(axis=0))
+        np.square(r, out=r)
+        size.append(np.divide(r, np.maximum(w, LEAST_INFORMATION, out=w), out=r).max(axis=0))
+        more.append(float(excess.min()) + sums.walk * min(lumisections - int(window.length), 400) / 3)
+    if not size:
+        return bound
+    chance = 1 / np.maximum(np.array(least, dtype=np.float64), LEAST_INFORMATION)
+    whole, limit = sums.w[-1] + 1 / sums.prior, CLIP * np.sqrt(sums.prior)
+    outside = whole - np.array(most, dtype=np.float64)
+    clipped = np.maximum(np.abs(level) + np.sqrt(np.array(size) * most) / outside - limit, 0) / limit
+    sizes = size * whole / outside * (chance / (chance + np.array(more)[:, None])) + clipped**2
+    return np.asarray(np.maximum(bound, sizes.max(axis=0)))
 
 
 Exact = Callable[[int, int, float], float]
@@ -242,17 +335,24 @@ def _next_stretch(
     b: Floats, w: Floats, sums: Sums, null: Null, threshold: float, exact: Exact | None
 ) -> Stretch | None:
     best: tuple[float, int, int, float] = (0.0, 0, 0, 0.0)
-    for window, excess in zip(windows(len(b)), null.excess, strict=True):
-        shift, variance = (v[:, 0] for v in sums.deviations(window))
-        z = shift / np.sqrt(variance + excess)
-        for row in np.argsort(-np.abs(z))[: 3 if exact else 1]:
-            size = abs(z[row])
+    every, begin = _together(len(b))
+    shift, variance = (v[:, 0] for v in sums.deviations(every))
+    excess = null.together
+    z = np.abs(shift / np.sqrt(variance + excess))
+    largest = np.maximum.reduceat(z, begin)
+    for k, window in enumerate(windows(len(b))):
+        if largest[k] <= max(threshold, best[0]):
+            continue
+        start = int(begin[k])
+        for row in start + np.argsort(-z[start : start + len(window.first)])[: 3 if exact else 1]:
+            size = float(z[row])
             if size <= max(threshold, best[0]):
                 break
+            first, length = int(every.first[row]), int(window.length)
             if exact is not None:
-                size = min(size, _exact_size(exact, sums, window, int(row), float(variance[row]), float(excess[row])))
+                size = min(size, _exact_size(exact, sums, first, length, float(variance[row]), float(excess[row])))
             if size > max(threshold, best[0]):
-                best = (size, int(window.first[row]), window.length, float(excess[row]))
+                best = (size, first, length, float(excess[row]))
     if best[0] == 0:
         return None
     return _refined(b, w, sums, best)
@@ -265,10 +365,9 @@ def _level_outside(sums: Sums, first: int, length: int) -> float:
     return float(np.clip((sums.b[-1, 0] - b) / (sums.w[-1, 0] - w + 1 / sums.prior[0]), -limit, limit))
 
 
-def _exact_size(exact: Exact, sums: Sums, window: Window, row: int, variance: float, excess: float) -> float:
-    first = int(window.first[row])
-    w = float(sums.w[first + window.length, 0] - sums.w[first, 0])
-    z = abs(exact(first, first + window.length - 1, _level_outside(sums, first, window.length)))
+def _exact_size(exact: Exact, sums: Sums, first: int, length: int, variance: float, excess: float) -> float:
+    w = float(sums.w[first + length, 0] - sums.w[first, 0])
+    z = abs(exact(first, first + length - 1, _level_outside(sums, first, length)))
     return float(z * np.sqrt(1 / w / (variance + excess))) if w > 0 else 0.0
 
 

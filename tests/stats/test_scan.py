@@ -70,7 +70,9 @@ def test_a_step_is_found_with_its_edges_and_size():
     b, w = _series(2)
     b[10:20, 7] -= 0.5 * w[10:20, 7]
     null = _null(b, w, 1e-4)
-    assert int(strongest(Sums.of(b, w, np.full(60, 1e-4)), null).argmax()) == 7
+    (window,) = strongest(Sums.of(b, w, np.full(60, 1e-4)), null, 5.0).items()
+    assert window[0] == 7
+    assert window[1].shift == pytest.approx(-0.5, abs=0.1)
     (stretch,) = stretches(b[:, 7], w[:, 7], 1e-4, 0.0, null, 5.0, 0.1)
     assert (stretch.first, stretch.last) == (10, 19)
     assert stretch.shift == pytest.approx(-0.5, abs=0.05)
@@ -90,7 +92,7 @@ def test_what_moves_all_series_at_once_is_no_fault_of_one():
     b, w = _series(4)
     b[20:] += 0.2 * draw.standard_normal(60) * w[20:]
     null = _null(b, w, 1e-4)
-    assert strongest(Sums.of(b, w, np.full(60, 1e-4)), null).max() < 5
+    assert not strongest(Sums.of(b, w, np.full(60, 1e-4)), null, 5.0)
 
 
 def test_a_shift_within_the_prior_is_health():
@@ -114,6 +116,23 @@ def test_order_of_series_changes_nothing(seed: int, length: int, first: int):
     b, w = _series(seed, 32, 20)
     b[first : first + length, 5] -= 0.6 * w[first : first + length, 5]
     order = np.random.default_rng(seed).permutation(20)
-    direct = strongest(Sums.of(b, w, np.full(20, 1e-4)), _null(b, w, 1e-4))
-    shuffled = strongest(Sums.of(b[:, order], w[:, order], np.full(20, 1e-4)), _null(b[:, order], w[:, order], 1e-4))
-    assert np.array_equal(direct[order], shuffled)
+    direct = strongest(Sums.of(b, w, np.full(20, 1e-4)), _null(b, w, 1e-4), 2.0)
+    b, w = b[:, order], w[:, order]
+    shuffled = strongest(Sums.of(b, w, np.full(20, 1e-4)), _null(b, w, 1e-4), 2.0)
+    assert {int(order[k]): stretch for k, stretch in shuffled.items()} == direct
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 90), st.floats(-1, 1), st.floats(1e-5, 1e-2), st.floats(2, 8))
+def test_the_bound_leaves_out_no_series(seed: int, length: int, size: float, prior: float, threshold: float):
+    b, w = _series(seed, 90, 20)
+    w *= np.random.default_rng(seed).uniform(0.1, 3, w.shape)
+    b[:length, 5] += size * w[:length, 5]
+    b[3, 6] = w[3, 6] = 0
+    condition, response = np.linspace(-1, 1, 90), np.full(20, 1e-4)
+    sums = Sums.of(b, w, np.full(20, prior), 1e-7, condition, response)
+    null = empirical_null(sums)
+    wide = sums.widened(null.prior)
+    every = [wide.significances(window, excess) for window, excess in zip(windows(90), null.excess, strict=True)]
+    largest = np.sqrt(np.array([size.max(axis=0) for size in every]).max(axis=0))
+    assert set(strongest(sums, null, threshold)) == set(np.flatnonzero(largest > threshold).tolist())
