@@ -15,6 +15,7 @@ from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import HcalRootAdError
 
 COMMANDS = {
+    "era": "studies.era.command",
     "evaluate": "studies.evaluate.command",
     "stress": "studies.stress.command",
     "widths": "studies.widths.command",

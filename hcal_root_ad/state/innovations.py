@@ -96,10 +96,12 @@ def changed_settings(layer: Layer, off: Innovation, level: str, sound: Mask) -> 
 
 
 def with_settings(layer: Layer, excess: Floats) -> Layer:
-    """The layer with so much more walk in this step only."""
-    covariance = layer.covariance.copy()
+    """The layer with so much more walk in this step only; where units were before it tells nothing of their walk."""
+    covariance, position = layer.covariance.copy(), layer.window.position.copy()
     covariance[:, LEVEL, LEVEL] += excess[layer.group]
-    return replace(layer, covariance=covariance, clock=layer.clock + excess)
+    position[:, excess[layer.group[layer.window.rows]] > 0] = np.nan
+    window = replace(layer.window, position=position)
+    return replace(layer, covariance=covariance, clock=layer.clock + excess, window=window)
 
 
 def with_multipliers(layer: Layer, off: Innovation, use: Mask) -> Layer:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hcal_root_ad.judge.measured import Measurement
-from hcal_root_ad.judge.verdict import RunVerdict, Verdict
+from hcal_root_ad.judge.shared_pileup import LESS_SENSITIVE
+from hcal_root_ad.judge.verdict import RunVerdict, Trust, Verdict
 from hcal_root_ad.model.reference import Overdispersion
 from hcal_root_ad.state.detector_state import (
     LAYERS,
@@ -207,7 +208,9 @@ def _refusal(verdict: Verdict | None) -> str:
     """Why a sub-detector teaches nothing; "" if it does."""
     if verdict is None:
         return "it was not judged"
-    if not verdict.trust.trusted:
+    # What is known too little to be certified by may still be learned from: that is how it becomes known.
+    scatters = verdict.trust is Trust.OTHER_PERIOD and verdict.sensitivity > LESS_SENSITIVE
+    if not verdict.trust.trusted and not scatters:
         return f"the verdict rests on {verdict.trust}" + (f" ({verdict.trust_reason})" if verdict.trust_reason else "")
     if verdict.measured is None:
         return "it was not judged by a detector state" if verdict.assessed.any() else "no LS was assessed"
@@ -326,7 +329,7 @@ def _subdetector(
             use &= open_gate
         key = f"{name} {level}"
         notes.learned[key], notes.frozen[key] = int((use & measurable).sum()), int((~use & measurable).sum())
-        layer = _with_window(layer, off[level], use)
+        layer = _with_window(layer, off[level], use, age)
         before = layer
         layer = with_multipliers(learn(layer, measured.sums[level], place[level], use), off[level], use)
         layers[level] = with_widths(replace(layer, clock=before.clock), level)
@@ -346,11 +349,13 @@ def _subdetector(
     return _with_run(part, measured), findings
 
 
-def _with_window(layer: Layer, off: Innovation, use: Mask) -> Layer:
+def _with_window(layer: Layer, off: Innovation, use: Mask, age: float) -> Layer:
     """The layer with where its units were found in this run; those at fault were not."""
     there = use & off.measured
     position = np.where(there, layer.mean[:, LEVEL] + off.shift, np.nan)
-    return replace(layer, window=layer.window.with_run(position, np.where(there, off.chance, np.nan), 1.0))
+    known = layer.covariance[:, LEVEL, LEVEL] + layer.noise[layer.group]
+    variance = off.chance + np.maximum(off.expected - known, 0)  # by chance, and by what is not known of the power
+    return replace(layer, window=layer.window.with_run(position, np.where(there, variance, np.nan), age))
 
 
 def _crept(

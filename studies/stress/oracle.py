@@ -35,7 +35,7 @@ def oracle_of(runs: WorldRuns) -> Judge:
     healthy = runs.judged.rates.astype(np.float64)
 
     def judge(clean_runs: Sequence[LumiMaps], maps: LumiMaps, asked: float) -> JudgedRun:  # noqa: ARG001
-        answer = _judge(maps, healthy, asked)
+        answer = judge_by_rates(maps, healthy, asked)
         if runs.world.knowable:
             return answer
         nothing = (Certified.NOTSET,) * len(maps)
@@ -57,7 +57,8 @@ class _Residuals:
             values[where, rows] = 0.0
 
 
-def _judge(maps: LumiMaps, healthy: Floats, asked: float) -> JudgedRun:
+def judge_by_rates(maps: LumiMaps, healthy: Floats, asked: float) -> JudgedRun:
+    """Judge by the healthy digi probabilities (LS, channels) of the maps."""
     columns = maps.channels.rows_of("HB", "HE")
     channels, counts, healthy = maps.channels.take(columns), maps.counts[:, columns], healthy[:, columns]
     expected = maps.events[:, None] * healthy

@@ -1,0 +1,65 @@
+"""Eras of runs, judged in order: ``python -m studies era -o docs/results/era``.
+
+One JSON file per era and system; what is there is not measured again. Table and figure are made of all that is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from hcal_root_ad.cli.terminal import progress, show
+from hcal_root_ad.errors import UsageError
+from hcal_root_ad.files import write_text
+from studies.era.measure import judge_era
+from studies.era.systems import SYSTEMS
+from studies.era.table import write_results
+from studies.era.world import ERAS, Era
+
+POINTS = "points"
+RIVALS = ("fixed model", "refit on the last good run", "state", "oracle")
+MEASURED: Mapping[str, tuple[str, ...]] = {
+    "facts": (
+        *RIVALS, "state without the creep test", "state without the gate", "state without open findings",
+        "state without guards",
+    ),
+    "own": (*RIVALS, "state, menu and luminosity given"),
+    "doubled": ("state", "oracle"),
+}  # fmt: skip
+"""Which systems judge which era."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure what lacks, and write table and figure."""
+    parser = argparse.ArgumentParser("python -m studies era", description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of numbers and table")
+    parser.add_argument("--eras", nargs="+", default=list(ERAS), choices=ERAS, metavar="NAME", help="default: all")
+    parser.add_argument("--systems", nargs="+", default=["*"], metavar="NAME", help="by name or pattern (default: all)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the eras (default: 1)")
+    parser.add_argument("--runs", type=int, metavar="N", help="the first so many runs only, to try it out")
+    arguments = parser.parse_args(argv)
+    _measure(arguments)
+    return 0
+
+
+def _measure(arguments: argparse.Namespace) -> None:
+    chosen = [name for name in SYSTEMS if any(fnmatch(name, pattern) for pattern in arguments.systems)]
+    if not chosen:
+        raise UsageError(f"no system is called {' or '.join(arguments.systems)}; there are {', '.join(SYSTEMS)}.")
+    for name in arguments.eras:
+        for system in [system for system in MEASURED[name] if system in chosen]:
+            path = (
+                arguments.output / POINTS / f"{name}-{system.replace(',', '').replace(' ', '-')}-{arguments.seed}.json"
+            )
+            if path.exists():
+                continue
+            era = Era(name, ERAS[name], arguments.seed)
+            with progress(f"{name}: {system}") as report:
+                numbers = judge_era(era, SYSTEMS[system](era), report, arguments.runs)
+            row = {"era": name, "system": system, "seed": arguments.seed, **numbers}
+            write_text(path, json.dumps(row, indent=1) + "\n")
+    rows = [json.loads(path.read_text()) for path in sorted((arguments.output / POINTS).glob("*.json"))]
+    show(*(str(path) for path in write_results(rows, arguments.output)))

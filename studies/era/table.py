@@ -1,0 +1,111 @@
+"""Table and figure of the study of eras."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hcal_root_ad.files import write_text
+from studies.era.measure import share, summary
+from studies.era.world import ERAS
+
+TARGETS: Mapping[str, tuple[float, str]] = {
+    "channel ×0.9": (0.88, "≥"),
+    "channel ×0.85": (0.98, "≥"),
+    "RM ×0.95": (0.90, "≥"),
+    "RBX ×0.9": (0.95, "≥"),
+    "channel creeping, named at": (0.88, "≥"),
+    "false lines per 100 LS": (1.0, "≤"),
+    "new false lines per 100 LS": (0.3, "≤"),
+    "channel ×0.9 learned as health": (0.03, "≤"),
+}
+"""What was to be reached by the state in the era of the recipe."""
+TITLES = {
+    "facts": "The recipe: widths of 0.7, 0.25 and 0.4 % per run, box steps, two changes of settings, a gap",
+    "doubled": "The same with all widths doubled",
+    "own": "Other widths, heavy tails, and faults of rings, sides and sub-detectors",
+}
+INTRODUCTION = """\
+# An era of runs
+
+`python -m studies era -o DIR` makes eras of 50 runs ({lumisections}, 1,500 events each) of a simulated detector that no
+model has met, and lets each system judge them in order, after one clean run at pileup 52 falling to 33. Boxes, modules
+and channels walk from run to run, boxes step by 2 to 5 % and stay there, HE ages, two trigger menus take turns, all
+channels are set anew twice, channels are masked and come back, sums scatter more than binomially, and there is a gap.
+Pileup lies between 5 and 65. In half of the runs something fails, half of it from LS 1 on, 40 % of it over several
+runs; some channels and boxes creep to ×0.7 in ten runs.
+
+*Fixed model*: that of the clean run. *Refit on the last good run*: made anew after each run with less than 2 % flagged,
+what was named keeping its reference. *State*: the detector state, judged with and advanced after each run; a person
+answers what is asked with the truth. *Oracle*: knows the healthy rates. Captured: share of faulty (channel, LS) pairs
+that were flagged. A false line is one whose cells are mostly healthy; it is known where it was open before the run."""
+
+
+def write_results(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+    """Write ``table.md``, ``table.json`` and, if there is anything, the figure; returns their paths."""
+    rows = sorted(rows, key=lambda row: (list(ERAS).index(row["era"]), row["seed"]))
+    summaries = [
+        {key: row[key] for key in ("era", "system", "seed", "runs", "lumisections")} | summary(row) for row in rows
+    ]
+    table, numbers = folder / "table.md", folder / "table.json"
+    write_text(numbers, json.dumps(summaries, indent=1, ensure_ascii=False) + "\n")
+    count = sum(row["lumisections"] for row in rows[:1])
+    sections = [INTRODUCTION.format(lumisections=f"{count:,} LS in the first")]
+    for era in dict.fromkeys(row["era"] for row in rows):
+        mine = [row for row in summaries if row["era"] == era]
+        sections.append(f"## {TITLES[era]}\n\n{_table(mine, era == 'facts')}")
+    write_text(table, "\n\n".join(sections) + "\n")
+    return [table, numbers, *_figure(rows, folder)]
+
+
+def _table(rows: Sequence[Mapping[str, Any]], targets: bool) -> str:
+    keys = [key for key in dict.fromkeys(key for row in rows for key in row)
+            if key not in ("era", "system", "seed", "runs", "lumisections")]  # fmt: skip
+    head = ["", *(row["system"] for row in rows), *(["target"] if targets else [])]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for key in keys:
+        cells = [_cell(row.get(key), key) for row in rows]
+        if targets:
+            cells.append(f"{TARGETS[key][1]} {TARGETS[key][0]:g}" if key in TARGETS else "")
+        lines.append(f"| {key} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(value: float | None, key: str) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.2f} %" if key.startswith("level error") else f"{value:.3g}"
+
+
+def _figure(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
+    """Captured share of weak channels by size, and how well levels are known run by run."""
+    mine = [row for row in rows if row["era"] == rows[0]["era"] and "without" not in row["system"]]
+    if not mine:
+        return []
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    names = ["channel ×0.93", "channel ×0.9", "channel ×0.85", "RM ×0.95", "RBX ×0.95", "RBX ×0.9"]
+    width = 0.8 / len(mine)
+    for k, row in enumerate(mine):
+        shares = [share(row["captured"].get(name)) or 0.0 for name in names]
+        left.bar([x + k * width for x in range(len(names))], shares, width, label=row["system"])
+        if row["level_errors"]:
+            errors = [100 * error for error in row["level_errors"]]
+            right.plot(range(1, len(errors) + 1), errors, marker=".", label=row["system"])
+    left.set_xticks([x + 0.4 - width / 2 for x in range(len(names))], names, rotation=30, ha="right")
+    left.set_ylabel("captured share of faulty (channel, LS) pairs")
+    left.legend(fontsize="small")
+    right.set_xlabel("run")
+    right.set_ylabel("median error of a channel's level [%]")
+    right.set_ylim(bottom=0)
+    right.legend(fontsize="small")
+    path = folder / "era.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    return [path]

@@ -1,0 +1,238 @@
+"""What a run teaches a state, and what it must not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hcal_root_ad.errors import UsageError
+from hcal_root_ad.judge.verdict import Trust
+from hcal_root_ad.state.detector_state import DetectorState, RunConditions
+from hcal_root_ad.state.guards import CLOSED_AFTER, Guards
+from hcal_root_ad.state.update import accept, advance, close
+from tests.state.conftest import MakeVerdict, line_of_box, line_of_channel
+
+LOSS = float(np.log(0.9))
+
+
+def level(state: DetectorState, row: int) -> float:
+    return float(state.reference("HE").level[row])
+
+
+def test_a_shift_is_learned_and_what_was_learned_is_recorded(
+    state: DetectorState, row: int, make_verdict: MakeVerdict
+) -> None:
+    after, record = advance(state, make_verdict(state, 370001, channel={row: 0.02}))
+    assert level(state, row) < level(after, row) < level(state, row) + 0.02
+    assert record.lumisections == {"HE": 4}
+    assert record.learned["HE channel"] == int(state.subdetectors["HE"].live.sum())
+    assert "HE: learned from 4 LS" in record.sentences
+    assert after.lessons[-1].run == 370001
+
+
+def test_a_box_takes_its_channels_along(state: DetectorState, make_verdict: MakeVerdict) -> None:
+    after, _ = advance(state, make_verdict(state, 370001, box={3: 0.02}))
+    moved = after.reference("HE").level - state.reference("HE").level
+    inside = state.subdetectors["HE"].of("box") == 3
+    assert (moved[inside] > 0.005).all()
+    assert np.allclose(moved[~inside], 0)
+
+
+@pytest.mark.parametrize("trust", [Trust.NONE, Trust.OTHER_PERIOD])
+def test_a_verdict_that_is_not_trusted_teaches_nothing(
+    state: DetectorState, row: int, make_verdict: MakeVerdict, trust: Trust
+) -> None:
+    after, record = advance(state, make_verdict(state, 370001, channel={row: 0.02}, trust=trust))
+    assert after is state
+    assert "rests on" in record.refused["HE"]
+
+
+def test_a_run_without_field_teaches_nothing(state: DetectorState, make_verdict: MakeVerdict) -> None:
+    state = replace(state, conditions=RunConditions(field=3.8))
+    after, record = advance(state, make_verdict(state, 370001), conditions=RunConditions(field=0.0))
+    assert after is state
+    assert record.refused == {"HE": "the state is of 3.8 T, the run of 0 T"}
+
+
+def test_a_channel_at_nine_tenths_is_never_learned(state: DetectorState, row: int, make_verdict: MakeVerdict) -> None:
+    before, error = level(state, row), state.reference("HE").level_error[row]
+    for run in range(370001, 370013):
+        line = line_of_channel(state, row)
+        state, _ = advance(state, make_verdict(state, run, lines=(line,), channel={row: LOSS}))
+    assert level(state, row) == before
+    assert state.reference("HE").level_error[row] == pytest.approx(error)
+    (finding,) = state.findings
+    assert (finding.first_run, finding.last_run, finding.runs) == (370001, 370012, 12)
+
+
+def test_it_is_still_open_in_a_run_whose_judge_does_not_name_it(
+    state: DetectorState, row: int, make_verdict: MakeVerdict
+) -> None:
+    state, _ = advance(state, make_verdict(state, 370001, lines=(line_of_channel(state, row),), channel={row: LOSS}))
+    state, record = advance(state, make_verdict(state, 370002, channel={row: LOSS}))
+    assert [finding.unit for finding in record.still] == [state.subdetectors["HE"].channels.name_of(row)]
+
+
+def test_two_runs_below_half_close_it_and_one_does_not(
+    state: DetectorState, row: int, make_verdict: MakeVerdict
+) -> None:
+    state, record = advance(
+        state, make_verdict(state, 370001, lines=(line_of_channel(state, row),), channel={row: LOSS})
+    )
+    assert len(record.opened) == 1
+    for run, shift, below in ((370002, 0.4 * LOSS, 1), (370003, 0.6 * LOSS, 0), (370004, 0.0, 1)):
+        state, record = advance(state, make_verdict(state, run, channel={row: shift}))
+        assert [finding.below for finding in state.findings] == [below]
+        assert record.closed == ()
+    state, record = advance(state, make_verdict(state, 370005))
+    assert CLOSED_AFTER == 2
+    assert state.findings == ()
+    assert len(record.closed) == 1
+
+
+def test_a_line_that_ends_before_the_run_does_opens_nothing_but_teaches_nothing_either(
+    state: DetectorState, row: int, make_verdict: MakeVerdict
+) -> None:
+    line = line_of_channel(state, row, last=1)
+    after, record = advance(state, make_verdict(state, 370001, lines=(line,), channel={row: LOSS}))
+    assert record.opened == ()
+    assert level(after, row) == level(state, row)
+
+
+def test_a_box_at_fault_freezes_its_modules_and_channels(state: DetectorState, make_verdict: MakeVerdict) -> None:
+    after, _ = advance(state, make_verdict(state, 370001, lines=(line_of_box(state, 7),), box={7: LOSS}))
+    frozen, part = after.frozen("HE"), state.subdetectors["HE"]
+    assert np.flatnonzero(frozen["box"]).tolist() == [7]
+    assert set(part.tree.box_of_module[frozen["module"]]) == {7}
+    assert set(part.of("box")[frozen["channel"]]) == {7}
+    assert not frozen["ring"].any()
+
+
+def test_after_three_runs_a_person_is_asked_once(state: DetectorState, row: int, make_verdict: MakeVerdict) -> None:
+    asked = []
+    for run in range(370001, 370006):
+        line = line_of_channel(state, row)
+        state, record = advance(state, make_verdict(state, run, lines=(line,), channel={row: LOSS}))
+        asked += [run] * len(record.asked)
+    assert asked == [370003]
+
+
+def test_an_accepted_change_becomes_what_is_expected(state: DetectorState, row: int, make_verdict: MakeVerdict) -> None:
+    before = level(state, row)
+    state, _ = advance(state, make_verdict(state, 370001, lines=(line_of_channel(state, row),), channel={row: LOSS}))
+    accepted = accept(state, "370001-1")
+    assert accepted.findings == ()
+    assert level(accepted, row) == pytest.approx(before + LOSS)
+    closed = close(state, "370001-1")
+    assert closed.findings == ()
+    assert level(closed, row) == before
+    with pytest.raises(UsageError, match="370001-1"):
+        accept(closed, "370001-1")
+
+
+def test_what_is_far_off_without_a_line_is_not_learned_twice_running(
+    state: DetectorState, row: int, make_verdict: MakeVerdict
+) -> None:
+    before, levels = level(state, row), []
+    for run in range(370001, 370004):
+        state, _ = advance(state, make_verdict(state, run, channel={row: -0.09}))
+        levels.append(level(state, row))
+    assert levels[:2] == [before, before]
+    assert levels[2] < before - 0.02
+
+
+def test_a_channel_that_creeps_is_named_and_set_back(state: DetectorState, row: int, make_verdict: MakeVerdict) -> None:
+    rng = np.random.default_rng(1)
+    live = np.flatnonzero(state.subdetectors["HE"].live)
+    for run in range(370001, 370007):  # learn how little healthy channels move
+        shifts = dict(zip(live.tolist(), (0.004 * rng.standard_normal(len(live))).tolist(), strict=True))
+        state, _ = advance(state, make_verdict(state, run, channel=shifts))
+    start, true, named = level(state, row), level(state, row), None
+    for run in range(370007, 370027):
+        true -= 0.015
+        state, record = advance(state, make_verdict(state, run, channel={row: true - level(state, row)}))
+        if record.crept:
+            (named,) = record.crept
+            break
+    assert named is not None
+    assert named.kind == "creeping"
+    assert named.unit == state.subdetectors["HE"].channels.name_of(row)
+    assert true - start > -0.2
+    assert abs(level(state, row) - start) < 0.02
+    assert [finding.identifier for finding in state.findings] == [named.identifier]
+
+
+def test_without_the_creep_test_it_is_followed_all_the_way(
+    state: DetectorState, row: int, make_verdict: MakeVerdict
+) -> None:
+    true = level(state, row)
+    for run in range(370001, 370021):
+        true -= 0.015
+        verdict = make_verdict(state, run, channel={row: true - level(state, row)})
+        state, record = advance(state, verdict, guards=Guards(creep=False))
+        assert record.crept == ()
+    assert abs(level(state, row) - true) < 0.1
+
+
+def test_a_change_of_settings_is_recognised_in_its_run(state: DetectorState, make_verdict: MakeVerdict) -> None:
+    rng = np.random.default_rng(2)
+    live = np.flatnonzero(state.subdetectors["HE"].live)
+
+    def drawn(width: float) -> dict[int, float]:
+        return dict(zip(live.tolist(), (width * rng.standard_normal(len(live))).tolist(), strict=True))
+
+    for run in range(370001, 370005):
+        state, record = advance(state, make_verdict(state, run, channel=drawn(0.005)))
+        assert not record.settings
+    state, record = advance(state, make_verdict(state, 370005, channel=drawn(0.03)))
+    assert np.sqrt(record.settings["HE channel 0"]) == pytest.approx(0.03, rel=0.2)
+    assert any("settings changed" in sentence for sentence in record.sentences)
+
+
+def test_a_channel_that_appears_gets_its_level_from_its_first_run(
+    state: DetectorState, row: int, make_verdict: MakeVerdict
+) -> None:
+    part = state.subdetectors["HE"]
+    live = part.live.copy()
+    live[row] = False
+    state = replace(state, subdetectors={"HE": replace(part, live=live)})
+    verdict = make_verdict(state, 370001)
+    measured = verdict.verdicts[0].measured
+    assert measured is not None
+    digis = measured.digis.copy()
+    digis[row] = 25_000  # of 100,000 events: a log rate of log(−log(0.75))
+    verdict = replace(verdict, verdicts=(replace(verdict.verdicts[0], measured=replace(measured, digis=digis)),))
+    after, record = advance(state, verdict)
+    assert record.appeared == (part.channels.name_of(row),)
+    reference = after.reference("HE")
+    assert reference.live[row]
+    assert reference.level[row] == pytest.approx(np.log(-np.log(0.75)), abs=1e-9)
+
+
+def test_a_menu_shifts_rings_only_where_it_is_known(state: DetectorState, make_verdict: MakeVerdict) -> None:
+    rings = len(state.subdetectors["HE"].layers["ring"])
+    other = dict.fromkeys(range(rings), 0.05)
+    for k, (menu, shift) in enumerate([("A", {}), ("A", {}), ("B", other), ("B", other), ("A", {}), ("B", other)]):
+        conditions = RunConditions(menu=menu, luminosity=10.0 + k)
+        level_of = state.reference("HE", conditions).level - state.reference("HE").level
+        shifts = {
+            ring: x - float(level_of[state.subdetectors["HE"].of("ring") == ring][0]) for ring, x in shift.items()
+        }
+        verdict = make_verdict(state, 370001 + k, ring=shifts)
+        state, _ = advance(state, verdict, conditions=conditions)
+    a, b = (state.reference("HE", RunConditions(menu=menu, luminosity=15.0)) for menu in "AB")
+    assert (b.level - a.level)[state.subdetectors["HE"].live].mean() == pytest.approx(0.05, abs=0.01)
+    assert b.limits.ring == 0.05
+    assert b.limits.subdetector == 0.04
+    assert state.reference("HE", RunConditions(menu="C", luminosity=15.0)).limits.ring == 0.12
+
+
+def test_the_order_of_alike_channels_does_not_matter(state: DetectorState, make_verdict: MakeVerdict) -> None:
+    part = state.subdetectors["HE"]
+    first, second = np.flatnonzero(part.live & (part.of("ring") == part.of("ring")[np.flatnonzero(part.live)[50]]))[:2]
+    one, _ = advance(state, make_verdict(state, 370001, channel={int(first): 0.02, int(second): -0.01}))
+    two, _ = advance(state, make_verdict(state, 370001, channel={int(first): -0.01, int(second): 0.02}))
+    assert level(one, first) == level(two, second)
+    assert level(one, second) == level(two, first)
