@@ -9,6 +9,7 @@
     ├── DefinitionError    a harvester definition is wrong or unknown
     ├── ModelError         a model is missing, damaged, or made for something else
     ├── CatalogueError     a catalogue of reference runs is wrong, or a reference unknown or damaged
+    ├── StateError         a detector state is missing or damaged, or does not fit the run
     ├── PolicyError        a certification policy is wrong or unknown
     ├── OutputError        the output cannot be written, or would be refused by a GUI
     └── UsageError         options that contradict each other, values out of range
@@ -43,6 +44,10 @@ class ModelError(HcalRootAdError):
 
 class CatalogueError(HcalRootAdError):
     """A catalogue of reference runs is wrong, or a reference is unknown, damaged, or of another detector."""
+
+
+class StateError(HcalRootAdError):
+    """A detector state is missing, damaged, or does not fit the run."""
 
 
 class PolicyError(HcalRootAdError):

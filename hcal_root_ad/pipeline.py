@@ -13,10 +13,11 @@ models give the same verdict through every door.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hcal_root_ad.errors import ModelError
+from hcal_root_ad.files import plain_name
 from hcal_root_ad.judge.run import Progress, RunJudge
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
@@ -33,8 +34,10 @@ from hcal_root_ad.provenance import (
     reference_material,
     trust_in,
 )
-from hcal_root_ad.references.catalogue import Entry, fitting_reference
-from hcal_root_ad.state.detector_state import UNKNOWN, DetectorState, RunConditions
+from hcal_root_ad.references.catalogue import Entry, fitting_reference, trigger_of
+from hcal_root_ad.state.detector_state import COLLISIONS, COSMICS, IONS, UNKNOWN, DetectorState, RunConditions
+from hcal_root_ad.state.era import ConditionsSince, StateOfRun, state_of_run
+from hcal_root_ad.state.store import StateStore
 
 if TYPE_CHECKING:
     from hcal_root_ad.references.catalogue import NamedReference
@@ -61,6 +64,15 @@ def load_models(names: Sequence[str] | None = None) -> tuple[Model, ...]:
     return tuple(models.values())
 
 
+def kind_of_events(dataset: str) -> str | None:
+    """``cosmics``, ``ions`` or ``collisions``, by the name of a primary dataset; None without one."""
+    if not dataset:
+        return None
+    if dataset.startswith("Cosmic"):
+        return COSMICS
+    return IONS if dataset.startswith("HI") else COLLISIONS
+
+
 @dataclass(frozen=True, eq=False)
 class Judging:
     """What runs are judged with.
@@ -70,9 +82,12 @@ class Judging:
         false_alarms: false findings per 100 LS and sub-detector that are asked for; the models' own if None.
         without_reference: judge each run against itself, on request only: no verdict is then trusted.
         state: what the detector does today; it stands in for the references of the models.
+        states: stored states; each run is judged by the first that fits it, as it was before the run.
+        taken: numbers of runs that were taken, as far as they are known, to count those that a state missed.
+        chosen: the version of a stored state that judges one run (see :meth:`for_run`).
         mask: channels that are not judged.
         fitting: finds the reference run of a detector that no model knows.
-        references: those that were looked up, by run.
+        references: those that were looked up, by run. used: versions of stored states that judged, by run.
 
     Raises:
         UsageError: so many false findings cannot be asked for.
@@ -85,6 +100,10 @@ class Judging:
     fitting: Fitting = fitting_reference
     references: dict[int, Entry] = field(default_factory=dict)
     state: DetectorState | None = None
+    states: tuple[StateStore, ...] = ()
+    taken: frozenset[int] = frozenset()
+    chosen: StateOfRun | None = None
+    used: dict[int, StateOfRun] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.false_alarms is not None:
@@ -95,6 +114,7 @@ class Judging:
 
         ``pileup`` by LS, where OMS gives it; ``conditions`` of the run, for the state.
         """
+        conditions = self.chosen.conditions if self.chosen else conditions
         models = self.state.informed(self.models, conditions) if self.state else self.models
         return RunJudge(
             models, self.false_alarms, self._reference, without_reference=self.without_reference, pileup=pileup
@@ -113,6 +133,37 @@ class Judging:
             ModelError, NoHcalError: see :func:`~hcal_root_ad.judge.run.judge_run`.
             CatalogueError: a reference run was looked up, and its catalogue is wrong or damaged.
         """
+        own = self.for_run(maps, lambda _: conditions)
+        return own.finished(own.judge_run(maps, progress, pileup, conditions))
+
+    def for_run(self, maps: LumiMaps, conditions_since: ConditionsSince = lambda _: UNKNOWN) -> Judging:
+        """The same for one run: with the version of the stored states that judges it, if there are any.
+
+        The name of the run's files says what events they hold, where its conditions do not.
+
+        Raises:
+            NoHcalError: no state fits the run. StateError: one is missing or damaged.
+        """
+        if not self.states:
+            return self
+
+        def known(start: int) -> RunConditions:
+            conditions = conditions_since(start)
+            events = conditions.trigger or kind_of_events(trigger_of(maps))
+            return replace(conditions, trigger=events)
+
+        chosen = state_of_run(self.states, maps.run, known, self.taken)
+        self.used[maps.run] = chosen
+        return replace(self, states=(), state=chosen.state, chosen=chosen)
+
+    def judge_run(
+        self,
+        maps: LumiMaps,
+        progress: Progress | None = None,
+        pileup: Mapping[int, float] | None = None,
+        conditions: RunConditions = UNKNOWN,
+    ) -> RunVerdict:
+        """The verdict without what is said at its end: see :meth:`finished`. Of this a state learns."""
         judge = self.run_judge(pileup, conditions)
         judge.add(maps, progress)
         return self.without_masked(judge.verdict())
@@ -120,6 +171,10 @@ class Judging:
     def without_masked(self, verdict: RunVerdict) -> RunVerdict:
         """A verdict of :meth:`run_judge` without the channels that are masked."""
         return masked(verdict, self.mask) if self.mask else verdict
+
+    def finished(self, verdict: RunVerdict) -> RunVerdict:
+        """The verdict with what the age of its state means for trust in it."""
+        return self.chosen.judged(verdict) if self.chosen else verdict
 
     def _reference(self, maps: LumiMaps) -> Mapping[str, Reference]:
         named = self.fitting(maps)
@@ -146,5 +201,7 @@ class Judging:
         looked_up = dict.fromkeys(reference_material(self.references[m.run]) for m in runs if m.run in self.references)
         own = {"false_alarms": self.false_alarms, "without_reference": self.without_reference}
         masks = [Material("mask", self.mask.name, self.mask.sha256)] if self.mask else []
-        materials = [*map(model_material, self.models), *looked_up, *masks]
+        chosen = [self.used[maps.run] for maps in runs if maps.run in self.used]
+        states = [Material("state", plain_name(one.store.folder.resolve().name), one.digest) for one in chosen]
+        materials = [*map(model_material, self.models), *looked_up, *masks, *dict.fromkeys(states)]
         return provenance_of_maps(verb, runs, materials, {**own, **(options or {})}, trust)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcal_root_ad.cli.inputs import input_files, read_runs
-from hcal_root_ad.cli.judging import add_judging, add_without_reference, judging_of
+from hcal_root_ad.cli.judging import add_judging, add_states, add_without_reference, judging_of
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places, plain_name
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="DQM file, or name of a reference run")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the ROOT files")
     add_judging(parser)
+    add_states(parser)
     add_without_reference(parser)
     parser.add_argument("--flags", type=Path, metavar="FILE.csv", help="write every flagged interval, one row each")
     parser.add_argument("--json", type=Path, metavar="FILE.json",
@@ -50,7 +52,7 @@ def execute(arguments: argparse.Namespace) -> int:
     attached = [_harvested_file(maps, files) if arguments.attach else None for maps in runs]
     plots = _plot_folders(arguments.plots, runs)
     _check_places(arguments, runs, attached, plots, files)
-    judging = judging_of(arguments)
+    judging = replace(judging_of(arguments), taken=frozenset(maps.run for maps in runs))
     ahead = digest_ahead(source for maps in runs for source in maps.sources)
     verdicts = [judge(maps, judging) for maps in runs]
     ahead.join()

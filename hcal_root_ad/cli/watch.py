@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from hcal_root_ad.cli.inputs import count, positive
-from hcal_root_ad.cli.judging import add_judging, judging_of
+from hcal_root_ad.cli.judging import add_judging, add_states, judging_of
 from hcal_root_ad.cli.plain import plain_line
 from hcal_root_ad.cli.terminal import show
 from hcal_root_ad.files import check_places
@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
                         help="folder for ROOT files, log of alarms and state; outside of FOLDER")  # fmt: skip
     add_judging(parser)
+    add_states(parser)
     parser.add_argument("--patience", type=positive, default=60.0, metavar="SECONDS",
                         help="how long a missing LS or a half-written file is waited for (default: 60)")  # fmt: skip
     parser.add_argument("--once", action="store_true", help="handle what is there, wait for nothing, then stop")

@@ -64,10 +64,12 @@ class Level(StrEnum):
 
 
 class Trust(StrEnum):
-    """What a verdict rests on. Only the first two are trusted: certification calls nothing else good."""
+    """What a verdict rests on. Only the first three are trusted: certification calls nothing else good."""
 
     ADAPTED = "adapted model"
     """The model knows this detector as it is."""
+    STATE = "detector state"
+    """A state that followed this detector from run to run."""
     REFERENCE_RUN = "reference run"
     """A reference run of the catalogue that fits the detector."""
     OTHER_PERIOD = "model of another period"
@@ -77,10 +79,10 @@ class Trust(StrEnum):
 
     @property
     def trusted(self) -> bool:
-        return self in (Trust.ADAPTED, Trust.REFERENCE_RUN)
+        return self in (Trust.ADAPTED, Trust.STATE, Trust.REFERENCE_RUN)
 
 
-_TRUST = (Trust.ADAPTED, Trust.REFERENCE_RUN, Trust.OTHER_PERIOD, Trust.NONE)
+_TRUST = (Trust.ADAPTED, Trust.STATE, Trust.REFERENCE_RUN, Trust.OTHER_PERIOD, Trust.NONE)
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ class Judged(Protocol):
 
 _RESTS_ON = {
     Trust.ADAPTED: "",
+    Trust.STATE: "judged by a detector state",
     Trust.REFERENCE_RUN: "compared with a reference run",
     Trust.OTHER_PERIOD: "NOT TRUSTED, judged by a model of another period",
     Trust.NONE: "NOT TRUSTED, no reference",

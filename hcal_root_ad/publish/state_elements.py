@@ -211,6 +211,7 @@ BAD_FROM = 0.05
 NOT_JUDGED = -1.0
 _TRUST_STATES = {
     Trust.ADAPTED: State.GOOD,
+    Trust.STATE: State.GOOD,
     Trust.REFERENCE_RUN: State.GOOD,
     Trust.OTHER_PERIOD: State.PROBLEMATIC,
     Trust.NONE: State.BAD,

@@ -34,6 +34,8 @@ LIMITS_OF_CONDITIONS = {"ring": 0.05, "subdetector": 0.04}
 """The same where the trigger menu and the luminosity of the run are known."""
 MOST_OF = 0.6
 """A unit of which more channels are at fault is at fault."""
+COLLISIONS, COSMICS, IONS = "collisions", "cosmics", "ions"
+"""Kinds of events."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,16 @@ class RunConditions:
     """What is known of a run from elsewhere; None where nothing is.
 
     Attributes:
-        menu: name of the trigger menu. trigger: kind of events (``collisions``, ``cosmics``, …).
+        menu: name of the trigger menu. trigger: kind of events (``collisions``, ``cosmics`` or ``ions``).
         field: of the magnet, in T. luminosity: integrated since the beginning of the year, in inverse femtobarn.
+        missed: runs that were taken since the last that taught, beside this one.
     """
 
     menu: str | None = None
     field: float | None = None
     trigger: str | None = None
     luminosity: float | None = None
+    missed: int | None = None
 
 
 UNKNOWN = RunConditions()
@@ -192,11 +196,12 @@ class DetectorState:
         return ""
 
     def age(self, conditions: RunConditions) -> float:
-        """Steps since the last run that taught: 1, or as many runs as the luminosity since is worth."""
+        """Steps since the last run that taught: the runs since, or as many as the luminosity since is worth."""
         before, now = self.conditions.luminosity, conditions.luminosity
+        steps = 1.0 + (conditions.missed or 0)
         if before is None or now is None or not self.pace:
-            return 1.0
-        return max(1.0, (now - before) / self.pace)
+            return steps
+        return max(steps, abs(now - before) / self.pace)
 
     def place(self, conditions: RunConditions, terms: int) -> Floats:
         """(terms,) where a unit is looked at: its level, and what dose and menu add."""

@@ -83,6 +83,7 @@ class RunInProgress:
     def __init__(self, run: int, judging: Judging, say: Callable[[str], None]) -> None:
         self.run = run
         self._judging, self._say = judging, say
+        self._own = judging
         self._received: dict[Path, Received] = {}
         self._used: dict[Path, Received] = {}
         self._aside: dict[Path, Received] = {}
@@ -170,14 +171,16 @@ class RunInProgress:
             return self._judging.judge(maps)
         judge, done = self._judge, 0
         if judge is None or self._judged is None or not _begins_with(maps, self._judged):
-            judge = self._judging.run_judge()
+            self._own = self._judging.for_run(maps)
+            judge = self._own.run_judge()
         else:
             done = len(self._judged)
         self._judge = None  # what breaks while it is judged is judged anew
         if done < len(maps):
             judge.add(maps.rows(slice(done, None)))
         self._judge, self._judged = judge, maps
-        return self._judging.without_masked(replace(judge.verdict(), maps=maps))
+        verdict = self._own.without_masked(replace(judge.verdict(), maps=maps))
+        return self._own.finished(verdict)
 
 
 def _lumi_maps(used: Mapping[Path, Received]) -> LumiMaps:

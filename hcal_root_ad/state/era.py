@@ -1,0 +1,217 @@
+"""A state and the runs of its era: which of its versions judges a run, how old that is, and what an update writes.
+
+A run is judged by the version that knew nothing of it and of what came after it. The older that is, the less is known
+of what channels do now: errors grow with age, and beyond a limit the verdict is not trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from hcal_root_ad.errors import NoHcalError, StateError, UsageError
+from hcal_root_ad.judge.shared_pileup import LESS_SENSITIVE
+from hcal_root_ad.judge.verdict import RunVerdict, Trust, Verdict
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.model import Model
+from hcal_root_ad.state.detector_state import UNKNOWN, DetectorState, OpenFinding, RunConditions
+from hcal_root_ad.state.first_state import first_state
+from hcal_root_ad.state.store import Action, Input, StateStore, Update, Version
+from hcal_root_ad.state.update import UpdateRecord, accept, advance, close
+
+ConditionsSince = Callable[[int], RunConditions]
+"""Conditions of a run, whose luminosity counts from the run that is given."""
+
+
+@dataclass(frozen=True, eq=False)
+class StateOfRun:
+    """The version of a state that judges one run.
+
+    Attributes:
+        store: where it lies. version: which. state: what it says.
+        run: the run. conditions: of the run, with how many runs the state missed, where that is known.
+    """
+
+    store: StateStore
+    version: Version
+    state: DetectorState
+    run: int
+    conditions: RunConditions
+
+    @property
+    def age(self) -> int:
+        """Runs since the last that taught; 0 for a clean run with which the state was begun."""
+        return 0 if self.is_clean else round(self.state.age(self.conditions))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the version."""
+        return self.version.update.version
+
+    @property
+    def is_clean(self) -> bool:
+        return self.run in self.version.history.updates[0].runs
+
+    @property
+    def words(self) -> str:
+        """Whose state it is, and how old.
+
+        For example ``state of run 370105, 3 runs old``.
+        """
+        if not self.state.lessons:
+            return f"state of {', '.join(part.model for part in self.state.subdetectors.values())}, no run learned yet"
+        whose = f"state of run {self.state.last_run}"
+        if self.is_clean:
+            return f"{whose}, which was begun with this run"
+        known = self.conditions.missed is not None or self.conditions.luminosity is not None
+        return f"{whose}, {'' if known else 'at least '}{self.age} run{'s' if self.age > 1 else ''} old"
+
+    def dimness(self, subdetector: str) -> float:
+        """How much less is known of a typical channel than right after the last run that taught."""
+        errors = []
+        for age in (self.state.age(self.conditions), 1.0):
+            reference = self.state.reference(subdetector, self.conditions, age)
+            errors.append(np.hypot(reference.level_error, reference.widths.channel)[reference.live])
+        return float(np.median(errors[0] / errors[1])) if len(errors[1]) else 1.0
+
+    @cached_property
+    def has_learned(self) -> bool:
+        """Whether the state learned the run, or was begun with it."""
+        history = self.version.history
+        return self.run in history.learned(history.last(self.backwards))
+
+    @property
+    def backwards(self) -> bool:
+        return self.run < self.version.history.start
+
+    @property
+    def may_learn(self) -> bool:
+        """Whether the run is the next in order: the state has learned neither it nor one beyond it."""
+        history = self.version.history
+        return not self.has_learned and next(history.before(self.run)).number == history.last(self.backwards).number
+
+    @property
+    def reached(self) -> int:
+        """The run up to which the state has learned by now, on this run's side of the clean ones."""
+        history = self.version.history
+        return history.reached(history.last(self.backwards))
+
+    def judged(self, verdict: RunVerdict) -> RunVerdict:
+        """A verdict by this state with what that means for trust in it."""
+        parts = (self._judged(one) if one.subdetector in self.state.subdetectors else one for one in verdict.verdicts)
+        return replace(verdict, verdicts=tuple(parts))
+
+    def _judged(self, verdict: Verdict) -> Verdict:
+        dim = self.dimness(verdict.subdetector)
+        trust, reason = verdict.trust, "; ".join(filter(None, (self.words, verdict.trust_reason)))
+        if trust is Trust.ADAPTED:
+            trust = Trust.STATE
+        if trust.trusted and dim > LESS_SENSITIVE:
+            trust = Trust.OTHER_PERIOD
+            reason += f"; what channels do now is known {dim:.1f} times worse than right after that run"
+        return replace(verdict, trust=trust, trust_reason=reason, sensitivity=max(verdict.sensitivity, dim))
+
+
+def state_of_run(
+    stores: Sequence[StateStore], run: int, conditions_since: ConditionsSince, taken: Collection[int] = ()
+) -> StateOfRun:
+    """The version that judges a run, of the first state that fits it.
+
+    ``taken``: numbers of runs that were taken, as far as they are known, to count those that the state missed.
+
+    Raises:
+        NoHcalError: no state fits the run's field or kind of events. StateError: one is missing or damaged.
+    """
+    misfits = []
+    for store in stores:
+        version = store.read(lambda history: history.newest_whole(history.before(run)))
+        history, state = version.history, DetectorState.from_arrays(version.arrays)
+        conditions = conditions_since(history.start)
+        if not (misfit := state.misfit(conditions)):
+            conditions = replace(conditions, missed=history.missed(version.update, run, taken))
+            return StateOfRun(store, version, state, run, conditions)
+        misfits.append(misfit)
+    raise NoHcalError(f"run {run}: {'; '.join(misfits)}; not assessed without a state that fits")
+
+
+def begin(
+    store: StateStore, models: Sequence[Model], runs: Sequence[LumiMaps], conditions: RunConditions = UNKNOWN
+) -> DetectorState:
+    """Begin a state with clean runs, or with what models say alone; within :meth:`StateStore.alone`.
+
+    Raises:
+        StateError: there is one already. ModelError, InputError: see :func:`first_state`.
+    """
+    if store.exists:
+        raise StateError(f"{store.folder} holds a state already; give it runs with --with, or choose another folder.")
+    state = first_state(models, runs, conditions=conditions)
+    record = {
+        "models": {model.subdetector: {"name": model.name, "digest": model.digest} for model in models},
+        "conditions": asdict(conditions),
+        "lumisections": {str(lesson.run): lesson.lumisections for lesson in state.lessons},
+    }
+    numbers = tuple(sorted(maps.run for maps in runs))
+    store.add(
+        state.to_arrays(), Update(0, -1, False, Action.BEGUN, numbers, record=record, inputs=_inputs(runs))
+    )  # fmt: skip
+    return state
+
+
+def learn(chosen: StateOfRun, verdict: RunVerdict) -> UpdateRecord:
+    """Teach the state a run that was judged by it; within :meth:`StateStore.alone`, since it was chosen.
+
+    Where nothing of the run is trusted, nothing is written; the record says why.
+    """
+    if not chosen.may_learn:
+        raise ValueError(f"run {chosen.run} is not the next in order")
+    state, record = advance(chosen.state, verdict, conditions=chosen.conditions)
+    if record.lumisections:
+        chosen.store.add(
+            state.to_arrays(),
+            Update(0, chosen.version.update.number, chosen.backwards, Action.LEARNED, (chosen.run,),
+                   record=_table(record), inputs=_inputs([verdict.maps])),
+        )  # fmt: skip
+    return record
+
+
+def decide(store: StateStore, action: Action, identifier: str, reason: str) -> OpenFinding:
+    """Take a person's word on an open finding: an accepted change, or closed; within :meth:`StateStore.alone`.
+
+    Raises:
+        UsageError: no such finding is open. StateError: the state is missing or damaged.
+    """
+    every = [(backwards, finding) for backwards, finding in open_findings(store) if finding.identifier == identifier]
+    if not every:
+        known = ", ".join(finding.identifier for _, finding in open_findings(store)) or "none"
+        raise UsageError(f"{store.folder} has no open finding {identifier}; open are {known}.")
+    backwards, finding = every[0]
+    last = store.history().last(backwards)
+    state = DetectorState.from_arrays(store.read(lambda _: last).arrays)
+    state = accept(state, identifier) if action is Action.ACCEPTED else close(state, identifier)
+    update = Update(0, last.number, backwards, action, (), identifier, reason, {"finding": asdict(finding)})
+    store.add(state.to_arrays(), update)
+    return finding
+
+
+def open_findings(store: StateStore) -> tuple[tuple[bool, OpenFinding], ...]:
+    """Open findings of a state, each with whether it belongs to the runs before the clean ones."""
+    history = store.history()
+    lasts = {backwards: history.last(backwards) for backwards in (False, True)}
+    out: list[tuple[bool, OpenFinding]] = []
+    for backwards, last in lasts.items():
+        if last.backwards == backwards:
+            state = DetectorState.from_arrays(store.read(lambda now: now.last(backwards)).arrays)  # noqa: B023
+            out += [(backwards, finding) for finding in state.findings]
+    return tuple(out)
+
+
+def _inputs(runs: Sequence[LumiMaps]) -> tuple[Input, ...]:
+    return tuple(dict.fromkeys(Input(source.name, source.sha256) for maps in runs for source in maps.sources))
+
+
+def _table(record: UpdateRecord) -> Mapping[str, Any]:
+    return {key: value for key, value in record.plain().items() if key != "run"}
