@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from hcal_root_ad.certify.certification import certify_run
-from hcal_root_ad.certify.golden import read_selection
+from hcal_root_ad.certify.conditions import read_selection
 from hcal_root_ad.certify.outputs import FLAGS, GOLDEN, PROVENANCE, REGISTRY, TABLE
 from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.lumi_ranges import within

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hcal_root_ad.certify.campaign import stored
 from hcal_root_ad.certify.store import Store
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import ModelError, UsageError
@@ -96,7 +95,7 @@ def test_one_verdict_through_every_door(files: Path, tmp_path: Path) -> None:
         assert not trust["HE"].trusted
         assert certified == 1
         assert (campaign / "certification.json").read_text().split() == ["{}"]
-    assert stored(Store(campaign)).runs == (370_101,)
+    assert Store(campaign).campaign().runs == (370_101,)
 
 
 def test_without_reference_is_said_everywhere(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

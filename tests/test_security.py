@@ -18,8 +18,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from hcal_root_ad import content
-from hcal_root_ad.certify.items import result_of_table
-from hcal_root_ad.certify.store import Store
+from hcal_root_ad.certify.store import Store, result_of_table
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import HcalRootAdError, InputError, ModelError
 from hcal_root_ad.harvest.dials_client import dials_run
@@ -196,7 +195,7 @@ def test_a_marker_of_a_campaign_leads_nowhere_else(tmp_path: Path, place: str) -
     store = Store(tmp_path / "campaign")
     store.records.mkdir(parents=True)
     (store.records / "R370101.item.json").write_text(json.dumps(table))
-    assert store.results() == ()
+    assert store.campaign().items == ()
     assert (tmp_path / "up").read_text() == "mine"
 
 

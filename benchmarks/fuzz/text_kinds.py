@@ -12,11 +12,10 @@ from typing import Any
 
 import tomli_w
 
+from hcal_root_ad.certify.conditions import read_oms, read_selection
 from hcal_root_ad.certify.dataset import campaign_files
-from hcal_root_ad.certify.engine import read_condor
-from hcal_root_ad.certify.golden import read_selection
+from hcal_root_ad.certify.executors import read_condor
 from hcal_root_ad.certify.labels import read_labels
-from hcal_root_ad.certify.oms import read_oms
 from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.harvest.definition import read_definition
 from hcal_root_ad.harvest.inputs import RemoteFile
@@ -96,7 +95,7 @@ REGISTRY = {
                for first, last, status in ((1, 3, "GOOD"), (4, 9, "BAD"))]
     for run in (370101, 370102)
 }  # fmt: skip
-RULES = {"bad_channels": 0.02, "problematic_channels": 0.05, "lost_box": 0.75, "lost_boxes": 0, "consecutive": 1}
+RULES = {"bad_channels": 0.02, "problematic_channels": 0.05, "lost_rbx_share": 0.75, "lost_rbx": 0, "consecutive": 1}
 POLICY = {"version": "7", "description": "of a test", "needed": ["HB", "HE"],
           "rules": {**RULES, "HE": {"bad_channels": 0.1, "consecutive": 2}}}  # fmt: skip
 DEFINITION = {
@@ -124,8 +123,8 @@ KINDS: Mapping[str, TextKind] = {
     "Run Registry": TextKind("registry.json", REGISTRY, as_json, read_labels,
                              {"start": NUMBER, "end": NUMBER, "status": TEXT}),
     "policy": TextKind("mine.toml", POLICY, tomli_w.dumps, load_policy,
-                       {"version": TEXT, "description": TEXT, "lost_boxes": NUMBER, "consecutive": NUMBER,
-                        "bad_channels": SHARE, "problematic_channels": SHARE, "lost_box": SHARE, "": TEXT}),
+                       {"version": TEXT, "description": TEXT, "lost_rbx": NUMBER, "consecutive": NUMBER,
+                        "bad_channels": SHARE, "problematic_channels": SHARE, "lost_rbx_share": SHARE, "": TEXT}),
     "definition": TextKind("mine.toml", DEFINITION, tomli_w.dumps, read_definition,
                            {"description": TEXT, "container": TEXT, "quantity": TEXT, "maps": TEXT, "rank": NUMBER,
                             "hf_holds_events": FLAG, "": TEXT}),

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.certify.certification import HCAL, Status
-from hcal_root_ad.certify.labels import NOT_GOOD, Labels, NoFlagsError, read_labels
-from hcal_root_ad.certify.lumisections import COLUMNS as TABLE_COLUMNS
-from hcal_root_ad.certify.outputs import TABLE
+from hcal_root_ad.certify.labels import NOT_GOOD, REGISTRY_COLUMNS, Labels, NoFlagsError, read_labels
+from hcal_root_ad.certify.outputs import TABLE, TABLE_COLUMNS
 from hcal_root_ad.certify.policy import SUBDETECTORS
-from hcal_root_ad.certify.run_registry import COLUMNS
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.stats.binomial import Floats
 from hcal_root_ad.tables import open_rows, whole
@@ -84,7 +82,7 @@ def score_certification(campaign: Path, labels: Path) -> list[Score]:
         InputError: one of the two cannot be read, or they have no lumisection in common.
     """
     runs, scores = read_campaign(campaign), []
-    for of, column in COLUMNS.items():
+    for of, column in REGISTRY_COLUMNS.items():
         try:
             flags = read_labels(labels, column)
         except NoFlagsError:

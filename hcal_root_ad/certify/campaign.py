@@ -1,119 +1,242 @@
-"""A campaign: files to items, items to records on an engine, resumed where it stopped."""
+"""A campaign: files to items, and items on workers to records, flags and ROOT files, resumed where it stopped.
+
+An item is judged in this process or on any worker; whatever goes wrong with its files comes back as a sentence.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from hcal_root_ad.certify.conditions import Conditions
-from hcal_root_ad.certify.engine import Engine
-from hcal_root_ad.certify.items import CampaignJudging, ConditionsOf, Failure, Item, ItemResult, items_of
-from hcal_root_ad.certify.store import Store
-from hcal_root_ad.certify.survey import KnownFiles, Surveyed, survey
+import numpy as np
+
+from hcal_root_ad import content
+from hcal_root_ad.certify.conditions import RunConditions
+from hcal_root_ad.certify.dataset import Survey, SurveyedFile, survey
+from hcal_root_ad.certify.executors import Executor
+from hcal_root_ad.certify.outputs import write_run_flags
+from hcal_root_ad.certify.store import (
+    ROOT,
+    Campaign,
+    CampaignJudging,
+    ConditionsOf,
+    Failure,
+    Item,
+    ItemResult,
+    JudgedRun,
+    ModelPlace,
+    Store,
+    items_of,
+)
+from hcal_root_ad.errors import CatalogueError, HcalRootAdError, ModelError, NoHcalError
+from hcal_root_ad.fault_report import fault_sentence
 from hcal_root_ad.harvest.inputs import InputFile
+from hcal_root_ad.harvest.read import LeftOut, read_lumi_maps
+from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.mask import Mask
+from hcal_root_ad.model.model import Model, load_model
+from hcal_root_ad.model.thresholds import check_asked
+from hcal_root_ad.pipeline import SHIPPED_MODELS, Fitting, Judging, load_models
+from hcal_root_ad.provenance import Provenance
+from hcal_root_ad.publish.publish import publish
+from hcal_root_ad.publish.saved_verdict import RunRecord, record_of, save_record
+from hcal_root_ad.references.catalogue import NamedReference, catalogue_digest, fitting_reference
 
 _SAVED_TIMES = 20
-"""While files are looked at, what was found is written so often."""
+"""While files are looked at, the survey is written so often."""
 
 Progress = Callable[[int, int, int], None]
 """Called with items done, items in all, and lumisections judged so far."""
 
 
-@dataclass(frozen=True)
-class Campaign:
-    """What there is of a campaign: items that were judged, now or before, and files that could not even be opened.
+def judging_with(
+    names: Sequence[str] | None, false_alarms: float | None, without_reference: bool = False, mask: Mask | None = None
+) -> CampaignJudging:
+    """Models by name or folder; the shipped ones if none is named.
 
-    ``judged_now`` counts the lumisections that were judged in this call.
+    Raises:
+        ModelError: one is missing or damaged, or two serve the same sub-detector.
+        UsageError: so many false findings cannot be asked for.
     """
-
-    items: tuple[ItemResult, ...]
-    failures: tuple[Failure, ...] = ()
-    judged_now: int = 0
-
-    @property
-    def runs(self) -> tuple[int, ...]:
-        return tuple(sorted(run.run for item in self.items for run in item.runs))
-
-    @property
-    def every_failure(self) -> tuple[Failure, ...]:
-        of_items = (failure for item in self.items for failure in item.failures)
-        return tuple(sorted({*self.failures, *of_items}, key=lambda one: (one.file, one.sentence)))
+    if false_alarms is not None:
+        check_asked(false_alarms)
+    names = names or SHIPPED_MODELS
+    places = {
+        model.subdetector: ModelPlace(str(_folder(name).absolute()), model.digest)
+        for name, model in zip(names, load_models(names), strict=True)
+    }
+    ordered = tuple(places[subdetector] for subdetector in sorted(places))
+    return CampaignJudging(ordered, false_alarms, catalogue_digest(), without_reference, mask)
 
 
-def look_at(
+def _folder(name: str) -> Path:
+    return Path(name) if Path(name).is_dir() else content.find("models", name) or Path(name)
+
+
+def survey_all(
     files: Sequence[InputFile],
     store: Store,
-    engine: Engine,
+    executor: Executor,
     retry_failed: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[Surveyed, ...]:
+) -> tuple[SurveyedFile, ...]:
     """What each file holds; those that did not change since an earlier call are not read again."""
-    known = KnownFiles(store.files)
-    found = {file: known.find(file, again=retry_failed) for file in files}
-    new = [file for file, one in found.items() if one is None]
-    fresh: list[Surveyed] = []
-    for done, (file, result) in enumerate(engine.results(survey, new), start=1):
-        one = Surveyed(str(file), 0, 0, problem=_lost(result)) if isinstance(result, Exception) else result
-        found[file] = one
-        fresh.append(one)
-        if done == len(new) or len(fresh) >= len(new) / _SAVED_TIMES:
-            known.add(fresh)
-            fresh = []
+    kept = Survey(store.survey)
+    surveyed = {file: kept.find(file, retry_failed) for file in files}
+    new = [file for file, earlier in surveyed.items() if earlier is None]
+    unsaved: list[SurveyedFile] = []
+    for done, (file, outcome) in enumerate(executor.results(survey, new), start=1):
+        look = SurveyedFile(str(file), 0, 0, problem=_lost(outcome)) if isinstance(outcome, Exception) else outcome
+        surveyed[file] = look
+        unsaved.append(look)
+        if done == len(new) or len(unsaved) >= len(new) / _SAVED_TIMES:
+            kept.add(unsaved)
+            unsaved = []
         if progress:
             progress(done, len(new))
-    return tuple(one for one in found.values() if one is not None)
+    return tuple(file for file in surveyed.values() if file is not None)
 
 
 def judge_all(
-    files: Sequence[Surveyed],
+    files: Sequence[SurveyedFile],
     judging: CampaignJudging,
     conditions_of: ConditionsOf,
     store: Store,
-    engine: Engine,
+    executor: Executor,
     retry_failed: bool = False,
     progress: Progress | None = None,
 ) -> Campaign:
     """Judge what the files hold and is not judged yet; each item is kept as soon as it is done."""
     items = items_of(files, judging, conditions_of)
-    found = {item.identity: store.result(item, retry_failed) for item in items}
-    new = [item for item in items if found[item.identity] is None]
+    results = {item.identity: store.result(item, retry_failed) for item in items}
+    new = [item for item in items if results[item.identity] is None]
     lumisections = 0
-    work = partial(_do, judging=judging, folder=store.folder)
-    for done, (item, outcome) in enumerate(engine.results(work, new), start=1):
+    work = partial(judge_item, judging=judging, folder=store.folder)
+    for done, (item, outcome) in enumerate(executor.results(work, new), start=1):
         result = _failed(item, outcome) if isinstance(outcome, Exception) else outcome
         store.keep(result)
-        found[item.identity] = result
+        results[item.identity] = result
         lumisections += sum(run.lumisections for run in result.runs)
         if progress:
             progress(done, len(new), lumisections)
     unusable = tuple(Failure(file.path, file.problem) for file in files if file.problem)
     if not items and not unusable:
         unusable = tuple(Failure(file.path, "It holds no lumisection.") for file in files)
-    return Campaign(tuple(result for result in found.values() if result), unusable, lumisections)
-
-
-def stored(store: Store) -> Campaign:
-    """What an earlier campaign left in its folder."""
-    return Campaign(store.results())
-
-
-def conditions_for(given: Conditions | None, store: Store) -> ConditionsOf:
-    """The conditions given now, or else those under which a run was certified last."""
-    return store.conditions if given is None else given.of
-
-
-def _do(item: Item, *, judging: CampaignJudging, folder: Path) -> ItemResult:
-    from hcal_root_ad.certify.work import do_item  # brings the judge, which a campaign that is done does not need
-
-    return do_item(item, judging, folder)
+    return Campaign(tuple(result for result in results.values() if result), unusable, lumisections)
 
 
 def _failed(item: Item, error: Exception) -> ItemResult:
-    files = ", ".join(file.path for file in item.files)
-    return ItemResult(item.identity, item.files, failures=(Failure(files, _lost(error)),))
+    return ItemResult(item.identity, item.files, failures=(Failure(_names(item.files), _lost(error)),))
 
 
 def _lost(error: Exception) -> str:
     return f"The worker was lost ({type(error).__name__}): out of memory, or killed; try again with --retry-failed."
+
+
+def judge_item(item: Item, judging: CampaignJudging, folder: Path) -> ItemResult:
+    """Judge an item and store what came of it in the campaign's folder, but for the marker that it is done.
+
+    Whatever goes wrong with its files comes back as a sentence.
+    """
+    try:
+        runs, failures = _read(item.files)
+    except Exception as error:
+        return ItemResult(item.identity, item.files, failures=(Failure(_names(item.files), _sentence(error)),))
+    judged = []
+    for maps in runs:
+        try:
+            judged.append(_judge_run(maps, item.conditions.get(maps.run), judging, Store(folder)))
+        except Exception as error:
+            failures.append(Failure(_names(item.files), f"Run {maps.run}: {_sentence(error)}"))
+    return ItemResult(item.identity, item.files, tuple(judged), tuple(failures))
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, HcalRootAdError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    return fault_sentence(error)
+
+
+def _names(files: Sequence[SurveyedFile]) -> str:
+    return ", ".join(file.path for file in files)
+
+
+def _read(files: Sequence[SurveyedFile]) -> tuple[Sequence[LumiMaps], list[Failure]]:
+    """Runs of the files; where one of several is bad, the runs of the others."""
+    left_out: list[LeftOut] = []
+    in_order = sorted(files, key=lambda file: file.path)  # as every other verb reads them
+    runs = read_lumi_maps([file.file for file in in_order], left_out=left_out)
+    return runs, [Failure(str(bad.path), str(bad.error)) for bad in left_out]
+
+
+def _judge_run(maps: LumiMaps, conditions: RunConditions | None, judging: CampaignJudging, store: Store) -> JudgedRun:
+    if conditions is not None:
+        maps = _without_standby(maps, conditions)
+    verdict, record, provenance = _judge(maps, judging, conditions.pileup if conditions else {})
+    (store.folder / ROOT).mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".partial-", dir=store.records) as private:
+        # Written apart first: a worker that was given up by its scheduler may still be at the same item.
+        record_file, flags = Path(private) / "record", Path(private) / "flags.parquet"
+        save_record(record, record_file)
+        write_run_flags(verdict, flags)
+        root = publish(verdict, Path(private), provenance=provenance) if verdict else None
+        if root:
+            root.replace(store.folder / ROOT / root.name)
+        flags.replace(store.flags(maps.run))
+        record_file.replace(store.record(maps.run))
+    judged = (*verdict.verdicts, verdict.strips) if verdict else ()
+    flagged = sum(len(subdetector.intervals) for subdetector in judged if subdetector)
+    return JudgedRun(maps.run, len(maps), flagged, root.name if root else "")
+
+
+def _without_standby(maps: LumiMaps, conditions: RunConditions) -> LumiMaps:
+    """Lumisections on standby are not judged; nor do they move what is expected of the others."""
+    fit = np.array([not cause for cause in conditions.standby(maps.lumisections)], dtype=np.bool_)
+    return replace(maps, present=maps.present & fit)
+
+
+def _judge(
+    maps: LumiMaps, judging: CampaignJudging, pileup: Mapping[int, float]
+) -> tuple[RunVerdict | None, RunRecord, Provenance]:
+    """The verdict and its record; a run in which nothing can be judged has a record that says so, and no verdict."""
+    judge = Judging(
+        tuple(_model(place) for place in judging.models), judging.false_alarms, judging.without_reference,
+        judging.mask, _fitting_as_at_first(judging.references),
+    )  # fmt: skip
+    try:
+        verdict = judge.judge(maps, pileup=pileup)
+    except NoHcalError as error:
+        program, made = f"hcal-root-ad {version('hcal-root-ad')}", judge.provenance_of([maps], "certify")
+        notes = (*maps.notes, str(error))
+        record = RunRecord(
+            maps.run, maps.definition, maps.lumisections, maps.events, maps.sources, notes, program, (), made
+        )
+        return None, record, made
+    made = judge.provenance("certify", [verdict])
+    return verdict, record_of(verdict, made), made
+
+
+def _fitting_as_at_first(digest: str) -> Fitting:
+    """Finds reference runs as long as the catalogue is that with which the campaign began."""
+
+    def fitting(maps: LumiMaps) -> NamedReference | None:
+        if catalogue_digest() != digest:
+            raise CatalogueError("The reference runs here are others than where the campaign began.")
+        return fitting_reference(maps)
+
+    return fitting
+
+
+@cache
+def _model(place: ModelPlace) -> Model:
+    model = load_model(place.folder)
+    if model.digest != place.digest:
+        raise ModelError(f"The model {place.folder} is another one here than where the campaign began.")
+    return model

@@ -1,4 +1,4 @@
-"""Conditions of a run against the lumisection: from an OMS export, and from a selection such as DCS-only JSON files.
+"""Conditions of a run by lumisection (LS): OMS exports, ``brilcalc lumi --byls``, and selections such as DCS-only JSON.
 
 An LS without stable beams, with CMS inactive or with HBHE off is on standby: it is not judged, and nobody's fault.
 Flags as in the golden JSON's logic: both beams present and stable, CMS active, every part of HBHE ready.
@@ -6,15 +6,21 @@ Flags as in the golden JSON's logic: both beams present and stable, CMS active, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.certify.golden import Selection
-from hcal_root_ad.lumi_ranges import Range, ranges_of, within
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.lumi_ranges import Range, ranges_of, union, within
+from hcal_root_ad.schema import nearest
+from hcal_root_ad.tables import Row, flag, open_rows, read_json, real, shown, whole
 
 NO_STABLE_BEAMS, CMS_NOT_ACTIVE, HBHE_OFF = "no stable beams", "CMS not active", "HBHE off"
 NOT_SELECTED = "not in the selection"
@@ -29,16 +35,24 @@ CAUSE_OF_FLAG = {
     "hbheb_ready": HBHE_OFF,
     "hbhec_ready": HBHE_OFF,
 }
-"""OMS flag to the cause that it is when it is not set, in the order in which causes are told."""
-HBHE_FLAGS = tuple(flag for flag, cause in CAUSE_OF_FLAG.items() if cause == HBHE_OFF)
+"""OMS flag to the cause of standby where it is not set; the first that applies is given."""
+HBHE_FLAGS = tuple(name for name, cause in CAUSE_OF_FLAG.items() if cause == HBHE_OFF)
 QUANTITIES = {
     "pileup": "pileup",
     "delivered": "delivered_lumi_per_lumisection",
     "recorded": "recorded_lumi_per_lumisection",
 }
 """Quantity to its column in OMS."""
+RUN, LUMISECTION = "run_number", "lumisection_number"
+LARGEST = 2**31 - 1
+"""Largest number of a run or lumisection; selections write an open end as 9999 or more."""
 
 Floats = NDArray[np.float64]
+Selection = Mapping[int, Sequence[Range]]
+"""Ranges of lumisections by run."""
+LumiState = tuple[str, float, float, float]
+"""Of an LS: the cause of standby or "", pileup, delivered and recorded luminosity (NaN: unknown)."""
+Cell = TypeVar("Cell")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +78,10 @@ class RunConditions:
     selected: tuple[Range, ...] | None = None
 
     @property
+    def exist(self) -> bool:
+        return self.oms is not None or self.selected is not None
+
+    @property
     def pileup(self) -> dict[int, float]:
         """Mean interactions per crossing by LS, as far as OMS says."""
         if self.oms is None:
@@ -73,40 +91,36 @@ class RunConditions:
 
     def standby(self, lumisections: NDArray[np.int32]) -> list[str]:
         """Why each LS is on standby, or ""."""
-        from_oms = dict(zip(self.oms.lumisections.tolist(), self.oms.causes, strict=True)) if self.oms else {}
-        causes = [from_oms.get(ls, "") for ls in lumisections.tolist()]
+        by_lumisection = self._causes()
+        causes = [by_lumisection.get(ls, "") for ls in lumisections.tolist()]
         if self.selected is None:
             return causes
-        chosen = within(lumisections, self.selected)
-        return [cause or ("" if ok else NOT_SELECTED) for cause, ok in zip(causes, chosen, strict=True)]
+        selected = within(lumisections, self.selected)
+        return [cause or ("" if inside else NOT_SELECTED) for cause, inside in zip(causes, selected, strict=True)]
 
     def unknown(self, lumisections: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """(LS,) whether an OMS export was given that lacks the LS."""
+        """(LS,) whether there is an OMS export and it lacks the LS."""
         if self.oms is None:
             return np.zeros(len(lumisections), dtype=np.bool_)
         return ~np.isin(lumisections, self.oms.lumisections)
 
     def quantity(self, name: str, lumisections: NDArray[np.int32]) -> Floats:
         """(LS,) one of :data:`QUANTITIES`, NaN where it is unknown."""
-        found = np.full(len(lumisections), np.nan)
+        values = np.full(len(lumisections), np.nan)
         if self.oms is not None and len(self.oms.lumisections):
-            place = np.searchsorted(self.oms.lumisections, lumisections).clip(max=len(self.oms.lumisections) - 1)
-            known = self.oms.lumisections[place] == lumisections
-            found[known] = getattr(self.oms, name)[place[known]]
-        return found
-
-    @property
-    def given(self) -> bool:
-        return self.oms is not None or self.selected is not None
+            rows = np.searchsorted(self.oms.lumisections, lumisections).clip(max=len(self.oms.lumisections) - 1)
+            listed = self.oms.lumisections[rows] == lumisections
+            values[listed] = getattr(self.oms, name)[rows[listed]]
+        return values
 
     @property
     def judging(self) -> dict[str, Any]:
-        """What of the conditions changes the judgement: which LS are left out, and the pileup of the others."""
-        oms = self.oms and ranges_of(ls for ls, cause in self._causes() if cause)
-        return {"standby": oms, "selected": self.selected, "pileup": self.pileup}
+        """What of the conditions changes the verdict: which LS are left out, and the pileup of the others."""
+        standby = self.oms and ranges_of(ls for ls, cause in self._causes().items() if cause)
+        return {"standby": standby, "selected": self.selected, "pileup": self.pileup}
 
-    def _causes(self) -> list[tuple[int, str]]:
-        return list(zip(self.oms.lumisections.tolist(), self.oms.causes, strict=True)) if self.oms else []
+    def _causes(self) -> dict[int, str]:
+        return dict(zip(self.oms.lumisections.tolist(), self.oms.causes, strict=True)) if self.oms else {}
 
     def as_table(self) -> dict[str, Any]:
         """All as a table for JSON."""
@@ -131,9 +145,12 @@ def conditions_of_table(table: Mapping[str, Any]) -> RunConditions:
     )  # fmt: skip
 
 
+_NOT_IN_EXPORT = OmsRun(np.zeros(0, dtype=np.int32), (), *(np.zeros(0) for _ in QUANTITIES))
+
+
 @dataclass(frozen=True, eq=False)
 class Conditions:
-    """Conditions of a campaign: OMS runs and a selection, each None if it was not given."""
+    """Conditions of a campaign: OMS runs and a selection, each None without such a file."""
 
     oms: Mapping[int, OmsRun] | None = None
     selection: Selection | None = None
@@ -142,9 +159,181 @@ class Conditions:
     def of(self, run: int) -> RunConditions:
         """Conditions of a run; one that an export lacks is known for no LS, one that a selection lacks not selected."""
         return RunConditions(
-            oms=None if self.oms is None else self.oms.get(run, _NOTHING),
+            oms=None if self.oms is None else self.oms.get(run, _NOT_IN_EXPORT),
             selected=None if self.selection is None else tuple(self.selection.get(run, ())),
         )
 
 
-_NOTHING = OmsRun(np.zeros(0, dtype=np.int32), (), *(np.zeros(0) for _ in QUANTITIES))
+def read_conditions(oms: Path | None, selection: Path | None) -> Conditions | None:
+    """Conditions from an OMS export and a selection, None without either.
+
+    Raises:
+        InputError: a file is missing, unreadable, of another form, or contradicts itself.
+    """
+    if oms is None and selection is None:
+        return None
+    runs, notes = read_oms(oms) if oms else (None, ())
+    return Conditions(runs, read_selection(selection) if selection else None, notes)
+
+
+# Selections: {"run": [[first, last], …]}, the form of golden and DCS-only JSON files.
+
+
+def golden_text(selection: Selection) -> str:
+    """The JSON text, one run per line by number; runs without a range are left out."""
+    runs = (run for run in sorted(selection) if selection[run])
+    return "{" + ",\n ".join(f'"{run}": {json.dumps([list(ends) for ends in selection[run]])}' for run in runs) + "}\n"
+
+
+def read_selection(path: Path) -> Selection:
+    """Ranges by run from a JSON file.
+
+    Raises:
+        InputError: it is missing, no JSON, or of another form.
+    """
+    return selection_of(read_json(path, "selection"), path)
+
+
+def selection_of(table: object, path: Path) -> Selection:
+    """The selection in parsed JSON; ``path`` is named where it is of another form (InputError)."""
+    if not isinstance(table, dict) or not table:
+        raise InputError(f'{path} is no selection of lumisections; {{"run": [[first, last], …]}} was expected.')
+    return {run: union(_ranges(run, table[str(run)], path)) for run in (run_number(key, path) for key in table)}
+
+
+_RUN = re.compile("[1-9][0-9]{0,9}")
+
+
+def run_number(key: object, path: Path) -> int:
+    """A run number out of a file, as a text or a number; raises InputError for anything else."""
+    number = int(key) if isinstance(key, str) and _RUN.fullmatch(key) else key
+    return _listed_number(number, path, "a run number")
+
+
+def range_from(first: object, last: object, run: int, path: Path) -> Range:
+    """A range of lumisections out of a file; raises InputError where its ends are none."""
+    begin, end = (_listed_number(value, path, f"a lumisection of run {run}") for value in (first, last))
+    if begin > end:
+        raise InputError(f"{path} has the range [{begin}, {end}] of run {run}, which ends before it begins.")
+    return begin, end
+
+
+def _listed_number(value: object, path: Path, expected: str) -> int:
+    number = 0 if isinstance(value, str) else _whole_or_zero(value)
+    if not 0 < number <= LARGEST:
+        raise InputError(f"{path} says {shown(value)} where {expected} was expected.")
+    return number
+
+
+def _whole_or_zero(value: object) -> int:
+    try:
+        return whole(value)
+    except ValueError:
+        return 0
+
+
+def _ranges(run: int, ranges: object, path: Path) -> list[Range]:
+    if not isinstance(ranges, list) or not all(isinstance(ends, list) and len(ends) == 2 for ends in ranges):
+        raise InputError(f"{path} does not list run {run} as ranges [[first, last], …] of lumisections.")
+    return [range_from(first, last, run, path) for first, last in ranges]
+
+
+# Exports: OMS as CSV, JSON or parquet, and brilcalc. Its run:fill and ls (of the LHC clock and of CMS, which is 0 where
+# CMS took nothing) are two numbers each; its beamstatus says stable beams; delivered(…), recorded(…) carry their unit.
+
+_OMS = (RUN, LUMISECTION, *CAUSE_OF_FLAG, *QUANTITIES.values())
+_BRIL = ("run:fill", "ls", "beamstatus")
+_PAIR = re.compile(r"([0-9]{1,10}):([0-9]{1,10})")
+
+
+def read_oms(path: Path) -> tuple[dict[int, OmsRun], tuple[str, ...]]:
+    """Runs of an export, and sentences on the flags that it lacks.
+
+    Raises:
+        InputError: it is missing or unreadable, lacks a column without which nothing can be said, or
+            contradicts itself.
+    """
+    runs: dict[int, dict[int, LumiState]] = {}
+    with open_rows(path, "OMS export", (*_OMS, *_BRIL)) as table:
+        columns = _oms_columns(path, table.columns)
+        flags = [name for name in CAUSE_OF_FLAG if name in columns]
+        for number, row in enumerate(table.rows, start=1):
+            try:
+                oms = {name: read(row) for name, read in columns.items()}
+                run, lumisection, state = _number(oms, RUN), _number(oms, LUMISECTION), _state(oms, flags)
+            except ValueError as error:
+                raise InputError(f"Row {number} of {path} says {error}.") from None
+            if runs.setdefault(run, {}).setdefault(lumisection, state) != state:
+                raise InputError(f"{path} says two different things of run {run}, LS {lumisection}; export it anew.")
+    if not runs:
+        raise InputError(f"{path} holds no lumisection.")
+    lacking = [name for name in (*HBHE_FLAGS, "cms_active") if name not in flags]
+    plural = "s" * (len(lacking) != 1)
+    notes = (f"{path.name} has no column{plural} {', '.join(lacking)}: not looked at.",) if lacking else ()
+    return {run: _oms_run(states) for run, states in runs.items()}, notes
+
+
+def _oms_columns(path: Path, columns: Sequence[str]) -> dict[str, Callable[[Row], object]]:
+    """OMS' columns, and how each is taken from a row. Raises InputError where one lacks that is needed."""
+    if "run:fill" in columns:
+        _check_columns(path, columns, _BRIL)
+        return _from_brilcalc(columns)
+    if columns:
+        each = ("beam1_stable", "beam2_stable")
+        both = "beams_stable" in columns or not set(each) & set(columns)
+        _check_columns(path, columns, (RUN, LUMISECTION, *(("beams_stable",) if both else each)))
+    return {name: itemgetter(name) for name in _OMS if name in columns}
+
+
+def _from_brilcalc(columns: Sequence[str]) -> dict[str, Callable[[Row], object]]:
+    quantities = {"avgpu": QUANTITIES["pileup"]}
+    quantities |= {name: QUANTITIES[name.partition("(")[0]] for name in columns if name.partition("(")[0] in QUANTITIES}
+    return {
+        RUN: lambda row: _pair(row, "run:fill")[0],
+        LUMISECTION: lambda row: _pair(row, "ls")[0],
+        "beams_stable": lambda row: str(row["beamstatus"]).strip().upper() == "STABLE BEAMS",
+        "cms_active": lambda row: int(_pair(row, "ls")[1]) > 0,
+        **{column: itemgetter(name) for name, column in quantities.items() if name in columns},
+    }
+
+
+def _check_columns(path: Path, columns: Sequence[str], needed: Iterable[str]) -> None:
+    for name in needed:
+        if name not in columns:
+            like = ", ".join(shown(column).strip("'") for column in nearest(name, columns, n=2))
+            raise InputError(f"{path} lacks the column {name} of an OMS export; the nearest that it has: {like}.")
+
+
+def _pair(row: Row, name: str) -> tuple[str, str]:
+    match = _PAIR.fullmatch(str(row[name]).strip())
+    if match is None:
+        raise ValueError(f"{name} = {shown(row[name])}; two numbers with a colon were expected")
+    return match[1], match[2]
+
+
+def _number(row: Row, name: str) -> int:
+    number = _whole_or_zero(row[name])
+    if not 0 < number <= LARGEST:
+        raise ValueError(f"{name} = {shown(row[name])}; a whole number above 0 was expected")
+    return number
+
+
+def _state(row: Row, flags: Sequence[str]) -> LumiState:
+    is_set = {name: _cell(row, name, flag, "1 or 0") for name in flags}
+    cause = next((CAUSE_OF_FLAG[name] for name in flags if not is_set[name]), "")
+    pileup, delivered, recorded = (_cell(row, name, real, "a number") for name in QUANTITIES.values())
+    return cause, pileup, delivered, recorded
+
+
+def _cell(row: Row, name: str, convert: Callable[[object], Cell], expected: str) -> Cell:
+    try:
+        return convert(row.get(name))
+    except ValueError:
+        raise ValueError(f"{name} = {shown(row[name])}; {expected} was expected") from None
+
+
+def _oms_run(states: Mapping[int, LumiState]) -> OmsRun:
+    lumisections = sorted(states)
+    causes, *numbers = zip(*(states[lumisection] for lumisection in lumisections), strict=True)
+    quantities = {name: np.array(values) for name, values in zip(QUANTITIES, numbers, strict=True)}
+    return OmsRun(np.array(lumisections, dtype=np.int32), causes, **quantities)

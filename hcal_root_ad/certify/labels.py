@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -12,13 +12,18 @@ from typing import Any
 import numpy as np
 
 from hcal_root_ad.certify.certification import HCAL, RunCertification, Status
-from hcal_root_ad.certify.golden import ends, run_number, selection_of
-from hcal_root_ad.certify.run_registry import COLUMNS
+from hcal_root_ad.certify.conditions import range_from, run_number, selection_of
+from hcal_root_ad.certify.policy import SUBDETECTORS
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_ranges import Range, union
 from hcal_root_ad.schema import nearest
 from hcal_root_ad.tables import read_json, shown
 
+REGISTRY_COLUMNS = {HCAL: "hcal-hcal", **{name: f"hcal-{name.lower()}" for name in SUBDETECTORS}}
+"""What is certified, and its column in the Run Registry, ``{workspace}-{column}``.
+
+``hcal-hcal`` is what the golden JSON asks for, ``hcal-hb`` … ``hcal-ho`` are the workspace's own.
+"""
 NO_LABEL, NOT_GOOD = "no label", "not good"
 FLAGS = ("GOOD", "BAD", "STANDBY", "EXCLUDED", "NOTSET", "EMPTY", "NO VALUE FOUND")
 """What the Run Registry calls lumisections."""
@@ -35,13 +40,13 @@ class Labels:
     ranges: Mapping[int, Sequence[tuple[Range, str]]]
     golden: bool = False
 
-    def speaks_of(self, run: int) -> bool:
-        """Whether anything is said of a run."""
+    def covers(self, run: int) -> bool:
+        """Whether there are flags of a run."""
         return run in self.ranges or (self.golden and min(self.ranges) <= run <= max(self.ranges))
 
     def of(self, run: int, lumisections: Sequence[int]) -> list[str]:
         """The flag of each lumisection of a run, or ``no label``."""
-        other = NOT_GOOD if self.golden and self.speaks_of(run) else NO_LABEL
+        other = NOT_GOOD if self.golden and self.covers(run) else NO_LABEL
         ranges = self.ranges.get(run, ())
         places = np.searchsorted([first for (first, _), _ in ranges], lumisections, side="right") - 1
         return [
@@ -54,7 +59,7 @@ class NoFlagsError(InputError):
     """A file of flags has none of the column that is asked for."""
 
 
-def read_labels(path: Path, column: str = COLUMNS[HCAL]) -> Labels:
+def read_labels(path: Path, column: str = REGISTRY_COLUMNS[HCAL]) -> Labels:
     """Flags of one column.
 
     Taken are ranges by run (``{"run": [{"start", "end", "hcal-hcal": {"status": …}}, …]}``), ranges by run and column,
@@ -68,14 +73,14 @@ def read_labels(path: Path, column: str = COLUMNS[HCAL]) -> Labels:
     if isinstance(table, dict) and table and all(_is_golden(ranges) for ranges in table.values()):
         good = str(Status.GOOD)
         selection = selection_of(table, path)
-        return Labels({run: [(part, good) for part in ranges] for run, ranges in selection.items()}, golden=True)
+        return Labels({run: [(ends, good) for ends in ranges] for run, ranges in selection.items()}, golden=True)
     ranges: dict[int, dict[str, list[Range]]] = {}
     try:
         for key, entry in _entries(table, column):
             if entry.get(column) is not None:
                 run = run_number(key, path)
                 ranges.setdefault(run, {}).setdefault(_status(entry[column], run, path), []).append(
-                    ends(entry["start"], entry["end"], run, path)
+                    range_from(entry["start"], entry["end"], run, path)
                 )
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
@@ -87,7 +92,7 @@ def read_labels(path: Path, column: str = COLUMNS[HCAL]) -> Labels:
 
 
 def _is_golden(ranges: object) -> bool:
-    return isinstance(ranges, list) and all(isinstance(part, list) for part in ranges)
+    return isinstance(ranges, list) and all(isinstance(ends, list) for ends in ranges)
 
 
 def _entries(table: Any, column: str) -> Iterator[tuple[object, Mapping[str, Any]]]:
@@ -111,7 +116,7 @@ def _status(flag: Any, run: int, path: Path) -> str:
 
 def _in_order(by_flag: Mapping[str, list[Range]], run: int, path: Path) -> list[tuple[Range, str]]:
     """Ranges of a run with their flags; raises InputError where one lumisection has two."""
-    ordered = sorted((part, flag) for flag, ranges in by_flag.items() for part in union(ranges))
+    ordered = sorted((ends, flag) for flag, ranges in by_flag.items() for ends in union(ranges))
     for ((_, end), flag), ((begin, _), other) in pairwise(ordered):
         if begin <= end:
             raise InputError(f"{path} calls LS {begin} of run {run} both {flag} and {other}; export it anew.")
@@ -120,7 +125,7 @@ def _in_order(by_flag: Mapping[str, list[Range]], run: int, path: Path) -> list[
 
 @dataclass
 class Agreement:
-    """How many lumisections have which status here (of HCAL) and which flag there."""
+    """How many lumisections have which status of HCAL from certification, and which flag from people."""
 
     labels: Labels
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -128,12 +133,12 @@ class Agreement:
     def add(self, run: RunCertification) -> None:
         """Count the lumisections of a run."""
         flags = self.labels.of(run.run, run.lumisections.tolist())
-        self.counts.update((str(ruling.status), flag) for ruling, flag in zip(run.rulings[HCAL], flags, strict=True))
+        self.counts.update((str(own.status), flag) for own, flag in zip(run.flags[HCAL], flags, strict=True))
 
     def as_table(self) -> dict[str, Any]:
-        """Counts by status here and flag there, and the share of LS in which both say GOOD, or neither does.
+        """Counts by status and flag, and the share of LS in which both say GOOD, or neither does.
 
-        The share is of those LS that people called GOOD, BAD or not good and that were GOOD or BAD here.
+        The share is of those LS that people called GOOD, BAD or not good and that were certified GOOD or BAD.
         """
         both = {
             (ours, theirs): n
@@ -142,5 +147,36 @@ class Agreement:
         }
         agreed = sum(n for (ours, theirs), n in both.items() if (ours == Status.GOOD) == (theirs == Status.GOOD))
         total = sum(both.values())
-        rows = [{"here": ours, "there": theirs, "lumisections": n} for (ours, theirs), n in sorted(self.counts.items())]
+        rows = [
+            {"status": status, "label": label, "lumisections": n} for (status, label), n in sorted(self.counts.items())
+        ]
         return {"counts": rows, "compared": total, "agreed": agreed, "share": agreed / total if total else None}
+
+
+_NAMED = 5
+"""Runs that a sentence names."""
+
+
+@dataclass(frozen=True)
+class MissingRuns:
+    """A file of conditions or flags lacks runs that are certified: ``all_missing`` if it has none of them."""
+
+    sentence: str
+    all_missing: bool
+
+
+def missing_runs(path: Path, covers: Callable[[int], bool], runs: Sequence[int]) -> MissingRuns | None:
+    """Which of the runs a file lacks; None where it has all."""
+    missing = [run for run in runs if not covers(run)]
+    if not missing:
+        return None
+    if len(missing) == len(runs):
+        return MissingRuns(
+            f"{path.name} holds none of the runs that were judged ({_few(runs)}); give the export of these runs.", True
+        )
+    return MissingRuns(f"{path.name} holds nothing of {_few(missing)}.", False)
+
+
+def _few(runs: Sequence[int]) -> str:
+    more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
+    return f"run{'s' * (len(runs) != 1)} {', '.join(map(str, runs[:_NAMED]))}{more}"

@@ -1,49 +1,71 @@
-"""What a campaign writes, run by run: golden-style JSON, Run Registry ranges, tables, and where they come from."""
+"""What a campaign writes, run by run: golden-style JSON, Run Registry ranges, tables, flags, and provenance."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hcal_root_ad.certify.campaign import Campaign
-from hcal_root_ad.certify.certification import RunCertification, certify_run
-from hcal_root_ad.certify.flags import join_flags
-from hcal_root_ad.certify.golden import golden_text
-from hcal_root_ad.certify.items import ConditionsOf, Failure
-from hcal_root_ad.certify.labels import Agreement
-from hcal_root_ad.certify.lumisections import COLUMNS, lumisection_rows
-from hcal_root_ad.certify.policy import Policy, load_policy, policy_of
-from hcal_root_ad.certify.run_registry import registry_ranges
-from hcal_root_ad.certify.store import Store
-from hcal_root_ad.certify.survey import Surveyed
+import awkward as ak
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from hcal_root_ad.certify.certification import HCAL, RbxCounts, RunCertification, certify_run
+from hcal_root_ad.certify.conditions import QUANTITIES, golden_text
+from hcal_root_ad.certify.dataset import SurveyedFile
+from hcal_root_ad.certify.explain import comment
+from hcal_root_ad.certify.labels import REGISTRY_COLUMNS, Agreement
+from hcal_root_ad.certify.policy import SUBDETECTORS, Policy, load_policy, policy_of
+from hcal_root_ad.certify.store import Campaign, ConditionsOf, Failure, Store
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import plain_name, whole_file, write_text
+from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_ranges import Range
 from hcal_root_ad.provenance import INPUTS, Material, Option, Provenance, beside_table
 from hcal_root_ad.publish.saved_verdict import RunRecord, load_record
+from hcal_root_ad.publish.verdict_tables import COLUMNS as FLAG_COLUMNS
+from hcal_root_ad.publish.verdict_tables import flag_rows
 from hcal_root_ad.tables import read_json, write_rows
 
 GOLDEN, REGISTRY, PROVENANCE = "certification.json", "run_registry.json", "certification.provenance.json"
 TABLE, FLAGS, AGREEMENT = "lumisections.csv", "flags.parquet", "agreement.json"
+
+_BY_SUBDETECTOR = ("judged", "bad", "problematic", "lost_rbx", "trust")
+TABLE_COLUMNS = (
+    "run", "lumisection", "status", "cause", *(name.lower() for name in SUBDETECTORS), "events", *QUANTITIES,
+    *(f"{name.lower()}_{what}" for name in SUBDETECTORS for what in _BY_SUBDETECTOR), "policy",
+)  # fmt: skip
+"""``bad`` and ``problematic`` count channels, the latter with the bad ones; ``lost_rbx`` names the RBX that are lost;
+``trust`` says what the verdict on the sub-detector rests on, empty where it was not judged."""
+
+_TYPES = {
+    "run": "int64", "ieta": "?int64", "iphi": "int64", "depth": "?int64", "rm": "?int64",
+    "ls_first": "int64", "ls_last": "int64", "observed": "int64", "expected": "float64", "score": "float64",
+}  # fmt: skip
+FLAGS_FORM = "{" + ", ".join(f"{name}: {_TYPES.get(name, 'string')}" for name in FLAG_COLUMNS) + "}"
+"""awkward type of a row of flags; ieta, depth and rm are missing where strips were judged."""
 
 
 @dataclass(frozen=True)
 class Summary:
     """How many lumisections have which status, by sub-detector and HCAL; ``good`` ranges by run.
 
+    ``causes``: how many lumisections have which status of HCAL for which cause.
     ``untrusted``: by run, the sub-detectors that decide and are not trusted, each with what its verdict rests on.
-    ``failures``: runs of which what is kept cannot be read.
+    ``failures``: runs whose record or flags cannot be read.
     """
 
     statuses: Counter[tuple[str, str]]
     good: dict[int, list[Range]]
     untrusted: dict[int, dict[str, str]]
+    causes: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
 
     def count(self, of: str, status: str) -> int:
@@ -57,11 +79,11 @@ def write_outputs(
     conditions_of: ConditionsOf,
     agreement: Agreement | None = None,
     notes: Sequence[str] = (),
-    given: Sequence[Material] = (),
+    side_files: Sequence[Material] = (),
 ) -> Summary:
     """Certify every run of a campaign by its record, and write what the folder of a campaign holds.
 
-    Equal records, conditions and policy give equal bytes. ``agreement`` counts along. ``given``: the
+    Equal records, conditions and policy give equal bytes. ``agreement`` counts along. ``side_files``: the
     other files that were read, for the provenance. One run is in memory at a time. A run whose record cannot be read is
     a failure of the summary, and is judged anew when its files are given again.
 
@@ -73,23 +95,24 @@ def write_outputs(
     runs: dict[str, dict[str, Any]] = {}
     judged: list[Provenance] = []
     with whole_file(store.folder / TABLE) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        write_rows(file, [COLUMNS])
+        write_rows(file, [TABLE_COLUMNS])
         for run in _certified(campaign, store, policy, conditions_of, summary.failures):
             write_rows(file, lumisection_rows(run))
             summary.good[run.run] = run.good()
             if run.untrusted:
                 summary.untrusted[run.run] = run.untrusted
-            summary.statuses.update((of, str(one.status)) for of, rulings in run.rulings.items() for one in rulings)
+            summary.statuses.update((of, str(flag.status)) for of, flags in run.flags.items() for flag in flags)
+            summary.causes.update((str(flag.status), flag.cause) for flag in run.flags[HCAL])
             registry[str(run.run)] = registry_ranges(run)
             runs[str(run.run)] = _origin(run.record)
             judged += [run.record.provenance] if run.record.provenance else []
             if agreement:
                 agreement.add(run)
-    provenance = _made_of(campaign, policy, judged, given)
+    provenance = _made_of(campaign, policy, judged, side_files)
     write_text(store.folder / REGISTRY, json.dumps(registry, indent=1) + "\n")
-    parts = [store.flags(run) for run in summary.good]
+    flags_of_runs = [store.flags(run) for run in summary.good]
     with whole_file(store.folder / FLAGS) as partial:
-        summary.failures.extend(join_flags(parts, partial, {"policy": policy.label, "program": _program()}))
+        summary.failures.extend(join_flags(flags_of_runs, partial, {"policy": policy.label, "program": _program()}))
     campaign = replace(campaign, failures=(*campaign.failures, *summary.failures))
     if agreement:
         write_text(
@@ -102,24 +125,6 @@ def write_outputs(
     write_text(store.folder / PROVENANCE, json.dumps(table, indent=1) + "\n")
     write_text(store.folder / GOLDEN, golden)
     return summary
-
-
-def _made_of(campaign: Campaign, policy: Policy, judged: Sequence[Provenance], given: Sequence[Material]) -> Provenance:
-    """Where the whole campaign comes from: its files, what its runs were judged with, policy, and what was given."""
-    surveyed = [file for item in campaign.items for file in item.files]
-    files = sorted({(plain_name(file.file.name), _sha256(file), file.size) for file in surveyed})
-    others = (material for one in judged for material in one.materials if material.role != INPUTS)
-    options: dict[str, Option] = {}
-    for one in judged:
-        options |= one.options
-    inputs = (Material(INPUTS, *file) for file in files)
-    rule = Material("policy", policy.name, policy.digest)
-    return Provenance("certify", (*inputs, *dict.fromkeys(others), rule, *given), options)
-
-
-def _sha256(file: Surveyed) -> str:
-    """The digest of a file here; a file elsewhere has none, and its address stays where it is."""
-    return file.digest if isinstance(file.file, Path) else ""
 
 
 def _certified(
@@ -136,16 +141,136 @@ def _certified(
         yield certify_run(record, policy, conditions)
 
 
+def registry_ranges(run: RunCertification) -> list[dict[str, Any]]:
+    """The ranges of one run as the Run Registry gives them: ``start``, ``end``, and a flag for each column.
+
+    Form of the ``runregistry`` client's ``get_lumisection_ranges``; a flag has status, cause and comment.
+    """
+    return [
+        {"start": first, "end": last}
+        | {
+            column: {
+                "status": str(flags[of].status),
+                "cause": flags[of].cause,
+                "comment": comment(run, of, first, last),
+            }
+            for of, column in REGISTRY_COLUMNS.items()
+        }
+        for first, last, flags in run.stretches()
+    ]
+
+
+def lumisection_rows(run: RunCertification) -> Iterator[tuple[object, ...]]:
+    """Every lumisection of a run as a row, in the order of :data:`TABLE_COLUMNS`; what is not known is empty."""
+    quantities = [run.conditions.quantity(name, run.lumisections) for name in QUANTITIES]
+    counts = {name: _channel_counts(run.counts[name], len(run.lumisections)) for name in SUBDETECTORS}
+    trusts = {
+        name: ", ".join(dict.fromkeys(str(component.trust) for component in run.counts[name])) for name in SUBDETECTORS
+    }
+    for row, lumisection in enumerate(run.lumisections.tolist()):
+        hcal = run.flags[HCAL][row]
+        numbers = [
+            entry
+            for name in SUBDETECTORS
+            for entry in (*counts[name][row].tolist(), _lost(run, name, row), trusts[name])
+        ]
+        yield (
+            run.run, lumisection, str(hcal.status), hcal.cause,
+            *(str(run.flags[name][row].status) for name in SUBDETECTORS),
+            int(run.events[row]), *(_number(values[row]) for values in quantities), *numbers, run.policy.label,
+        )  # fmt: skip
+
+
+def _channel_counts(counts: tuple[RbxCounts, ...], length: int) -> NDArray[np.int64]:
+    """(LS, 3) channels judged, bad, and problematic or bad, in the first component."""
+    if not counts:
+        return np.zeros((length, 3), dtype=np.int64)
+    first = counts[0]
+    return np.stack([first.judged.sum(axis=1), first.bad.sum(axis=1), first.problematic.sum(axis=1)], axis=1)
+
+
+def _lost(run: RunCertification, name: str, row: int) -> str:
+    rules, rows = run.policy.rules[name], slice(row, row + 1)
+    return " ".join(dict.fromkeys(rbx for component in run.counts[name] for rbx in component.lost_names(rules, rows)))
+
+
+def _number(value: np.floating) -> str:
+    return "" if np.isnan(value) else f"{value:g}"
+
+
+def flags_array(verdict: RunVerdict | None) -> ak.Array:
+    """The flagged intervals of a run as an awkward array of records, in the order of the CSV table."""
+    rows = flag_rows(verdict) if verdict else ()
+    options = [name for name in FLAG_COLUMNS if _TYPES.get(name, "").startswith("?")]
+    records: list[dict[str, int | float | str | None]] = [dict(zip(FLAG_COLUMNS, row, strict=True)) for row in rows]
+    for record in records:
+        record.update({name: None for name in options if record[name] == ""})
+    return ak.enforce_type(ak.Array(records), FLAGS_FORM)
+
+
+def write_run_flags(verdict: RunVerdict | None, path: Path) -> None:
+    """Write the flagged intervals of one run as parquet."""
+    ak.to_parquet(flags_array(verdict), path, extensionarray=False)
+
+
+def join_flags(paths: Iterable[Path], joined: Path, metadata: Mapping[str, str]) -> list[Failure]:
+    """Write the flags of many runs as one parquet file, a row group each; returns which of them could not be read."""
+    failures = []
+    empty = ak.to_arrow_table(flags_array(None), extensionarray=False)
+    schema = empty.schema.with_metadata({**(empty.schema.metadata or {}), **metadata})
+    with pq.ParquetWriter(joined, schema, compression="zstd") as writer:
+        writer.write_table(empty.cast(schema))  # awkward does not read a file without any row group
+        for path in paths:
+            try:
+                table: pa.Table = ak.to_arrow_table(ak.from_parquet(path), extensionarray=False).cast(schema)
+            except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+                failures.append(Failure(path.name, f"The flags {path} cannot be read ({type(error).__name__})."))
+                continue
+            if len(table):
+                writer.write_table(table)
+    return failures
+
+
+def _made_of(
+    campaign: Campaign, policy: Policy, judged: Sequence[Provenance], side_files: Sequence[Material]
+) -> Provenance:
+    """Where the whole campaign comes from: its files, what its runs were judged with, the policy, and side files."""
+    surveyed = [file for item in campaign.items for file in item.files]
+    files = sorted({(plain_name(file.file.name), _sha256(file), file.size) for file in surveyed})
+    others = (material for run in judged for material in run.materials if material.role != INPUTS)
+    options: dict[str, Option] = {}
+    for run in judged:
+        options |= run.options
+    inputs = (Material(INPUTS, *file) for file in files)
+    rules = Material("policy", policy.name, policy.digest)
+    return Provenance("certify", (*inputs, *dict.fromkeys(others), rules, *side_files), options)
+
+
+def _sha256(file: SurveyedFile) -> str:
+    """The digest of a local file; a file elsewhere has none, and its address stays where it is."""
+    return file.digest if isinstance(file.file, Path) else ""
+
+
 def _origin(record: RunRecord) -> dict[str, Any]:
     """What a run was judged from and with."""
-    judges = {part.name: f"{part.judge.name} {part.judge.version} {part.judge.digest}".strip() for part in record.parts}
-    files = [{"name": source.name, "sha256": source.sha256} for source in record.sources]
-    trust = {
-        part.name: {"trust": str(part.trust), "reason": part.trust_reason, "sensitivity": part.sensitivity}
-        for part in record.parts
+    return {
+        "files": [{"name": source.name, "sha256": source.sha256} for source in record.sources],
+        "definition": record.definition,
+        "judges": {
+            component.name: f"{component.judge.name} {component.judge.version} {component.judge.digest}".strip()
+            for component in record.parts
+        },
+        "trust": {
+            component.name: {
+                "trust": str(component.trust),
+                "reason": component.trust_reason,
+                "sensitivity": component.sensitivity,
+            }
+            for component in record.parts
+        },
+        "program": record.program,
+        "notes": list(record.notes),
     }
-    return {"files": files, "definition": record.definition, "judges": judges, "trust": trust,
-            "program": record.program, "notes": list(record.notes)}  # fmt: skip
 
 
 def _provenance(

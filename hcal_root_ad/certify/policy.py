@@ -37,15 +37,15 @@ class Rules:
     Attributes:
         bad_channels: largest share of the judged channels that may be bad.
         problematic_channels: largest share that may be problematic or bad.
-        lost_box: share of bad channels from which a readout box counts as lost.
-        lost_boxes: largest number of lost boxes.
+        lost_rbx_share: share of bad channels from which an RBX counts as lost.
+        lost_rbx: largest number of lost RBX.
         consecutive: a rule must be broken in so many assessed LS in a row to make them bad.
     """
 
     bad_channels: float
     problematic_channels: float
-    lost_box: float
-    lost_boxes: int
+    lost_rbx_share: float
+    lost_rbx: int
     consecutive: int
 
 
@@ -84,9 +84,11 @@ class Policy:
 
     def as_table(self) -> dict[str, Any]:
         """The policy as a table from which :func:`policy_of` makes it again."""
-        rules = {name: asdict(one) for name, one in self.rules.items()}
-        words = {"version": self.version, "description": self.description, "untrusted": str(self.untrusted)}
-        return {"name": self.name, **words, "needed": list(self.needed), "counted": list(self.counted), "rules": rules}
+        return {
+            "name": self.name, "version": self.version, "description": self.description,
+            "untrusted": str(self.untrusted), "needed": list(self.needed), "counted": list(self.counted),
+            "rules": {name: asdict(rules) for name, rules in self.rules.items()},
+        }  # fmt: skip
 
 
 def load_policy(name: str | Path = DEFAULT) -> Policy:
@@ -95,23 +97,23 @@ def load_policy(name: str | Path = DEFAULT) -> Policy:
     Raises:
         PolicyError: there is none, it is no TOML, or a key is unknown, missing, or out of range.
 
-    >>> load_policy("standard").rules["HE"].lost_boxes
+    >>> load_policy("standard").rules["HE"].lost_rbx
     0
     """
     path = Path(name) if Path(name).is_file() else content.find("policies", f"{name}.toml")
     if path is None:
-        known = ", ".join(entry.removesuffix(".toml") for entry in content.names("policies", "*.toml")) or "none"
-        raise PolicyError(f"No policy {str(name)!r}: expected a TOML file, or one of {known}.")
+        names = ", ".join(entry.removesuffix(".toml") for entry in content.names("policies", "*.toml")) or "none"
+        raise PolicyError(f"No policy {str(name)!r}: expected a TOML file, or one of {names}.")
     return policy_of({"name": path.stem} | read_toml(path, "policy", PolicyError), str(path))
 
 
 _RULES = tuple(field.name for field in fields(Rules))
-_FROM = {"lost_boxes": 0, "consecutive": 1}
+_FROM = {"lost_rbx": 0, "consecutive": 1}
 """Smallest of the rules that are whole numbers; the others are shares."""
 
 
 @dataclass(frozen=True)
-class _Written:
+class _PolicyFile:
     """A policy as it stands in its file."""
 
     name: str
@@ -130,27 +132,26 @@ def policy_of(table: Mapping[str, Any], origin: str) -> Policy:
         PolicyError: a key is unknown, missing, or out of range.
     """
     origin = f"The policy {origin}"
-    written = structure(table, _Written, origin, PolicyError)
+    text = structure(table, _PolicyFile, origin, PolicyError)
     for key in ("name", "version"):
-        if not getattr(written, key).isprintable():
-            raise PolicyError(f"{origin} says {key} = {shown(getattr(written, key))}; outputs name it in one line.")
-    needed, counted = (_subdetectors(origin, key, getattr(written, key)) for key in ("needed", "counted"))
+        if not getattr(text, key).isprintable():
+            raise PolicyError(f"{origin} says {key} = {shown(getattr(text, key))}; outputs name it in one line.")
+    needed, counted = (_subdetectors(origin, key, getattr(text, key)) for key in ("needed", "counted"))
     return Policy(
-        name=written.name,
-        version=written.version,
-        description=written.description,
+        name=text.name,
+        version=text.version,
+        description=text.description,
         needed=needed,
-        rules=_rules(origin, written.rules),
+        rules=_rules(origin, text.rules),
         counted=tuple(name for name in counted if name not in needed),
-        untrusted=written.untrusted,
+        untrusted=text.untrusted,
     )
 
 
 def _subdetectors(origin: str, key: str, names: tuple[str, ...]) -> tuple[str, ...]:
     """A list of sub-detectors, in their order; ``needed`` must name one."""
     if (key == "needed" and not names) or not set(names) <= set(SUBDETECTORS):
-        known = ", ".join(SUBDETECTORS)
-        raise PolicyError(f"{origin} says {key} = {shown([*names])}; a list of {known} is due.")
+        raise PolicyError(f"{origin} says {key} = {shown([*names])}; a list of {', '.join(SUBDETECTORS)} is due.")
     return tuple(name for name in SUBDETECTORS if name in names)
 
 
@@ -171,6 +172,6 @@ def _rules(origin: str, table: Mapping[str, Any]) -> dict[str, Rules]:
 def _check_range(rules: Rules, origin: str, place: str) -> None:
     for key, value in asdict(rules).items():
         lowest, highest = (_FROM[key], inf) if key in _FROM else (0, 1)
-        words = f"a whole number from {lowest} on" if key in _FROM else "a share between 0 and 1"
+        expected = f"a whole number from {lowest} on" if key in _FROM else "a share between 0 and 1"
         if not lowest <= value <= highest:
-            raise PolicyError(f"{origin} says {place}.{key} = {value}; {words} was expected.")
+            raise PolicyError(f"{origin} says {place}.{key} = {value}; {expected} was expected.")

@@ -1,42 +1,213 @@
-"""What a campaign keeps in its folder: the records of its runs, and of every item whether it is done.
+"""Work items of a campaign, what came of them, and the folder that keeps it.
 
-A run's files appear under their own names once they are complete, and the item's marker last. Whatever is killed in
-between is done again, and gives the same.
+An item is the files that share runs, known by the digest of all that its verdict depends on. A run's files appear
+under their own names once they are complete, and the item's marker last. Whatever is killed in between is done again,
+and gives the same.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from hcal_root_ad.certify.conditions import RunConditions, conditions_of_table
-from hcal_root_ad.certify.items import Item, ItemResult, JudgedRun, result_of_table
+from hcal_root_ad.certify.dataset import SurveyedFile
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.files import folder_lock, write_text
+from hcal_root_ad.mask import Mask
 from hcal_root_ad.publish.saved_verdict import SUFFIX, record_name
 from hcal_root_ad.tables import read_json
 
 ROOT, RECORDS = "root", "records"
 _MARKER, _FAILED = ".item.json", "failed-"
+ConditionsOf = Callable[[int], RunConditions]
+
+
+@dataclass(frozen=True)
+class ModelPlace:
+    """Where a model lies, and what it must be."""
+
+    folder: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class CampaignJudging:
+    """What the runs of a campaign are judged with, on every worker alike; policies do not belong to it.
+
+    ``references``: digest of the catalogue of reference runs for detectors that no model knows.
+    ``mask``: channels that are not judged.
+    """
+
+    models: tuple[ModelPlace, ...]
+    false_alarms: float | None = None
+    references: str = ""
+    without_reference: bool = False
+    mask: Mask | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """Files that belong together because they share runs; usually the files of one run.
+
+    ``identity``: digest of the files' content, the models, the false findings asked for, the reference runs, the
+    lumisections left out, and the program's version. Neither the files' places nor their order matter.
+    """
+
+    identity: str
+    files: tuple[SurveyedFile, ...]
+    runs: tuple[int, ...]
+    conditions: Mapping[int, RunConditions]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return sum(file.size for file in self.files)
+
+
+def items_of(files: Sequence[SurveyedFile], judging: CampaignJudging, conditions_of: ConditionsOf) -> tuple[Item, ...]:
+    """Items by run number; files with the same content count once, those that cannot be used not at all."""
+    by_digest = {file.digest: file for file in sorted(files, key=lambda file: file.path, reverse=True) if file.runs}
+    groups = _sharing_runs([by_digest[digest] for digest in sorted(by_digest)])
+    items = [_item(group, judging, conditions_of) for group in groups]
+    return tuple(sorted(items, key=lambda item: item.runs))
+
+
+def _sharing_runs(files: Sequence[SurveyedFile]) -> list[list[SurveyedFile]]:
+    groups: dict[int, list[SurveyedFile]] = {}  # by run; the runs of one group share one list
+    for file in files:
+        touching = {id(groups[run]): groups[run] for run in file.runs if run in groups}
+        group, *others = touching.values() or [[]]
+        moved = [file, *(member for other in others for member in other)]
+        group.extend(moved)
+        groups |= {run: group for member in moved for run in member.runs}
+    distinct = {id(group): group for group in groups.values()}
+    return [sorted(group, key=lambda file: file.digest) for group in distinct.values()]
+
+
+def _item(files: list[SurveyedFile], judging: CampaignJudging, conditions_of: ConditionsOf) -> Item:
+    runs = tuple(sorted({run for file in files for run in file.runs}))
+    conditions = {run: conditions_of(run) for run in runs}
+    text = json.dumps(
+        {
+            "files": [file.digest for file in files],
+            "models": [model.digest for model in judging.models],
+            "false_alarms": judging.false_alarms,
+            "without_reference": judging.without_reference,
+            "references": judging.references,
+            "conditions": {str(run): conditions[run].judging for run in runs},
+            "program": version("hcal-root-ad"),
+        }
+        | ({"mask": judging.mask.sha256} if judging.mask else {}),
+        sort_keys=True,
+    )
+    return Item(hashlib.sha256(text.encode()).hexdigest(), tuple(files), runs, conditions)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file, or a run of a file, that could not be judged, and why."""
+
+    file: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class JudgedRun:
+    """What is stored of a run: lumisections, flagged intervals, and the name of its ROOT file ("" without one)."""
+
+    run: int
+    lumisections: int
+    flags: int
+    root: str
+
+
+@dataclass(frozen=True)
+class ItemResult:
+    """What came of an item: runs that were judged, and what failed."""
+
+    identity: str
+    files: tuple[SurveyedFile, ...]
+    runs: tuple[JudgedRun, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    def as_table(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def result_of_table(table: Mapping[str, Any]) -> ItemResult:
+    """The inverse of :meth:`ItemResult.as_table`.
+
+    Raises:
+        InputError: a run or its file is named so that its path would lead out of the campaign's folder.
+    """
+    for run in table["runs"]:
+        if type(run["run"]) is not int or run["root"] == ".." or run["root"] != Path(run["root"]).name:
+            raise InputError(
+                f"The campaign says that run {run['run']!r} is in {run['root']!r}, which is no file of its."
+            )
+    return ItemResult(
+        identity=table["identity"],
+        files=tuple(SurveyedFile(**{**file, "runs": tuple(file["runs"])}) for file in table["files"]),
+        runs=tuple(JudgedRun(**run) for run in table["runs"]),
+        failures=tuple(Failure(**failure) for failure in table["failures"]),
+    )
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """Items that were judged, now or before, and files that could not even be opened.
+
+    ``judged_now`` counts the lumisections that were judged in this call.
+    """
+
+    items: tuple[ItemResult, ...]
+    failures: tuple[Failure, ...] = ()
+    judged_now: int = 0
+
+    @property
+    def runs(self) -> tuple[int, ...]:
+        return tuple(sorted(run.run for item in self.items for run in item.runs))
+
+    @property
+    def every_failure(self) -> tuple[Failure, ...]:
+        of_items = (failure for item in self.items for failure in item.failures)
+        return tuple(sorted({*self.failures, *of_items}, key=lambda failure: (failure.file, failure.sentence)))
 
 
 class Store:
-    """The folder of a campaign."""
+    """The folder of a campaign: records of its runs, and a marker for every item that is done."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.records = folder / RECORDS
 
     @property
-    def files(self) -> Path:
-        """Where it is kept what was found in the files."""
+    def survey(self) -> Path:
+        """Where it is kept what the files hold."""
         return self.records / "files.json"
 
     def record(self, run: int) -> Path:
         return self.records / record_name(run)
+
+    def stored_record(self, run: int) -> Path:
+        """The record of a run.
+
+        Raises:
+            InputError: the campaign has none.
+        """
+        path = self.record(run)
+        if not path.is_file():
+            others = sorted(record.name.removesuffix(SUFFIX) for record in self.records.glob(f"*{SUFFIX}"))
+            raise InputError(f"{self.folder} holds no record of run {run}; it has {', '.join(others[:8]) or 'none'}.")
+        return path
 
     def flags(self, run: int) -> Path:
         return self.records / record_name(run).replace(SUFFIX, ".flags.parquet")
@@ -45,7 +216,7 @@ class Store:
     def alone(self, say: Callable[[str], None]) -> Iterator[None]:
         """Work in the folder while no other campaign does; what a killed one left half-written is removed.
 
-        ``say`` is told where the file system has no locks, so that nothing keeps two apart.
+        ``say`` is called where the file system has no locks, so that nothing keeps two apart.
 
         Raises:
             OutputError: another campaign works there.
@@ -63,30 +234,30 @@ class Store:
     def result(self, item: Item, retry_failed: bool = False) -> ItemResult | None:
         """What came of an item, None if it is not done (or is to be tried again because something failed)."""
         for marker in (*map(self._marker, item.runs), self._failed(item.identity)):
-            found = _read(marker)
-            if found is not None and found.identity == item.identity and self._complete(found):
-                return None if retry_failed and found.failures else found
+            result = _read(marker)
+            if result is not None and result.identity == item.identity and self._complete(result):
+                return None if retry_failed and result.failures else result
         return None
 
-    def results(self) -> tuple[ItemResult, ...]:
+    def campaign(self) -> Campaign:
         """All items that are done, by run."""
-        found = [result for path in self.records.glob(f"*{_MARKER}") if (result := _read(path)) is not None]
-        unique = {one.identity: one for one in found if self._complete(one)}
-        return tuple(sorted(unique.values(), key=lambda one: [run.run for run in one.runs]))
+        results = [result for path in self.records.glob(f"*{_MARKER}") if (result := _read(path)) is not None]
+        complete = {result.identity: result for result in results if self._complete(result)}
+        return Campaign(tuple(sorted(complete.values(), key=lambda result: [run.run for run in result.runs])))
 
     def keep(self, result: ItemResult) -> None:
         """Mark an item as done: a marker for each of its runs, or one of its own where all failed."""
         self._failed(result.identity).unlink(missing_ok=True)
         for run in result.runs:
-            self._forget(run)
+            self._remove_renamed(run)
         text = json.dumps(result.as_table(), indent=1) + "\n"
-        for marker in [self._marker(one.run) for one in result.runs] or [self._failed(result.identity)]:
+        for marker in [self._marker(run.run) for run in result.runs] or [self._failed(result.identity)]:
             write_text(marker, text)
 
-    def _forget(self, run: JudgedRun) -> None:
+    def _remove_renamed(self, run: JudgedRun) -> None:
         """Remove the ROOT file that the same run had under another name."""
         earlier = _read(self._marker(run.run))
-        names = {one.root for one in earlier.runs if one.run == run.run} if earlier else set()
+        names = {stored.root for stored in earlier.runs if stored.run == run.run} if earlier else set()
         for name in names - {run.root, ""}:
             (self.folder / ROOT / name).unlink(missing_ok=True)
 
@@ -103,7 +274,7 @@ class Store:
     def keep_conditions(self, run: int, conditions: RunConditions) -> None:
         text = json.dumps(conditions.as_table()) + "\n"
         path = self._conditions(run)
-        if path.is_file() or conditions.given:
+        if path.is_file() or conditions.exist:
             write_text(path, text)
 
     def judge_anew(self, run: int) -> None:
@@ -111,11 +282,13 @@ class Store:
         self._marker(run).unlink(missing_ok=True)
 
     def _complete(self, result: ItemResult) -> bool:
-        """Whether all files of a result are there, and no other item has written its runs since."""
-        needed = [place for one in result.runs for place in (self.record(one.run), self.flags(one.run))]
-        needed += [self.folder / ROOT / one.root for one in result.runs if one.root]
-        latest = (_read(self._marker(one.run)) for one in result.runs)
-        return all(path.is_file() for path in needed) and all(one and one.identity == result.identity for one in latest)
+        """Whether all files of a result exist, and no other item has written its runs since."""
+        needed = [path for run in result.runs for path in (self.record(run.run), self.flags(run.run))]
+        needed += [self.folder / ROOT / run.root for run in result.runs if run.root]
+        latest = (_read(self._marker(run.run)) for run in result.runs)
+        return all(path.is_file() for path in needed) and all(
+            marked and marked.identity == result.identity for marked in latest
+        )
 
     def _marker(self, run: int) -> Path:
         return self.records / record_name(run).replace(SUFFIX, _MARKER)
@@ -135,16 +308,3 @@ def _read(marker: Path) -> ItemResult | None:
         return result_of_table(read_json(marker, "marker"))
     except (InputError, KeyError, TypeError, ValueError, AttributeError):
         return None
-
-
-def known_run(store: Store, run: int) -> Path:
-    """The record of a run.
-
-    Raises:
-        InputError: the campaign has none.
-    """
-    path = store.record(run)
-    if not path.is_file():
-        have = sorted(one.name.removesuffix(SUFFIX) for one in store.records.glob(f"*{SUFFIX}"))
-        raise InputError(f"{store.folder} holds no record of run {run}; it has {', '.join(have[:8]) or 'none'}.")
-    return path

@@ -21,18 +21,16 @@ from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
 
 if TYPE_CHECKING:
-    from hcal_root_ad.certify.campaign import Campaign
     from hcal_root_ad.certify.conditions import Conditions
-    from hcal_root_ad.certify.items import CampaignJudging, ConditionsOf
-    from hcal_root_ad.certify.labels import Labels
+    from hcal_root_ad.certify.labels import Labels, MissingRuns
     from hcal_root_ad.certify.outputs import Summary
     from hcal_root_ad.certify.policy import Policy
-    from hcal_root_ad.certify.store import Store
-    from hcal_root_ad.certify.strangers import Stranger
+    from hcal_root_ad.certify.store import Campaign, ConditionsOf, Store
     from hcal_root_ad.harvest.inputs import InputFile
     from hcal_root_ad.provenance import Material
 
-
+_CAUSES = 8
+"""Causes that are named; lumisections.csv has all."""
 _DOUBTS = 8
 """Runs that are not trusted and named; certification.provenance.json has all."""
 
@@ -73,29 +71,30 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _certify(arguments: argparse.Namespace, store: Store) -> int:
-    from hcal_root_ad.certify.campaign import conditions_for, stored
+    from hcal_root_ad.certify.conditions import read_conditions
     from hcal_root_ad.certify.labels import Agreement, read_labels
     from hcal_root_ad.certify.outputs import write_outputs
     from hcal_root_ad.certify.policy import load_policy
 
     policy = load_policy(arguments.policy or "standard")
-    conditions = _conditions(arguments.oms, arguments.dcs)
+    conditions = read_conditions(arguments.oms, arguments.dcs)
+    conditions_of = conditions.of if conditions else store.conditions
     labels = read_labels(arguments.labels) if arguments.labels else None
     agreement = Agreement(labels) if labels else None
-    work = _work(arguments, store)
+    campaign_of = _judge(arguments, store, conditions_of) if arguments.inputs else _stored(store)
     check_places([], [store.folder])
-    conditions_of = conditions_for(conditions, store)
     with store.alone(remark):
-        campaign = _judge(*work, arguments, store, conditions_of) if work else stored(store)
-        strangers = _strangers(arguments, conditions, labels, campaign.runs)
-        notes = (*(conditions.notes if conditions else ()), *(one.sentence for one in strangers))
-        summary = write_outputs(campaign, store, policy, conditions_of, agreement, notes, _given(arguments))
+        campaign = campaign_of()
+        missing = _missing_runs(arguments, conditions, labels, campaign.runs)
+        notes = (*(conditions.notes if conditions else ()), *(file.sentence for file in missing))
+        summary = write_outputs(campaign, store, policy, conditions_of, agreement, notes, _side_files(arguments))
     remark(*notes)
     _report(campaign, summary, policy, store)
     if agreement:
         _show_agreement(agreement.as_table())
     doubtful = _show_doubts(summary, policy)
-    return int(bool(campaign.every_failure or summary.failures) or doubtful or any(one.wholly for one in strangers))
+    failed = bool(campaign.every_failure or summary.failures)
+    return int(failed or doubtful or any(file.all_missing for file in missing))
 
 
 def _show_doubts(summary: Summary, policy: Policy) -> bool:
@@ -120,25 +119,24 @@ def _show_doubts(summary: Summary, policy: Policy) -> bool:
     return True
 
 
-def _strangers(
+def _missing_runs(
     arguments: argparse.Namespace, conditions: Conditions | None, labels: Labels | None, runs: Sequence[int]
-) -> list[Stranger]:
-    """Which of the files that were given are about other runs."""
-    from hcal_root_ad.certify.strangers import stranger
+) -> list[MissingRuns]:
+    """Which of the files of conditions and flags lack runs."""
+    from hcal_root_ad.certify.labels import missing_runs
 
-    holds: dict[Path, Callable[[int], bool]] = {}
+    covers: dict[Path, Callable[[int], bool]] = {}
     if conditions and conditions.oms is not None:
-        holds[arguments.oms] = conditions.oms.__contains__
+        covers[arguments.oms] = conditions.oms.__contains__
     if conditions and conditions.selection is not None:
-        holds[arguments.dcs] = conditions.selection.__contains__
+        covers[arguments.dcs] = conditions.selection.__contains__
     if labels:
-        holds[arguments.labels] = labels.speaks_of
-    found = (stranger(path, speaks_of, runs) for path, speaks_of in holds.items())
-    return [one for one in found if one]
+        covers[arguments.labels] = labels.covers
+    return [missing for path, covered in covers.items() if (missing := missing_runs(path, covered, runs))]
 
 
-def _given(arguments: argparse.Namespace) -> list[Material]:
-    """The files beside those of the runs."""
+def _side_files(arguments: argparse.Namespace) -> list[Material]:
+    """The files beside those of the runs, for the provenance."""
     from hcal_root_ad.provenance import file_material
 
     files = {name: getattr(arguments, name) for name in ("oms", "dcs", "labels", "mask")}
@@ -153,33 +151,39 @@ def _lumisection(text: str) -> tuple[int, int]:
     return int(run), int(lumisection)
 
 
-def _conditions(oms: Path | None, dcs: Path | None) -> Conditions | None:
-    """What was given now, None if nothing was."""
-    from hcal_root_ad.certify.conditions import Conditions
-    from hcal_root_ad.certify.golden import read_selection
-    from hcal_root_ad.certify.oms import read_oms
-
-    if oms is None and dcs is None:
-        return None
-    runs, notes = read_oms(oms) if oms else (None, ())
-    return Conditions(runs, read_selection(dcs) if dcs else None, notes)
+def _stored(store: Store) -> Callable[[], Campaign]:
+    """What is stored, to be certified anew."""
+    if not store.campaign().items:
+        raise UsageError(f"{store.folder} holds no certified run yet; name the INPUT to judge.")
+    return store.campaign
 
 
-def _work(arguments: argparse.Namespace, store: Store) -> tuple[CampaignJudging, tuple[InputFile, ...]] | None:
-    """Who judges what; None where only what is stored is certified anew."""
-    from hcal_root_ad.certify.dataset import campaign_files
-    from hcal_root_ad.certify.items import judging_with
-    from hcal_root_ad.certify.survey import KnownFiles
+def _judge(arguments: argparse.Namespace, store: Store, conditions_of: ConditionsOf) -> Callable[[], Campaign]:
+    """What judges the inputs, once the folder is ours; wrong use is found before that."""
+    from hcal_root_ad.certify.campaign import judge_all, judging_with, survey_all
+    from hcal_root_ad.certify.dataset import Survey, campaign_files
+    from hcal_root_ad.certify.executors import open_executor
     from hcal_root_ad.mask import read_mask
 
-    if arguments.inputs:
-        mask = read_mask(arguments.mask) if arguments.mask else None
-        judging = judging_with(arguments.model, arguments.false_alarms, arguments.without_reference, mask)
-        known = KnownFiles(store.files).paths
-        return judging, campaign_files(arguments.inputs, known, _resolver(store), store.folder)
-    if not store.results():
-        raise UsageError(f"{store.folder} holds no certified run yet; name the INPUT to judge.")
-    return None
+    mask = read_mask(arguments.mask) if arguments.mask else None
+    judging = judging_with(arguments.model, arguments.false_alarms, arguments.without_reference, mask)
+    files = campaign_files(arguments.inputs, Survey(store.survey).paths, _resolver(store), store.folder)
+    retry = arguments.retry_failed
+
+    def judge() -> Campaign:
+        with open_executor(arguments.workers, arguments.scheduler, arguments.condor, store.records) as executor:
+            with progress("Looking at files") as report:
+                surveyed = survey_all(files, store, executor, retry, report)
+            remark(*(f"{file.path} holds no lumisection: left out." for file in surveyed if file.empty))
+            start = perf_counter()
+            with campaign_progress("Judging") as advance:
+                campaign = judge_all(surveyed, judging, conditions_of, store, executor, retry, advance)
+        if campaign.judged_now:
+            seconds, new = perf_counter() - start, campaign.judged_now
+            show(f"judged:    {new} LS in {seconds:.0f} s, {new / seconds:.1f} LS/s")
+        return campaign
+
+    return judge
 
 
 def _resolver(store: Store) -> Callable[[str], tuple[InputFile, ...]]:
@@ -189,41 +193,16 @@ def _resolver(store: Store) -> Callable[[str], tuple[InputFile, ...]]:
     login = cache(open_client)
 
     def resolve(name: str) -> tuple[InputFile, ...]:
-        wanted = dials_run(name)
-        if wanted is None:
+        dials = dials_run(name)
+        if dials is None:
             return input_paths(name)
-        path = store.folder / "dials" / wanted.file_name
+        path = store.folder / "dials" / dials.file_name
         if not path.is_file():
-            with progress(f"Fetching run {wanted.run} from DIALS") as report:
-                fetch(wanted, path, login(), report)
+            with progress(f"Fetching run {dials.run} from DIALS") as report:
+                fetch(dials, path, login(), report)
         return (path,)
 
     return resolve
-
-
-def _judge(
-    judging: CampaignJudging,
-    files: tuple[InputFile, ...],
-    arguments: argparse.Namespace,
-    store: Store,
-    conditions_of: ConditionsOf,
-) -> Campaign:
-    """Judge what the files hold and is not judged yet."""
-    from hcal_root_ad.certify.campaign import judge_all, look_at
-    from hcal_root_ad.certify.engine import open_engine
-
-    again = arguments.retry_failed
-    with open_engine(arguments.workers, arguments.scheduler, arguments.condor, store.records) as engine:
-        with progress("Looking at files") as report:
-            found = look_at(files, store, engine, again, report)
-        remark(*(f"{file.path} holds no lumisection: left out." for file in found if file.empty))
-        start = perf_counter()
-        with campaign_progress("Judging") as advance:
-            campaign = judge_all(found, judging, conditions_of, store, engine, again, advance)
-    if campaign.judged_now:
-        seconds, new = perf_counter() - start, campaign.judged_now
-        show(f"judged:    {new} LS in {seconds:.0f} s, {new / seconds:.1f} LS/s")
-    return campaign
 
 
 def _report(campaign: Campaign, summary: Summary, policy: Policy, store: Store) -> None:
@@ -239,17 +218,31 @@ def _report(campaign: Campaign, summary: Summary, policy: Policy, store: Store) 
     for name in (*SUBDETECTORS, HCAL):
         table.add_row(name, *(str(summary.count(name, status)) for status in Status))
     show(table)
-    for what, name in (("good LS", GOLDEN), ("ranges", REGISTRY), ("LS table", TABLE), ("flags", FLAGS)):
-        show(f"{what + ':':<10} {store.folder / name}")
+    _show_causes(summary)
+    for output, name in (("good LS", GOLDEN), ("ranges", REGISTRY), ("LS table", TABLE), ("flags", FLAGS)):
+        show(f"{output + ':':<10} {store.folder / name}")
     failures = (*campaign.every_failure, *summary.failures)
     remark(*(f"failed: {failure.file}: {failure.sentence}" for failure in failures))
     if failures:
-        remark(f"{len(failures)} could not be judged; once that is mended, try again with --retry-failed.")
+        these = "1 file or run" if len(failures) == 1 else f"{len(failures)} files or runs"
+        remark(f"{these} could not be judged; once that is mended, try again with --retry-failed.")
+
+
+def _show_causes(summary: Summary) -> None:
+    """Why lumisections are not good for HCAL, the most frequent cause first."""
+    from hcal_root_ad.certify.outputs import TABLE
+
+    causes = [(n, status, cause) for (status, cause), n in summary.causes.most_common() if cause]
+    for n, status, cause in causes[:_CAUSES]:
+        show(f"{status:<8} {n:>6} LS: {cause}")
+    rest = causes[_CAUSES:]
+    if rest:
+        show(f"and {sum(n for n, _, _ in rest)} LS for other causes, see {TABLE}")
 
 
 def _show_agreement(table: Mapping[str, Any]) -> None:
     for row in table["counts"]:
-        show(f"{row['here']:<8} here, {row['there']:<8} there: {row['lumisections']} LS")
+        show(f"{row['status']:<8} by certification, {row['label']:<8} by people: {row['lumisections']} LS")
     if table["compared"]:
         show(
             f"agreement: {table['agreed']} of {table['compared']} LS that both called good or bad, {table['share']:.2%}"
@@ -262,10 +255,9 @@ def _explain(store: Store, run: int, lumisection: int, policy_name: str | None) 
     from hcal_root_ad.certify.explain import explanation
     from hcal_root_ad.certify.outputs import last_policy
     from hcal_root_ad.certify.policy import load_policy
-    from hcal_root_ad.certify.store import known_run
     from hcal_root_ad.publish.saved_verdict import load_record
 
-    record = load_record(known_run(store, run))
+    record = load_record(store.stored_record(run))
     policy = load_policy(policy_name) if policy_name else last_policy(store)
     show(*explanation(certify_run(record, policy, store.conditions(run)), lumisection))
     return 0

@@ -29,10 +29,9 @@ from studies.stress.judged import Certified, JudgedRun, Line
 def current_judge(clean_runs: Sequence[LumiMaps], maps: LumiMaps, asked: float) -> JudgedRun:
     """Judge by models that were adapted to the clean runs."""
     verdict = judge_run(maps, _adapted(tuple(clean_runs)), false_alarms=asked)
-    rulings = certify_run(record_of(verdict), load_policy()).rulings[HCAL]
     certification = tuple(
-        Certified(ruling.status.value) if ruling.status.value in Certified.__members__ else Certified.NOTSET
-        for ruling in rulings
+        Certified(flag.status.value) if flag.status.value in Certified.__members__ else Certified.NOTSET
+        for flag in certify_run(record_of(verdict), load_policy()).flags[HCAL]
     )
     lines, flagged = _lines(verdict), _flagged(verdict)
     notes = tuple(dict.fromkeys(verdict.every_note))

@@ -87,8 +87,8 @@ def certified(
             continue
         box = np.unique(channels.box[rows], return_inverse=True)[1]
         size = np.bincount(box)
-        lost = np.stack([np.bincount(box, row, len(size)) >= rules.lost_box * size for row in bad[:, rows]])
+        lost = np.stack([np.bincount(box, row, len(size)) >= rules.lost_rbx_share * size for row in bad[:, rows]])
         broken |= bad[:, rows].mean(axis=1) > rules.bad_channels
         broken |= problematic[:, rows].mean(axis=1) > rules.problematic_channels
-        broken |= lost.sum(axis=1) > rules.lost_boxes
+        broken |= lost.sum(axis=1) > rules.lost_rbx
     return tuple(Certified.BAD if hit else Certified.GOOD for hit in broken)

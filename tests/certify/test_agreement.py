@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from hcal_root_ad.certify.agreement import score_certification
-from hcal_root_ad.certify.lumisections import COLUMNS
-from hcal_root_ad.certify.outputs import TABLE
+from hcal_root_ad.certify.outputs import TABLE, TABLE_COLUMNS
 from hcal_root_ad.errors import InputError
 
 STATUSES = ["GOOD", "GOOD", "BAD", "BAD", "BAD", "GOOD", "NOTSET", "STANDBY"]
@@ -23,7 +22,7 @@ def campaign(tmp_path: Path) -> Path:
     folder = tmp_path / "campaign"
     folder.mkdir()
     with (folder / TABLE).open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="0")
+        writer = csv.DictWriter(file, TABLE_COLUMNS, restval="0")
         writer.writeheader()
         for ls, (status, problematic) in enumerate(zip(STATUSES, PROBLEMATIC, strict=True), start=1):
             he = status if status in ("NOTSET", "STANDBY") else "GOOD"

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pyarrow.compute as pc
@@ -18,14 +19,29 @@ import pyarrow.parquet as pq
 import pytest
 
 from hcal_root_ad import content
+from hcal_root_ad.certify import campaign as campaign_module
+from hcal_root_ad.certify.campaign import _model, _sentence, judge_item
 from hcal_root_ad.certify.certification import certify_run
-from hcal_root_ad.certify.golden import read_selection
+from hcal_root_ad.certify.conditions import read_selection
+from hcal_root_ad.certify.dataset import SurveyedFile
 from hcal_root_ad.certify.policy import load_policy
+from hcal_root_ad.certify.store import CampaignJudging, Item, ModelPlace
 from hcal_root_ad.cli.main import main
-from hcal_root_ad.judge.verdict import Trust
+from hcal_root_ad.detector import Era
+from hcal_root_ad.errors import CatalogueError, InputError, ModelError, NoHcalError
+from hcal_root_ad.judge.run import RunJudge
+from hcal_root_ad.judge.verdict import RunVerdict, Trust
+from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.lumi_ranges import within
+from hcal_root_ad.mask import Mask, MaskEntry
+from hcal_root_ad.pipeline import Judging
+from hcal_root_ad.provenance import Material
 from hcal_root_ad.publish.gui_rules import check_file
 from hcal_root_ad.publish.saved_verdict import load_record, save_record
+from hcal_root_ad.references.catalogue import Entry, NamedReference, catalogue_digest
+from hcal_root_ad.simulate.conditions import simulate_conditions
+from hcal_root_ad.simulate.detector import simulate_detector
+from hcal_root_ad.simulate.run import simulate_run
 from studies.true_certification import near_edges, read_truth, true_record
 from tests.certify.conftest import Simulated
 
@@ -144,7 +160,7 @@ def test_killed_three_times_it_goes_on_to_the_same(simulated: Simulated, judged:
     command = ["certify", str(simulated.folder), "-o", str(folder)]
     # A server that has imported torch once forks every process from there.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["hcal_root_ad.certify.work"])
+    context.set_forkserver_preload(["hcal_root_ad.certify.campaign"])
 
     def killed_when(seen: Callable[[], bool]) -> None:
         process = context.Process(target=main, args=(command,))
@@ -203,7 +219,7 @@ def test_corrupt_files_lose_nothing_but_themselves(
     err = capsys.readouterr().err
     assert f"failed: {broken}: The file {broken} is damaged or cut short" in err
     assert f"failed: {data / 'cut.parquet'}: " in err
-    assert "2 could not be judged" in err
+    assert "2 files or runs could not be judged" in err
     failed = json.loads((folder / "certification.provenance.json").read_text())["failed"]
     assert [Path(one["file"]).name for one in failed] == ["cut.parquet", broken.name]
     whole = read_selection(judged / "certification.json")
@@ -264,7 +280,7 @@ def test_lumisections_on_standby_are_not_judged(
     assert {rows[371003, ls]["cause"] for ls in range(1, LAST + 1)} == {"not in the OMS export"}
     record = load_record(campaign / "records" / "R371001.verdict.npz")
     assert all(part.assessed.tolist() == [ls not in (2, 3) for ls in range(1, LAST + 1)] for part in record.parts)
-    assert "no column hbheb_ready, hbhec_ready, cms_active" in capsys.readouterr().err
+    assert "no columns hbheb_ready, hbhec_ready, cms_active" in capsys.readouterr().err
     assert 371003 not in read_selection(campaign / "certification.json")
 
     assert certify("-o", campaign, "--policy", "strict") == 0  # conditions hold until others are given
@@ -284,8 +300,8 @@ def test_a_run_on_standby_throughout_is_certified_as_that(simulated: Simulated, 
 def test_explain(campaign: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert certify("-o", campaign, "--explain", "371001:5") == 0
     shown = capsys.readouterr().out
-    assert "Run 371001, LS 5: BAD (HE: lost readout box)" in shown
-    assert "found: HEP07 dead (RBX, 184 channels), LS 4–8, ×0, certain" in shown
+    assert "Run 371001, LS 5: BAD (HE: lost RBX)" in shown
+    assert "finding: HEP07 dead (RBX, 184 channels), LS 4–8, ×0, certain" in shown
     assert f"policy      {load_policy('standard').label}" in shown
 
 
@@ -333,3 +349,72 @@ def test_an_lumisection_is_named_by_run_and_number(text: str, capsys: pytest.Cap
         certify("-o", "out", "--explain", text)
     assert end.value.code == 2
     assert "expected RUN:LS" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (InputError("a.root: expected this, found that."), "a.root: expected this, found that."),
+        (OSError(28, "No space left on device", "out/a.root"), "out/a.root: No space left on device."),
+        (ZeroDivisionError("division by zero"), "A fault of the program (ZeroDivisionError"),
+        (OSError("odd"), "A fault of the program (OSError"),
+    ],
+)
+def test_every_error_is_a_sentence(error: Exception, sentence: str) -> None:
+    assert _sentence(error).startswith(sentence)
+
+
+def test_a_model_that_changed_since_is_not_used() -> None:
+    with pytest.raises(ModelError, match="another one here than where the campaign began"):
+        _model(ModelPlace("he-graphstad", "00ff"))
+
+
+def test_a_file_that_is_none_is_a_failure_of_its_item(tmp_path: Path) -> None:
+    path = tmp_path / "no.root"
+    path.write_text("no ROOT file")
+    seen = SurveyedFile(str(path), 12, 0, "d", (370101,))
+    result = judge_item(Item("identity", (seen,), (370101,), {}), CampaignJudging(()), tmp_path)
+    (failure,) = result.failures
+    assert failure.file == str(path)
+    assert "neither a ROOT nor a parquet file" in failure.sentence
+    assert not result.runs
+
+
+@pytest.fixture
+def maps() -> LumiMaps:
+    return simulate_run(simulate_detector(1), simulate_conditions(2, 1), seed=1).maps
+
+
+@pytest.fixture
+def asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A judge that asks for a reference run, and then finds nothing to judge."""
+    flat = NamedReference(Entry("flat", Path(), (1,), Era.RUN3, "Occupancy", (), rates="r", sha256={"r": "ab"}), {})
+
+    def judge(judging: Judging, maps: LumiMaps, **_: object) -> NoReturn:
+        judging._reference(maps)
+        raise NoHcalError("nothing to judge")
+
+    monkeypatch.setattr(Judging, "judge", judge)
+    monkeypatch.setattr(campaign_module, "fitting_reference", lambda _: flat)
+
+
+@pytest.mark.usefixtures("asking")
+def test_an_unknown_detector_may_be_held_against_a_reference_which_is_recorded(maps: LumiMaps) -> None:
+    verdict, record, provenance = campaign_module._judge(maps, CampaignJudging((), None, catalogue_digest()), {})
+    assert verdict is None
+    assert Material("reference", "flat", "ab") in provenance.materials
+    assert record.provenance == provenance
+
+
+def test_what_is_masked_is_in_no_record_and_named_in_it(maps: LumiMaps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunJudge, "verdict", lambda _: RunVerdict(maps, ()))
+    mask = Mask("known.toml", "ab12", (MaskEntry("no high voltage", units=("HEP07",)),))
+    _, record, provenance = campaign_module._judge(maps, CampaignJudging((), mask=mask), {})
+    assert record.masked == ("HEP07 (188 channels): no high voltage",)
+    assert Material("mask", "known.toml", "ab12") in provenance.materials
+
+
+@pytest.mark.usefixtures("asking")
+def test_references_that_changed_since_are_not_used(maps: LumiMaps) -> None:
+    with pytest.raises(CatalogueError, match="others than where the campaign began"):
+        campaign_module._judge(maps, CampaignJudging((), None, "another catalogue"), {})

@@ -11,7 +11,7 @@ import pytest
 from hcal_root_ad.certify.certification import (
     BAD_CHANNELS,
     HCAL,
-    LOST_BOX,
+    LOST_RBX,
     NOT_ASSESSED,
     NOT_IN_FILES,
     NOT_IN_OMS,
@@ -36,7 +36,7 @@ def with_rules(policy: Policy, **changes: float) -> Policy:
 
 def letters(run: RunCertification, of: str = HCAL) -> str:
     """One letter per LS: G, B, S (standby), N (not set)."""
-    return "".join(ruling.status[0] for ruling in run.rulings[of])
+    return "".join(ruling.status[0] for ruling in run.flags[of])
 
 
 def test_a_dead_box_is_bad_in_its_lumisections_only(dead_box: RunRecord, policy: Policy) -> None:
@@ -44,10 +44,10 @@ def test_a_dead_box_is_bad_in_its_lumisections_only(dead_box: RunRecord, policy:
     assert letters(run) == "GGGBBBGNNGGG"
     assert letters(run, "HB") == "GGGGGGGNNGGG"
     assert run.good() == [(1, 3), (7, 7), (10, 12)]
-    assert run.rulings["HE"][3].cause == LOST_BOX
-    assert run.rulings[HCAL][3].cause == f"HE: {LOST_BOX}"
-    assert run.rulings[HCAL][7].cause == NOT_ASSESSED
-    assert run.rulings[HCAL][8].cause == NOT_IN_FILES
+    assert run.flags["HE"][3].cause == LOST_RBX
+    assert run.flags[HCAL][3].cause == f"HE: {LOST_RBX}"
+    assert run.flags[HCAL][7].cause == NOT_ASSESSED
+    assert run.flags[HCAL][8].cause == NOT_IN_FILES
 
 
 @pytest.mark.parametrize(("bad", "expected"), [(188 * 3 // 4, "B"), (188 * 3 // 4 - 1, "G")])
@@ -62,7 +62,7 @@ def test_more_than_two_percent_bad(make_record: MakeRecord, policy: Policy, bad:
     """2 % of HB's 9072 channels are 181.44; in two boxes, so that none is lost."""
     run = certify_run(make_record(1, {(1, 0): 100, (1, 1): bad - 100}), policy)
     assert letters(run) == expected
-    assert run.rulings["HB"][0].cause == (BAD_CHANNELS if expected == "B" else "")
+    assert run.flags["HB"][0].cause == (BAD_CHANNELS if expected == "B" else "")
 
 
 @pytest.mark.parametrize(("problematic", "expected"), [(338, "G"), (339, "B")])
@@ -73,11 +73,11 @@ def test_problematic_counts_the_bad_ones_too(
     counts = {(1, 40): 150, (1, 41): problematic - 250}
     run = certify_run(make_record(1, {(1, 42): 100}, counts), policy)
     assert letters(run, "HE") == expected
-    assert run.rulings["HE"][0].cause == (PROBLEMATIC_CHANNELS if expected == "B" else "")
+    assert run.flags["HE"][0].cause == (PROBLEMATIC_CHANNELS if expected == "B" else "")
 
 
-def test_lost_boxes_may_be_allowed(make_record: MakeRecord, policy: Policy) -> None:
-    patient = with_rules(policy, lost_boxes=1, bad_channels=1.0, problematic_channels=1.0)
+def test_lost_rbx_may_be_allowed(make_record: MakeRecord, policy: Policy) -> None:
+    patient = with_rules(policy, lost_rbx=1, bad_channels=1.0, problematic_channels=1.0)
     one, two = {(1, HEP07): 188}, {(1, HEP07): 188, (1, 40): 188}
     assert [letters(certify_run(make_record(1, bad), patient)) for bad in (one, two)] == ["G", "B"]
 
@@ -107,7 +107,7 @@ def test_a_subdetector_without_a_verdict_is_not_good(dead_box: RunRecord, policy
     run = certify_run(replace(dead_box, parts=dead_box.parts[:1]), policy)
     assert letters(run, "HB").startswith("G")
     assert letters(run) == "N" * 12
-    assert run.rulings[HCAL][0].cause == f"HE: {NOT_JUDGED}"
+    assert run.flags[HCAL][0].cause == f"HE: {NOT_JUDGED}"
     assert certify_run(replace(dead_box, parts=()), policy).good() == []
 
 
@@ -117,7 +117,7 @@ def test_standby_is_nobodys_fault_and_goes_before_what_was_judged(dead_box: RunR
     oms = OmsRun(lumisections, causes, *np.zeros((3, 12)))
     run = certify_run(dead_box, policy, RunConditions(oms))
     assert letters(run) == "SGGSBBGSNGGG"
-    assert run.rulings[HCAL][0].cause == NO_STABLE_BEAMS
+    assert run.flags[HCAL][0].cause == NO_STABLE_BEAMS
 
 
 def test_what_oms_knows_and_the_file_lacks_is_told(make_record: MakeRecord, policy: Policy) -> None:
@@ -125,7 +125,7 @@ def test_what_oms_knows_and_the_file_lacks_is_told(make_record: MakeRecord, poli
     run = certify_run(make_record(3), policy, RunConditions(oms))
     assert run.lumisections.tolist() == [1, 2, 3, 4, 5]
     assert letters(run) == "NGGNS"
-    assert [run.rulings[HCAL][row].cause for row in (0, 3)] == [NOT_IN_OMS, NOT_IN_FILES]
+    assert [run.flags[HCAL][row].cause for row in (0, 3)] == [NOT_IN_OMS, NOT_IN_FILES]
 
 
 def test_a_run_without_lumisections_has_no_ruling(dead_box: RunRecord, policy: Policy) -> None:
@@ -168,8 +168,8 @@ def test_a_verdict_that_is_not_trusted_makes_nothing_good_or_bad(
     run = certify_run(with_trust(dead_box, name, trust), policy)
     assert letters(run, name) == "N" * 12
     assert run.good() == run.good(name) == []
-    assert run.rulings[name][0].cause == f"{NOT_TRUSTED} ({trust})"
-    assert run.rulings[HCAL][0].cause == f"{name}: {NOT_TRUSTED} ({trust})"
+    assert run.flags[name][0].cause == f"{NOT_TRUSTED} ({trust})"
+    assert run.flags[HCAL][0].cause == f"{name}: {NOT_TRUSTED} ({trust})"
     assert run.untrusted == {name: str(trust)}
 
 
@@ -192,7 +192,7 @@ def test_standby_goes_before_a_doubt_and_what_is_missing_too(dead_box: RunRecord
     oms = OmsRun(lumisections, (NO_STABLE_BEAMS, *[""] * 11), *np.zeros((3, 12)))
     run = certify_run(with_trust(dead_box, "HE", Trust.NONE), policy, RunConditions(oms))
     assert letters(run) == "S" + "N" * 11
-    assert run.rulings["HE"][8].cause == NOT_IN_FILES
+    assert run.flags["HE"][8].cause == NOT_IN_FILES
 
 
 def test_strips_are_trusted_no_further_than_they_say(
@@ -221,7 +221,7 @@ def test_hf_counts_where_it_was_judged_and_holds_nothing_up_where_not(
     run = certify_run(with_part(record, make_outer("HF", 4, {(1, 0): 70, (2, 1): 69}, unassessed=(3,))), policy)
     assert letters(run, "HF") == "BGNG"
     assert letters(run) == "BGGG"
-    assert run.rulings[HCAL][0].cause == f"HF: {BAD_CHANNELS}"
+    assert run.flags[HCAL][0].cause == f"HF: {BAD_CHANNELS}"
 
 
 def test_hf_that_was_judged_but_is_not_trusted_is_a_doubt(
@@ -238,7 +238,7 @@ def test_ho_has_a_status_of_its_own_and_counts_only_by_a_policy_that_says_so(
     record = with_part(make_record(2), make_outer("HO", 2, {(1, 0): 432, (1, 1): 432, (1, 3): 432}))
     run = certify_run(record, policy)
     assert (letters(run, "HO"), letters(run)) == ("BG", "GG")
-    assert run.rulings["HO"][0].cause == LOST_BOX
+    assert run.flags["HO"][0].cause == LOST_RBX
     assert run.counts["HO"][0].lost_names(policy.rules["HO"], slice(0, 1)) == ["HO001", "HO002", "HO1M02"]
     assert letters(certify_run(record, replace(policy, counted=("HF", "HO")))) == "BG"
     assert certify_run(record, replace(policy, needed=("HB", "HE", "HF"))).good() == []

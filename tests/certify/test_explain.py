@@ -26,21 +26,21 @@ def test_the_comment_of_a_bad_range_has_numbers_box_and_policy(dead_box: RunReco
     assert comment(run, "HB", 4, 6) == comment(run, HCAL, 1, 3) == f"policy {policy.label}"
 
 
-def test_many_lost_boxes_are_counted(make_record: MakeRecord, policy: Policy) -> None:
+def test_many_lost_rbx_are_counted(make_record: MakeRecord, policy: Policy) -> None:
     run = certify_run(make_record(1, {(1, box): 252 for box in range(5)}), policy)
     assert "lost HBM01 HBM02 HBM03 and 2 more" in comment(run, HCAL, 1, 1)
 
 
 def test_a_bad_lumisection_is_explained_rule_by_rule(dead_box: RunRecord, policy: Policy) -> None:
     text = "\n".join(explanation(certify_run(dead_box, policy), 5))
-    assert text.startswith("Run 370101, LS 5: BAD (HE: lost readout box)\n")
+    assert text.startswith("Run 370101, LS 5: BAD (HE: lost RBX)\n")
     assert f"policy      {policy.label}: {policy.description}" in text
     assert "HB          GOOD" in text
     assert "✖ 2.78% of 6768 channels bad, at most 2.00% may be   ← broken: bad channels" in text
     assert "✔ 2.78% problematic or bad, at most 5.00% may be\n" in text
-    assert "✖ 1 readout box lost: HEP07, at most 0 may be   ← broken: lost readout box" in text
-    assert "✔ 0 readout boxes lost, at most 0 may be\n" in text
-    assert "found: HEP07 dead (RBX, 188 channels), LS 4–6, ×0, certain: 0 digis seen, 9000 expected" in text
+    assert "✖ 1 RBX lost: HEP07, at most 0 may be   ← broken: lost RBX" in text
+    assert "✔ 0 RBX lost, at most 0 may be\n" in text
+    assert "finding: HEP07 dead (RBX, 188 channels), LS 4–6, ×0, certain: 0 digis observed, 9000 expected" in text
     assert "he-graphstad 1 (HE, ab12cd34ef56), adapted model" in text
     assert "file        nanodqmio.root" in text
 
@@ -88,7 +88,7 @@ def test_a_silent_subdetector_says_why(dead_box: RunRecord, policy: Policy) -> N
 
 
 def test_an_lumisection_beyond_the_run(dead_box: RunRecord, policy: Policy) -> None:
-    with pytest.raises(UsageError, match="known from LS 1 to LS 12; LS 13 is not among them"):
+    with pytest.raises(UsageError, match="Run 370101 has LS 1 to 12; LS 13 is not among them"):
         list(explanation(certify_run(dead_box, policy), 13))
     empty = replace(dead_box, lumisections=dead_box.lumisections[:0], events=dead_box.events[:0], parts=())
     with pytest.raises(UsageError, match="known without LS; LS 13 is not among them"):

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from hcal_root_ad.certify.certification import certify_run
-from hcal_root_ad.certify.labels import Agreement, Labels, read_labels
+from hcal_root_ad.certify.labels import Agreement, Labels, MissingRuns, missing_runs, read_labels
+from hcal_root_ad.certify.outputs import registry_ranges
 from hcal_root_ad.certify.policy import Policy
-from hcal_root_ad.certify.run_registry import registry_ranges
+from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.publish.saved_verdict import RunRecord
 
@@ -133,7 +134,7 @@ GOLDEN = {"355455": [[1, 40]], "355456": [[1, 5], [7, 9]], "355558": [[122, 409]
         (355456, [], []),
     ],
 )
-def test_a_golden_json_speaks_of_every_run_from_its_first_to_its_last(
+def test_a_golden_json_covers_every_run_from_its_first_to_its_last(
     tmp_path: Path, run: int, lumisections: list[int], flags: list[str]
 ) -> None:
     assert read(tmp_path, GOLDEN).of(run, lumisections) == flags
@@ -143,7 +144,7 @@ def test_ranges_of_the_registry_speak_of_their_runs_alone(tmp_path: Path) -> Non
     labels = read(tmp_path, {"1": RANGES, "9": RANGES})
     assert labels.of(5, [1, 2]) == ["no label", "no label"]
     assert labels.of(9, [3, 4, 10]) == ["GOOD", "BAD", "no label"]
-    assert (labels.speaks_of(9), labels.speaks_of(5)) == (True, False)
+    assert (labels.covers(9), labels.covers(5)) == (True, False)
 
 
 @pytest.mark.parametrize(("text", "sentence"), [(None, "There is no file"), ("{", "cannot be read")])
@@ -153,3 +154,48 @@ def test_what_is_no_json_is_refused(tmp_path: Path, text: str | None, sentence: 
         path.write_text(text)
     with pytest.raises(InputError, match=sentence):
         read_labels(path)
+
+
+OMS = "run_number,lumisection_number,beams_stable\n{run},1,1\n"
+REGISTRY = '[{{"run_number": {run}, "start": 1, "end": 9, "hcal-hcal": "GOOD"}}]'
+FORMS = {
+    "--oms": ("oms.csv", OMS),
+    "--dcs": ("dcs.json", '{{"{run}": [[1, 9]]}}'),
+    "--labels": ("golden.json", '{{"{run}": [[1, 9]]}}'),
+}
+
+
+def test_by_hand(tmp_path: Path) -> None:
+    path, runs = tmp_path / "x.csv", (1, 2, 3, 4, 5, 6, 7)
+    assert missing_runs(path, runs.__contains__, runs) is None
+    assert missing_runs(path, runs.__contains__, ()) is None
+    assert missing_runs(path, (2,).__contains__, (1, 2)) == MissingRuns("x.csv holds nothing of run 1.", False)
+    found = missing_runs(path, (9,).__contains__, runs)
+    assert found == MissingRuns(
+        "x.csv holds none of the runs that were judged (runs 1, 2, 3, 4, 5 and 2 more); give the export of these runs.",
+        True,
+    )
+
+
+@pytest.mark.parametrize("option", [*FORMS, "registry"])
+def test_an_export_of_other_runs_says_so_and_ends_with_1(
+    campaign: Path, tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, text = FORMS.get(option, ("registry.json", REGISTRY))
+    (tmp_path / name).write_text(text.format(run=99))
+    option = "--labels" if option == "registry" else option
+    assert main(["certify", "-o", str(campaign), option, str(tmp_path / name)]) == 1
+    sentence = f"{name} holds none of the runs that were judged (runs 371001, 371002"
+    assert sentence in capsys.readouterr().err
+    notes = json.loads((campaign / "certification.provenance.json").read_text())["notes"]
+    assert any(sentence in note for note in notes)
+
+
+@pytest.mark.parametrize("option", FORMS)
+def test_an_export_that_lacks_a_run_says_so(
+    campaign: Path, tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, text = FORMS[option]
+    (tmp_path / name).write_text(text.format(run=371001))
+    assert main(["certify", "-o", str(campaign), option, str(tmp_path / name)]) == 0
+    assert f"{name} holds nothing of run" in capsys.readouterr().err

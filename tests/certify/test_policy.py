@@ -18,8 +18,8 @@ needed = ["HE", "HB"]
 [rules]
 bad_channels = 0.02
 problematic_channels = 0.1
-lost_box = 0.75
-lost_boxes = 0
+lost_rbx_share = 0.75
+lost_rbx = 0
 consecutive = 1
 """
 
@@ -38,14 +38,14 @@ def test_the_name_is_that_of_the_file_and_subdetectors_are_in_order(tmp_path: Pa
 
 
 def test_a_subdetector_overrules_single_keys(tmp_path: Path) -> None:
-    policy = load_policy(written(tmp_path, TEXT + "[rules.HE]\nlost_boxes = 2\n"))
-    assert policy.rules["HE"] == replace(policy.rules["HB"], lost_boxes=2)
+    policy = load_policy(written(tmp_path, TEXT + "[rules.HE]\nlost_rbx = 2\n"))
+    assert policy.rules["HE"] == replace(policy.rules["HB"], lost_rbx=2)
 
 
 def test_keys_may_stand_with_the_subdetectors_only(tmp_path: Path) -> None:
     head, _, rules = TEXT.partition("[rules]")
     policy = load_policy(written(tmp_path, head + "".join(f"[rules.{name}]{rules}" for name in SUBDETECTORS)))
-    assert policy.rules["HB"].lost_box == 0.75
+    assert policy.rules["HB"].lost_rbx_share == 0.75
 
 
 @pytest.mark.parametrize("name", content.names("policies", "*.toml"))
@@ -68,7 +68,7 @@ def test_a_needed_subdetector_is_not_counted_twice(tmp_path: Path) -> None:
 def test_the_digest_is_of_what_it_says_not_of_its_layout(tmp_path: Path) -> None:
     digest = load_policy(written(tmp_path, TEXT)).digest
     assert load_policy(written(tmp_path, "# a comment\n" + TEXT.replace("0.10", "0.1"))).digest == digest
-    assert load_policy(written(tmp_path, TEXT.replace("lost_boxes = 0", "lost_boxes = 1"))).digest != digest
+    assert load_policy(written(tmp_path, TEXT.replace("lost_rbx = 0", "lost_rbx = 1"))).digest != digest
 
 
 def test_a_table_gives_the_policy_back(policy: Policy) -> None:
@@ -80,13 +80,16 @@ def test_a_table_gives_the_policy_back(policy: Policy) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (("lost_boxes", "lost_boxs"), "unknown key rules.lost_boxs; the nearest known one is rules.lost_boxes."),
+        (
+            ("lost_rbx", "lost_rbxx"),
+            "unknown key rules.lost_rbxx_share; the nearest known one is rules.lost_rbx_share.",
+        ),
         (("version", "versoin"), "unknown key versoin; the nearest known one is version."),
-        (("lost_box = 0.75\n", ""), "lacks the key rules.HB.lost_box."),
+        (("lost_rbx_share = 0.75\n", ""), "lacks the key rules.HB.lost_rbx_share."),
         (("bad_channels = 0.02", "bad_channels = 2"), "rules.HB.bad_channels = 2.0; a share between 0 and 1"),
         (("consecutive = 1", "consecutive = 0"), "rules.HB.consecutive = 0; a whole number from 1 on"),
-        (("lost_boxes = 0", "lost_boxes = 0.5"), "rules.HB.lost_boxes = 0.5; a whole number was expected"),
-        (("lost_boxes = 0", "lost_boxes = true"), "rules.HB.lost_boxes = True; a whole number"),
+        (("lost_rbx = 0", "lost_rbx = 0.5"), "rules.HB.lost_rbx = 0.5; a whole number was expected"),
+        (("lost_rbx = 0", "lost_rbx = true"), "rules.HB.lost_rbx = True; a whole number"),
         (('["HE", "HB"]', '["HX"]'), "needed = ['HX']; a list of HB, HE, HF, HO is due."),
         (("[rules]", 'counted = "HF"\n[rules]'), "counted = 'HF'; a list was expected."),
         (

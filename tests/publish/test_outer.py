@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from hcal_root_ad.certify.certification import BAD_CHANNELS, certify_run
-from hcal_root_ad.certify.lumisections import COLUMNS, lumisection_rows
+from hcal_root_ad.certify.outputs import TABLE_COLUMNS, lumisection_rows
 from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.judge.verdict import Finding, Interval, Kind, Level, RunVerdict, State, Verdict
@@ -84,10 +84,10 @@ def test_they_are_certified_by_their_own_rules(everything: RunVerdict, tmp_path:
     assert (hf.boxes, hf.judged.sum(axis=1).max(), hf.bad.sum()) == (("HFM", "HFP"), 3456, 700)
     run = certify_run(record, load_policy("standard"))
     row = run.rows(6, 6).start
-    assert (run.rulings["HF"][row].status, run.rulings["HF"][row].cause) == ("BAD", BAD_CHANNELS)
-    assert run.rulings["HO"][row].status == "GOOD"
-    assert run.rulings["HCAL"][row].status == "BAD"
-    table = [dict(zip(COLUMNS, entry, strict=True)) for entry in lumisection_rows(run)]
+    assert (run.flags["HF"][row].status, run.flags["HF"][row].cause) == ("BAD", BAD_CHANNELS)
+    assert run.flags["HO"][row].status == "GOOD"
+    assert run.flags["HCAL"][row].status == "BAD"
+    table = [dict(zip(TABLE_COLUMNS, entry, strict=True)) for entry in lumisection_rows(run)]
     assert (table[row]["hf"], table[row]["hf_bad"], table[row]["ho_bad"]) == ("BAD", 100, 20)
 
 

@@ -192,7 +192,7 @@ CSV = """\
 run,lumisection,status,cause,hb,he,hf,ho,events,pileup,delivered,recorded,policy
 370101,1,GOOD,,GOOD,GOOD,NOTSET,NOTSET,1500,50.9,,1,standard 1 (abc)
 370101,2,GOOD,,GOOD,GOOD,NOTSET,NOTSET,1500,40,,1,standard 1 (abc)
-370101,3,BAD,HE: lost readout box,GOOD,BAD,NOTSET,NOTSET,1500,,,1,standard 1 (abc)
+370101,3,BAD,HE: lost RBX,GOOD,BAD,NOTSET,NOTSET,1500,,,1,standard 1 (abc)
 370101,4,GOOD,,GOOD,GOOD,NOTSET,NOTSET,1500,,,1,standard 1 (abc)
 370102,1,STANDBY,no stable beams,STANDBY,STANDBY,NOTSET,NOTSET,0,,,0,standard 1 (abc)
 370102,2,NOTSET,too few events or no data,NOTSET,NOTSET,NOTSET,NOTSET,10,,,,standard 1 (abc)
@@ -203,7 +203,7 @@ run,lumisection,status,cause,hb,he,hf,ho,events,pileup,delivered,recorded,policy
 def campaign_folder(record: RunRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What certify leaves of two runs: four and two LS, one of them bad; and a file that failed."""
     folder = tmp_path_factory.mktemp("campaign")
-    flag = {"status": "BAD", "cause": "HE: lost readout box", "comment": "HE up to 60.0% bad, lost HEP07; policy"}
+    flag = {"status": "BAD", "cause": "HE: lost RBX", "comment": "HE up to 60.0% bad, lost HEP07; policy"}
     fine = {"status": "GOOD", "cause": "", "comment": "policy"}
     registry = {
         "370101": [
@@ -213,7 +213,13 @@ def campaign_folder(record: RunRecord, tmp_path_factory: pytest.TempPathFactory)
         ],
         "370102": [{"start": 1, "end": 1, "hcal-hcal": {"status": "STANDBY", "cause": "", "comment": ""}}],
     }
-    rules = {"bad_channels": 0.02, "problematic_channels": 0.05, "lost_box": 0.75, "lost_boxes": 0, "consecutive": 1}
+    rules = {
+        "bad_channels": 0.02,
+        "problematic_channels": 0.05,
+        "lost_rbx_share": 0.75,
+        "lost_rbx": 0,
+        "consecutive": 1,
+    }
     policy = {"label": "standard 1 (abc)", "digest": "abc", "name": "standard", "version": "1", "description": "Bad.",
               "needed": ["HB", "HE"], "counted": ["HF"], "untrusted": "not assessed",
               "rules": {"HB": rules, "HE": rules}}  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 
 from hcal_root_ad.certify import outputs, policy, store
 from hcal_root_ad.certify.certification import Status
-from hcal_root_ad.certify.lumisections import COLUMNS
+from hcal_root_ad.certify.outputs import TABLE_COLUMNS
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.publish.saved_verdict import RunRecord, load_record, record_name, save_record
@@ -28,16 +28,16 @@ def test_names_are_those_of_certify() -> None:
     assert campaign.RECORDS == store.RECORDS
     assert tuple(Status) == campaign.STATUSES
     assert campaign.SUBDETECTORS == policy.SUBDETECTORS
-    assert {field.name for field in fields(campaign.Lumisections)} <= set(COLUMNS)
+    assert {field.name for field in fields(campaign.Lumisections)} <= set(TABLE_COLUMNS)
 
 
 def test_a_folder_is_read_as_certify_writes_it(campaign_folder: Path) -> None:
     found = load_campaign(campaign_folder)
     assert found.runs == [370101, 370102]
     assert found.good == {370101: ((1, 2), (4, 4))}
-    assert found.bad == (Stretch(370101, 3, 3, "HE: lost readout box", "HE up to 60.0% bad, lost HEP07; policy"),)
+    assert found.bad == (Stretch(370101, 3, 3, "HE: lost RBX", "HE up to 60.0% bad, lost HEP07; policy"),)
     assert found.lumisections.status.tolist() == ["GOOD", "GOOD", "BAD", "GOOD", "STANDBY", "NOTSET"]
-    assert found.lumisections.cause.tolist()[2] == "HE: lost readout box"
+    assert found.lumisections.cause.tolist()[2] == "HE: lost RBX"
     assert found.lumisections.pileup[:2].tolist() == [50.9, 40]
     assert np.isnan(found.lumisections.recorded[5])
     assert found.failed[0].sentence == "broken.root is damaged <here>."
@@ -55,7 +55,7 @@ def test_the_page_gives_the_numbers_first(campaign_folder: Path) -> None:
     assert '<a href="c_runs/R370101.html">370101</a>' in body
     assert "370102</a>" not in body
     assert "40–51" in body.replace("\u2060", "")
-    assert '<th scope="row">HE: lost readout box</th><td class="n">1</td><td class="n">1</td>' in body
+    assert '<th scope="row">HE: lost RBX</th><td class="n">1</td><td class="n">1</td>' in body
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -28,7 +28,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-class Engine(Protocol):
+class Executor(Protocol):
     """Applies a function to tasks, in any order."""
 
     def results(
@@ -147,10 +147,10 @@ class OnDask:
 
 
 @contextmanager
-def open_engine(
+def open_executor(
     workers: int = 1, scheduler: str | None = None, condor: Path | None = None, shared: Path | None = None
-) -> Iterator[Engine]:
-    """The engine that was asked for: of several, a scheduler's address comes first, then HTCondor, then ``workers``.
+) -> Iterator[Executor]:
+    """The executor that was asked for: of several, a scheduler's address comes first, then HTCondor, then ``workers``.
 
     ``shared``: a folder that HTCondor jobs see; the certificate of the campaign is left there for them.
 

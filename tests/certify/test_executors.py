@@ -18,7 +18,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from hcal_root_ad.certify.engine import condor_cluster, open_engine, read_condor
+from hcal_root_ad.certify.executors import condor_cluster, open_executor, read_condor
 from hcal_root_ad.errors import InputError, UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -32,12 +32,12 @@ def squared(number: int) -> int:
 
 
 def test_in_process() -> None:
-    with open_engine() as engine:
+    with open_executor() as engine:
         assert dict(engine.results(squared, [1, 2, 3])) == {1: 1, 2: 4, 3: 9}
 
 
 def test_processes_of_this_machine() -> None:
-    with open_engine(workers=2) as engine:
+    with open_executor(workers=2) as engine:
         assert dict(engine.results(squared, [1, 2, 3, 4, 5])) == {1: 1, 2: 4, 3: 9, 4: 16, 5: 25}
         assert list(engine.results(squared, [])) == []
 
@@ -45,13 +45,13 @@ def test_processes_of_this_machine() -> None:
 @pytest.mark.parametrize("package", ["dask", "distributed", "dask_jobqueue", "cryptography"])
 def test_processes_need_none_of_the_extras(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with open_engine(workers=2) as engine:
+    with open_executor(workers=2) as engine:
         assert dict(engine.results(squared, [1, 2])) == {1: 1, 2: 4}
 
 
 @pytest.mark.parametrize("tasks", [[1, -1, 2, 3], [-1, -2, 1], [1, 2, -1]])
 def test_a_process_that_dies_loses_its_own_task_alone(tasks: list[int]) -> None:
-    with open_engine(workers=2) as engine:
+    with open_executor(workers=2) as engine:
         found = dict(engine.results(squared, tasks))
     assert {task: found[task] for task in tasks if task > 0} == {task: task**2 for task in tasks if task > 0}
     assert all(isinstance(found[task], BrokenProcessPool) for task in tasks if task < 0)
@@ -62,7 +62,7 @@ def refuses(number: int) -> int:
 
 
 def test_what_a_task_raises_is_its_result() -> None:
-    with open_engine(workers=2) as engine:
+    with open_executor(workers=2) as engine:
         found = dict(engine.results(refuses, [1, 2]))
     assert [repr(found[task]) for task in (1, 2)] == ["ValueError(1)", "ValueError(2)"]
 
@@ -95,7 +95,7 @@ def test_the_test_sees_sockets() -> None:
 
 def test_nothing_listens_while_processes_work() -> None:
     before = sockets(0)
-    with open_engine(workers=2) as engine:
+    with open_executor(workers=2) as engine:
         for _, there in engine.results(sockets, range(6)):
             assert there == []
             assert sockets(0) == before
@@ -106,11 +106,11 @@ import sys, time
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
-from hcal_root_ad.certify.engine import open_engine
+from hcal_root_ad.certify.executors import open_executor
 sys.path.insert(0, sys.argv[2])
 from slow import slow
 if __name__ == "__main__":
-    with open_engine(workers=2) as engine:
+    with open_executor(workers=2) as engine:
         list(engine.results(slow, [Path(sys.argv[1]) / name for name in "abcd"]))
 """
 SLOW = "import os, time\ndef slow(path):\n    path.write_text(str(os.getpid()))\n    time.sleep(60)\n"
@@ -157,7 +157,7 @@ def address() -> Iterator[str]:
 
 
 def test_workers_of_a_scheduler_and_one_that_dies(address: str) -> None:
-    with open_engine(scheduler=address) as engine:
+    with open_executor(scheduler=address) as engine:
         found = dict(engine.results(squared, [1, -1, 2, 3]))
     assert {task: found[task] for task in (1, 2, 3)} == {1: 1, 2: 4, 3: 9}
     assert isinstance(found[-1], Exception)
@@ -165,7 +165,7 @@ def test_workers_of_a_scheduler_and_one_that_dies(address: str) -> None:
 
 
 def test_nothing_to_do_starts_nothing() -> None:
-    with open_engine(scheduler="tcp://127.0.0.1:1") as engine:
+    with open_executor(scheduler="tcp://127.0.0.1:1") as engine:
         assert list(engine.results(squared, [])) == []
 
 
@@ -174,7 +174,7 @@ def test_no_scheduler_answers() -> None:
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
         pytest.raises(UsageError, match=r"No Dask scheduler answers at tcp://127.0.0.1:1"),
-        open_engine(scheduler="tcp://127.0.0.1:1") as engine,
+        open_executor(scheduler="tcp://127.0.0.1:1") as engine,
     ):
         list(engine.results(squared, [1]))
 
@@ -190,7 +190,7 @@ def test_a_missing_package_is_named_with_its_extra(
     module: str, options: dict[str, object], extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(UsageError, match=rf"pip install 'hcal-root-ad\[{extra}\]'"), open_engine(**options) as engine:  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=rf"pip install 'hcal-root-ad\[{extra}\]'"), open_executor(**options) as engine:  # type: ignore[arg-type]
         list(engine.results(squared, [1]))
 
 
@@ -254,7 +254,7 @@ def submits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("submits")
 def test_jobs_that_are_submitted_do_the_work(tmp_path: Path) -> None:
-    with open_engine(condor=example(tmp_path)) as engine:
+    with open_executor(condor=example(tmp_path)) as engine:
         assert dict(engine.results(squared, [2, 3])) == {2: 4, 3: 9}
     assert (tmp_path / "submitted").read_text().count("\n") == 1
 
@@ -329,7 +329,7 @@ def test_a_machine_without_condor(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(tmp_path))
     with (
         pytest.raises(UsageError, match="no condor_submit on this machine"),
-        open_engine(condor=example(tmp_path)) as engine,
+        open_executor(condor=example(tmp_path)) as engine,
     ):
         list(engine.results(squared, [1]))
 
