@@ -91,5 +91,5 @@ def test_an_lumisection_beyond_the_run(dead_box: RunRecord, policy: Policy) -> N
     with pytest.raises(UsageError, match="Run 370101 has LS 1 to 12; LS 13 is not among them"):
         list(explanation(certify_run(dead_box, policy), 13))
     empty = replace(dead_box, lumisections=dead_box.lumisections[:0], events=dead_box.events[:0], parts=())
-    with pytest.raises(UsageError, match="known without LS; LS 13 is not among them"):
+    with pytest.raises(UsageError, match="Run 370101 has no lumisection; LS 13 is not among them"):
         list(explanation(certify_run(empty, policy), 13))
