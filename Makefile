@@ -83,7 +83,7 @@ WIDTHS = models/widths.toml
 
 models: $(VENV)/.installed-for-tests
 	$(BIN)/python -m studies widths -o $(WIDTHS)
-	$(BIN)/hcal-root-ad simulate -o $(TRAINING) --container nanodqmio --lumisections 120 --runs 14 \
+	$(BIN)/hcal-root-ad simulate -o $(TRAINING) --format nanodqmio --lumisections 120 --runs 14 \
 		--detector-seed 2022 --seed 1
 	$(BIN)/hcal-root-ad train $(TRAINING)/*.root --subdetector HE --widths $(WIDTHS) --data $(TRAINING_DATA) \
 		-o models/he-graphstad

@@ -29,7 +29,7 @@ from hcal_root_ad.certify.conditions import read_selection
 from hcal_root_ad.certify.outputs import FLAGS, GOLDEN, PROVENANCE, REGISTRY, TABLE
 from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.lumi_ranges import within
-from hcal_root_ad.simulate.campaign import simulate_campaign
+from hcal_root_ad.simulate.formats import simulate_campaign
 from studies.true_certification import near_edges, read_truth, true_record
 
 DETECTOR, SEED = 2022, 77
@@ -58,11 +58,11 @@ def main() -> None:
     parser.add_argument("--table", type=Path, required=True, metavar="FILE.md")
     parser.add_argument("--runs", type=int, default=40)
     parser.add_argument("--lumisections", type=int, default=200)
-    parser.add_argument("--container", default="nanodqmio")
+    parser.add_argument("--format", default="nanodqmio")
     arguments = parser.parse_args()
     data, runs, length = arguments.output / "data", arguments.runs, arguments.lumisections
     if not data.exists():
-        simulate_campaign(data, arguments.container, length, runs, DETECTOR, SEED, "mixed")
+        simulate_campaign(data, arguments.format, length, runs, DETECTOR, SEED, "mixed")
     lines = list(_measured(arguments.output, data, runs, length))
     arguments.table.parent.mkdir(parents=True, exist_ok=True)
     arguments.table.write_text("\n".join(lines) + "\n", encoding="utf-8")

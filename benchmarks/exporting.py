@@ -13,15 +13,15 @@ from hcal_root_ad.model.model import load_model
 
 def difference(model_name: str, path: str, folder: str) -> Action:
     """Largest difference of any output in any lumisection, relative to the largest value of the output (or 1)."""
-    from hcal_root_ad.export.lumisection import (
+    from hcal_root_ad.export.onnx_file import (
         INPUTS,
         OUTPUTS,
         STATES,
         LumisectionModel,
         channel_threshold,
+        session,
         write_model,
     )
-    from hcal_root_ad.export.onnx_file import session
     from hcal_root_ad.harvest.read import read_lumi_maps
 
     model, file = load_model(model_name), Path(folder) / f"{model_name}.onnx"

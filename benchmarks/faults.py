@@ -104,17 +104,17 @@ def _nothing(out: Path) -> None:
 
 
 def _simulated(folder: Path) -> tuple[Path, Path]:
-    from hcal_root_ad.simulate.conditions import simulate_conditions
-    from hcal_root_ad.simulate.containers import write_container
-    from hcal_root_ad.simulate.detector import simulate_detector
     from hcal_root_ad.simulate.faults import mixed_faults
-    from hcal_root_ad.simulate.run import simulate_run
+    from hcal_root_ad.simulate.fill import simulate_conditions
+    from hcal_root_ad.simulate.formats import write_format
+    from hcal_root_ad.simulate.simulated_detector import simulate_detector
+    from hcal_root_ad.simulate.simulated_run import simulate_run
 
     detector, conditions = simulate_detector(2022), simulate_conditions(12, 3)
     faulty = simulate_run(detector, conditions, mixed_faults(detector, conditions, 3), 3, 370_003)
-    (dqm,) = write_container(faulty, folder / "dqm", "dqm_file")
+    (dqm,) = write_format(faulty, folder / "dqm", "dqm_file")
     clean = simulate_run(detector, simulate_conditions(40, 4), (), 4, 370_004)
-    (training,) = write_container(clean, folder / "clean", "dials")
+    (training,) = write_format(clean, folder / "clean", "dials")
     return dqm, training
 
 

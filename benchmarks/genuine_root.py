@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DQM_IETA, N_IPHI
-from hcal_root_ad.simulate.genuine_root import root
+from hcal_root_ad.simulate.root_files import root
 
 _SHAPE = (N_IPHI + 2, N_DQM_IETA + 2)
 """Of a map's bins as ROOT holds them, with under- and overflow."""

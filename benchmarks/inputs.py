@@ -10,7 +10,7 @@ from benchmarks.side_by_side import Stopwatch, Task
 from benchmarks.worker import Action
 
 if TYPE_CHECKING:
-    from hcal_root_ad.simulate.run import SimulatedRun
+    from hcal_root_ad.simulate.simulated_run import SimulatedRun
 
 DETECTOR, RUN = 2022, 371_000
 CODECS = {"zlib": 101, "LZMA": 201, "LZ4": 404, "ZSTD": 505}
@@ -45,7 +45,7 @@ class Inputs:
 
 def nanodqmio(folder: str, lumisections: str, others: str, compression: str) -> Action:
     """Write one into a folder."""
-    from hcal_root_ad.simulate.dqmio import write_nanodqmio
+    from hcal_root_ad.simulate.formats import write_nanodqmio
 
     def write() -> None:
         run = _run(int(lumisections))
@@ -56,7 +56,7 @@ def nanodqmio(folder: str, lumisections: str, others: str, compression: str) -> 
 
 def harvested(folder: str, lumisections: str) -> Action:
     """Write one into a folder."""
-    from hcal_root_ad.simulate.dqm_files import write_dqm_file
+    from hcal_root_ad.simulate.root_files import write_dqm_file
 
     def write() -> None:
         write_dqm_file(_run(int(lumisections)), Path(folder))
@@ -65,10 +65,10 @@ def harvested(folder: str, lumisections: str) -> Action:
 
 
 def _run(lumisections: int) -> SimulatedRun:
-    from hcal_root_ad.simulate.conditions import simulate_conditions
-    from hcal_root_ad.simulate.detector import simulate_detector
     from hcal_root_ad.simulate.faults import mixed_faults
-    from hcal_root_ad.simulate.run import simulate_run
+    from hcal_root_ad.simulate.fill import simulate_conditions
+    from hcal_root_ad.simulate.simulated_detector import simulate_detector
+    from hcal_root_ad.simulate.simulated_run import simulate_run
 
     detector = simulate_detector(DETECTOR)
     conditions = simulate_conditions(lumisections, RUN)

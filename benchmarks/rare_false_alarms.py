@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hcal_root_ad.cli.terminal import progress
 from hcal_root_ad.model.model import load_model
-from hcal_root_ad.simulate.detector import simulate_detector
+from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from studies.false_alarms import (
     ASKED,
     FIRST_DETECTOR,

@@ -1,6 +1,6 @@
 """A simulated run replayed faster than it was taken, with disorder, while ``watch`` runs; then ``run`` on its files.
 
-    python benchmarks/replay.py --lumisections 120 --container per_lumisection
+    python benchmarks/replay.py --lumisections 120 --format per_lumisection
 
 Files come late, out of order, half-written first, twice, or never; the watch is killed (-9) once in the middle. Prints
 a table of the time from a file's last byte in the folder to the run's file with its lumisection published, and whether
@@ -31,7 +31,7 @@ import numpy as np
 import uproot
 
 from hcal_root_ad.publish.gui_rules import with_version
-from hcal_root_ad.simulate.campaign import simulate_campaign
+from hcal_root_ad.simulate.formats import simulate_campaign
 
 LUMISECTION = 23.31
 """Seconds of a lumisection (2^18 orbits)."""
@@ -205,13 +205,13 @@ def table(replay: Replay) -> Iterator[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lumisections", type=int, default=120)
-    parser.add_argument("--container", choices=("per_lumisection", "snapshots"), default="per_lumisection")
+    parser.add_argument("--format", choices=("per_lumisection", "snapshots"), default="per_lumisection")
     parser.add_argument("--speed", type=float, default=100.0, help="times faster than the run was taken")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--verbose", action="store_true", help="print what the watch said")
     arguments = parser.parse_args()
     with TemporaryDirectory() as place:
-        made = simulate_campaign(Path(place) / "made", arguments.container, arguments.lumisections, 1, 2022, 5, "mixed")
+        made = simulate_campaign(Path(place) / "made", arguments.format, arguments.lumisections, 1, 2022, 5, "mixed")
         files = dict(enumerate(made[:-1], start=1))
         replay = Replay(Path(place) / "dqm", Path(place) / "out", LUMISECTION / arguments.speed)
         replay.folder.mkdir()
@@ -223,7 +223,7 @@ def main() -> int:
     if arguments.verbose:
         print(*replay.lines, "", sep="\n")
     print(
-        f"{arguments.lumisections} LS as {arguments.container}, {arguments.speed:g} times as fast as taken "
+        f"{arguments.lumisections} LS as {arguments.format}, {arguments.speed:g} times as fast as taken "
         f"(one LS each {replay.pace:.2f} s), {os.cpu_count()} cores; the watch was killed once.\n"
     )
     print(*table(replay), "", sep="\n")

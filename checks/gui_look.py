@@ -21,7 +21,7 @@ from typing import Any
 
 from PIL import Image
 
-from hcal_root_ad.simulate.genuine_root import root
+from hcal_root_ad.simulate.root_files import root
 
 WIDTH, HEIGHT = 480, 360
 """Size (pixels) of a picture in the GUIs' lists of elements."""

@@ -32,8 +32,8 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.verdict import Finding, Interval, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.lumi_ranges import Range
 from hcal_root_ad.schema import structure
-from hcal_root_ad.simulate.readout_unit import UNIT_FORMS, rows_of_unit, scale_of_unit
 from hcal_root_ad.tables import read_toml
+from hcal_root_ad.unit_names import UNIT_FORMS, rows_of_unit, scale_of_unit
 
 Rows = NDArray[np.intp]
 

@@ -23,9 +23,9 @@ from hcal_root_ad.files import write_text
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.model.transfer import transfer
-from hcal_root_ad.simulate.conditions import FillShape, simulate_conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
-from hcal_root_ad.simulate.run import Drift, simulate_run
+from hcal_root_ad.simulate.fill import FillShape, simulate_conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.simulated_run import Drift, simulate_run
 
 ASKED = (0.05, 0.5, 5.0)
 """False alarms per 100 LS and sub-detector that are asked for: two decades."""

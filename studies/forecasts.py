@@ -22,11 +22,11 @@ from hcal_root_ad.judge.forecast import BAD_BELOW, PROBABILITY
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import Forecast, Verdict
 from hcal_root_ad.model.model import Model, load_model
-from hcal_root_ad.simulate.conditions import simulate_conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.faults import Fault, FaultKind, make_fault
-from hcal_root_ad.simulate.readout_unit import unit_names
-from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.simulated_run import simulate_run
+from hcal_root_ad.unit_names import unit_names
 from studies.false_alarms import FIRST_DETECTOR, RUN_LENGTH, SOURCES, adapted
 from studies.folder import study_folder
 

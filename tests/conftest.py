@@ -30,9 +30,9 @@ from hcal_root_ad.lumi_maps import LumiMaps, Source
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
-from hcal_root_ad.simulate.conditions import Conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
-from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.simulated_run import simulate_run
 
 SEED = 99
 """Of the detector that the models know."""

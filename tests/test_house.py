@@ -21,6 +21,7 @@ FLOOR = {
     "schema",
     "style",
     "tables",
+    "unit_names",
 }
 """Modules at the top that every package may import."""
 MAY_IMPORT = {
@@ -34,7 +35,7 @@ MAY_IMPORT = {
     "judge": {"stats", "model"},
     "provenance": {"judge", "model", "references"},
     "compare": {"stats", "model", "judge", "references", "provenance", "publish"},
-    "mask": {"simulate", "judge"},
+    "mask": {"judge"},
     "publish": {"root_io", "harvest", "model", "judge", "references", "provenance"},
     "state": {"stats", "model", "judge"},
     "pipeline": {"state", "model", "judge", "references", "mask", "provenance", "publish"},

@@ -17,11 +17,11 @@ from hcal_root_ad.publish.plots import draw_plots
 from hcal_root_ad.publish.publish import monitor_elements
 from hcal_root_ad.publish.saved_verdict import record_of, save_record
 from hcal_root_ad.room import let_go, room
-from hcal_root_ad.simulate.conditions import simulate_conditions
-from hcal_root_ad.simulate.detector import simulate_detector
-from hcal_root_ad.simulate.dqmio import write_nanodqmio
 from hcal_root_ad.simulate.faults import mixed_faults
-from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.formats import write_nanodqmio
+from hcal_root_ad.simulate.simulated_detector import simulate_detector
+from hcal_root_ad.simulate.simulated_run import simulate_run
 
 MODELS = [load_model("hb-graphstad-from-he"), load_model("he-graphstad")]
 LUMISECTIONS = 60

@@ -19,13 +19,13 @@ from hcal_root_ad.pipeline import SHIPPED_MODELS, Judging, load_models
 from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.publish.publish import publish
 from hcal_root_ad.publish.saved_verdict import RunRecord, load_record, record_of
-from hcal_root_ad.reproduce.reading import origins
-from hcal_root_ad.reproduce.sameness import differences, parts_of
-from hcal_root_ad.simulate.conditions import Conditions
-from hcal_root_ad.simulate.containers import write_container
-from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.reproduce.diff import differences, parts_of
+from hcal_root_ad.reproduce.origins import origins
 from hcal_root_ad.simulate.faults import make_fault
-from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.formats import write_format
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.simulated_run import simulate_run
 
 pytest.importorskip("ROOT", reason="genuine ROOT writes the simulated files")
 pytestmark = pytest.mark.usefixtures("own_models")
@@ -46,7 +46,7 @@ def files(request: pytest.FixtureRequest, detector: SimulatedDetector, tmp_path:
     run = simulate_run(own, conditions, [fault], seed=3, run=370_101)
     folder = tmp_path / "dqm"
     folder.mkdir()
-    write_container(run, folder, "per_lumisection")
+    write_format(run, folder, "per_lumisection")
     return folder
 
 

@@ -11,10 +11,10 @@ from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import RunVerdict, State
 from hcal_root_ad.model.model import load_model
 from hcal_root_ad.model.transfer import transfer
-from hcal_root_ad.simulate.conditions import simulate_conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.faults import Fault, make_fault
-from hcal_root_ad.simulate.run import SimulatedRun, simulate_run
+from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.simulated_run import SimulatedRun, simulate_run
 
 FEWEST_EVENTS = 200
 """Lumisections with fewer events are not counted."""

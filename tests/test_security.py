@@ -91,7 +91,7 @@ def test_verbs_and_containers_are_imported_by_fixed_names_only(capsys: pytest.Ca
     with pytest.raises(SystemExit):
         main(["../../os"])
     assert "invalid choice" in capsys.readouterr().err
-    assert main(["simulate", "-o", "nowhere", "--container", "../os"]) == 2
+    assert main(["simulate", "-o", "nowhere", "--format", "../os"]) == 2
 
 
 def test_a_pickle_in_a_record_is_not_opened(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ def test_a_dataset_of_dials_gives_a_plain_file_name() -> None:
 @pytest.mark.parametrize("place", ["../elsewhere.csv", "/etc/hostname", "a/../../b"])
 def test_a_list_of_outputs_leads_nowhere_else(tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "simulated"
-    assert main(["simulate", "-o", str(folder), "--container", "dials", "--lumisections", "1"]) == 0
+    assert main(["simulate", "-o", str(folder), "--format", "dials", "--lumisections", "1"]) == 0
     (file,) = folder.glob("*.provenance.json")
     table = json.loads(file.read_text())
     table["outputs"][place] = "00"
@@ -261,7 +261,7 @@ def test_no_verb_opens_a_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(AssertionError, match="a connection was opened"):
         socket.create_connection(("localhost", 1))
     out = str(tmp_path / "out")
-    words = ["--container", "dials", "--lumisections", "3", "--detector-seed", "2022"]
+    words = ["--format", "dials", "--lumisections", "3", "--detector-seed", "2022"]
     assert main(["simulate", "-o", str(tmp_path / "in"), *words]) == 0
     (file,) = map(str, (tmp_path / "in").glob("*.parquet"))
     assert main(["inspect", file]) == 0

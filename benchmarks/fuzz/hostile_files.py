@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, channel_table
 from hcal_root_ad.root_io.layout import read_key
-from hcal_root_ad.simulate.genuine_root import ours, root, root_file, write_at, write_scalar
+from hcal_root_ad.simulate.root_files import ours, root, root_file, write_at, write_scalar
 
 RUN = 370_100
 Maps = NDArray[np.int64]

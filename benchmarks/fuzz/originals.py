@@ -49,9 +49,9 @@ def make() -> None:
 
 def _small_run() -> Any:
     from hcal_root_ad.detector import Subdetector
-    from hcal_root_ad.simulate.conditions import FillShape, simulate_conditions
-    from hcal_root_ad.simulate.detector import simulate_detector
-    from hcal_root_ad.simulate.run import simulate_run
+    from hcal_root_ad.simulate.fill import FillShape, simulate_conditions
+    from hcal_root_ad.simulate.simulated_detector import simulate_detector
+    from hcal_root_ad.simulate.simulated_run import simulate_run
 
     detector = simulate_detector(1)
     channels = detector.channels
@@ -62,29 +62,29 @@ def _small_run() -> Any:
 
 def _written(run: Any, folder: Path) -> Iterator[tuple[str, str, Path]]:
     """Kind, codec and file of each."""
-    from hcal_root_ad.simulate import dials, dqm_files, dqmio, genuine_root, hcalanalyzer
+    from hcal_root_ad.simulate import formats, root_files
 
     for codec, number in (("zlib", 101), ("plain", 0), ("lzma", 205), ("lz4", 404), ("zstd", 505)):
         place = folder / codec
-        yield "nanodqmio", codec, dqmio.write_nanodqmio(run, place / "nano", others=0, compression=number)[0]
+        yield "nanodqmio", codec, formats.write_nanodqmio(run, place / "nano", others=0, compression=number)[0]
     for codec, number in (("zlib", 101), ("plain", 0)):
         place = folder / codec
 
         def compressed(path: Path, title: str = "", compression: int = number) -> Any:
-            return genuine_root.root_file(path, title, compression)
+            return root_files.root_file(path, title, compression)
 
-        with patch.object(dqm_files, "root_file", compressed), patch.object(hcalanalyzer, "root_file", compressed):
-            yield "dqm_file", codec, dqm_files.write_dqm_file(run, place / "harvested")[0]
-            yield "per_lumisection", codec, dqm_files.write_per_lumisection(run, place / "per")[0]
-            with patch.object(hcalanalyzer, "_N_LS", LUMISECTIONS + 1):
-                yield "hcalanalyzer", codec, hcalanalyzer.write_hcalanalyzer(run, place)[0]
+        with patch.object(root_files, "root_file", compressed), patch.object(formats, "root_file", compressed):
+            yield "dqm_file", codec, root_files.write_dqm_file(run, place / "harvested")[0]
+            yield "per_lumisection", codec, root_files.write_per_lumisection(run, place / "per")[0]
+            with patch.object(formats, "_N_LS", LUMISECTIONS + 1):
+                yield "hcalanalyzer", codec, formats.write_hcalanalyzer(run, place)[0]
             yield "dqmio", codec, _dqmio(run, place / "dqmio.root", number)
     # The axes of lumisections end at the last one.
-    with patch.object(genuine_root, "max", lambda *_: LUMISECTIONS, create=True):
-        yield "online", "zlib", dqm_files.write_online(run, folder / "online")[0]
+    with patch.object(root_files, "max", lambda *_: LUMISECTIONS, create=True):
+        yield "online", "zlib", root_files.write_online(run, folder / "online")[0]
     for codec in ("zstd", "none"):
-        with patch("hcal_root_ad.simulate.dials.pq.ParquetWriter", _parquet_writer(codec)):
-            yield "dials", codec, dials.write_dials(run, folder / codec)[0]
+        with patch("hcal_root_ad.simulate.formats.pq.ParquetWriter", _parquet_writer(codec)):
+            yield "dials", codec, formats.write_dials(run, folder / codec)[0]
 
 
 def _parquet_writer(codec: str) -> Any:
@@ -95,18 +95,18 @@ def _parquet_writer(codec: str) -> Any:
 
 def _dqmio(run: Any, path: Path, compression: int) -> Path:
     """DQMIO as full jobs write it: the run's own elements behind those of the lumisections, an own counter in each."""
-    from hcal_root_ad.simulate import dqmio, genuine_root
+    from hcal_root_ad.simulate import formats, root_files
 
-    with genuine_root.root_file(path, title="1", compression=compression) as file:
+    with root_files.root_file(path, title="1", compression=compression) as file:
         file.cd()
-        index, names = dqmio._Index(RUN), list(dqmio._TREES)
-        trees = {name: dqmio._Elements(name, dqmio._empty_value(name)) for name in ("Ints", "TH1Ds", "TH2Fs")}
-        events = genuine_root.digis_vs_ls(
+        index, names = formats._Index(RUN), list(formats._TREES)
+        trees = {name: formats._Elements(name, formats._empty_value(name)) for name in ("Ints", "TH1Ds", "TH2Fs")}
+        events = root_files.digis_vs_ls(
             "HE", run.maps.lumisections, run.maps.events, np.ones(LUMISECTIONS, dtype=np.int64), np.ones(LUMISECTIONS)
         )
-        trees["TProfiles"] = dqmio._Elements("TProfiles", events)
+        trees["TProfiles"] = formats._Elements("TProfiles", events)
         for row in range(LUMISECTIONS):
-            dqmio._fill_lumisection(trees, index, run, row, np.zeros((0, 84, 72), dtype=np.int64))
+            formats._fill_lumisection(trees, index, run, row, np.zeros((0, 84, 72), dtype=np.int64))
             trees["TH1Ds"].value.SetBins(1, 0.0, 1.0)
             trees["TH1Ds"].value.SetBinContent(1, float(run.maps.events[row]))
             place = trees["TH1Ds"].fill("Hcal/RunInfo/NumberOfEvents")

@@ -24,7 +24,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     require_onnx()
     from hcal_root_ad.export.cmssw import configuration, write_cmssw_model
-    from hcal_root_ad.export.lumisection import write_model
+    from hcal_root_ad.export.onnx_file import write_model
     from hcal_root_ad.model.model import load_model
     from hcal_root_ad.provenance import Provenance, chosen, model_material
 

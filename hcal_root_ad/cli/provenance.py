@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hcal_root_ad.provenance import Provenance
-    from hcal_root_ad.reproduce.reading import Origin
+    from hcal_root_ad.reproduce.origins import Origin
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.reproduce.reading import origins
+    from hcal_root_ad.reproduce.origins import origins
 
     found = origins(arguments.path)
     if arguments.json:

@@ -34,7 +34,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def _add(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.provenance import provenance_of_maps, write_beside
     from hcal_root_ad.publish.catalogue_table import entry_details
-    from hcal_root_ad.references.catalogue_keeping import Description, add_reference, own_catalogue
+    from hcal_root_ad.references.catalogue import Description, add_reference, own_catalogue
 
     folder = own_catalogue(arguments.name)
     files = all_files(arguments.runs)
@@ -66,8 +66,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.references.catalogue import entries, entry_of
-    from hcal_root_ad.references.catalogue_keeping import complaints
+    from hcal_root_ad.references.catalogue import complaints, entries, entry_of
 
     chosen = [entry_of(name) for name in arguments.names] or list(entries().values())
     wrong = False

@@ -27,8 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.reproduce.again import compared, make_again, other_versions
-    from hcal_root_ad.reproduce.reading import origins
+    from hcal_root_ad.reproduce.origins import origins
+    from hcal_root_ad.reproduce.rerun import compared, make_again, other_versions
 
     (origin, *more) = origins(arguments.path)
     if any(one.provenance != origin.provenance for one in more):

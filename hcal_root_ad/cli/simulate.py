@@ -15,7 +15,7 @@ TRUTH = "_truth.json"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write into")
-    parser.add_argument("--container", required=True, metavar="NAME", help="kind of file, for example nanodqmio")
+    parser.add_argument("--format", required=True, metavar="NAME", help="kind of file, for example nanodqmio")
     parser.add_argument("--lumisections", type=count, default=100, metavar="N", help="per run (default: 100)")
     parser.add_argument("--runs", type=count, default=1, metavar="N", help="how many (default: 1)")
     parser.add_argument("--detector-seed", type=int, default=1, metavar="N", help="which detector (default: 1)")
@@ -24,12 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.simulate.campaign import simulate_campaign
+    from hcal_root_ad.simulate.formats import simulate_campaign
 
     with progress("Simulating") as report:
         written = simulate_campaign(
             arguments.output,
-            arguments.container,
+            arguments.format,
             arguments.lumisections,
             arguments.runs,
             arguments.detector_seed,
@@ -45,7 +45,7 @@ def _write_provenance(written: Sequence[Path], arguments: argparse.Namespace) ->
     """Beside each run, whose files end with its truth: what it was made with."""
     from hcal_root_ad.provenance import Provenance, chosen, file_material, write_beside
 
-    names = ("container", "lumisections", "runs", "detector_seed", "seed")
+    names = ("format", "lumisections", "runs", "detector_seed", "seed")
     options = chosen({name: getattr(arguments, name) for name in names})
     materials = []
     if arguments.faults in ("none", "mixed"):

@@ -18,11 +18,16 @@ from torch import Tensor, nn
 
 from hcal_root_ad.detector import N_IETA, N_IPHI
 from hcal_root_ad.errors import DefinitionError, ModelError
-from hcal_root_ad.export.binomial import information, probability, pull
-from hcal_root_ad.export.gathers import Cells
-from hcal_root_ad.export.lumisection import DARK, channel_threshold, lumisection
-from hcal_root_ad.export.onnx_file import describe, write_onnx
-from hcal_root_ad.export.reconstruction import TYPICAL_EVENTS, Reconstruct, typical_counts
+from hcal_root_ad.export.onnx_file import DARK, channel_threshold, describe, lumisection, write_onnx
+from hcal_root_ad.export.traceable import (
+    TYPICAL_EVENTS,
+    Cells,
+    Reconstruct,
+    information,
+    probability,
+    pull,
+    typical_counts,
+)
 from hcal_root_ad.harvest.definition import choose_definitions
 from hcal_root_ad.model.counts import MINIMUM_EVENTS
 from hcal_root_ad.model.graphstad import BOXES

@@ -1,4 +1,9 @@
-"""ONNX files: written whole or not at all, checked against torch as they are written, opened with ONNX Runtime."""
+"""A model as an ONNX file: written whole or not at all, checked against torch, opened with ONNX Runtime.
+
+``LumisectionModel`` takes counts of one LS and the memory of those before, and gives expected counts, pulls and
+significance: a quick look, lumisection by lumisection, in one file without Python. What needs the whole run and all
+sub-detectors (units, conditions, findings, trust) is left to ``run``.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +19,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hcal_root_ad.detector import N_DEPTH, N_IETA, N_IPHI
 from hcal_root_ad.errors import InputError, OutputError, UsageError
+from hcal_root_ad.export.traceable import (
+    TYPICAL_EVENTS,
+    Cells,
+    Reconstruct,
+    information,
+    probability,
+    pull,
+    typical_counts,
+)
 from hcal_root_ad.files import whole_file
+from hcal_root_ad.model.counts import MINIMUM_EVENTS
 from hcal_root_ad.model.model import Model
+from hcal_root_ad.model.thresholds import thresholds
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -128,3 +145,126 @@ def _difference(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> f
         float(np.abs(one - other).max() / max(1.0, np.abs(other).max()))
         for one, other in zip(found, wanted, strict=True)
     )
+
+
+GRID = (N_IETA, N_IPHI, N_DEPTH)
+AXES = "LS 1, ieta -32..-1 and 1..32 (64), iphi 1..72 (72), depth 1..7 (7), row-major"
+"""Axis order of maps, as in the tensor file of ``harvest``; HB and HE share the grid."""
+MEMORY = 10.0
+"""Lumisections over which the carried sum forgets: a fault of some LS is seen, and so is its end."""
+FARTHEST = 8.0
+"""A pull counts as so many σ at most in the carried sum, so that one burst is forgotten too."""
+DARK = -4.5
+"""Below this log pileup (1 % of the clean runs') there were no collisions, or nothing was read out."""
+STATES = ("rnn", "sums")
+INPUTS = ("occupancy", "events", *STATES)
+OUTPUTS = (
+    "expected",
+    "pull",
+    "significance",
+    "flag",
+    "log_pileup",
+    "assessed",
+    *(f"{name}_next" for name in STATES),
+)
+
+
+class LumisectionModel(nn.Module):
+    """One lumisection of one sub-detector, with what is remembered of those before."""
+
+    def __init__(self, model: Model, threshold: float) -> None:
+        super().__init__()
+        self.reconstruct = Reconstruct(model)
+        row, column, depth = model.channels.grid
+        self.grid = Cells(np.ravel_multi_index((row, column, depth), GRID), int(np.prod(GRID)))
+        self.threshold = threshold
+
+    def start(self) -> tuple[Tensor, ...]:
+        """Memory before the first lumisection: zeros."""
+        return self.reconstruct.start(), torch.zeros(1, 3, self.reconstruct.level.shape[1])
+
+    def forward(self, occupancy: Tensor, events: Tensor, rnn: Tensor, sums: Tensor) -> tuple[Tensor, ...]:
+        """Look at one lumisection; all tensors are float32.
+
+        Args:
+            occupancy: (1, 64, 72, 7) digi counts, see :data:`AXES`. events: (1,).
+            rnn: (1, 4, boxes, hidden), see :class:`Reconstruct`. sums: (1, 3, channels), see :func:`carried`.
+
+        Returns:
+            Maps (1, 64, 72, 7) of expected counts, binomial pull of this LS, significance of the last lumisections
+            together, and flag (−1 loss, 0, +1 gain); log pileup (1,); assessed (1,), 0 for an LS of fewer than 100
+            events or without collisions, which changes no sum; and the states after.
+        """
+        counts, trials = lumisection(self.grid.to_channels(occupancy.flatten(1)), events[:, None])
+        u, log_rate, memory = self.reconstruct(counts, trials, rnn)
+        enough = events[:, None] >= MINIMUM_EVENTS
+        assessed = enough & (u > DARK)
+        p, live = probability(log_rate), self.reconstruct.live
+        z = pull(counts, trials, p) * live
+        new = carried(sums, z, information(trials, p) * live)
+        sums = torch.where(assessed[:, :, None], new, sums).reshape(1, 3, live.shape[1])
+        total = significance(sums, self.reconstruct.known)
+        flag = torch.sign(total) * (total.abs() >= self.threshold) * assessed
+        maps = self.grid.to_cells(torch.cat([(trials * p * live).float(), z.float(), total.float(), flag.float()]))
+        return (
+            *maps.reshape(4, 1, *GRID).unbind(),
+            u[:, 0].float(),
+            assessed[:, 0].float(),
+            memory * enough[:, :, None, None],
+            sums,
+        )
+
+
+def lumisection(counts: Tensor, events: Tensor) -> tuple[Tensor, Tensor]:
+    """Counts (1, channels) and events (1, 1) as float64, with at least one event and no more digis than events."""
+    trials = torch.clamp(events.double(), min=1.0)
+    return torch.minimum(torch.clamp(counts.double(), min=0.0), trials), trials
+
+
+def carried(sums: Tensor, z: Tensor, info: Tensor) -> Tensor:
+    """(1, 3, channels) Σ score, Σ information and variance of the score, each lumisection before weighing less.
+
+    With weights m^k for the k-th LS back, score z·√w and information w: Σ m^k z √w, Σ m^k w and Σ m^2k w.
+    """
+    keep = float(np.exp(-1 / MEMORY))
+    score = torch.clamp(z, -FARTHEST, FARTHEST) * torch.sqrt(info)
+    newest = torch.stack([score, info, info], dim=1).to(sums.dtype)
+    return sums * sums.new_tensor([keep, keep, keep**2])[None, :, None] + newest
+
+
+def significance(sums: Tensor, known: Tensor) -> Tensor:
+    """(1, channels) weighted mean shift over its error; ``known`` is the variance that health allows log λ."""
+    variance = sums[:, 2] + known.to(sums.dtype) * sums[:, 1] ** 2
+    return sums[:, 0] / torch.sqrt(torch.clamp(variance, min=1e-9))
+
+
+def channel_threshold(model: Model, false_alarms: float | None = None) -> float:
+    """Significance from which a channel is flagged, for so many false flags per 100 LS; the model's own if None."""
+    asked = model.false_alarms if false_alarms is None else false_alarms
+    series = {"channel": int(model.reference.live.sum())}
+    return thresholds(asked, dict.fromkeys(("subdetector", "half", "ring", "box", "module"), 1) | series).channel
+
+
+def write_model(
+    model: Model, path: Path, false_alarms: float | None = None, more: Mapping[str, str] | None = None
+) -> None:
+    """Write a model as one ONNX file that looks at one lumisection after the other.
+
+    ``false_alarms``: false flags per 100 LS that are asked for; the model's own if not given. ``more``: for the file's
+    metadata.
+
+    Raises:
+        UsageError: if the ``onnx`` extra is not installed. OutputError: if the file cannot be written.
+        ModelError: if the model has no network.
+    """
+    threshold = channel_threshold(model, false_alarms)
+    module = LumisectionModel(model, threshold).eval()
+    counts = module.grid.to_cells(torch.from_numpy(typical_counts(model))[None]).reshape(1, *GRID)
+    example = counts, torch.tensor([TYPICAL_EVENTS]), *module.start()
+    about = describe(model) | {
+        "axes": AXES,
+        "false_alarms_per_100_ls": f"{model.false_alarms if false_alarms is None else false_alarms:g}",
+        "threshold": f"{threshold:.6g}",
+        **(more or {}),
+    }
+    write_onnx(module, dict(zip(INPUTS, example, strict=True)), OUTPUTS, about, path)

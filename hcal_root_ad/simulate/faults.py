@@ -1,18 +1,31 @@
-"""Faults to inject: what fails, how, and in which lumisections."""
+"""Faults to inject: what fails, how, and in which lumisections; drawn, or read from a list of the user's own.
+
+The list is TOML (or JSON with the same keys)::
+
+    [[fault]]
+    kind = "degraded"       # dead, degraded, hot, noisy, flickering, ageing
+    unit = "HEP07-RM2"      # or HE +20/5/3, HBM03-RM1-card2, HEP07, HE |ieta| 26, HEP; see unit_names.py
+    first = 10              # lumisections, both in
+    last = 20
+    strength = 0.4          # the factor; see STRENGTHS for noisy, flickering, ageing
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.errors import UsageError
-from hcal_root_ad.simulate.conditions import Conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector
-from hcal_root_ad.simulate.readout_unit import UNIT_FORMS, rows_of_unit, scale_of_unit, unit_names
+from hcal_root_ad.errors import InputError, UsageError
+from hcal_root_ad.schema import structure
+from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
+from hcal_root_ad.tables import read_json, read_toml
+from hcal_root_ad.unit_names import UNIT_FORMS, rows_of_unit, scale_of_unit, unit_names
 
 
 class FaultKind(StrEnum):
@@ -76,7 +89,7 @@ class Fault:
 def make_fault(
     detector: SimulatedDetector, kind: FaultKind | str, unit: str, first: int, last: int, strength: float, seed: int = 0
 ) -> Fault:
-    """A fault of a unit named as in :data:`~hcal_root_ad.simulate.readout_unit.UNIT_FORMS`.
+    """A fault of a unit named as in :data:`~hcal_root_ad.unit_names.UNIT_FORMS`.
 
     Raises:
         UsageError: an unknown kind or unit, a unit that is masked throughout, an empty interval, or a
@@ -174,3 +187,40 @@ def _interval(last_ls: int, draw: np.random.Generator) -> tuple[int, int]:
     length = min(int(np.ceil(np.exp(draw.uniform(0.0, np.log(last_ls + 1.0))))), last_ls)
     first = int(draw.integers(1, last_ls - length + 2))
     return first, first + length - 1
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A fault as it stands in its file; only a dead one needs no strength."""
+
+    kind: str
+    unit: str
+    first: int
+    last: int
+    strength: float | None = None
+
+
+_KEYS = ", ".join(field.name for field in fields(_Written))
+
+
+def read_faults(path: Path, detector: SimulatedDetector, seed: int = 0) -> tuple[Fault, ...]:
+    """Faults of a file for a detector; ``seed`` draws the course of noisy and flickering ones.
+
+    Raises:
+        InputError: the file is missing, no TOML or JSON, or an entry lacks a key or has a wrong value.
+    """
+    table = (read_json if path.suffix == ".json" else read_toml)(path, "list of faults")
+    origin = f"The list of faults {path}"
+    entries = table.get("fault") if isinstance(table, dict) else None
+    if not isinstance(entries, list) or not entries or len(table) > 1:
+        raise InputError(f"{origin} holds no faults, or more than that: expected entries [[fault]] with {_KEYS}.")
+    faults = []
+    for number, written in enumerate(structure(entries, list[_Written], origin, place="fault"), start=1):
+        if written.strength is None and written.kind != "dead":
+            raise InputError(f"{origin} lacks the key fault[{number}].strength.")
+        try:
+            values = asdict(written) | {"strength": written.strength or 0.0}
+            faults.append(make_fault(detector, **values, seed=seed + number))
+        except UsageError as error:
+            raise InputError(f"Fault {number} of {path} is not possible: {error}") from None
+    return tuple(faults)

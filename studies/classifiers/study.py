@@ -14,9 +14,9 @@ from pathlib import Path
 from hcal_root_ad.errors import InputError, UsageError
 from hcal_root_ad.files import write_text
 from hcal_root_ad.model.counts import SubdetectorCounts, subdetector_counts
-from hcal_root_ad.simulate.conditions import simulate_conditions
-from hcal_root_ad.simulate.detector import simulate_detector
-from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.simulated_detector import simulate_detector
+from hcal_root_ad.simulate.simulated_run import simulate_run
 from studies.classifiers import ecal, hcal
 from studies.classifiers.networks_on_images import FALL_OUT, Judged
 from studies.folder import POINTS, study_folder

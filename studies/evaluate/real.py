@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.counts import MINIMUM_EVENTS, SubdetectorCounts, subdetector_counts
-from hcal_root_ad.simulate.conditions import Conditions, simulate_conditions
-from hcal_root_ad.simulate.detector import REFERENCE_PILEUP, simulate_detector
 from hcal_root_ad.simulate.faults import apply_faults
-from hcal_root_ad.simulate.run import Drift, simulate_run
+from hcal_root_ad.simulate.fill import Conditions, simulate_conditions
+from hcal_root_ad.simulate.simulated_detector import REFERENCE_PILEUP, simulate_detector
+from hcal_root_ad.simulate.simulated_run import Drift, simulate_run
 from hcal_root_ad.stats.binomial import LARGEST, Floats
 from studies.evaluate.material import Fold, Material, kinds_of
 from studies.evaluate.protocol import WINDOW, Effort, Training, Truth

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.model.counts import MINIMUM_EVENTS, SubdetectorCounts, subdetector_counts
-from hcal_root_ad.simulate.conditions import simulate_conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.faults import Fault, FaultKind
-from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.simulated_run import simulate_run
 from studies.evaluate.protocol import WINDOW, Effort, Training, Truth
 
 FACTORS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.5, 2.0, 4.0)

@@ -12,14 +12,14 @@ from pathlib import Path
 
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import HcalRootAdError, UsageError
-from hcal_root_ad.simulate.world_catalogue import WORLDS
-from hcal_root_ad.simulate.worlds import World
+from studies.stress.catalogue import WORLDS
 from studies.stress.current import current_judge
 from studies.stress.judged import JudgeOf
 from studies.stress.oracle import oracle_of
 from studies.stress.points import CleanRuns, Point, earlier_rows, in_order, measure_point, save_point
 from studies.stress.table import write_table
 from studies.stress.template import template_judge
+from studies.stress.worlds import World
 
 JUDGES: Mapping[str, JudgeOf] = {
     "current": lambda runs: current_judge,  # noqa: ARG005

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable, box_name
 from hcal_root_ad.lumi_ranges import Range, ranges_of
-from hcal_root_ad.simulate.readout_unit import unit_names
+from hcal_root_ad.unit_names import unit_names
 from studies.stress.judged import Line
 
 SHARE = 0.6

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.certify.policy import Policy
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.simulate.worlds import WorldRuns
+from studies.stress.worlds import WorldRuns
 
 
 class Certified(StrEnum):

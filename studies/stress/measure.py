@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.simulate.faults import Fault
-from hcal_root_ad.simulate.worlds import WorldRuns
 from studies.stress.judged import Certified, JudgedRun, Line
 from studies.stress.truth import Truth
+from studies.stress.worlds import WorldRuns
 
 ENOUGH_EVENTS = 200
 """Capture is counted in lumisections with so many events."""

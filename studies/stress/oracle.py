@@ -17,10 +17,10 @@ from scipy.stats import norm
 from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.detector import SUBDET_PM, ChannelTable, Subdetector, box_name
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.simulate.readout_unit import qie_card, unit_names
-from hcal_root_ad.simulate.worlds import WorldRuns
+from hcal_root_ad.unit_names import qie_card, unit_names
 from studies.stress.judged import Certified, Judge, JudgedRun, Line, certified
 from studies.stress.truth import DEAD_BELOW, HOT_ABOVE
+from studies.stress.worlds import WorldRuns
 
 WINDOWS = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89)
 """Lengths of stretches that are tried, besides the whole run."""

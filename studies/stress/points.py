@@ -11,11 +11,11 @@ from pathlib import Path
 from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.files import write_text
-from hcal_root_ad.simulate.run import SimulatedRun
-from hcal_root_ad.simulate.worlds import World, WorldRuns, simulate_clean, simulate_world
+from hcal_root_ad.simulate.simulated_run import SimulatedRun
 from studies.stress.judged import JudgeOf, refused
 from studies.stress.measure import Numbers, measure
 from studies.stress.truth import truth_of
+from studies.stress.worlds import World, WorldRuns, simulate_clean, simulate_world
 
 ASKED = (0.05, 0.5, 5.0)
 """False findings per 100 LS and sub-detector that are asked for in healthy worlds."""

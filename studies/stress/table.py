@@ -11,10 +11,10 @@ import numpy as np
 
 from hcal_root_ad.files import write_text
 from hcal_root_ad.lumi_ranges import listed, ranges_of
-from hcal_root_ad.simulate.world_catalogue import WORLDS
-from hcal_root_ad.simulate.worlds import World
+from studies.stress.catalogue import WORLDS
 from studies.stress.measure import Numbers
 from studies.stress.points import ASKED, DEFAULT, TABLE
+from studies.stress.worlds import World
 
 PAGE = "table.md"
 FIRST, LAST = ("current",), ("template", "oracle")

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.certify.policy import Policy
-from hcal_root_ad.simulate.worlds import WorldRuns
 from studies.stress.judged import Certified, certified
+from studies.stress.worlds import WorldRuns
 
 DEAD_BELOW, HOT_ABOVE = 0.1, 1.5
 """Factors on the digi probability from which a channel is bad, not problematic."""

@@ -15,11 +15,11 @@ from hcal_root_ad.model.counts import SubdetectorCounts, subdetector_counts
 from hcal_root_ad.model.reconstruction import Segment
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
-from hcal_root_ad.simulate.conditions import simulate_conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.faults import Fault, FaultKind, make_fault
-from hcal_root_ad.simulate.readout_unit import unit_names
-from hcal_root_ad.simulate.run import FIRST_RUN, SimulatedRun, simulate_run
+from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.simulated_run import FIRST_RUN, SimulatedRun, simulate_run
+from hcal_root_ad.unit_names import unit_names
 from studies.transfer.settings import Domain, Point
 
 HELD_OUT, FAULTY = 500, 900

@@ -30,7 +30,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "simulate",
         "-o",
         str(folder),
-        "--container",
+        "--format",
         "dqm_file",
         "--lumisections",
         "20",

@@ -69,7 +69,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         "harvest file.root",
         "run a -o b --false-alarms 0",
         "run a -o b --false-alarms few",
-        "simulate -o x --container online --runs 0",
+        "simulate -o x --format online --runs 0",
         "train a -o b --subdetector HX",
     ],
 )

@@ -30,7 +30,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two runs of the detector that the models know; HEP07 is dead in LS 6 to 8."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "faults.toml").write_text(FAULTS)
-    options = "--container dqm_file --lumisections 12 --runs 2 --detector-seed 99 --seed 4"
+    options = "--format dqm_file --lumisections 12 --runs 2 --detector-seed 99 --seed 4"
     words = ["simulate", "-o", str(folder), *options.split(), "--faults", str(folder / "faults.toml")]
     assert main(words) == 0
     return sorted(folder.glob("*.root"))

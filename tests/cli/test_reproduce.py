@@ -12,7 +12,7 @@ import pytest
 
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.provenance import Provenance, write_beside
-from hcal_root_ad.reproduce.reading import origins
+from hcal_root_ad.reproduce.origins import origins
 
 LUMISECTIONS = 6
 
@@ -22,7 +22,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short run of a simulated detector, as a DIALS export."""
     folder = tmp_path_factory.mktemp("inputs")
     words = [
-        "--container",
+        "--format",
         "dials",
         "--lumisections",
         str(LUMISECTIONS),

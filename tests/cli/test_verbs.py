@@ -20,9 +20,7 @@ LUMISECTIONS = 3
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two short runs of one detector, harvested form, with their truth."""
     folder = tmp_path_factory.mktemp("simulated")
-    words = (
-        f"simulate -o {folder} --container dqm_file --lumisections {LUMISECTIONS} --runs 2 --detector-seed 5 --seed 3"
-    )
+    words = f"simulate -o {folder} --format dqm_file --lumisections {LUMISECTIONS} --runs 2 --detector-seed 5 --seed 3"
     assert main(words.split()) == 0
     return folder
 
@@ -33,14 +31,14 @@ def runs(folder: Path) -> list[Path]:
 
 
 def test_simulate_names_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["simulate", "-o", str(tmp_path), "--container", "hcalanalyzer", "--lumisections", "1"]) == 0
+    assert main(["simulate", "-o", str(tmp_path), "--format", "hcalanalyzer", "--lumisections", "1"]) == 0
     named = [Path(line) for line in capsys.readouterr().out.splitlines()]
     assert sorted(named) == sorted(tmp_path.iterdir())
     assert any(path.name.endswith("_truth.json") for path in named)
 
 
 def test_simulate_refuses_what_it_cannot_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["simulate", "-o", str(tmp_path / "new"), "--container", "hdf5"]) == 2
+    assert main(["simulate", "-o", str(tmp_path / "new"), "--format", "hdf5"]) == 2
     assert "'hdf5'" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 

@@ -35,7 +35,7 @@ def files(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """A run of seven LS in which HEP07 dies, in the order of the LS."""
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "faults.toml").write_text(FAULTS)
-    options = f"--container {request.param} --lumisections 7 --detector-seed 2022 --seed 5"
+    options = f"--format {request.param} --lumisections 7 --detector-seed 2022 --seed 5"
     assert main(["simulate", "-o", str(folder), *options.split(), "--faults", str(folder / "faults.toml")]) == 0
     return sorted(folder.glob("*.root*"))
 

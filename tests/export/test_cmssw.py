@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from hcal_root_ad.errors import ModelError
 from hcal_root_ad.export.cmssw import STATE_WIDTHS, StatePacking, configuration, write_cmssw_model
-from hcal_root_ad.export.lumisection import channel_threshold, lumisection
-from hcal_root_ad.export.reconstruction import Reconstruct
+from hcal_root_ad.export.onnx_file import channel_threshold, lumisection
+from hcal_root_ad.export.traceable import Reconstruct
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.graphstad import GraphSTAD, GraphSTADConfig, architecture_of, weights_of
 from hcal_root_ad.model.model import Model

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric.nn import SAGEConv
 
-from hcal_root_ad.export.gathers import Cells, GatheredMean, GroupSum, members
+from hcal_root_ad.export.traceable import Cells, GatheredMean, GroupSum, members
 
 
 def test_members_of_three_groups_by_hand() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from hcal_root_ad.export.lumisection import (
+from hcal_root_ad.export.onnx_file import (
     FARTHEST,
     INPUTS,
     MEMORY,
@@ -18,10 +18,10 @@ from hcal_root_ad.export.lumisection import (
     LumisectionModel,
     carried,
     channel_threshold,
+    session,
     significance,
     write_model,
 )
-from hcal_root_ad.export.onnx_file import session
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.stats.binomial import pull

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hcal_root_ad.errors import ModelError
-from hcal_root_ad.export.reconstruction import LogPileup, Reconstruct
+from hcal_root_ad.export.traceable import LogPileup, Reconstruct
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.clean_runs import CleanRun
 from hcal_root_ad.model.common_part import CommonPartFit

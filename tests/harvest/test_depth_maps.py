@@ -20,11 +20,11 @@ from hcal_root_ad.harvest import depth_maps
 from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
 from hcal_root_ad.root_io import histograms
 from hcal_root_ad.root_io.records import key_object
-from hcal_root_ad.simulate.conditions import simulate_conditions
-from hcal_root_ad.simulate.detector import simulate_detector
-from hcal_root_ad.simulate.dqm_files import write_dqm_file
-from hcal_root_ad.simulate.dqmio import write_nanodqmio
-from hcal_root_ad.simulate.run import SimulatedRun, simulate_run
+from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.formats import write_nanodqmio
+from hcal_root_ad.simulate.root_files import write_dqm_file
+from hcal_root_ad.simulate.simulated_detector import simulate_detector
+from hcal_root_ad.simulate.simulated_run import SimulatedRun, simulate_run
 
 Made = Callable[..., Any]
 RUN = 370_000

@@ -17,9 +17,9 @@ from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import Kind, RunVerdict, State
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model
-from hcal_root_ad.simulate.conditions import Conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
-from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.simulated_run import simulate_run
 
 Judged = Callable[[LumiMaps], RunVerdict]
 LENGTH = 40

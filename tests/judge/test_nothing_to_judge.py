@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.cli.main import main
-from hcal_root_ad.simulate.conditions import FillShape, simulate_conditions
-from hcal_root_ad.simulate.containers import write_container
-from hcal_root_ad.simulate.detector import simulate_detector
-from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.simulate.fill import FillShape, simulate_conditions
+from hcal_root_ad.simulate.formats import write_format
+from hcal_root_ad.simulate.simulated_detector import simulate_detector
+from hcal_root_ad.simulate.simulated_run import simulate_run
 
 
 def judged(tmp_path: Path, capsys: pytest.CaptureFixture[str], *, masked: bool, events: float) -> str:
@@ -23,7 +23,7 @@ def judged(tmp_path: Path, capsys: pytest.CaptureFixture[str], *, masked: bool, 
     conditions = simulate_conditions(3, 1, shape=FillShape(events=(events, events)))
     if not events:
         conditions = replace(conditions, events=np.zeros_like(conditions.events))
-    (path,) = write_container(simulate_run(detector, conditions), tmp_path, "dials")
+    (path,) = write_format(simulate_run(detector, conditions), tmp_path, "dials")
     assert main(["run", str(path), "-o", str(tmp_path / "out")]) == 2
     out, err = capsys.readouterr()
     assert out == ""

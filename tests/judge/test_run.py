@@ -18,10 +18,10 @@ from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, Trust
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.simulate.conditions import simulate_conditions
-from hcal_root_ad.simulate.detector import simulate_detector
-from hcal_root_ad.simulate.dials import write_dials
-from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.formats import write_dials
+from hcal_root_ad.simulate.simulated_detector import simulate_detector
+from hcal_root_ad.simulate.simulated_run import simulate_run
 
 MakeModel = Callable[..., Model]
 MakeMaps = Callable[..., LumiMaps]

@@ -14,9 +14,9 @@ from hcal_root_ad.model.graphstad import GraphSTAD, architecture_of, weights_of
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
-from hcal_root_ad.simulate.conditions import Conditions, simulate_conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
-from hcal_root_ad.simulate.run import SimulatedRun, simulate_run
+from hcal_root_ad.simulate.fill import Conditions, simulate_conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.simulated_run import SimulatedRun, simulate_run
 
 TakeRun = Callable[..., SimulatedRun]
 

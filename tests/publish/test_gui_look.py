@@ -12,7 +12,7 @@ pytest.importorskip("ROOT")
 
 from checks import gui_look
 from checks.gui_look import HEIGHT, LOG_Z, LS_AXIS, WIDTH, Element, elements_of, picture, sheets
-from hcal_root_ad.simulate.genuine_root import ours, root, root_file, write_at
+from hcal_root_ad.simulate.root_files import ours, root, root_file, write_at
 
 WHITE, GRAY, GREEN, YELLOW, RED = (255, 255, 255), (204, 204, 204), (0, 255, 0), (255, 255, 0), (255, 0, 0)
 

@@ -18,6 +18,7 @@ from hcal_root_ad.lumi_maps import LumiMaps, Source
 from hcal_root_ad.references.catalogue import (
     CATALOGUE,
     catalogue_digest,
+    complaints,
     entries,
     entry_of,
     fitting_entries,
@@ -29,7 +30,6 @@ from hcal_root_ad.references.catalogue import (
     read_catalogue,
     trigger_of,
 )
-from hcal_root_ad.references.catalogue_keeping import complaints
 
 LEAST = {"runs": [370100], "era": "Run3", "quantity": "Occupancy", "files": ["a.root"]}
 

@@ -13,8 +13,15 @@ from hcal_root_ad import content
 from hcal_root_ad.errors import InputError, OutputError, UsageError
 from hcal_root_ad.harvest.inputs import RemoteFile
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.references.catalogue import CATALOGUE, entry_of, load_reference
-from hcal_root_ad.references.catalogue_keeping import Description, add_reference, complaints, own_catalogue
+from hcal_root_ad.references.catalogue import (
+    CATALOGUE,
+    Description,
+    add_reference,
+    complaints,
+    entry_of,
+    load_reference,
+    own_catalogue,
+)
 from hcal_root_ad.references.rates import Rates, fit_rates
 
 
@@ -39,7 +46,7 @@ def rates(run: LumiMaps) -> dict[str, Rates]:
 @pytest.fixture(autouse=True)
 def _learned_once(rates: dict[str, Rates], monkeypatch: pytest.MonkeyPatch) -> None:
     """The rates are the same in every test."""
-    monkeypatch.setattr("hcal_root_ad.references.catalogue_keeping.fit_rates", lambda *_: rates)
+    monkeypatch.setattr("hcal_root_ad.references.catalogue.fit_rates", lambda *_: rates)
 
 
 @pytest.fixture
@@ -118,7 +125,7 @@ def test_runs_of_an_unknown_quantity_are_refused(home: Path, run: LumiMaps, file
     assert not home.exists()
 
 
-@pytest.mark.parametrize("step", ["hcal_root_ad.references.catalogue_keeping.save_rates", "pathlib.Path.replace"])
+@pytest.mark.parametrize("step", ["hcal_root_ad.references.catalogue.save_rates", "pathlib.Path.replace"])
 def test_a_failure_leaves_nothing_behind(
     home: Path, run: LumiMaps, file: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -28,9 +28,9 @@ from hcal_root_ad.references.rates import (
     save_rates,
     sums_against,
 )
-from hcal_root_ad.simulate.conditions import simulate_conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector
-from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
+from hcal_root_ad.simulate.simulated_run import simulate_run
 from hcal_root_ad.stats.binomial import log_rate
 
 HE = channel_table().select("HE")

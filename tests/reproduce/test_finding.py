@@ -11,7 +11,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.model.model import load_model
 from hcal_root_ad.provenance import Material, file_material, reference_material
 from hcal_root_ad.references.catalogue import entry_of
-from hcal_root_ad.reproduce.finding import Places
+from hcal_root_ad.reproduce.rerun import Places
 
 
 @pytest.fixture

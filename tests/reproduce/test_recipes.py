@@ -9,7 +9,7 @@ import pytest
 
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.provenance import Provenance
-from hcal_root_ad.reproduce.recipes import RECIPES, REFUSED, recipe_for, words_of
+from hcal_root_ad.reproduce.rerun import RECIPES, REFUSED, recipe_for, words_of
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from hcal_root_ad.simulate.conditions import Conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 
 Steady = Callable[..., Conditions]
 

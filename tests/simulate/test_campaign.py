@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hcal_root_ad.errors import InputError, UsageError
-from hcal_root_ad.simulate.campaign import simulate_campaign
+from hcal_root_ad.simulate.formats import simulate_campaign
 
 
 def test_each_run_has_a_file_and_its_truth(tmp_path: Path) -> None:
@@ -49,12 +49,12 @@ def test_faults_from_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changed", "error"),
-    [({"container": "hdf5"}, UsageError), ({"n_runs": 0}, UsageError), ({"n_runs": 1001}, UsageError),
+    [({"format_name": "hdf5"}, UsageError), ({"n_runs": 0}, UsageError), ({"n_runs": 1001}, UsageError),
      ({"n_lumisections": 0}, UsageError), ({"seed": -1}, UsageError), ({"seed": 10**6}, UsageError),
      ({"faults": "nowhere.toml"}, InputError)],
 )  # fmt: skip
 def test_impossible_campaigns_write_nothing(tmp_path: Path, changed: dict[str, object], error: type[Exception]) -> None:
-    usual = {"container": "dials", "n_lumisections": 1, "n_runs": 1, "detector_seed": 1, "seed": 1, "faults": "none"}
+    usual = {"format_name": "dials", "n_lumisections": 1, "n_runs": 1, "detector_seed": 1, "seed": 1, "faults": "none"}
     with pytest.raises(error):
         simulate_campaign(tmp_path / "out", **(usual | changed))  # type: ignore[arg-type]
     assert not (tmp_path / "out").exists()

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.detector import Era, Subdetector, channel_table
-from hcal_root_ad.simulate.detector import DetectorSpread, simulate_detector
-from hcal_root_ad.simulate.ring_profile import has_scintillator, ring_intensity
+from hcal_root_ad.simulate.simulated_detector import DetectorSpread, has_scintillator, ring_intensity, simulate_detector
 
 
 def test_the_seed_is_the_detector() -> None:

@@ -8,11 +8,10 @@ import pytest
 
 from hcal_root_ad.detector import Era
 from hcal_root_ad.errors import InputError, UsageError
-from hcal_root_ad.simulate.conditions import Conditions, simulate_conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
-from hcal_root_ad.simulate.fault_list import read_faults
-from hcal_root_ad.simulate.faults import STRENGTHS, FaultKind, apply_faults, make_fault, mixed_faults
-from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.simulate.faults import STRENGTHS, FaultKind, apply_faults, make_fault, mixed_faults, read_faults
+from hcal_root_ad.simulate.fill import Conditions, simulate_conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.simulated_run import simulate_run
 
 Steady = Callable[..., Conditions]
 

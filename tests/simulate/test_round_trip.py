@@ -8,10 +8,10 @@ import pytest
 from hcal_root_ad.detector import Era, Subdetector
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.lumi_maps import EventSource
-from hcal_root_ad.simulate.conditions import simulate_conditions
-from hcal_root_ad.simulate.containers import CONTAINERS, write_container
-from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
-from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.formats import FORMATS, write_format
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.simulated_run import simulate_run
 
 SOURCES = {
     "nanodqmio": EventSource.OTHER_SUBSYSTEM,
@@ -27,7 +27,7 @@ SOURCES = {
 def test_counts_and_events_come_back(detector: SimulatedDetector, tmp_path: Path, container: str) -> None:
     pytest.importorskip("ROOT")
     simulated = simulate_run(detector, simulate_conditions(3, 4), seed=5)
-    (maps,) = read_lumi_maps(write_container(simulated, tmp_path, container))
+    (maps,) = read_lumi_maps(write_format(simulated, tmp_path, container))
     written = simulated.maps
     assert maps.run == written.run
     np.testing.assert_array_equal(maps.lumisections, written.lumisections)
@@ -42,7 +42,7 @@ def test_counts_and_events_come_back(detector: SimulatedDetector, tmp_path: Path
 def test_the_online_file_gives_its_strips_and_totals(detector: SimulatedDetector, tmp_path: Path) -> None:
     pytest.importorskip("ROOT")
     simulated = simulate_run(detector, simulate_conditions(3, 4), seed=5)
-    (maps,) = read_lumi_maps(write_container(simulated, tmp_path, "online"))
+    (maps,) = read_lumi_maps(write_format(simulated, tmp_path, "online"))
     channels = detector.channels
     assert maps.coarse is not None
     assert maps.coarse.totals is not None
@@ -59,11 +59,11 @@ def test_earlier_eras_come_back_with_their_channels(tmp_path: Path, era: Era, co
     """Their HO lies in the map of depth 4."""
     pytest.importorskip("ROOT")
     simulated = simulate_run(simulate_detector(2, era), simulate_conditions(2, 4))
-    (maps,) = read_lumi_maps(write_container(simulated, tmp_path, container))
+    (maps,) = read_lumi_maps(write_format(simulated, tmp_path, container))
     assert maps.channels.era == era
     assert maps.present_of("HO").all()
     np.testing.assert_array_equal(maps.counts, simulated.maps.counts)
 
 
-def test_every_container_is_tried() -> None:
-    assert {*SOURCES, "online"} == set(CONTAINERS)
+def test_every_format_is_tried() -> None:
+    assert {*SOURCES, "online"} == set(FORMATS)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hcal_root_ad.simulate.detector import SimulatedDetector, module_index
-from hcal_root_ad.simulate.showers import shower_counts
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, module_index
+from hcal_root_ad.simulate.simulated_run import shower_counts
 
 EVENTS = 1500
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from hcal_root_ad.simulate.failures import Unit
-from hcal_root_ad.simulate.worlds import CLEAN, Setting, World, WorldRuns, simulate_world
+from studies.stress.failures import Unit
+from studies.stress.worlds import CLEAN, Setting, World, WorldRuns, simulate_world
 
 BOX = Unit("HEP07", 0.0, 3, 4)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from hcal_root_ad.errors import NoHcalError
-from hcal_root_ad.simulate.failures import Unit
-from hcal_root_ad.simulate.worlds import CLEAN, Setting, World
 from studies.__main__ import main as run_study
 from studies.stress import command, points, table
 from studies.stress.command import main
+from studies.stress.failures import Unit
+from studies.stress.worlds import CLEAN, Setting, World
 
 SHORT = replace(CLEAN, lumisections=12)
 WORLDS = {

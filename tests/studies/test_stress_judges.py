@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.detector import channel_table
-from hcal_root_ad.simulate.failures import Drawn, Unit
-from hcal_root_ad.simulate.readout_unit import rows_of_unit
-from hcal_root_ad.simulate.worlds import CLEAN, Origin, Setting, World, WorldRuns, simulate_world
+from hcal_root_ad.unit_names import rows_of_unit
+from studies.stress.failures import Drawn, Unit
 from studies.stress.flags_to_lines import lines_of
 from studies.stress.judged import Certified, JudgedRun
 from studies.stress.oracle import oracle_of
 from studies.stress.template import fit_template, template_judge
+from studies.stress.worlds import CLEAN, Origin, Setting, World, WorldRuns, simulate_world
 
 CHANNELS = channel_table("Run3").select("HB", "HE")
 

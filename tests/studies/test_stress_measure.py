@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.certify.policy import load_policy
-from hcal_root_ad.simulate.readout_unit import rows_of_unit
-from hcal_root_ad.simulate.worlds import WorldRuns
+from hcal_root_ad.unit_names import rows_of_unit
 from studies.stress.judged import Certified, JudgedRun, Line, refused
 from studies.stress.measure import Numbers, false_intervals, measure
 from studies.stress.truth import truth_of
+from studies.stress.worlds import WorldRuns
 
 G, B = Certified.GOOD, Certified.BAD
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from hcal_root_ad.certify.policy import load_policy
-from hcal_root_ad.simulate.failures import Bursts, Unit
-from hcal_root_ad.simulate.readout_unit import rows_of_unit
-from hcal_root_ad.simulate.worlds import Origin, Setting, World, WorldRuns, simulate_world
+from hcal_root_ad.unit_names import rows_of_unit
+from studies.stress.failures import Bursts, Unit
 from studies.stress.judged import Certified, certified
 from studies.stress.truth import truth_of
+from studies.stress.worlds import Origin, Setting, World, WorldRuns, simulate_world
 
 GOOD, BAD = Certified.GOOD, Certified.BAD
 

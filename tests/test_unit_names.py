@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcal_root_ad.detector import Era, channel_table
-from hcal_root_ad.simulate.readout_unit import qie_card, rows_of_unit, scale_of_unit, unit_names
+from hcal_root_ad.unit_names import qie_card, rows_of_unit, scale_of_unit, unit_names
 
 ALL = channel_table(Era.RUN3)
 CHANNELS = ALL.select("HB", "HE")

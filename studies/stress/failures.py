@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import SUBDET_PM
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.simulate.conditions import Conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector
 from hcal_root_ad.simulate.faults import Fault, FaultKind, make_fault
-from hcal_root_ad.simulate.readout_unit import rows_of_unit, unit_names
+from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
+from hcal_root_ad.unit_names import rows_of_unit, unit_names
 
 DIM = 0.1
 """Channels with fewer digi-making hits per event than this are not drawn for faults: they show nothing in time."""

@@ -13,7 +13,7 @@ import pytest
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.provenance import Material, Provenance, write_beside
 from hcal_root_ad.report.page import render
-from hcal_root_ad.reproduce.reading import origins
+from hcal_root_ad.reproduce.origins import origins
 
 MADE = Provenance("run", (Material("inputs", "a <b> & 'c'.root", "00ff", 3),), {"false_alarms": 0.5})
 

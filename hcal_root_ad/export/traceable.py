@@ -1,8 +1,13 @@
-"""``Reconstruct``: what a model expects of one lumisection, reference and network, as one module that exports.
+"""What the judge computes in one lumisection, as torch modules that ONNX can express.
 
-The pileup of the LS, what rings do in common, what the network sees, and its answer. The judge fits the pileup of all
-sub-detectors together, and robustly at every level (:mod:`hcal_root_ad.model.common_part`); here it is that of one
-sub-detector alone. All statistics are float64; the network is float32.
+``Reconstruct`` gives what a model expects: the pileup of the LS, what rings do in common, what the network sees, and
+its answer. The judge fits the pileup of all sub-detectors together, and robustly at every level
+(:mod:`hcal_root_ad.model.common_part`); here it is that of one sub-detector alone. All statistics are float64; the
+network is float32.
+
+The formulas, clips and precision of :mod:`hcal_root_ad.stats.binomial` are the same, and the tests compare both. ONNX
+has neither ``expm1`` nor ``log1p``; probabilities stay within 1e-5 of 0 and 1, so a plain ``log(1 − p)`` keeps ten
+digits. Sums over groups are gathers, which every ONNX opset has and every runtime does fast.
 """
 
 from __future__ import annotations
@@ -13,16 +18,106 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.nn.aggr import Aggregation
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import ModelError
-from hcal_root_ad.export.binomial import information, log_rate, probability, pull, slope
-from hcal_root_ad.export.gathers import GatheredMean, GroupSum, members
 from hcal_root_ad.model import network_input as seen
 from hcal_root_ad.model.graphstad import BOXES, MODULES, GraphSTAD, network_of
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.stats import binomial
+from hcal_root_ad.stats.binomial import LARGEST, SMALLEST
+
+
+def probability(log_rate: Tensor) -> Tensor:
+    """Digi probability of a log rate."""
+    return torch.clamp(1 - torch.exp(-torch.exp(torch.clamp(log_rate, max=5.0))), SMALLEST, LARGEST)
+
+
+def log_rate(p: Tensor) -> Tensor:
+    """Log rate of a digi probability."""
+    return torch.log(-torch.log(1 - torch.clamp(p, SMALLEST, LARGEST)))
+
+
+def slope(p: Tensor) -> Tensor:
+    """dp / dlog λ."""
+    return -(1 - p) * torch.log(1 - p)
+
+
+def pull(counts: Tensor, events: Tensor, p: Tensor) -> Tensor:
+    """Binomial pull; ``events`` must not be 0."""
+    return (counts - events * p) / torch.sqrt(events * p * (1 - p))
+
+
+def information(events: Tensor, p: Tensor) -> Tensor:
+    """Fisher information of a count on log λ."""
+    return events * slope(p) ** 2 / (p * (1 - p))
+
+
+def members(label: NDArray[np.integer], groups: int) -> NDArray[np.int64]:
+    """(groups, most) positions that carry each label 0 … groups − 1; ``len(label)`` where a group has fewer."""
+    size = np.bincount(label, minlength=groups)
+    order = np.argsort(label, kind="stable")
+    place = np.arange(len(label)) - np.repeat(np.cumsum(size) - size, size)
+    table = np.full((groups, int(size.max())), len(label), dtype=np.int64)
+    table[label[order], place] = order
+    return table
+
+
+class GroupSum(nn.Module):
+    """(rows, channels) → (rows, groups) sums over the channels of each group, given as a table of members."""
+
+    table: Tensor
+
+    def __init__(self, table: NDArray[np.int64]) -> None:
+        super().__init__()
+        self.register_buffer("table", torch.from_numpy(table))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return functional.pad(values, (0, 1)).T[self.table].sum(dim=1).T
+
+
+class GatheredMean(Aggregation):  # type: ignore[misc]  # PyG has no types
+    """PyG's mean over the edges that end in a node, for a graph that never changes: no scatter (opset 16) is needed."""
+
+    table: Tensor
+    size: Tensor
+
+    def __init__(self, targets: Tensor, nodes: int) -> None:
+        super().__init__()
+        table = members(targets.numpy(), nodes)
+        size = np.maximum((table < len(targets)).sum(axis=1), 1)
+        self.register_buffer("table", torch.from_numpy(table))
+        self.register_buffer("size", torch.from_numpy(size.astype(np.float32))[:, None])
+
+    def forward(self, x: Tensor, *_: object, **__: object) -> Tensor:
+        """(LS, edges, features) → (LS, nodes, features)."""
+        return functional.pad(x, (0, 0, 0, 1))[:, self.table].sum(dim=2) / self.size
+
+
+class Cells(nn.Module):
+    """Channels in the cells of a map, flattened: ``cell`` (channels,) says where each one lies."""
+
+    cell: Tensor
+    channel: Tensor
+
+    def __init__(self, cell: NDArray[np.integer], cells: int) -> None:
+        super().__init__()
+        channel = np.full(cells, len(cell), dtype=np.int64)
+        channel[cell] = np.arange(len(cell))
+        self.register_buffer("cell", torch.from_numpy(cell.astype(np.int64)))
+        self.register_buffer("channel", torch.from_numpy(channel))
+
+    def to_channels(self, cells: Tensor) -> Tensor:
+        """(1, cells) → (1, channels)."""
+        return cells[:, self.cell]
+
+    def to_cells(self, values: Tensor) -> Tensor:
+        """(maps, channels) → (maps, cells); 0 in cells without a channel."""
+        return functional.pad(values, (0, 1)).T[self.channel].T
+
 
 TYPICAL_EVENTS = 1500.0
 NEWTON_STEPS = 4

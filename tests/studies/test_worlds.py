@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hcal_root_ad.simulate.changes import ZeroSuppression
-from hcal_root_ad.simulate.failures import Unit
-from hcal_root_ad.simulate.world_catalogue import WORLDS
-from hcal_root_ad.simulate.worlds import CLEAN, Setting, World, simulate_clean, simulate_world
+from studies.stress.catalogue import WORLDS
+from studies.stress.changes import ZeroSuppression
+from studies.stress.failures import Unit
+from studies.stress.worlds import CLEAN, Setting, World, simulate_clean, simulate_world
 
 SHORT = Setting(lumisections=4)
 SHORT_CLEAN = replace(CLEAN, lumisections=4)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hcal_root_ad.simulate.changes import (
+from hcal_root_ad.simulate.faults import FaultKind
+from hcal_root_ad.simulate.simulated_run import Change, Drift
+from studies.stress.changes import (
     Ageing,
-    Change,
     JetTriggers,
     Masked,
     Offsets,
@@ -17,10 +18,8 @@ from hcal_root_ad.simulate.changes import (
     TriggerMix,
     ZeroSuppression,
 )
-from hcal_root_ad.simulate.failures import Bursts, Drawn, Failure, Scattered, Unit
-from hcal_root_ad.simulate.faults import FaultKind
-from hcal_root_ad.simulate.run import Drift
-from hcal_root_ad.simulate.worlds import CLEAN, Origin, Setting, World
+from studies.stress.failures import Bursts, Drawn, Failure, Scattered, Unit
+from studies.stress.worlds import CLEAN, Origin, Setting, World
 
 _HB, _HE = ("HBM", "HBP"), ("HEM", "HEP")
 _CROSSED = ("HBP", "HEM", "HBM", "HEP")

@@ -8,28 +8,17 @@ share of the run from which on a change holds; 0 means since before the run.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import Subdetector
-from hcal_root_ad.simulate.conditions import Conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector, module_index
-from hcal_root_ad.simulate.readout_unit import qie_card
+from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, module_index
+from hcal_root_ad.unit_names import qie_card
 
 Rates = NDArray[np.float32]
 Shifts = NDArray[np.floating]
-
-
-class Change(Protocol):
-    """One way in which a run departs from the ordinary."""
-
-    def apply(
-        self, rates: Rates, detector: SimulatedDetector, conditions: Conditions, draw: np.random.Generator
-    ) -> Rates:
-        """Digi probabilities (LS, channels) with the change; the given ones stay as they are."""
-        ...
 
 
 def shifted(rates: Rates, shift: Shifts) -> Rates:

@@ -13,11 +13,11 @@ import uproot
 
 from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.errors import OutputError, UsageError
-from hcal_root_ad.simulate.conditions import simulate_conditions
-from hcal_root_ad.simulate.containers import CONTAINERS, write_container, write_truth
-from hcal_root_ad.simulate.detector import SimulatedDetector
 from hcal_root_ad.simulate.faults import make_fault
-from hcal_root_ad.simulate.run import SimulatedRun, simulate_run
+from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.formats import FORMATS, write_format, write_truth
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
+from hcal_root_ad.simulate.simulated_run import SimulatedRun, simulate_run
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 SAMPLES = {
@@ -40,7 +40,7 @@ def simulated(detector: SimulatedDetector) -> SimulatedRun:
 def files(simulated: SimulatedRun, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, ...]]:
     pytest.importorskip("ROOT", reason="ROOT files of simulated runs are written by genuine ROOT")
     folder = tmp_path_factory.mktemp("containers")
-    return {name: write_container(simulated, folder / name, name) for name in CONTAINERS}
+    return {name: write_format(simulated, folder / name, name) for name in FORMATS}
 
 
 @cache
@@ -229,7 +229,7 @@ def test_dqmio_trees_are_built_as_the_sample(files: dict[str, tuple[Path, ...]])
 def test_dqmio_lumisections_come_out_of_order(detector: SimulatedDetector, tmp_path: Path) -> None:
     pytest.importorskip("ROOT")
     simulated = simulate_run(detector, simulate_conditions(8, 4), seed=5)
-    with uproot.open(write_container(simulated, tmp_path, "nanodqmio")[0]) as file:
+    with uproot.open(write_format(simulated, tmp_path, "nanodqmio")[0]) as file:
         order = file["Indices/Lumi"].array(library="np")[::2].tolist()
     assert sorted(order) == list(range(1, 9))
     assert order != sorted(order)
@@ -257,7 +257,7 @@ def test_analyzer_refuses_lumisections_beyond_its_axis(detector: SimulatedDetect
     simulated = simulate_run(detector, simulate_conditions(1, 4))
     simulated.maps.lumisections[:] = 2000
     with pytest.raises(OutputError, match="LS 2000"):
-        write_container(simulated, tmp_path, "hcalanalyzer")
+        write_format(simulated, tmp_path, "hcalanalyzer")
     assert not list(tmp_path.iterdir())
 
 
@@ -306,13 +306,13 @@ def test_without_root_one_sentence_says_what_to_install(
     simulated: SimulatedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ROOT", None)
-    for container in set(CONTAINERS) - {"dials"}:
+    for container in set(FORMATS) - {"dials"}:
         with pytest.raises(OutputError, match="install the test extra"):
-            write_container(simulated, tmp_path, container)
+            write_format(simulated, tmp_path, container)
     assert not list(tmp_path.iterdir())
-    assert write_container(simulated, tmp_path, "dials")[0].exists()
+    assert write_format(simulated, tmp_path, "dials")[0].exists()
 
 
-def test_unknown_containers_are_refused(simulated: SimulatedRun, tmp_path: Path) -> None:
+def test_unknown_formats_are_refused(simulated: SimulatedRun, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="nanodqmio, dqm_file"):
-        write_container(simulated, tmp_path, "hdf5")
+        write_format(simulated, tmp_path, "hdf5")

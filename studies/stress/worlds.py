@@ -3,7 +3,7 @@
 A judge learns from a world's clean run and judges the other one. Worlds break what a judge may assume: conditions
 change ring by ring, channels and boxes drift more than they were seen to, pileup leaves the known range, a large part
 of the detector fails at once. In a healthy world no finding is right; in the others the faults are the right findings.
-The catalogue is :data:`~hcal_root_ad.simulate.world_catalogue.WORLDS`.
+The catalogue is :data:`~studies.stress.catalogue.WORLDS`.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import Era
-from hcal_root_ad.simulate.changes import Change
-from hcal_root_ad.simulate.conditions import Conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector, simulate_detector
-from hcal_root_ad.simulate.failures import STANDARD, Failure, faults_of
 from hcal_root_ad.simulate.faults import Fault
-from hcal_root_ad.simulate.readout_unit import rows_of_unit
-from hcal_root_ad.simulate.run import FIRST_RUN, Drift, SimulatedRun, simulate_run
+from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate.simulated_run import FIRST_RUN, Change, Drift, SimulatedRun, simulate_run
+from hcal_root_ad.unit_names import rows_of_unit
+from studies.stress.failures import STANDARD, Failure, faults_of
 
 SHIPPED_DETECTOR = 2022
 """Seed of the detector that the shipped models were trained on."""
 _FRESH, _OTHER = 7000, 7500
 """Seeds of detectors that no model has met begin here."""
 PILEUP_NOISE, EVENTS_NOISE = 0.0006, 0.02
-"""As in :class:`~hcal_root_ad.simulate.conditions.FillShape`."""
+"""As in :class:`~hcal_root_ad.simulate.fill.FillShape`."""
 
 ORDINARY_DRIFT = Drift()
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.simulate.conditions import Conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector
-from hcal_root_ad.simulate.failures import DIM, STANDARD, Bursts, Drawn, Failure, Scattered, Unit, faults_of
 from hcal_root_ad.simulate.faults import Fault, FaultKind
+from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
+from studies.stress.failures import DIM, STANDARD, Bursts, Drawn, Failure, Scattered, Unit, faults_of
 
 Steady = Callable[..., Conditions]
 

@@ -14,7 +14,7 @@ import uproot
 
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.publish.root_file import add_objects
-from hcal_root_ad.reproduce.sameness import differences, parts_of
+from hcal_root_ad.reproduce.diff import differences, parts_of
 
 
 def compared(one: Path, other: Path) -> list[str]:

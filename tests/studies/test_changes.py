@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcal_root_ad.detector import Subdetector
-from hcal_root_ad.simulate.changes import (
+from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
+from hcal_root_ad.simulate.simulated_run import Change
+from studies.stress.changes import (
     Ageing,
-    Change,
     JetTriggers,
     Masked,
     Offsets,
@@ -23,8 +25,6 @@ from hcal_root_ad.simulate.changes import (
     ZeroSuppression,
     shifted,
 )
-from hcal_root_ad.simulate.conditions import Conditions
-from hcal_root_ad.simulate.detector import SimulatedDetector
 
 Steady = Callable[..., Conditions]
 P = 0.3
