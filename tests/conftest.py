@@ -6,7 +6,7 @@ masked channel, and one lumisection that was not assessed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,6 +36,7 @@ from hcal_root_ad.simulate.simulated_run import simulate_run
 
 SEED = 99
 """Of the detector that the models know."""
+Steady = Callable[..., Conditions]
 NAMES = {"HB": "hb-graphstad-from-he", "HE": "he-graphstad", "HO": "ho", "HF": "hf"}
 """Models by sub-detector, named as the shipped ones, whose place they take."""
 
@@ -212,3 +213,21 @@ def verdict() -> RunVerdict:
 @pytest.fixture(scope="session")
 def strip_verdict() -> RunVerdict:
     return RunVerdict(make_maps("DQM_V0001_Hcal_R000370101.root"), (), strips=make_strips())
+
+
+@pytest.fixture(scope="session")
+def steady() -> Steady:
+    """``n`` lumisections of equal events and pileup."""
+
+    def conditions(n: int, events: int = 1500, pileup: float = 45.0) -> Conditions:
+        no = np.zeros(n, dtype=np.bool_)
+        return Conditions(
+            lumisections=np.arange(1, n + 1, dtype=np.int32),
+            events=np.full(n, events, dtype=np.int64),
+            pileup=np.full(n, pileup),
+            prescale_column=np.zeros(n, dtype=np.int64),
+            short=no,
+            gap=no,
+        )
+
+    return conditions

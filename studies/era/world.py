@@ -17,9 +17,14 @@ from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
 from hcal_root_ad.mask import Mask, MaskEntry
-from hcal_root_ad.simulate.detector import REFERENCE_PILEUP, SimulatedDetector, module_index, simulate_detector
-from hcal_root_ad.simulate.readout_unit import rows_of_unit, unit_names
+from hcal_root_ad.simulate.simulated_detector import (
+    REFERENCE_PILEUP,
+    SimulatedDetector,
+    module_index,
+    simulate_detector,
+)
 from hcal_root_ad.state.detector_state import RunConditions
+from hcal_root_ad.unit_names import rows_of_unit, unit_names
 
 FIRST_RUN = 380_001
 Floats = NDArray[np.floating]

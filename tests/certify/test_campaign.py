@@ -39,9 +39,9 @@ from hcal_root_ad.provenance import Material
 from hcal_root_ad.publish.gui_rules import check_file
 from hcal_root_ad.publish.saved_verdict import load_record, save_record
 from hcal_root_ad.references.catalogue import Entry, NamedReference, catalogue_digest
-from hcal_root_ad.simulate.conditions import simulate_conditions
-from hcal_root_ad.simulate.detector import simulate_detector
-from hcal_root_ad.simulate.run import simulate_run
+from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.simulated_detector import simulate_detector
+from hcal_root_ad.simulate.simulated_run import simulate_run
 from studies.true_certification import near_edges, read_truth, true_record
 from tests.certify.conftest import Simulated
 
