@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.units import Units, UnitTree
-from hcal_root_ad.stats.binomial import newton_step
+from hcal_root_ad.stats.binomial import HIGHEST_RATE, LOWEST_RATE, newton_step, newton_step_at
 
 Single = NDArray[np.float32]
 
-BLOCK = 32
+BLOCK = 16
 """Lumisections that are fitted together: their arrays stay in a processor's cache."""
 THINNED = 5
 """Every fifth channel is enough for a first value of the pileup."""
@@ -118,10 +118,12 @@ class CommonPartFit:
         self.tree: UnitTree = tree
         self._level = reference.level[self._live].astype(np.float32)[:, None]
         self._power = reference.power[self._live].astype(np.float32)[:, None]
-        self._thin = np.arange(len(self._live))[::THINNED]
+        self._power_2 = self._power**2
+        self._thin = Units(tree.subdetector.of[::THINNED], tree.subdetector.names)
         self._subdetectors = len(tree.subdetector)
         weight = -np.expm1(-np.exp(self._level[:, 0]))
         self._box_power = _means(tree.box, self._power[:, 0], weight)
+        self._modules = Units(tree.box_of_module, tree.box.names)
         self._boxes_with_channels = np.bincount(tree.box.of, minlength=len(tree.box)) > 0
         self._box_power = np.where(self._boxes_with_channels, self._box_power, 1.0)
         self._mean_power = _means(tree.subdetector, self._power[:, 0], weight)
@@ -173,29 +175,29 @@ class CommonPartFit:
         self, counts: NDArray[np.integer], events: NDArray[np.integer], outside: NDArray[np.floating]
     ) -> CommonLevels:
         tree = self.tree
-        n = np.ascontiguousarray(np.minimum(counts[:, self._live], events[:, None]).T).astype(np.float32)
         trials = events.astype(np.float32)
+        n = counts[:, self._live].astype(np.float32)
+        n = np.ascontiguousarray(np.minimum(n, trials[:, None], out=n).T)
         rough = self._rough_pileup(n, trials)
         boxes, box_variance = self._boxes(n, trials, rough)
         u, centre, sound = self._explained(boxes, box_variance, outside)
-        eta = self._level + self._power * u + centre[tree.subdetector.of]
-        say = sound[tree.box.of]
-        b, w = newton_step(n, trials, eta)
-        ring = _clipped_mean(tree.ring, b, w, say)
-        ring, _ = _robust_mean(tree.ring, b, w, ring, say)
-        eta = eta + ring[tree.ring.of]
-        b, w = newton_step(n, trials, eta)
-        module = _clipped_mean(tree.module, b, w, None)
-        module, _ = _robust_mean(tree.module, b, w, module, None)
-        module, far_variance, far = self._digi_factors(n, trials, eta, module)
-        b, w = newton_step(n, trials, eta + np.where(far, 0, module)[tree.module.of])
-        say = say & ~far[tree.module.of]
+        rate = self._rate(u, centre)
+        say = tree.box.spread(sound)
+        b, w = newton_step_at(n, trials, rate)
+        ring, _ = _robust_mean(tree.ring, b, w, _clipped_mean(tree.ring, b, w, say), say)
+        rate = _moved(rate, tree.ring, ring)
+        b, w = newton_step_at(n, trials, rate)
+        module, _ = _robust_mean(tree.module, b, w, _clipped_mean(tree.module, b, w, None), None)
+        module, far_variance, far = self._digi_factors(n, trials, rate, module)
+        b, w = newton_step_at(n, trials, _moved(rate, tree.module, np.where(far, np.float32(0), module)))
+        if far.any():
+            say &= ~tree.module.spread(far)
         ring_step, ring_variance = _robust_mean(tree.ring, b, w, np.zeros_like(ring), say)
-        b = b - w * ring_step[tree.ring.of]
+        b -= w * tree.ring.spread(ring_step)
         step, variance = _robust_mean(tree.module, b, w, np.zeros_like(module), None)
         ring, module = ring + ring_step + centre[tree.subdetector_of_ring], np.where(far, module, module + step)
         variance = np.where(far, far_variance, variance)
-        error = np.sqrt(1 / np.maximum((w * self._power**2).sum(axis=0), 1e-9))
+        error = np.sqrt(1 / np.maximum((w * self._power_2).sum(axis=0), 1e-9))
         slope = self.slope(u)
         digis, variance = np.where(far, module, module * slope), np.where(far, variance, variance * slope**2)
         return CommonLevels(
@@ -205,24 +207,33 @@ class CommonPartFit:
             far=far.T.copy(), sound=sound.T.copy(),
         )  # fmt: skip
 
+    def _rate(self, log_pileup: Single, shift: Single | None = None) -> Single:
+        """(channels, LS) expected rate at a log pileup, one for all or (sub-detectors, LS), and shifts of these."""
+        units = self.tree.subdetector
+        rate = self._power * (log_pileup if log_pileup.ndim == 1 else units.spread(log_pileup))
+        rate += self._level
+        if shift is not None:
+            rate += units.spread(shift)
+        return np.clip(np.exp(rate, out=rate), LOWEST_RATE, HIGHEST_RATE, out=rate)
+
     def _rough_pileup(self, n: Single, trials: Single) -> Single:
         """(sub-detectors, LS) log pileup that the digis of each sub-detector ask for."""
-        thin, units = self._thin, self.tree.subdetector
-        of = Units(units.of[thin], units.names)
+        units, n = self._thin, np.ascontiguousarray(n[::THINNED])
+        level, power, power_2 = self._level[::THINNED], self._power[::THINNED], self._power_2[::THINNED]
         u = np.zeros((self._subdetectors, n.shape[1]), dtype=np.float32)
         for _ in range(7):
-            b, w = newton_step(n[thin], trials, self._level[thin] + self._power[thin] * u[of.of])
-            step = (of.sums @ (b * self._power[thin])) / np.maximum(of.sums @ (w * self._power[thin] ** 2), 1e-9)
+            b, w = newton_step(n, trials, level + power * units.spread(u))
+            step = (units.sums @ (b * power)) / np.maximum(units.sums @ (w * power_2), 1e-9)
             u = np.clip(u + np.clip(step, -1, 1), LOWEST, HIGHEST)
         return u
 
     def _boxes(self, n: Single, trials: Single, rough: Single) -> tuple[Single, Single]:
         """(boxes, LS) log pileup that each box asks for, and its variance."""
         tree = self.tree
-        eta = self._level + self._power * rough[tree.subdetector.of]
-        b, w = newton_step(n, trials, eta)
+        rate = self._rate(rough)
+        b, w = newton_step_at(n, trials, rate)
         first = np.clip(_clipped_mean(tree.box, b, w, None), -STEP, STEP)
-        b, w = newton_step(n, trials, eta + first[tree.box.of])
+        b, w = newton_step_at(n, trials, _moved(rate, tree.box, first))
         second, variance = _robust_mean(tree.box, b, w, np.zeros_like(first), None)
         second = np.clip(second, -STEP, STEP)
         power = self._box_power[:, None]
@@ -280,15 +291,14 @@ class CommonPartFit:
         return np.array([1.0 if name != "HO" or len(names) == 1 else 0.0 for name in names])
 
     def _digi_factors(
-        self, n: Single, trials: Single, eta: Single, module: Single
+        self, n: Single, trials: Single, rate: Single, module: Single
     ) -> tuple[Single, Single, NDArray[np.bool_]]:
         """Modules that are far off: what is lost are digis, whatever the rate. Log of observed over expected digis.
 
         Returns the shifts with those of far modules replaced, their variances (0 for others), and which are far.
         """
         inside = np.bincount(self.tree.box_of_module, minlength=len(self.tree.box)).clip(1)
-        box = np.zeros((len(inside), module.shape[1]), dtype=np.float32)
-        np.add.at(box, self.tree.box_of_module, np.clip(module, -1, 1))
+        box = self._modules.sums @ np.clip(module, -1, 1)
         # Modules of one box are measured alike, or the step from one measure to the other looks like a fault.
         far = (np.abs(module) > FAR_ALONE) | (np.abs(box / inside[:, None]) > FAR)[self.tree.box_of_module]
         variance = np.zeros_like(module)
@@ -297,7 +307,8 @@ class CommonPartFit:
             return module, variance, far
         rows = np.flatnonzero(np.isin(self.tree.module.of, touched))
         units = Units(np.searchsorted(touched, self.tree.module.of[rows]), tuple(map(str, touched)))
-        n, p = n[rows], -np.expm1(-np.clip(np.exp(eta[rows]), 1e-5, 11.5))
+        n, rate = n[rows], rate[rows]
+        p = -np.expm1(-rate)
         expected = trials * p
         # A module may be lost as a whole, in part, or not at all: what fits most channels holds.
         plain = (units.sums @ n) / np.maximum(units.sums @ expected, 1e-6)
@@ -308,12 +319,11 @@ class CommonPartFit:
             factor, by_digis = np.where(misfit < by_digis, trial, factor), np.minimum(misfit, by_digis)
         total = np.maximum(units.sums @ expected, 1e-6)
         shifted = np.clip(module[touched], -DARK, DARK)[units.of]
-        by_rate = _misfit(units, n, trials, -np.expm1(-np.clip(np.exp(eta[rows] + shifted), 1e-5, 11.5)))
+        by_rate = _misfit(units, n, trials, -np.expm1(-np.clip(rate * np.exp(shifted), LOWEST_RATE, HIGHEST_RATE)))
         # One answer per box: what its modules that are far off say together.
         difference = np.zeros_like(module)
         difference[touched] = np.where(far[touched], by_digis - by_rate, 0)
-        together = np.zeros_like(box)
-        np.add.at(together, self.tree.box_of_module, difference)
+        together = self._modules.sums @ difference
         better = far[touched] & (together[self.tree.box_of_module[touched]] < 0)
         lost = np.log(np.maximum(factor, np.exp(-DARK)))
         module, variance, far = module.copy(), variance.copy(), np.zeros_like(far)
@@ -359,12 +369,22 @@ def _means(units: Units, values: NDArray[np.floating], weight: NDArray[np.floati
     return np.asarray((units.sums @ (values * weight)) / np.maximum(units.sums @ weight, 1e-12))
 
 
+def _moved(rate: Single, units: Units, shift: Single) -> Single:
+    """Rates with the log rate of each unit shifted; ``shift``: (units, LS)."""
+    moved = units.spread(np.exp(shift))
+    moved *= rate
+    return np.clip(moved, LOWEST_RATE, HIGHEST_RATE, out=moved)
+
+
 def _clipped_mean(units: Units, b: Single, w: Single, say: NDArray[np.bool_] | None) -> Single:
     """(units, LS) mean shift with each channel's pull cut at 4: where a robust mean starts."""
-    limit = 4 * np.sqrt(w)
-    b = np.clip(b, -limit, limit)
+    limit = np.sqrt(w)
+    limit *= 4
+    b = np.minimum(b, limit)
+    np.maximum(b, np.negative(limit, out=limit), out=b)
     if say is not None:
-        b, w = b * say, w * say
+        b *= say
+        w = w * say
     return np.asarray((units.sums @ b) / np.maximum(units.sums @ w, 1e-6))
 
 
@@ -372,32 +392,38 @@ def _robust_mean(
     units: Units, b: Single, w: Single, start: Single, say: NDArray[np.bool_] | None
 ) -> tuple[Single, Single]:
     """(units, LS) mean shift b/w with Tukey's weights around ``start``, and its statistical variance."""
-    softened = 1 / (1 + np.float32(CHANNEL_WIDTH**2) * w)
-    plain_weight = w * softened
-    weight = plain_weight if say is None else plain_weight * say
-    x = b / np.maximum(w, np.float32(1e-9))
+    softened = w * np.float32(CHANNEL_WIDTH**2)
+    softened += 1
+    np.reciprocal(softened, out=softened)
+    weight = w * softened
+    scale = weight * np.float32(-1 / BIWEIGHT**2)
+    if say is not None:
+        weight *= say
+    x = b / w
     everyone = units.sums @ weight
     mean = start
-    tukey = np.empty_like(x)
+    tukey, weighted = np.empty_like(x), np.empty_like(x)
     for _ in range(2):
-        np.take(mean, units.of, axis=0, out=tukey)
+        units.spread(mean, out=tukey)
         np.subtract(x, tukey, out=tukey)
         np.square(tukey, out=tukey)
-        tukey *= plain_weight
-        tukey *= np.float32(-1 / BIWEIGHT**2)
+        tukey *= scale
         tukey += 1
         np.maximum(tukey, 0, out=tukey)
         np.square(tukey, out=tukey)
-        weighted = tukey * weight
-        total = units.sums @ weighted
+        total = units.sums @ np.multiply(tukey, weight, out=weighted)
         weighted *= x
         mean = (units.sums @ weighted) / np.maximum(total, np.float32(1e-6))
-    # Where most channels are far from each other and from the start, there is no robust mean, only the plain one.
-    plain = (units.sums @ (b if say is None else b * say)) / np.maximum(
-        units.sums @ (w if say is None else w * say), 1e-6
-    )
+    np.square(tukey, out=tukey)
+    tukey *= weight
+    tukey *= softened
+    variance = (units.sums @ tukey) / np.maximum(total, 1e-6) ** 2
     few = total < LEAST_AGREEMENT * everyone
-    mean = np.where(few, plain, mean)
-    variance = (units.sums @ (tukey**2 * weight * softened)) / np.maximum(total, 1e-6) ** 2
-    variance = np.where(few, 1 / np.maximum(everyone, 1e-6), variance)
+    if few.any():
+        # Most channels are far from each other and from the start: there is no robust mean, only the plain one.
+        plain = (units.sums @ (b if say is None else b * say)) / np.maximum(
+            units.sums @ (w if say is None else w * say), 1e-6
+        )
+        mean = np.where(few, plain, mean)
+        variance = np.where(few, 1 / np.maximum(everyone, 1e-6), variance)
     return np.asarray(mean), np.where(everyone > 1e-6, variance, np.float32(1e6))

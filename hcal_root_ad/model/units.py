@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from scipy import sparse
 
 from hcal_root_ad.detector import ChannelTable, Subdetector, box_name
 
+Value = TypeVar("Value", bound=np.generic)
 Labels = NDArray[np.intp]
 
 SECTOR = 6
@@ -35,6 +37,10 @@ class Units:
     def take(self, rows: Labels) -> Units:
         """The same units over some of the channels."""
         return Units(self.of[rows], self.names)
+
+    def spread(self, values: NDArray[Value], out: NDArray[Value] | None = None) -> NDArray[Value]:
+        """(channels, LS) of (units, LS): to each channel what its unit has."""
+        return np.take(values, self.of, axis=0, out=out, mode="clip")  # without a check, which would need a copy
 
     @cached_property
     def sums(self) -> sparse.csr_array:

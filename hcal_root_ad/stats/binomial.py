@@ -104,14 +104,19 @@ def newton_step(counts: Floats, events: Floats, log_rate: Floats) -> tuple[Float
     """
     lam = np.clip(log_rate, LOWEST_LOG_RATE, HIGHEST_LOG_RATE)
     np.exp(lam, out=lam)
-    q = np.negative(lam)
+    return newton_step_at(counts, events, lam)
+
+
+def newton_step_at(counts: Floats, events: Floats, rate: Floats) -> tuple[Floats, Floats]:
+    """The same at rates λ, inside of what the smallest and largest probabilities allow."""
+    q = np.negative(rate)
     np.exp(q, out=q)
     p = 1 - q
-    steep = lam / p
+    steep = rate / p
     p *= events
     b = np.subtract(counts, p, out=p)
     b *= steep
-    q *= lam
+    q *= rate
     q *= steep
     q *= events
     return b, q
