@@ -1,4 +1,4 @@
-"""A campaign of ``certify`` held against the flags that people set: what they call bad is what should be found."""
+"""How far a campaign of ``certify`` agrees with the flags that people set: what they call bad, it should find."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hcal_root_ad.certify.labels import NOT_GOOD, REGISTRY_COLUMNS, Labels, NoFl
 from hcal_root_ad.certify.outputs import TABLE, TABLE_COLUMNS
 from hcal_root_ad.certify.policy import SUBDETECTORS
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.files import write_text
 from hcal_root_ad.stats.binomial import Floats
 from hcal_root_ad.tables import open_rows, whole
 
@@ -23,19 +24,25 @@ Row = Mapping[str, Any]
 _COUNTS = (
     "run", "lumisection", *(f"{name.lower()}_{what}" for name in SUBDETECTORS for what in ("judged", "problematic"))
 )  # fmt: skip
+AGREEMENT_PAGE = "agreement.md"
+HOW = (
+    "Counted are lumisections that certify called GOOD or BAD and that people called good or not. AUC: of the share of "
+    "channels that are not good. In brackets: 68 % intervals, runs drawn with replacement."
+)
 NUMBERS = ("precision", "recall", "f1", "auc")
-HEAD = ("of", "runs", "LS", "bad there", "bad here", "agreed", "precision", "recall", "F1", "AUC")
+HEAD = ("of", "runs", "LS", "bad by label", "bad by certify", "agreed", "precision", "recall", "F1", "AUC")
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """Lumisections of one run that were GOOD or BAD here, and good or not there.
+class LabelledRun:
+    """Lumisections of one run that certify called GOOD or BAD, and people good or not.
 
-    ``bad``: (LS,) there. ``found``: (LS,) here. ``share``: (LS,) channels that are bad or problematic, of those judged.
+    ``bad``: (LS,) by label. ``flagged``: (LS,) BAD by certify. ``share``: (LS,) channels that are bad or problematic,
+    of those judged.
     """
 
     bad: NDArray[np.bool_]
-    found: NDArray[np.bool_]
+    flagged: NDArray[np.bool_]
     share: Floats
 
 
@@ -44,14 +51,15 @@ class Score:
     """How far a certification agrees with people, for HCAL or a sub-detector.
 
     ``numbers``: mean over runs and 68 % interval (runs drawn with replacement) of precision, recall and F1 of what is
-    BAD here, and AUC of the share of channels that are not good. A run in which a number has no meaning has no say.
+    BAD by certify, and AUC of the share of channels that are not good. A run in which a number has no meaning does not
+    count.
     """
 
     of: str
     runs: int
     lumisections: int
     bad: int
-    found: int
+    flagged: int
     agreed: int
     numbers: Mapping[str, tuple[float, float, float]]
 
@@ -65,12 +73,12 @@ def read_campaign(folder: Path) -> dict[int, list[Row]]:
     path, runs = folder / TABLE, dict[int, list[Row]]()
     with open_rows(path, "table of lumisections", TABLE_COLUMNS) as table:
         if missing := set(TABLE_COLUMNS) - set(table.columns):
-            raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))}; make it anew with certify.")
+            raise InputError(f"{path} lacks the columns {', '.join(sorted(missing))}; run certify again.")
         for number, row in enumerate(table.rows, start=1):
             try:
                 numbers = {name: whole(row[name]) for name in _COUNTS}
             except ValueError as error:
-                raise InputError(f"Row {number} of {path}: {error}; make it anew with certify.") from None
+                raise InputError(f"Row {number} of {path}: {error}; run certify again.") from None
             runs.setdefault(numbers["run"], []).append({**row, **numbers})
     return runs
 
@@ -90,9 +98,9 @@ def score_certification(campaign: Path, labels: Path) -> list[Score]:
                 raise
             continue
         if of != HCAL and flags.golden:
-            continue  # it speaks of HCAL as a whole
-        judged = [judged_of(rows, of, flags) for rows in runs.values()]
-        scores.append(score_of(of, [one for one in judged if len(one.bad)]))
+            continue  # of HCAL as a whole
+        labelled = [labelled_run(rows, of, flags) for rows in runs.values()]
+        scores.append(score_of(of, [run for run in labelled if len(run.bad)]))
     if not scores[0].lumisections:
         raise InputError(
             f"{labels} and {campaign} have no lumisection in common that both call good or bad; "
@@ -101,18 +109,18 @@ def score_certification(campaign: Path, labels: Path) -> list[Score]:
     return scores
 
 
-def judged_of(rows: Sequence[Row], of: str, labels: Labels) -> Judged:
+def labelled_run(rows: Sequence[Row], of: str, labels: Labels) -> LabelledRun:
     """What both say of a run."""
-    here = [row["status" if of == HCAL else of.lower()] for row in rows]
-    there = labels.of(rows[0]["run"], [row["lumisection"] for row in rows])
+    statuses = [row["status" if of == HCAL else of.lower()] for row in rows]
+    flags = labels.of(rows[0]["run"], [row["lumisection"] for row in rows])
     kept = [
         number
-        for number, pair in enumerate(zip(here, there, strict=True))
+        for number, pair in enumerate(zip(statuses, flags, strict=True))
         if pair[0] in (Status.GOOD, Status.BAD) and pair[1] in (Status.GOOD, Status.BAD, NOT_GOOD)
     ]
-    return Judged(
-        bad=np.array([there[number] != Status.GOOD for number in kept], dtype=np.bool_),
-        found=np.array([here[number] == Status.BAD for number in kept], dtype=np.bool_),
+    return LabelledRun(
+        bad=np.array([flags[number] != Status.GOOD for number in kept], dtype=np.bool_),
+        flagged=np.array([statuses[number] == Status.BAD for number in kept], dtype=np.bool_),
         share=np.array([_share(rows[number], of) for number in kept]),
     )
 
@@ -124,36 +132,47 @@ def _share(row: Row, of: str) -> float:
     return float(max(shares))
 
 
-def score_of(of: str, judged: Sequence[Judged]) -> Score:
+def score_of(of: str, runs: Sequence[LabelledRun]) -> Score:
     """The numbers of all runs."""
-    per_run = [_numbers(one) for one in judged]
+    per_run = [_numbers(run) for run in runs]
     return Score(
         of=of,
-        runs=len(judged),
-        lumisections=sum(len(one.bad) for one in judged),
-        bad=sum(int(one.bad.sum()) for one in judged),
-        found=sum(int(one.found.sum()) for one in judged),
-        agreed=sum(int((one.bad == one.found).sum()) for one in judged),
+        runs=len(runs),
+        lumisections=sum(len(run.bad) for run in runs),
+        bad=sum(int(run.bad.sum()) for run in runs),
+        flagged=sum(int(run.flagged.sum()) for run in runs),
+        agreed=sum(int((run.bad == run.flagged).sum()) for run in runs),
         numbers={name: bootstrap([numbers[name] for numbers in per_run]) for name in NUMBERS},
     )
 
 
-def _numbers(one: Judged) -> dict[str, float]:
-    bad, found = int(one.bad.sum()), int((one.bad & one.found).sum())
+def _numbers(run: LabelledRun) -> dict[str, float]:
+    bad, right = int(run.bad.sum()), int((run.bad & run.flagged).sum())
     auc = np.nan
-    if 0 < bad < len(one.bad):
-        auc = 1 - float(false_positive_rates(one.share[one.bad], np.sort(one.share[~one.bad])).mean())
-    return {**detection(found, bad, int(one.found.sum()) - found), "auc": auc}
+    if 0 < bad < len(run.bad):
+        auc = 1 - float(false_positive_rates(run.share[run.bad], np.sort(run.share[~run.bad])).mean())
+    return {**detection(right, bad, int(run.flagged.sum()) - right), "auc": auc}
 
 
-def markdown(scores: Sequence[Score], head: str) -> str:
-    """The table in Markdown."""
-    lines = ["# Certification held against people's flags", "", head, ""]
+def write_agreement(campaign: Path, labels: Path) -> Path:
+    """Write the scores of a campaign as a table into its folder, and return its place.
+
+    Raises:
+        InputError: as :func:`score_certification`.
+    """
+    path = campaign / AGREEMENT_PAGE
+    write_text(path, markdown(score_certification(campaign, labels), labels.name))
+    return path
+
+
+def markdown(scores: Sequence[Score], labels: str) -> str:
+    """The table in Markdown; ``labels`` names the file of the flags."""
+    lines = ["# Certification and the flags of people", "", f"Flags of `{labels}`. {HOW}", ""]
     lines += ["| " + " | ".join(HEAD) + " |", "|---" * len(HEAD) + "|"]
-    for one in scores:
-        agreed = f"{one.agreed / one.lumisections:.1%}" if one.lumisections else "–"
-        numbers = (_written(*one.numbers[name]) for name in NUMBERS)
-        cells = (one.of, one.runs, one.lumisections, one.bad, one.found, agreed, *numbers)
+    for score in scores:
+        agreed = f"{score.agreed / score.lumisections:.1%}" if score.lumisections else "–"
+        numbers = (_written(*score.numbers[name]) for name in NUMBERS)
+        cells = (score.of, score.runs, score.lumisections, score.bad, score.flagged, agreed, *numbers)
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join([*lines, ""])
 
@@ -179,8 +198,8 @@ def detection(flagged: int, positives: int, false: int) -> dict[str, float]:
 
 def bootstrap(values: Sequence[float], seed: int = 0, draws: int = 500) -> tuple[float, float, float]:
     """Mean over runs, and its 68 % interval from runs drawn with replacement."""
-    known = np.array([value for value in values if np.isfinite(value)])
-    if len(known) == 0:
+    finite = np.array([value for value in values if np.isfinite(value)])
+    if len(finite) == 0:
         return (float("nan"),) * 3
-    means = known[np.random.default_rng(seed).integers(len(known), size=(draws, len(known)))].mean(axis=1)
-    return float(known.mean()), float(np.quantile(means, 0.16)), float(np.quantile(means, 0.84))
+    means = finite[np.random.default_rng(seed).integers(len(finite), size=(draws, len(finite)))].mean(axis=1)
+    return float(finite.mean()), float(np.quantile(means, 0.16)), float(np.quantile(means, 0.84))

@@ -91,7 +91,7 @@ def _certify(arguments: argparse.Namespace, store: Store) -> int:
     remark(*notes)
     _report(campaign, summary, policy, store)
     if agreement:
-        _show_agreement(agreement.as_table())
+        _show_agreement(agreement.as_table(), store.folder, arguments.labels)
     doubtful = _show_doubts(summary, policy)
     failed = bool(campaign.every_failure or summary.failures)
     return int(failed or doubtful or any(file.all_missing for file in missing))
@@ -240,13 +240,16 @@ def _show_causes(summary: Summary) -> None:
         show(f"and {sum(n for n, _, _ in rest)} LS for other causes, see {TABLE}")
 
 
-def _show_agreement(table: Mapping[str, Any]) -> None:
+def _show_agreement(table: Mapping[str, Any], campaign: Path, labels: Path) -> None:
+    from hcal_root_ad.certify.agreement import write_agreement
+
     for row in table["counts"]:
         show(f"{row['status']:<8} by certification, {row['label']:<8} by people: {row['lumisections']} LS")
     if table["compared"]:
         show(
             f"agreement: {table['agreed']} of {table['compared']} LS that both called good or bad, {table['share']:.2%}"
         )
+        show(f"scores:    {write_agreement(campaign, labels)}")
 
 
 def _explain(store: Store, run: int, lumisection: int, policy_name: str | None) -> int:

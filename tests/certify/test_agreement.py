@@ -1,4 +1,4 @@
-"""A certification held against people's flags: every number by hand."""
+"""A certification and the flags of people: every number by hand."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_precision_recall_and_ranking_by_hand(campaign: Path, tmp_path: Path) ->
     """People say BAD in LS 2 to 4 and 7; LS 7 and 8 were not judged here, so six LS count."""
     there = labels(tmp_path, (1, 1, "GOOD"), (2, 4, "BAD"), (5, 6, "GOOD"), (7, 7, "BAD"), (8, 8, "GOOD"))
     (hcal,) = score_certification(campaign, there)
-    assert (hcal.of, hcal.runs, hcal.lumisections, hcal.bad, hcal.found, hcal.agreed) == ("HCAL", 1, 6, 3, 3, 4)
+    assert (hcal.of, hcal.runs, hcal.lumisections, hcal.bad, hcal.flagged, hcal.agreed) == ("HCAL", 1, 6, 3, 3, 4)
     # Found 3, of which LS 3 and 4 are right; of 3 bad ones LS 2 is missed. Shares 0.1, 0.4, 0.5 against 0, 0.05, 0.
     expected = {"precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "auc": 1.0}
     assert {name: numbers[0] for name, numbers in hcal.numbers.items()} == pytest.approx(expected)

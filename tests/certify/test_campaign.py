@@ -320,6 +320,9 @@ def test_labels_of_people(campaign: Path, capsys: pytest.CaptureFixture[str]) ->
     table = json.loads((campaign / "agreement.json").read_text())
     assert table["share"] == 1.0
     assert table["policy"] == load_policy().label
+    page = (campaign / "agreement.md").read_text()
+    assert "| HCAL | 3 |" in page
+    assert " 100.0% | 1.000 [1.000, 1.000] | 1.000" in page
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
