@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
+from html import escape
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_IETA, N_IPHI, ChannelTable, Subdetector
-from hcal_root_ad.errors import OutputError
+from hcal_root_ad.errors import OutputError, UsageError
 from hcal_root_ad.files import whole_file
+from hcal_root_ad.histograms import Names, Numbers, channel_histogram, chosen, chosen_channels
+from hcal_root_ad.lumi_ranges import ls_ranges
+
+if TYPE_CHECKING:
+    from hist import Hist
 
 _OUTER = {"HO": (1, 15, 1), "HF": (29, 41, 4)}
 """Nearest and furthest |ieta| and number of depths of the sub-detectors outside of the HB+HE grid."""
@@ -100,7 +106,76 @@ class LumiMaps:
     missing: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
+        """How many lumisections."""
         return len(self.lumisections)
+
+    def __iter__(self) -> Iterator[LumiMaps]:
+        """The lumisections one by one, each as maps of its own."""
+        return (self.rows(slice(row, row + 1)) for row in range(len(self)))
+
+    def __getitem__(self, position: int | slice) -> LumiMaps:
+        """Lumisections by position, as in a list; by number: :attr:`loc`."""
+        if isinstance(position, slice):
+            return self.rows(position)
+        row = range(len(self))[position]
+        return self.rows(slice(row, row + 1))
+
+    @property
+    def loc(self) -> _ByNumber:
+        """Lumisections by number, both ends in, as pandas does it: ``maps.loc[10:20]`` is LS 10 to 20."""
+        return _ByNumber(self)
+
+    def __repr__(self) -> str:
+        there = ", ".join(self.found) or "no digi"
+        numbers = ls_ranges(self.lumisections) if len(self) else "no LS"
+        return f"<LumiMaps run {self.run}: {numbers}, {len(self.channels):,} channels, digis in {there}>"
+
+    def _repr_html_(self) -> str:
+        numbers = ls_ranges(self.lumisections) if len(self) else "none"
+        rows = {
+            "run": str(self.run), "lumisections": f"{len(self):,} ({numbers})", "with maps": f"{self.present.sum():,}",
+            "events": f"{self.run_events:,}", "channels": f"{len(self.channels):,} of {self.channels.era.value}",
+            "digis in": ", ".join(self.found) or "no sub-detector", "definition": escape(self.definition),
+        }  # fmt: skip
+        cells = "".join(f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in rows.items())
+        return f"<table><tbody>{cells}</tbody></table>"
+
+    def select(
+        self, *, subdetector: Names = None, ls: Numbers = None, ieta: Numbers = None, iphi: Numbers = None,
+        depth: Numbers = None, rbx: Numbers = None,
+    ) -> LumiMaps:  # fmt: skip
+        """Some lumisections and channels: each argument is a number or several, such as ``ls=range(10, 21)``.
+
+        Raises:
+            UsageError: no channel is left.
+        """
+        cells = {"ieta": ieta, "iphi": iphi, "depth": depth, "rbx": rbx}
+        columns = chosen_channels(self.channels, subdetector, cells)
+        some = self.rows(np.flatnonzero(chosen(ls, self.lumisections)))
+        return replace(some, channels=self.channels.take(columns), counts=some.counts[:, columns])
+
+    def to_hist(
+        self, *axes: str, subdetector: Names = None, ls: Numbers = None, ieta: Numbers = None, iphi: Numbers = None,
+        depth: Numbers = None,
+    ) -> Hist[Any]:  # fmt: skip
+        """Digis as ``hist.Hist`` with the axes ``ls``, ``ieta``, ``iphi``, ``depth``, by default of HB and HE.
+
+        ``axes``: those to keep, in order; the others are summed. A single number (``depth=4``) drops its axis. The axis
+        ``dqm_ieta`` has the 84 bins of the DQM. Lumisections without maps have no digi here: see ``present``.
+
+        Raises:
+            UsageError: nothing of that is there, or sub-detectors would share cells.
+        """
+        values = self.counts
+        for name in Subdetector:
+            rows = self.channels.rows_of(name.name)
+            if len(rows) and not (present := self.present_of(name.name)).all():
+                values = values.copy()
+                values[np.ix_(~present, rows)] = 0
+        return channel_histogram(
+            self.channels, values, self.lumisections, axes, subdetector=subdetector, ls=ls,
+            cells={"ieta": ieta, "iphi": iphi, "depth": depth}, label="digis",
+        )  # fmt: skip
 
     def present_of(self, subdetector: str) -> NDArray[np.bool_]:
         """(LS,) whether the LS came with the maps of a sub-detector; elsewhere its counts are meaningless."""
@@ -187,3 +262,30 @@ class LumiMaps:
             definition=np.str_(self.definition),
             provenance=np.str_(provenance),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class _ByNumber:
+    """Lumisections of some maps by their numbers."""
+
+    maps: LumiMaps
+
+    def __getitem__(self, numbers: int | slice) -> LumiMaps:
+        there = self.maps.lumisections
+        if isinstance(numbers, slice):
+            first = there[0] if numbers.start is None else numbers.start
+            last = there[-1] if numbers.stop is None else numbers.stop
+            return self.maps.rows(slice(*np.searchsorted(there, [first, last + 1]).tolist()))
+        if numbers not in there:
+            raise UsageError(f"run {self.maps.run} has no LS {numbers}; it has {ls_ranges(there)}.")
+        row = int(np.searchsorted(there, numbers))
+        return self.maps.rows(slice(row, row + 1))
+
+
+def read_only(value: Any) -> Any:
+    """A dataclass of arrays, all of which are read-only from now on; nothing is copied."""
+    for part in fields(value):
+        array = getattr(value, part.name)
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+    return value

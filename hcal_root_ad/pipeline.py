@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 from hcal_root_ad.errors import ModelError
@@ -48,18 +49,22 @@ SHIPPED_MODELS = ("hb-graphstad-from-he", "he-graphstad", "ho", "hf")
 Fitting = Callable[[LumiMaps], "NamedReference | None"]
 
 
-def load_models(names: Sequence[str] | None = None) -> tuple[Model, ...]:
-    """Models by name or folder; the shipped ones if none is named.
+Named = Model | str | PathLike[str]
+"""A model, its name, or its folder."""
+
+
+def load_models(given: Named | Iterable[Named] | None = None) -> tuple[Model, ...]:
+    """The models that are given, one or several, loaded where they are named; the shipped ones if none is given.
 
     Raises:
         ModelError: one is missing or damaged, or two are for the same sub-detector.
     """
     models: dict[str, Model] = {}
-    for name in names or SHIPPED_MODELS:
-        model = load_model(name)
+    for name in [given] if isinstance(given, Model | str | PathLike) else given or SHIPPED_MODELS:
+        model = name if isinstance(name, Model) else load_model(fspath(name))
         if model.subdetector in models:
             other = models[model.subdetector].name
-            raise ModelError(f"{other} and {name} are both models for {model.subdetector}; give one of them")
+            raise ModelError(f"{other} and {model.name} are both models for {model.subdetector}; give one of them")
         models[model.subdetector] = model
     return tuple(models.values())
 

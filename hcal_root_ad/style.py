@@ -81,15 +81,24 @@ def page(run: int | str, width: float, height: float) -> Figure:
     figure.set_layout_engine("constrained", rect=(0, 0, 1, top))
     line = figure.add_axes((0.015, top, 0.97, 0.001))
     line.set_axis_off()
+    _label(line, run, 19)
+    return figure
+
+
+def cms_label(axis: Axes, run: int, sources: Iterable[Source]) -> None:
+    """The CMS label above axes, with the run by number."""
+    _label(axis, run_number(run, sources), 15)
+
+
+def _label(axis: Axes, run: int | str, size: float) -> None:
     # Without scilocator_adjust=False, mplhep would open a pyplot figure of its own.
     mplhep.cms.label(
         llabel="Simulation HCAL DQM" if isinstance(run, SimulatedRun) else "HCAL DQM",
         rlabel=f"Run {run}" if isinstance(run, int) else run,
-        ax=line,
-        fontsize=19,
+        ax=axis,
+        fontsize=size,
         scilocator_adjust=False,
     )
-    return figure
 
 
 def depth_page(run: int, columns: int = 4) -> tuple[Figure, list[Axes]]:

@@ -231,3 +231,11 @@ def steady() -> Steady:
         )
 
     return conditions
+
+
+@pytest.fixture(scope="session")
+def published(verdict: RunVerdict, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of the small run, written once for all tests."""
+    from hcal_root_ad.publish.publish import publish
+
+    return publish(verdict, tmp_path_factory.mktemp("published"))

@@ -27,11 +27,11 @@ from hcal_root_ad.certify.store import Campaign, ConditionsOf, Failure, Store
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import plain_name, whole_file, write_text
 from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.judge.views import COLUMNS as FLAG_COLUMNS
+from hcal_root_ad.judge.views import flag_rows
 from hcal_root_ad.lumi_ranges import Range
 from hcal_root_ad.provenance import INPUTS, Material, Option, Provenance, beside_table
 from hcal_root_ad.publish.saved_verdict import RunRecord, load_record
-from hcal_root_ad.publish.verdict_tables import COLUMNS as FLAG_COLUMNS
-from hcal_root_ad.publish.verdict_tables import flag_rows
 from hcal_root_ad.tables import read_json, write_rows
 
 GOLDEN, REGISTRY, PROVENANCE = "certification.json", "run_registry.json", "certification.provenance.json"

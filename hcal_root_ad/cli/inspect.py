@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.harvest.inspect import inspect_file
+    from hcal_root_ad.api import inspect_file
 
     show(*(str(inspect_file(path)) for path in all_files([arguments.file])))
     return 0

@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
+from hcal_root_ad.histograms import Names, Numbers
 from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
+    import awkward as ak
+    import pandas as pd
+    import pyarrow as pa
+    from hist import Hist
+
     from hcal_root_ad.judge.measured import Measurement
+    from hcal_root_ad.judge.plots import VerdictPlots
 
 
 class State(IntEnum):
@@ -131,6 +138,16 @@ class Finding:
     @property
     def state(self) -> State:
         return self.kind.state
+
+    def __repr__(self) -> str:
+        from hcal_root_ad.judge.views import finding_text
+
+        return f"<Finding {finding_text(self)}>"
+
+    def _repr_html_(self) -> str:
+        from hcal_root_ad.judge.views import findings_html
+
+        return findings_html([(self, "channel")])
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,3 +332,59 @@ class RunVerdict:
         strips = self.strips.notes if self.strips else ()
         judged = (note for verdict in self.verdicts for note in verdict.notes)
         return tuple(dict.fromkeys((*self.maps.notes, *self.notes, *judged, *strips)))
+
+    def __repr__(self) -> str:
+        from hcal_root_ad.judge.views import run_text
+
+        return f"<RunVerdict {run_text(self)}>"
+
+    def _repr_html_(self) -> str:
+        from hcal_root_ad.judge.views import run_html
+
+        return run_html(self)
+
+    def to_hist(
+        self, quantity: str, *axes: str, subdetector: Names = None, ls: Numbers = None, ieta: Numbers = None,
+        iphi: Numbers = None, depth: Numbers = None,
+    ) -> Hist[Any]:  # fmt: skip
+        """``observed``, ``expected``, ``score`` or ``states`` as ``hist.Hist``; axes as in :meth:`LumiMaps.to_hist`.
+
+        What falls into one bin is summed, but of scores the largest counts and of states the worst.
+
+        Raises:
+            UsageError: nothing of that is there, or the run was judged in strips.
+        """
+        from hcal_root_ad.judge.views import histogram_of
+
+        cells = {"ieta": ieta, "iphi": iphi, "depth": depth}
+        histogram: Hist[Any] = histogram_of(self, quantity, axes, subdetector, ls, cells)
+        return histogram
+
+    def to_arrow(self, table: str = "findings") -> pa.Table:
+        """``findings``, ``intervals`` or ``channels`` as an Arrow table, the names of the readout in columns.
+
+        Raises:
+            UsageError: there is no such table.
+        """
+        from hcal_root_ad.judge.views import table_of
+
+        return table_of(self, table)
+
+    def to_awkward(self, table: str = "findings") -> ak.Array:
+        """As :meth:`to_arrow`, as an awkward array of records."""
+        from hcal_root_ad.judge.views import awkward_of
+
+        return awkward_of(self, table)
+
+    def to_pandas(self, table: str = "findings") -> pd.DataFrame:
+        """As :meth:`to_arrow`, as a DataFrame; UsageError where pandas is not installed."""
+        from hcal_root_ad.judge.views import pandas_of
+
+        return pandas_of(self, table)
+
+    @property
+    def plot(self) -> VerdictPlots:
+        """Pictures on matplotlib axes: ``plot.states()``, ``plot.timeline()``, ``plot.channel("HE +20/5/3")``."""
+        from hcal_root_ad.judge.plots import VerdictPlots
+
+        return VerdictPlots(self)

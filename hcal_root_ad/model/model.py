@@ -12,6 +12,7 @@ import shutil
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,15 @@ class Model:
     story: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     digest: str = ""
+
+    def __repr__(self) -> str:
+        live, network = int(self.reference.live.sum()), "with a network" if self.weights else "no network"
+        channels = f"{live:,} of {len(self.channels):,} channels live"
+        return f"<Model {self.name}: {self.subdetector} of {self.channels.era.value}, {channels}, {network}>"
+
+    def _repr_html_(self) -> str:
+        cells = "".join(f"<tr><th>{escape(key)}</th><td>{escape(text)}</td></tr>" for key, text in self.story.items())
+        return f"<p><strong>{escape(repr(self)[1:-1])}</strong></p><table><tbody>{cells}</tbody></table>"
 
     @property
     def channels(self) -> ChannelTable:

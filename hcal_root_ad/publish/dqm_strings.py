@@ -123,3 +123,12 @@ def _finite(text: str) -> bool:
         return math.isfinite(float(text))
     except ValueError:
         return False
+
+
+def scalar_of_text(text: str) -> tuple[str, int | float | str] | None:
+    """Name and value of a scalar; None for a flag, a quality result, or another text."""
+    form = _FORM.fullmatch(text)
+    if form is None or form["kind"] not in ("i", "f", "s"):
+        return None
+    value = form["value"]
+    return form["name"], {"i": int, "f": float, "s": str}[form["kind"]](value)

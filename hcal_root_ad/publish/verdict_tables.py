@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.table import Table
 
-from hcal_root_ad.detector import N_IPHI, box_name
 from hcal_root_ad.files import whole_file, write_text
-from hcal_root_ad.judge.aggregate import boxes_of
-from hcal_root_ad.judge.verdict import CommonPart, Finding, Interval, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import CommonPart, Finding, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.views import COLUMNS, flag_rows
 from hcal_root_ad.judge.wording import Named, enumerated, every_finding, how_large, how_sure, trust_of_run, what, when
 from hcal_root_ad.lumi_ranges import ranges_of
 from hcal_root_ad.provenance import Provenance
@@ -88,13 +87,6 @@ def _of(assessed: NDArray[np.bool_]) -> str:
     return f"{judged:,}" if judged == length else f"{judged:,} of {length:,}"
 
 
-COLUMNS = (
-    "run", "subdetector", "ieta", "iphi", "depth", "rbx", "rm", "kind",
-    "ls_first", "ls_last", "observed", "expected", "score", "group", "trust",
-)  # fmt: skip
-Row = tuple[int | float | str, ...]
-
-
 def write_flags(verdict: RunVerdict | Sequence[RunVerdict], path: Path) -> None:
     """Write the intervals of one run or several, one row per channel and interval.
 
@@ -107,42 +99,6 @@ def write_flags(verdict: RunVerdict | Sequence[RunVerdict], path: Path) -> None:
         write_rows(file, [COLUMNS])
         for run in runs:
             write_rows(file, flag_rows(run))
-
-
-def flag_rows(run: RunVerdict) -> Iterator[Row]:
-    """The intervals of a run, in the order of :data:`COLUMNS`; "" where there is none."""
-    for verdict in run.verdicts:
-        for interval in _in_order(verdict):
-            yield (run.maps.run, *_channel(verdict, interval.channel), *_interval_numbers(interval), str(verdict.trust))
-    if run.strips:
-        for interval in _in_order(run.strips):
-            yield (
-                run.maps.run,
-                *_strip(run.strips, interval.channel),
-                *_interval_numbers(interval),
-                str(run.strips.trust),
-            )
-
-
-def _in_order(verdict: Verdict | StripVerdict) -> list[Interval]:
-    return sorted(verdict.intervals, key=lambda interval: (interval.first, interval.channel))
-
-
-def _channel(verdict: Verdict, row: int) -> Row:
-    table = verdict.channels
-    place = (int(table.ieta[row]), int(table.iphi[row]), int(table.depth[row]))
-    box = table.box_name(row) if table.rbx[row] else ""
-    return (verdict.subdetector, *place, box, int(table.rm[row]) or "")
-
-
-def _strip(strips: StripVerdict, column: int) -> Row:
-    box = box_name(int(boxes_of(strips)[column]))
-    return (box[:2], "", column % N_IPHI + 1, "", box, "")
-
-
-def _interval_numbers(interval: Interval) -> Row:
-    expected, score = round(float(interval.expected), 2), round(float(interval.score), 2)
-    return (str(interval.kind), interval.first, interval.last, interval.observed, expected, score, interval.group)
 
 
 SCHEMA = 1

@@ -6,18 +6,6 @@ import struct
 
 import pytest
 
-from hcal_root_ad.judge.verdict import (
-    RunVerdict,
-)
-
-
-@pytest.fixture(scope="session")
-def published(verdict: RunVerdict, tmp_path_factory: pytest.TempPathFactory):
-    """The file of the small run, written once for all tests."""
-    from hcal_root_ad.publish.publish import publish
-
-    return publish(verdict, tmp_path_factory.mktemp("published"))
-
 
 @pytest.fixture(scope="session")
 def listing():

@@ -1,0 +1,282 @@
+"""A verdict as scripts and notebooks want it: tables (Arrow, awkward, pandas), histograms, and HTML to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from hcal_root_ad.detector import N_IPHI, N_RBX, SUBDET_PM, box_name
+from hcal_root_ad.errors import UsageError
+from hcal_root_ad.histograms import AXES, Names, Numbers, channel_histogram, strongest, total, worst
+from hcal_root_ad.judge.aggregate import (
+    N_BOXES,
+    box_states,
+    boxes_of,
+    channel_sums,
+    count_by_channel,
+    flagged_fraction,
+    has_boxes,
+    judged,
+    worst_state,
+)
+from hcal_root_ad.judge.verdict import Finding, Interval, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.wording import Named, enumerated, every_finding, how_large, how_sure, trust_of_run, what, when
+from hcal_root_ad.lumi_ranges import ls_ranges
+
+COLUMNS = (
+    "run", "subdetector", "ieta", "iphi", "depth", "rbx", "rm", "kind",
+    "ls_first", "ls_last", "observed", "expected", "score", "group", "trust",
+)  # fmt: skip
+"""Of the table of intervals."""
+Row = tuple[int | float | str, ...]
+TABLES = ("findings", "intervals", "channels")
+QUANTITIES = {"observed": total, "expected": total, "score": strongest, "states": worst}
+"""What histograms hold, and how values of one bin are put together."""
+COLOURS = {0: "#ffffff", 1: "#737373", 2: "#ffffff", 3: "#7fc97f", 4: "#ffd92f", 5: "#c1121f"}
+_SHOWN = 12
+"""Findings in the HTML of a verdict."""
+
+
+def table_of(run: RunVerdict, name: str) -> pa.Table:
+    """``findings``, ``intervals`` or ``channels`` of a run, one row each, with the names of the readout in columns.
+
+    Raises:
+        UsageError: there is no such table.
+    """
+    if name not in TABLES:
+        raise UsageError(f"there is no table {name!r} of a verdict; there are {', '.join(TABLES)}.")
+    return {"findings": _findings, "intervals": _intervals, "channels": _channels}[name](run)
+
+
+def pandas_of(run: RunVerdict, name: str) -> Any:
+    """As :func:`table_of`, as a pandas DataFrame.
+
+    Raises:
+        UsageError: pandas is not installed, or there is no such table.
+    """
+    try:
+        return table_of(run, name).to_pandas()
+    except ImportError as error:
+        raise UsageError("pandas is not installed; pip install pandas, or take to_arrow or to_awkward.") from error
+
+
+def awkward_of(run: RunVerdict, name: str) -> Any:
+    """As :func:`table_of`, as an awkward array of records."""
+    import awkward as ak
+
+    table = table_of(run, name)
+    fields = [
+        field.with_nullable(table[field.name].null_count > 0) for field in table.schema
+    ]  # no options where no gaps
+    return ak.from_arrow(table.cast(pa.schema(fields)))
+
+
+def _findings(run: RunVerdict) -> pa.Table:
+    trust = {one.subdetector: one.trust for one in _judgements(run) if isinstance(one, Verdict)}
+    rows = [
+        {
+            "run": run.maps.run, "subdetector": one.subdetector, "level": str(one.level), "unit": one.unit,
+            "rbx": _box(one), "kind": str(one.kind), "state": int(one.state), "ls_first": one.first,
+            "ls_last": one.last, "ranges": [list(pair) for pair in one.ranges], "lumisections": one.lumisections,
+            "duty": one.duty, "channels": one.channels, "observed": one.observed, "expected": float(one.expected),
+            "size": float(one.size), "size_error": float(one.size_error), "significance": float(one.significance),
+            "sure": how_sure(one), "trust": str(trust.get(one.subdetector, run.trust)),
+        }
+        for one, _ in every_finding(run)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=_FINDINGS)
+
+
+_FINDINGS = pa.schema(
+    [
+        ("run", pa.int64()), ("subdetector", pa.string()), ("level", pa.string()), ("unit", pa.string()),
+        ("rbx", pa.string()), ("kind", pa.string()), ("state", pa.int8()), ("ls_first", pa.int32()),
+        ("ls_last", pa.int32()), ("ranges", pa.list_(pa.list_(pa.int32(), 2))), ("lumisections", pa.int32()),
+        ("duty", pa.float64()), ("channels", pa.int32()), ("observed", pa.int64()), ("expected", pa.float64()),
+        ("size", pa.float64()), ("size_error", pa.float64()), ("significance", pa.float64()), ("sure", pa.string()),
+        ("trust", pa.string()),
+    ]
+)  # fmt: skip
+_TEXTS = ("subdetector", "rbx", "kind", "group", "trust")
+
+
+def _box(finding: Finding) -> str:
+    """Readout box in which a finding lies, by its name; "" where it is larger."""
+    head = finding.unit.partition("-")[0]
+    return head if head[:3] in SUBDET_PM and head[3:].isdigit() else ""
+
+
+def flag_rows(run: RunVerdict) -> Iterator[Row]:
+    """The intervals of a run, in the order of :data:`COLUMNS`; "" where there is none."""
+    for verdict in run.verdicts:
+        for interval in _in_order(verdict):
+            yield (run.maps.run, *_channel(verdict, interval.channel), *_numbers(interval), str(verdict.trust))
+    if run.strips:
+        for interval in _in_order(run.strips):
+            yield (run.maps.run, *_strip(run.strips, interval.channel), *_numbers(interval), str(run.strips.trust))
+
+
+def _in_order(verdict: Verdict | StripVerdict) -> list[Interval]:
+    return sorted(verdict.intervals, key=lambda interval: (interval.first, interval.channel))
+
+
+def _channel(verdict: Verdict, row: int) -> Row:
+    table = verdict.channels
+    place = (int(table.ieta[row]), int(table.iphi[row]), int(table.depth[row]))
+    box = table.box_name(row) if table.rbx[row] else ""
+    return (verdict.subdetector, *place, box, int(table.rm[row]) or "")
+
+
+def _strip(strips: StripVerdict, column: int) -> Row:
+    box = box_name(int(boxes_of(strips)[column]))
+    return (box[:2], "", column % N_IPHI + 1, "", box, "")
+
+
+def _numbers(interval: Interval) -> Row:
+    expected, score = round(float(interval.expected), 2), round(float(interval.score), 2)
+    return (str(interval.kind), interval.first, interval.last, interval.observed, expected, score, interval.group)
+
+
+def _intervals(run: RunVerdict) -> pa.Table:
+    columns: list[list[Any]] = [list(column) for column in zip(*flag_rows(run), strict=True)] or [[] for _ in COLUMNS]
+    arrays = {}
+    for name, values in zip(COLUMNS, columns, strict=True):
+        text, real = name in _TEXTS, name in ("expected", "score")
+        kind = pa.string() if text else pa.float64() if real else pa.int64()
+        arrays[name] = pa.array(values if text else [None if value == "" else value for value in values], kind)
+    return pa.table(arrays)
+
+
+def _channels(run: RunVerdict) -> pa.Table:
+    parts = [_channels_of(run, verdict) for verdict in run.verdicts]
+    if not parts:
+        raise UsageError(f"run {run.maps.run} was judged in strips, not by channel; take the findings.")
+    return pa.concat_tables(parts)
+
+
+def _channels_of(run: RunVerdict, verdict: Verdict) -> pa.Table:
+    table, sums = verdict.channels, channel_sums(verdict)
+    size = len(table)
+    numbers = {name: getattr(table, name) for name in ("ieta", "iphi", "depth")}
+    boxes = [table.box_name(row) if table.rbx[row] else "" for row in range(size)]
+    readout = {name: getattr(table, name) for name in ("rm", "card", "crate", "slot", "fed")}
+    return pa.table(
+        {
+            "run": np.full(size, run.maps.run), "subdetector": [verdict.subdetector] * size, **numbers, "rbx": boxes,
+            **{name: pa.array(values, mask=values == 0) for name, values in readout.items()},
+            "state": worst_state(verdict.states), "judged": count_by_channel(verdict.states, judged),
+            "flagged": flagged_fraction(verdict), "observed": sums.observed.astype(np.int64),
+            "expected": sums.expected, "score": sums.score,
+        }
+    )  # fmt: skip
+
+
+def histogram_of(
+    run: RunVerdict, quantity: str, axes: Sequence[str], subdetector: Names, ls: Numbers, cells: Mapping[str, Numbers]
+) -> Any:
+    """A quantity of :data:`QUANTITIES` of a verdict as ``hist.Hist``; see :meth:`LumiMaps.to_hist` for the axes.
+
+    Raises:
+        UsageError: nothing of that is there, or the run was not judged by channel and lumisection.
+    """
+    if quantity not in QUANTITIES:
+        raise UsageError(f"there is no quantity {quantity!r} of a verdict; there are {', '.join(QUANTITIES)}.")
+    names = [subdetector] if isinstance(subdetector, str) else subdetector and list(subdetector)
+    parts = [one for one in run.verdicts if one.subdetector in (names or ("HB", "HE"))] or list(run.verdicts)[:1]
+    if not parts:
+        raise UsageError(f"run {run.maps.run} was judged in strips, not by channel; there is no such histogram.")
+    if any(len(part.lumisections) != len(parts[0].lumisections) for part in parts):
+        raise UsageError(f"run {run.maps.run}: its sub-detectors were judged differently; choose one.")
+    channels = run.maps.channels
+    values = np.zeros((len(parts[0].states), len(channels)), dtype=getattr(parts[0], quantity).dtype)
+    for part in parts:
+        values[:, channels.rows_of(part.subdetector)] = getattr(part, quantity)
+    whole = parts[0].granularity == "run"
+    lumisections = parts[0].lumisections[:1] if whole else parts[0].lumisections
+    wanted = tuple(axes) or (tuple(name for name in AXES[1:] if not isinstance(cells.get(name), int)) if whole else ())
+    of = [part.subdetector for part in parts]
+    return channel_histogram(
+        channels, values, lumisections, wanted, subdetector=of, ls=None if whole else ls, cells=cells,
+        together=QUANTITIES[quantity], label=quantity,
+    )  # fmt: skip
+
+
+def _judgements(run: RunVerdict) -> tuple[Verdict | StripVerdict, ...]:
+    return (*run.verdicts, run.strips) if run.strips else run.verdicts
+
+
+def finding_text(finding: Finding) -> str:
+    """One line, such as ``HEP07: RBX, 184 channels, dead, LS 18–31, ×0, certain``."""
+    words = (what(finding), str(finding.kind), f"LS {when(finding)}", how_large(finding), how_sure(finding))
+    return f"{finding.unit}: {', '.join(words)}"
+
+
+def run_text(run: RunVerdict) -> str:
+    """One line on a verdict."""
+    number = len(every_finding(run))
+    names = enumerated([one.subdetector for one in run.verdicts]) or "strips of HB and HE"
+    plural = "finding" if number == 1 else "findings"
+    return (
+        f"run {run.maps.run}: {number or 'no'} {plural} in {ls_ranges(run.maps.lumisections)} of {names}, {run.trust}"
+    )
+
+
+def findings_html(findings: Iterable[Named]) -> str:
+    """A table of findings."""
+    head = "".join(f"<th>{name}</th>" for name in ("unit", "what", "kind", "LS", "rate", "how sure"))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(_finding_rows(findings))}</tbody></table>"
+
+
+def _finding_rows(findings: Iterable[Named]) -> Iterator[str]:
+    for one, noun in findings:
+        cells = (one.unit, what(one, noun), str(one.kind), when(one), how_large(one), how_sure(one))
+        colour = COLOURS[one.state]
+        first, *others = (f"<td>{escape(cell)}</td>" for cell in cells)
+        yield f'<tr>{first.replace("<td>", f"""<td style="border-left:.4em solid {colour}">""")}{"".join(others)}</tr>'
+
+
+def run_html(run: RunVerdict) -> str:
+    """A verdict to look at: in a line, its trust, the state of every readout box, and the strongest findings."""
+    findings = every_finding(run)
+    parts = [f"<p><strong>{escape(run_text(run))}</strong></p>"]
+    parts += [f"<p>Trust: {escape(sentence)}</p>" for sentence in trust_of_run(run)]
+    boxes = worst_boxes(run)
+    if boxes.any():
+        parts.append(_box_map(boxes))
+    if findings:
+        parts.append(findings_html(findings[:_SHOWN]))
+        if len(findings) > _SHOWN:
+            parts.append(f"<p>and {len(findings) - _SHOWN} weaker; <code>findings</code> has all</p>")
+    return "\n".join(parts)
+
+
+def worst_boxes(run: RunVerdict) -> NDArray[np.uint8]:
+    """(72,) worst state of each readout box of HB and HE; 0 where none was judged."""
+    states = np.zeros(N_BOXES, dtype=np.uint8)
+    for one in _judgements(run):
+        if has_boxes(one):
+            np.maximum(states, worst_state(box_states(one)), out=states)
+    return states
+
+
+def _box_map(states: NDArray[np.uint8]) -> str:
+    """The 72 readout boxes as a small picture, four halves by eighteen."""
+    side, left = 16, 34
+    shapes = []
+    for box, state in enumerate(states.tolist()):
+        row, column = divmod(box, N_RBX)
+        name = State(state).name.lower().replace("_", " ") if state else "not judged"
+        shapes.append(
+            f'<rect x="{left + side * column}" y="{side * row + 1}" width="{side - 2}" height="{side - 2}" '
+            f'fill="{COLOURS[state]}" stroke="#888"><title>{box_name(box)}: {name}</title></rect>'
+        )
+    for row, half in enumerate(SUBDET_PM):
+        shapes.append(f'<text x="0" y="{side * row + 12}" font-size="12" fill="currentColor">{half}</text>')
+    width, height = left + side * N_RBX, side * len(SUBDET_PM) + 2
+    title = "worst state of the run of each readout box, RBX 1 to 18"
+    return f'<svg width="{width}" height="{height}" role="img" aria-label="{title}">{"".join(shapes)}</svg>'
