@@ -55,7 +55,7 @@ def main() -> None:
     tree = reference.tree
     units = unit_levels(levels, tree, reference)
     series = {"channel": 6600, "module": 144, "box": 36, "half": 2, "ring": 70, "subdetector": 1}
-    faults = scan_units(units, tree, reference, 1, thresholds(0.5, series), across=True)
+    faults = scan_units(units, tree, reference, 1, thresholds(0.5, series), across=True, log_pileup=levels.log_pileup)
     b, w = newton_step(judged.counts.astype(float), judged.events[:, None].astype(float), reference.level[None])
     plain = (tree.box.sums @ (b * reference.live).T) / (tree.box.sums @ (w * reference.live).T)
     draw(

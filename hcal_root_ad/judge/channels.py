@@ -194,13 +194,14 @@ def blocks(columns: NDArray[np.intp], lumisections: int) -> Iterator[NDArray[np.
 
 @dataclass(frozen=True, eq=False)
 class ChannelScan:
-    """Stretches at fault by column of the live channels, and how the others scatter.
+    """Stretches at fault by column of the live channels, beyond the ``threshold``, and how the others scatter.
 
     ``width``: scatter of the channels over the whole run, 1 where the model knows the detector. ``null``: excess
     variance.
     """
 
     faults: dict[int, list[Stretch]]
+    threshold: float
     width: float
     null: Null
 
@@ -221,7 +222,7 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: fl
         for column in coarse:
             if stretches_found := _stretches(residuals, column, walk, null, threshold):
                 faults[column] = stretches_found
-    return ChannelScan(faults, width, null)
+    return ChannelScan(faults, threshold, width, null)
 
 
 def _stretches(residuals: Residuals, column: int, walk: float, null: Null, threshold: float) -> list[Stretch]:

@@ -6,7 +6,7 @@ that is ambiguous (half of the boxes moved) the cheapest explanation holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,11 @@ from hcal_root_ad.detector import box_name
 from hcal_root_ad.judge.lumisections import JudgedRows
 from hcal_root_ad.judge.verdict import CommonPart
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.model.common_part import FAILED_BOX, CommonLevels
+from hcal_root_ad.model.common_part import DARK, FAILED_BOX, CommonLevels, common_part_fit
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.units import UnitTree
 from hcal_root_ad.stats.binomial import Floats
+from hcal_root_ad.stats.scan import Stretch, Sums, empirical_null, stretches, strongest
 
 MOVED_HALF = 60.0
 """Cost (units of −ln L) of a half that moves as a whole; a box that fails by itself costs 10."""
@@ -29,11 +30,17 @@ SMALL = 0.03
 """Shifts of log rate below this are the median of the units, without asking what is cheaper."""
 STEADY = 0.15
 """A module that is off its box by more is not taken along."""
+SPLITS = ((0,), (1,), (2,), (3,), (0, 1), (0, 2), (0, 3))
+"""Which of the four modules of a box may be off the others."""
+SPLIT_THRESHOLD, DECIDED = 5.0, 2.0
+"""Standard deviations by which they are; units of −ln L that say which of two pairs is at fault."""
 AGREE = 4.0
 """Modules this many standard deviations from their box do not speak for it."""
 MODULE_WIDTH = 0.012
 """Scatter of healthy modules about their box, between units and LS."""
 BOX_WIDTH = 0.02
+LEAST_SLOPE = 0.2
+"""Where digis hardly follow the rate, a shift of digis says little of it."""
 WAVE_WIDTH = 0.03
 """Prior width of the amplitude of a wave in phi: the beam spot moves."""
 TUKEY = 5.0
@@ -56,12 +63,12 @@ STEP = 0.02
 class UnitLevels:
     """Shift of every unit against the one above it, (LS, units), with variances.
 
-    Shifts are of log digis for half, box and module, of log rate for ring and sub-detector.
+    Shifts are of log rate; ``slope``: (LS, modules) change of a module's log digis with it.
     ``condition``: (LS, rings) what a smooth function of |ieta| and depth explains of the rings: mix, ageing,
-    thresholds. ``ring`` is what is left of them. ``subdetector`` is the shift of the sub-detector against the common
-    pileup.
+    thresholds. ``ring`` is what is left of them, ``whole_ring`` the shift with all that is in it. ``subdetector`` is
+    the shift of the sub-detector against the common pileup.
     ``wave``: (LS, sub-detectors) amplitude of a wave in phi over the boxes, a condition too; ``around``: (LS, boxes)
-    what it takes out of ``box``.
+    what it takes out of ``box``. ``weak``: modules that have no say in their box.
     """
 
     subdetector: Floats
@@ -70,19 +77,51 @@ class UnitLevels:
     ring: Floats
     ring_variance: Floats
     condition: Floats
+    whole_ring: Floats
     box: Floats
     box_variance: Floats
     module: Floats
     module_variance: Floats
     around: Floats
     wave: Floats
+    slope: Floats
+    weak: tuple[WeakModules, ...] = ()
+
+
+@dataclass(frozen=True)
+class WeakModules:
+    """One or two modules of a box of four that are off the others: which are at fault is asked over the run.
+
+    ``decided``: whether the level of the box says which pair it is; if not, those that lost digis are taken.
+    """
+
+    box: int
+    modules: list[int]
+    sound: list[int]
+    decided: bool
 
 
 def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> UnitLevels:
     """Split the common part into its levels."""
     spread = reference.overdispersion
-    variance = levels.module_variance.astype(np.float64) * spread.module
-    box, box_variance = _boxes(levels.digis.astype(np.float64), variance, tree)
+    slope = np.maximum(common_part_fit(reference).slope(levels.log_pileup).T.astype(np.float64), LEAST_SLOPE)
+    digis, variance = levels.digis.astype(np.float64), levels.module_variance.astype(np.float64) * spread.module
+    box_digis, say, steady = _boxes(digis, variance, tree)
+    module, own_variance = np.clip(digis / slope, -DARK, DARK), variance / slope**2
+    weak = tuple(_weak_modules(module, digis, slope, own_variance, tree, reference))
+    for some in weak:
+        say[:, some.modules] = 0
+        mute = say[:, some.sound].sum(axis=1) < 2
+        say[np.ix_(mute, some.sound)], steady[some.modules] = 1, 0
+        if len(some.modules) > 1:  # the middle of the box lies between the pairs: steady offsets are of no use
+            steady[some.sound] = 0
+        weight = say[:, some.sound] / variance[:, some.sound]
+        box_digis[:, some.box] = (weight * (digis - steady)[:, some.sound]).sum(axis=1) / weight.sum(axis=1)
+    variance = own_variance
+    box, box_variance = _box_rates(module - steady / slope, variance, say, tree)
+    # A box may move in rate or in digis, which differ where modules are saturated unlike: the smaller residual holds.
+    by_rate, by_digis = module - box[:, tree.box_of_module], (digis - box_digis[:, tree.box_of_module]) / slope
+    own_module = np.where(np.abs(by_digis) < np.abs(by_rate), by_digis, by_rate)
     half = _halves(box, box_variance, tree)
     # Which side moved is not in the counts of one sub-detector: the one farther from the other sub-detectors.
     ring = levels.ring.astype(np.float64)
@@ -94,8 +133,7 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
         half[:, sides] -= move[:, None]
         ring[:, tree.subdetector_of_ring == d] += move[:, None]
         subdetector[:, d] += move
-    own_ring = _ring_residuals(ring, levels, tree, reference)
-    condition = ring - own_ring
+    own_ring, condition = _ring_residuals(ring, levels, tree, reference)
     own = box - half[:, tree.half_of_box]
     around, wave = _phi_waves(own, box_variance, tree)
     own = own - around
@@ -104,9 +142,9 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
     half_variance = np.stack([np.bincount(tree.half_of_box, row, len(counts)) for row in box_spread]) / counts**2
     return UnitLevels(
         subdetector=subdetector, half=half, half_variance=half_variance,
-        ring=own_ring, ring_variance=levels.ring_variance * spread.ring, condition=condition,
+        ring=own_ring, ring_variance=levels.ring_variance * spread.ring, condition=condition, whole_ring=ring,
         box=own, box_variance=box_spread,
-        module=levels.digis - box[:, tree.box_of_module], module_variance=variance, around=around, wave=wave,
+        module=own_module, module_variance=variance, around=around, wave=wave, slope=slope, weak=weak,
     )  # fmt: skip
 
 
@@ -119,18 +157,28 @@ def _padded(of: NDArray[np.intp], units: int) -> NDArray[np.intp]:
     return out
 
 
-def _boxes(module: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, Floats]:
-    """(LS, boxes) shift of each box, and its variance: the mean of the modules that agree on how the box moves.
+def _box_rates(module: Floats, variance: Floats, say: Floats, tree: UnitTree) -> tuple[Floats, Floats]:
+    """(LS, boxes) shift of log rate of each box, and its variance, by the modules that have a ``say`` (LS, modules)."""
+    total, mean = (
+        np.stack([np.bincount(tree.box_of_module, row, len(tree.box)) for row in values])
+        for values in (say / variance, say / variance * module)
+    )
+    return mean / np.maximum(total, 1e-9), 1 / np.maximum(total, 1e-9)
 
-    What a module is off its box for the whole run is taken out first, so that it neither takes its box along nor is
-    left out of it in some lumisections only.
+
+def _boxes(module: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, Floats, Floats]:
+    """(LS, boxes) shift of log digis of each box, and (LS, modules) the modules that agree on it, 1 or 0.
+
+    What a module is off its box for the whole run (the third answer, (modules,)) is taken out first, so that it neither
+    takes its box along nor is left out of it in some lumisections only.
     """
     members = _padded(tree.box_of_module, len(tree.box))
     there = members >= 0
     several = there.sum(axis=1) > 1
     value = np.where(there, module[:, members], np.nan)
     own = np.where(there, variance[:, members], np.inf)
-    value = value - _steady_offsets(value, there)
+    steady = _steady_offsets(value, there)
+    value = value - steady
     middle = np.nanmedian(value, axis=2)
     # Restless modules are no failed ones: their scatter in this run widens what agrees.
     scatter = float(np.nanmedian(np.abs(value - middle[..., None])[:, several])) if several.any() else 0.0
@@ -142,11 +190,69 @@ def _boxes(module: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, Fl
     best = np.where(np.isnan(candidates), np.inf, cost).argmin(axis=2)
     centre = np.take_along_axis(candidates, best[..., None], axis=2)
     agree = there & (np.abs(value - centre) < AGREE * np.sqrt(width))
+    agree |= there & ~agree.any(axis=2, keepdims=True)
     weight = np.where(agree, 1 / own, 0)
-    total = weight.sum(axis=2)
-    mean = np.nansum(weight * np.where(there, value, 0), axis=2) / np.maximum(total, 1e-9)
-    fallback = 1 / np.where(there, 1 / own, 0).sum(axis=2).clip(1e-9)
-    return np.where(total > 0, mean, centre[..., 0]), np.where(total > 0, 1 / np.maximum(total, 1e-9), fallback)
+    mean = np.nansum(weight * np.where(there, value, 0), axis=2) / weight.sum(axis=2)
+    say, offset = np.zeros_like(module), np.zeros(module.shape[1])
+    say[:, members[there]], offset[members[there]] = agree[:, there], steady[there]
+    return mean, say, offset
+
+
+def _weak_modules(
+    module: Floats, digis: Floats, slope: Floats, variance: Floats, tree: UnitTree, reference: Reference
+) -> Iterator[WeakModules]:
+    """Boxes of four modules of which one or two are off the others; one LS cannot tell, their mean would hide it."""
+    width, walk = reference.widths.module, reference.widths.walk_module
+    members = _padded(tree.box_of_module, len(tree.box))
+    of_four = np.flatnonzero((members >= 0).sum(axis=1) == 4)
+    share = np.array([[1 / len(weak) if m in weak else 1 / (len(weak) - 4) for m in range(4)] for weak in SPLITS])
+    for d in range(len(tree.subdetector)):
+        boxes = of_four[tree.subdetector_of_box[of_four] == d]
+        if not len(boxes):
+            continue
+        four = members[boxes]
+        rate = module[:, four] @ share.T
+        by_digis = (digis[:, four] @ share.T) / slope[:, four].mean(axis=2, keepdims=True)
+        contrast = np.where(np.abs(by_digis) < np.abs(rate), by_digis, rate).reshape(len(module), -1)
+        spread = (variance[:, four] @ (share**2).T).reshape(len(module), -1)
+        prior = np.tile(width**2 * (share**2).sum(axis=1), len(boxes))
+        b, w = contrast / spread, 1 / spread
+        sums = Sums.of(b, w, prior, walk)
+        null = empirical_null(sums)
+        off = strongest(sums, null, SPLIT_THRESHOLD)
+        for k in sorted({row // len(SPLITS) for row in off}):
+            mine = range(k * len(SPLITS), (k + 1) * len(SPLITS))
+            row = max((r for r in mine if r in off), key=lambda r: abs(off[r].significance))
+            split = row % len(SPLITS)
+            found = stretches(b[:, row], w[:, row], prior[row], walk, null, SPLIT_THRESHOLD, SMALL)
+            weak = list(SPLITS[split])
+            if found and len(weak) == 1:
+                yield _set_of(boxes[k], four[k], weak, True)
+            elif found and abs(found[0].shift) < STEADY:
+                yield _weaker(found[0], boxes[k], four[k], weak, module, variance, reference.widths.box)
+
+
+def _set_of(box: int, four: NDArray[np.intp], weak: list[int], decided: bool) -> WeakModules:
+    return WeakModules(int(box), four[weak].tolist(), np.delete(four, weak).tolist(), decided)
+
+
+def _weaker(
+    stretch: Stretch, box: int, four: NDArray[np.intp], pair: list[int], module: Floats, variance: Floats, width: float
+) -> WeakModules:
+    """Which of two pairs is at fault in a stretch: the one whose change from its level outside is less likely."""
+    inside = np.zeros(len(module), dtype=bool)
+    inside[stretch.first : stretch.last + 1] = True
+    x, w = module[:, four], 1 / variance[:, four]
+    outside = w[~inside].sum(axis=0) + width**-2
+    change = (w[inside] * x[inside]).sum(axis=0) / w[inside].sum(axis=0) - (w[~inside] * x[~inside]).sum(
+        axis=0
+    ) / outside
+    others = [m for m in range(4) if m not in pair]
+    unlikely = [change[two].mean() ** 2 / 2 * outside[two].mean() for two in (pair, others)]
+    decided = bool(abs(unlikely[0] - unlikely[1]) > DECIDED)
+    lower = pair if stretch.shift < 0 else others
+    weak = ([pair, others][int(np.argmax(unlikely))]) if decided else lower
+    return _set_of(box, four, weak, decided)
 
 
 def _steady_offsets(value: Floats, there: NDArray[np.bool_]) -> Floats:
@@ -202,13 +308,14 @@ def _phi_waves(box: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, F
     return out, amplitude
 
 
-def _ring_residuals(ring: Floats, levels: CommonLevels, tree: UnitTree, reference: Reference) -> Floats:
-    """(LS, rings) what conditions leave of each ring.
+def _ring_residuals(ring: Floats, levels: CommonLevels, tree: UnitTree, reference: Reference) -> tuple[Floats, Floats]:
+    """(LS, rings) what conditions leave of each ring, and the shift of log rate that they make.
 
     Conditions may act on the rate or on the digis (which differ in saturated rings): of the two smooth fits, what is
     left of a ring is the smaller residual.
     """
-    by_rate = ring - _conditions(ring, tree)
+    rate_condition = _conditions(ring, tree)
+    by_rate = ring - rate_condition
     live = reference.live.astype(float)
     size = np.maximum(np.bincount(tree.ring.of, live, len(tree.ring)), 1)
     level, power = (
@@ -216,8 +323,12 @@ def _ring_residuals(ring: Floats, levels: CommonLevels, tree: UnitTree, referenc
     )
     rate = np.exp(np.clip(level + np.multiply.outer(levels.log_pileup.astype(np.float64), power), -12, 2))
     digis = np.log(-np.expm1(-rate * np.exp(np.clip(ring, -12, 4)))) - np.log(-np.expm1(-rate))
-    by_digis = digis - _conditions(digis, tree)
-    return np.where(np.abs(by_digis) < np.abs(by_rate), by_digis, by_rate)
+    digi_condition = _conditions(digis, tree)
+    by_digis = digis - digi_condition
+    p = np.clip(-np.expm1(-rate) * np.exp(digi_condition), 1e-6, 1 - 1e-4)
+    as_rate = np.log(-np.log1p(-p)) - np.log(rate)
+    smaller = np.abs(by_digis) < np.abs(by_rate)
+    return np.where(smaller, by_digis, by_rate), np.where(smaller, as_rate, rate_condition)
 
 
 def _conditions(ring: Floats, tree: UnitTree) -> Floats:
@@ -287,7 +398,7 @@ def common_part(
         log_pileup_error=everywhere(levels.log_pileup_error),
         subdetector={name: everywhere(units.subdetector[:, d]) for d, name in enumerate(names)},
         half=everywhere(half),
-        ring=everywhere(units.ring + units.condition),
+        ring=everywhere(units.whole_ring),
         rings=tree.ring.names,
         box=everywhere(box),
         sentences=tuple(_sentences(rows.lumisections(maps), units, tree, sound)),

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.judge.channels import Residuals, blocks
 from hcal_root_ad.judge.levels import UnitLevels
-from hcal_root_ad.judge.units import LEAST_SLOPE
 from hcal_root_ad.model.reference import Overdispersion
 from hcal_root_ad.model.reference_fit import overdispersion_of
 from hcal_root_ad.model.units import UnitTree
@@ -58,19 +57,14 @@ class Measurement:
     overdispersion: Overdispersion
 
 
-def measure(
-    residuals: Residuals, units: UnitLevels, slope: Floats, subdetector: str, rows: NDArray[np.bool_]
-) -> Measurement | None:
-    """Measure one sub-detector over some rows (LS,); ``slope``: (LS, modules) change of log digis with log rate.
-
-    None where no row counts.
-    """
+def measure(residuals: Residuals, units: UnitLevels, subdetector: str, rows: NDArray[np.bool_]) -> Measurement | None:
+    """Measure one sub-detector over some rows (LS,); None where no row counts."""
     if not rows.any():
         return None
     reference, levels = residuals.reference, residuals.levels.rows(np.flatnonzero(rows))
     tree, u = reference.tree, levels.log_pileup.astype(np.float64)
     own = reference.channels.rows_of(subdetector)
-    sums = {"channel": _channels(residuals, own, rows, u)} | _units(units, slope, tree, subdetector, rows, u)
+    sums = {"channel": _channels(residuals, own, rows, u)} | _units(units, tree, subdetector, rows, u)
     return Measurement(
         lumisections=int(rows.sum()),
         log_pileup=(float(u.min()), float(u.mean()), float(u.max())),
@@ -94,32 +88,27 @@ def _channels(residuals: Residuals, own: NDArray[np.intp], rows: NDArray[np.bool
 
 
 def _units(
-    units: UnitLevels, slope: Floats, tree: UnitTree, subdetector: str, rows: NDArray[np.bool_], u: Floats
+    units: UnitLevels, tree: UnitTree, subdetector: str, rows: NDArray[np.bool_], u: Floats
 ) -> dict[str, RunSums]:
     d = tree.subdetector.names.index(subdetector)
     module = np.flatnonzero(tree.subdetector_of_box[tree.box_of_module] == d)
     box = np.flatnonzero(tree.subdetector_of_box == d)
     half = np.flatnonzero(tree.subdetector_of_half == d)
     ring = np.flatnonzero(tree.subdetector_of_ring == d)
-    steep = np.maximum(slope[rows], LEAST_SLOPE)
     inside = np.bincount(tree.box_of_module, minlength=len(tree.box))
-    of_box = np.stack([np.bincount(tree.box_of_module, row, len(inside)) for row in steep]) / inside
-    of_half = of_box[:, box].mean(axis=1, keepdims=True)
 
-    def sums(values: Floats, variances: Floats, steepness: Floats | float = 1.0) -> RunSums:
-        """Shifts of log digis, or of log rate, to sums of log rate."""
-        w = steepness**2 / np.maximum(variances, 1e-9)
-        return RunSums.of(w * values / steepness, w, u)
+    def sums(values: Floats, variances: Floats) -> RunSums:
+        w = 1 / np.maximum(variances, 1e-9)
+        return RunSums.of(w * values, w, u)
 
     alone = inside[tree.box_of_module[module]] == 1
-    modules = sums(units.module[rows][:, module], units.module_variance[rows][:, module], steep[:, module])
+    modules = sums(units.module[rows][:, module], units.module_variance[rows][:, module])
     for array in (modules.information, modules.score):
         array[:, alone] = 0  # a module that is the whole box says nothing of itself
-    rings = (units.ring + units.condition)[rows][:, ring]
     return {
         "module": modules,
-        "box": sums(units.box[rows][:, box], units.box_variance[rows][:, box], of_box[:, box]),
-        "half": sums(units.half[rows][:, half], units.half_variance[rows][:, half], of_half),
-        "ring": sums(rings, units.ring_variance[rows][:, ring]),
+        "box": sums(units.box[rows][:, box], units.box_variance[rows][:, box]),
+        "half": sums(units.half[rows][:, half], units.half_variance[rows][:, half]),
+        "ring": sums(units.whole_ring[rows][:, ring], units.ring_variance[rows][:, ring]),
         "subdetector": sums(units.subdetector[rows][:, [d]], np.full((int(rows.sum()), 1), 1e-5)),
     }

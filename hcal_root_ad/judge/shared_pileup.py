@@ -20,13 +20,12 @@ from hcal_root_ad.judge.subdetector import Judged, faults_of, not_judged, verdic
 from hcal_root_ad.judge.units import Expectation, UnitFault, expectation, scan_units
 from hcal_root_ad.judge.verdict import CommonPart, Level, ModelInfo, Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.model.common_part import CommonLevels, common_part_fit
+from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.joint import JointReference
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.thresholds import thresholds
 from hcal_root_ad.model.units import UnitTree
-from hcal_root_ad.stats.binomial import Floats
 
 ASKED = 0.5
 """False findings per 100 LS that are asked for where no model says how many."""
@@ -38,12 +37,11 @@ STRANGER = 4.0
 
 @dataclass(frozen=True, eq=False)
 class _Scan:
-    """What the scans of one sub-detector gave: ``threshold`` of its channels, for ``asked`` false findings."""
+    """What the scans of one sub-detector gave, for ``asked`` false findings."""
 
     name: str
     units: tuple[UnitFault, ...]
     channels: ChannelScan
-    threshold: float
     asked: float
 
     def sound(self, size: int) -> NDArray[np.bool_]:
@@ -70,24 +68,23 @@ class SharedPileup:
         """A verdict on each sub-detector, and the common part of them."""
         scans = [self._scanned(name, asked_of(models.get(name), false_alarms)) for name in self.tree.subdetector.names]
         judged = [scan for scan in scans if scan.channels.width <= STRANGER or base[scan.name] is Trust.NONE]
-        slope = common_part_fit(self.reference).slope(self.levels.log_pileup).T
         flagged = [fault for scan in judged for fault in scan.units]
-        healthy = expectation(self.levels, self.units, self.tree, self.reference, flagged, slope)
+        healthy = expectation(self.levels, self.units, self.tree, self.reference, flagged)
         verdicts = [
             self._verdict(scan, models.get(scan.name), base[scan.name], healthy if scan in judged else None)
             for scan in scans
         ]
         if self.reference.unit_errors:  # of a detector state, which learns from what is measured
-            verdicts = [self._measured(verdict, scan, slope) for verdict, scan in zip(verdicts, scans, strict=True)]
+            verdicts = [self._measured(verdict, scan) for verdict, scan in zip(verdicts, scans, strict=True)]
         sound = {scan.name: scan.sound(len(self.rows)) for scan in judged}
         return verdicts, common_part(self.maps, self.rows, self.levels, self.units, self.tree, sound)
 
-    def _measured(self, verdict: Verdict, scan: _Scan, slope: Floats) -> Verdict:
+    def _measured(self, verdict: Verdict, scan: _Scan) -> Verdict:
         """The verdict with what the run says of each unit."""
         came = self.maps.present_of(scan.name)
         present = np.array([came[position].all() for position in self.rows.position], dtype=bool)
         teaching = scan.sound(len(self.rows)) & present
-        return replace(verdict, measured=measure(self.residuals, self.units, slope, scan.name, teaching))
+        return replace(verdict, measured=measure(self.residuals, self.units, scan.name, teaching))
 
     @property
     def reference(self) -> Reference:
@@ -128,16 +125,16 @@ class SharedPileup:
         units = scan_units(
             self.units, self.tree, self.reference, d, limits,
             across=self.joint.shared and len(self.joint.names) > 1,
-            away=float(np.abs(np.quantile(self.levels.log_pileup, (0.1, 0.9))).max()),
+            log_pileup=self.levels.log_pileup.astype(np.float64),
         )  # fmt: skip
         columns = np.flatnonzero(self.tree.subdetector.of[self.live] == d)
-        return _Scan(name, units, scan_channels(self.residuals, columns, limits.channel), limits.channel, asked)
+        return _Scan(name, units, scan_channels(self.residuals, columns, limits.channel), asked)
 
     def _verdict(self, scan: _Scan, model: Model | None, base: Trust, healthy: Expectation | None) -> Verdict:
         """The verdict on one sub-detector; without a healthy expectation nothing knows it, and it is not judged."""
         own, width = self.joint.rows_of(scan.name), scan.channels.width
         live = self.reference.live[own]
-        info = info_of(model, scan.threshold, scan.asked)
+        info = info_of(model, scan.channels.threshold, scan.asked)
         trust = trust_of(width, base, model.name if model else "the run itself")
         if healthy is None:
             return not_judged(scan.name, self.maps, live, info, trust, width)

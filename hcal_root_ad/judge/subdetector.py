@@ -34,6 +34,10 @@ ALIVE_UNIT = 0.3
 """In a unit that keeps more of its digis a channel that is much farther off is at fault by itself."""
 LEAST_DIGIS, LEAST_CHANNEL_DIGIS = 0.02, 0.03
 """What changes the digis of a unit, or of a channel, by less is no fault."""
+LEAST_NOISE = 0.1
+"""A channel of a noisy unit that has less than this share of the unit's excess has none."""
+HALF_OF, LIKE_FACTORS = 0.5, 0.2
+"""Share of a sub-detector's boxes that fail alike from which on they are one line; how far their log sizes differ."""
 PARTIAL = 0.15
 """A unit of which more channels are sound is no unit at fault: its channels are named, and joined otherwise."""
 AGREE = 0.5
@@ -67,14 +71,17 @@ def faults_of(
     """
     units: list[Fault] = []
     pieces: list[Fault] = []
+    speaking: list[tuple[Fault, NDArray[np.bool_]]] = []
     size = len(judged.events)
     for fault in unit_faults:
-        whole, parts = _unit_fault(judged, fault, tree)
-        units += [whole] if whole else []
+        members = _members(judged, fault, tree)
+        whole, parts = _unit_fault(judged, fault, members, tree)
+        if whole:
+            units.append(whole)
+            speaking.append((whole, np.isin(np.arange(len(judged.columns)), members)))
         pieces += parts
-    units = _rings_joined(units, judged)
+    units = _boxes_joined(_rings_joined(units, judged), tree, judged)
     own = {int(row): k for k, row in enumerate(judged.columns)}
-    speaking = [(f, f.inside, set(f.columns.tolist())) for f in units]
     for column, stretches in scan.faults.items():
         k = own[int(live_columns[column])]
         for sign in (-1, 1):
@@ -84,17 +91,25 @@ def faults_of(
             inside = np.zeros(size, dtype=bool)
             for stretch in mine:
                 inside[stretch.first : stretch.last + 1] = True
-            inside = _without_spoken_for(judged, k, sign, inside, speaking)
-            if inside.any():
+            left = _without_spoken_for(judged, k, sign, inside, speaking)
+            if left.any() and (left[inside].all() or sign * _pull(judged, k, left) > scan.threshold):
+                inside = left
                 z = max(abs(s.significance) for s in mine)
                 pieces.append(Fault(Level.CHANNEL, channel_name(judged.channels, k), sign, np.array([k]), inside, z))
     return [with_gaps_closed(fault) for fault in (*units, *grouped(pieces, judged.channels, judged.live))]
 
 
-def _unit_fault(judged: Judged, fault: UnitFault, tree: UnitTree) -> tuple[Fault | None, list[Fault]]:
+def _members(judged: Judged, fault: UnitFault, tree: UnitTree) -> NDArray[np.intp]:
+    """Live channels of the unit at fault."""
+    units: Units = getattr(tree, UNITS_OF[fault.level])
+    return np.flatnonzero((units.of[judged.columns] == fault.unit) & judged.live)
+
+
+def _unit_fault(
+    judged: Judged, fault: UnitFault, members: NDArray[np.intp], tree: UnitTree
+) -> tuple[Fault | None, list[Fault]]:
     """The fault with its channels; where a good part of the unit is sound, its channels one by one instead."""
     units: Units = getattr(tree, UNITS_OF[fault.level])
-    members = np.flatnonzero((units.of[judged.columns] == fault.unit) & judged.live)
     inside = fault.rows(len(judged.events))
     whole = Fault(fault.level, units.names[fault.unit], fault.sign, members, inside, fault.significance)
     if not len(members) or max(abs(s.shift) for s in fault.stretches) < SPEAKS or fault.level is Level.SUBDETECTOR:
@@ -103,9 +118,8 @@ def _unit_fault(judged: Judged, fault: UnitFault, tree: UnitTree) -> tuple[Fault
     ratio = n / np.maximum(e, 1e-9)
     unit_ratio = float(np.median(ratio))
     noise = 3 / np.sqrt(np.maximum(e, 1))
-    off = (
-        (ratio - (1 + unit_ratio) / 2) * fault.sign > -noise if fault.sign > 0 else ratio < (1 + unit_ratio) / 2 + noise
-    )
+    # Noise adds as many digis to a busy channel as to a quiet one: of its own that is less.
+    off = ratio > 1 + (unit_ratio - 1) * LEAST_NOISE - noise if fault.sign > 0 else ratio < (1 + unit_ratio) / 2 + noise
     if off.mean() >= 1 - PARTIAL:
         return replace(whole, columns=members[off]), []
     return None, [
@@ -136,20 +150,55 @@ def _rings_joined(units: Sequence[Fault], judged: Judged) -> list[Fault]:
     return out + rings
 
 
+def _boxes_joined(units: Sequence[Fault], tree: UnitTree, judged: Judged) -> list[Fault]:
+    """Half of all boxes or more that fail alike, at the same time and by like factors, are one fault."""
+    live = np.unique(tree.box.of[judged.columns[judged.live]])
+    out = list(units)
+    for sign in (-1, 1):
+        boxes = [fault for fault in units if fault.level is Level.RBX and fault.sign == sign]
+        if len(boxes) < max(HALF_OF * len(live), 2):
+            continue
+        boxes = [boxes[i] for i in agreeing(boxes)]
+        sizes = np.array([_log_size(judged, fault) for fault in boxes])
+        alike = [f for f, size in zip(boxes, sizes, strict=True) if abs(size - np.median(sizes)) < LIKE_FACTORS]
+        if len(alike) >= HALF_OF * len(live):
+            name = f"{len(alike)} of {len(live)} RBXs of {judged.subdetector}"
+            out = [fault for fault in out if all(fault is not other for other in alike)]
+            out.append(joined(alike, Level.CHANNELS, name))
+    return out
+
+
+def _log_size(judged: Judged, fault: Fault) -> float:
+    """Log of the digis of a fault over those that were expected."""
+    cells = np.ix_(fault.inside, fault.columns)
+    n, e = judged.observed[cells].sum(dtype=np.float64), judged.expected[cells].sum(dtype=np.float64)
+    return float(np.log(max(n, 1) / max(e, 1)))
+
+
+def _pull(judged: Judged, column: int, inside: NDArray[np.bool_]) -> float:
+    """Standard deviations by which the digis of a channel in some lumisections are off the expected ones."""
+    n, e = judged.observed[inside, column].sum(dtype=np.float64), judged.expected[inside, column].astype(np.float64)
+    return float((n - e.sum()) / np.sqrt(max(float((e * (1 - e / judged.events[inside])).sum()), 1.0)))
+
+
 def _without_spoken_for(
     judged: Judged,
     column: int,
     sign: int,
     inside: NDArray[np.bool_],
-    speaking: Sequence[tuple[Fault, NDArray[np.bool_], set[int]]],
+    speaking: Sequence[tuple[Fault, NDArray[np.bool_]]],
 ) -> NDArray[np.bool_]:
     """Where a channel is at fault beyond what its unit is already said to be."""
-    for unit, rows, members in speaking:
-        if column not in members or not (rows & inside).any():
+    for unit, members in speaking:
+        rows = unit.inside
+        if not members[column] or not (rows & inside).any():
             continue
         n, e = (float(v[rows & inside, column].sum()) for v in (judged.observed, judged.expected))
         all_n, all_e = (float(v[np.ix_(rows, unit.columns)].sum()) for v in (judged.observed, judged.expected))
         ratio, unit_ratio = n / max(e, 1e-9), all_n / max(all_e, 1e-9)
+        if unit.sign > 0:
+            # Noise adds as many digis to a quiet channel as to a busy one: of its own that is more.
+            unit_ratio = max(unit_ratio, 1 + (all_n - all_e) / len(unit.columns) / max(e, 1e-9))
         apart = abs(np.log(max(ratio, 1e-3) / max(unit_ratio, 1e-3)))
         if (ratio - 1) * sign > 0 and unit_ratio > ALIVE_UNIT and apart > max(SPEAKS, 1.2 * abs(np.log(unit_ratio))):
             continue

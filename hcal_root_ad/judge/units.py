@@ -7,7 +7,7 @@ expectation keeps conditions and the drifts that health allows: it is what is pu
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +38,6 @@ DARK = float(np.log(0.1))
 """A unit with less than a tenth of its digis is dark, and so is all that is in it."""
 SHARE = 0.3
 """What moves by less than this share of its larger unit's shift moves with it."""
-LEAST_SLOPE = 0.2
-"""Where digis hardly follow the rate, a shift of digis says little of it."""
 
 
 @dataclass(frozen=True)
@@ -68,28 +66,47 @@ class UnitFault:
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Series of one level of one sub-detector; ``width`` (units,) of each, ``least`` shift that is a fault."""
+    """Series of one level of one sub-detector: shifts of log rate, with variances.
+
+    ``width``: (units,) how far a healthy unit is off. ``threshold``, ``least``: from which significance and shift on it
+    is at fault. ``walk``: variance per LS by which it wanders. ``response``: (units,) error of its change with the log
+    pileup. ``slope``: (LS, units) change of log digis with log rate, if the shift is told as one of digis.
+    """
 
     level: Level
     units: NDArray[np.intp]
     values: Floats
     variances: Floats
     width: Floats
-    walk: float
     threshold: float
     least: float
+    walk: float = 0.0
+    response: Floats | None = None
+    slope: Floats | None = None
 
-    def faults(self) -> Iterator[UnitFault]:
+    def faults(self, log_pileup: Floats) -> Iterator[UnitFault]:
         variances = np.maximum(self.variances[:, self.units], 1e-9)
         b, w = self.values[:, self.units] / variances, 1 / variances
-        sums = Sums.of(b, w, self.width**2, self.walk)
+        response = np.zeros(len(self.units)) if self.response is None else self.response**2
+        sums = Sums.of(b, w, self.width**2, self.walk, log_pileup, response)
         null = empirical_null(sums)
         for k in strongest(sums, null, self.threshold):
             prior = float(self.width[k] ** 2)
-            found = stretches(b[:, k], w[:, k], prior, self.walk, null, self.threshold, self.least)
+            found = stretches(
+                b[:, k], w[:, k], prior, self.walk, null, self.threshold, self.least, None, log_pileup,
+                float(response[k]),
+            )  # fmt: skip
+            found = [self._in_digis(stretch, k) for stretch in found]
             for sign in (-1, 1):
                 if mine := tuple(s for s in found if np.sign(s.shift) == sign):
                     yield UnitFault(self.level, int(self.units[k]), mine)
+
+    def _in_digis(self, stretch: Stretch, k: int) -> Stretch:
+        """The stretch with its shift of the log rate as one of log digis."""
+        if self.slope is None:
+            return stretch
+        slope = float(self.slope[stretch.first : stretch.last + 1, self.units[k]].mean())
+        return replace(stretch, shift=stretch.shift * slope, error=stretch.error * slope)
 
 
 def scan_units(
@@ -100,62 +117,63 @@ def scan_units(
     thresholds: Thresholds,
     *,
     across: bool,
-    away: float = 0.0,
+    log_pileup: Floats,
 ) -> tuple[UnitFault, ...]:
-    """Faults of the units of one sub-detector, those that a larger unit explains left out.
+    """Faults of the units of one sub-detector, those that a larger unit explains left out; shifts are of log digis.
 
-    ``across``: whether the sub-detector as a whole can be held against others. ``away``: mean log pileup against the
-    clean runs.
+    ``across``: whether the sub-detector as a whole can be held against others. ``log_pileup``: (LS,) against the clean
+    runs.
     """
     found: list[UnitFault] = []
-    for group in _groups(levels, tree, reference, subdetector, thresholds, away):
+    for group in _groups(levels, tree, reference, subdetector, thresholds, log_pileup):
         if group.level is Level.SUBDETECTOR and not across:
             continue
-        found += group.faults()
+        found += group.faults(log_pileup)
     size = len(levels.box)
     return tuple(fault for fault in found if not _explained(fault, found, tree, size))
 
 
 def _groups(
-    levels: UnitLevels, tree: UnitTree, reference: Reference, d: int, thresholds: Thresholds, away: float
+    levels: UnitLevels, tree: UnitTree, reference: Reference, d: int, thresholds: Thresholds, log_pileup: Floats
 ) -> Iterator[_Group]:
     width, least = reference.widths, reference.limits
-    # Powers of a unit's channels average out, not wholly: away from the clean runs' pileup a unit is off by the rest.
     live = max(int((reference.live & (tree.subdetector.of == d)).sum()), 1)
-    half = np.flatnonzero(tree.subdetector_of_half == d)
+    half, ring = (np.flatnonzero(of == d) for of in (tree.subdetector_of_half, tree.subdetector_of_ring))
     box = np.flatnonzero(tree.subdetector_of_box == d)
-    ring = np.flatnonzero(tree.subdetector_of_ring == d)
     module = np.flatnonzero(tree.subdetector_of_box[tree.box_of_module] == d)
-    alone = np.bincount(tree.box_of_module, minlength=len(tree.box))[tree.box_of_module[module]] == 1
-    everywhere = np.full_like(levels.subdetector, 1e-5)
+    # Powers of a unit's channels average out, not wholly: away from the clean runs' pileup a unit is off by the rest.
+    by_box, by_module = (CHANNEL_POWER / np.sqrt(live / max(len(units), 1)) for units in (box, module))
+    away = float(np.abs(np.quantile(log_pileup, (0.1, 0.9))).max())
+    inside = np.bincount(tree.box_of_module, minlength=len(tree.box))
+    slope = np.stack([np.bincount(tree.box_of_module, row, len(tree.box)) for row in levels.slope]) / inside
+    module = module[inside[tree.box_of_module[module]] > 1]
 
-    def widths(level: str, units: NDArray[np.intp], otherwise: float) -> Floats:
-        known = reference.unit_error(level, away)
-        return np.full(len(units), otherwise) if known is None else known[units]
+    def widths(level: str, units: NDArray[np.intp], otherwise: float, power: float = 0.0) -> tuple[Floats, Floats]:
+        """(units,) how far each may be off, and the error of its change with the log pileup."""
+        still, moved = reference.unit_error(level, 0.0), reference.unit_error(level, 1.0)
+        if still is None or moved is None:
+            return np.full(len(units), np.hypot(otherwise, power * away)), np.full(len(units), power)
+        error = np.sqrt(np.maximum(moved[units] ** 2 - still[units] ** 2, 0))
+        return np.hypot(still[units], error * away), error
 
-    by_box, by_module = (CHANNEL_POWER * away / np.sqrt(live / max(len(units), 1)) for units in (box, module))
-    whole, module = np.array([d]), module[~alone]
+    whole, everywhere = np.array([d]), np.full_like(levels.subdetector, 1e-5)
+    own, _ = widths("subdetector", whole, SUBDETECTOR_WIDTH)
     yield _Group(
-        Level.SUBDETECTOR, whole, levels.subdetector, everywhere, widths("subdetector", whole, SUBDETECTOR_WIDTH), 0.0,
-        thresholds.subdetector, least.subdetector,
-    )  # fmt: skip
+        Level.SUBDETECTOR, whole, levels.subdetector, everywhere, own, thresholds.subdetector, least.subdetector
+    )
+    own, _ = widths("half", half, width.half)
+    yield _Group(Level.HALF, half, levels.half, levels.half_variance, own, thresholds.half, least.half)
+    own, response = widths("box", box, width.box, by_box)
     yield _Group(
-        Level.HALF, half, levels.half, levels.half_variance, widths("half", half, width.half), 0.0, thresholds.half,
-        least.half,
-    )  # fmt: skip
+        Level.RBX, box, levels.box, levels.box_variance, own, thresholds.box, least.box, width.walk_box, response, slope
+    )
+    own, response = widths("module", module, width.module, by_module)
     yield _Group(
-        Level.RBX, box, levels.box, levels.box_variance, widths("box", box, float(np.hypot(width.box, by_box))),
-        width.walk_box, thresholds.box, least.box,
+        Level.RM, module, levels.module, levels.module_variance, own, thresholds.module, least.module,
+        width.walk_module, response, levels.slope,
     )  # fmt: skip
-    yield _Group(
-        Level.RM, module, levels.module, levels.module_variance,
-        widths("module", module, float(np.hypot(width.module, by_module))), width.walk_module, thresholds.module,
-        least.module,
-    )  # fmt: skip
-    yield _Group(
-        Level.RING, ring, levels.ring, levels.ring_variance, widths("ring", ring, width.ring), 0.0, thresholds.ring,
-        least.ring,
-    )  # fmt: skip
+    own, _ = widths("ring", ring, width.ring)
+    yield _Group(Level.RING, ring, levels.ring, levels.ring_variance, own, thresholds.ring, least.ring)
 
 
 def _explained(fault: UnitFault, found: list[UnitFault], tree: UnitTree, size: int) -> bool:
@@ -224,9 +242,8 @@ def expectation(
     tree: UnitTree,
     reference: Reference,
     faults: Sequence[UnitFault],
-    slope: Floats,
 ) -> Expectation:
-    """The common part without the units at fault; ``slope``: (LS, modules) change of log digis with log rate."""
+    """The common part without the units at fault."""
     size = len(levels)
     keep = {name: np.ones((size, len(getattr(tree, unit))), dtype=bool) for name, unit in UNITS_OF.items()}
     for fault in faults:
@@ -234,11 +251,10 @@ def expectation(
         rows = slice(None) if fault.level in (Level.RM, Level.RBX) else fault.rows(size)
         keep[fault.level][rows, fault.unit] = False
     lost = ~keep[Level.SUBDETECTOR]
-    ring = np.where(keep[Level.RING], units.ring, 0) + units.condition
+    ring = np.where(keep[Level.RING], units.whole_ring, units.condition)
     # A lost sub-detector took its conditions along: nothing is known of them in these lumisections.
     ring = np.where(lost[:, tree.subdetector_of_ring], 0, ring)
     half = np.where(keep[Level.HALF], units.half, 0)[:, tree.half_of_box]
     box = np.where(keep[Level.RBX], units.box, 0) + half + units.around
-    digis = np.where(keep[Level.RM], units.module, 0) + box[:, tree.box_of_module]
-    module = digis / np.maximum(slope, LEAST_SLOPE)
+    module = np.where(keep[Level.RM], units.module, 0) + box[:, tree.box_of_module]
     return Expectation(reference, levels.log_pileup.astype(np.float64), ring, module)

@@ -34,6 +34,8 @@ FEW_SERIES = 64
 """From so many on, adding row after row is faster than numpy's cumulative sum."""
 FEWEST_SERIES, MANY_SERIES = 6, 300
 """Fewer series than the first tell no scatter; fewer than the second tell it badly from one window."""
+MOST_STEPS = 400
+"""Lumisections after which a healthy series has wandered as far as it does."""
 MOST_STRETCHES = 60
 """Stretches looked for in one series."""
 
@@ -154,7 +156,8 @@ class Sums:
         np.clip(off, -limit, limit, out=off)
         shift -= off
         lumisections = len(self.b) - 1
-        variance += np.float32(self.walk / 3) * np.minimum(lumisections - window.length, 400)
+        # Of a random walk a third of all steps lies between the means of two neighbouring stretches.
+        variance += np.float32(self.walk / 3) * min(lumisections, MOST_STEPS) * (window.length < lumisections)
         variance += np.multiply(clipped, limit**2, out=off)
         if self.condition is not None and self.response is not None:
             apart = window.apart(self.condition).astype(np.float32)
@@ -292,7 +295,7 @@ def _bounds(sums: Sums, null: Null) -> Floats:
         most.append(w.max(axis=0))
         np.square(r, out=r)
         size.append(np.divide(r, np.maximum(w, LEAST_INFORMATION, out=w), out=r).max(axis=0))
-        more.append(float(excess.min()) + sums.walk * min(lumisections - int(window.length), 400) / 3)
+        more.append(float(excess.min()) + sums.walk * min(lumisections, MOST_STEPS) / 3)
     if not size:
         return bound
     chance = 1 / np.maximum(np.array(least, dtype=np.float64), LEAST_INFORMATION)

@@ -50,7 +50,7 @@ def test_notes_come_once_each_harvest_first() -> None:
 
 
 def test_a_run_is_trusted_as_far_as_the_least_of_its_parts() -> None:
-    assert [trust for trust in Trust if trust.trusted] == [Trust.ADAPTED, Trust.REFERENCE_RUN]
+    assert [trust for trust in Trust if trust.trusted] == [Trust.ADAPTED, Trust.STATE, Trust.REFERENCE_RUN]
     nothing = np.zeros(0)
     judge = ModelInfo("b", "1", "", 4.0, 1.0)
     maps = cast(LumiMaps, SimpleNamespace(notes=()))
