@@ -11,10 +11,10 @@ import errno
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from io import TextIOWrapper
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from hcal_root_ad.cli.plain import plain, plain_line
 from hcal_root_ad.errors import HcalRootAdError
@@ -107,7 +107,31 @@ def _say(sentence: str) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong with the words without repeating what a terminal would act on."""
+    """Takes no abbreviation, names the option nearest to a wrong one, and repeats nothing that a terminal acts on."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **options})
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        arguments, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(" ".join(["unrecognized arguments:", *unknown]) + self._nearest(unknown))
+        return arguments
+
+    def _nearest(self, unknown: Sequence[str]) -> str:
+        from difflib import get_close_matches
+
+        options = [option for parser in self._parsers() for option in parser._option_string_actions]
+        words = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+        near = [match for word in words for match in get_close_matches(word, options, 1)]
+        return f"; did you mean {' '.join(near)}?" if near else ""
+
+    def _parsers(self) -> Iterator[argparse.ArgumentParser]:
+        """This parser and those of its sub-commands."""
+        yield self
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                yield from action.choices.values()
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         super().exit(status, message and plain(message))

@@ -137,3 +137,21 @@ def test_reference_run_is_found_by_name(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     Path("good.root").touch()
     assert input_paths("good.root") == (Path("good.root"),)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("run x -o y --false-alarm 1", "unrecognized arguments: --false-alarm 1; did you mean --false-alarms?"),
+        ("run x -o y --plot=z", "unrecognized arguments: --plot=z; did you mean --plots?"),
+        ("reference list --jsn", "unrecognized arguments: --jsn"),
+        ("run x -o y stray --qqqqqq", "unrecognized arguments: stray --qqqqqq\n"),
+    ],
+)
+def test_an_unknown_option_names_the_nearest_and_none_is_cut_short(
+    words: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(words.split())
+    assert exit_.value.code == 2
+    assert sentence in capsys.readouterr().err
