@@ -212,6 +212,8 @@ def _reason(failure: BaseException) -> str:
     if isinstance(failure, OSError) and failure.strerror:
         return failure.strerror.lower()
     words = " ".join(str(failure).split()).rstrip(".") or type(failure).__name__
+    if "set_int_max_str_digits" in words:  # Python's own sentence is for programmers
+        return "it says a number of thousands of digits"
     return words if len(words) < 160 else f"{words[:157]}…"
 
 

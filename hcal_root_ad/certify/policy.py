@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +107,8 @@ def load_policy(name: str | Path = DEFAULT) -> Policy:
 
 
 _RULES = tuple(field.name for field in fields(Rules))
-_FROM = {"lost_rbx": 0, "consecutive": 1}
-"""Smallest of the rules that are whole numbers; the others are shares."""
+_BETWEEN = {"lost_rbx": (0, 72), "consecutive": (1, 100)}
+"""Smallest and largest of the rules that are whole numbers; the others are shares. 100 LS are 39 minutes."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ def _rules(origin: str, table: Mapping[str, Any]) -> dict[str, Rules]:
 
 def _check_range(rules: Rules, origin: str, place: str) -> None:
     for key, value in asdict(rules).items():
-        lowest, highest = (_FROM[key], inf) if key in _FROM else (0, 1)
-        expected = f"a whole number from {lowest} on" if key in _FROM else "a share between 0 and 1"
+        lowest, highest = _BETWEEN.get(key, (0, 1))
+        expected = f"{'a whole number' if key in _BETWEEN else 'a share'} between {lowest} and {highest}"
         if not lowest <= value <= highest:
             raise PolicyError(f"{origin} says {place}.{key} = {value}; {expected} was expected.")

@@ -94,18 +94,21 @@ def contradictions(entries: Mapping[str, int], rows: Sequence[Row]) -> Iterator[
     for name in (name for name in _STABLE if name in entries):
         there = entries[name]
         own = [row for row in rows if row.tree == name]
-        beyond = [row for row in own if not 0 <= row.first <= row.stop <= there]
+        reversed_rows = [row for row in own if 0 <= row.stop - 1 < row.first < there and row.stop < row.first]
+        beyond = [row for row in own if not 0 <= row.first <= row.stop <= there and row not in reversed_rows]
         inside = [row for row in own if 0 <= row.first < row.stop <= there]
         spans = np.array([(row.first, row.stop) for row in inside], dtype=np.int64).reshape(-1, 2)
         reach = [(row.first, there) for row in beyond if 0 <= row.first < there < row.stop]
         changes = np.zeros(there + 1, dtype=np.int64)
-        for first, stop in (*spans.tolist(), *reach):
+        turned = [(row.stop - 1, row.first + 1) for row in reversed_rows]  # they mean these entries, most likely
+        for first, stop in (*spans.tolist(), *reach, *turned):
             changes[first] += 1
             changes[stop] -= 1
         claims = np.cumsum(changes[:-1])
         shared = np.concatenate(([0], np.cumsum(claims > 1)))
         free = np.concatenate(([False], claims == 0, [False]))  # entry n is at n + 1
         wrong = (shared[spans[:, 1]] > shared[spans[:, 0]]) | free[spans[:, 0]] | free[spans[:, 1] + 1]
+        yield from reversed_rows
         if free.any() and (beyond or shared[-1]):  # the whole index may be displaced, as by hadd
             yield from own
         else:
@@ -321,7 +324,14 @@ class DqmioFile:
             definition=definition,
             sections=tuple(s for (_, _, number), s in sections.items() if not number or s.counts is not None),
             events_versus_ls=self._events_versus_ls(definition, subsystem, within),
+            notes=self._of_no_lumisection(definition, subsystem) if sections else (),
         )
+
+    def _of_no_lumisection(self, definition: Definition, subsystem: str) -> tuple[str, ...]:
+        """A sentence where the index has maps of the run (LS 0) beside those of lumisections."""
+        names = {definition.map_element(subsystem, number) for run in self.runs for number in maps_of(era_of_run(run))}
+        of_run = self._found([row for row in self._rows if not row.lumisection and row.tree.startswith("TH2")], names)
+        return ("LS 0: maps that belong to no lumisection, left out.",) if next(of_run, None) else ()
 
     def _found(self, rows: Iterable[Row], names: Collection[str]) -> Iterator[tuple[ElementTree, list[Found]]]:
         """Elements of those names, tree by tree."""

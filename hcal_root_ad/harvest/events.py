@@ -158,7 +158,7 @@ def _of_the_lumisection(
     if len(compared) == 1 and not plateaus.any() and not np.array_equal(says, grew):
         both = ~np.array([excluded(int(grew[n]), int(least[n])) for n in range(len(says))])
         return np.where(both & (says != grew), -1, says), ""  # alone, it may be the one or the other
-    if not _grows(says[compared], grew[compared], plateaus[compared], digis[compared]):
+    if not _grows(*(one[compared] for one in (says, grew, plateaus, least, digis))):
         counting = compared[says[compared] > 0]
         uneven = len(counting) > 2 and _spread(digis[counting], says[counting]) >= _UNEVEN
         if plateaus.any() or not (uneven or _absurd(sections, says)):
@@ -172,18 +172,29 @@ def _of_the_lumisection(
 
 
 def _grows(
-    says: NDArray[np.int64], grew: NDArray[np.int64], plateaus: NDArray[np.int64], digis: NDArray[np.int64]
+    says: NDArray[np.int64],
+    grew: NDArray[np.int64],
+    plateaus: NDArray[np.int64],
+    least: NDArray[np.int64],
+    digis: NDArray[np.int64],
 ) -> bool:
-    """Whether a counter counts a job's events so far: then what it grew by fits HF, or the digis, and it does not."""
+    """Whether a counter counts a job's events so far: then what it grew by fits HF, or the digis, and it does not.
+
+    A counter of each lumisection may rise by chance: then its own numbers fit the digis better than their differences
+    do, or channels have more digis than these would be events.
+    """
     if np.array_equal(says, grew):
         return False
     known = plateaus > 0
     if known.any():
         fits = [sum(map(agrees, one[known].tolist(), plateaus[known].tolist())) for one in (says, grew)]
         return fits[1] > fits[0]
-    spread, of_growth = _spread(digis, says), _spread(digis, grew)
-    rises = len(says) > 2 and bool(np.all(says[1:] > says[:-1])) and of_growth < _EVEN
-    return rises or of_growth < spread * (1 - _EVEN)
+    if 2 * sum(map(excluded, grew.tolist(), least.tolist())) > len(says):
+        return False
+    if len(says) > 2 and np.all(says[1:] > says[:-1]):  # what the first one grew by, only the job knows
+        spread, of_growth = _spread(digis[1:], says[1:]), _spread(digis[1:], grew[1:])
+        return of_growth < min(_EVEN, spread)
+    return _spread(digis, grew) < _spread(digis, says) * (1 - _EVEN)
 
 
 def _absurd(sections: list[LumisectionCounts], says: NDArray[np.int64]) -> bool:

@@ -45,10 +45,11 @@ from hcal_root_ad.lumi_maps import CoarseMaps, EventSource
 from hcal_root_ad.root_io.histograms import HistogramReader
 from hcal_root_ad.root_io.layout import DIRECTORY_CLASSES, Key, walk_folders
 from hcal_root_ad.root_io.records import LARGEST_ELEMENT, LARGEST_MAP, Objects, Record, check_size, fetch, key_object
+from hcal_root_ad.tables import shown
 
 _SCALAR = re.compile(r"<(?P<name>[^>]*)>(?P<kind>[ifs])=(?P<text>.*)</(?P=name)>$", re.DOTALL)
 _KINDS = {"i": "int", "f": "float", "s": "string"}
-_LS_FOLDER = re.compile(r"By Lumi Section (\d+)-(\d+)$")
+_LS_FOLDER = re.compile(r"By Lumi Section ?(.*)")
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,22 @@ class DqmFolders:
             folder, _, inside = (path or key.name).partition("/")
             match = _LS_FOLDER.fullmatch(folder)
             if match or folder == "Run summary":
-                scope = Scope(run, int(match[1]), int(match[2])) if match else Scope(run)
+                scope = Scope(run, *self._lumisections(folder, match[1])) if match else Scope(run)
                 check_numbers(self._path, run, scope.last)
                 self._check_folder(scope, folder, folders)
                 stored = scopes.setdefault(scope, {})
                 if path and key.class_name not in DIRECTORY_CLASSES:
                     stored |= _stored(key, f"{subsystem}/{inside}".rstrip("/"), f"{place}/{path}")
         return scopes
+
+    def _lumisections(self, folder: str, text: str) -> tuple[int, int]:
+        """First and last lumisection of a folder. Raises InputError for a name of another form."""
+        numbers = re.fullmatch("([0-9]{1,9})-([0-9]{1,9})", text)
+        if numbers is None:
+            raise InputError(
+                f"{self._path} has the folder {shown(folder)}; By Lumi Section and two numbers, as 12-12, was expected."
+            )
+        return int(numbers[1]), int(numbers[2])
 
     def _check_folder(self, scope: Scope, folder: str, folders: dict[Scope, str]) -> None:
         """Raises InputError for a folder whose name stands for no lumisections, or for those of another one."""

@@ -147,7 +147,9 @@ class RunJudge:
             asked = min((asked_of(model, self._false_alarms) for model in self._models.values()), default=ASKED)
             return judge_coarse(maps, self._by_itself, asked)
         if not maps.found:
-            raise NoHcalError(f"run {maps.run}: no digi of HB or HE in any lumisection; nothing can be judged")
+            why = next((note for note in maps.notes if note.endswith("not assessed.")), "")
+            reason = "no digi of HB or HE in any lumisection" if maps.present.any() or not why else why.rstrip(".")
+            raise NoHcalError(f"run {maps.run}: {reason}; nothing can be judged")
         rows = judged_rows(maps)
         if not len(rows):
             raise NoHcalError(

@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import channel_table
-from hcal_root_ad.errors import InputError
+from hcal_root_ad.errors import InputError, NoHcalError
 from hcal_root_ad.harvest.read import LeftOut, read_lumi_maps, stream_lumi_maps
+from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
 
 RUN = 370_000
@@ -78,6 +79,29 @@ def test_a_counter_of_each_lumisection_is_still_used(
     rows = [(RUN, ls, [*elements(depth_maps(n, seed=ls, hf=with_hf)), (ECAL, n)]) for ls, n in enumerate(growing, 1)]
     (maps,) = read_lumi_maps(write_dqmio(tmp_path / "n.root", rows))
     assert events_and_sources(maps) == [(n, "OTHER_SUBSYSTEM") for n in growing]
+
+
+@pytest.mark.parametrize("counted", [(500, 900, 2000, 5000, 9000), (1000, 1001, 1002, 1003, 1004, 1005)])
+def test_a_counter_of_each_lumisection_that_rises_by_chance(
+    tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made, counted: tuple[int, ...]
+) -> None:
+    """It goes with the digis better than its differences do, or these are fewer than a channel has digis."""
+    rows = [(RUN, ls, [*elements(depth_maps(n, seed=ls, hf=False)), (ECAL, n)]) for ls, n in enumerate(counted, 1)]
+    (maps,) = read_lumi_maps(write_dqmio(tmp_path / "n.root", rows))
+    assert events_and_sources(maps) == [(n, "OTHER_SUBSYSTEM") for n in counted]
+
+
+@pytest.mark.parametrize("events", [(1000,) * 6, (900, 1000, 1100, 950, 1050, 1000)])
+def test_a_counter_of_a_job_that_began_long_before(
+    tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made, events: tuple[int, ...]
+) -> None:
+    so_far = 5000 + np.cumsum(events)
+    rows = [
+        (RUN, ls, [*elements(depth_maps(n, seed=ls, hf=False)), (ECAL, int(said))])
+        for ls, (n, said) in enumerate(zip(events, so_far, strict=True), start=1)
+    ]
+    (maps,) = read_lumi_maps(write_dqmio(tmp_path / "n.root", rows))
+    assert maps.events[1:].tolist() == list(events[1:])
 
 
 def test_a_counter_that_has_nothing_to_do_with_the_digis_is_not_used(
@@ -271,7 +295,8 @@ def lying_index(root: Any, path: Path, spans: dict[int, tuple[int, int]]) -> Non
         ({2: (0, 6), 3: (7, 13)}, {1, 2, 3}),  # claimed twice, and the last ones by nobody
         ({2: (8, 13)}, {1, 2}),  # one entry of nobody, between the two
         ({1: (0, 7)}, {1, 2}),
-        ({2: (13, 7)}, {1, 2, 3}),  # ends before it begins
+        ({2: (13, 7)}, {2}),  # ends before it begins: its entries are nobody else's
+        ({2: (13, 5)}, {1, 2}),  # the same, and reaches into those of another
         ({1: (2**63, 2**63)}, {1, 2, 3}),
     ],
 )
@@ -290,13 +315,25 @@ def test_an_index_that_lies(
     assert not maps.events[~maps.present].any()
 
 
-@pytest.mark.parametrize("folders", [("5-3",), ("0-4",), ("1-1", "01-01"), ("1-1", "1-01")])
+@pytest.mark.parametrize(
+    "folders", [("5-3",), ("0-4",), ("1-1", "01-01"), ("1-1", "1-01"), ("-1--1",), ("3",), ("2-x",), ("",), ("1-1 ",)]
+)
 def test_folders_that_are_no_lumisections(
     tmp_path: Path, write_harvested: Made, depth_maps: Made, folders: tuple[str, ...]
 ) -> None:
     made = {f"Hcal/By Lumi Section {folder}": depth_maps(100) for folder in folders}
     with pytest.raises(InputError, match=rf"By Lumi Section {folders[-1]}"):
         read_lumi_maps(write_harvested(tmp_path / f"DQM_V0001_{NAME}", made))
+
+
+def test_maps_of_the_run_beside_those_of_lumisections_are_named(
+    tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made
+) -> None:
+    """LS 0 of an index is the run."""
+    rows = [(RUN, ls, elements(depth_maps(500, seed=ls))) for ls in (0, 1, 2)]
+    (maps,) = read_lumi_maps(write_dqmio(tmp_path / "n.root", rows))
+    assert maps.lumisections.tolist() == [1, 2]
+    assert "LS 0: maps that belong to no lumisection, left out." in maps.notes
 
 
 # Ceilings
@@ -314,6 +351,17 @@ def test_contents_at_the_ceiling(
     assert list(maps.present) == [False, True]
     assert events_and_sources(maps)[0] == (0, "NONE")
     assert any(note.startswith("LS 1: contents at the ceiling") for note in maps.notes)
+
+
+def test_a_file_of_contents_at_the_ceiling_alone_says_why_it_cannot_be_judged(
+    tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made
+) -> None:
+    full = np.where(depth_maps(1000) > 0, 32767, 0)
+    path = write_dqmio(tmp_path / "n.root", [(RUN, ls, elements(full, "TH2S")) for ls in (1, 2)])
+    (maps,) = read_lumi_maps(path)
+    assert not maps.present.any()
+    with pytest.raises(NoHcalError, match="contents at the ceiling of their type"):
+        judge_run(maps, [])
 
 
 def test_sums_that_leave_32_bits_are_refused(

@@ -1,0 +1,115 @@
+"""A watch over a run of many lumisections: how much memory it holds, and how long it takes, as the run grows.
+
+    python -m benchmarks.soak --lumisections 2000 -o docs/results/soak
+
+The lumisections are those of the demonstration run, again and again under rising numbers, each in a file of its own;
+the watch judges, publishes and keeps what it received as ever. Memory is what the process holds at that time
+(``VmRSS``), looked at after each hundredth of the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from hcal_root_ad.harvest.definition import FileContent, choose_definitions
+from hcal_root_ad.harvest.inputs import source_of
+from hcal_root_ad.harvest.lumisection import LumisectionCounts, needed_depths, table_of_run
+from hcal_root_ad.harvest.read import read_lumi_maps
+from hcal_root_ad.lumi_maps import LumiMaps, Source
+from hcal_root_ad.model.model import load_model
+from hcal_root_ad.pipeline import Judging
+from hcal_root_ad.watch.service import Settings, Watch
+
+RUN_FILE = Path("reference_runs/demonstration")
+MODELS = ("he-graphstad", "hb-graphstad-from-he")
+DEFINITION = choose_definitions("dqmio-occupancy")[0]
+
+
+def resident() -> float:
+    """MB that this process holds."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+class Recurring:
+    """Reads files that hold a number of a lumisection: its counts are those of a run's, in turn."""
+
+    def __init__(self, maps: LumiMaps) -> None:
+        self._maps = maps
+        self._columns = table_of_run(maps.run).rows_of(*DEFINITION.subdetectors)
+
+    def __call__(self, path: Path) -> tuple[FileContent, Source]:
+        """What the harvest would find in a file of one lumisection."""
+        run, number = self._maps.run, int(path.read_text())
+        row = (number - 1) % len(self._maps)
+        counts = np.zeros(len(table_of_run(run)), dtype=np.int32)
+        counts[self._columns] = self._maps.counts[row]
+        section = LumisectionCounts(run, number, counts=counts, own_events=int(self._maps.events[row]))
+        section.seen[np.array(needed_depths(self._maps.channels.era)) - 1] = 1
+        section.own_growth = section.own_events
+        return FileContent(path, DEFINITION, (section,)), source_of(path)
+
+
+def soak(lumisections: int, at_once: int) -> list[tuple[int, float, float]]:
+    """Lumisections so far, MB held and seconds of the last look, after each look at ``at_once`` more files."""
+    (maps,) = read_lumi_maps(RUN_FILE)
+    judging = Judging(tuple(load_model(name) for name in MODELS))
+    figures = []
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "dqm"
+        folder.mkdir()
+        watch = Watch(Settings(folder, Path(scratch) / "out"), judging, lambda _: None, read=Recurring(maps))
+        for first in range(1, lumisections + 1, at_once):
+            last = min(first + at_once - 1, lumisections)
+            for number in range(first, last + 1):
+                (folder / f"DQM_V0001_Soak_R{maps.run:09d}_L{number:06d}.root").write_text(f"{number:06d}")
+            begun = time.perf_counter()
+            watch.look()
+            figures.append((last, resident(), time.perf_counter() - begun))
+            print(f"LS {last}: {figures[-1][1]:.0f} MB, {figures[-1][2]:.2f} s", flush=True)
+    return figures
+
+
+def slope(figures: Sequence[tuple[int, float, float]]) -> float:
+    """kB per lumisection that were held more, over the second half of the run."""
+    half = figures[len(figures) // 2 :]
+    return 1024 * float(np.polyfit([n for n, _, _ in half], [held for _, held, _ in half], 1)[0])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--lumisections", type=int, default=2000)
+    parser.add_argument("--at-once", type=int, default=20, help="files between two looks")
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/results/soak"))
+    chosen = parser.parse_args(arguments)
+    figures = soak(chosen.lumisections, chosen.at_once)
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    draw(figures, chosen.output / "soak.png")
+    (chosen.output / "soak.json").write_text(json.dumps({"slope_kb": slope(figures), "looks": figures}) + "\n")
+    print(f"{slope(figures):.1f} kB per lumisection in the second half")
+    return 0
+
+
+def draw(figures: Sequence[tuple[int, float, float]], path: Path) -> None:
+    """Memory and time of a look against the lumisections so far."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    numbers, held, took = zip(*figures, strict=True)
+    for axis, values, name in zip(figure.subplots(1, 2), (held, took), ("memory [MB]", "one look [s]"), strict=True):
+        axis.plot(numbers, values)
+        axis.set(xlabel="lumisections so far", ylabel=name, ylim=(0, None))
+    figure.savefig(path, dpi=100)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
