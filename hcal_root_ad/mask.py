@@ -72,7 +72,7 @@ class MaskEntry:
         if self.units:
             return ", ".join(self.units)
         ranges = (f"{name} {_text(getattr(self, name))}" for name in ("ieta", "iphi", "depth") if getattr(self, name))
-        return " ".join(part for part in (self.subdetector, *ranges) if part)
+        return " ".join(text for text in (self.subdetector, *ranges) if text)
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Mask:
 
     def rows(self, channels: ChannelTable, run: int) -> Rows:
         """Rows of a table that are masked in a run."""
-        found = [entry.rows(channels) for entry in self.entries if entry.holds_for(run)]
-        return np.unique(np.concatenate([np.empty(0, dtype=np.intp), *found]))
+        rows = [entry.rows(channels) for entry in self.entries if entry.holds_for(run)]
+        return np.unique(np.concatenate([np.empty(0, dtype=np.intp), *rows]))
 
     def sentences(self, channels: ChannelTable, run: int) -> tuple[str, ...]:
         """What is masked in a run, and why."""
@@ -120,7 +120,7 @@ def masked(verdict: RunVerdict, mask: Mask) -> RunVerdict:
         return verdict
     return replace(
         verdict,
-        verdicts=tuple(_masked(part, mask.rows(part.channels, run)) for part in verdict.verdicts),
+        verdicts=tuple(_masked(subdetector, mask.rows(subdetector.channels, run)) for subdetector in verdict.verdicts),
         strips=_masked_strips(verdict.strips, channels, mask.rows(channels, run)) if verdict.strips else None,
         masked=(*verdict.masked, *sentences),
     )
@@ -152,8 +152,8 @@ def _without(finding: Finding, gone: frozenset[int], intervals: Sequence[Interva
     if not rows:
         return None
     left = frozenset(rows)
-    own = [one for one in intervals if one.channel in left and one.kind == finding.kind]
-    observed, expected = sum(one.observed for one in own), sum(one.expected for one in own)
+    own = [interval for interval in intervals if interval.channel in left and interval.kind == finding.kind]
+    observed, expected = sum(interval.observed for interval in own), sum(interval.expected for interval in own)
     left_over = replace(finding, rows=rows)
     return replace(left_over, observed=observed, expected=expected) if expected > 0 else left_over
 
@@ -174,7 +174,7 @@ def _masked_strips(strips: StripVerdict, channels: ChannelTable, rows: Rows) -> 
     return replace(
         strips,
         states=states,
-        intervals=tuple(one for one in strips.intervals if one.channel not in gone),
+        intervals=tuple(interval for interval in strips.intervals if interval.channel not in gone),
         findings=tuple(finding for finding in left if finding is not None),
     )
 

@@ -35,7 +35,7 @@ from hcal_root_ad.provenance import (
     reference_material,
     trust_in,
 )
-from hcal_root_ad.references.catalogue import Entry, fitting_reference, trigger_of
+from hcal_root_ad.references.catalogue import ReferenceEntry, fitting_reference, trigger_of
 from hcal_root_ad.state.detector_state import COLLISIONS, COSMICS, IONS, UNKNOWN, DetectorState, RunConditions
 from hcal_root_ad.state.era import ConditionsSince, StateOfRun, state_of_run
 from hcal_root_ad.state.store import StateStore
@@ -103,7 +103,7 @@ class Judging:
     without_reference: bool = False
     mask: Mask | None = None
     fitting: Fitting = fitting_reference
-    references: dict[int, Entry] = field(default_factory=dict)
+    references: dict[int, ReferenceEntry] = field(default_factory=dict)
     state: DetectorState | None = None
     states: tuple[StateStore, ...] = ()
     taken: frozenset[int] = frozenset()
@@ -207,6 +207,6 @@ class Judging:
         own = {"false_alarms": self.false_alarms, "without_reference": self.without_reference}
         masks = [Material("mask", self.mask.name, self.mask.sha256)] if self.mask else []
         chosen = [self.used[maps.run] for maps in runs if maps.run in self.used]
-        states = [Material("state", plain_name(one.store.folder.resolve().name), one.digest) for one in chosen]
+        states = [Material("state", plain_name(state.store.folder.resolve().name), state.digest) for state in chosen]
         materials = [*map(model_material, self.models), *looked_up, *masks, *dict.fromkeys(states)]
         return provenance_of_maps(verb, runs, materials, {**own, **(options or {})}, trust)

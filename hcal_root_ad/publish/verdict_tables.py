@@ -69,11 +69,11 @@ def _hidden(findings: Sequence[Named]) -> str:
 
 def _judged_part(verdict: RunVerdict) -> str:
     """``58 of 60 LS of HB and HE``, or what else was judged."""
-    per_lumisection = [one for one in verdict.verdicts if one.granularity == "lumisection"]
-    names = [one.subdetector for one in verdict.verdicts]
+    per_lumisection = [part_verdict for part_verdict in verdict.verdicts if part_verdict.granularity == "lumisection"]
+    names = [part_verdict.subdetector for part_verdict in verdict.verdicts]
     parts: list[str] = []
     if per_lumisection:
-        assessed = np.logical_or.reduce([one.assessed for one in per_lumisection])
+        assessed = np.logical_or.reduce([part_verdict.assessed for part_verdict in per_lumisection])
         parts.append(f"{_of(assessed)} LS of {enumerated(names)}")
     elif names:
         parts.append(f"the run as a whole of {enumerated(names)}")
@@ -125,11 +125,11 @@ def _run(verdict: RunVerdict) -> dict[str, Any]:
     strips = {"strips": _judged(verdict.strips)} if verdict.strips else {}
     return {
         "run": verdict.maps.run,
-        "lumisections": [list(part) for part in ranges_of(verdict.maps.lumisections)],
+        "lumisections": [list(ends) for ends in ranges_of(verdict.maps.lumisections)],
         "events": int(verdict.maps.events.sum()),
         "trust": str(verdict.trust),
         "trusted": verdict.trust.trusted,
-        "subdetectors": {one.subdetector: _subdetector(one) for one in verdict.verdicts},
+        "subdetectors": {subdetector.subdetector: _subdetector(subdetector) for subdetector in verdict.verdicts},
         **strips,
         "findings": [_finding(finding, noun, verdict) for finding, noun in every_finding(verdict)],
         "conditions": verdict.common and _conditions(verdict.common),
@@ -146,7 +146,7 @@ def _judged(verdict: Verdict | StripVerdict) -> dict[str, Any]:
     """Which lumisections were judged, by what, and how far that is trusted."""
     judge = verdict.judge
     return {
-        "judged": [list(part) for part in ranges_of(verdict.lumisections[verdict.assessed])],
+        "judged": [list(ends) for ends in ranges_of(verdict.lumisections[verdict.assessed])],
         "model": {"name": judge.name, "version": judge.version, "digest": judge.digest},
         "false_alarms": judge.false_alarms,
         "trust": str(verdict.trust),
@@ -163,7 +163,7 @@ def _finding(finding: Finding, noun: str, verdict: RunVerdict) -> dict[str, Any]
         "unit": finding.unit,
         "kind": str(finding.kind),
         "state": finding.state.name.lower(),
-        "ranges": [list(part) for part in finding.ranges],
+        "ranges": [list(ends) for ends in finding.ranges],
         "lumisections": finding.lumisections,
         "duty": _number(finding.duty),
         "channels": finding.channels,
@@ -179,7 +179,9 @@ def _finding(finding: Finding, noun: str, verdict: RunVerdict) -> dict[str, Any]
 
 def _cells(finding: Finding, verdict: RunVerdict) -> list[list[int]]:
     """ieta, iphi and depth of its channels."""
-    (table,) = (one.channels for one in verdict.verdicts if one.subdetector == finding.subdetector)
+    (table,) = (
+        subdetector.channels for subdetector in verdict.verdicts if subdetector.subdetector == finding.subdetector
+    )
     rows = np.array(finding.rows, dtype=np.intp)
     cells: list[list[int]] = np.stack([table.ieta[rows], table.iphi[rows], table.depth[rows]], axis=1).tolist()
     return cells
