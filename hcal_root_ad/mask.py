@@ -14,7 +14,8 @@
     depth = [1, 2]
     reason = "noisy pedestal, cmssw issue 49219"
 
-Masked channels are not judged: gray in every map, in no finding and no count.
+Masked channels are not judged and have no say in what is expected of others: gray in every map, in no finding and no
+count.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_IPHI, SUBDET_PM, ChannelTable, Subdetector
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.judge.verdict import Finding, Interval, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import Finding, Interval, RunVerdict, State, StripVerdict
 from hcal_root_ad.lumi_ranges import Range
 from hcal_root_ad.schema import structure
 from hcal_root_ad.tables import read_toml
@@ -113,34 +114,15 @@ def read_mask(path: Path) -> Mask:
 
 
 def masked(verdict: RunVerdict, mask: Mask) -> RunVerdict:
-    """The verdict without what is masked: not connected, in no interval and no finding."""
+    """The verdict on a run whose masked channels were not judged: strips without them, and what was masked in words."""
     run, channels = verdict.maps.run, verdict.maps.channels
     sentences = mask.sentences(channels, run)
     if not sentences:
         return verdict
     return replace(
         verdict,
-        verdicts=tuple(_masked(subdetector, mask.rows(subdetector.channels, run)) for subdetector in verdict.verdicts),
         strips=_masked_strips(verdict.strips, channels, mask.rows(channels, run)) if verdict.strips else None,
         masked=(*verdict.masked, *sentences),
-    )
-
-
-def _masked(verdict: Verdict, rows: Rows) -> Verdict:
-    if not len(rows):
-        return verdict
-    gone = frozenset(rows.tolist())
-    states = verdict.states.copy()
-    states[:, rows] = State.NOT_CONNECTED
-    intervals = tuple(interval for interval in verdict.intervals if interval.channel not in gone)
-    left = [_without(finding, gone, verdict.intervals) for finding in verdict.findings]
-    units = {finding.unit for finding in left if finding is not None}
-    return replace(
-        verdict,
-        states=states,
-        intervals=intervals,
-        findings=tuple(finding for finding in left if finding is not None),
-        forecasts=tuple(forecast for forecast in verdict.forecasts if forecast.unit in units),
     )
 
 

@@ -17,6 +17,9 @@ from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hcal_root_ad.errors import ModelError
 from hcal_root_ad.files import plain_name
 from hcal_root_ad.judge.run import Progress, RunJudge
@@ -122,8 +125,9 @@ class Judging:
         conditions = self.chosen.conditions if self.chosen else conditions
         models = self.state.informed(self.models, conditions) if self.state else self.models
         return RunJudge(
-            models, self.false_alarms, self._reference, without_reference=self.without_reference, pileup=pileup
-        )
+            models, self.false_alarms, self._reference, without_reference=self.without_reference, pileup=pileup,
+            find_masked=self._masked if self.mask else None,
+        )  # fmt: skip
 
     def judge(
         self,
@@ -172,6 +176,11 @@ class Judging:
         judge = self.run_judge(pileup, conditions)
         judge.add(maps, progress)
         return self.without_masked(judge.verdict())
+
+    def _masked(self, maps: LumiMaps) -> NDArray[np.intp]:
+        """Rows of the channels that are masked in a run."""
+        assert self.mask is not None
+        return self.mask.rows(maps.channels, maps.run)
 
     def without_masked(self, verdict: RunVerdict) -> RunVerdict:
         """A verdict of :meth:`run_judge` without the channels that are masked."""

@@ -113,7 +113,7 @@ class RunRecord:
     """A verdict on a run, reduced: (LS,) int32 ``lumisections``, (LS,) int64 ``events``, and its parts.
 
     ``common``: conditions and units in common, rounded to half precision (relative 0.0005), which is well below the
-    errors. ``masked``: what a person asked to leave out, in words.
+    errors. ``masked``: what a person asked to leave out, in words. ``unjudged``: sub-detectors without a model.
     """
 
     run: int
@@ -127,6 +127,7 @@ class RunRecord:
     provenance: Provenance | None = None
     common: CommonPart | None = None
     masked: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
 
 
 def record_name(run: int) -> str:
@@ -148,6 +149,7 @@ def record_of(verdict: RunVerdict, provenance: Provenance | None = None) -> RunR
         provenance=provenance or provenance_of_run(verdict),
         common=verdict.common and _rounded(verdict.common),
         masked=verdict.masked,
+        unjudged=verdict.unjudged,
     )
 
 
@@ -280,6 +282,7 @@ def _arrays(record: RunRecord) -> dict[str, NDArray[Any]]:
         "parts": [_words(subdetector) for subdetector in record.parts],
         "common": record.common and _common_words(record.common),
         "masked": record.masked,
+        "unjudged": record.unjudged,
     }
     arrays = {
         "words": np.array(json.dumps(words, sort_keys=True, default=np.generic.item)),
@@ -339,6 +342,7 @@ def _record(arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
         provenance=provenance_of_text(str(arrays["provenance"])) if "provenance" in arrays else None,
         common=words["common"] and _common(words["common"], arrays),
         masked=tuple(words["masked"]),
+        unjudged=tuple(words["unjudged"]),
     )
 
 
