@@ -29,7 +29,8 @@ from studies.folder import study_folder
 
 DETECTOR, SEED = 2022, 77
 """Seed of the detector of the shipped models, and of the run."""
-LENGTHS = {"quick": 30, "tenth": 200, "presets": 2000}
+LENGTHS = {"quick": (30, 30), "presets": (2000, 200)}
+"""LS of the fill with ordinary conditions alone, and of that with faults."""
 SEVERITIES = ("channel", "module", "box", "sub-detector")
 
 Progress = Callable[[int, int], None]
@@ -83,15 +84,19 @@ def run_alarms(grid: str, folder: Path, resume: bool = False, progress: Progress
     if resume:
         raise UsageError(f"{folder}: a study of alarms is made in one go into a new folder; leave --resume out.")
     study_folder(folder, resume)
-    length, detector = LENGTHS[grid], simulate_detector(DETECTOR)
-    conditions = simulate_conditions(length, SEED, start=0.0)
-    logs = {
-        words: told_of(simulate_run(detector, conditions, faults, seed=SEED).maps, progress)
-        for words, faults in (("ordinary conditions", ()), ("with four faults", faults_of(detector, length)))
+    ordinary, faulty = LENGTHS[grid]
+    detector = simulate_detector(DETECTOR)
+    fills = {
+        f"{ordinary} LS, ordinary conditions": (ordinary, ()),
+        f"{faulty} LS, four faults": (faulty, faults_of(detector, faulty)),
     }
+    logs = {}
+    for words, (length, faults) in fills.items():
+        run = simulate_run(detector, simulate_conditions(length, SEED, start=0.0), faults, seed=SEED)
+        logs[words] = told_of(run.maps, progress)
     head = (
-        f"`python -m studies alarms --grid {grid}`, version {version('hcal-root-ad')}, {date.today()}: a simulated fill "
-        f"of {length} LS (detector {DETECTOR}, seed {SEED}), judged LS by LS by the shipped models, which know this "
+        f"`python -m studies alarms --grid {grid}`, version {version('hcal-root-ad')}, {date.today()}: simulated fills "
+        f"(detector {DETECTOR}, seed {SEED}), judged LS by LS by the shipped models, which know this "
         "detector. Lines that `watch` prints about alarms, by severity; `--minimum-severity` leaves out the lower ones."
     )
     written = [folder / "table.md", folder / "results.json"]
