@@ -1,7 +1,7 @@
 """What the watch tells people in a whole fill: a run is judged LS by LS, and every line about an alarm is kept.
 
-Once with ordinary conditions alone (pileup that falls, prescale changes, stops, beam gaps), once with faults on top. The
-judge and the alarms are those of ``watch``; there are no files in between. The detector is the one that the shipped
+Once with ordinary conditions alone (pileup that falls, prescale changes, stops, beam gaps), once with faults on top.
+The judge and the alarms are those of ``watch``; there are no files in between. The detector is the one that the shipped
 models know.
 """
 
