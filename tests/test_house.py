@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "pipeline": {"state", "model", "judge", "references", "mask", "provenance", "publish"},
     "report": {"judge", "publish"},
     "api": {"harvest", "model", "judge", "references", "compare", "mask", "publish", "pipeline", "certify"},
-    "certify": {"provenance", "stats", "harvest", "model", "judge", "references", "mask", "publish", "pipeline"},
+    "certify": {"state", "provenance", "stats", "harvest", "model", "judge", "references", "mask", "publish", "pipeline"},
     "watch": {"provenance", "harvest", "judge", "publish", "pipeline"},
     "reproduce": {"provenance", "harvest", "model", "export", "references", "publish", "watch"},
 }

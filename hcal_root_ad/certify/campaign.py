@@ -5,14 +5,11 @@ An item is judged in this process or on any worker; whatever goes wrong with its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-
-import numpy as np
 
 from hcal_root_ad import content
 from hcal_root_ad.certify.conditions import RunConditions
@@ -46,6 +43,7 @@ from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.publish.publish import publish
 from hcal_root_ad.publish.saved_verdict import RunRecord, record_of, save_record
 from hcal_root_ad.references.catalogue import NamedReference, catalogue_digest, fitting_reference
+from hcal_root_ad.state.era import learn
 
 _SAVED_TIMES = 20
 """While files are looked at, the survey is written so often."""
@@ -124,10 +122,46 @@ def judge_all(
         lumisections += sum(run.lumisections for run in result.runs)
         if progress:
             progress(done, len(new), lumisections)
+    return Campaign(tuple(result for result in results.values() if result), _unusable(files, items), lumisections)
+
+
+def judge_in_order(
+    files: Sequence[SurveyedFile],
+    judging: CampaignJudging,
+    conditions_of: ConditionsOf,
+    store: Store,
+    say: Callable[[str], None],
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> Campaign:
+    """As :func:`judge_all`, one run after the other, each by what the detector state has learned from those before it.
+
+    Forwards from the clean runs of the state, then backwards. What each run teaches is kept before it counts as done.
+    """
+    (state,) = judging.states
+    history = state.store.history()
+    items = sorted(items_of(files, judging, conditions_of), key=lambda item: min(map(history.order, item.runs)))
+    results: list[ItemResult] = []
+    lumisections = 0
+    for done, item in enumerate(items, start=1):
+        with state.store.alone(say):
+            (now,) = items_of(item.files, judging, conditions_of)  # known by the state that it has now
+            result = store.result(now, retry_failed)
+            if result is None:
+                result = judge_item(now, judging, store.folder)
+                store.keep(result)
+                lumisections += sum(run.lumisections for run in result.runs)
+        results.append(result)
+        if progress:
+            progress(done, len(items), lumisections)
+    return Campaign(tuple(results), _unusable(files, items), lumisections)
+
+
+def _unusable(files: Sequence[SurveyedFile], items: Sequence[Item]) -> tuple[Failure, ...]:
     unusable = tuple(Failure(file.path, file.problem) for file in files if file.problem)
     if not items and not unusable:
         unusable = tuple(Failure(file.path, "It holds no lumisection.") for file in files)
-    return Campaign(tuple(result for result in results.values() if result), unusable, lumisections)
+    return unusable
 
 
 def _failed(item: Item, error: Exception) -> ItemResult:
@@ -148,6 +182,9 @@ def judge_item(item: Item, judging: CampaignJudging, folder: Path) -> ItemResult
     except Exception as error:
         return ItemResult(item.identity, item.files, failures=(Failure(_names(item.files), _sentence(error)),))
     judged = []
+    if judging.states:
+        history = judging.states[0].store.history()
+        runs = sorted(runs, key=lambda maps: history.order(maps.run))
     for maps in runs:
         try:
             judged.append(_judge_run(maps, item.conditions.get(maps.run), judging, Store(folder)))
@@ -178,8 +215,8 @@ def _read(files: Sequence[SurveyedFile]) -> tuple[Sequence[LumiMaps], list[Failu
 
 def _judge_run(maps: LumiMaps, conditions: RunConditions | None, judging: CampaignJudging, store: Store) -> JudgedRun:
     if conditions is not None:
-        maps = _without_standby(maps, conditions)
-    verdict, record, provenance = _judge(maps, judging, conditions.pileup if conditions else {})
+        maps = conditions.without_standby(maps)
+    verdict, record, provenance, learn = _judge(maps, judging, conditions or RunConditions())
     (store.folder / ROOT).mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".partial-", dir=store.records) as private:
         # Written apart first: a worker that was given up by its scheduler may still be at the same item.
@@ -191,36 +228,40 @@ def _judge_run(maps: LumiMaps, conditions: RunConditions | None, judging: Campai
             root.replace(store.folder / ROOT / root.name)
         flags.replace(store.flags(maps.run))
         record_file.replace(store.record(maps.run))
+    learn()  # after all is written, and before the marker: a kill in between finds the state as it was before the run
     judged = (*verdict.verdicts, verdict.strips) if verdict else ()
     flagged = sum(len(subdetector.intervals) for subdetector in judged if subdetector)
     return JudgedRun(maps.run, len(maps), flagged, root.name if root else "")
 
 
-def _without_standby(maps: LumiMaps, conditions: RunConditions) -> LumiMaps:
-    """Lumisections on standby are not judged; nor do they move what is expected of the others."""
-    fit = np.array([not cause for cause in conditions.standby(maps.lumisections)], dtype=np.bool_)
-    return replace(maps, present=maps.present & fit)
-
-
 def _judge(
-    maps: LumiMaps, judging: CampaignJudging, pileup: Mapping[int, float]
-) -> tuple[RunVerdict | None, RunRecord, Provenance]:
-    """The verdict and its record; a run in which nothing can be judged has a record that says so, and no verdict."""
+    maps: LumiMaps, judging: CampaignJudging, conditions: RunConditions
+) -> tuple[RunVerdict | None, RunRecord, Provenance, Callable[[], object]]:
+    """The verdict, its record, and what teaches it to the state.
+
+    A run in which nothing can be judged has a record that says so, and no verdict.
+    """
     judge = Judging(
         tuple(_model(place) for place in judging.models), judging.false_alarms, judging.without_reference,
-        judging.mask, _fitting_as_at_first(judging.references),
+        judging.mask, _fitting_as_at_first(judging.references), states=tuple(place.store for place in judging.states),
+        taken=judging.taken,
     )  # fmt: skip
+    luminosity = {place.store.history().start: place.luminosity for place in judging.states}
     try:
-        verdict = judge.judge(maps, pileup=pileup)
+        own = judge.for_run(maps, lambda start: conditions.for_state(luminosity[start]))
+        untold = own.judge_run(maps, pileup=conditions.pileup)
+        verdict = own.finished(untold)
     except NoHcalError as error:
         program, made = f"hcal-root-ad {version('hcal-root-ad')}", judge.provenance_of([maps], "certify")
         notes = (*maps.notes, str(error))
         record = RunRecord(
             maps.run, maps.definition, maps.lumisections, maps.events, maps.sources, notes, program, (), made
         )
-        return None, record, made
+        return None, record, made, lambda: None
     made = judge.provenance("certify", [verdict])
-    return verdict, record_of(verdict, made), made
+    chosen = own.chosen if judging.adapt else None
+    teach = partial(learn, chosen, untold) if chosen and chosen.may_learn else lambda: None
+    return verdict, record_of(verdict, made), made, teach
 
 
 def _fitting_as_at_first(digest: str) -> Fitting:

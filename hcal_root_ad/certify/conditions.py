@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,8 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.lumi_ranges import Range, ranges_of, union, within
 from hcal_root_ad.schema import nearest
+from hcal_root_ad.state import detector_state as state
+from hcal_root_ad.state.detector_state import COLLISIONS, COSMICS, IONS
 from hcal_root_ad.tables import Row, flag, open_rows, read_json, real, shown, whole
 
 NO_STABLE_BEAMS, CMS_NOT_ACTIVE, HBHE_OFF = "no stable beams", "CMS not active", "HBHE off"
@@ -43,6 +46,11 @@ QUANTITIES = {
     "recorded": "recorded_lumi_per_lumisection",
 }
 """Quantity to its column in OMS."""
+MENU, FIELD, FILL_TYPE = "hlt_key", "b_field", "fill_type_runtime"
+"""Columns of a run that a detector state makes use of: trigger menu, field of the magnet in T, what collided."""
+EVENTS_OF_FILL = {"PROTONS": COLLISIONS, "COSMICS": COSMICS, "IONS": IONS}
+PER_FEMTOBARN = {"/mb": 1e12, "/ub": 1e9, "/nb": 1e6, "/pb": 1e3, "/fb": 1.0, "/ab": 1e-3}
+"""Unit of a luminosity as brilcalc writes it, in inverse femtobarn; OMS exports are in inverse picobarn."""
 RUN, LUMISECTION = "run_number", "lumisection_number"
 LARGEST = 2**31 - 1
 """Largest number of a run or lumisection; selections write an open end as 9999 or more."""
@@ -61,6 +69,8 @@ class OmsRun:
 
     ``lumisections``: (LS,) int32, ascending. ``causes``: (LS,) why an LS is on standby, or "". ``pileup``,
     ``delivered`` and ``recorded``: (LS,), luminosity in the export's unit, NaN where unknown.
+    ``menu``, ``field`` (T) and ``events`` (``collisions``, ``cosmics``, ``ions``): of the run, None where the export
+    does not say, or says two things. ``before``: luminosity delivered in its earlier runs, in inverse femtobarn.
     """
 
     lumisections: NDArray[np.int32]
@@ -68,6 +78,14 @@ class OmsRun:
     pileup: Floats
     delivered: Floats
     recorded: Floats
+    _: KW_ONLY
+    menu: str | None = None
+    field: float | None = None
+    events: str | None = None
+    before: float | None = None
+
+
+_OF_RUN = ("menu", "field", "events", "before")
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +137,18 @@ class RunConditions:
         standby = self.oms and ranges_of(ls for ls, cause in self._causes().items() if cause)
         return {"standby": standby, "selected": self.selected, "pileup": self.pileup}
 
+    def without_standby(self, maps: LumiMaps) -> LumiMaps:
+        """Lumisections on standby are not judged; nor do they move what is expected of the others."""
+        fit = np.array([not cause for cause in self.standby(maps.lumisections)], dtype=np.bool_)
+        return replace(maps, present=maps.present & fit)
+
+    def for_state(self, luminosity: float | None) -> state.RunConditions:
+        """What a detector state makes use of; ``luminosity``: :attr:`OmsRun.before` of the run from which it counts."""
+        if self.oms is None:
+            return state.UNKNOWN
+        since = None if luminosity is None or self.oms.before is None else self.oms.before - luminosity
+        return state.RunConditions(self.oms.menu, self.oms.field, self.oms.events, since)
+
     def _causes(self) -> dict[int, str]:
         return dict(zip(self.oms.lumisections.tolist(), self.oms.causes, strict=True)) if self.oms else {}
 
@@ -128,6 +158,7 @@ class RunConditions:
             "lumisections": self.oms.lumisections.tolist(),
             "causes": list(self.oms.causes),
             **{name: [None if np.isnan(x) else x for x in getattr(self.oms, name).tolist()] for name in QUANTITIES},
+            **{name: getattr(self.oms, name) for name in _OF_RUN},
         }
         return {"oms": oms, "selected": self.selected}
 
@@ -137,9 +168,10 @@ def conditions_of_table(table: Mapping[str, Any]) -> RunConditions:
     oms, selected = table["oms"], table["selected"]
     return RunConditions(
         oms=None if oms is None else OmsRun(
-            lumisections=np.array(oms["lumisections"], dtype=np.int32),
-            causes=tuple(oms["causes"]),
-            **{name: np.array(oms[name], dtype=np.float64) for name in QUANTITIES},
+            np.array(oms["lumisections"], dtype=np.int32),
+            tuple(oms["causes"]),
+            *(np.array(oms[name], dtype=np.float64) for name in QUANTITIES),
+            menu=oms["menu"], field=oms["field"], events=oms["events"], before=oms["before"],
         ),
         selected=None if selected is None else tuple((first, last) for first, last in selected),
     )  # fmt: skip
@@ -162,6 +194,10 @@ class Conditions:
             oms=None if self.oms is None else self.oms.get(run, _NOT_IN_EXPORT),
             selected=None if self.selection is None else tuple(self.selection.get(run, ())),
         )
+
+    def before(self, run: int) -> float | None:
+        """Luminosity delivered before a run, in inverse femtobarn; None where the export does not hold the run."""
+        return self.oms[run].before if self.oms and run in self.oms else None
 
 
 def read_conditions(oms: Path | None, selection: Path | None) -> Conditions | None:
@@ -241,7 +277,7 @@ def _ranges(run: int, ranges: object, path: Path) -> list[Range]:
 # Exports: OMS as CSV, JSON or parquet, and brilcalc. Its run:fill and ls (of the LHC clock and of CMS, which is 0 where
 # CMS took nothing) are two numbers each; its beamstatus says stable beams; delivered(…), recorded(…) carry their unit.
 
-_OMS = (RUN, LUMISECTION, *CAUSE_OF_FLAG, *QUANTITIES.values())
+_OMS = (RUN, LUMISECTION, *CAUSE_OF_FLAG, *QUANTITIES.values(), MENU, FIELD, FILL_TYPE)
 _BRIL = ("run:fill", "ls", "beamstatus")
 _PAIR = re.compile(r"([0-9]{1,10}):([0-9]{1,10})")
 
@@ -254,23 +290,47 @@ def read_oms(path: Path) -> tuple[dict[int, OmsRun], tuple[str, ...]]:
             contradicts itself.
     """
     runs: dict[int, dict[int, LumiState]] = {}
+    of_run: dict[int, set[tuple[str | None, float | None, str | None]]] = {}
     with open_rows(path, "OMS export", (*_OMS, *_BRIL)) as table:
         columns = _oms_columns(path, table.columns)
         flags = [name for name in CAUSE_OF_FLAG if name in columns]
+        unit = next((name.partition("(")[2].rstrip(")") for name in table.columns if "delivered(" in name), "/pb")
         for number, row in enumerate(table.rows, start=1):
             try:
                 oms = {name: read(row) for name, read in columns.items()}
-                run, lumisection, state = _number(oms, RUN), _number(oms, LUMISECTION), _state(oms, flags)
+                run, lumisection, lumi = _number(oms, RUN), _number(oms, LUMISECTION), _state(oms, flags)
+                of_run.setdefault(run, set()).add(_of_run(oms))
             except ValueError as error:
                 raise InputError(f"Row {number} of {path} says {error}.") from None
-            if runs.setdefault(run, {}).setdefault(lumisection, state) != state:
+            if runs.setdefault(run, {}).setdefault(lumisection, lumi) != lumi:
                 raise InputError(f"{path} says two different things of run {run}, LS {lumisection}; export it anew.")
     if not runs:
         raise InputError(f"{path} holds no lumisection.")
     lacking = [name for name in (*HBHE_FLAGS, "cms_active") if name not in flags]
     plural = "s" * (len(lacking) != 1)
     notes = (f"{path.name} has no column{plural} {', '.join(lacking)}: not looked at.",) if lacking else ()
-    return {run: _oms_run(states) for run, states in runs.items()}, notes
+    out, before = {}, 0.0
+    for run in sorted(runs):
+        menus, fields, events = (set(column) for column in zip(*of_run[run], strict=True))
+        out[run] = replace(
+            _oms_run(runs[run]), menu=_only(menus), field=_only(fields), events=_only(events),
+            before=before if unit in PER_FEMTOBARN and QUANTITIES["delivered"] in columns else None,
+        )  # fmt: skip
+        before += float(np.nansum(out[run].delivered)) / PER_FEMTOBARN.get(unit, 1.0)
+    return out, notes
+
+
+def _of_run(row: Row) -> tuple[str | None, float | None, str | None]:
+    """Menu, field and kind of events that a row says of its run."""
+    field = _cell(row, FIELD, real, "a field in T")
+    fill = str(row.get(FILL_TYPE) or "").strip().upper()
+    events = EVENTS_OF_FILL.get(fill, fill.lower()) or None
+    return str(row.get(MENU) or "").strip() or None, None if np.isnan(field) else round(field, 1), events
+
+
+def _only(values: set[Cell]) -> Cell | None:
+    """The one value; None where there are several."""
+    return next(iter(values)) if len(values) == 1 else None
 
 
 def _oms_columns(path: Path, columns: Sequence[str]) -> dict[str, Callable[[Row], object]]:
@@ -335,5 +395,4 @@ def _cell(row: Row, name: str, convert: Callable[[object], Cell], expected: str)
 def _oms_run(states: Mapping[int, LumiState]) -> OmsRun:
     lumisections = sorted(states)
     causes, *numbers = zip(*(states[lumisection] for lumisection in lumisections), strict=True)
-    quantities = {name: np.array(values) for name, values in zip(QUANTITIES, numbers, strict=True)}
-    return OmsRun(np.array(lumisections, dtype=np.int32), causes, **quantities)
+    return OmsRun(np.array(lumisections, dtype=np.int32), causes, *map(np.array, numbers))

@@ -23,6 +23,7 @@ from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.files import folder_lock, write_text
 from hcal_root_ad.mask import Mask
 from hcal_root_ad.publish.saved_verdict import SUFFIX, record_name
+from hcal_root_ad.state.store import StateStore
 from hcal_root_ad.tables import read_json
 
 ROOT, RECORDS = "root", "records"
@@ -39,11 +40,25 @@ class ModelPlace:
 
 
 @dataclass(frozen=True)
+class StatePlace:
+    """Where a detector state lies; ``luminosity``: what OMS says was delivered before its clean runs (1/fb)."""
+
+    folder: str
+    luminosity: float | None = None
+
+    @property
+    def store(self) -> StateStore:
+        return StateStore(Path(self.folder))
+
+
+@dataclass(frozen=True)
 class CampaignJudging:
     """What the runs of a campaign are judged with, on every worker alike; policies do not belong to it.
 
     ``references``: digest of the catalogue of reference runs for detectors that no model knows.
     ``mask``: channels that are not judged.
+    ``states``: detector states that judge, the first that fits a run. ``taken``: numbers of runs that were taken, as
+    far as they are known. ``adapt``: whether the (one) state learns from the runs, which then are judged in order.
     """
 
     models: tuple[ModelPlace, ...]
@@ -51,6 +66,9 @@ class CampaignJudging:
     references: str = ""
     without_reference: bool = False
     mask: Mask | None = None
+    states: tuple[StatePlace, ...] = ()
+    taken: frozenset[int] = frozenset()
+    adapt: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +76,8 @@ class Item:
     """Files that belong together because they share runs; usually the files of one run.
 
     ``identity``: digest of the files' content, the models, the false findings asked for, the reference runs, the
-    lumisections left out, and the program's version. Neither the files' places nor their order matter.
+    detector states as they were before it, the lumisections left out, and the program's version. Neither the files'
+    places nor their order matter.
     """
 
     identity: str
@@ -95,20 +114,33 @@ def _sharing_runs(files: Sequence[SurveyedFile]) -> list[list[SurveyedFile]]:
 def _item(files: list[SurveyedFile], judging: CampaignJudging, conditions_of: ConditionsOf) -> Item:
     runs = tuple(sorted({run for file in files for run in file.runs}))
     conditions = {run: conditions_of(run) for run in runs}
-    text = json.dumps(
-        {
-            "files": [file.digest for file in files],
-            "models": [model.digest for model in judging.models],
-            "false_alarms": judging.false_alarms,
-            "without_reference": judging.without_reference,
-            "references": judging.references,
-            "conditions": {str(run): conditions[run].judging for run in runs},
-            "program": version("hcal-root-ad"),
-        }
-        | ({"mask": judging.mask.sha256} if judging.mask else {}),
-        sort_keys=True,
-    )
+    depends: dict[str, Any] = {
+        "files": [file.digest for file in files],
+        "models": [model.digest for model in judging.models],
+        "false_alarms": judging.false_alarms,
+        "without_reference": judging.without_reference,
+        "references": judging.references,
+        "conditions": {str(run): conditions[run].judging for run in runs},
+        "program": version("hcal-root-ad"),
+    }
+    if judging.mask:
+        depends["mask"] = judging.mask.sha256
+    if judging.states:
+        depends["states"] = [_before(place, runs, conditions, judging) for place in judging.states]
+    text = json.dumps(depends, sort_keys=True)
     return Item(hashlib.sha256(text.encode()).hexdigest(), tuple(files), runs, conditions)
+
+
+def _before(
+    place: StatePlace, runs: Sequence[int], conditions: Mapping[int, RunConditions], judging: CampaignJudging
+) -> list[Any]:
+    """What of a state a judgement depends on: its version before the first of the runs in order, and its age."""
+    history = place.store.history()
+    first = min(runs, key=history.order)
+    version = next(history.before(first))
+    missed = history.missed(version, first, judging.taken)
+    own = {str(run): asdict(conditions[run].for_state(place.luminosity)) for run in runs}
+    return [version.version, missed, own, judging.adapt and len(runs) > 1]
 
 
 @dataclass(frozen=True)

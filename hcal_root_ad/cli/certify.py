@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from hcal_root_ad.cli.inputs import count, input_paths
-from hcal_root_ad.cli.judging import add_judging, add_without_reference
+from hcal_root_ad.cli.judging import add_judging, add_states, add_without_reference, stores_of
 from hcal_root_ad.cli.terminal import campaign_progress, progress, remark, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.certify.labels import Labels, MissingRuns
     from hcal_root_ad.certify.outputs import Summary
     from hcal_root_ad.certify.policy import Policy
-    from hcal_root_ad.certify.store import Campaign, ConditionsOf, Store
+    from hcal_root_ad.certify.store import Campaign, ConditionsOf, StatePlace, Store
     from hcal_root_ad.harvest.inputs import InputFile
     from hcal_root_ad.provenance import Material
 
@@ -53,6 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--condor", type=Path, metavar="FILE", help="HTCondor jobs as the file says (docs/certify.md)")
     parser.add_argument("--retry-failed", action="store_true", help="try again what could not be judged")
     add_judging(parser)
+    add_states(parser)
+    parser.add_argument("--adapt", type=Path, metavar="STATE",
+                        help="certify runs in their order, and let this detector state learn from each")  # fmt: skip
     add_without_reference(parser)
 
 
@@ -63,7 +67,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.explain:
         run, lumisection = arguments.explain
         return _explain(store, run, lumisection, arguments.policy)
-    names = ("model", "false_alarms", "without_reference", "mask", "retry_failed")
+    names = ("model", "false_alarms", "without_reference", "mask", "state", "adapt", "retry_failed")
     if not arguments.inputs and any(getattr(arguments, name) for name in names):
         options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
         raise UsageError(f"Without INPUT nothing is judged: leave {options} out.")
@@ -81,7 +85,7 @@ def _certify(arguments: argparse.Namespace, store: Store) -> int:
     conditions_of = conditions.of if conditions else store.conditions
     labels = read_labels(arguments.labels) if arguments.labels else None
     agreement = Agreement(labels) if labels else None
-    campaign_of = _judge(arguments, store, conditions_of) if arguments.inputs else _stored(store)
+    campaign_of = _judge(arguments, store, conditions_of, conditions) if arguments.inputs else _stored(store)
     check_places([], [store.folder])
     with store.alone(remark):
         campaign = campaign_of()
@@ -158,15 +162,18 @@ def _stored(store: Store) -> Callable[[], Campaign]:
     return store.campaign
 
 
-def _judge(arguments: argparse.Namespace, store: Store, conditions_of: ConditionsOf) -> Callable[[], Campaign]:
+def _judge(
+    arguments: argparse.Namespace, store: Store, conditions_of: ConditionsOf, conditions: Conditions | None
+) -> Callable[[], Campaign]:
     """What judges the inputs, once the folder is ours; wrong use is found before that."""
-    from hcal_root_ad.certify.campaign import judge_all, judging_with, survey_all
+    from hcal_root_ad.certify.campaign import judge_all, judge_in_order, judging_with, survey_all
     from hcal_root_ad.certify.dataset import Survey, campaign_files
     from hcal_root_ad.certify.executors import open_executor
     from hcal_root_ad.mask import read_mask
 
     mask = read_mask(arguments.mask) if arguments.mask else None
     judging = judging_with(arguments.model, arguments.false_alarms, arguments.without_reference, mask)
+    places = _states(arguments, conditions_of)
     files = campaign_files(arguments.inputs, Survey(store.survey).paths, _resolver(store), store.folder)
     retry = arguments.retry_failed
 
@@ -175,15 +182,40 @@ def _judge(arguments: argparse.Namespace, store: Store, conditions_of: Condition
             with progress("Looking at files") as report:
                 surveyed = survey_all(files, store, executor, retry, report)
             remark(*(f"{file.path} holds no lumisection: left out." for file in surveyed if file.empty))
+            taken = {run for file in surveyed for run in file.runs} | set((conditions and conditions.oms) or ())
+            own = replace(judging, states=places, taken=frozenset(taken), adapt=bool(arguments.adapt))
             start = perf_counter()
             with campaign_progress("Judging") as advance:
-                campaign = judge_all(surveyed, judging, conditions_of, store, executor, retry, advance)
+                if own.adapt:
+                    campaign = judge_in_order(surveyed, own, conditions_of, store, remark, retry, advance)
+                else:
+                    campaign = judge_all(surveyed, own, conditions_of, store, executor, retry, advance)
         if campaign.judged_now:
             seconds, new = perf_counter() - start, campaign.judged_now
             show(f"judged:    {new} LS in {seconds:.0f} s, {new / seconds:.1f} LS/s")
         return campaign
 
     return judge
+
+
+def _states(arguments: argparse.Namespace, conditions_of: ConditionsOf) -> tuple[StatePlace, ...]:
+    """The detector states that judge, and what was delivered before each began."""
+    from hcal_root_ad.certify.store import StatePlace
+
+    if not (arguments.state or arguments.adapt):
+        return ()
+    if arguments.state and arguments.adapt:
+        raise UsageError("--state judges by a state as it is, and --adapt lets one learn; leave one of them out.")
+    if arguments.without_reference:
+        raise UsageError("--without-reference judges a run against itself, not by a state; leave one of them out.")
+    if arguments.adapt and (arguments.workers > 1 or arguments.scheduler or arguments.condor):
+        remark("--adapt: each run is judged by what those before it taught, so one is judged after the other; "
+               "more than one process only looks at the files.")  # fmt: skip
+    places = []
+    for store in stores_of(arguments.state or [arguments.adapt]):
+        oms = conditions_of(store.history().start).oms
+        places.append(StatePlace(str(store.folder), oms.before if oms else None))
+    return tuple(places)
 
 
 def _resolver(store: Store) -> Callable[[str], tuple[InputFile, ...]]:

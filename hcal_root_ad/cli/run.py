@@ -135,6 +135,7 @@ def _publish(
     show(*run_summary(verdict))
     remark(*(f"run {run}: {note}" for note in verdict.every_note))
     remark(*(f"run {run}: masked: {sentence}" for sentence in verdict.masked))
+    remark(*(f"run {run}: open finding {sentence}" for sentence in verdict.open_findings))
     show(f"ROOT file: {written}")
     if plots:
         from hcal_root_ad.provenance import write_beside

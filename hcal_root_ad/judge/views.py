@@ -25,7 +25,17 @@ from hcal_root_ad.judge.aggregate import (
     worst_state,
 )
 from hcal_root_ad.judge.verdict import Finding, Interval, RunVerdict, State, StripVerdict, Verdict
-from hcal_root_ad.judge.wording import Named, enumerated, every_finding, how_large, how_sure, trust_of_run, what, when
+from hcal_root_ad.judge.wording import (
+    Named,
+    enumerated,
+    every_finding,
+    how_large,
+    how_sure,
+    rests_on,
+    trust_of_run,
+    what,
+    when,
+)
 from hcal_root_ad.lumi_ranges import ls_ranges
 
 COLUMNS = (
@@ -115,7 +125,7 @@ def flag_rows(run: RunVerdict) -> Iterator[Row]:
     """The intervals of a run, in the order of :data:`COLUMNS`; "" where there is none."""
     for verdict in run.verdicts:
         for interval in _in_order(verdict):
-            yield (run.maps.run, *_channel(verdict, interval.channel), *_numbers(interval), str(verdict.trust))
+            yield (run.maps.run, *_channel(verdict, interval.channel), *_numbers(interval), rests_on(verdict))
     if run.strips:
         for interval in _in_order(run.strips):
             yield (run.maps.run, *_strip(run.strips, interval.channel), *_numbers(interval), str(run.strips.trust))

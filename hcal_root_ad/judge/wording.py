@@ -88,6 +88,11 @@ _RESTS_ON = {
 }
 
 
+def rests_on(part: Judged) -> str:
+    """What a verdict rests on; of a detector state whose it is, and how old."""
+    return part.trust_reason.partition(";")[0] if part.trust is Trust.STATE else str(part.trust)
+
+
 def trust_sentences(judged: Mapping[str, Judged]) -> tuple[str, ...]:
     """How far the verdicts on sub-detectors, by name, can be trusted, where it is not as it should be."""
     names: dict[str, list[str]] = {}

@@ -61,7 +61,7 @@ def states_against_lumisections(run: RunVerdict, axis: LumiAxis) -> Iterator[Mon
         if rows.any():
             path = f"{AGAINST_LS}/SubdetPM/{half}"
             yield lumi_map(path, axis, rows, f"{half}: state of each RBX", RBX_LABELS[half], "RBX")
-    outer = [verdict for verdict in run.verdicts if not has_boxes(verdict) and verdict.granularity == "lumisection"]
+    outer = [one for one in run.verdicts if not has_boxes(one) and one.granularity == "lumisection"]
     if outer:
         yield outer_map(outer, axis)
     states = subdetector_states(run, axis)
@@ -82,10 +82,7 @@ def outer_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement:
         own, states = _outer_states(verdict)
         names += own
         rows.append(_spread(verdict, states, axis))
-    path, title = (
-        f"{AGAINST_LS}/HOHF",
-        f"{' and '.join(verdict.subdetector for verdict in verdicts)}: state of each unit",
-    )
+    path, title = f"{AGAINST_LS}/HOHF", f"{' and '.join(one.subdetector for one in verdicts)}: state of each unit"
     small = [f"#scale[{min(1, 22 / len(names)):.2f}]{{{name}}}" for name in names]
     return lumi_map(path, axis, np.concatenate(rows, axis=1), title, small)
 
@@ -168,9 +165,7 @@ def judgements(run: RunVerdict) -> tuple[Verdict | StripVerdict, ...]:
 
 def per_lumisection(run: RunVerdict) -> tuple[Verdict | StripVerdict, ...]:
     """What was judged LS by LS."""
-    return tuple(
-        source for source in judgements(run) if isinstance(source, StripVerdict) or source.granularity == "lumisection"
-    )
+    return tuple(one for one in judgements(run) if isinstance(one, StripVerdict) or one.granularity == "lumisection")
 
 
 def _spread(source: Verdict | StripVerdict, rows: States, axis: LumiAxis, missing: int = State.NOT_ASSESSED) -> States:
@@ -288,8 +283,9 @@ def verdict_sentence(run: RunVerdict, axis: LumiAxis) -> str:
 
 
 def trust_reasons(run: RunVerdict) -> tuple[str, ...]:
-    """Why something is not trusted, each reason once."""
-    reasons = [verdict.trust_reason or str(verdict.trust) for verdict in run.verdicts if not verdict.trust.trusted]
+    """Why something is not trusted, and by which detector state it was judged, each reason once."""
+    told = [part for part in run.verdicts if not part.trust.trusted or part.trust is Trust.STATE]
+    reasons = [part.trust_reason or str(part.trust) for part in told]
     return tuple(dict.fromkeys([*reasons, *(["strips are held against themselves"] if run.strips else [])]))
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from hcal_root_ad.files import write_text
 from hcal_root_ad.judge.verdict import State
+from hcal_root_ad.judge.wording import rests_on
 from hcal_root_ad.style import png
 
 _COLOURS = 96
@@ -57,6 +58,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["signs"] = _SIGNS
+    environment.filters["rests_on"] = rests_on
     environment.filters["number"] = "{:,}".format
     environment.filters["unbroken"] = lambda text: text.replace("–", "\u2060–\u2060")  # no line break within a range
     return environment

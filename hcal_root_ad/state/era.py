@@ -18,10 +18,20 @@ from hcal_root_ad.judge.shared_pileup import LESS_SENSITIVE
 from hcal_root_ad.judge.verdict import RunVerdict, Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model
+from hcal_root_ad.model.reference import Widths
 from hcal_root_ad.state.detector_state import UNKNOWN, DetectorState, OpenFinding, RunConditions
 from hcal_root_ad.state.first_state import first_state
 from hcal_root_ad.state.store import Action, Input, StateStore, Update, Version
 from hcal_root_ad.state.update import UpdateRecord, accept, advance, close
+
+
+def sentence_on(finding: OpenFinding) -> str:
+    """``370104-1: HEP07-RM2 degraded ×0.92, in 3 runs from 370104 to 370107``."""
+    runs = f"in run {finding.first_run}" if finding.runs == 1 else (
+        f"in {finding.runs} runs from {finding.first_run} to {finding.last_run}"
+    )  # fmt: skip
+    return f"{finding.identifier}: {finding.unit} {finding.kind} ×{np.exp(finding.size):.2f}, {runs}"
+
 
 ConditionsSince = Callable[[int], RunConditions]
 """Conditions of a run, whose luminosity counts from the run that is given."""
@@ -70,13 +80,17 @@ class StateOfRun:
         known = self.conditions.missed is not None or self.conditions.luminosity is not None
         return f"{whose}, {'' if known else 'at least '}{self.age} run{'s' if self.age > 1 else ''} old"
 
-    def dimness(self, subdetector: str) -> float:
-        """How much less is known of a typical channel than right after the last run that taught."""
-        errors = []
-        for age in (self.state.age(self.conditions), 1.0):
-            reference = self.state.reference(subdetector, self.conditions, age)
-            errors.append(np.hypot(reference.level_error, reference.widths.channel)[reference.live])
-        return float(np.median(errors[0] / errors[1])) if len(errors[1]) else 1.0
+    def vagueness(self, subdetector: str) -> float:
+        """How badly a typical channel is known by now, in the widths that a model of clean runs allows for."""
+        reference = self.state.reference(subdetector, self.conditions)
+        error = np.hypot(reference.level_error, reference.widths.channel)[reference.live]
+        return float(np.median(error)) / Widths().channel if len(error) else 1.0
+
+    def is_only_old(self, verdict: Verdict) -> bool:
+        """Whether a verdict is not trusted because the state is old, and not because the detector is another."""
+        if verdict.trust is not Trust.OTHER_PERIOD or verdict.subdetector not in self.state.subdetectors:
+            return False
+        return verdict.sensitivity <= LESS_SENSITIVE * self.vagueness(verdict.subdetector)
 
     @cached_property
     def has_learned(self) -> bool:
@@ -103,17 +117,27 @@ class StateOfRun:
     def judged(self, verdict: RunVerdict) -> RunVerdict:
         """A verdict by this state with what that means for trust in it."""
         parts = (self._judged(one) if one.subdetector in self.state.subdetectors else one for one in verdict.verdicts)
-        return replace(verdict, verdicts=tuple(parts))
+        known = tuple(sentence_on(finding) for finding in self.state.findings)
+        return replace(verdict, verdicts=tuple(parts), open_findings=known)
 
     def _judged(self, verdict: Verdict) -> Verdict:
-        dim = self.dimness(verdict.subdetector)
-        trust, reason = verdict.trust, "; ".join(filter(None, (self.words, verdict.trust_reason)))
-        if trust is Trust.ADAPTED:
-            trust = Trust.STATE
-        if trust.trusted and dim > LESS_SENSITIVE:
-            trust = Trust.OTHER_PERIOD
-            reason += f"; what channels do now is known {dim:.1f} times worse than right after that run"
-        return replace(verdict, trust=trust, trust_reason=reason, sensitivity=max(verdict.sensitivity, dim))
+        if verdict.trust is Trust.ADAPTED:
+            return replace(verdict, trust=Trust.STATE, trust_reason=self.words)
+        if self.is_only_old(verdict):
+            reason = (
+                f"{self.words}, so faults must be {verdict.sensitivity:.1f} times as large to be seen; let it learn "
+                "from the runs in between, or from this one"
+            )
+            return replace(verdict, trust_reason=reason)
+        return replace(verdict, trust_reason="; ".join(filter(None, (self.words, verdict.trust_reason))))
+
+    def teaching(self, verdict: RunVerdict) -> RunVerdict:
+        """What the state learns of: a verdict that is only not trusted because the state is old teaches as well.
+
+        Or else a state could never go on after a gap.
+        """
+        parts = (replace(one, trust=Trust.STATE) if self.is_only_old(one) else one for one in verdict.verdicts)
+        return replace(verdict, verdicts=tuple(parts))
 
 
 def state_of_run(
@@ -168,7 +192,7 @@ def learn(chosen: StateOfRun, verdict: RunVerdict) -> UpdateRecord:
     """
     if not chosen.may_learn:
         raise ValueError(f"run {chosen.run} is not the next in order")
-    state, record = advance(chosen.state, verdict, conditions=chosen.conditions)
+    state, record = advance(chosen.state, chosen.teaching(verdict), conditions=chosen.conditions)
     if record.lumisections:
         chosen.store.add(
             state.to_arrays(),

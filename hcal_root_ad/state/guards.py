@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.verdict import Finding, Level, Verdict
+from hcal_root_ad.lumi_ranges import within
 from hcal_root_ad.state.detector_state import OpenFinding, SubdetectorState
 from hcal_root_ad.state.filter import Innovation
 from hcal_root_ad.state.layers import LEVEL, Layer, Mask
@@ -24,6 +25,8 @@ NEAR_THE_END = 2
 """A line that ends at most so many assessed LS before the run does is still there."""
 DEAREST = 0.02
 """Rates below this share of the expected one are all the same."""
+SHIFTS = (-6.0, 3.0)
+"""Shifts of log rate that a finding may have."""
 CLOSED_AFTER, ASKED_AFTER = 2, 3
 """Runs below half of its size that close a finding; runs in which it was there before a person is asked."""
 TELLING = 0.25
@@ -127,7 +130,7 @@ def follow_findings(
             asked.append(now)
         kept.append(now)
     opened = [
-        _opened(finding, f"{run}-{first_number + k}", run)
+        _opened(finding, f"{run}-{first_number + k}", run, log_rate_shift(finding, verdict))
         for k, finding in enumerate(f for f in at_the_end if not any(_same(f, known) for known in kept))
     ]
     return FindingChanges((*kept, *opened), tuple(opened), tuple(closed), tuple(asked))
@@ -155,11 +158,37 @@ def _same(line: Finding, known: OpenFinding) -> bool:
     return 2 * len(mine & theirs) > len(mine)
 
 
-def _opened(finding: Finding, identifier: str, run: int) -> OpenFinding:
+def _opened(finding: Finding, identifier: str, run: int, size: float) -> OpenFinding:
     return OpenFinding(
-        identifier, finding.subdetector, str(finding.level), finding.unit, str(finding.kind),
-        float(np.log(max(finding.size, DEAREST))), finding.rows, run, run,
-    )  # fmt: skip
+        identifier,
+        finding.subdetector,
+        str(finding.level),
+        finding.unit,
+        str(finding.kind),
+        size,
+        finding.rows,
+        run,
+        run,
+    )
+
+
+def log_rate_shift(finding: Finding, verdict: Verdict) -> float:
+    """Shift of log rate that makes the expected digis of a finding's channels those that were observed.
+
+    Where digis are likely, a loss of a tenth of them is a larger loss of rate: p = 1 − exp(−λ).
+    """
+    rows = np.flatnonzero(verdict.assessed & within(verdict.lumisections, finding.ranges))
+    size, events = max(finding.size, DEAREST), verdict.events[rows].sum()
+    expected = verdict.expected[np.ix_(rows, np.array(finding.rows))].sum(axis=0, dtype=np.float64)
+    if not expected.any():
+        return float(np.log(size))
+    rate = -np.log1p(-np.minimum(expected / events, 0.999))
+    low, high = SHIFTS
+    for _ in range(40):
+        middle = (low + high) / 2
+        fewer = -np.expm1(-rate * np.exp(middle)).sum() < size * -np.expm1(-rate).sum()
+        low, high = (middle, high) if fewer else (low, middle)
+    return high
 
 
 def gate(layer: Layer, off: Innovation) -> tuple[Layer, Mask]:

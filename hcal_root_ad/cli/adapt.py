@@ -1,0 +1,155 @@
+"""Keep a detector state: what every channel does today, learned from run to run, and never a fault.
+
+STATE is a folder. `--from` begins it with clean runs (several, of a wide range of pileup, are best); without, it
+begins with the models. `--with` judges runs in their order, each by what was known before it, and learns what is
+trusted. Every update is kept: `--undo` goes back to before a run, or before a person's word on a finding. With STATE
+alone its updates are listed. `run`, `watch` and `certify` judge by it with --state.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hcal_root_ad.cli.inputs import read_runs
+from hcal_root_ad.cli.judging import add_judging, judging_of
+from hcal_root_ad.cli.terminal import progress, remark, show
+from hcal_root_ad.errors import UsageError
+from hcal_root_ad.state.detector_state import UNKNOWN, RunConditions
+
+if TYPE_CHECKING:
+    from hcal_root_ad.certify.conditions import Conditions
+    from hcal_root_ad.lumi_maps import LumiMaps
+    from hcal_root_ad.pipeline import Judging
+    from hcal_root_ad.state.store import StateStore, Update
+
+_LISTED = 20
+"""Updates that are listed."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="STATE", help="folder of the state")
+    parser.add_argument(
+        "--from", dest="clean", nargs="+", metavar="CLEAN_RUN", help="clean runs that begin a new state"
+    )
+    parser.add_argument("--with", dest="runs", nargs="+", metavar="RUN", help="runs to learn from, in any order")
+    parser.add_argument("--undo", metavar="RUN_OR_ID", help="go back to before this run, or this word on a finding")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="who undoes, and why; kept with the state")
+    parser.add_argument("--oms", type=Path, metavar="FILE",
+                        help="OMS lumisections: menu, field, luminosity, LS to leave out")  # fmt: skip
+    add_judging(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    from hcal_root_ad.state.store import StateStore
+
+    store = StateStore(arguments.folder)
+    if arguments.undo and (arguments.clean or arguments.runs):
+        raise UsageError("--undo goes with neither --from nor --with; undo first, then learn.")
+    if arguments.undo:
+        return _undo(store, arguments.undo, arguments.reason)
+    if not (arguments.clean or arguments.runs):
+        show(*_log(store))
+        return 0
+    return _learn(store, arguments)
+
+
+def _undo(store: StateStore, what: str, reason: str) -> int:
+    from hcal_root_ad.state.store import Action
+
+    store.history()  # a state that is not there is not made by its lock
+    with store.alone(remark):
+        undone, back = store.undo(what, reason)
+        history = store.history()
+    last = history.reached(back)
+    forgotten = [f"run {run}" for run in undone.runs]
+    words = [history.updates[number] for number in undone.record["undone"]]
+    forgotten += [f"{one.finding} {one.action}" for one in words if one.action in (Action.ACCEPTED, Action.CLOSED)]
+    show(f"{store.folder}: {f'state of run {last}' if last else 'as it began'} again")
+    show(f"forgotten: {', '.join(forgotten)}; what should stay can be given again")
+    return 0
+
+
+def _learn(store: StateStore, arguments: argparse.Namespace) -> int:
+    from hcal_root_ad.certify.conditions import read_conditions
+    from hcal_root_ad.state.era import begin
+
+    conditions = read_conditions(arguments.oms, None)
+    judging = judging_of(arguments)
+    clean = read_runs(arguments.clean) if arguments.clean else ()
+    runs = read_runs(arguments.runs) if arguments.runs else ()
+    with store.alone(remark):
+        if arguments.clean or not store.exists:
+            start = max((maps.run for maps in clean), default=0)
+            own = conditions.of(start).for_state(conditions.before(start)) if conditions and clean else UNKNOWN
+            with progress("Fitting the clean runs"):
+                begin(store, judging.models, [_fit_for_physics(maps, conditions) for maps in clean], own)
+            show(f"{store.folder}: state begun with {_names(clean) if clean else 'the models'}")
+    taken = frozenset(maps.run for maps in runs) | frozenset(conditions.oms or () if conditions else ())
+    judging = replace(judging, states=(store,), taken=taken)
+    history = store.history()
+    in_order = sorted(runs, key=lambda maps: history.order(maps.run))
+    taught = [_learn_run(maps, store, judging, conditions) for maps in in_order]
+    return int(not all(taught))
+
+
+def _learn_run(maps: LumiMaps, store: StateStore, judging: Judging, conditions: Conditions | None) -> bool:
+    """Judge a run by the state and teach it; returns whether it taught, or had before."""
+    from hcal_root_ad.state.era import learn
+
+    def since(start: int) -> RunConditions:
+        return conditions.of(maps.run).for_state(conditions.before(start)) if conditions else UNKNOWN
+
+    pileup = conditions.of(maps.run).pileup if conditions else {}
+    with store.alone(remark), progress(f"Judging run {maps.run}") as report:
+        own = judging.for_run(maps, since)
+        chosen = own.chosen
+        assert chosen is not None
+        if chosen.has_learned:
+            remark(f"run {maps.run}: learned before; nothing is done.")
+            return True
+        if not chosen.may_learn:
+            remark(f"run {maps.run}: the state has learned up to run {chosen.reached} already, so it teaches nothing; "
+                   "to learn it, undo what lies beyond it and give that again.")  # fmt: skip
+            return False
+        record = learn(chosen, own.judge_run(_fit_for_physics(maps, conditions), report, pileup))
+    show(f"run {maps.run}: judged by the {chosen.words}", *(f"  {sentence}" for sentence in record.sentences))
+    return bool(record.lumisections)
+
+
+def _fit_for_physics(maps: LumiMaps, conditions: Conditions | None) -> LumiMaps:
+    """Without the lumisections that OMS has on standby."""
+    return conditions.of(maps.run).without_standby(maps) if conditions else maps
+
+
+def _names(runs: Sequence[LumiMaps]) -> str:
+    return f"run{'s' if len(runs) > 1 else ''} {', '.join(str(maps.run) for maps in runs)}"
+
+
+def _log(store: StateStore) -> list[str]:
+    """The updates, a line each, in 80 columns; ``-`` before those that were undone."""
+    history = store.history()
+    count = {one.number for backwards in (False, True) for one in history.behind(history.last(backwards))}
+    lines = [f"{store.folder}: {len(history.updates)} updates"]
+    lines += [f"… {len(history.updates) - _LISTED} before"] if len(history.updates) > _LISTED else []
+    for one in history.updates[-_LISTED:]:
+        mark = " " if one.number in count else "-"
+        lines.append(f"{mark}{one.number:5d} {one.action:<8} {_what(one)}"[:80].rstrip())
+    return lines
+
+
+def _what(update: Update) -> str:
+    """What an update did, in a few words."""
+    runs = ", ".join(map(str, update.runs)) or "no run"
+    if update.finding:
+        return f"{update.finding}: {update.reason}"
+    used = update.record.get("lumisections") or {}
+    opened = update.record.get("opened", ()) or ()
+    words = [f"run {runs}"]
+    words += [f"{max(used.values())} LS"] if used else []
+    words += [f"opened {', '.join(str(one['unit']) for one in opened)}"] if opened else []
+    words += [update.reason] if update.reason else []
+    return ", ".join(words)
