@@ -42,5 +42,5 @@ def find(kind: Kind, name: str) -> Path | None:
 
 def names(kind: Kind, pattern: str = "*") -> tuple[str, ...]:
     """Sorted names of a kind that match a glob pattern; hidden files are left out."""
-    found = {path.name for folder in search_path(kind) for path in folder.glob(pattern)}
-    return tuple(sorted(name for name in found if not name.startswith(".")))
+    names = {path.name for folder in search_path(kind) for path in folder.glob(pattern)}
+    return tuple(sorted(name for name in names if not name.startswith(".")))

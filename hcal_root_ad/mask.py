@@ -14,7 +14,8 @@
     depth = [1, 2]
     reason = "noisy pedestal, cmssw issue 49219"
 
-Masked channels are not judged: gray in every map, in no finding and no count.
+Masked channels are not judged and have no say in what is expected of others: gray in every map, in no finding and no
+count.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_IPHI, SUBDET_PM, ChannelTable, Subdetector
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.judge.verdict import Finding, Interval, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import Finding, Interval, RunVerdict, State, StripVerdict
 from hcal_root_ad.lumi_ranges import Range
 from hcal_root_ad.schema import structure
 from hcal_root_ad.tables import read_toml
@@ -72,7 +73,7 @@ class MaskEntry:
         if self.units:
             return ", ".join(self.units)
         ranges = (f"{name} {_text(getattr(self, name))}" for name in ("ieta", "iphi", "depth") if getattr(self, name))
-        return " ".join(part for part in (self.subdetector, *ranges) if part)
+        return " ".join(text for text in (self.subdetector, *ranges) if text)
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,8 @@ class Mask:
 
     def rows(self, channels: ChannelTable, run: int) -> Rows:
         """Rows of a table that are masked in a run."""
-        found = [entry.rows(channels) for entry in self.entries if entry.holds_for(run)]
-        return np.unique(np.concatenate([np.empty(0, dtype=np.intp), *found]))
+        rows = [entry.rows(channels) for entry in self.entries if entry.holds_for(run)]
+        return np.unique(np.concatenate([np.empty(0, dtype=np.intp), *rows]))
 
     def sentences(self, channels: ChannelTable, run: int) -> tuple[str, ...]:
         """What is masked in a run, and why."""
@@ -113,34 +114,15 @@ def read_mask(path: Path) -> Mask:
 
 
 def masked(verdict: RunVerdict, mask: Mask) -> RunVerdict:
-    """The verdict without what is masked: not connected, in no interval and no finding."""
+    """The verdict on a run whose masked channels were not judged: strips without them, and what was masked in words."""
     run, channels = verdict.maps.run, verdict.maps.channels
     sentences = mask.sentences(channels, run)
     if not sentences:
         return verdict
     return replace(
         verdict,
-        verdicts=tuple(_masked(part, mask.rows(part.channels, run)) for part in verdict.verdicts),
         strips=_masked_strips(verdict.strips, channels, mask.rows(channels, run)) if verdict.strips else None,
         masked=(*verdict.masked, *sentences),
-    )
-
-
-def _masked(verdict: Verdict, rows: Rows) -> Verdict:
-    if not len(rows):
-        return verdict
-    gone = frozenset(rows.tolist())
-    states = verdict.states.copy()
-    states[:, rows] = State.NOT_CONNECTED
-    intervals = tuple(interval for interval in verdict.intervals if interval.channel not in gone)
-    left = [_without(finding, gone, verdict.intervals) for finding in verdict.findings]
-    units = {finding.unit for finding in left if finding is not None}
-    return replace(
-        verdict,
-        states=states,
-        intervals=intervals,
-        findings=tuple(finding for finding in left if finding is not None),
-        forecasts=tuple(forecast for forecast in verdict.forecasts if forecast.unit in units),
     )
 
 
@@ -152,8 +134,8 @@ def _without(finding: Finding, gone: frozenset[int], intervals: Sequence[Interva
     if not rows:
         return None
     left = frozenset(rows)
-    own = [one for one in intervals if one.channel in left and one.kind == finding.kind]
-    observed, expected = sum(one.observed for one in own), sum(one.expected for one in own)
+    own = [interval for interval in intervals if interval.channel in left and interval.kind == finding.kind]
+    observed, expected = sum(interval.observed for interval in own), sum(interval.expected for interval in own)
     left_over = replace(finding, rows=rows)
     return replace(left_over, observed=observed, expected=expected) if expected > 0 else left_over
 
@@ -174,7 +156,7 @@ def _masked_strips(strips: StripVerdict, channels: ChannelTable, rows: Rows) -> 
     return replace(
         strips,
         states=states,
-        intervals=tuple(one for one in strips.intervals if one.channel not in gone),
+        intervals=tuple(interval for interval in strips.intervals if interval.channel not in gone),
         findings=tuple(finding for finding in left if finding is not None),
     )
 

@@ -17,6 +17,9 @@ from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hcal_root_ad.errors import ModelError
 from hcal_root_ad.files import plain_name
 from hcal_root_ad.judge.run import Progress, RunJudge
@@ -35,7 +38,7 @@ from hcal_root_ad.provenance import (
     reference_material,
     trust_in,
 )
-from hcal_root_ad.references.catalogue import Entry, fitting_reference, trigger_of
+from hcal_root_ad.references.catalogue import ReferenceEntry, fitting_reference, trigger_of
 from hcal_root_ad.state.detector_state import COLLISIONS, COSMICS, IONS, UNKNOWN, DetectorState, RunConditions
 from hcal_root_ad.state.era import ConditionsSince, StateOfRun, state_of_run
 from hcal_root_ad.state.store import StateStore
@@ -103,7 +106,7 @@ class Judging:
     without_reference: bool = False
     mask: Mask | None = None
     fitting: Fitting = fitting_reference
-    references: dict[int, Entry] = field(default_factory=dict)
+    references: dict[int, ReferenceEntry] = field(default_factory=dict)
     state: DetectorState | None = None
     states: tuple[StateStore, ...] = ()
     taken: frozenset[int] = frozenset()
@@ -122,8 +125,9 @@ class Judging:
         conditions = self.chosen.conditions if self.chosen else conditions
         models = self.state.informed(self.models, conditions) if self.state else self.models
         return RunJudge(
-            models, self.false_alarms, self._reference, without_reference=self.without_reference, pileup=pileup
-        )
+            models, self.false_alarms, self._reference, without_reference=self.without_reference, pileup=pileup,
+            find_masked=self._masked if self.mask else None,
+        )  # fmt: skip
 
     def judge(
         self,
@@ -173,6 +177,11 @@ class Judging:
         judge.add(maps, progress)
         return self.without_masked(judge.verdict())
 
+    def _masked(self, maps: LumiMaps) -> NDArray[np.intp]:
+        """Rows of the channels that are masked in a run."""
+        assert self.mask is not None
+        return self.mask.rows(maps.channels, maps.run)
+
     def without_masked(self, verdict: RunVerdict) -> RunVerdict:
         """A verdict of :meth:`run_judge` without the channels that are masked."""
         return masked(verdict, self.mask) if self.mask else verdict
@@ -207,6 +216,6 @@ class Judging:
         own = {"false_alarms": self.false_alarms, "without_reference": self.without_reference}
         masks = [Material("mask", self.mask.name, self.mask.sha256)] if self.mask else []
         chosen = [self.used[maps.run] for maps in runs if maps.run in self.used]
-        states = [Material("state", plain_name(one.store.folder.resolve().name), one.digest) for one in chosen]
+        states = [Material("state", plain_name(state.store.folder.resolve().name), state.digest) for state in chosen]
         materials = [*map(model_material, self.models), *looked_up, *masks, *dict.fromkeys(states)]
         return provenance_of_maps(verb, runs, materials, {**own, **(options or {})}, trust)

@@ -26,7 +26,7 @@ from hcal_root_ad.model.model import HEAD, REFERENCE, WEIGHTS, Model
 
 if TYPE_CHECKING:
     from hcal_root_ad.judge.verdict import RunVerdict
-    from hcal_root_ad.references.catalogue import Entry
+    from hcal_root_ad.references.catalogue import ReferenceEntry
 
 PACKAGES = ("hcal-root-ad", "numpy", "torch", "uproot")
 """Whose versions are named, beside that of Python."""
@@ -71,7 +71,7 @@ class Provenance:
 
     def of(self, role: str) -> tuple[Material, ...]:
         """The materials of a role."""
-        return tuple(one for one in self.materials if one.role == role)
+        return tuple(material for material in self.materials if material.role == role)
 
     def as_table(self) -> dict[str, Any]:
         """What :func:`provenance_of_table` reads."""
@@ -90,22 +90,22 @@ def provenance_of_table(table: Any) -> Provenance:
         ValueError: it is of another form, or names a file by its place.
     """
     try:
-        materials = tuple(Material(**one) for one in table["materials"])
+        materials = tuple(Material(**row) for row in table["materials"])
         trust = dict(table.get("trust", {}))
-        found = Provenance(table["verb"], materials, dict(table["options"]), dict(table["versions"]), trust)
+        provenance = Provenance(table["verb"], materials, dict(table["options"]), dict(table["versions"]), trust)
     except (KeyError, TypeError) as error:
         raise ValueError(f"no provenance: {error}") from error
     words = [
-        found.verb,
-        *found.versions.values(),
+        provenance.verb,
+        *provenance.versions.values(),
         *trust.values(),
-        *(word for one in materials for word in (one.role, one.sha256)),
+        *(word for material in materials for word in (material.role, material.sha256)),
     ]
     if not all(isinstance(word, str) for word in words) or not all(map(_sound, materials)):
         raise ValueError("no provenance: a name or digest is of another form")
-    if not all(isinstance(value, Option) for value in found.options.values()):
+    if not all(isinstance(value, Option) for value in provenance.options.values()):
         raise ValueError("no provenance: an option is of another form")
-    return found
+    return provenance
 
 
 def provenance_of_text(text: str) -> Provenance:
@@ -113,10 +113,10 @@ def provenance_of_text(text: str) -> Provenance:
     return provenance_of_table(json.loads(text))
 
 
-def _sound(one: Material) -> bool:
+def _sound(material: Material) -> bool:
     """Whether the name is a bare one, which leads out of no folder, and the size a number."""
-    plain = isinstance(one.name, str) and _PLAIN_NAME.fullmatch(one.name) and one.name not in (".", "..")
-    return bool(plain) and isinstance(one.size, int)
+    plain = isinstance(material.name, str) and _PLAIN_NAME.fullmatch(material.name) and material.name not in (".", "..")
+    return bool(plain) and isinstance(material.size, int)
 
 
 def sha256_of(path: Path) -> str:
@@ -135,7 +135,7 @@ def model_material(model: Model) -> Material:
     return Material("model", model.name, model.digest)
 
 
-def reference_material(entry: Entry) -> Material:
+def reference_material(entry: ReferenceEntry) -> Material:
     """A reference run by name, with the digest of its rates."""
     return Material("reference", entry.name, entry.sha256.get(entry.rates, ""))
 
@@ -158,7 +158,7 @@ def provenance_of_maps(
     return Provenance(
         verb,
         (
-            *(Material(INPUTS, one.name, one.sha256, one.size) for one in sources),
+            *(Material(INPUTS, source.name, source.sha256, source.size) for source in sources),
             *(Material("definition", name, sha256_of(file) if file else "") for name, file in files.items()),
             *others,
         ),
@@ -185,7 +185,7 @@ def trust_in(runs: Iterable[RunVerdict]) -> dict[str, str]:
             trusts.setdefault(verdict.subdetector, []).append(verdict.trust)
         if run.strips:
             trusts.setdefault("strips", []).append(run.strips.trust)
-    return {name: str(max(found, key=list(Trust).index)) for name, found in trusts.items()}
+    return {name: str(max(levels, key=list(Trust).index)) for name, levels in trusts.items()}
 
 
 def chosen(options: Mapping[str, Option | None]) -> dict[str, Option]:
@@ -248,11 +248,11 @@ def read_beside(path: Path) -> Beside | None:
 
 def beside(output: Path) -> Beside | None:
     """What lies beside an output, in its folder or the one above, and names it; None where nothing does."""
-    here = output.absolute().parent
-    for folder in (here, here.parent):
+    parent = output.absolute().parent
+    for folder in (parent, parent.parent):
         for path in sorted(folder.glob(f"*{SUFFIX}")):
-            if (found := read_beside(path)) and relative(output, folder) in found.outputs:
-                return found
+            if (sidecar := read_beside(path)) and relative(output, folder) in sidecar.outputs:
+                return sidecar
     return None
 
 

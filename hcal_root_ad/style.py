@@ -65,13 +65,13 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-class SimulatedRun(int):
+class SimulatedRunNumber(int):
     """Number of a run that was simulated, which pictures say of it."""
 
 
 def run_number(run: int, sources: Iterable[Source]) -> int:
     """The run by number, as a simulated one where its dataset says so."""
-    return SimulatedRun(run) if any("Simulated" in source.name for source in sources) else run
+    return SimulatedRunNumber(run) if any("Simulated" in source.name for source in sources) else run
 
 
 def page(run: int | str, width: float, height: float) -> Figure:
@@ -93,7 +93,7 @@ def cms_label(axis: Axes, run: int, sources: Iterable[Source]) -> None:
 def _label(axis: Axes, run: int | str, size: float) -> None:
     # Without scilocator_adjust=False, mplhep would open a pyplot figure of its own.
     mplhep.cms.label(
-        llabel="Simulation HCAL DQM" if isinstance(run, SimulatedRun) else "HCAL DQM",
+        llabel="Simulation HCAL DQM" if isinstance(run, SimulatedRunNumber) else "HCAL DQM",
         rlabel=f"Run {run}" if isinstance(run, int) else run,
         ax=axis,
         fontsize=size,

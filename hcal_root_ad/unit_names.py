@@ -83,7 +83,7 @@ def _column(channels: ChannelTable, name: str) -> NDArray[np.int16]:
 
 def _coordinates(scale: str, unit: str, parts: tuple[str | None, ...]) -> dict[str, int]:
     """Columns of the channel table, and the value that the unit's channels have in each."""
-    numbers = [int(part) if part and part.lstrip("+-").isdigit() else 0 for part in parts]
+    numbers = [int(text) if text and text.lstrip("+-").isdigit() else 0 for text in parts]
     if scale == "channel":
         return {"subdetector": Subdetector[unit[:2]], "ieta": numbers[1], "iphi": numbers[2], "depth": numbers[3]}
     if scale == "uHTR":
@@ -132,8 +132,8 @@ def qie_card(channels: ChannelTable) -> NDArray[np.int16]:
     first = np.flatnonzero(np.r_[True, module[1:] != module[:-1]])
     position = np.arange(len(order)) - np.repeat(first, np.diff(np.r_[first, len(order)]))
     for rm in range(1, 5):
-        here = channels.rm[order] == rm
-        card[order[here]] = _he_cards(rm)[position[here]]
+        in_module = channels.rm[order] == rm
+        card[order[in_module]] = _he_cards(rm)[position[in_module]]
     return card
 
 

@@ -22,6 +22,7 @@ COMMANDS = {
 }
 """Studies with options of their own, and the modules whose ``main`` runs them."""
 ON_GRIDS = {
+    "alarms": "studies.alarms:run_alarms",
     "classifiers": "studies.classifiers.study:run_classifiers",
     "false-alarms": "studies.false_alarms:run_false_alarms",
     "forecasts": "studies.forecasts:run_forecasts",

@@ -22,7 +22,7 @@ from hcal_root_ad.judge.forecast import BAD_BELOW, PROBABILITY
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import Forecast, Verdict
 from hcal_root_ad.model.model import Model, load_model
-from hcal_root_ad.simulate.faults import Fault, FaultKind, make_fault
+from hcal_root_ad.simulate.faults import FaultKind, InjectedFault, make_fault
 from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
@@ -120,7 +120,7 @@ def _rows_of(verdict: Verdict, forecast: Forecast) -> tuple[int, ...]:
     return next(finding.rows for finding in verdict.findings if finding.unit == forecast.unit)
 
 
-def ramps_of(detector: SimulatedDetector, seed: int) -> tuple[Fault, ...]:
+def ramps_of(detector: SimulatedDetector, seed: int) -> tuple[InjectedFault, ...]:
     """Single channels and readout modules that lose digis until the last LS, none twice."""
     draw = np.random.default_rng([seed, 0xA6E])
     inner = detector.select("HB", "HE")
@@ -137,7 +137,7 @@ def ramps_of(detector: SimulatedDetector, seed: int) -> tuple[Fault, ...]:
     return tuple(faults)
 
 
-def _ramp(subdetector: str, fault: Fault, said: Forecast | None) -> Ramp:
+def _ramp(subdetector: str, fault: InjectedFault, said: Forecast | None) -> Ramp:
     lost = 1 - fault.strength
     crossing = fault.first - 1 + (fault.last - fault.first + 1) * (1 - BAD_BELOW) / lost
     what = SINGLE if fault.scale == "channel" else MODULE

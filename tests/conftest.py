@@ -30,13 +30,13 @@ from hcal_root_ad.lumi_maps import LumiMaps, Source
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
-from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 
 SEED = 99
 """Of the detector that the models know."""
-Steady = Callable[..., Conditions]
+Steady = Callable[..., FillConditions]
 NAMES = {"HB": "hb-graphstad-from-he", "HE": "he-graphstad", "HO": "ho", "HF": "hf"}
 """Models by sub-detector, named as the shipped ones, whose place they take."""
 
@@ -51,7 +51,7 @@ def detector() -> SimulatedDetector:
 def clean_run(detector: SimulatedDetector) -> LumiMaps:
     """Sixty clean lumisections of it, as the pileup falls from 55 to 35."""
     size, nothing = 60, np.zeros(60, dtype=bool)
-    conditions = Conditions(
+    conditions = FillConditions(
         np.arange(1, size + 1, dtype=np.int32), np.full(size, 1500, dtype=np.int64), np.linspace(55, 35, size),
         np.zeros(size, dtype=int), nothing, nothing,
     )  # fmt: skip
@@ -219,9 +219,9 @@ def strip_verdict() -> RunVerdict:
 def steady() -> Steady:
     """``n`` lumisections of equal events and pileup."""
 
-    def conditions(n: int, events: int = 1500, pileup: float = 45.0) -> Conditions:
+    def conditions(n: int, events: int = 1500, pileup: float = 45.0) -> FillConditions:
         no = np.zeros(n, dtype=np.bool_)
-        return Conditions(
+        return FillConditions(
             lumisections=np.arange(1, n + 1, dtype=np.int32),
             events=np.full(n, events, dtype=np.int64),
             pileup=np.full(n, pileup),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +10,12 @@ import pytest
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.verdict import (
-    Finding,
     Interval,
     Kind,
-    Level,
     ModelInfo,
     RunVerdict,
     State,
     StripVerdict,
-    Verdict,
 )
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.mask import Mask, masked, read_mask
@@ -89,58 +85,18 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> 
     assert "known.toml" in str(caught.value)
 
 
-def verdict_of(name: str, box: int) -> RunVerdict:
-    """Four LS; the box dead throughout in one finding, its first channel hot in another."""
-    channels = CHANNELS.select(name)
-    rows = np.flatnonzero(channels.box == box)
-    lumisections, shape = np.arange(1, 5, dtype=np.int32), (4, len(channels))
-    states = np.full(shape, State.GOOD, dtype=np.uint8)
-    states[:, rows] = State.BAD
-    intervals = tuple(Interval(int(row), Kind.DEAD, 1, 4, 0, 100.0, 50.0, "box") for row in rows)
-    intervals += (Interval(int(rows[0]), Kind.HOT, 4, 4, 80, 25.0, 9.0),)
-
-    def finding(level: Level, unit: str, kind: Kind, some: tuple[int, ...], expected: float) -> Finding:
-        return Finding(name, level, unit, kind, ((1, 4),), 4, 1.0, some, 0, expected, 0.0, 0.0, 20.0)
-
-    whole = tuple(int(row) for row in rows)
-    findings = (
-        finding(Level.RBX, "box", Kind.DEAD, whole, 100.0 * len(rows)),
-        finding(Level.CHANNEL, "one", Kind.HOT, whole[:1], 25.0),
-    )
-    part = Verdict(
-        name, channels, lumisections, np.full(4, 1000), np.ones(4, dtype=bool), np.zeros(shape, dtype=np.int32),
-        np.ones(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32), states, intervals,
-        ModelInfo("m", "1", "", 5.0, 1.0), findings=findings,
-    )  # fmt: skip
+def run_of(strips: StripVerdict | None = None) -> RunVerdict:
     maps = LumiMaps(
-        RUN, CHANNELS, lumisections, np.full(4, 1000), np.ones(4, dtype=np.uint8),
+        RUN, CHANNELS, np.arange(1, 5, dtype=np.int32), np.full(4, 1000), np.ones(4, dtype=np.uint8),
         np.zeros((4, len(CHANNELS)), dtype=np.int32), np.ones(4, dtype=bool), "nanodqmio",
     )  # fmt: skip
-    return RunVerdict(maps, (part,))
+    return RunVerdict(maps, (), strips=strips)
 
 
-def test_a_masked_box_is_gray_and_in_nothing(tmp_path: Path) -> None:
-    before = verdict_of("HE", 60)
-    after = masked(before, mask_of(tmp_path, '[[mask]]\nunits = ["HEP07"]\nreason = "no high voltage"'))
-    (part,) = after.verdicts
-    assert (part.states[:, part.channels.box == 60] == State.NOT_CONNECTED).all()
-    assert (part.states[:, part.channels.box != 60] == State.GOOD).all()
-    assert part.intervals == part.findings == ()
-    assert after.masked == ("HEP07 (188 channels): no high voltage",)
-    assert (before.verdicts[0].states == State.BAD).any(), "the verdict itself is untouched"
-
-
-def test_a_finding_keeps_the_channels_that_are_left_with_their_digis(tmp_path: Path) -> None:
-    after = masked(verdict_of("HE", 60), mask_of(tmp_path, '[[mask]]\nunits = ["HEP07-RM2"]\nreason = "known"'))
-    box = next(finding for finding in after.verdicts[0].findings if finding.level is Level.RBX)
-    assert (box.channels, box.expected) == (188 - 46, 100.0 * (188 - 46))
-
-
-def test_a_mask_of_other_runs_or_sub_detectors_changes_nothing(tmp_path: Path) -> None:
-    verdict = verdict_of("HB", 3)
-    for text in ('units = ["HEP07"]\nruns = [1, 2]', 'units = ["HEP07"]'):
-        after = masked(verdict, mask_of(tmp_path, f'[[mask]]\n{text}\nreason = "known"'))
-        assert after.verdicts == verdict.verdicts
+def test_what_is_masked_is_said_for_the_runs_that_it_holds_for(tmp_path: Path) -> None:
+    text = '[[mask]]\nunits = ["HEP07"]\nreason = "no high voltage"'
+    assert masked(run_of(), mask_of(tmp_path, text)).masked == ("HEP07 (188 channels): no high voltage",)
+    assert masked(run_of(), mask_of(tmp_path, f"{text}\nruns = [1, 2]")).masked == ()
 
 
 def test_a_strip_is_masked_where_all_of_its_channels_are(tmp_path: Path) -> None:
@@ -153,7 +109,7 @@ def test_a_strip_is_masked_where_all_of_its_channels_are(tmp_path: Path) -> None
     )  # fmt: skip
     text = '[[mask]]\nsubdetector = "HE"\nieta = [16, 29]\niphi = [23, 23]\nreason = "known"'
     text += '\n[[mask]]\nsubdetector = "HE"\nieta = [16, 20]\niphi = [24, 24]\ndepth = [1, 5]\nreason = "half of it"'
-    run = replace(verdict_of("HE", 60), verdicts=(), strips=strips)
+    run = run_of(strips)
     after = masked(run, mask_of(tmp_path, text)).strips
     assert after is not None
     assert np.unique(np.flatnonzero((after.states == State.NOT_CONNECTED).all(axis=0))).tolist() == [216 + 22]

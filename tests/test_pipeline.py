@@ -22,7 +22,7 @@ from hcal_root_ad.publish.saved_verdict import RunRecord, load_record, record_of
 from hcal_root_ad.reproduce.diff import differences, parts_of
 from hcal_root_ad.reproduce.origins import origins
 from hcal_root_ad.simulate.faults import make_fault
-from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.formats import write_format
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
@@ -38,7 +38,7 @@ def files(request: pytest.FixtureRequest, detector: SimulatedDetector, tmp_path:
     """A folder with a run of a detector that the models know, or of one that they do not; HEP07 dies in LS 4."""
     own = detector if request.param == "known" else simulate_detector(7)
     nothing = np.zeros(LENGTH, dtype=bool)
-    conditions = Conditions(
+    conditions = FillConditions(
         np.arange(1, LENGTH + 1, dtype=np.int32), np.full(LENGTH, 1500, dtype=np.int64), np.full(LENGTH, 45.0),
         np.zeros(LENGTH, dtype=int), nothing, nothing,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import RunVerdict, State
 from hcal_root_ad.model.model import load_model
 from hcal_root_ad.model.transfer import transfer
-from hcal_root_ad.simulate.faults import Fault, make_fault
+from hcal_root_ad.simulate.faults import InjectedFault, make_fault
 from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import SimulatedRun, simulate_run
@@ -20,7 +20,7 @@ FEWEST_EVENTS = 200
 """Lumisections with fewer events are not counted."""
 
 
-def faults_of(detector: SimulatedDetector) -> list[Fault]:
+def faults_of(detector: SimulatedDetector) -> list[InjectedFault]:
     table = detector.channels.take(detector.live)
     live = table.take(table.rows_of("HB", "HE"))
     draw = np.random.default_rng(6)

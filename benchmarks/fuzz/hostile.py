@@ -147,7 +147,8 @@ def page(found: Sequence[Outcome], facts: Mapping[str, str]) -> str:
 
 Well-formed files that genuine ROOT wrote, and that lie: indices that point elsewhere, shapes of millions of bins,
 contents at the ceiling of their class, lumisections twice, sizes that differ, folders of no lumisections, counters of
-other events, run totals with other axes, snapshots of jobs that began anew, versions and datasets side by side. A
+other events, numbers and names that there cannot be, run totals with other axes, snapshots of jobs that began anew,
+versions and datasets side by side. A
 lumisection that is assessed must be right to the last digi and to a percent of its events (a fifth where they are
 estimated); anything else is a find.
 `python -m benchmarks.fuzz.hostile` makes this page anew.
@@ -165,7 +166,7 @@ The most memory that a file filled was {most / 1024:.0f} MB, the longest took {l
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.fuzz.hostile", description=__doc__)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the page")
-    parser.add_argument("--files", type=count, default=330, metavar="N", help="in all (default: 330)")
+    parser.add_argument("--files", type=count, default=650, metavar="N", help="in all (default: 650)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="other files with another number")
     arguments = parser.parse_args(argv)
     found = []

@@ -160,6 +160,7 @@ def lying_index(draw: Draw, folder: Path) -> Hostile:
         "anywhere": lambda rows: _add(rows[draw.integers(3)], 3, 4, by=int(draw.integers(1, 2**62))),
         "left out": lambda rows: rows.pop(draw.integers(3)),
         "twice": lambda rows: rows.append(list(rows[draw.integers(3)])),
+        "reversed": lambda rows: _reverse(rows[draw.integers(3)]),
         "of another LS": lambda rows: rows.append([RUN, 9, 6, 0, 6]),
     }
     lie = str(draw.choice(sorted(lies)))
@@ -175,6 +176,10 @@ def _shift(rows: list[list[int]], by: int) -> None:
 def _add(row: list[int], *places: int, by: int) -> None:
     for place in places:
         row[place] += by
+
+
+def _reverse(row: list[int]) -> None:
+    row[3], row[4] = row[4], row[3]
 
 
 def _copy(rows: list[list[int]], a: int, b: int) -> None:
@@ -270,11 +275,17 @@ def _records(data: bytes) -> Iterator[int]:
 def strange_folders(draw: Draw, folder: Path) -> Hostile:
     """Folders of lumisections that overlap, run backwards, or are written in two ways."""
     truth = _run(draw, 2)
-    names = draw.choice(["1-1", "01-1", "5-3", "0-4", "2-2", "1-2", "2-100001", "99999999999-3"], 2, replace=False)
+    names = draw.choice(
+        ["1-1", "01-1", "5-3", "0-4", "2-2", "1-2", "2-100001", "99999999999-3", "-1--1", "2", "1-x", "2-2 "],
+        2,
+        replace=False,
+    )
     maps = dict(zip(names.tolist(), truth.values(), strict=True))
     scopes = {f"By Lumi Section {name}": [one for _, one in elements(found)] for name, (found, _) in maps.items()}
     write_harvested(folder / f"DQM_V0001_R{RUN:09d}__A__B-v1__DQMIO.root", scopes)
-    return Hostile(f"folders {' '.join(names)}", {int(n.split("-")[1]): maps[n] for n in names if len(n) < 9})
+    return Hostile(
+        f"folders {' '.join(names)}", {int(n[-1]): maps[n] for n in names if len(n) == 3 and n[-1].isdigit()}
+    )
 
 
 def lying_counter(draw: Draw, folder: Path) -> Hostile:
@@ -300,6 +311,39 @@ def _without_hf(maps: Maps) -> Maps:
     changed = maps.copy()
     changed[table.depth - 1, table.dqm_x, table.dqm_y] = 0
     return changed
+
+
+def strange_numbers(draw: Draw, folder: Path) -> Hostile:
+    """One row of the index is of the run, or of a lumisection or run that there cannot be."""
+    truth, place = _run(draw, 3), int(draw.integers(3))
+    column, number = [(1, 0), (1, 2**31), (1, 2**32 - 1), (1, 100_001), (0, 0), (0, 999_999), (0, 1), (0, 2**31)][
+        draw.integers(8)
+    ]
+
+    def lie(rows: list[list[int]]) -> None:
+        rows[place][column] = number
+
+    write_dqmio(folder / "n.root", _rows(truth), lie)
+    return Hostile(f"{('run', 'LS')[column]} {number}", {ls: one for ls, one in truth.items() if ls != place + 1})
+
+
+def strange_names(draw: Draw, folder: Path) -> Hostile:
+    """Elements that come twice in a lumisection, are lost, of no depth, or named with bytes that are no text."""
+    truth = _run(draw, 2)
+    rows = _rows(truth)
+    first, depth = list(rows[0][1]), int(draw.integers(7))
+    how = str(draw.choice(["twice", "lost", "no depth", "no text", "very long"]))
+    name, one = first[depth]
+    if how == "twice":
+        first.append((name, one))
+    elif how == "lost":
+        del first[depth]
+    else:
+        odd = {"no depth": f"{name[:-1]}8", "no text": f"{name}\x1b[2J\t", "very long": name + "x" * 70_000}[how]
+        first[depth] = (odd, one)
+    rows[0] = (1, first)
+    write_dqmio(folder / "n.root", rows)
+    return Hostile(f"names: {how}", {2: truth[2]})
 
 
 def strange_content(draw: Draw, folder: Path) -> Hostile:
@@ -337,7 +381,7 @@ def snapshots(draw: Draw, folder: Path) -> Hostile:
         again = ls == anew and named  # nothing else tells of a new job
         states = [maps] if again or not states else [*states, states[-1] + maps]
         shown = states[draw.integers(len(states))] if draw.random() < 0.1 else states[-1]
-        if draw.random() < 0.15:
+        if ls > 1 and draw.random() < 0.15:  # of a first job that left no snapshot at all, nothing could tell
             continue
         name = f"DQM_V0001_Hcal_R{RUN:09d}"
         suffix = f".root.ls{ls:08d}_hostx_pid{1 + (ls >= anew):08d}" if named else f"_L{ls:09d}.root"
@@ -358,5 +402,5 @@ def datasets(draw: Draw, folder: Path) -> Hostile:
 
 KINDS: tuple[Callable[[Draw, Path], Hostile], ...] = (
     lying_index, strange_shape, at_the_ceiling, the_same_twice, other_sizes, strange_folders, lying_counter,
-    strange_content, short_axis, snapshots, datasets,
+    strange_numbers, strange_names, strange_content, short_axis, snapshots, datasets,
 )  # fmt: skip

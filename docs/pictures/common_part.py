@@ -19,7 +19,7 @@ from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
 from hcal_root_ad.model.thresholds import thresholds
 from hcal_root_ad.simulate.faults import FaultKind, make_fault
-from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import Drift, simulate_run
 from hcal_root_ad.stats.binomial import newton_step
@@ -33,9 +33,9 @@ def lumisections(run) -> CleanLumisections:  # type: ignore[no-untyped-def]
     return CleanLumisections(run.maps.channels.take(rows), run.maps.counts[:, rows], run.maps.events, zeros)
 
 
-def conditions(pileup: tuple[float, float], step: bool) -> Conditions:
+def conditions(pileup: tuple[float, float], step: bool) -> FillConditions:
     none, time = np.zeros(LUMISECTIONS, dtype=bool), np.arange(LUMISECTIONS)
-    return Conditions(
+    return FillConditions(
         lumisections=(time + 1).astype(np.int32), events=np.full(LUMISECTIONS, 1500),
         pileup=np.linspace(*pileup, LUMISECTIONS),
         prescale_column=(time >= STEP).astype(int) if step else np.zeros(LUMISECTIONS, dtype=int),

@@ -23,6 +23,7 @@ from hcal_root_ad.publish.saved_verdict import STRIPS, PartRecord, RunRecord
 HCAL = "HCAL"
 LOST_RBX, BAD_CHANNELS, PROBLEMATIC_CHANNELS = "lost RBX", "bad channels", "problematic channels"
 NOT_ASSESSED, NOT_JUDGED, NOT_TRUSTED = "too few events or no data", "not judged", "verdict not trusted"
+NO_MODEL = "not judged, no model for it"
 NOT_IN_FILES, NOT_IN_OMS = "not in the files", "not in the OMS export"
 WHOLE_RUN = "run"
 
@@ -177,7 +178,10 @@ def certify_run(record: RunRecord, policy: Policy, conditions: RunConditions | N
     in_files[rows], events[rows] = True, record.events
     common = _common_flags(in_files, conditions, axis)
     counts = {name: rbx_counts(record, name, axis) for name in SUBDETECTORS}
-    flags = {name: _flags(counts[name], policy, policy.rules[name], common) for name in SUBDETECTORS}
+    flags = {
+        name: _flags(counts[name], policy, policy.rules[name], common, NO_MODEL if name in record.unjudged else "")
+        for name in SUBDETECTORS
+    }
     decisive = {name: flags[name] for name in policy.decisive}
     flags[HCAL] = tuple(
         _combined(policy, dict(zip(decisive, own, strict=True))) for own in zip(*decisive.values(), strict=True)
@@ -207,11 +211,11 @@ def _common_flags(
 
 
 def _flags(
-    counts: tuple[RbxCounts, ...], policy: Policy, rules: Rules, common: list[LumiFlag | None]
+    counts: tuple[RbxCounts, ...], policy: Policy, rules: Rules, common: list[LumiFlag | None], unjudged: str
 ) -> tuple[LumiFlag, ...]:
     doubt = doubt_of(counts) if policy.untrusted is Untrusted.NOT_ASSESSED else ""
     if doubt or not counts:
-        undecided = LumiFlag(Status.NOTSET, f"{NOT_TRUSTED} ({doubt})" if doubt else NOT_JUDGED)
+        undecided = LumiFlag(Status.NOTSET, f"{NOT_TRUSTED} ({doubt})" if doubt else unjudged or NOT_JUDGED)
         return tuple(flag or undecided for flag in common)
     open_ = np.array([flag is None for flag in common], dtype=np.bool_)
     assessed = assessed_of(counts) & open_
@@ -268,7 +272,8 @@ def _lasting(fails: NDArray[np.bool_], assessed: NDArray[np.bool_], consecutive:
 def _combined(policy: Policy, own: Mapping[str, LumiFlag]) -> LumiFlag:
     """HCAL's flag from those of the sub-detectors that decide: the worst, with the causes of all that have it.
 
-    A sub-detector that is counted but not needed decides only where it was judged: it may be absent, but not doubtful.
+    A sub-detector that is counted but not needed decides only where it was judged: it may be absent from the files, but
+    neither doubtful nor without a model.
     """
     deciding = {name: flag for name, flag in own.items() if name in policy.needed or _decides(flag)}
     worst = min((flag.status for flag in deciding.values()), key=WORST_FIRST.index)
@@ -279,4 +284,4 @@ def _combined(policy: Policy, own: Mapping[str, LumiFlag]) -> LumiFlag:
 
 
 def _decides(flag: LumiFlag) -> bool:
-    return flag.status is not Status.NOTSET or flag.cause.startswith(NOT_TRUSTED)
+    return flag.status is not Status.NOTSET or flag.cause.startswith((NOT_TRUSTED, NO_MODEL))

@@ -14,7 +14,7 @@ from hcal_root_ad.files import check_places
 from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
-    from hcal_root_ad.compare.comparison import Drift
+    from hcal_root_ad.compare.comparison import DriftPoint
     from hcal_root_ad.provenance import Provenance
     from hcal_root_ad.references.catalogue import NamedReference
 
@@ -59,7 +59,7 @@ def _provenance(runs: Sequence[LumiMaps], reference: NamedReference, arguments: 
     return provenance_of_maps("compare", runs, others, {"definition": arguments.definition})
 
 
-def _compare(maps: LumiMaps, reference: NamedReference, arguments: argparse.Namespace) -> tuple[Drift, bool]:
+def _compare(maps: LumiMaps, reference: NamedReference, arguments: argparse.Namespace) -> tuple[DriftPoint, bool]:
     """Compare one run and write what was found; returns its shifts, and whether anything differs."""
     from hcal_root_ad.compare.comparison import compare
     from hcal_root_ad.compare.drawing import draw_comparison
@@ -89,7 +89,7 @@ def _compare(maps: LumiMaps, reference: NamedReference, arguments: argparse.Name
     return comparison.drift, comparison.differs
 
 
-def _write_drift(reference: NamedReference, drifts: Sequence[Drift], provenance: Provenance, folder: Path) -> None:
+def _write_drift(reference: NamedReference, drifts: Sequence[DriftPoint], provenance: Provenance, folder: Path) -> None:
     from hcal_root_ad.compare.drawing import draw_drift
     from hcal_root_ad.compare.outputs import drift_numbers, drift_table, save_json
     from hcal_root_ad.provenance import write_beside

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hcal_root_ad.cli.inputs import positive
 from hcal_root_ad.cli.terminal import show
+from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
 
 
@@ -28,6 +29,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.model.model import load_model
     from hcal_root_ad.provenance import Provenance, chosen, model_material
 
+    if arguments.output.suffix != ".onnx":
+        raise UsageError(f"-o {arguments.output}: expected the name of a file that ends in .onnx.")
     model = load_model(arguments.model)
     check_places([arguments.output])
     options = chosen({"cmssw": arguments.cmssw, "false_alarms": arguments.false_alarms})

@@ -92,9 +92,9 @@ class ComparedElement:
     @property
     def likeness(self) -> Likeness:
         """The worst of what the tests say."""
-        here, there = self.observed.any(), self.expected.any()
-        if not here or not there:
-            return Likeness.NO_DATA if not (here or there) else Likeness.FILLED if here else Likeness.EMPTY
+        filled, there = self.observed.any(), self.expected.any()
+        if not filled or not there:
+            return Likeness.NO_DATA if not (filled or there) else Likeness.FILLED if filled else Likeness.EMPTY
         if self.shape_differs or self.distance_differs:
             return Likeness.DIFFERS
         return Likeness.WITHIN if min(self.chi2.p, self.kolmogorov.p) < ELEMENT_CHANCE else Likeness.SAME
@@ -170,8 +170,8 @@ def _digis(against: Against, scale: float) -> Counts:
 def _map(against: Against, depth: int, scale: float) -> Counts:
     """(3, 84, 72) maps of a depth on the DQM axes."""
     channels, maps = against.series.channels, np.zeros((3, N_DQM_IETA, N_IPHI))
-    here = channels.depth == depth
-    maps[:, channels.dqm_x[here], channels.dqm_y[here]] = _digis(against, scale)[:, here]
+    at_depth = channels.depth == depth
+    maps[:, channels.dqm_x[at_depth], channels.dqm_y[at_depth]] = _digis(against, scale)[:, at_depth]
     return maps
 
 
@@ -210,7 +210,7 @@ class Pull:
 
 
 @dataclass(frozen=True)
-class Drift:
+class DriftPoint:
     """Mean shifts of log λ of one run, per half and per readout box: a point in a series of runs."""
 
     run: int
@@ -240,7 +240,7 @@ class Comparison:
     elements: tuple[ComparedElement, ...]
     changes: tuple[Changed, ...]
     pulls: tuple[Pull, ...]
-    drift: Drift
+    drift: DriftPoint
     notes: tuple[str, ...]
 
     @property
@@ -265,9 +265,9 @@ def compare(maps: LumiMaps, reference: NamedReference) -> Comparison:
     _refuse_another(maps, reference)
     parts, notes = _parts(maps, reference)
     shifts = (
-        tuple(one for part in parts.values() for one in unit_shifts(part, depth)) for depth in (HALF_LEVEL, BOX_LEVEL)
+        tuple(shift for fit in parts.values() for shift in unit_shifts(fit, depth)) for depth in (HALF_LEVEL, BOX_LEVEL)
     )
-    lines = [line for part in parts.values() for line in changed(part)]
+    lines = [line for fit in parts.values() for line in changed(fit)]
     return Comparison(
         maps=maps,
         reference=reference,
@@ -276,7 +276,7 @@ def compare(maps: LumiMaps, reference: NamedReference) -> Comparison:
         elements=tuple(compared_elements(parts)),
         changes=tuple(sorted(lines, key=by_weight)),
         pulls=_largest_pulls(parts),
-        drift=Drift(maps.run, *shifts),
+        drift=DriftPoint(maps.run, *shifts),
         notes=(*_about(maps, reference, parts), *notes),
     )
 
@@ -300,8 +300,8 @@ def _parts(maps: LumiMaps, reference: NamedReference) -> tuple[dict[str, Against
     rates = {name: reference.rates[name] for name in COMPARED if name in reference.rates}
     series = {name: comparable(maps, name) for name in rates}
     events = next(iter(series.values())).events
-    joint = joint_reference([one.reference for one in rates.values()], maps.channels).reference
-    counts = np.concatenate([one.counts for one in series.values()], axis=1)
+    joint = joint_reference([subdetector.reference for subdetector in rates.values()], maps.channels).reference
+    counts = np.concatenate([subdetector.counts for subdetector in series.values()], axis=1)
     log_pileup = CommonPartFit(joint).fit(counts, events.astype(np.int64)).log_pileup.astype(np.float64)
     kept = np.flatnonzero((log_pileup > DARK) & (events >= MINIMUM_EVENTS))
     if not len(kept):
@@ -313,7 +313,10 @@ def _parts(maps: LumiMaps, reference: NamedReference) -> tuple[dict[str, Against
              for name in maps.found if name in COMPARED and name not in rates]  # fmt: skip
     if left := len(maps) - len(kept) if maps.coarse is None else 0:
         notes.append(f"{left} of {len(maps)} lumisections not compared: no maps, few events, or no collisions")
-    return {name: hold_against(one, series[name].rows(kept), log_pileup[kept]) for name, one in rates.items()}, notes
+    return {
+        name: hold_against(subdetector, series[name].rows(kept), log_pileup[kept])
+        for name, subdetector in rates.items()
+    }, notes
 
 
 def _about(maps: LumiMaps, reference: NamedReference, parts: Mapping[str, Against]) -> Iterator[str]:
@@ -325,30 +328,30 @@ def _about(maps: LumiMaps, reference: NamedReference, parts: Mapping[str, Agains
             f"the reference {reference.name} is of the trigger {reference.entry.trigger}, the run of "
             f"{trigger or 'one that its file does not name'}: rings may differ by that alone"
         )
-    for name, part in parts.items():
-        if part.misfit > STRANGER:
+    for name, fit in parts.items():
+        if fit.misfit > STRANGER:
             yield (
                 f"{name}: the reference {reference.name} knows another detector (its typical deviation is "
-                f"{part.misfit:.1f} times what its errors explain); only what stands out of that is told"
+                f"{fit.misfit:.1f} times what its errors explain); only what stands out of that is told"
             )
 
 
 def _largest_pulls(parts: Mapping[str, Against]) -> tuple[Pull, ...]:
     """The most significant channels, those that chance may explain included."""
-    found = []
-    for part in parts.values():
-        z = part.significance
+    pulls = []
+    for fit in parts.values():
+        z = fit.significance
         for row in np.argsort(-np.abs(z))[:LARGEST]:
-            ratio = float(np.exp(part.sums.shift[row]))
-            found.append(
+            ratio = float(np.exp(fit.sums.shift[row]))
+            pulls.append(
                 Pull(
-                    channel=part.series.channels.name_of(int(row)),
-                    observed=int(part.sums.observed[row]),
-                    expected=float(part.sums.expected[row]),
-                    pull=float(part.pull[row]),
+                    channel=fit.series.channels.name_of(int(row)),
+                    observed=int(fit.sums.observed[row]),
+                    expected=float(fit.sums.expected[row]),
+                    pull=float(fit.pull[row]),
                     significance=float(z[row]),
                     ratio=ratio,
-                    ratio_error=ratio * float(part.error[row]),
+                    ratio_error=ratio * float(fit.error[row]),
                 )
             )
-    return tuple(sorted(found, key=lambda one: -abs(one.significance))[:LARGEST])
+    return tuple(sorted(pulls, key=lambda pull: -abs(pull.significance))[:LARGEST])

@@ -13,8 +13,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from hcal_root_ad.compare.comparison import TREND, ComparedElement, Comparison, Drift, Likeness
-from hcal_root_ad.compare.shifts import LEAST_UNIT_CHANGE, Change, Changed, UnitShift, channel_changes
+from hcal_root_ad.compare.comparison import TREND, ComparedElement, Comparison, DriftPoint, Likeness
+from hcal_root_ad.compare.shifts import LEAST_UNIT_CHANGE, Changed, ChangeKind, UnitShift, channel_changes
 from hcal_root_ad.detector import N_RBX, SUBDET_PM
 from hcal_root_ad.judge.aggregate import Array, depth_maps
 from hcal_root_ad.publish.plots import save
@@ -82,9 +82,9 @@ def channel_figure(run: int, ratios: Array, empty: Array, filled: Array) -> Figu
     """(7, 84, 72) rates over the reference's (NaN: no channel in both), and which channels are on one side only."""
     figure, axes = depth_page(run)
     style = {"cmap": mpl.colormaps["RdBu_r"], "norm": LogNorm(1 / _LARGEST, _LARGEST)}
-    for axis, values, lost, found in zip(axes, ratios, empty, filled, strict=False):
+    for axis, values, lost, in_reference in zip(axes, ratios, empty, filled, strict=False):
         image = depth_map(axis, values, **style)
-        for where, colour in ((lost, _EMPTY), (found, _FILLED)):
+        for where, colour in ((lost, _EMPTY), (in_reference, _FILLED)):
             depth_map(axis, np.where(where, 1.0, np.nan), cmap=mpl.colors.ListedColormap([colour]))
     bar = figure.colorbar(image, cax=axes[-1].inset_axes((0.02, 0.6, 0.96, 0.08)), orientation="horizontal",
                           extend="both", ticks=[0.5, 0.7, 1, 1.4, 2], format=StrMethodFormatter("{x:g}"))  # fmt: skip
@@ -138,11 +138,11 @@ def drift_figure(
 
 def _boxes(axis: Axes, boxes: Sequence[Shifts], limit: float) -> None:
     axis.axhspan(-100 * limit, 100 * limit, color="#e8e8e8", zorder=0)
-    for number, one in enumerate(boxes):
+    for number, box in enumerate(boxes):
         place = np.arange(1, N_RBX + 1) + 0.15 * (number - 1.5)
         axis.errorbar(
-            place, 100 * one.shift, 100 * one.error, label=one.half, color=COLOURS[one.half], linestyle="none",
-            marker=_MARKERS[one.half], markersize=5, elinewidth=1,
+            place, 100 * box.shift, 100 * box.error, label=box.half, color=COLOURS[box.half], linestyle="none",
+            marker=_MARKERS[box.half], markersize=5, elinewidth=1,
         )  # fmt: skip
     axis.axhline(0, color="black", linewidth=1)
     axis.set_xlim(0.4, N_RBX + 0.6)
@@ -151,10 +151,10 @@ def _boxes(axis: Axes, boxes: Sequence[Shifts], limit: float) -> None:
     low, high = axis.get_ylim()
     low, high = min(low, -120 * limit), max(high, 120 * limit)
     low -= 0.06 * (high - low)
-    for number, one in enumerate(boxes):
-        empty = np.flatnonzero(np.isnan(one.shift))
+    for number, box in enumerate(boxes):
+        empty = np.flatnonzero(np.isnan(box.shift))
         place = empty + 1 + 0.15 * (number - 1.5)
-        axis.plot(place, np.full(len(empty), low + 0.03 * (high - low)), "x", color=COLOURS[one.half],
+        axis.plot(place, np.full(len(empty), low + 0.03 * (high - low)), "x", color=COLOURS[box.half],
                   markersize=9, markeredgewidth=2.5)  # fmt: skip
     axis.set_ylim(*_room((low, high)))
     axis.set_xlabel("RBX ($\\times$: no channel filled in both)")
@@ -179,16 +179,16 @@ def _bars(axis: Axes, bars: Sequence[Bar]) -> None:
 
 
 def _trends(axis: Axes, trends: Sequence[Trend]) -> None:
-    for one in trends:
-        axis.plot(one.lumisections, one.ratio, color=COLOURS[one.half], marker=_MARKERS[one.half], markersize=3,
-                  linewidth=0.8, label=one.half)  # fmt: skip
+    for trend in trends:
+        axis.plot(trend.lumisections, trend.ratio, color=COLOURS[trend.half], marker=_MARKERS[trend.half], markersize=3,
+                  linewidth=0.8, label=trend.half)  # fmt: skip
     axis.axhline(1, color="black", linewidth=1)
     axis.set_xlabel("lumisection")
-    axis.set_ylabel("digis seen / expected")
+    axis.set_ylabel("digis observed / expected")
     if not trends:
         axis.text(0.5, 0.5, "the file holds no maps per lumisection", transform=axis.transAxes, ha="center")
         return
-    lumi_axis(axis, int(max(one.lumisections.max() for one in trends)))
+    lumi_axis(axis, int(max(trend.lumisections.max() for trend in trends)))
     low, high = axis.get_ylim()
     axis.set_ylim(*_room((min(low, 0.97), max(high, 1.03))))
     axis.yaxis.set_major_locator(MaxNLocator(6))
@@ -227,21 +227,21 @@ def draw_comparison(comparison: Comparison, stem: Path) -> tuple[Path, Path]:
     return save(overview, stem.with_name(f"{stem.name}.png")), save(_channels(comparison), channels)
 
 
-def draw_drift(reference: str, drifts: Sequence[Drift], path: Path) -> Path:
+def draw_drift(reference: str, drifts: Sequence[DriftPoint], path: Path) -> Path:
     """Save the picture of the drift over several runs."""
     halves = {}
     for half in SUBDET_PM:
-        found = [{one.unit: one for one in drift.halves}.get(half) for drift in drifts]
-        if any(found):
-            shift = np.array([one.shift if one else np.nan for one in found])
-            halves[half] = shift, np.array([one.error if one else np.nan for one in found])
-    boxes = [np.concatenate([_shifts(one.boxes, half).shift for half in SUBDET_PM]) for one in drifts]
-    return save(drift_figure(reference, [one.run for one in drifts], halves, np.array(boxes)), path)
+        shifts = [{half_shift.unit: half_shift for half_shift in drift.halves}.get(half) for drift in drifts]
+        if any(shifts):
+            shift = np.array([half_shift.shift if half_shift else np.nan for half_shift in shifts])
+            halves[half] = shift, np.array([half_shift.error if half_shift else np.nan for half_shift in shifts])
+    boxes = [np.concatenate([_shifts(drift.boxes, half).shift for half in SUBDET_PM]) for drift in drifts]
+    return save(drift_figure(reference, [drift.run for drift in drifts], halves, np.array(boxes)), path)
 
 
 def _shifts(boxes: Sequence[UnitShift], half: str) -> Shifts:
-    known = {one.unit: (one.shift, one.error) for one in boxes}
-    columns = [known.get(f"{half}{rbx:02d}", (np.nan, np.nan)) for rbx in range(1, N_RBX + 1)]
+    by_name = {box.unit: (box.shift, box.error) for box in boxes}
+    columns = [by_name.get(f"{half}{rbx:02d}", (np.nan, np.nan)) for rbx in range(1, N_RBX + 1)]
     shift, error = np.array(columns).T
     return Shifts(half, shift, error)
 
@@ -262,8 +262,8 @@ def _trends_of(comparison: Comparison) -> Iterator[Trend]:
 
 def _sentence(line: Changed) -> str:
     size = "" if line.channels == 1 else f" ({line.channels} channels)"
-    if line.change in (Change.EMPTY, Change.FILLED):
-        where = "here, filled in the reference" if line.change is Change.EMPTY else "here, empty in the reference"
+    if line.change in (ChangeKind.EMPTY, ChangeKind.FILLED):
+        where = "here, filled in the reference" if line.change is ChangeKind.EMPTY else "here, empty in the reference"
         return f"{line.unit}{size}: {line.change} {where}"
     return f"{line.unit}{size}: {line.change}, rate × {line.ratio:.2f} ± {line.ratio_error:.2f}"
 
@@ -271,11 +271,11 @@ def _sentence(line: Changed) -> str:
 def _channels(comparison: Comparison) -> Figure:
     """Rate ratios by depth, and channels that are there on one side only."""
     ratios, empty, filled = (np.zeros(()) for _ in range(3))
-    for part in comparison.parts.values():
-        channels, changes = part.series.channels, channel_changes(part)
-        both = part.live & ~part.empty
-        ratios = ratios + depth_maps(channels, np.where(both, np.exp(part.sums.shift), 0))
-        empty = empty + depth_maps(channels, changes[Change.EMPTY])
-        filled = filled + depth_maps(channels, changes[Change.FILLED])
+    for fit in comparison.parts.values():
+        channels, changes = fit.series.channels, channel_changes(fit)
+        both = fit.live & ~fit.empty
+        ratios = ratios + depth_maps(channels, np.where(both, np.exp(fit.sums.shift), 0))
+        empty = empty + depth_maps(channels, changes[ChangeKind.EMPTY])
+        filled = filled + depth_maps(channels, changes[ChangeKind.FILLED])
     shown: Array = np.where(ratios > 0, ratios, np.nan)
     return channel_figure(run_number(comparison.maps.run, comparison.maps.sources), shown, empty > 0, filled > 0)

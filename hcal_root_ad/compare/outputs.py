@@ -21,7 +21,7 @@ from hcal_root_ad.compare.comparison import (
     TREND_LIMIT,
     ComparedElement,
     Comparison,
-    Drift,
+    DriftPoint,
     Likeness,
 )
 from hcal_root_ad.compare.shifts import (
@@ -29,7 +29,7 @@ from hcal_root_ad.compare.shifts import (
     LEAST_CHANGE,
     LEAST_UNIT_CHANGE,
     Against,
-    Change,
+    ChangeKind,
     UnitShift,
     channel_changes,
 )
@@ -55,18 +55,18 @@ from hcal_root_ad.publish.elements import (
 )
 from hcal_root_ad.publish.fault_elements import MOST_EXCESS
 from hcal_root_ad.publish.publish import made_of
-from hcal_root_ad.references.catalogue import Entry
+from hcal_root_ad.references.catalogue import ReferenceEntry
 
 LONGEST = 20
 """Lines shown at most; the JSON file has the rest."""
-_STYLE = {Change.EMPTY: "red", Change.FILLED: "yellow", Change.LOWER: "yellow", Change.HIGHER: "yellow"}
+_STYLE = {ChangeKind.EMPTY: "red", ChangeKind.FILLED: "yellow", ChangeKind.LOWER: "yellow", ChangeKind.HIGHER: "yellow"}
 _ELEMENT_STYLE = {Likeness.DIFFERS: "yellow", Likeness.FILLED: "yellow", Likeness.EMPTY: "red"}
 
 
 def outcome(comparison: Comparison) -> str:
     """The outcome in one sentence; "the same" only where nothing differs and the reference knows the detector."""
     run, reference = f"run {comparison.maps.run}", comparison.reference.name
-    strange = [name for name, part in comparison.parts.items() if part.misfit > STRANGER]
+    strange = [name for name, fit in comparison.parts.items() if fit.misfit > STRANGER]
     doubt = f", but {reference} knows another detector in {' and '.join(strange)}" if strange else ""
     if not comparison.differs:
         if doubt:
@@ -121,7 +121,7 @@ def elements_table(comparison: Comparison) -> Table:
     return table
 
 
-def drift_table(reference: str, drifts: Sequence[Drift]) -> Table:
+def drift_table(reference: str, drifts: Sequence[DriftPoint]) -> Table:
     """One line per run: mean change of the log rate of each half, and the box that moved farthest."""
     table = _table(
         f"Drift against {reference}: mean change of log rate, in %",
@@ -130,12 +130,12 @@ def drift_table(reference: str, drifts: Sequence[Drift]) -> Table:
     table.add_column("run")
     for name in (*SUBDET_PM, "farthest RBX"):
         table.add_column(name, justify="right")
-    for one in drifts:
-        halves = {half.unit: half for half in one.halves}
-        farthest = max(one.boxes, key=lambda box: abs(box.shift), default=None)
+    for drift in drifts:
+        halves = {half.unit: half for half in drift.halves}
+        farthest = max(drift.boxes, key=lambda box: abs(box.shift), default=None)
         last = f"{farthest.unit} {_percent(farthest)}" if farthest else "–"
         cells = (_percent(halves[half]) if half in halves else "–" for half in SUBDET_PM)
-        table.add_row(str(one.run), *cells, last)
+        table.add_row(str(drift.run), *cells, last)
     return table
 
 
@@ -158,8 +158,8 @@ def _ratio(ratio: float | None, error: float | None) -> str:
     return "–" if ratio is None or error is None else f"{ratio:.3f} ± {error:.3f}"
 
 
-def _percent(one: UnitShift) -> str:
-    return f"{100 * one.shift:+.2f}±{100 * one.error:.2f}"
+def _percent(shift: UnitShift) -> str:
+    return f"{100 * shift.shift:+.2f}±{100 * shift.error:.2f}"
 
 
 def _count(lines: int) -> str:
@@ -218,8 +218,8 @@ def _exposure(comparison: Comparison, element: ComparedElement) -> float:
     if element.path.startswith(TREND):
         return 1.0
     parts = comparison.parts.values()
-    return sum(float(part.rates.digis.sum()) for part in parts) / max(
-        sum(float(part.sums.expected.sum()) for part in parts), 1.0
+    return sum(float(fit.rates.digis.sum()) for fit in parts) / max(
+        sum(float(fit.sums.expected.sum()) for fit in parts), 1.0
     )
 
 
@@ -240,40 +240,40 @@ def _histogram(comparison: Comparison, place: str, values: Array, contents: str)
 def _channel_maps(comparison: Comparison) -> Iterator[MonitorElement]:
     """States of every channel by depth, and how much those that changed lost or gained: 0 where nothing did."""
     parts = comparison.parts.values()
-    for name, states in by_map([(part.series.channels, _states(part)) for part in parts]):
+    for name, states in by_map([(fit.series.channels, _states(fit)) for fit in parts]):
         yield depth_map(f"{FOLDER}/StateSummary/depth/{name}", states, f"{name}: against the reference")
     for name, sign in (("Loss", -1), ("Excess", 1)):
-        for depth, percent in by_map([(part.series.channels, _size_in_percent(part, sign)) for part in parts]):
+        for depth, percent in by_map([(fit.series.channels, _size_in_percent(fit, sign)) for fit in parts]):
             if percent.any():
                 title = f"{depth}: {name.lower()} where changed [%]"
                 yield depth_map(f"{FOLDER}/{name}/depth/{depth}", percent, title)
 
 
-def _size_in_percent(part: Against, sign: int) -> Floats:
+def _size_in_percent(fit: Against, sign: int) -> Floats:
     """(channels,) percent by which the rate of a changed channel is lower or higher; 0 where nothing changed."""
-    percent = np.zeros(len(part.series.channels))
-    for change, where in channel_changes(part).items():
-        shift = 100 * np.expm1(part.sums.shift)
-        size = {Change.EMPTY: -100.0, Change.FILLED: MOST_EXCESS}.get(change, shift)
+    percent = np.zeros(len(fit.series.channels))
+    for change, where in channel_changes(fit).items():
+        shift = 100 * np.expm1(fit.sums.shift)
+        size = {ChangeKind.EMPTY: -100.0, ChangeKind.FILLED: MOST_EXCESS}.get(change, shift)
         percent = np.where(where, np.maximum(sign * size, 0), percent)
     return percent.clip(0, MOST_EXCESS)
 
 
-def _states(part: Against) -> States:
+def _states(fit: Against) -> States:
     """(channels,) states: bad is empty here and filled in the reference, problematic is any other change."""
-    states = np.where(part.live, State.GOOD, State.NOT_CONNECTED).astype(np.uint8)
-    for change, where in channel_changes(part).items():
-        states[where] = State.BAD if change is Change.EMPTY else State.PROBLEMATIC
+    states = np.where(fit.live, State.GOOD, State.NOT_CONNECTED).astype(np.uint8)
+    for change, where in channel_changes(fit).items():
+        states[where] = State.BAD if change is ChangeKind.EMPTY else State.PROBLEMATIC
     return states
 
 
 def _box_ratios(comparison: Comparison) -> Iterator[MonitorElement]:
     """Mean ratio of rates of the channels filled in both, per box; a box without any is no point."""
-    shifts = {one.unit: one for one in comparison.drift.boxes}
+    shifts = {box.unit: box for box in comparison.drift.boxes}
     for half in (half for half in SUBDET_PM if half[:2] in comparison.parts):
-        found = [shifts.get(name) for name in RBX_LABELS[half]]
-        ratios = np.array([np.exp(one.shift) if one else 0.0 for one in found])
-        errors = np.array([ratio * one.error if one else 0.0 for ratio, one in zip(ratios, found, strict=True)])
+        boxes = [shifts.get(name) for name in RBX_LABELS[half]]
+        ratios = np.array([np.exp(box.shift) if box else 0.0 for box in boxes])
+        errors = np.array([ratio * box.error if box else 0.0 for ratio, box in zip(ratios, boxes, strict=True)])
         path, title = f"{FOLDER}/RateRatiovsRBX/SubdetPM/{half}", f"{half}: rate over the reference's"
         element = box_projection(path, ratios, title, "ratio of rates", half, float(np.count_nonzero(ratios)))
         yield replace(element, errors=errors, efficiency=True)
@@ -307,23 +307,23 @@ def _test(element: ComparedElement, qtest: str, differs: bool, result: float, me
     return QualityResult(f"{FOLDER}/{shown_by(element.path)}", qtest, _STATUS[likeness], result, _ALGORITHM, message)
 
 
-def _changes_by_depth(comparison: Comparison) -> dict[Change, Counts]:
+def _changes_by_depth(comparison: Comparison) -> dict[ChangeKind, Counts]:
     """(8,) number of channels of each change at depth 0 … 7."""
-    counts = {change: np.zeros(N_DEPTH + 1, dtype=np.int64) for change in Change}
-    for part in comparison.parts.values():
-        for change, where in channel_changes(part).items():
-            counts[change] += np.bincount(part.series.channels.depth[where], minlength=N_DEPTH + 1)
+    counts = {change: np.zeros(N_DEPTH + 1, dtype=np.int64) for change in ChangeKind}
+    for fit in comparison.parts.values():
+        for change, where in channel_changes(fit).items():
+            counts[change] += np.bincount(fit.series.channels.depth[where], minlength=N_DEPTH + 1)
     return counts
 
 
-def _channels(depth: int, changed: dict[Change, Counts]) -> QualityResult:
+def _channels(depth: int, changed: dict[ChangeKind, Counts]) -> QualityResult:
     """The result is the number of channels that changed."""
     numbers = {change: int(counts[depth]) for change, counts in changed.items()}
     total = sum(numbers.values())
-    status = QualityStatus.ERROR if numbers[Change.EMPTY] else QualityStatus.WARNING if total else QualityStatus.OK
-    said = ", ".join(f"{number} {change}" for change, number in numbers.items() if number)
+    status = QualityStatus.ERROR if numbers[ChangeKind.EMPTY] else QualityStatus.WARNING if total else QualityStatus.OK
+    counted = ", ".join(f"{number} {change}" for change, number in numbers.items() if number)
     path = f"{FOLDER}/StateSummary/depth/depth{depth}"
-    return QualityResult(path, "Comp2RefChannels", status, float(total), _ALGORITHM, said or "no channel changed")
+    return QualityResult(path, "Comp2RefChannels", status, float(total), _ALGORITHM, counted or "no channel changed")
 
 
 def provenance_of_comparison(comparison: Comparison) -> Provenance:
@@ -362,17 +362,19 @@ def comparison_numbers(comparison: Comparison, provenance: Provenance | None = N
             "least_change": LEAST_CHANGE,
             "least_unit_change": LEAST_UNIT_CHANGE,
         },
-        "subdetectors": {name: _subdetector(part) for name, part in comparison.parts.items()},
+        "subdetectors": {name: _subdetector(fit) for name, fit in comparison.parts.items()},
         "elements": [_element(element) for element in comparison.elements],
         "changes": [asdict(line) for line in comparison.changes],
         "pulls": [asdict(pull) for pull in comparison.pulls],
         "drift": asdict(comparison.drift),
         "notes": list(comparison.notes),
-        "channels": {name: _channel_table(part) for name, part in comparison.parts.items()},
+        "channels": {name: _channel_table(fit) for name, fit in comparison.parts.items()},
     }
 
 
-def drift_numbers(reference: Entry, drifts: Sequence[Drift], provenance: Provenance | None = None) -> dict[str, Any]:
+def drift_numbers(
+    reference: ReferenceEntry, drifts: Sequence[DriftPoint], provenance: Provenance | None = None
+) -> dict[str, Any]:
     """Mean changes of log rates with errors, run by run."""
     provenance = provenance or Provenance("compare", (reference_material(reference),))
     return {
@@ -389,7 +391,7 @@ def save_json(numbers: dict[str, Any], path: Path) -> Path:
     return path
 
 
-def _reference(entry: Entry) -> dict[str, Any]:
+def _reference(entry: ReferenceEntry) -> dict[str, Any]:
     return {
         "name": entry.name,
         "runs": list(entry.runs),
@@ -401,12 +403,12 @@ def _reference(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _subdetector(part: Against) -> dict[str, Any]:
+def _subdetector(fit: Against) -> dict[str, Any]:
     return {
-        "events": int(part.sums.events),
-        "mean_log_pileup": float(np.average(part.log_pileup, weights=part.series.events)),
-        "channels": int(part.live.sum()),
-        "misfit": part.misfit,
+        "events": int(fit.sums.events),
+        "mean_log_pileup": float(np.average(fit.log_pileup, weights=fit.series.events)),
+        "channels": int(fit.live.sum()),
+        "misfit": fit.misfit,
     }
 
 
@@ -426,13 +428,13 @@ def _element(element: ComparedElement) -> dict[str, Any]:
     }
 
 
-def _channel_table(part: Against) -> dict[str, list[Any]]:
-    """Columns by channel: raw id, digis seen and expected, shift of log λ with its error, binomial pull."""
+def _channel_table(fit: Against) -> dict[str, list[Any]]:
+    """Columns by channel: raw id, digis observed and expected, shift of log λ with its error, binomial pull."""
     return {
-        "raw_id": part.series.channels.raw_id.tolist(),
-        "observed": part.sums.observed.astype(np.int64).tolist(),
-        "expected": part.sums.expected.round(2).tolist(),
-        "shift": np.where(part.live, part.sums.shift, 0.0).round(5).tolist(),
-        "error": part.error.round(5).tolist(),
-        "pull": part.pull.round(3).tolist(),
+        "raw_id": fit.series.channels.raw_id.tolist(),
+        "observed": fit.sums.observed.astype(np.int64).tolist(),
+        "expected": fit.sums.expected.round(2).tolist(),
+        "shift": np.where(fit.live, fit.sums.shift, 0.0).round(5).tolist(),
+        "error": fit.error.round(5).tolist(),
+        "pull": fit.pull.round(3).tolist(),
     }

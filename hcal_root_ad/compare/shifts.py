@@ -16,7 +16,7 @@ from hcal_root_ad.model.counts import SubdetectorCounts
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import LEAST_DIGIS, LEAST_RATE
 from hcal_root_ad.model.units import Units, unit_tree
-from hcal_root_ad.references.rates import CHUNK, LEAST_SPREAD, Rates, Sums, expected_share, sums_against
+from hcal_root_ad.references.rates import CHUNK, LEAST_SPREAD, Rates, ReferenceSums, expected_share, sums_against
 from hcal_root_ad.stats.binomial import Floats, deviance, pull
 
 SOUND, NORMAL_QUARTILE = 0.25, 0.3186
@@ -36,7 +36,7 @@ class Against:
     Attributes:
         rates: what the reference knows. reference: the same, its rings' pileup powers moved to fit the run.
         series, log_pileup: the lumisections compared, and their (LS,) log pileup.
-        sums: digis seen and expected over them.
+        sums: digis observed and expected over them.
         error: (channels,) standard error of the shift: statistics of the run, and of the reference and its
             runs, scaled up by ``misfit``.
         misfit: typical deviation of the channels in units of their errors, where it is above 1; a reference of
@@ -47,7 +47,7 @@ class Against:
     reference: Reference
     series: SubdetectorCounts
     log_pileup: Floats
-    sums: Sums
+    sums: ReferenceSums
     error: Floats
     misfit: float
 
@@ -63,7 +63,7 @@ class Against:
 
     @cached_property
     def pull(self) -> Floats:
-        """(channels,) binomial pull of the digis seen, statistics alone; 0 where the reference knows nothing."""
+        """(channels,) binomial pull of the digis observed, statistics alone; 0 where the reference knows nothing."""
         return np.where(self.live, pull(self.sums.observed, np.array(self.sums.events), self.sums.probability), 0.0)
 
     @cached_property
@@ -79,7 +79,7 @@ class Against:
         return np.where(self.live, np.sign(sums.shift) * np.minimum(root, np.abs(sums.shift) / self.error), 0.0)
 
     def by_lumisection(self, where: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        """(LS,) digis seen and expected in the channels where a (channels,) mask says."""
+        """(LS,) digis observed and expected in the channels where a (channels,) mask says."""
         expected = np.zeros(len(self.series))
         for first in range(0, len(self.series), CHUNK):
             rows = slice(first, first + CHUNK)
@@ -94,19 +94,19 @@ def hold_against(rates: Rates, series: SubdetectorCounts, log_pileup: Floats) ->
     reference = _with_powers_of(rates, sums_against(rates.reference, series, log_pileup), mean)
     sums = sums_against(reference, series, log_pileup)
     sums = replace(sums, expected=np.where(reference.live, sums.expected, 0.0))
-    found = Against(rates, reference, series, log_pileup, sums, np.ones(len(series.channels)), 1.0)
-    statistics, known = 1 / np.sqrt(sums.information), rates.error(mean)
-    filled = found.live & ~found.empty
-    misfit = max(1.0, _typical((sums.shift / np.hypot(statistics, known))[filled]))
-    return replace(found, error=np.hypot(statistics, misfit * known), misfit=misfit)
+    fit = Against(rates, reference, series, log_pileup, sums, np.ones(len(series.channels)), 1.0)
+    statistics, reference_error = 1 / np.sqrt(sums.information), rates.error(mean)
+    filled = fit.live & ~fit.empty
+    misfit = max(1.0, _typical((sums.shift / np.hypot(statistics, reference_error))[filled]))
+    return replace(fit, error=np.hypot(statistics, misfit * reference_error), misfit=misfit)
 
 
-def _empty(sums: Sums) -> NDArray[np.bool_]:
+def _empty(sums: ReferenceSums) -> NDArray[np.bool_]:
     empty: NDArray[np.bool_] = sums.observed <= np.maximum(LEAST_RATE * sums.events, LEAST_DIGIS)
     return empty
 
 
-def _with_powers_of(rates: Rates, sums: Sums, mean: float) -> Reference:
+def _with_powers_of(rates: Rates, sums: ReferenceSums, mean: float) -> Reference:
     """The reference, each ring's pileup power moved within its error by what the ring does in common in this run.
 
     Away from the pileup of the clean runs, the power is what a whole ring's shift is first put down to. Empty
@@ -117,9 +117,9 @@ def _with_powers_of(rates: Rates, sums: Sums, mean: float) -> Reference:
     if mean == 0:
         return reference
     variance = 1 / sums.information + rates.spread**2
-    told = reference.live & ~_empty(sums)
-    for label in np.unique(ring[told]):
-        mates = (ring == label) & told
+    usable = reference.live & ~_empty(sums)
+    for label in np.unique(ring[usable]):
+        mates = (ring == label) & usable
         width = abs(mean) * float(np.median(reference.power_error[mates]))
         chance = MEDIAN * float(np.median(variance[mates])) / mates.sum()
         share = width**2 / (width**2 + chance)
@@ -133,13 +133,13 @@ def _typical(deviations: Floats) -> float:
     return float(np.quantile(np.abs(deviations), SOUND) / NORMAL_QUARTILE) if len(deviations) else 0.0
 
 
-def threshold(places: int, known_from: int = 0) -> float:
+def threshold(places: int, samples: int = 0) -> float:
     """Significance that ``CHANCE`` healthy places of so many exceed, in either direction.
 
     Where the error itself is known only from the scatter of some places, it is Student's, not normal.
     """
     tail = CHANCE / (2 * max(places, 1))
-    return float(-stdtrit(known_from - 1, tail) if known_from > 1 else -ndtri(tail))
+    return float(-stdtrit(samples - 1, tail) if samples > 1 else -ndtri(tail))
 
 
 SMALLEST = 4
@@ -176,7 +176,7 @@ ROUNDS = 20
 Mask = NDArray[np.bool_]
 
 
-class Change(StrEnum):
+class ChangeKind(StrEnum):
     """How a channel or unit changed."""
 
     EMPTY = "empty"
@@ -198,7 +198,7 @@ class Changed:
 
     subdetector: str
     unit: str
-    change: Change
+    change: ChangeKind
     channels: int
     observed: int
     expected: float
@@ -217,7 +217,7 @@ class UnitShift:
     error: float
 
 
-def channel_changes(against: Against) -> dict[Change, Mask]:
+def channel_changes(against: Against) -> dict[ChangeKind, Mask]:
     """(channels,) where each change happened; every channel has one at most.
 
     A change is beyond what chance does once in a hundred comparisons, and what the reference's errors explain, and
@@ -227,10 +227,10 @@ def channel_changes(against: Against) -> dict[Change, Mask]:
     far, ratio = np.abs(against.significance) > limit, np.exp(against.sums.shift)
     empty = far & against.empty & (ratio < 1)
     return {
-        Change.EMPTY: empty,
-        Change.FILLED: ~against.live & (_above_the_floor(against) > limit),
-        Change.LOWER: far & (ratio < 1 - LEAST_CHANGE) & ~empty,
-        Change.HIGHER: far & (ratio > 1 + LEAST_CHANGE),
+        ChangeKind.EMPTY: empty,
+        ChangeKind.FILLED: ~against.live & (_above_the_floor(against) > limit),
+        ChangeKind.LOWER: far & (ratio < 1 - LEAST_CHANGE) & ~empty,
+        ChangeKind.HIGHER: far & (ratio > 1 + LEAST_CHANGE),
     }
 
 
@@ -256,7 +256,7 @@ def unit_shifts(against: Against, depth: int) -> list[UnitShift]:
     means = [_mean_shift(against, rows) for rows in members]
     if depth < BOX_LEVEL:
         boxes = unit_shifts(against, BOX_LEVEL)
-        common = _common_error(against, [one.shift for one in boxes], both) / np.sqrt(len(boxes) / len(units))
+        common = _common_error(against, [box.shift for box in boxes], both) / np.sqrt(len(boxes) / len(units))
     else:
         common = _common_error(against, [mean for mean, _ in means], both)
     return [
@@ -296,32 +296,34 @@ def changed(against: Against) -> tuple[Changed, ...]:
     """Everything that changed in one sub-detector; what the line of a unit says is not said of its parts again."""
     channels, changes = against.series.channels, channel_changes(against)
     lines: list[Changed] = []
-    told, explained = np.zeros(len(channels), dtype=bool), np.zeros(len(channels))
+    in_units, explained = np.zeros(len(channels), dtype=bool), np.zeros(len(channels))
     for depth, level in enumerate(readout_levels(channels)):
         for name, change, where in _lost_or_found(against, level, changes):
-            if not told[where].all():
+            if not in_units[where].all():
                 lines.append(_line(against, name, change, where))
-                told |= where
-        for one, members in _moved(against, level, depth, explained):
-            change = Change.LOWER if one.shift < 0 else Change.HIGHER
-            lines.append(_line(against, one.unit, change, members, one))
-            explained[members] = one.shift
-    return tuple(sorted([*lines, *_single(against, changes, told, explained)], key=by_weight))
+                in_units |= where
+        for shift, members in _moved(against, level, depth, explained):
+            change = ChangeKind.LOWER if shift.shift < 0 else ChangeKind.HIGHER
+            lines.append(_line(against, shift.unit, change, members, shift))
+            explained[members] = shift.shift
+    return tuple(sorted([*lines, *_single(against, changes, in_units, explained)], key=by_weight))
 
 
 def by_weight(line: Changed) -> tuple[bool, float]:
     """Key of the order in which people should see lines: what is empty first, then by digis lost or gained."""
-    return line.change is not Change.EMPTY, -abs(line.observed - line.expected)
+    return line.change is not ChangeKind.EMPTY, -abs(line.observed - line.expected)
 
 
 def _lost_or_found(
-    against: Against, level: Units, changes: Mapping[Change, Mask]
-) -> Iterator[tuple[str, Change, Mask]]:
+    against: Against, level: Units, changes: Mapping[ChangeKind, Mask]
+) -> Iterator[tuple[str, ChangeKind, Mask]]:
     """Units of which most channels that the reference has are empty, or most of all are filled that it has not."""
     instrumented = against.series.channels.instrumented
-    for change, of in ((Change.EMPTY, against.live), (Change.FILLED, instrumented)):
-        size, found = (np.bincount(level.of[where], minlength=len(level.names)) for where in (of, of & changes[change]))
-        for unit in np.flatnonzero((size >= SMALLEST) & (found >= SHARE * size)):
+    for change, of in ((ChangeKind.EMPTY, against.live), (ChangeKind.FILLED, instrumented)):
+        size, changed_channels = (
+            np.bincount(level.of[where], minlength=len(level.names)) for where in (of, of & changes[change])
+        )
+        for unit in np.flatnonzero((size >= SMALLEST) & (changed_channels >= SHARE * size)):
             yield level.names[unit], change, of & changes[change] & (level.of == unit)
 
 
@@ -333,44 +335,50 @@ def _moved(against: Against, level: Units, depth: int, explained: Floats) -> Ite
     if depth < HALF_LEVEL:
         return
     both, shifts = against.live & ~against.empty, unit_shifts(against, depth)
-    limit = threshold(len(shifts), known_from=len(shifts))
-    for one in shifts:
-        members = both & (level.of == level.names.index(one.unit))
+    limit = threshold(len(shifts), samples=len(shifts))
+    for shift in shifts:
+        members = both & (level.of == level.names.index(shift.unit))
         before = float(np.median(explained[members]))
-        size = abs(one.shift - before)
-        far = size > limit * one.error and np.expm1(size) > (BEYOND if before else LEAST_UNIT_CHANGE)
-        if one.channels >= SMALLEST and far:
-            yield one, members
+        size = abs(shift.shift - before)
+        far = size > limit * shift.error and np.expm1(size) > (BEYOND if before else LEAST_UNIT_CHANGE)
+        if shift.channels >= SMALLEST and far:
+            yield shift, members
 
 
-def _single(against: Against, changes: Mapping[Change, Mask], told: Mask, explained: Floats) -> Iterator[Changed]:
+def _single(
+    against: Against, changes: Mapping[ChangeKind, Mask], explained_by_unit: Mask, explained: Floats
+) -> Iterator[Changed]:
     """Channels that changed otherwise than their units."""
     size = np.abs(against.sums.shift - explained)
     least = np.where(explained == 0, np.log1p(LEAST_CHANGE), np.log1p(BEYOND))
-    own = (size > threshold(len(told)) * against.error) & (size > least)
+    own = (size > threshold(len(explained_by_unit)) * against.error) & (size > least)
     for change, where in changes.items():
-        for row in np.flatnonzero(where & (own if change in (Change.LOWER, Change.HIGHER) else ~told)):
-            yield _line(against, against.series.channels.name_of(int(row)), change, np.arange(len(told)) == row)
+        for row in np.flatnonzero(
+            where & (own if change in (ChangeKind.LOWER, ChangeKind.HIGHER) else ~explained_by_unit)
+        ):
+            yield _line(
+                against, against.series.channels.name_of(int(row)), change, np.arange(len(explained_by_unit)) == row
+            )
 
 
-def _line(against: Against, name: str, change: Change, where: Mask, moved: UnitShift | None = None) -> Changed:
+def _line(against: Against, name: str, change: ChangeKind, where: Mask, moved: UnitShift | None = None) -> Changed:
     """The line of a channel or unit; of a unit that moved as a whole, with its common shift."""
-    seen, expected = float(against.sums.observed[where].sum()), float(against.sums.expected[where].sum())
-    found = against.significance[where]
-    strongest = float(found[np.abs(found).argmax()])
+    observed, expected = float(against.sums.observed[where].sum()), float(against.sums.expected[where].sum())
+    significance = against.significance[where]
+    strongest = float(significance[np.abs(significance).argmax()])
     ratio: float | None
     error: float | None
-    if change is Change.FILLED:
+    if change is ChangeKind.FILLED:
         ratio, error = None, None
         strongest = float(_above_the_floor(against)[where].max())
-    elif change is Change.EMPTY:
-        ratio, error = seen / expected, float(np.sqrt(seen + 1)) / expected
+    elif change is ChangeKind.EMPTY:
+        ratio, error = observed / expected, float(np.sqrt(observed + 1)) / expected
     else:
         shift, error = (moved.shift, moved.error) if moved else _of_one(against, where)
         strongest = shift / error if moved else strongest
         ratio, error = float(np.exp(shift)), float(np.exp(shift)) * error
     subdetector = Subdetector(against.series.channels.subdetector[0]).name
-    return Changed(subdetector, name, change, int(where.sum()), int(seen), expected, ratio, error, strongest)
+    return Changed(subdetector, name, change, int(where.sum()), int(observed), expected, ratio, error, strongest)
 
 
 def _of_one(against: Against, where: Mask) -> tuple[float, float]:

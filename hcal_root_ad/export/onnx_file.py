@@ -139,11 +139,11 @@ def _difference(model: nn.Module, inputs: Mapping[str, Tensor], path: Path) -> f
     """Largest difference between ONNX Runtime and torch on the example, see :data:`PARITY`."""
     with torch.no_grad():
         answer = model(*inputs.values())
-    wanted = [value.numpy() for value in (answer if isinstance(answer, tuple) else (answer,))]
-    found = session(path).run(None, {name: value.numpy() for name, value in inputs.items()})
+    expected = [value.numpy() for value in (answer if isinstance(answer, tuple) else (answer,))]
+    answers = session(path).run(None, {name: value.numpy() for name, value in inputs.items()})
     return max(
-        float(np.abs(one - other).max() / max(1.0, np.abs(other).max()))
-        for one, other in zip(found, wanted, strict=True)
+        float(np.abs(ours - other).max() / max(1.0, np.abs(other).max()))
+        for ours, other in zip(answers, expected, strict=True)
     )
 
 
@@ -232,9 +232,9 @@ def carried(sums: Tensor, z: Tensor, info: Tensor) -> Tensor:
     return sums * sums.new_tensor([keep, keep, keep**2])[None, :, None] + newest
 
 
-def significance(sums: Tensor, known: Tensor) -> Tensor:
-    """(1, channels) weighted mean shift over its error; ``known`` is the variance that health allows log λ."""
-    variance = sums[:, 2] + known.to(sums.dtype) * sums[:, 1] ** 2
+def significance(sums: Tensor, prior: Tensor) -> Tensor:
+    """(1, channels) weighted mean shift over its error; ``prior`` is the variance that health allows log λ."""
+    variance = sums[:, 2] + prior.to(sums.dtype) * sums[:, 1] ** 2
     return sums[:, 0] / torch.sqrt(torch.clamp(variance, min=1e-9))
 
 

@@ -23,7 +23,7 @@ from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.files import plain_name
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.root_io.layout import NotClosedError, check_folders, was_closed
-from hcal_root_ad.root_io.records import TooLargeError, check_blocks
+from hcal_root_ad.root_io.records import TooLargeError, bounded_records
 from hcal_root_ad.root_io.source import LocalSource
 
 _DATA_FILE = re.compile(r"\.(root|parquet)$|\.root\.ls\d+_host.+_pid\d+$")
@@ -59,7 +59,6 @@ DAMAGE = (
     MemoryError,  # an absurd length
     OverflowError,
 )
-uproot.compression.decompress.hook_before_block = check_blocks
 _OURS = Path(hcal_root_ad.__file__).parent
 
 
@@ -259,6 +258,7 @@ def open_root(path: InputFile) -> Iterator[Any]:
     options = {} if isinstance(path, RemoteFile) else {"handler": LocalSource}
     with (
         damage_as_input_error(path),
+        bounded_records(),
         _checked(path),
         uproot.open(opened, object_cache=None, array_cache=None, **options) as directory,
     ):

@@ -27,6 +27,8 @@ HUNDREDS = 100
 """From so many on, all over a sub-detector, one line says it all."""
 JOIN = 3
 """Stretches this near to each other are one."""
+TOLD_APART = 8.0
+"""Loss over the statistical error of an LS from which an LS that is sound can be told from one that fails."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,4 +264,25 @@ def with_gaps_closed(fault: Fault) -> Fault:
     for row, gap in zip(rows[:-1], gaps, strict=True):
         if 1 < gap <= JOIN + 1:
             inside[row : row + gap] = True
+    return replace(fault, inside=inside)
+
+
+def flickering(fault: Fault, observed: NDArray[np.integer], expected: Floats) -> Fault:
+    """A loss that comes and goes, without the lumisections in which its channels are clearly sound.
+
+    ``observed``, ``expected``: (LS, channels). Only where a single LS tells the two apart, and sound ones lie between
+    others more than twice; else the fault stays as it is.
+    """
+    rows = np.flatnonzero(fault.inside)
+    if fault.sign > 0 or len(rows) < FEWEST:
+        return fault
+    n, e = (values[np.ix_(rows, fault.columns)].sum(axis=1, dtype=np.float64) for values in (observed, expected))
+    ratio, error = n / np.maximum(e, 1e-9), 1 / np.sqrt(np.maximum(e, 1e-9))
+    loss = 1 - float(np.quantile(ratio, 0.25))
+    sound = (loss > TOLD_APART * error) & (1 - ratio < loss / 4 + 3 * error) & (ratio > 1 - loss / 2)
+    failing = rows[~sound]
+    if not len(failing) or np.count_nonzero(np.diff(failing) > 1) <= 2:
+        return fault
+    inside = np.zeros_like(fault.inside)
+    inside[failing] = True
     return replace(fault, inside=inside)

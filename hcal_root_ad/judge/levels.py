@@ -43,6 +43,8 @@ LEAST_SLOPE = 0.2
 """Where digis hardly follow the rate, a shift of digis says little of it."""
 WAVE_WIDTH = 0.03
 """Prior width of the amplitude of a wave in phi: the beam spot moves."""
+UNKNOWN = 1e6
+"""Variance of a module without a live channel."""
 TUKEY = 5.0
 """Tukey's constant in standard deviations."""
 FLOOR = 0.015
@@ -106,6 +108,7 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
     spread = reference.overdispersion
     slope = np.maximum(common_part_fit(reference).slope(levels.log_pileup).T.astype(np.float64), LEAST_SLOPE)
     digis, variance = levels.digis.astype(np.float64), levels.module_variance.astype(np.float64) * spread.module
+    variance[:, np.bincount(tree.module.of, reference.live, len(tree.module)) == 0] = UNKNOWN
     box_digis, say, steady = _boxes(digis, variance, tree)
     module, own_variance = np.clip(digis / slope, -DARK, DARK), variance / slope**2
     weak = tuple(_weak_modules(module, digis, slope, own_variance, tree, reference))

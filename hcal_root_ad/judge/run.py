@@ -7,6 +7,7 @@ fitted once, the scan for faults looks at all so far, so the verdict is that on 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from hcal_root_ad.judge.findings import grouped
 from hcal_root_ad.judge.forecast import with_forecasts
 from hcal_root_ad.judge.lumisections import MINIMUM_EVENTS, GrowingRun, JudgedRows, judged_rows
 from hcal_root_ad.judge.shared_pileup import ASKED, SharedPileup, asked_of, hf_trust, info_of, one_against_the_others
-from hcal_root_ad.judge.subdetector import Judged, hf_faults, trusted_rows, verdict_of
+from hcal_root_ad.judge.subdetector import Judged, channel_name, hf_faults, trusted_rows, verdict_of
 from hcal_root_ad.judge.verdict import RunVerdict, Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit, common_part_fit, joined
@@ -30,6 +31,8 @@ from hcal_root_ad.stats.binomial import Floats
 Progress = Callable[[int, int], None]
 FindReference = Callable[[LumiMaps], Mapping[str, Reference]]
 """Finds references of a reference run that fits a run, by sub-detector."""
+FindMasked = Callable[[LumiMaps], NDArray[np.intp]]
+"""Rows of the channels of a run that are not to be judged."""
 
 TOGETHER = ("HB", "HE", "HO")
 """Sub-detectors that see the same pileup; HF counts every event and needs none."""
@@ -41,6 +44,8 @@ TYPICAL_POWER, POWER_WIDTH = 0.8, 0.15
 """Log rate of HB against the log of the pileup, and how far it may differ."""
 NOISE = 0.02
 """Scatter of the counts' log pileup about it."""
+AWAKE, SHOWN = 0.01, 8
+"""Digis per event from which on a masked channel is alive; names that a note lists at most."""
 FEWEST = 5
 """Lumisections with a pileup that are needed to tell anything."""
 
@@ -53,6 +58,7 @@ def judge_run(
     find_reference: FindReference | None = None,
     without_reference: bool = False,
     pileup: Mapping[int, float] | None = None,
+    find_masked: FindMasked | None = None,
     progress: Progress | None = None,
 ) -> RunVerdict:
     """Judge every sub-detector that the maps hold and a model serves.
@@ -63,13 +69,17 @@ def judge_run(
         without_reference: judge the run against itself; nothing of it is then trusted.
         pileup: mean interactions per crossing by LS, from OMS; it decides what the counts alone cannot, for example
             whether HB and HE both lost digis or the beams did.
+        find_masked: channels that have no say in anything, and are not connected in the verdict.
         progress: called with (done, total) lumisections.
 
     Raises:
         ModelError: if two models are for the same sub-detector, or none serves what the run holds.
         NoHcalError: if no lumisection can be judged.
     """
-    judge = RunJudge(models, false_alarms, find_reference, without_reference=without_reference, pileup=pileup)
+    judge = RunJudge(
+        models, false_alarms, find_reference, without_reference=without_reference, pileup=pileup,
+        find_masked=find_masked,
+    )  # fmt: skip
     judge.add(maps, progress)
     return judge.verdict()
 
@@ -85,13 +95,14 @@ class RunJudge:
         *,
         without_reference: bool = False,
         pileup: Mapping[int, float] | None = None,
+        find_masked: FindMasked | None = None,
     ) -> None:
         names = [model.subdetector for model in models]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ModelError(f"two models for {', '.join(sorted(twice))} were given; give one per sub-detector")
         self._models, self._false_alarms = {model.subdetector: model for model in models}, false_alarms
         self._find_reference, self._without_reference = find_reference, without_reference
-        self._pileup = dict(pileup or {})
+        self._pileup, self._find_masked = dict(pileup or {}), find_masked
         self._run: GrowingRun | None = None
         self._fit: CommonPartFit | None = None
         self._joint: JointReference | None = None
@@ -115,7 +126,9 @@ class RunJudge:
         if run.coarse is not None or self._without_reference:
             return
         if self._joint is None and (served := self._served(run)):
-            self._joint = joint_reference([self._models[name].reference for name in served], run.channels)
+            self._joint = self._without_masked(
+                joint_reference([self._models[name].reference for name in served], run.channels), run
+            )
             self._fit = common_part_fit(self._joint.reference)
         if self._joint is not None and self._fit is not None:
             rows = judged_rows(run)
@@ -126,11 +139,26 @@ class RunJudge:
                 progress(len(rows), len(rows))
 
     def _served(self, run: LumiMaps) -> list[str]:
-        """Sub-detectors that are judged together: in the maps, and with a model of the same channels."""
+        """Sub-detectors that are judged together: in the maps, with a model of these channels, and not all masked."""
+        masked = self._masked(run)
         return [
             name for name in TOGETHER
             if name in self._models and run.present_of(name).any() and self._models[name].serves(run.channels)
+            and not masked[run.channels.rows_of(name)].all()
         ]  # fmt: skip
+
+    def _masked(self, run: LumiMaps) -> NDArray[np.bool_]:
+        """(channels,) those that are not to be judged."""
+        masked = np.zeros(len(run.channels), dtype=bool)
+        if self._find_masked:
+            masked[self._find_masked(run)] = True
+        return masked
+
+    def _without_masked(self, joint: JointReference, run: LumiMaps) -> JointReference:
+        masked = self._masked(run)[joint.columns]
+        if not masked.any():
+            return joint
+        return replace(joint, reference=replace(joint.reference, live=joint.reference.live & ~masked))
 
     def verdict(self) -> RunVerdict:
         """The verdict on all lumisections so far, equal to that on the run as a whole.
@@ -190,7 +218,7 @@ class RunJudge:
         """The verdict on a run that was made of this one."""
         return judge_run(
             maps, list(self._models.values()), false_alarms=self._false_alarms, find_reference=self._find_reference,
-            without_reference=self._without_reference,
+            without_reference=self._without_reference, find_masked=self._find_masked,
         )  # fmt: skip
 
     def _with_references(
@@ -211,7 +239,7 @@ class RunJudge:
         if not usable:
             return first
         chosen = [references[n] if n in usable else self._models[n].reference for n in self._joint.names]
-        joint = joint_reference(chosen, maps.channels)
+        joint = self._without_masked(joint_reference(chosen, maps.channels), maps)
         levels = common_part_fit(joint.reference).fit(rows.counts(maps, joint.columns), rows.events(maps))
         base = {name: Trust.REFERENCE_RUN if name in usable else Trust.ADAPTED for name in joint.names}
         return self._judge(maps, rows, joint, levels, base)
@@ -221,6 +249,7 @@ class RunJudge:
         columns = np.concatenate([maps.channels.rows_of(name) for name in names])
         reference = reference_of_run(maps.channels.take(columns), rows.counts(maps, columns), rows.events(maps))
         joint = joint_reference([reference.select(name) for name in names], maps.channels)
+        joint = self._without_masked(joint, maps)
         levels = common_part_fit(joint.reference).fit(rows.counts(maps, joint.columns), rows.events(maps))
         return self._judge(maps, rows, joint, levels, dict.fromkeys(names, Trust.NONE))
 
@@ -235,19 +264,24 @@ class RunJudge:
         verdicts, common = SharedPileup(maps, rows, joint, levels).judge(self._models, self._false_alarms, base)
         if not self._pileup:
             verdicts = one_against_the_others(verdicts)
+        masked = self._masked(maps)
         if (hf := self._models.get("HF")) and hf.serves(maps.channels) and len(maps.channels.rows_of("HF")):
             trust = hf_trust(verdicts, hf.name)
-            verdicts.append(_judge_hf(maps, rows, hf, self._false_alarms, trust))
-        notes += [
-            f"no model for {name}: its channels were not judged"
-            for name in maps.found if name not in {v.subdetector for v in verdicts}
-        ]  # fmt: skip
+            verdicts.append(_judge_hf(maps, rows, hf, self._false_alarms, trust, masked))
+        unjudged = tuple(
+            name for name in maps.found
+            if name not in {v.subdetector for v in verdicts} and not masked[maps.channels.rows_of(name)].all()
+        )  # fmt: skip
+        notes += [f"no model for {name}: its channels were not judged" for name in unjudged]
+        notes += [note for name in joint.names if (note := _awake_note(maps, rows, joint, name, masked))]
         if not joint.shared:
             notes.append(
                 f"{' and '.join(joint.names)} were adapted on different clean runs: a loss of one sub-detector as a "
                 "whole is not seen; adapt them on the same runs"
             )
-        return RunVerdict(maps, tuple(map(with_forecasts, verdicts)), notes=tuple(notes), common=common)
+        return RunVerdict(
+            maps, tuple(map(with_forecasts, verdicts)), notes=tuple(notes), common=common, unjudged=unjudged
+        )
 
     def state(self, since: int = 0) -> dict[str, NDArray[Any]]:
         """What a process that restarts needs, as arrays that numpy saves without pickle: what was given, from the
@@ -273,10 +307,11 @@ class RunJudge:
 
 
 def _judge_hf(
-    maps: LumiMaps, rows: JudgedRows, model: Model, false_alarms: float | None, trust: tuple[Trust, str]
-) -> Verdict:
+    maps: LumiMaps, rows: JudgedRows, model: Model, false_alarms: float | None, trust: tuple[Trust, str],
+    masked: NDArray[np.bool_],
+) -> Verdict:  # fmt: skip
     own = maps.channels.rows_of("HF")
-    counts, events, live = rows.counts(maps, own), rows.events(maps), model.reference.live
+    counts, events, live = rows.counts(maps, own), rows.events(maps), model.reference.live & ~masked[own]
     agree = np.flatnonzero(trusted_rows(counts, events, live))
     if len(agree) < len(rows):
         doubt = (
@@ -291,6 +326,25 @@ def _judge_hf(
     info = info_of(model, 0.0, asked_of(model, false_alarms))
     pulls = np.zeros(counts.shape, dtype=np.float32)
     return verdict_of(judged, faults, maps, rows, info, pulls, trust, 1.0)
+
+
+def _awake_note(maps: LumiMaps, rows: JudgedRows, joint: JointReference, name: str, masked: NDArray[np.bool_]) -> str:
+    """Of channels that the model holds for masked, and that count as their rings do; "" without any."""
+    own = joint.rows_of(name)
+    columns = joint.columns[own]
+    asleep = ~joint.reference.live[own] & maps.channels.instrumented[columns] & ~masked[columns]
+    if not asleep.any():
+        return ""
+    digis = rows.counts(maps, columns[asleep]).sum(axis=0, dtype=np.int64)
+    awake = np.flatnonzero(asleep)[digis > AWAKE * int(rows.events(maps).sum())]
+    if not len(awake):
+        return ""
+    names = [channel_name(maps.channels, int(columns[k])) for k in awake[:SHOWN]]
+    more = f" and {len(awake) - SHOWN} more" if len(awake) > SHOWN else ""
+    return (
+        f"{len(awake)} channels of {name} that its model holds for masked have digis, and are not judged "
+        f"({', '.join(names)}{more}); adapt it with transfer"
+    )
 
 
 def _dark_note(rows: JudgedRows, maps: LumiMaps, dark: NDArray[np.bool_]) -> list[str]:

@@ -18,6 +18,7 @@ from hcal_root_ad.judge.findings import (
     Fault,
     agreeing,
     finding_of,
+    flickering,
     grouped,
     intervals_of,
     joined,
@@ -96,7 +97,8 @@ def faults_of(
                 inside = left
                 z = max(abs(s.significance) for s in mine)
                 pieces.append(Fault(Level.CHANNEL, channel_name(judged.channels, k), sign, np.array([k]), inside, z))
-    return [with_gaps_closed(fault) for fault in (*units, *grouped(pieces, judged.channels, judged.live))]
+    faults = (with_gaps_closed(fault) for fault in (*units, *grouped(pieces, judged.channels, judged.live)))
+    return [flickering(fault, judged.observed, judged.expected) for fault in faults]
 
 
 def _members(judged: Judged, fault: UnitFault, tree: UnitTree) -> NDArray[np.intp]:

@@ -304,7 +304,8 @@ class RunVerdict:
     """All that was judged of one run.
 
     ``common``: the common part, None where there are no maps per LS. ``masked``: what a person asked to leave out,
-    in words. ``open_findings``: what the detector state that judged knew to be at fault before the run, in words.
+    in words. ``unjudged``: sub-detectors with digis that no model serves. ``open_findings``: what the detector state
+    that judged knew to be at fault before the run, in words.
     """
 
     maps: LumiMaps
@@ -313,6 +314,7 @@ class RunVerdict:
     notes: tuple[str, ...] = ()
     common: CommonPart | None = None
     masked: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
     open_findings: tuple[str, ...] = ()
 
     @property

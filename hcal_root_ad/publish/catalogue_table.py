@@ -9,17 +9,17 @@ from rich.table import Table
 
 from hcal_root_ad.errors import CatalogueError
 from hcal_root_ad.harvest.inputs import RemoteFile
-from hcal_root_ad.references.catalogue import Entry, loaded
+from hcal_root_ad.references.catalogue import ReferenceEntry, loaded
 from hcal_root_ad.references.rates import Rates
 
 
-def entries_table(entries: Sequence[Entry]) -> Table:
+def entries_table(entries: Sequence[ReferenceEntry]) -> Table:
     """One line per reference run, in the order of the search path."""
     table = Table(title="Reference runs", caption="rates: whether runs can be compared with it")
     for name in ("name", "runs", "era", "trigger", "counts", "state", "LS", "rates", "what"):
         table.add_column(name, justify="right" if name == "LS" else "left")
     for entry in entries:
-        state = ", ".join(part for part in (entry.state, _validity(entry)) if part)
+        state = ", ".join(text for text in (entry.state, _validity(entry)) if text)
         table.add_row(
             entry.name, ", ".join(map(str, entry.runs)), entry.era.value, entry.trigger or "every", entry.quantity,
             state, str(entry.lumisections or "–"), "yes" if entry.rates else "no", entry.what,
@@ -27,10 +27,10 @@ def entries_table(entries: Sequence[Entry]) -> Table:
     return table
 
 
-def entry_details(entry: Entry) -> Iterator[str]:
+def entry_details(entry: ReferenceEntry) -> Iterator[str]:
     """Everything that is known of one reference run, a line each."""
     yield f"{entry.name}"
-    known = {
+    facts = {
         "runs": ", ".join(map(str, entry.runs)),
         "era": entry.era.value,
         "trigger": entry.trigger or "every",
@@ -43,14 +43,14 @@ def entry_details(entry: Entry) -> Iterator[str]:
         "made by": entry.made_by,
         "catalogue": str(entry.folder),
     }
-    yield from (f"  {key:<11} {value}" for key, value in known.items() if value)
+    yield from (f"  {key:<11} {value}" for key, value in facts.items() if value)
     for path in entry.inputs:
         there = isinstance(path, RemoteFile) or path.exists()
         yield f"  file        {path}{'' if there else ' (not there)'}"
     yield from _rates(entry)
 
 
-def _rates(entry: Entry) -> Iterator[str]:
+def _rates(entry: ReferenceEntry) -> Iterator[str]:
     if not entry.rates:
         yield "  rates       none: a run, but no reference"
         return
@@ -74,7 +74,7 @@ def _summary(rates: Rates) -> str:
     )
 
 
-def _validity(entry: Entry) -> str:
+def _validity(entry: ReferenceEntry) -> str:
     if not entry.first_run and not entry.last_run:
         return ""
     return f"runs {entry.first_run or '…'} to {entry.last_run or '…'}"

@@ -92,7 +92,10 @@ def fault_rows(run: RunVerdict) -> list[FaultRow]:
     """All faults, of channels and of strips, the most severe first."""
     findings = [*run.findings, *(run.strips.findings if run.strips else ())]
     findings.sort(key=lambda finding: (-finding.state, -finding.channels * finding.lumisections))
-    return [FaultRow(one.unit, one.kind, one.ranges, one.subdetector, one.channels) for one in findings]
+    return [
+        FaultRow(finding.unit, finding.kind, finding.ranges, finding.subdetector, finding.channels)
+        for finding in findings
+    ]
 
 
 def fault_list(run: RunVerdict, axis: LumiAxis) -> MonitorElement:
@@ -115,8 +118,8 @@ def _row_states(run: RunVerdict, row: FaultRow, axis: LumiAxis) -> States:
     sources = [s for s in judgements(run) if isinstance(s, StripVerdict) or s.subdetector == row.subdetector]
     states: States = np.max([_assessed(source, axis) for source in sources], axis=0, initial=0)
     for first, last in row.ranges:
-        part = states[max(first - axis.first, 0) : last - axis.first + 1]
-        part[part == State.GOOD] = row.kind.state
+        inside = states[max(first - axis.first, 0) : last - axis.first + 1]
+        inside[inside == State.GOOD] = row.kind.state
     return states
 
 
@@ -147,11 +150,11 @@ def kind_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement:
 
 def uhtr_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement | None:
     """Flagged channels by uHTR (crate and slot) × LS, the one view in which a lost uHTR is one line."""
-    known = [verdict for verdict in verdicts if (verdict.channels.uhtr >= 0).any()]
-    if not known:
+    with_uhtrs = [verdict for verdict in verdicts if (verdict.channels.uhtr >= 0).any()]
+    if not with_uhtrs:
         return None
     counts = np.zeros((axis.length, N_UHTRS))
-    for verdict in known:
+    for verdict in with_uhtrs:
         flags = count_by_unit(verdict.states, verdict.channels.uhtr.astype(np.intp), N_UHTRS, flagged)
         counts += axis.spread(flags, verdict.lumisections)
     crates = [uhtr_name(uhtr).partition("-")[0].replace("crate", "crate ") for uhtr in range(N_UHTRS)]
@@ -166,7 +169,9 @@ def channel_percentages(verdicts: Sequence[Verdict]) -> Iterator[MonitorElement]
     HO, which would need two maps more, has its states and its kinds alone.
     """
     for name, title, losses in (("Loss", "loss", True), ("Excess", "excess", False)):
-        values = [(one.channels, _channel_percent(one, losses)) for one in verdicts if one.subdetector != "HO"]
+        values = [
+            (verdict.channels, _channel_percent(verdict, losses)) for verdict in verdicts if verdict.subdetector != "HO"
+        ]
         for place, percent in by_map(values):
             if percent.any():
                 yield depth_map(f"{CLIENT}/{name}/depth/{place}", percent, f"{place}: {title} where flagged [%]")
@@ -189,8 +194,8 @@ def box_percentages(sources: Sequence[Verdict | StripVerdict], axis: LumiAxis) -
     for source in sources:
         if has_boxes(source):
             expected = np.maximum(sum_by_box(source.expected, boxes_of(source), source.states), 1e-9)
-            for part, change in zip(percent, box_changes(source), strict=True):
-                part += axis.spread(100 * change / expected, source.lumisections)
+            for rows, change in zip(percent, box_changes(source), strict=True):
+                rows += axis.spread(100 * change / expected, source.lumisections)
     for name, title, values in zip(("Loss", "Excess"), ("loss", "excess"), percent, strict=True):
         shown = np.where(values > 0, values.clip(_LOWEST, MOST_EXCESS), 0.0)
         path = f"{CLIENT}/{name}vsLS/RBX"

@@ -21,7 +21,7 @@ from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.harvest.inputs import open_root
 from hcal_root_ad.publish.dqm_strings import complaint
 from hcal_root_ad.publish.elements import AXIS_LIMIT, TITLE_LIMIT
-from hcal_root_ad.publish.root_layout import Container, Record, read_container, walk
+from hcal_root_ad.publish.root_layout import FileLayout, LayoutRecord, read_layout, walk
 
 _OFFLINE = re.compile(r"DQM_V\d+_R(?P<run>\d+)(?P<dataset>(?:__[-A-Za-z0-9_]+){3})\.root")
 _ONLINE = re.compile(r"DQM_V\d+(?:_[A-Za-z0-9]+)?_R(?P<run>\d+)\.root")
@@ -147,7 +147,7 @@ def check_file(path: Path) -> tuple[str, ...]:
     is missing, truncated or not a ROOT file.
     """
     path = Path(path)
-    container = read_container(path)
+    container = read_layout(path)
     ours = _ours(container)
     shown = ours or list(container.objects)
     return (
@@ -179,7 +179,7 @@ class Content:
 def content_of(path: Path) -> Content:
     """What reviewers ask of new monitor elements: how many, how many bins, how large a file."""
     path = Path(path)
-    container = read_container(path)
+    container = read_layout(path)
     shown = _ours(container) or list(container.objects)
     histograms = [record for record in shown if record.class_name in _CLASSES - {"TObjString"}]
     with open_root(path) as file:
@@ -187,7 +187,7 @@ def content_of(path: Path) -> Content:
     return Content(len(histograms), bins, len(shown) - len(histograms), path.stat().st_size)
 
 
-def _sequence(container: Container) -> Iterator[str]:
+def _sequence(container: FileLayout) -> Iterator[str]:
     """The newer GUI's way through the file must end at its end and meet what the directories list, no more, no less."""
     met, stopped = walk(container)
     if stopped:
@@ -199,18 +199,18 @@ def _sequence(container: Container) -> Iterator[str]:
     moved = [record for seek, record in listed.items() if seek in met and not _at_home(met[seek], record, container)]
     if moved:
         yield f"The newer GUI would show {_some(moved)} elsewhere: the record names another folder, class or name."
-    known = listed.keys() | {start for start, _ in container.bookkeeping}
-    if ghosts := sorted(seek for seek in met.keys() - known if met[seek].class_name in _CLASSES):
+    listed_places = listed.keys() | {start for start, _ in container.bookkeeping}
+    if ghosts := sorted(seek for seek in met.keys() - listed_places if met[seek].class_name in _CLASSES):
         yield f"The newer GUI would show the records at bytes {ghosts[:5]}, which no directory lists (deleted objects)."
 
 
-def _at_home(met: Record, listed: Record, container: Container) -> bool:
+def _at_home(met: LayoutRecord, listed: LayoutRecord, container: FileLayout) -> bool:
     """Whether the record on its place says the same as the entry in the directory's list."""
     home = container.folders[listed.directory]
     return (met.parent, met.class_name, met.name) == (home, listed.class_name, listed.name)
 
 
-def _layout(container: Container, run: int | None) -> Iterator[str]:
+def _layout(container: FileLayout, run: int | None) -> Iterator[str]:
     """Folders must be DQMData/Run N/Subsystem/Run summary/…, N the run of the file name, in legal characters."""
     if not container.objects:
         yield "The file holds no monitor elements."
@@ -228,13 +228,13 @@ def _layout(container: Container, run: int | None) -> Iterator[str]:
             yield f"The folder {folder!r} has characters that the classic GUI refuses: {_illegal(folder)}."
 
 
-def _duplicates(objects: Iterable[Record]) -> Iterator[str]:
+def _duplicates(objects: Iterable[LayoutRecord]) -> Iterator[str]:
     for path, times in Counter(record.path for record in objects).items():
         if times > 1:
             yield f"{path!r} is there {times} times; the newer GUI shows every cycle."
 
 
-def _texts(container: Container) -> Iterator[str]:
+def _texts(container: FileLayout) -> Iterator[str]:
     histograms: dict[str, set[str]] = {}
     for record in container.objects:
         if record.class_name != "TObjString":
@@ -248,7 +248,7 @@ def _texts(container: Container) -> Iterator[str]:
             yield f"The text {record.name!r} in {record.directory!r} is another one inside; the GUIs would disagree."
 
 
-def _classes(container: Container, shown: Iterable[Record]) -> Iterator[str]:
+def _classes(container: FileLayout, shown: Iterable[LayoutRecord]) -> Iterator[str]:
     for record in shown:
         if record.class_name in _DROPPED:
             yield f"{record.path!r} is a {record.class_name}, which the newer GUI silently drops."
@@ -265,21 +265,23 @@ def _classes(container: Container, shown: Iterable[Record]) -> Iterator[str]:
             yield f"{record.path!r} has characters in its name that the classic GUI refuses: {_illegal(record.name)}."
 
 
-def _ours(container: Container) -> list[Record]:
+def _ours(container: FileLayout) -> list[LayoutRecord]:
     """What is in our folders; those of production are ours where the record of what we made them of is in them."""
-    replaced = any(_PRODUCTION.match(one.directory) and one.name.startswith("<record>") for one in container.objects)
+    replaced = any(
+        _PRODUCTION.match(record.directory) and record.name.startswith("<record>") for record in container.objects
+    )
     folders = (_OURS, _PRODUCTION) if replaced else (_OURS,)
-    return [one for one in container.objects if any(folder.match(one.directory) for folder in folders)]
+    return [record for record in container.objects if any(folder.match(record.directory) for folder in folders)]
 
 
-def _summaries(objects: Iterable[Record]) -> Iterator[str]:
+def _summaries(objects: Iterable[LayoutRecord]) -> Iterator[str]:
     """The classic GUI makes a tile of every ``reportSummaryMap``: only a subsystem's own EventInfo may hold one."""
     for record in objects:
         if record.name == "reportSummaryMap" and not _SUMMARY_FOLDER.fullmatch(record.directory):
             yield f"{record.path!r} is not in the subsystem's own EventInfo; the classic GUI would show a dead tile."
 
 
-def _collision(ours: Iterable[Record]) -> Iterator[str]:
+def _collision(ours: Iterable[LayoutRecord]) -> Iterator[str]:
     """Under production's names, production's own task would be replaced: only where that was asked for."""
     texts = [record for record in ours if _PRODUCTION.match(record.directory) and record.class_name == "TObjString"]
     records = [record.name for record in texts if record.name.startswith("<record>")]
@@ -288,7 +290,7 @@ def _collision(ours: Iterable[Record]) -> Iterator[str]:
         yield f"{folder!r} takes the place of CMSSW's own HcalMLTask; only --as-hcalmltask asks for that."
 
 
-def _contents(path: Path, shown: Iterable[Record], ours: Iterable[Record]) -> Iterator[str]:
+def _contents(path: Path, shown: Iterable[LayoutRecord], ours: Iterable[LayoutRecord]) -> Iterator[str]:
     """What the HCAL render plugin and HCAL's axes ask of our histograms."""
     own = {record.path for record in ours}
     efficiencies = {(record.directory, record.name) for record in ours if ">e=1</" in record.name}
@@ -305,7 +307,7 @@ def _contents(path: Path, shown: Iterable[Record], ours: Iterable[Record]) -> It
                 yield from _drawn(record, histogram, marked)
 
 
-def _read(file: Any, record: Record, path: Path) -> Any:
+def _read(file: Any, record: LayoutRecord, path: Path) -> Any:
     try:
         return file[f"{record.path};{record.cycle}"]
     except Exception as error:  # a damaged object can break uproot in any way
@@ -314,7 +316,7 @@ def _read(file: Any, record: Record, path: Path) -> Any:
         ) from error
 
 
-def _summary(record: Record, histogram: Any) -> Iterator[str]:
+def _summary(record: LayoutRecord, histogram: Any) -> Iterator[str]:
     if not record.class_name.startswith("TH2"):
         yield f"{record.path!r} has 'Summary' in its path but is a {record.class_name}; HCAL draws 2-D states there."
         return
@@ -323,7 +325,7 @@ def _summary(record: Record, histogram: Any) -> Iterator[str]:
         yield f"{record.path!r} has 'Summary' in its path but holds other values than the states 0 to {_HIGHEST_STATE}."
 
 
-def _drawn(record: Record, histogram: Any, efficiency: bool) -> Iterator[str]:
+def _drawn(record: LayoutRecord, histogram: Any, efficiency: bool) -> Iterator[str]:
     """Our own elements must read at once in a picture of the GUI."""
     values = np.asarray(histogram.values())
     if values.ndim == 2 and (values < 0).any() and "Summary" not in _gui_path(record):
@@ -334,7 +336,7 @@ def _drawn(record: Record, histogram: Any, efficiency: bool) -> Iterator[str]:
     yield from _titles(record, histogram, values.ndim)
 
 
-def _titles(record: Record, histogram: Any, ndim: int) -> Iterator[str]:
+def _titles(record: LayoutRecord, histogram: Any, ndim: int) -> Iterator[str]:
     axes = [histogram.member(f"f{name}axis").member("fTitle") for name in "XYZ"[: ndim + 1]]
     if ndim == 2 and axes[2]:
         yield f"{record.path!r} has the z title {axes[2]!r}, which the GUIs cut off; say it in the title."
@@ -343,17 +345,17 @@ def _titles(record: Record, histogram: Any, ndim: int) -> Iterator[str]:
             yield f"{record.path!r} has the title {title!r}, cut in the GUIs' pictures from {limit} characters on."
 
 
-def _ieta_axis(record: Record, histogram: Any) -> Iterator[str]:
+def _ieta_axis(record: LayoutRecord, histogram: Any) -> Iterator[str]:
     axis = histogram.axis(0)
     if axis.member("fTitle") != "ieta":
         return
-    found = (axis.member("fNbins"), axis.member("fXmin"), axis.member("fXmax"))
-    if found != (N_DQM_IETA, 0, N_DQM_IETA):
-        bins = f"{found[0]} bins from {found[1]:g} to {found[2]:g}"
-        yield f"{record.path!r} has an ieta axis of {bins}; HCAL's has 84 from 0 to 84."
+    bins = (axis.member("fNbins"), axis.member("fXmin"), axis.member("fXmax"))
+    if bins != (N_DQM_IETA, 0, N_DQM_IETA):
+        count, low, high = bins
+        yield f"{record.path!r} has an ieta axis of {count} bins from {low:g} to {high:g}; HCAL's has 84 from 0 to 84."
 
 
-def _gui_path(record: Record) -> str:
+def _gui_path(record: LayoutRecord) -> str:
     """The path as shown, without DQMData/Run N and 'Run summary'."""
     parts = record.path.split("/")
     return "/".join((parts[2], *parts[4:])) if len(parts) > 4 else record.path
@@ -363,6 +365,6 @@ def _illegal(name: str) -> str:
     return " ".join(sorted({repr(character) for character in name if not _NAME.fullmatch(character)}))
 
 
-def _some(records: list[Record]) -> str:
+def _some(records: list[LayoutRecord]) -> str:
     first = f"{records[0].path!r}"
     return first if len(records) == 1 else f"{first} and {len(records) - 1} more"

@@ -83,7 +83,7 @@ class Mark:
 
 
 @dataclass(frozen=True, eq=False)
-class History:
+class RateHistory:
     """Digis per event of one group's channels against LS: ``sigma`` is that of ``expected`` for binomial counts."""
 
     title: str
@@ -198,7 +198,7 @@ def trend_figure(
 
 
 @in_cms_style
-def history_figure(run: int, histories: Sequence[History]) -> Figure:
+def history_figure(run: int, histories: Sequence[RateHistory]) -> Figure:
     """Digis per event, seen against expected, for each of the strongest groups."""
     columns = min(len(histories), 2)
     rows = -(-len(histories) // columns)
@@ -247,7 +247,7 @@ def _errors(axis: Axes, edges: Array, errors: Mapping[str, Array]) -> None:
     axis.legend(loc="upper left", ncols=3)
 
 
-def _history(axis: Axes, history: History) -> None:
+def _history(axis: Axes, history: RateHistory) -> None:
     x, blue = history.lumisections, "#5790fc"
     axis.axvspan(history.first - 0.5, history.last + 0.5, color="#e42536", alpha=0.12, linewidth=0, label="flagged")
     low, high = history.expected - history.sigma, history.expected + history.sigma
@@ -291,7 +291,9 @@ def _figures(run: RunVerdict) -> Iterator[tuple[str, Figure]]:
     number = _number(run)
     per_lumi = _per_lumisection(run)
     drawn = tuple(verdict for verdict in run.verdicts if verdict.subdetector in _DRAWN)
-    with_boxes = tuple(one for one in per_lumi if isinstance(one, StripVerdict) or one.subdetector in _DRAWN)
+    with_boxes = tuple(
+        source for source in per_lumi if isinstance(source, StripVerdict) or source.subdetector in _DRAWN
+    )
     if with_boxes:
         yield "flagged_boxes", _boxes(run, with_boxes)
     if drawn:
@@ -395,7 +397,7 @@ def _strongest(per_lumi: tuple[Judgement, ...]) -> list[tuple[Judgement, Finding
     return sorted(pairs, key=lambda pair: -pair[1].significance)
 
 
-def _history_of(number: int, verdict: Judgement, finding: Finding) -> History:
+def _history_of(number: int, verdict: Judgement, finding: Finding) -> RateHistory:
     """Digis per event of the finding's channels, at the assessed lumisections."""
     channels = np.array(finding.rows, dtype=np.intp)
     rows = np.flatnonzero(verdict.assessed)
@@ -403,7 +405,7 @@ def _history_of(number: int, verdict: Judgement, finding: Finding) -> History:
     observed, expected = (picked(counts, rows, channels) for counts in (verdict.observed, verdict.expected))
     expected = expected.astype(np.float64)
     spread = variance(expected, verdict.events[rows, None]) if isinstance(verdict, Verdict) else expected
-    return History(
+    return RateHistory(
         title=f"{number}  {_describe(finding)} ({what(finding, _unit((verdict,))[:-1])}, {how_large(finding)})",
         lumisections=verdict.lumisections[rows],
         observed=observed.sum(axis=1) / events,

@@ -55,10 +55,10 @@ from hcal_root_ad.publish.state_elements import summary_elements, summary_scalar
 
 
 def occupancies(verdicts: Sequence[Verdict]) -> Iterator[MonitorElement]:
-    """Mean digis per channel of the judged LS, seen and expected, ieta × depth: masked channels do not count."""
+    """Mean digis per channel of the judged LS, observed and expected, ieta × depth: masked channels do not count."""
     sums = [(verdict, channel_sums(verdict)) for verdict in verdicts]
     for name, title, quantity in (
-        ("Occupancy", "digis seen per channel", "observed"),
+        ("Occupancy", "digis observed per channel", "observed"),
         ("ReconstructedOccupancy", "digis expected per channel", "expected"),
     ):
         totals, channels = np.zeros((2, N_DEPTH + 1, N_DQM_IETA))
@@ -73,18 +73,18 @@ def occupancies(verdicts: Sequence[Verdict]) -> Iterator[MonitorElement]:
         yield ring_map(f"{TASK}/{name}/{name}", means, title, labels)
 
 
-def events(run: RunVerdict, axis: LumiAxis) -> MonitorElement:
+def events_vs_ls(run: RunVerdict, axis: LumiAxis) -> MonitorElement:
     """Events against LS."""
     values = axis.spread(run.maps.events, run.maps.lumisections)
     return counts_vs_ls(f"{TASK}/EventsvsLS/EventsvsLS", axis, values, "events", "events")
 
 
-def pull(verdict: Verdict, axis: LumiAxis) -> MonitorElement:
+def pull_vs_ls(verdict: Verdict, axis: LumiAxis) -> MonitorElement:
     """Root mean square pull of the judged channels against LS: 1 is statistics alone. Its error is that of n pulls."""
     values, channels = reconstruction_error(verdict), count_by_lumi(verdict.states, judged)
     values[channels == 0] = np.nan
     errors = values / np.sqrt(2 * np.maximum(channels, 1))
-    shown, widths = (axis.spread(part, verdict.lumisections, np.nan) for part in (values, errors))
+    shown, widths = (axis.spread(column, verdict.lumisections, np.nan) for column in (values, errors))
     path = f"{TASK}/PullvsLS/Subdet/{verdict.subdetector}"
     return points_vs_ls(path, axis, shown, widths, f"{verdict.subdetector}: RMS pull (1 is chance)", "RMS pull")
 
@@ -98,11 +98,11 @@ def production_flags(verdict: Verdict, axis: LumiAxis) -> MonitorElement:
     return points_vs_ls(path, axis, np.where(assessed, values, np.nan), np.zeros_like(values), name, "N")
 
 
-def common_part(common: CommonPart, axis: LumiAxis) -> Iterator[MonitorElement]:
+def common_part_elements(common: CommonPart, axis: LumiAxis) -> Iterator[MonitorElement]:
     """What the judge takes for conditions: pileup over that of the clean runs, and how far larger units moved."""
     pileup = np.exp(common.log_pileup.astype(np.float64))
     values, errors = (
-        axis.spread(part, common.lumisections, np.nan) for part in (pileup, pileup * common.log_pileup_error)
+        axis.spread(column, common.lumisections, np.nan) for column in (pileup, pileup * common.log_pileup_error)
     )
     yield points_vs_ls(f"{TASK}/CommonPart/PileupvsLS", axis, values, errors, "pileup over that of clean runs", "ratio")
     shifts = {f"{name}/HB": _percent(values) for name, values in common.subdetector.items()}
@@ -150,7 +150,7 @@ def made_of(folder: str, sources: Iterable[Source], provenance: Provenance) -> I
     for number, source in enumerate(sources, start=1):
         digest = f"sha256 {source.sha256}" if source.sha256 else "no digest (read by network, or changed since)"
         yield Scalar(f"{folder}/input{number:04d}", f"{source.name}, {source.size} bytes, {digest}")
-    rest = tuple(one for one in provenance.materials if one.role != INPUTS)
+    rest = tuple(material for material in provenance.materials if material.role != INPUTS)
     yield Scalar(f"{folder}/record", replace(provenance, materials=rest).text())
 
 
@@ -160,13 +160,13 @@ def provenance_of_scalars(texts: Iterable[str]) -> Provenance | None:
     Raises:
         ValueError: it is damaged.
     """
-    found, inputs = None, []
+    provenance, inputs = None, []
     for text in sorted(texts):
         if match := _RECORD.fullmatch(text):
-            found = provenance_of_text(match["text"])
+            provenance = provenance_of_text(match["text"])
         elif match := _INPUT.fullmatch(text):
             inputs.append(Material(INPUTS, match["name"], match["sha256"] or "", int(match["size"])))
-    return replace(found, materials=(*inputs, *found.materials)) if found else None
+    return replace(provenance, materials=(*inputs, *provenance.materials)) if provenance else None
 
 
 def _judge(judge: ModelInfo, of: str, granularity: str) -> Iterator[Scalar]:
@@ -230,13 +230,13 @@ def _task(
         if not (beside_digi_task and element.path.endswith("/Occupancy")):
             yield element
     if run.maps.events.any():
-        yield events(run, axis)
+        yield events_vs_ls(run, axis)
     for verdict in filter(has_boxes, _per_lumi(run)):
-        yield pull(verdict, axis)
+        yield pull_vs_ls(verdict, axis)
         if as_production:
             yield production_flags(verdict, axis)
     if run.common:
-        yield from common_part(run.common, axis)
+        yield from common_part_elements(run.common, axis)
 
 
 def _per_lumi(run: RunVerdict) -> tuple[Verdict, ...]:

@@ -26,7 +26,7 @@ from hcal_root_ad.files import whole_file
 from hcal_root_ad.publish.dqm_strings import efficiency_text, quality_text, scalar_text
 from hcal_root_ad.publish.elements import MonitorElement, MonitorElements
 from hcal_root_ad.publish.gui_rules import check_file
-from hcal_root_ad.publish.root_layout import mark_gaps, read_container, refuse_scattered
+from hcal_root_ad.publish.root_layout import mark_gaps, read_layout, refuse_scattered
 
 Doubles = NDArray[np.float64]
 
@@ -199,7 +199,7 @@ def attach_to_file(elements: MonitorElements, source: Path, path: Path) -> None:
 
     Raises OutputError if the file holds a tree or already has our folders.
     """
-    container = read_container(source)
+    container = read_layout(source)
     refuse_scattered(container)
     for folder in sorted({file_folder(elements.run, task_folder(element.path)) for element in elements.elements}):
         if folder in container.folders:

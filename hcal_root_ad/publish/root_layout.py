@@ -30,7 +30,7 @@ _SCATTERED = ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple", "ROOT::
 
 
 @dataclass(frozen=True)
-class Record:
+class LayoutRecord:
     """One key and the object behind it.
 
     ``directory`` is the path of the folder that lists it, ``parent`` the place of the folder that it names itself.
@@ -56,7 +56,7 @@ class Record:
 
 
 @dataclass(frozen=True, eq=False)
-class Container:
+class FileLayout:
     """A ROOT file as its directories describe it.
 
     ``objects`` are all listed objects, ``folders`` the places of the directories by path, and
@@ -66,18 +66,18 @@ class Container:
     path: Path
     data: bytes
     end: int
-    objects: tuple[Record, ...]
+    objects: tuple[LayoutRecord, ...]
     folders: dict[str, int]
     bookkeeping: tuple[tuple[int, int], ...]
 
-    def compression(self, record: Record) -> str:
+    def compression(self, record: LayoutRecord) -> str:
         """Codec tag of a record, for example ``ZL`` for zlib; empty if not compressed."""
         if record.size - record.key_size == record.object_size:
             return ""
         start = record.seek + record.key_size
         return self.data[start : start + 2].decode("latin-1")
 
-    def text(self, record: Record) -> str:
+    def text(self, record: LayoutRecord) -> str:
         """Text of a TObjString; raises InputError if it cannot be decoded."""
         payload = self.data[record.seek + record.key_size : record.end]
         try:
@@ -91,16 +91,16 @@ class Container:
 
     def gaps(self) -> list[tuple[int, int]]:
         """(start, stop) of the bytes that belong to no record."""
-        found, reached = [], _BEGIN
+        gaps, reached = [], _BEGIN
         spans = (*self.bookkeeping, *((record.seek, record.end) for record in self.objects), (self.end, self.end))
         for start, stop in sorted(spans):
             if start > reached:
-                found.append((reached, start))
+                gaps.append((reached, start))
             reached = max(reached, stop)
-        return found
+        return gaps
 
 
-def read_container(path: Path) -> Container:
+def read_layout(path: Path) -> FileLayout:
     """Parse the header and all directories; raises InputError for anything that is not a whole ROOT file."""
     refuse_pipe(path)
     try:
@@ -119,12 +119,12 @@ def read_container(path: Path) -> Container:
         ) from error
 
 
-def _parse(path: Path, data: bytes) -> Container:
+def _parse(path: Path, data: bytes) -> FileLayout:
     big = struct.unpack_from(">I", data, 4)[0] >= 1_000_000
     (_, _, begin, end, seek_free, size_free, _, size_name, _, _, seek_info, size_info) = _HEADER[big].unpack_from(data)
     if end > len(data):
         raise InputError(f"{path}: expected {end} bytes, found {len(data)}; the file is truncated, copy it again.")
-    objects: list[Record] = []
+    objects: list[LayoutRecord] = []
     folders = {"": begin}
     bookkeeping = [(seek, seek + size) for seek, size in ((seek_free, size_free), (seek_info, size_info)) if size]
     pending = [(begin, begin + size_name, "")]
@@ -139,23 +139,23 @@ def _parse(path: Path, data: bytes) -> Container:
         place = key_list_of(data, header)
         key_list = read_record(data, place.seek) if place else None
         bookkeeping += [(record.seek, record.end) for record in (read_record(data, seek), key_list) if record]
-        for record in (Record(*key, folder) for key in keys_of(data, key_list.seek)) if key_list else ():
+        for record in (LayoutRecord(*key, folder) for key in keys_of(data, key_list.seek)) if key_list else ():
             if record.class_name in DIRECTORY_CLASSES:
                 folders[record.path] = record.seek
                 pending.append((record.seek, record.seek + record.key_size, record.path))
             else:
                 objects.append(record)
-    return Container(path, data, end, tuple(objects), folders, tuple(bookkeeping))
+    return FileLayout(path, data, end, tuple(objects), folders, tuple(bookkeeping))
 
 
-def read_record(data: bytes, position: int) -> Record:
+def read_record(data: bytes, position: int) -> LayoutRecord:
     """The record whose key's bytes begin at ``position``."""
-    return Record(*read_key(data, position))
+    return LayoutRecord(*read_key(data, position))
 
 
-def walk(container: Container) -> tuple[dict[int, Record], str | None]:
+def walk(container: FileLayout) -> tuple[dict[int, LayoutRecord], str | None]:
     """All records met in sequence from byte 100, by place, and what stopped the walk before fEND, if anything."""
-    met: dict[int, Record] = {}
+    met: dict[int, LayoutRecord] = {}
     position = _BEGIN
     while position < container.end:
         record = None
@@ -174,7 +174,7 @@ def walk(container: Container) -> tuple[dict[int, Record], str | None]:
     return met, None
 
 
-def refuse_scattered(container: Container) -> None:
+def refuse_scattered(container: FileLayout) -> None:
     """Raise OutputError if the file holds a tree, whose baskets would be taken for gaps and damaged."""
     for record in container.objects:
         if record.class_name in _SCATTERED:
@@ -186,7 +186,7 @@ def refuse_scattered(container: Container) -> None:
 
 def mark_gaps(path: Path) -> None:
     """Write −length at the start of every gap of a finished file, so that it can be walked in sequence."""
-    container = read_container(path)
+    container = read_layout(path)
     refuse_scattered(container)
     gaps = container.gaps()
     if any(stop - start < _LENGTH.size for start, stop in gaps):

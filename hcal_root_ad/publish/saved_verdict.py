@@ -113,7 +113,8 @@ class RunRecord:
     """A verdict on a run, reduced: (LS,) int32 ``lumisections``, (LS,) int64 ``events``, and its parts.
 
     ``common``: conditions and units in common, rounded to half precision (relative 0.0005), which is well below the
-    errors. ``masked``: what a person asked to leave out, in words. ``open_findings``: as in the verdict.
+    errors. ``masked``: what a person asked to leave out, in words. ``unjudged``: sub-detectors without a model.
+    ``open_findings``: as in the verdict.
     """
 
     run: int
@@ -127,6 +128,7 @@ class RunRecord:
     provenance: Provenance | None = None
     common: CommonPart | None = None
     masked: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
     open_findings: tuple[str, ...] = ()
 
 
@@ -149,6 +151,7 @@ def record_of(verdict: RunVerdict, provenance: Provenance | None = None) -> RunR
         provenance=provenance or provenance_of_run(verdict),
         common=verdict.common and _rounded(verdict.common),
         masked=verdict.masked,
+        unjudged=verdict.unjudged,
         open_findings=verdict.open_findings,
     )
 
@@ -258,7 +261,7 @@ def _box_columns(verdict: Verdict | StripVerdict) -> tuple[tuple[str, ...], NDAr
 
 
 def _histories(verdict: Verdict | StripVerdict, findings: Sequence[Finding]) -> tuple[NDArray[np.float32], ...]:
-    """(findings, LS) digis seen and expected of each one's channels; 0 at lumisections not assessed."""
+    """(findings, LS) digis observed and expected of each one's channels; 0 at lumisections not assessed."""
     length = len(verdict.assessed)
     observed, expected = (np.zeros((len(findings), length), dtype=np.float32) for _ in range(2))
     columns_of = [np.array(finding.rows, dtype=np.intp) for finding in findings]
@@ -271,7 +274,7 @@ def _histories(verdict: Verdict | StripVerdict, findings: Sequence[Finding]) -> 
 
 
 def _arrays(record: RunRecord) -> dict[str, NDArray[Any]]:
-    """The record as named arrays; those of a part are named after it."""
+    """The record as named arrays; those of a sub-detector are named after it."""
     words = {
         "format": _FORMAT,
         "run": record.run,
@@ -279,9 +282,10 @@ def _arrays(record: RunRecord) -> dict[str, NDArray[Any]]:
         "sources": [asdict(source) for source in record.sources],
         "notes": record.notes,
         "program": record.program,
-        "parts": [_words(part) for part in record.parts],
+        "parts": [_words(subdetector) for subdetector in record.parts],
         "common": record.common and _common_words(record.common),
         "masked": record.masked,
+        "unjudged": record.unjudged,
         "open_findings": record.open_findings,
     }
     arrays = {
@@ -295,8 +299,8 @@ def _arrays(record: RunRecord) -> dict[str, NDArray[Any]]:
         shifts = record.common.subdetector.items()
         arrays |= {f"common.subdetector.{name}": values.astype(np.float16) for name, values in shifts}
         arrays |= {"common.lumisections": record.common.lumisections}
-    for part in record.parts:
-        arrays |= {f"{part.name}.{name}": getattr(part, name) for name in _ARRAYS}
+    for subdetector in record.parts:
+        arrays |= {f"{subdetector.name}.{name}": getattr(subdetector, name) for name in _ARRAYS}
     return arrays
 
 
@@ -308,17 +312,17 @@ def _common_words(common: CommonPart) -> dict[str, Any]:
     return {"subdetectors": sorted(common.subdetector), "rings": common.rings, "sentences": common.sentences}
 
 
-def _words(part: PartRecord) -> dict[str, Any]:
+def _words(subdetector: PartRecord) -> dict[str, Any]:
     return {
-        "name": part.name,
-        "granularity": part.granularity,
-        "judge": asdict(part.judge),
-        "findings": [asdict(finding) for finding in part.findings],
-        "forecasts": [asdict(forecast) for forecast in part.forecasts],
-        "boxes": part.boxes,
-        "trust": part.trust,
-        "trust_reason": part.trust_reason,
-        "sensitivity": part.sensitivity,
+        "name": subdetector.name,
+        "granularity": subdetector.granularity,
+        "judge": asdict(subdetector.judge),
+        "findings": [asdict(finding) for finding in subdetector.findings],
+        "forecasts": [asdict(forecast) for forecast in subdetector.forecasts],
+        "boxes": subdetector.boxes,
+        "trust": subdetector.trust,
+        "trust_reason": subdetector.trust_reason,
+        "sensitivity": subdetector.sensitivity,
     }
 
 
@@ -338,10 +342,11 @@ def _record(arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
         sources=tuple(Source(**source) for source in words["sources"]),
         notes=tuple(words["notes"]),
         program=words["program"],
-        parts=tuple(_part(part, arrays) for part in words["parts"]),
+        parts=tuple(_part(subdetector, arrays) for subdetector in words["parts"]),
         provenance=provenance_of_text(str(arrays["provenance"])) if "provenance" in arrays else None,
         common=words["common"] and _common(words["common"], arrays),
         masked=tuple(words["masked"]),
+        unjudged=tuple(words["unjudged"]),
         open_findings=tuple(words["open_findings"]),
     )
 

@@ -61,7 +61,7 @@ def states_against_lumisections(run: RunVerdict, axis: LumiAxis) -> Iterator[Mon
         if rows.any():
             path = f"{AGAINST_LS}/SubdetPM/{half}"
             yield lumi_map(path, axis, rows, f"{half}: state of each RBX", RBX_LABELS[half], "RBX")
-    outer = [one for one in run.verdicts if not has_boxes(one) and one.granularity == "lumisection"]
+    outer = [verdict for verdict in run.verdicts if not has_boxes(verdict) and verdict.granularity == "lumisection"]
     if outer:
         yield outer_map(outer, axis)
     states = subdetector_states(run, axis)
@@ -82,7 +82,10 @@ def outer_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement:
         own, states = _outer_states(verdict)
         names += own
         rows.append(_spread(verdict, states, axis))
-    path, title = f"{AGAINST_LS}/HOHF", f"{' and '.join(one.subdetector for one in verdicts)}: state of each unit"
+    path, title = (
+        f"{AGAINST_LS}/HOHF",
+        f"{' and '.join(verdict.subdetector for verdict in verdicts)}: state of each unit",
+    )
     small = [f"#scale[{min(1, 22 / len(names)):.2f}]{{{name}}}" for name in names]
     return lumi_map(path, axis, np.concatenate(rows, axis=1), title, small)
 
@@ -165,7 +168,9 @@ def judgements(run: RunVerdict) -> tuple[Verdict | StripVerdict, ...]:
 
 def per_lumisection(run: RunVerdict) -> tuple[Verdict | StripVerdict, ...]:
     """What was judged LS by LS."""
-    return tuple(one for one in judgements(run) if isinstance(one, StripVerdict) or one.granularity == "lumisection")
+    return tuple(
+        source for source in judgements(run) if isinstance(source, StripVerdict) or source.granularity == "lumisection"
+    )
 
 
 def _spread(source: Verdict | StripVerdict, rows: States, axis: LumiAxis, missing: int = State.NOT_ASSESSED) -> States:

@@ -18,16 +18,21 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from hcal_root_ad.files import whole_file, write_text
-from hcal_root_ad.judge.verdict import CommonPart, Finding, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import CommonPart, Finding, Level, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.judge.views import COLUMNS, flag_rows
-from hcal_root_ad.judge.wording import Named, enumerated, every_finding, how_large, how_sure, trust_of_run, what, when
-from hcal_root_ad.lumi_ranges import ranges_of
+from hcal_root_ad.judge.wording import STEADY, Named, enumerated, every_finding, how_large, how_sure, trust_of_run, what
+from hcal_root_ad.lumi_ranges import listed, ranges_of
 from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.tables import write_rows
 
 LONGEST = 30
 """Findings shown at most; those beyond are counted."""
+CAPPED = 40
+"""Standard deviations are shown up to this: beyond, their number means nothing more."""
 _STYLE = {State.BAD: "red", State.PROBLEMATIC: "yellow"}
+_SIGNS = {State.BAD: "✖", State.PROBLEMATIC: "▲"}
+_STRETCHES, _WIDTH = 2, 15
+"""Stretches of a fault that are listed, and characters that they may take; else they are counted."""
 
 
 def run_summary(verdict: RunVerdict) -> Iterator[RenderableType]:
@@ -39,6 +44,7 @@ def run_summary(verdict: RunVerdict) -> Iterator[RenderableType]:
         yield _table(findings[:LONGEST])
         if hidden := _hidden(findings[LONGEST:]):
             yield hidden
+        yield from _legend(findings[:LONGEST], verdict)
     else:
         yield f"Run {verdict.maps.run}: nothing is flagged in {_judged_part(verdict)}."
     if verdict.common and verdict.common.sentences:
@@ -47,15 +53,52 @@ def run_summary(verdict: RunVerdict) -> Iterator[RenderableType]:
 
 
 def _table(findings: Sequence[Named]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("unit", "what", "kind", "LS", "rate", "how sure"):
-        table.add_column(name, no_wrap=name in ("unit", "kind", "rate"))
+    """One line each, within 80 columns."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("", "unit", "what", "kind", "LS", "rate", "how sure"):
+        table.add_column(name, no_wrap=name != "LS")
     for finding, noun in findings:
+        unit = finding.unit.partition(" of ")[2] if finding.level is Level.CHANNELS else finding.unit
+        rate = how_large(finding).partition(" ±")[0]
         table.add_row(
-            finding.unit, what(finding, noun), str(finding.kind), when(finding), how_large(finding), how_sure(finding),
-            style=_STYLE[finding.state],
+            _SIGNS[finding.state], unit or finding.unit, _what(finding, noun), str(finding.kind), _when(finding), rate,
+            _how_sure(finding), style=_STYLE[finding.state],
         )  # fmt: skip
     return table
+
+
+def _what(finding: Finding, noun: str) -> str:
+    """``channel``, ``RBX of 184``, ``11 channels``."""
+    if finding.level in (Level.CHANNEL, Level.CHANNELS):
+        return what(finding, noun)
+    return f"{str(finding.level).removeprefix('QIE ').removeprefix('phi ')} of {finding.channels:,}"
+
+
+def _when(finding: Finding) -> str:
+    """``18–31``, ``5–9, 20–31``, or ``20–99: 31/80`` where it flickers."""
+    words = listed(finding.ranges)
+    steady = finding.duty >= STEADY or len(finding.ranges) > 1
+    if steady and len(finding.ranges) <= _STRETCHES and len(words) <= _WIDTH:
+        return words
+    span = round(finding.lumisections / finding.duty) if finding.duty > 0 else finding.lumisections
+    return f"{listed([(finding.first, finding.last)])}: {finding.lumisections}/{span}"
+
+
+def _how_sure(finding: Finding) -> str:
+    significance = f">{CAPPED}σ" if finding.significance > CAPPED else f"{finding.significance:.1f}σ"
+    return f"{how_sure(finding)} {significance}"
+
+
+def _legend(findings: Sequence[Named], verdict: RunVerdict) -> Iterator[str]:
+    """What is to be explained of the table."""
+    if flickers := next((words for finding, _ in findings if "/" in (words := _when(finding))), ""):
+        where, _, share = flickers.partition(": ")
+        number, _, of = share.partition("/")
+        yield f"{flickers} means: it comes and goes in LS {where}, flagged in {number} of {of} LS"
+    if any(how_sure(finding) == "weak" for finding, _ in findings):
+        judged = (one for one in verdict.verdicts if one.granularity == "lumisection")
+        chance = sum(one.judge.false_alarms * float(one.assessed.sum()) / 100 for one in judged)
+        yield f"weak: may be chance, which gives about {chance:.1g} such in a run as long as this one."
 
 
 def _hidden(findings: Sequence[Named]) -> str:
@@ -63,17 +106,21 @@ def _hidden(findings: Sequence[Named]) -> str:
     if not findings:
         return ""
     levels = Counter(str(finding.level) for finding, _ in findings)
-    counted = ", ".join(f"{number} {level}" for level, number in levels.most_common())
+    counted = ", ".join(f"{number} {level}{_plural(level, number)}" for level, number in levels.most_common())
     return f"and {len(findings)} weaker ones ({counted}); --json FILE and the report have all"
+
+
+def _plural(level: str, number: int) -> str:
+    return "s" if number > 1 and level[-1] not in "sX" else ""
 
 
 def _judged_part(verdict: RunVerdict) -> str:
     """``58 of 60 LS of HB and HE``, or what else was judged."""
-    per_lumisection = [one for one in verdict.verdicts if one.granularity == "lumisection"]
-    names = [one.subdetector for one in verdict.verdicts]
+    per_lumisection = [part_verdict for part_verdict in verdict.verdicts if part_verdict.granularity == "lumisection"]
+    names = [part_verdict.subdetector for part_verdict in verdict.verdicts]
     parts: list[str] = []
     if per_lumisection:
-        assessed = np.logical_or.reduce([one.assessed for one in per_lumisection])
+        assessed = np.logical_or.reduce([part_verdict.assessed for part_verdict in per_lumisection])
         parts.append(f"{_of(assessed)} LS of {enumerated(names)}")
     elif names:
         parts.append(f"the run as a whole of {enumerated(names)}")
@@ -125,11 +172,11 @@ def _run(verdict: RunVerdict) -> dict[str, Any]:
     strips = {"strips": _judged(verdict.strips)} if verdict.strips else {}
     return {
         "run": verdict.maps.run,
-        "lumisections": [list(part) for part in ranges_of(verdict.maps.lumisections)],
+        "lumisections": [list(ends) for ends in ranges_of(verdict.maps.lumisections)],
         "events": int(verdict.maps.events.sum()),
         "trust": str(verdict.trust),
         "trusted": verdict.trust.trusted,
-        "subdetectors": {one.subdetector: _subdetector(one) for one in verdict.verdicts},
+        "subdetectors": {subdetector.subdetector: _subdetector(subdetector) for subdetector in verdict.verdicts},
         **strips,
         "findings": [_finding(finding, noun, verdict) for finding, noun in every_finding(verdict)],
         "conditions": verdict.common and _conditions(verdict.common),
@@ -147,7 +194,7 @@ def _judged(verdict: Verdict | StripVerdict) -> dict[str, Any]:
     """Which lumisections were judged, by what, and how far that is trusted."""
     judge = verdict.judge
     return {
-        "judged": [list(part) for part in ranges_of(verdict.lumisections[verdict.assessed])],
+        "judged": [list(ends) for ends in ranges_of(verdict.lumisections[verdict.assessed])],
         "model": {"name": judge.name, "version": judge.version, "digest": judge.digest},
         "false_alarms": judge.false_alarms,
         "trust": str(verdict.trust),
@@ -164,7 +211,7 @@ def _finding(finding: Finding, noun: str, verdict: RunVerdict) -> dict[str, Any]
         "unit": finding.unit,
         "kind": str(finding.kind),
         "state": finding.state.name.lower(),
-        "ranges": [list(part) for part in finding.ranges],
+        "ranges": [list(ends) for ends in finding.ranges],
         "lumisections": finding.lumisections,
         "duty": _number(finding.duty),
         "channels": finding.channels,
@@ -180,7 +227,9 @@ def _finding(finding: Finding, noun: str, verdict: RunVerdict) -> dict[str, Any]
 
 def _cells(finding: Finding, verdict: RunVerdict) -> list[list[int]]:
     """ieta, iphi and depth of its channels."""
-    (table,) = (one.channels for one in verdict.verdicts if one.subdetector == finding.subdetector)
+    (table,) = (
+        subdetector.channels for subdetector in verdict.verdicts if subdetector.subdetector == finding.subdetector
+    )
     rows = np.array(finding.rows, dtype=np.intp)
     cells: list[list[int]] = np.stack([table.ieta[rows], table.iphi[rows], table.depth[rows]], axis=1).tolist()
     return cells

@@ -36,7 +36,7 @@ _OFFLINE = re.compile(r"DQM_V\d+_R\d+__(?P<primary>.+?)__.+")
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReferenceEntry:
     """One reference run of a catalogue.
 
     Attributes:
@@ -73,8 +73,8 @@ class Entry:
 
     def path(self, written: str) -> Path | RemoteFile:
         """What a path or address of the entry stands for."""
-        found = input_file(written)
-        return found if isinstance(found, RemoteFile) else self.folder / found
+        file = input_file(written)
+        return file if isinstance(file, RemoteFile) else self.folder / file
 
     @property
     def inputs(self) -> tuple[Path | RemoteFile, ...]:
@@ -87,18 +87,18 @@ class Entry:
 
     def __str__(self) -> str:
         runs = f"run{'s' if len(self.runs) > 1 else ''} {', '.join(map(str, self.runs))}"
-        more = [part for part in (self.trigger, self.state, self.data) if part]
+        more = [text for text in (self.trigger, self.state, self.data) if text]
         return f"{self.name} ({', '.join([runs, *more])})"
 
 
-KEYS = tuple(f.name for f in fields(Entry) if f.name not in ("name", "folder"))
+KEYS = tuple(f.name for f in fields(ReferenceEntry) if f.name not in ("name", "folder"))
 
 
 @dataclass(frozen=True, eq=False)
 class NamedReference:
     """A reference run of the catalogue with its rates, per sub-detector."""
 
-    entry: Entry
+    entry: ReferenceEntry
     rates: Mapping[str, Rates]
 
     @property
@@ -110,7 +110,7 @@ FindReference = Callable[[LumiMaps], NamedReference | None]
 """Finds a reference for a run, as :func:`fitting_reference` does."""
 
 
-def read_catalogue(folder: Path) -> dict[str, Entry]:
+def read_catalogue(folder: Path) -> dict[str, ReferenceEntry]:
     """Entries of one folder's catalogue by name; none where it has no catalogue.
 
     Raises:
@@ -123,12 +123,12 @@ def read_catalogue(folder: Path) -> dict[str, Entry]:
     return {name: _entry(path, name, table) for name, table in tables.items()}
 
 
-def _entry(path: Path, name: str, table: object) -> Entry:
+def _entry(path: Path, name: str, table: object) -> ReferenceEntry:
     origin = f"The catalogue {path}"
     if not isinstance(table, dict):
         raise CatalogueError(f"{origin} has {name!r} outside of a table; each run has a table [name].")
     check_keys(table, KEYS, origin, CatalogueError, name)
-    entry = structure({"name": name, "folder": "", **table}, Entry, origin, CatalogueError, name)
+    entry = structure({"name": name, "folder": "", **table}, ReferenceEntry, origin, CatalogueError, name)
     if not entry.runs or min(entry.runs) < 1:
         raise CatalogueError(f"{origin} says {name}.runs = {shown([*entry.runs])}; a list of run numbers was expected.")
     if not entry.files:
@@ -136,35 +136,35 @@ def _entry(path: Path, name: str, table: object) -> Entry:
     return replace(entry, folder=path.parent)
 
 
-def entries() -> dict[str, Entry]:
+def entries() -> dict[str, ReferenceEntry]:
     """All entries on the search path by name; one of the user hides a shipped one of the same name."""
-    found: dict[str, Entry] = {}
+    by_name: dict[str, ReferenceEntry] = {}
     for folder in content.search_path("reference_runs"):
         for name, entry in read_catalogue(folder).items():
-            found.setdefault(name, entry)
-    return found
+            by_name.setdefault(name, entry)
+    return by_name
 
 
 def catalogue_digest() -> str:
     """SHA-256 over what a choice of references depends on: those that have rates, and whom they fit."""
     fits = ("name", "runs", "era", "quantity", "trigger", "first_run", "last_run")
     text = [
-        [str(getattr(one, field)) for field in fits] + [one.sha256.get(one.rates, "")]
-        for one in entries().values() if one.rates
+        [str(getattr(entry, field)) for field in fits] + [entry.sha256.get(entry.rates, "")]
+        for entry in entries().values() if entry.rates
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(sorted(text)).encode()).hexdigest()
 
 
-def entry_of(name: str) -> Entry:
+def entry_of(name: str) -> ReferenceEntry:
     """The entry of that name.
 
     Raises:
         CatalogueError: there is none; the message names the nearest.
     """
-    known = entries()
-    if name in known:
-        return known[name]
-    like = nearest(name, known)
+    catalogue = entries()
+    if name in catalogue:
+        return catalogue[name]
+    like = nearest(name, catalogue)
     hint = f"the nearest known one is {like[0]!r}" if like else "no catalogue has any"
     raise CatalogueError(f"There is no reference run {name!r}; {hint} (`hcal-root-ad reference list` shows all).")
 
@@ -178,7 +178,7 @@ def load_reference(name: str) -> NamedReference:
     return loaded(entry_of(name))
 
 
-def loaded(entry: Entry) -> NamedReference:
+def loaded(entry: ReferenceEntry) -> NamedReference:
     """An entry with its rates; raises CatalogueError as :func:`load_reference` does."""
     if not entry.rates:
         raise CatalogueError(
@@ -202,7 +202,9 @@ def loaded(entry: Entry) -> NamedReference:
 
 def quantity_of(definition: str) -> str:
     """What the maps of a harvester definition count, for example ``Occupancy``; "" where the definition is unknown."""
-    return next((known.quantity for known in load_definitions() if known.name == definition), "")
+    return next(
+        (definition_of.quantity for definition_of in load_definitions() if definition_of.name == definition), ""
+    )
 
 
 def trigger_of(maps: LumiMaps) -> str:
@@ -213,11 +215,13 @@ def trigger_of(maps: LumiMaps) -> str:
 def primary_dataset(names: Sequence[str]) -> str:
     """The one primary dataset that all file names tell (``DQM_V0001_R…__ZeroBias__…``), or ""."""
     matches = [_OFFLINE.fullmatch(name) for name in names]
-    found = {match["primary"] if match else "" for match in matches}
-    return found.pop() if len(found) == 1 else ""
+    triggers = {match["primary"] if match else "" for match in matches}
+    return triggers.pop() if len(triggers) == 1 else ""
 
 
-def fitting_entries(era: Era, quantity: str, trigger: str | None = None, run: int | None = None) -> tuple[Entry, ...]:
+def fitting_entries(
+    era: Era, quantity: str, trigger: str | None = None, run: int | None = None
+) -> tuple[ReferenceEntry, ...]:
     """References for a run, the best first.
 
     Era and quantity must be the same, the run within the detector state, and the trigger the reference's (unless
@@ -226,11 +230,11 @@ def fitting_entries(era: Era, quantity: str, trigger: str | None = None, run: in
     """
     place = {folder: number for number, folder in enumerate(content.search_path("reference_runs"))}
 
-    def order(entry: Entry) -> tuple[int, bool, int]:
+    def order(entry: ReferenceEntry) -> tuple[int, bool, int]:
         away = min(abs(run - own) for own in entry.runs) if run is not None else -max(entry.runs)
         return place[entry.folder], trigger is not None and entry.trigger != trigger, away
 
-    def fits(entry: Entry) -> bool:
+    def fits(entry: ReferenceEntry) -> bool:
         same = trigger is None or entry.trigger in ("", trigger)
         return same and (entry.era, entry.quantity) == (era, quantity) and (run is None or entry.holds(run))
 
@@ -263,7 +267,7 @@ _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.+]*")
 
 @dataclass(frozen=True)
 class Description:
-    """What the user says of a reference: see :class:`~hcal_root_ad.references.catalogue.Entry`.
+    """What the user says of a reference: see :class:`~hcal_root_ad.references.catalogue.ReferenceEntry`.
 
     ``trigger`` None takes it from the names of the files.
     """
@@ -300,7 +304,7 @@ def add_reference(
     files: Sequence[InputFile],
     description: Description,
     progress: Progress | None = None,
-) -> Entry:
+) -> ReferenceEntry:
     """Make a reference of clean runs and enter it into the user's own catalogue: rates first, then the entry.
 
     The files stay where they are; the entry names them with their digests.
@@ -346,7 +350,7 @@ def _table(
         "first_run": description.first_run,
         "last_run": description.last_run,
         "lumisections": sum(int(maps.present.sum()) for maps in runs),
-        "events": int(max(one.events for one in rates.values())),
+        "events": int(max(subdetector.events for subdetector in rates.values())),
         "what": description.what,
         "made_by": f"hcal-root-ad {version('hcal-root-ad')}, reference add",
     }
@@ -355,8 +359,10 @@ def _table(
 def _common_quantity(runs: Sequence[LumiMaps]) -> str:
     quantities = sorted({quantity_of(maps.definition) for maps in runs})
     if len(quantities) > 1 or not quantities[0]:
-        found = ", ".join(sorted({maps.definition for maps in runs}))
-        raise InputError(f"the clean runs were read by the definitions {found}; a reference is of one known quantity")
+        definitions = ", ".join(sorted({maps.definition for maps in runs}))
+        raise InputError(
+            f"the clean runs were read by the definitions {definitions}; a reference is of one known quantity"
+        )
     return quantities[0]
 
 
@@ -378,7 +384,7 @@ def _appended(folder: Path, name: str, table: dict[str, Any]) -> str:
 _HEAD = "# Reference runs, by name; `hcal-root-ad reference add` appends, `hcal-root-ad reference verify` checks.\n\n"
 
 
-def complaints(entry: Entry) -> Iterator[str]:
+def complaints(entry: ReferenceEntry) -> Iterator[str]:
     """What is wrong with an entry, one sentence each: rates, files and digests."""
     if entry.rates:
         try:
@@ -392,7 +398,7 @@ def complaints(entry: Entry) -> Iterator[str]:
             yield f"The entry {entry.name} has a digest of {written}, which is none of its files."
 
 
-def _file_complaints(entry: Entry, written: str) -> Iterator[str]:
+def _file_complaints(entry: ReferenceEntry, written: str) -> Iterator[str]:
     path = entry.path(written)
     if isinstance(path, RemoteFile):
         return

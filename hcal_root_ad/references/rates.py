@@ -64,7 +64,7 @@ class Rates:
 
 
 @dataclass(frozen=True, eq=False)
-class Sums:
+class ReferenceSums:
     """Digis of a run's lumisections against a reference: N ``events``, and (channels,) n and E = Σ N·p."""
 
     events: float
@@ -94,14 +94,14 @@ def expected_share(reference: Reference, log_pileup: Floats) -> Floats:
     return probability(reference.level + np.multiply.outer(log_pileup, reference.power))
 
 
-def sums_against(reference: Reference, series: SubdetectorCounts, log_pileup: Floats) -> Sums:
+def sums_against(reference: Reference, series: SubdetectorCounts, log_pileup: Floats) -> ReferenceSums:
     """Sum lumisections (at least one) at log pileups (LS,), piece by piece."""
     observed, expected = np.zeros(len(series.channels)), np.zeros(len(series.channels))
     for first in range(0, len(series), CHUNK):
         rows = slice(first, first + CHUNK)
         observed += series.counts[rows].sum(axis=0)
         expected += series.events[rows] @ expected_share(reference, log_pileup[rows])
-    return Sums(float(series.events.sum()), observed, expected)
+    return ReferenceSums(float(series.events.sum()), observed, expected)
 
 
 def comparable(maps: LumiMaps, subdetector: str) -> SubdetectorCounts:
@@ -121,27 +121,32 @@ def fit_rates(runs: Sequence[LumiMaps], progress: Progress | None = None) -> dic
     if len(eras) != 1:
         raise InputError(f"the clean runs are of the detector eras {', '.join(eras)}; a reference is of one era")
     series = {name: [comparable(run, name) for run in runs] for name in SUBDETECTORS}
-    series = {name: found for name, found in series.items() if all(one.counts.any() for one in found)}
+    series = {name: runs_of for name, runs_of in series.items() if all(clean_run.counts.any() for clean_run in runs_of)}
     if not series:
         raise InputError("the clean runs hold no digi of HB or HE with enough events; nothing can be learned from them")
     if progress:
         progress(0, 1)
-    clean = [_together([found[number] for found in series.values()], number) for number in range(len(runs))]
+    clean = [_together([runs_of[number] for runs_of in series.values()], number) for number in range(len(runs))]
     reference = fit_reference(_one_after_the_other(clean), name=name_of_clean_runs([run.run for run in runs], clean))
-    log_pileups = [CommonPartFit(reference).fit(one.counts, one.events).log_pileup.astype(np.float64) for one in clean]
-    return {name: _rates(reference.select(name), found, log_pileups) for name, found in series.items()}
+    log_pileups = [
+        CommonPartFit(reference).fit(counts_of_run.counts, counts_of_run.events).log_pileup.astype(np.float64)
+        for counts_of_run in clean
+    ]
+    return {name: _rates(reference.select(name), runs_of, log_pileups) for name, runs_of in series.items()}
 
 
 def _together(subdetectors: Sequence[SubdetectorCounts], run: int) -> CleanLumisections:
     """Lumisections of one run over several sub-detectors."""
-    counts = np.concatenate([one.counts for one in subdetectors], axis=1)
+    counts = np.concatenate([subdetector.counts for subdetector in subdetectors], axis=1)
     events = subdetectors[0].events.astype(np.int64)
-    channels = joined_tables([one.channels for one in subdetectors])
+    channels = joined_tables([subdetector.channels for subdetector in subdetectors])
     return CleanLumisections(channels, counts, events, np.full(len(events), run))
 
 
 def _one_after_the_other(runs: Sequence[CleanLumisections]) -> CleanLumisections:
-    counts, events, run = (np.concatenate([getattr(one, name) for one in runs]) for name in ("counts", "events", "run"))
+    counts, events, run = (
+        np.concatenate([getattr(clean_run, name) for clean_run in runs]) for name in ("counts", "events", "run")
+    )
     return CleanLumisections(runs[0].channels, counts, events, run)
 
 
@@ -150,8 +155,8 @@ def _rates(reference: Reference, series: Sequence[SubdetectorCounts], log_pileup
         channels=reference.channels,
         reference=reference,
         spread=_spread(reference, series, log_pileups),
-        digis=np.sum([one.counts.sum(axis=0, dtype=np.int64) for one in series], axis=0),
-        events=float(sum(one.events.sum() for one in series)),
+        digis=np.sum([clean_run.counts.sum(axis=0, dtype=np.int64) for clean_run in series], axis=0),
+        events=float(sum(clean_run.events.sum() for clean_run in series)),
     )
 
 
@@ -165,8 +170,8 @@ def _spread(reference: Reference, series: Sequence[SubdetectorCounts], log_pileu
     if runs == 1:
         return np.full(len(ring), ONE_RUN_SPREAD)
     excess, weight = np.zeros(int(ring.max()) + 1), np.zeros(int(ring.max()) + 1)
-    for one, log_pileup in zip(series, log_pileups, strict=True):
-        sums = sums_against(reference, one, log_pileup)
+    for counts_of_run, log_pileup in zip(series, log_pileups, strict=True):
+        sums = sums_against(reference, counts_of_run, log_pileup)
         info = sums.information
         z2 = np.minimum(sums.shift**2 * info * runs / (runs - 1), LARGEST_PULL**2)
         excess += np.bincount(ring, reference.live * (z2 - 1), len(excess))
@@ -185,12 +190,12 @@ _CLEAN = "clean"
 def save_rates(rates: Mapping[str, Rates], path: Path) -> None:
     """Write the rates of the sub-detectors as one safetensors file."""
     tensors: dict[str, NDArray[Any]] = {}
-    for name, one in rates.items():
-        reference = one.reference
+    for name, subdetector in rates.items():
+        reference = subdetector.reference
         values = {key: getattr(reference, key) for key in (*_COLUMNS, "pileup_range")}
         values |= {"widths": astuple(reference.widths), "overdispersion": astuple(reference.overdispersion)}
-        values |= {"spread": one.spread, "digis": one.digis, "events": np.array([one.events])}
-        values["raw_id"] = one.channels.raw_id
+        values |= {"spread": subdetector.spread, "digis": subdetector.digis, "events": np.array([subdetector.events])}
+        values["raw_id"] = subdetector.channels.raw_id
         tensors |= {f"{name}.{key}": _stored(key, np.asarray(value)) for key, value in values.items()}
     save_file(tensors, path, {_CLEAN: next(iter(rates.values())).reference.clean})
     path.chmod(0o644)  # safetensors writes for the owner only

@@ -36,46 +36,46 @@ def parts_of(path: Path) -> Parts:
         raise InputError(f"{path}: cannot be compared ({type(error).__name__}: {error}); it is damaged.") from error
 
 
-def differences(one: Parts, other: Parts) -> Iterator[str]:
-    """A sentence for each part that differs; ``one`` is the earlier output."""
-    for name in sorted(one.keys() | other.keys()):
+def differences(earlier: Parts, other: Parts) -> Iterator[str]:
+    """A sentence for each part that differs; ``earlier`` is the earlier output."""
+    for name in sorted(earlier.keys() | other.keys()):
         if name not in other:
             yield f"{name}: is not made any more"
-        elif name not in one:
+        elif name not in earlier:
             yield f"{name}: was not there before"
-        elif said := _difference(one[name], other[name]):
-            yield f"{name}: {said}"
+        elif sentence := _difference(earlier[name], other[name]):
+            yield f"{name}: {sentence}"
 
 
-def _difference(one: object, other: object) -> str:
+def _difference(earlier: object, other: object) -> str:
     """How two values differ, "" where they do not."""
-    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return _of_arrays(one, other)
-    if type(one) is type(other) and one == other:
+    if isinstance(earlier, np.ndarray) and isinstance(other, np.ndarray):
+        return _of_arrays(earlier, other)
+    if type(earlier) is type(other) and earlier == other:
         return ""
-    if isinstance(one, bytes):
+    if isinstance(earlier, bytes):
         return "other bytes"
-    return f"was {one!r}, is {other!r}"
+    return f"was {earlier!r}, is {other!r}"
 
 
-def _of_arrays(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> str:
-    if (one.shape, one.dtype) != (other.shape, other.dtype):
-        return f"was {one.dtype} {one.shape}, is {other.dtype} {other.shape}"
-    if one.tobytes() == other.tobytes():
+def _of_arrays(earlier: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> str:
+    if (earlier.shape, earlier.dtype) != (other.shape, other.dtype):
+        return f"was {earlier.dtype} {earlier.shape}, is {other.dtype} {other.shape}"
+    if earlier.tobytes() == other.tobytes():
         return ""
-    unequal = one != other
-    if one.dtype.kind in "iuf":
-        apart = np.abs(one.astype(np.float64) - other.astype(np.float64)).max()
-        return f"{int(unequal.sum())} of {one.size} values differ, by up to {apart:.3g}"
-    return f"{int(unequal.sum())} of {one.size} values differ"
+    unequal = earlier != other
+    if earlier.dtype.kind in "iuf":
+        apart = np.abs(earlier.astype(np.float64) - other.astype(np.float64)).max()
+        return f"{int(unequal.sum())} of {earlier.size} values differ, by up to {apart:.3g}"
+    return f"{int(unequal.sum())} of {earlier.size} values differ"
 
 
 def _root(path: Path) -> Iterator[tuple[str, object]]:
     """Objects as ROOT wrote them, uncompressed; trees basket by basket, because they hold places in the file."""
     from hcal_root_ad.harvest.inputs import open_root
-    from hcal_root_ad.publish.root_layout import read_container
+    from hcal_root_ad.publish.root_layout import read_layout
 
-    records = read_container(path).objects
+    records = read_layout(path).objects
     with open_root(path) as file:
         for record in records:
             if record.name.startswith(_ORIGIN_TEXTS):
@@ -100,10 +100,10 @@ def _histogram(name: str, thing: Any) -> Iterator[tuple[str, object]]:
 def _plain(value: Any) -> object:
     """Members of an object of ROOT, and of those in it, by name."""
     if hasattr(value, "all_members"):
-        return [type(value).__name__, *((name, _plain(one)) for name, one in sorted(value.all_members.items()))]
+        return [type(value).__name__, *((name, _plain(member)) for name, member in sorted(value.all_members.items()))]
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else repr(value)
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else repr(value)
 
 
 def _tree(name: str, tree: Any) -> Iterator[tuple[str, object]]:
@@ -157,7 +157,9 @@ def _onnx(path: Path) -> Iterator[tuple[str, object]]:
 
     model = onnx.load(path)
     yield "graph", model.graph.SerializeToString(deterministic=True)
-    yield from ((one.key, one.value) for one in model.metadata_props if one.key not in (*_ORIGIN, "hcal_root_ad"))
+    yield from (
+        (entry.key, entry.value) for entry in model.metadata_props if entry.key not in (*_ORIGIN, "hcal_root_ad")
+    )
 
 
 def _bytes(path: Path) -> Iterator[tuple[str, object]]:

@@ -44,16 +44,16 @@ def origins(path: Path) -> tuple[Origin, ...]:
         InputError: the path is missing, or its provenance missing or damaged.
     """
     if path.is_dir():
-        found = [one for file in sorted(path.glob(f"*{SUFFIX}")) if (one := read_beside(file))]
-        if not found:
+        sidecars = [sidecar for file in sorted(path.glob(f"*{SUFFIX}")) if (sidecar := read_beside(file))]
+        if not sidecars:
             raise InputError(f"{path}: no *{SUFFIX} lies in it, so nothing tells what was made there; name a file.")
-        return tuple(Origin(path, one.provenance, one) for one in found)
+        return tuple(Origin(path, sidecar.provenance, sidecar) for sidecar in sidecars)
     if not path.is_file():
         raise InputError(f"{path}: no such file; name an output of this program.")
     if inside := _inside(path):
-        return tuple(Origin(path, one) for one in inside)
-    if found_beside := beside(path):
-        return (Origin(path, found_beside.provenance, found_beside),)
+        return tuple(Origin(path, provenance) for provenance in inside)
+    if sidecar := beside(path):
+        return (Origin(path, sidecar.provenance, sidecar),)
     raise InputError(
         f"{path} does not say what it was made of: there is no provenance in it, and none beside it (*{SUFFIX}) that "
         "names it; it is no output of this program, was written by an early version, or was moved without it."
@@ -110,7 +110,7 @@ def _in_onnx(path: Path) -> Provenance | None:
     require_onnx()
     import onnx
 
-    texts = {one.key: one.value for one in onnx.load(path).metadata_props}
+    texts = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
     return provenance_of_text(texts["provenance"]) if "provenance" in texts else None
 
 
@@ -132,9 +132,9 @@ class _Meta(HTMLParser):
     content = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        if tag == "meta" and found.get("name") == "provenance":
-            self.content = found.get("content") or ""
+        attributes = dict(attrs)
+        if tag == "meta" and attributes.get("name") == "provenance":
+            self.content = attributes.get("content") or ""
 
 
 def _in_html(path: Path) -> Provenance | None:

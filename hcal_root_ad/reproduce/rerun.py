@@ -32,79 +32,86 @@ class Places:
     folders: tuple[Path, ...] = ()
     known: Mapping[str, Path] = field(default_factory=dict)
 
-    def find(self, one: Material) -> str:
+    def find(self, material: Material) -> str:
         """Path of a file or model, or name of a reference run, whose digest is that of the material.
 
         Raises:
             InputError: it was not found, or only another one of that name.
         """
-        if not one.sha256:
-            raise InputError(f"{one.name} has no digest (it was read through the network): it cannot be made sure of.")
+        if not material.sha256:
+            raise InputError(
+                f"{material.name} has no digest (it was read through the network): it cannot be made sure of."
+            )
         finders = {"model": self._model, "reference": _reference}
-        return finders.get(one.role, self._file)(one)
+        return finders.get(material.role, self._file)(material)
 
-    def _file(self, one: Material) -> str:
+    def _file(self, material: Material) -> str:
         others = []
-        for path in self._candidates(one):
-            if sha256_of(path) == one.sha256:
+        for path in self._candidates(material):
+            if sha256_of(path) == material.sha256:
                 return str(path.absolute())
             others.append(path)
         if others:
-            raise InputError(f"{others[0]} is not the file that was used: its SHA-256 is not {one.sha256}.")
-        raise InputError(_missing(one))
+            raise InputError(f"{others[0]} is not the file that was used: its SHA-256 is not {material.sha256}.")
+        raise InputError(_missing(material))
 
-    def _candidates(self, one: Material) -> Iterator[Path]:
-        own = [self.known[one.sha256]] if one.sha256 in self.known else []
-        pattern = "*" if "%" in one.name else glob.escape(one.name)  # a name with odd characters is spelled otherwise
-        near = [found for folder in self.near for found in folder.glob(pattern) if plain_name(found.name) == one.name]
+    def _candidates(self, material: Material) -> Iterator[Path]:
+        own = [self.known[material.sha256]] if material.sha256 in self.known else []
+        pattern = (
+            "*" if "%" in material.name else glob.escape(material.name)
+        )  # a name with odd characters is spelled otherwise
+        near = [path for folder in self.near for path in folder.glob(pattern) if plain_name(path.name) == material.name]
         below = (*self.folders, *content.search_path("reference_runs"))
         for path in (
             *own,
             *near,
             *(
-                found
+                path
                 for folder in below
-                for found in sorted(folder.rglob(pattern))
-                if plain_name(found.name) == one.name
+                for path in sorted(folder.rglob(pattern))
+                if plain_name(path.name) == material.name
             ),
         ):
             if path.is_file():
                 yield path
 
-    def _model(self, one: Material) -> str:
+    def _model(self, material: Material) -> str:
         from hcal_root_ad.model.model import HEAD, load_model
 
-        shipped = (found for name in content.names("models") if (found := content.find("models", name)))
+        shipped = (folder for name in content.names("models") if (folder := content.find("models", name)))
         given = (head.parent for folder in (*self.near, *self.folders) for head in _below(folder, HEAD))
         for folder in (*given, *shipped):
             try:
-                if load_model(folder).digest == one.sha256:
+                if load_model(folder).digest == material.sha256:
                     return str(folder.absolute())
             except HcalRootAdError:
                 continue
-        raise InputError(_missing(one))
+        raise InputError(_missing(material))
 
 
 def _below(folder: Path, name: str) -> Sequence[Path]:
     return sorted(folder.rglob(name)) if folder.is_dir() else []
 
 
-def _reference(one: Material) -> str:
+def _reference(material: Material) -> str:
     from hcal_root_ad.references.catalogue import entry_of
 
     try:
-        entry = entry_of(one.name)
+        entry = entry_of(material.name)
     except CatalogueError as error:
         raise InputError(f"The reference run that was used is not in the catalogue any more: {error}") from error
-    if entry.sha256.get(entry.rates, "") != one.sha256:
-        raise InputError(f"The reference run {one.name} of the catalogue is not the one that was used: other rates.")
-    return one.name
+    if entry.sha256.get(entry.rates, "") != material.sha256:
+        raise InputError(
+            f"The reference run {material.name} of the catalogue is not the one that was used: other rates."
+        )
+    return material.name
 
 
-def _missing(one: Material) -> str:
-    what = "model" if one.role == "model" else "file"
-    size = f", {one.size} bytes" if one.size else ""
-    return f"The {what} {one.name} (SHA-256 {one.sha256[:16]}…{size}) was not found; name its folder with --inputs."
+def _missing(material: Material) -> str:
+    what = "model" if material.role == "model" else "file"
+    size = f", {material.size} bytes" if material.size else ""
+    digest = f"SHA-256 {material.sha256[:16]}…"
+    return f"The {what} {material.name} ({digest}{size}) was not found; name its folder with --inputs."
 
 
 @dataclass(frozen=True)
@@ -162,11 +169,11 @@ def recipe_for(provenance: Provenance, name: str) -> Recipe:
     return recipe
 
 
-def words_of(recipe: Recipe, options: Mapping[str, Option], found: Sequence[tuple[str, str]]) -> list[str]:
-    """The command line but for its outputs; ``found``: role and path or name of each material."""
-    first = [path for role, path in found if role == recipe.first]
+def words_of(recipe: Recipe, options: Mapping[str, Option], materials: Sequence[tuple[str, str]]) -> list[str]:
+    """The command line but for its outputs; ``materials``: role and path or name of each material."""
+    first = [path for role, path in materials if role == recipe.first]
     chosen = [f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}") for name, value in options.items()]
-    named = [f"--{role}={path}" for role, path in found if role in recipe.named]
+    named = [f"--{role}={path}" for role, path in materials if role in recipe.named]
     return [recipe.verb, *first, *chosen, *named]
 
 
@@ -191,10 +198,10 @@ class Compared:
 
 
 def other_versions(origin: Origin) -> tuple[str, ...]:
-    """What an output was made with and is not what is here."""
-    here = versions_here()
+    """What an output was made with and is not what is used now."""
+    current = versions_here()
     made = origin.provenance.versions
-    return tuple(f"{name} {made[name]}, here {here.get(name)}" for name in made if made[name] != here.get(name))
+    return tuple(f"{name} {made[name]}, here {current.get(name)}" for name in made if made[name] != current.get(name))
 
 
 def make_again(origin: Origin, folders: Sequence[Path], target: Path, run: Run) -> None:
@@ -213,8 +220,8 @@ def make_again(origin: Origin, folders: Sequence[Path], target: Path, run: Run) 
         raise InputError(f"{output} belongs to a campaign of certify; reproduce its folder as a whole.")
     places = Places((output if output.is_dir() else output.parent, Path()), tuple(folders), _known(output))
     roles = {recipe.first, *recipe.named}
-    found = [(one.role, places.find(one)) for one in provenance.materials if one.role in roles]
-    words = [*words_of(recipe, provenance.options, found), *_outputs(recipe, origin, target)]
+    materials = [(material.role, places.find(material)) for material in provenance.materials if material.role in roles]
+    words = [*words_of(recipe, provenance.options, materials), *_outputs(recipe, origin, target)]
     if recipe.verb == "certify":
         words += _campaign(output, target)
     if run(words) >= WRONG_USE:
@@ -238,7 +245,7 @@ def _known(output: Path) -> dict[str, Path]:
     if not files.is_file():
         return {}
     with _as_it_was_written(files) as table:
-        return {one["digest"]: Path(one["path"]) for one in table}
+        return {row["digest"]: Path(row["path"]) for row in table}
 
 
 @contextmanager
@@ -293,7 +300,7 @@ def _files(origin: Origin) -> Iterator[tuple[str, Path]]:
 
 def _sole(target: Path, path: Path) -> Path | None:
     """The one file of a kind that was made, where the earlier one has another name by now."""
-    made = [found for found in target.rglob(f"*{path.suffix}") if found.name == path.name] or [
+    made = [output for output in target.rglob(f"*{path.suffix}") if output.name == path.name] or [
         *target.rglob(f"*{path.suffix}")
     ]
     return made[0] if len(made) == 1 else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from queue import Queue
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ import imagecodecs
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
+from uproot.compression import decompress
 
 from hcal_root_ad.root_io.source import LocalSource
 
@@ -152,6 +154,31 @@ def check_size(size: int, what: str, most: int = LARGEST_RECORD) -> None:
         raise TooLargeError(
             f"{what} would take {size / 1e6:.0f} MB of memory; {most / 1e6:.0f} MB are the most there can be."
         )
+
+
+class _Bounds:
+    """How many files of ours are open, whose records uproot may decompress as well."""
+
+    def __init__(self) -> None:
+        self.users, self.lock, self.before = 0, threading.Lock(), decompress.hook_before_block
+
+    def use(self, more: int) -> None:
+        with self.lock:
+            self.users += more
+            decompress.hook_before_block = check_blocks if self.users else self.before
+
+
+_bounds = _Bounds()
+
+
+@contextmanager
+def bounded_records() -> Iterator[None]:
+    """While this lasts, what uproot decompresses is checked by :func:`check_blocks`; its hook is as it was afterwards."""
+    _bounds.use(1)
+    try:
+        yield
+    finally:
+        _bounds.use(-1)
 
 
 def check_blocks(chunk: Any, cursor: Any, context: Any, compressed_bytes: int, uncompressed_bytes: int,

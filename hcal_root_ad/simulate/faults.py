@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.errors import InputError, UsageError
 from hcal_root_ad.schema import structure
-from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.tables import read_json, read_toml
 from hcal_root_ad.unit_names import UNIT_FORMS, rows_of_unit, scale_of_unit, unit_names
@@ -58,7 +58,7 @@ the mean probability added; flickering: the share of LS that are on)."""
 
 
 @dataclass(frozen=True, eq=False)
-class Fault:
+class InjectedFault:
     """One fault of one readout unit from LS ``first`` to LS ``last``, both in.
 
     The digi probability p of the channels in ``rows`` (the unit's, but for those that never fill)
@@ -88,7 +88,7 @@ class Fault:
 
 def make_fault(
     detector: SimulatedDetector, kind: FaultKind | str, unit: str, first: int, last: int, strength: float, seed: int = 0
-) -> Fault:
+) -> InjectedFault:
     """A fault of a unit named as in :data:`~hcal_root_ad.unit_names.UNIT_FORMS`.
 
     Raises:
@@ -110,7 +110,7 @@ def make_fault(
     n = last - first + 1
     draw = np.random.default_rng(np.random.SeedSequence([seed, 0xFA, first, last]))
     factor, added = _course(kind, strength, n, draw)
-    return Fault(kind, unit, rows, first, last, strength, factor, added)
+    return InjectedFault(kind, unit, rows, first, last, strength, factor, added)
 
 
 def _course(
@@ -120,17 +120,17 @@ def _course(
     low, high = {FaultKind.HOT: (1.0, np.inf), FaultKind.DEAD: (0.0, 0.0)}.get(kind, (0.0, 1.0))
     if not low <= strength <= high:
         raise UsageError(f"The strength of a {kind} fault lies between {low:g} and {high:g}, not at {strength:g}.")
-    one, none = np.ones(n), np.zeros(n)
+    unchanged, none = np.ones(n), np.zeros(n)
     courses: dict[FaultKind, Callable[[], tuple[NDArray[np.float64], NDArray[np.float64]]]] = {
-        FaultKind.NOISY: lambda: (one, np.minimum(draw.exponential(strength, n), 1.0)),
+        FaultKind.NOISY: lambda: (unchanged, np.minimum(draw.exponential(strength, n), 1.0)),
         FaultKind.FLICKERING: lambda: ((draw.random(n) < strength).astype(np.float64), none),
         FaultKind.AGEING: lambda: (np.linspace(1.0, strength, n + 1)[1:], none),
     }
-    return courses[kind]() if kind in courses else (one * strength, none)
+    return courses[kind]() if kind in courses else (unchanged * strength, none)
 
 
 def apply_faults(
-    rates: NDArray[np.float32], lumisections: NDArray[np.int32], faults: tuple[Fault, ...]
+    rates: NDArray[np.float32], lumisections: NDArray[np.int32], faults: tuple[InjectedFault, ...]
 ) -> NDArray[np.float32]:
     """Digi probabilities with faults: a changed copy of ``rates`` (LS, channels); faults multiply."""
     faulty = rates.copy()
@@ -143,21 +143,21 @@ def apply_faults(
     return faulty
 
 
-def mixed_faults(detector: SimulatedDetector, conditions: Conditions, seed: int) -> tuple[Fault, ...]:
+def mixed_faults(detector: SimulatedDetector, conditions: FillConditions, seed: int) -> tuple[InjectedFault, ...]:
     """Faults of every kind and scale on disjoint channels of HB and HE: some 25 channels, and a few larger units.
 
     Every kind hits single channels and one larger unit; a box, a module and a card are dead at some time.
     """
     draw = np.random.default_rng(np.random.SeedSequence([seed, 0xFA17]))
     large = {"sector": FaultKind.DEGRADED, "RBX": FaultKind.DEAD, "RM": FaultKind.DEAD, "card": FaultKind.DEAD}
-    wanted = [*large.items(), ("RBX", FaultKind.AGEING), ("RM", FaultKind.NOISY), ("RM", FaultKind.FLICKERING),
+    units = [*large.items(), ("RBX", FaultKind.AGEING), ("RM", FaultKind.NOISY), ("RM", FaultKind.FLICKERING),
               ("card", FaultKind.HOT)] + [("channel", kind) for kind in FaultKind for _ in range(4)]  # fmt: skip
-    faults: list[Fault] = []
+    faults: list[InjectedFault] = []
     free = detector.live.copy()
     inner = detector.channels.select("HB", "HE")
     names = {scale: unit_names(inner, scale) for scale in ("channel", *large)}
     last_ls = int(conditions.lumisections[-1])
-    for scale, kind in wanted:
+    for scale, kind in units:
         unit = _free_unit(detector, names[scale], free, draw)
         if unit is None:
             continue
@@ -203,7 +203,7 @@ class _Written:
 _KEYS = ", ".join(field.name for field in fields(_Written))
 
 
-def read_faults(path: Path, detector: SimulatedDetector, seed: int = 0) -> tuple[Fault, ...]:
+def read_faults(path: Path, detector: SimulatedDetector, seed: int = 0) -> tuple[InjectedFault, ...]:
     """Faults of a file for a detector; ``seed`` draws the course of noisy and flickering ones.
 
     Raises:

@@ -49,7 +49,7 @@ class FillShape:
 
 
 @dataclass(frozen=True, eq=False)
-class Conditions:
+class FillConditions:
     """What the machine and the trigger gave, per lumisection.
 
     Attributes:
@@ -72,7 +72,7 @@ class Conditions:
 
 def simulate_conditions(
     n_lumisections: int, seed: int, start: float | None = None, shape: FillShape | None = None
-) -> Conditions:
+) -> FillConditions:
     """Conditions of a run of ``n_lumisections`` that starts at a share ``start`` (0…1) of its fill.
 
     Without ``start`` the seed chooses, so runs of different seeds see pileup from about 20 to 60.
@@ -93,7 +93,7 @@ def simulate_conditions(
     short, recorded = _stops(n_lumisections, shape, stop_draw)
     column, expected = _trigger(n_lumisections, shape, event_draw)
     expected = expected * recorded * np.where(gap, shape.gap_events, 1.0)
-    return Conditions(
+    return FillConditions(
         lumisections=np.arange(1, n_lumisections + 1, dtype=np.int32),
         events=event_draw.poisson(expected).astype(np.int64),
         pileup=np.where(gap, 0.0, pileup),

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IETA, N_IPHI, ChannelTable, Era, Subdetector
 from hcal_root_ad.errors import OutputError, UsageError
 from hcal_root_ad.files import whole_file, write_text
-from hcal_root_ad.simulate.faults import Fault, mixed_faults, read_faults
-from hcal_root_ad.simulate.fill import Conditions, simulate_conditions
+from hcal_root_ad.simulate.faults import InjectedFault, mixed_faults, read_faults
+from hcal_root_ad.simulate.fill import FillConditions, simulate_conditions
 from hcal_root_ad.simulate.root_files import (
     ZLIB,
     contents,
@@ -68,7 +68,7 @@ def write_truth(simulated: SimulatedRun, path: Path) -> Path:
     return path
 
 
-def _fault_truth(channels: ChannelTable, fault: Fault) -> dict[str, Any]:
+def _fault_truth(channels: ChannelTable, fault: InjectedFault) -> dict[str, Any]:
     factor, added = np.round(fault.factor, 6).tolist(), np.round(fault.added, 6).tolist()
     return {
         "kind": str(fault.kind),
@@ -348,7 +348,9 @@ def _truth_name(run: int) -> str:
     return f"run{run}_truth.json"
 
 
-def _faults(faults: str | Path, detector: SimulatedDetector, conditions: Conditions, seed: int) -> tuple[Fault, ...]:
+def _faults(
+    faults: str | Path, detector: SimulatedDetector, conditions: FillConditions, seed: int
+) -> tuple[InjectedFault, ...]:
     if faults == "none":
         return ()
     return mixed_faults(detector, conditions, seed) if faults == "mixed" else read_faults(Path(faults), detector, seed)

@@ -153,7 +153,7 @@ DATASET = {
 """Dataset part of offline file names; the name says that no real event is in it."""
 
 
-def depth_maps(simulated: SimulatedRun, part: slice | int, cut: bool = False) -> dict[str, NDArray[np.int64]]:
+def depth_maps(simulated: SimulatedRun, rows: slice | int, cut: bool = False) -> dict[str, NDArray[np.int64]]:
     """Digis on the DQM's axes (84, 72), by name of the map, summed over a slice of LS or of one LS (its index).
 
     With ``cut`` only the digis above the charge cut. Before Run 3, HO is in ``depth4``, as CMSSW filled it then.
@@ -162,7 +162,7 @@ def depth_maps(simulated: SimulatedRun, part: slice | int, cut: bool = False) ->
     ho_apart = not ho_in_depth_4(table.era)
     maps = np.zeros((N_MAPS, N_DQM_IETA, N_IPHI), dtype=np.int64)
     number = table.dqm_map if ho_apart else table.depth
-    maps[number - 1, table.dqm_x, table.dqm_y] = np.atleast_2d(counts[part]).sum(axis=0, dtype=np.int64)
+    maps[number - 1, table.dqm_x, table.dqm_y] = np.atleast_2d(counts[rows]).sum(axis=0, dtype=np.int64)
     names = [f"depth{number}" for number in range(1, HO_MAP)] + ["depthHO"] * ho_apart
     return dict(zip(names, maps, strict=False))
 
@@ -215,48 +215,48 @@ def write_snapshots(simulated: SimulatedRun, folder: Path) -> tuple[Path, ...]:
     return tuple(paths)
 
 
-def _write_online_run(file: Any, simulated: SimulatedRun, part: slice) -> None:
-    """Online monitor elements of the LS in ``part``."""
+def _write_online_run(file: Any, simulated: SimulatedRun, rows: slice) -> None:
+    """Online monitor elements of the LS in ``rows``."""
     summary = f"DQMData/Run {simulated.run}/Hcal/Run summary"
-    _write_maps(file, f"{summary}/DigiTask/Occupancy/depth", depth_maps(simulated, part))
-    _write_maps(file, f"{summary}/DigiTask/OccupancyCut/depth", depth_maps(simulated, part, cut=True))
-    _write_profiles(file, summary, simulated, part)
-    _write_strips(file, f"{summary}/DigiTask/OccupancyCutvsiphivsLS/SubdetPM", simulated, part)
-    _write_event_info(file, summary, simulated, part)
+    _write_maps(file, f"{summary}/DigiTask/Occupancy/depth", depth_maps(simulated, rows))
+    _write_maps(file, f"{summary}/DigiTask/OccupancyCut/depth", depth_maps(simulated, rows, cut=True))
+    _write_profiles(file, summary, simulated, rows)
+    _write_strips(file, f"{summary}/DigiTask/OccupancyCutvsiphivsLS/SubdetPM", simulated, rows)
+    _write_event_info(file, summary, simulated, rows)
 
 
 def _write_maps(file: Any, folder: str, maps: Mapping[str, NDArray[np.int64]]) -> None:
     write_at(file, folder, *(occupancy_map(name, counts) for name, counts in maps.items()))
 
 
-def _write_profiles(file: Any, summary: str, simulated: SimulatedRun, part: slice) -> None:
+def _write_profiles(file: Any, summary: str, simulated: SimulatedRun, rows: slice) -> None:
     """``OccupancyvsLS/Subdet/{HB,HE,HO,HF}``."""
-    channels, events = simulated.detector.channels, simulated.maps.events[part]
+    channels, events = simulated.detector.channels, simulated.maps.events[rows]
     for name in Subdetector.__members__:
-        counts = simulated.maps.counts[part][:, channels.rows_of(name)]
+        counts = simulated.maps.counts[rows][:, channels.rows_of(name)]
         # One event's digis, taken as independent between channels.
         share = counts / np.maximum(events, 1)[:, None]
         variance = (share * (1.0 - share)).sum(axis=1)
         digis = counts.sum(axis=1, dtype=np.int64)
-        profile = digis_vs_ls(name, simulated.maps.lumisections[part], events, digis, variance)
+        profile = digis_vs_ls(name, simulated.maps.lumisections[rows], events, digis, variance)
         write_at(file, f"{summary}/DigiTask/OccupancyvsLS/Subdet", profile)
 
 
-def _write_strips(file: Any, folder: str, simulated: SimulatedRun, part: slice) -> None:
+def _write_strips(file: Any, folder: str, simulated: SimulatedRun, rows: slice) -> None:
     """LS × iphi of the digis above the charge cut, per half sub-detector."""
     channels = simulated.detector.channels
     for half, name in enumerate(HALVES):
         inside = channels.half == half
-        along = np.zeros((simulated.maps.lumisections[part].size, N_IPHI), dtype=np.int64)
-        np.add.at(along.T, channels.iphi[inside] - 1, simulated.cut_counts[part][:, inside].T)
-        write_at(file, folder, strips(name, along, simulated.maps.lumisections[part]))
+        along = np.zeros((simulated.maps.lumisections[rows].size, N_IPHI), dtype=np.int64)
+        np.add.at(along.T, channels.iphi[inside] - 1, simulated.cut_counts[rows][:, inside].T)
+        write_at(file, folder, strips(name, along, simulated.maps.lumisections[rows]))
 
 
-def _write_event_info(file: Any, summary: str, simulated: SimulatedRun, part: slice) -> None:
+def _write_event_info(file: Any, summary: str, simulated: SimulatedRun, rows: slice) -> None:
     values = {
         "iRun": simulated.run,
-        "iLumiSection": int(simulated.maps.lumisections[part][-1]),
-        "processedEvents": int(simulated.maps.events[part].sum()),
+        "iLumiSection": int(simulated.maps.lumisections[rows][-1]),
+        "processedEvents": int(simulated.maps.events[rows].sum()),
     }
     for name, value in values.items():
         write_scalar(file, f"{summary}/EventInfo", name, value)

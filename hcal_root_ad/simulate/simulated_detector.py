@@ -84,8 +84,8 @@ def ring_intensity(channels: ChannelTable) -> NDArray[np.float64]:
     he = np.where(is_phase1(channels), he_phase1, he_photodiode)
     ho = -np.log1p(-np.array(_HO_WHEEL))[np.abs(ho_wheel(channels.ieta))]
     ho = ho * (1.0 if channels.era is Era.RUN2_2017 else _HE_PHASE1_SCALE)
-    seen = np.select([channels.subdetector == code for code in (1, 2, 3)], [hb, he, ho], default=np.inf)
-    return np.where(has_scintillator(channels), seen, 0.0)
+    intensity = np.select([channels.subdetector == code for code in (1, 2, 3)], [hb, he, ho], default=np.inf)
+    return np.where(has_scintillator(channels), intensity, 0.0)
 
 
 FloatArray = NDArray[np.float64]

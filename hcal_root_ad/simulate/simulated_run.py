@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_HO_BOX_FIRST, ChannelTable, Era, era_of_run
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
-from hcal_root_ad.simulate.faults import Fault, apply_faults
-from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.faults import InjectedFault, apply_faults
+from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.simulated_detector import (
     N_BOXES,
     N_HO_BOXES,
@@ -34,11 +34,15 @@ from hcal_root_ad.simulate.simulated_detector import (
 )
 
 
-class Change(Protocol):
+class RateChange(Protocol):
     """One way in which a run departs from the ordinary."""
 
     def apply(
-        self, rates: NDArray[np.float32], detector: SimulatedDetector, conditions: Conditions, draw: np.random.Generator
+        self,
+        rates: NDArray[np.float32],
+        detector: SimulatedDetector,
+        conditions: FillConditions,
+        draw: np.random.Generator,
     ) -> NDArray[np.float32]:
         """Digi probabilities (LS, channels) with the change; the given ones stay as they are."""
         ...
@@ -120,8 +124,8 @@ class SimulatedRun:
     faulty_rates: NDArray[np.float32]
     cut_counts: NDArray[np.int32]
     detector: SimulatedDetector
-    conditions: Conditions
-    faults: tuple[Fault, ...]
+    conditions: FillConditions
+    faults: tuple[InjectedFault, ...]
     seed: int
 
     @property
@@ -131,12 +135,12 @@ class SimulatedRun:
 
 def simulate_run(
     detector: SimulatedDetector,
-    conditions: Conditions,
-    faults: Sequence[Fault] = (),
+    conditions: FillConditions,
+    faults: Sequence[InjectedFault] = (),
     seed: int = 0,
     run: int | None = None,
     drift: Drift | None = None,
-    changes: Sequence[Change] = (),
+    changes: Sequence[RateChange] = (),
     showers: bool = False,
 ) -> SimulatedRun:
     """Simulate one run of a detector under the given conditions; equal seeds give equal counts.
@@ -189,7 +193,7 @@ def simulate_run(
 
 
 def healthy_rates(
-    detector: SimulatedDetector, conditions: Conditions, drift: Drift, draw: np.random.Generator
+    detector: SimulatedDetector, conditions: FillConditions, drift: Drift, draw: np.random.Generator
 ) -> NDArray[np.float32]:
     """(LS, channels) digi probability per event without faults; 0 for masked channels.
 
@@ -199,11 +203,11 @@ def healthy_rates(
     (ho_draw,) = draw.spawn(1)
     activity = conditions.pileup / REFERENCE_PILEUP
     for names, boxes, stream in ((("HB", "HE"), range(N_BOXES), draw), (("HO",), _HO_BOXES, ho_draw)):
-        part, rows = detector.select(*names), detector.channels.rows_of(*names)
-        shifts = _shifts(part.channels, boxes, conditions, drift, stream)
+        subset, rows = detector.select(*names), detector.channels.rows_of(*names)
+        shifts = _shifts(subset.channels, boxes, conditions, drift, stream)
         for ls, (gained, shift) in enumerate(zip(activity, shifts, strict=True)):
-            answer = np.exp(shift) * gained**part.power
-            rates[ls, rows] = -np.expm1(-part.response * answer - part.noise)
+            answer = np.exp(shift) * gained**subset.power
+            rates[ls, rows] = -np.expm1(-subset.response * answer - subset.noise)
     rates[:, ~detector.live] = 0.0
     return rates
 
@@ -212,7 +216,7 @@ _HO_BOXES = range(N_HO_BOX_FIRST, N_HO_BOX_FIRST + N_HO_BOXES)
 
 
 def _shifts(
-    channels: ChannelTable, boxes: range, conditions: Conditions, drift: Drift, draw: np.random.Generator
+    channels: ChannelTable, boxes: range, conditions: FillConditions, drift: Drift, draw: np.random.Generator
 ) -> Iterator[NDArray[np.float64]]:
     """(channels,) shift of ln λ in each LS, of channels in these readout boxes."""
     box = channels.box - boxes[0]
@@ -248,7 +252,7 @@ def _run_shift(box: NDArray[np.integer], n_boxes: int, drift: Drift, draw: np.ra
 
 
 def _trigger_mixes(
-    ring: NDArray[np.intp], conditions: Conditions, drift: Drift, draw: np.random.Generator
+    ring: NDArray[np.intp], conditions: FillConditions, drift: Drift, draw: np.random.Generator
 ) -> NDArray[np.float64]:
     """(prescale columns, channels) shift of ln λ that the trigger mix of each column makes; none in the first."""
     n = int(conditions.prescale_column.max()) + 1

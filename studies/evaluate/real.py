@@ -30,7 +30,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.counts import MINIMUM_EVENTS, SubdetectorCounts, subdetector_counts
 from hcal_root_ad.simulate.faults import apply_faults
-from hcal_root_ad.simulate.fill import Conditions, simulate_conditions
+from hcal_root_ad.simulate.fill import FillConditions, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import REFERENCE_PILEUP, simulate_detector
 from hcal_root_ad.simulate.simulated_run import Drift, simulate_run
 from hcal_root_ad.stats.binomial import LARGEST, Floats
@@ -195,7 +195,7 @@ def with_faults(
     return (kept + added).astype(np.int32)
 
 
-def _twin_conditions(suite: RealSuite, fold: int) -> Iterator[tuple[int, Conditions]]:
+def _twin_conditions(suite: RealSuite, fold: int) -> Iterator[tuple[int, FillConditions]]:
     """Seed and conditions of every twin: the simulator's, the pileup around the level at which rates are known."""
     for number in range(suite.twins + suite.calibration_twins):
         seed = suite.seed + 1000 * (fold + 1) + number
@@ -205,7 +205,7 @@ def _twin_conditions(suite: RealSuite, fold: int) -> Iterator[tuple[int, Conditi
 
 
 def _twin(
-    maps: LumiMaps, learned: NDArray[np.intp], conditions: Conditions, seed: int, draw: np.random.Generator
+    maps: LumiMaps, learned: NDArray[np.intp], conditions: FillConditions, seed: int, draw: np.random.Generator
 ) -> LumiMaps:
     """A clean simulated run of a detector that might have given the counts of the LS learned from."""
     digis, events = maps.counts[learned].sum(axis=0), int(maps.events[learned].sum())

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.model.counts import MINIMUM_EVENTS, SubdetectorCounts, subdetector_counts
-from hcal_root_ad.simulate.faults import Fault, FaultKind
+from hcal_root_ad.simulate.faults import FaultKind, InjectedFault
 from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
@@ -246,7 +246,7 @@ def _random_box(channels: ChannelTable, free: NDArray[np.bool_], draw: np.random
     return np.flatnonzero(inside)
 
 
-def fault_of(placed: Placed, rows: NDArray[np.intp], draw: np.random.Generator) -> Fault:
+def fault_of(placed: Placed, rows: NDArray[np.intp], draw: np.random.Generator) -> InjectedFault:
     """The simulator's fault of a placed condition; LS are positions + 1 there, ``rows`` those of its channels."""
     steps = placed.last - placed.first + 1
     factor, added = np.ones(steps), np.zeros(steps)
@@ -263,4 +263,6 @@ def fault_of(placed: Placed, rows: NDArray[np.intp], draw: np.random.Generator) 
         factor = np.linspace(*AGEING, steps)
     name = {"R=0": FaultKind.DEAD, "noisy": FaultKind.NOISY, "flickering": FaultKind.FLICKERING}
     what = name.get(kind, FaultKind.AGEING if kind == "ageing" else FaultKind.DEGRADED)
-    return Fault(what, placed.condition.name, rows[placed.rows], placed.first + 1, placed.last + 1, 0.0, factor, added)
+    return InjectedFault(
+        what, placed.condition.name, rows[placed.rows], placed.first + 1, placed.last + 1, 0.0, factor, added
+    )

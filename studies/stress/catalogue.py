@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from hcal_root_ad.simulate.faults import FaultKind
-from hcal_root_ad.simulate.simulated_run import Change, Drift
+from hcal_root_ad.simulate.simulated_run import Drift, RateChange
 from studies.stress.changes import (
     Ageing,
     JetTriggers,
@@ -25,7 +25,7 @@ _HB, _HE = ("HBM", "HBP"), ("HEM", "HEP")
 _CROSSED = ("HBP", "HEM", "HBM", "HEP")
 
 
-def _changed(name: str, sentence: str, *changes: Change) -> World:
+def _changed(name: str, sentence: str, *changes: RateChange) -> World:
     return World(name, sentence, Setting(changes=changes))
 
 
@@ -34,7 +34,7 @@ def _drifting(name: str, sentence: str, drift: Drift) -> World:
     return World(name, sentence, Setting(drift=drift))
 
 
-def _failing(name: str, sentence: str, *failures: Failure, changes: tuple[Change, ...] = ()) -> World:
+def _failing(name: str, sentence: str, *failures: Failure, changes: tuple[RateChange, ...] = ()) -> World:
     return World(name, sentence, Setting(failures=failures, changes=changes))
 
 

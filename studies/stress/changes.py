@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import Subdetector
-from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, module_index
 from hcal_root_ad.unit_names import qie_card
 
@@ -27,12 +27,12 @@ def shifted(rates: Rates, shift: Shifts) -> Rates:
     return changed
 
 
-def begins(conditions: Conditions, at: float) -> int:
+def begins(conditions: FillConditions, at: float) -> int:
     """Row of the first LS of the share of the run that begins at ``at``."""
     return round(at * len(conditions))
 
 
-def _from(at: float, conditions: Conditions, shift: Shifts) -> Shifts:
+def _from(at: float, conditions: FillConditions, shift: Shifts) -> Shifts:
     """(LS, channels) shift that holds from a share of the run on."""
     after = np.arange(len(conditions)) >= begins(conditions, at)
     return after[:, None] * shift
@@ -57,7 +57,7 @@ class TriggerMix:
     at: float = 0.5
 
     def apply(
-        self, rates: Rates, detector: SimulatedDetector, conditions: Conditions, draw: np.random.Generator
+        self, rates: Rates, detector: SimulatedDetector, conditions: FillConditions, draw: np.random.Generator
     ) -> Rates:
         ring = detector.channels.ring
         shift = self.ring * draw.standard_normal(int(ring.max()) + 1)[ring] + self.slope * _forward(detector)
@@ -74,7 +74,7 @@ class JetTriggers:
     at: float = 0.5
 
     def apply(
-        self, rates: Rates, detector: SimulatedDetector, conditions: Conditions, draw: np.random.Generator
+        self, rates: Rates, detector: SimulatedDetector, conditions: FillConditions, draw: np.random.Generator
     ) -> Rates:
         channels = detector.channels
         central = 1.0 - (np.abs(channels.ieta) - 1) / 28.0
@@ -93,7 +93,7 @@ class ZeroSuppression:
     at: float = 0.5
 
     def apply(
-        self, rates: Rates, detector: SimulatedDetector, conditions: Conditions, draw: np.random.Generator
+        self, rates: Rates, detector: SimulatedDetector, conditions: FillConditions, draw: np.random.Generator
     ) -> Rates:
         shift = np.zeros(len(detector.channels))
         rows = detector.channels.rows_of(self.subdetector)
@@ -109,7 +109,7 @@ class PhiWave:
     turn: float = 1.0
 
     def apply(
-        self, rates: Rates, detector: SimulatedDetector, conditions: Conditions, draw: np.random.Generator
+        self, rates: Rates, detector: SimulatedDetector, conditions: FillConditions, draw: np.random.Generator
     ) -> Rates:
         time = np.linspace(0.0, 1.0, len(conditions))[:, None]
         phase = 2 * np.pi * draw.random() + self.turn * time
@@ -124,7 +124,7 @@ class SmoothField:
     waves: int = 3
 
     def apply(
-        self, rates: Rates, detector: SimulatedDetector, conditions: Conditions, draw: np.random.Generator
+        self, rates: Rates, detector: SimulatedDetector, conditions: FillConditions, draw: np.random.Generator
     ) -> Rates:
         channels = detector.channels
         field = np.zeros(len(channels))
@@ -145,7 +145,7 @@ class Offsets:
     at: float = 0.0
 
     def apply(
-        self, rates: Rates, detector: SimulatedDetector, conditions: Conditions, draw: np.random.Generator
+        self, rates: Rates, detector: SimulatedDetector, conditions: FillConditions, draw: np.random.Generator
     ) -> Rates:
         unit = _unit_index(detector, self.scale)
         shift = self.spread * draw.standard_normal(int(unit.max()) + 1)[unit]
@@ -161,7 +161,7 @@ class Restless:
     memory: float = 0.0
 
     def apply(
-        self, rates: Rates, detector: SimulatedDetector, conditions: Conditions, draw: np.random.Generator
+        self, rates: Rates, detector: SimulatedDetector, conditions: FillConditions, draw: np.random.Generator
     ) -> Rates:
         unit = _unit_index(detector, self.scale)
         course = draw.standard_normal((len(conditions), int(unit.max()) + 1))
@@ -181,7 +181,7 @@ class Ageing:
         self,
         rates: Rates,
         detector: SimulatedDetector,
-        conditions: Conditions,  # noqa: ARG002
+        conditions: FillConditions,  # noqa: ARG002
         draw: np.random.Generator,  # noqa: ARG002
     ) -> Rates:
         channels = detector.channels
@@ -206,7 +206,7 @@ class Masked:
         self,
         rates: Rates,
         detector: SimulatedDetector,
-        conditions: Conditions,  # noqa: ARG002
+        conditions: FillConditions,  # noqa: ARG002
         draw: np.random.Generator,  # noqa: ARG002
     ) -> Rates:
         changed = rates.copy()

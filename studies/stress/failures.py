@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import SUBDET_PM
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.simulate.faults import Fault, FaultKind, make_fault
-from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.faults import FaultKind, InjectedFault, make_fault
+from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.unit_names import rows_of_unit, unit_names
 
@@ -24,15 +24,19 @@ class Failure(Protocol):
     """A recipe of faults."""
 
     def faults(
-        self, detector: SimulatedDetector, conditions: Conditions, free: NDArray[np.bool_], draw: np.random.Generator
-    ) -> tuple[Fault, ...]:
+        self,
+        detector: SimulatedDetector,
+        conditions: FillConditions,
+        free: NDArray[np.bool_],
+        draw: np.random.Generator,
+    ) -> tuple[InjectedFault, ...]:
         """The faults; their channels are drawn from the ``free`` ones, and are free no more."""
         ...
 
 
 def faults_of(
-    failures: Sequence[Failure], detector: SimulatedDetector, conditions: Conditions, draw: np.random.Generator
-) -> tuple[Fault, ...]:
+    failures: Sequence[Failure], detector: SimulatedDetector, conditions: FillConditions, draw: np.random.Generator
+) -> tuple[InjectedFault, ...]:
     """Faults of several recipes, on disjoint channels."""
     free = detector.live.copy()
     return tuple(fault for failure in failures for fault in failure.faults(detector, conditions, free, draw))
@@ -55,10 +59,10 @@ class Unit:
     def faults(
         self,
         detector: SimulatedDetector,
-        conditions: Conditions,
+        conditions: FillConditions,
         free: NDArray[np.bool_],
         draw: np.random.Generator,  # noqa: ARG002
-    ) -> tuple[Fault, ...]:
+    ) -> tuple[InjectedFault, ...]:
         last = self.last or int(conditions.lumisections[-1])
         fault = make_fault(detector, _kind(self.strength), self.unit, self.first, last, self.strength)
         free[fault.rows] = False
@@ -83,8 +87,12 @@ class Drawn:
     length: int | None = None
 
     def faults(
-        self, detector: SimulatedDetector, conditions: Conditions, free: NDArray[np.bool_], draw: np.random.Generator
-    ) -> tuple[Fault, ...]:
+        self,
+        detector: SimulatedDetector,
+        conditions: FillConditions,
+        free: NDArray[np.bool_],
+        draw: np.random.Generator,
+    ) -> tuple[InjectedFault, ...]:
         last = self.last or int(conditions.lumisections[-1])
         names = np.array(unit_names(detector.channels, self.scale))
         drawn = []
@@ -109,8 +117,12 @@ class Scattered:
     last: int | None = None
 
     def faults(
-        self, detector: SimulatedDetector, conditions: Conditions, free: NDArray[np.bool_], draw: np.random.Generator
-    ) -> tuple[Fault, ...]:
+        self,
+        detector: SimulatedDetector,
+        conditions: FillConditions,
+        free: NDArray[np.bool_],
+        draw: np.random.Generator,
+    ) -> tuple[InjectedFault, ...]:
         (whole,) = Unit(self.subdetector, self.strength, self.first, self.last).faults(detector, conditions, free, draw)
         rows = np.sort(draw.choice(whole.rows, round(self.share * len(whole.rows)), replace=False))
         return (replace(whole, unit=f"{self.share:.0%} of {self.subdetector}", rows=rows),)
@@ -124,8 +136,12 @@ class Bursts:
     added: float = 0.15
 
     def faults(
-        self, detector: SimulatedDetector, conditions: Conditions, free: NDArray[np.bool_], draw: np.random.Generator
-    ) -> tuple[Fault, ...]:
+        self,
+        detector: SimulatedDetector,
+        conditions: FillConditions,
+        free: NDArray[np.bool_],
+        draw: np.random.Generator,
+    ) -> tuple[InjectedFault, ...]:
         bursts = []
         for number in range(self.count):
             first = int(draw.integers(2, len(conditions) - 1))

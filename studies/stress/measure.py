@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import Subdetector
-from hcal_root_ad.simulate.faults import Fault
+from hcal_root_ad.simulate.faults import InjectedFault
 from studies.stress.judged import Certified, JudgedRun, Line
 from studies.stress.truth import Truth
 from studies.stress.worlds import WorldRuns
@@ -80,19 +80,19 @@ def _outer(line: Line, runs: WorldRuns) -> bool:
     return bool(runs.judged.maps.channels.subdetector[line.rows[0]] > Subdetector.HE) if line.rows else False
 
 
-def _overlap(line: Line, fault: Fault) -> int:
+def _overlap(line: Line, fault: InjectedFault) -> int:
     """Channels that a line and a fault share, if they share lumisections."""
     together = any(first <= fault.last and last >= fault.first for first, last in line.ranges)
     return len(np.intersect1d(line.rows, fault.rows)) if together else 0
 
 
-def _is_found(fault: Fault, lines: list[Line]) -> bool:
+def _is_found(fault: InjectedFault, lines: list[Line]) -> bool:
     """Whether lines, one or several, name most of a fault's channels."""
     named = {row for line in lines if _overlap(line, fault) for row in line.rows}
     return 2 * len(named.intersection(fault.rows.tolist())) > len(fault.rows)
 
 
-def name_of(fault: Fault) -> str:
+def name_of(fault: InjectedFault) -> str:
     """Kind and level of a fault, for tables: ``channel ×0.4``, ``RBX dead``."""
     scale = fault.scale or "scattered"
     if fault.kind == "degraded" or fault.kind == "hot":

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import Era
-from hcal_root_ad.simulate.faults import Fault
-from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.faults import InjectedFault
+from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
-from hcal_root_ad.simulate.simulated_run import FIRST_RUN, Change, Drift, SimulatedRun, simulate_run
+from hcal_root_ad.simulate.simulated_run import FIRST_RUN, Drift, RateChange, SimulatedRun, simulate_run
 from hcal_root_ad.unit_names import rows_of_unit
 from studies.stress.failures import STANDARD, Failure, faults_of
 
@@ -54,11 +54,11 @@ class Setting:
     events: float = 1500.0
     prescales: tuple[float, ...] = (1.0,)
     drift: Drift = ORDINARY_DRIFT
-    changes: tuple[Change, ...] = ()
+    changes: tuple[RateChange, ...] = ()
     failures: tuple[Failure, ...] = ()
     showers: bool = False
 
-    def conditions(self, draw: np.random.Generator) -> Conditions:
+    def conditions(self, draw: np.random.Generator) -> FillConditions:
         """Pileup, events and prescale column of each LS."""
         n = self.lumisections
         time = np.arange(n)
@@ -66,7 +66,7 @@ class Setting:
         saw = 1.0 + self.saw * (time % 12 / 11.0 - 0.5)
         column = time * len(self.prescales) // n
         wobble = np.maximum(1.0 + EVENTS_NOISE * draw.standard_normal(n), 0.5)
-        return Conditions(
+        return FillConditions(
             lumisections=np.arange(1, n + 1, dtype=np.int32),
             events=draw.poisson(self.events * np.array(self.prescales)[column] * wobble).astype(np.int64),
             pileup=np.exp(course) * saw * (1.0 + PILEUP_NOISE * draw.standard_normal(n)),
@@ -139,7 +139,7 @@ class WorldRuns:
     tolerated: NDArray[np.bool_]
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
+    def faults(self) -> tuple[InjectedFault, ...]:
         """The true faults; each is one right finding."""
         return self.judged.faults
 

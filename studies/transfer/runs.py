@@ -15,7 +15,7 @@ from hcal_root_ad.model.counts import SubdetectorCounts, subdetector_counts
 from hcal_root_ad.model.reconstruction import Segment
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
-from hcal_root_ad.simulate.faults import Fault, FaultKind, make_fault
+from hcal_root_ad.simulate.faults import FaultKind, InjectedFault, make_fault
 from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import FIRST_RUN, SimulatedRun, simulate_run
@@ -159,7 +159,7 @@ def _run(
     seed = 1000 * point.seed + number
     start = 0.9 * (number + 0.5) / point.size.runs if number < point.size.runs else None
     conditions = simulate_conditions(point.size.lumisections, seed, start)
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[InjectedFault, ...] = ()
     if number == FAULTY:
         faults = faint_faults(detector, domain, point.size.lumisections, seed)
     elif faulty:
@@ -167,7 +167,9 @@ def _run(
     return simulate_run(detector, conditions, faults, seed, FIRST_RUN[domain.era] + seed)
 
 
-def faint_faults(detector: SimulatedDetector, domain: Domain, lumisections: int, seed: int) -> tuple[Fault, ...]:
+def faint_faults(
+    detector: SimulatedDetector, domain: Domain, lumisections: int, seed: int
+) -> tuple[InjectedFault, ...]:
     """Faults of the test run: single channels and modules, at different times of the run."""
     draw = np.random.default_rng(np.random.SeedSequence([seed, 0xFA1]))
     length = min(FAINT_LENGTH, lumisections)
@@ -183,7 +185,7 @@ def faint_faults(detector: SimulatedDetector, domain: Domain, lumisections: int,
 
 def unlabelled_faults(
     detector: SimulatedDetector, domain: Domain, lumisections: int, within: int, seed: int
-) -> tuple[Fault, ...]:
+) -> tuple[InjectedFault, ...]:
     """Faults in some consecutive lumisections of the first ``within``: a box, two modules and twenty channels."""
     draw = np.random.default_rng(np.random.SeedSequence([seed, 0xC047]))
     first = int(draw.integers(1, within - lumisections + 2))

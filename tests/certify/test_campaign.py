@@ -38,7 +38,7 @@ from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.provenance import Material
 from hcal_root_ad.publish.gui_rules import check_file
 from hcal_root_ad.publish.saved_verdict import load_record, save_record
-from hcal_root_ad.references.catalogue import Entry, NamedReference, catalogue_digest
+from hcal_root_ad.references.catalogue import NamedReference, ReferenceEntry, catalogue_digest
 from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
@@ -391,7 +391,9 @@ def maps() -> LumiMaps:
 @pytest.fixture
 def asking(monkeypatch: pytest.MonkeyPatch) -> None:
     """A judge that asks for a reference run, and then finds nothing to judge."""
-    flat = NamedReference(Entry("flat", Path(), (1,), Era.RUN3, "Occupancy", (), rates="r", sha256={"r": "ab"}), {})
+    flat = NamedReference(
+        ReferenceEntry("flat", Path(), (1,), Era.RUN3, "Occupancy", (), rates="r", sha256={"r": "ab"}), {}
+    )
 
     def judge(judging: Judging, maps: LumiMaps, **_: object) -> NoReturn:
         judging._reference(maps)

@@ -12,6 +12,7 @@ from hcal_root_ad.certify.certification import (
     BAD_CHANNELS,
     HCAL,
     LOST_RBX,
+    NO_MODEL,
     NOT_ASSESSED,
     NOT_IN_FILES,
     NOT_IN_OMS,
@@ -222,6 +223,17 @@ def test_hf_counts_where_it_was_judged_and_holds_nothing_up_where_not(
     assert letters(run, "HF") == "BGNG"
     assert letters(run) == "BGGG"
     assert run.flags[HCAL][0].cause == f"HF: {BAD_CHANNELS}"
+
+
+def test_hf_that_is_in_the_files_but_has_no_model_is_no_reason_to_call_it_good(
+    make_record: MakeRecord, policy: Policy
+) -> None:
+    run = certify_run(replace(make_record(), unjudged=("HF",)), policy)
+    assert set(letters(run)) == {"N"}
+    assert run.flags[HCAL][0].cause == f"HF: {NO_MODEL}"
+    unused = certify_run(replace(make_record(), unjudged=("HO",)), policy)
+    assert set(letters(unused)) == {"G"}
+    assert unused.flags["HO"][0].cause == NO_MODEL
 
 
 def test_hf_that_was_judged_but_is_not_trusted_is_a_doubt(

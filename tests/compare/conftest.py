@@ -11,7 +11,7 @@ import pytest
 from hcal_root_ad.detector import ChannelTable, Era, channel_table
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.references.catalogue import Entry, NamedReference
+from hcal_root_ad.references.catalogue import NamedReference, ReferenceEntry
 from hcal_root_ad.references.rates import Rates
 from hcal_root_ad.stats.binomial import log_rate
 
@@ -78,6 +78,6 @@ def make_reference() -> MakeReference:
             every = np.ones(len(channels))
             digis = (3000 * every).astype(np.int64)
             rates[name] = Rates(channels, flat_reference(channels), spread * every, digis, 10_000.0)
-        return NamedReference(Entry("flat", Path(), (370100,), era, "Occupancy", (), trigger=trigger), rates)
+        return NamedReference(ReferenceEntry("flat", Path(), (370100,), era, "Occupancy", (), trigger=trigger), rates)
 
     return make

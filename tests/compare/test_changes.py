@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hcal_root_ad.compare.shifts import BOX_LEVEL, HALF_LEVEL, Against, Change, changed, hold_against, unit_shifts
+from hcal_root_ad.compare.shifts import BOX_LEVEL, HALF_LEVEL, Against, ChangeKind, changed, hold_against, unit_shifts
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.counts import subdetector_counts
@@ -32,7 +32,7 @@ def against(maps: LumiMaps, reference: NamedReference, live: np.ndarray | None =
     return hold_against(rates, series, np.zeros(len(series)))
 
 
-def lines(found: Against) -> list[tuple[str, Change, int]]:
+def lines(found: Against) -> list[tuple[str, ChangeKind, int]]:
     return [(line.unit, line.change, line.channels) for line in changed(found)]
 
 
@@ -51,7 +51,7 @@ def test_a_dead_box_is_one_line(make_maps: MakeMaps, make_reference: MakeReferen
     maps = make_maps()
     maps.counts[:, HE[HEP07]] = 0
     (line,) = changed(against(maps, make_reference()))
-    assert (line.subdetector, line.unit, line.change, line.channels) == ("HE", "HEP07", Change.EMPTY, 188)
+    assert (line.subdetector, line.unit, line.change, line.channels) == ("HE", "HEP07", ChangeKind.EMPTY, 188)
     assert (line.observed, line.expected, line.ratio) == (0, pytest.approx(188 * 3600), 0.0)
     assert line.significance < -30
 
@@ -61,9 +61,9 @@ def test_a_dead_half_and_a_dead_subdetector_are_one_line_each(
 ) -> None:
     maps = make_maps()
     maps.counts[:, HE[TABLE.ieta > 0]] = 0
-    assert lines(against(maps, make_reference())) == [("HEP", Change.EMPTY, len(HE) // 2)]
+    assert lines(against(maps, make_reference())) == [("HEP", ChangeKind.EMPTY, len(HE) // 2)]
     maps.counts[:, HE] = 0
-    assert lines(against(maps, make_reference())) == [("HE", Change.EMPTY, len(HE))]
+    assert lines(against(maps, make_reference())) == [("HE", ChangeKind.EMPTY, len(HE))]
 
 
 def test_a_dead_module_in_a_weak_box_is_told_beside_it(make_maps: MakeMaps, make_reference: MakeReference) -> None:
@@ -73,8 +73,8 @@ def test_a_dead_module_in_a_weak_box_is_told_beside_it(make_maps: MakeMaps, make
     size = int(module.sum())
     found = changed(against(maps, make_reference()))
     assert [(line.unit, line.change, line.channels) for line in found] == [
-        ("HEP07-RM2", Change.EMPTY, size),
-        ("HEP07", Change.LOWER, 188 - size),
+        ("HEP07-RM2", ChangeKind.EMPTY, size),
+        ("HEP07", ChangeKind.LOWER, 188 - size),
     ]
     assert found[1].ratio == pytest.approx(0.8, abs=0.005)
     # 3 % of which the channels of a box know nothing in common, at 36 boxes that do not scatter: the least, 0.5 %.
@@ -91,9 +91,9 @@ def test_what_a_unit_explains_is_not_said_of_its_parts_and_what_goes_beyond_is(
     maps.counts[:, HE[hot]] = 510
     found = changed(against(maps, make_reference()))
     assert [(line.unit, line.change) for line in found] == [
-        ("HEP07", Change.LOWER),
-        ("HEP07-RM2", Change.LOWER),
-        (f"HE {TABLE.ieta[hot]:+d}/{TABLE.iphi[hot]}/{TABLE.depth[hot]}", Change.HIGHER),
+        ("HEP07", ChangeKind.LOWER),
+        ("HEP07-RM2", ChangeKind.LOWER),
+        (f"HE {TABLE.ieta[hot]:+d}/{TABLE.iphi[hot]}/{TABLE.depth[hot]}", ChangeKind.HIGHER),
     ]
     assert found[1].ratio == pytest.approx(0.4, abs=0.005)
 
@@ -105,7 +105,7 @@ def test_digis_lost_alike_are_one_line_though_rates_are_not(make_maps: MakeMaps,
     reference.rates["HE"].reference.level[full] = np.log(-np.log(0.2))
     maps.counts[:, HE[full]] = 800
     maps.counts[:, HE[HEP07]] = np.rint(0.7 * maps.counts[:, HE[HEP07]])
-    assert lines(against(maps, reference)) == [("HEP07", Change.LOWER, 188)]
+    assert lines(against(maps, reference)) == [("HEP07", ChangeKind.LOWER, 188)]
 
 
 def test_single_channels_of_every_kind(make_maps: MakeMaps, make_reference: MakeReference) -> None:
@@ -116,7 +116,8 @@ def test_single_channels_of_every_kind(make_maps: MakeMaps, make_reference: Make
     found = {line.unit: line for line in changed(against(maps, make_reference(), live))}
     names = {row: f"HE {TABLE.ieta[row]:+d}/{TABLE.iphi[row]}/{TABLE.depth[row]}" for row in (100, 200, 300, 400, 500)}
     assert {unit: line.change for unit, line in found.items()} == {
-        names[100]: Change.EMPTY, names[200]: Change.LOWER, names[300]: Change.HIGHER, names[500]: Change.FILLED,
+        names[100]: ChangeKind.EMPTY, names[200]: ChangeKind.LOWER,
+        names[300]: ChangeKind.HIGHER, names[500]: ChangeKind.FILLED,
     }  # fmt: skip
     assert found[names[300]].ratio == pytest.approx(2.0, abs=0.01)
     assert found[names[300]].ratio_error == pytest.approx(2 * 0.0344, rel=0.01)
@@ -136,7 +137,7 @@ def test_a_box_that_was_off_and_is_on(make_maps: MakeMaps, make_reference: MakeR
     # The uninstrumented |ieta| 18 depth 1 would never fill.
     maps, filled = make_maps(), HEP07 & TABLE.instrumented
     maps.counts[:, HE[HEP07 & ~TABLE.instrumented]] = 0
-    assert lines(against(maps, make_reference(), ~HEP07)) == [("HEP07", Change.FILLED, int(filled.sum()))]
+    assert lines(against(maps, make_reference(), ~HEP07)) == [("HEP07", ChangeKind.FILLED, int(filled.sum()))]
 
 
 def test_mean_shifts_and_their_errors(make_maps: MakeMaps, make_reference: MakeReference) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.compare.comparison import Comparison, Likeness, compare, compared
-from hcal_root_ad.compare.shifts import Change
+from hcal_root_ad.compare.shifts import ChangeKind
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import CatalogueError, NoHcalError
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps, Source
@@ -80,7 +80,7 @@ def test_a_dead_box_differs_where_it_shows(make_maps: MakeMaps, make_reference: 
     maps = make_maps()
     maps.counts[:, HEP07] = 0
     found = compare(maps, make_reference())
-    assert [(line.unit, line.change) for line in found.changes] == [("HEP07", Change.EMPTY)]
+    assert [(line.unit, line.change) for line in found.changes] == [("HEP07", ChangeKind.EMPTY)]
     where = likeness(found)
     assert where["Occupancyvsiphi/SubdetPM/HEP"] is where["OccupancyvsRBX/SubdetPM/HEP"] is Likeness.DIFFERS
     assert not any("HB" in path or "HEM" in path for path in where)
@@ -104,7 +104,7 @@ def test_a_dead_half_at_another_luminosity_does_not_make_the_other_half_hot(
         rates.reference.power_error[:] = 0.25
     maps.counts[:] = round(1000 * (1 - 0.7**0.6))
     maps.counts[:, HEP] = 0
-    assert [(line.unit, line.change) for line in compare(maps, reference).changes] == [("HEP", Change.EMPTY)]
+    assert [(line.unit, line.change) for line in compare(maps, reference).changes] == [("HEP", ChangeKind.EMPTY)]
 
 
 def test_what_died_on_the_way_shows_against_lumisections(make_maps: MakeMaps, make_reference: MakeReference) -> None:
@@ -192,7 +192,7 @@ def test_run_totals_are_compared_too(make_maps: MakeMaps, make_reference: MakeRe
     totals[HEP07] = 0
     coarse = make_maps(coarse=CoarseMaps(strips=None, totals=totals))
     found = compare(coarse, make_reference())
-    assert [(line.unit, line.change) for line in found.changes] == [("HEP07", Change.EMPTY)]
+    assert [(line.unit, line.change) for line in found.changes] == [("HEP07", ChangeKind.EMPTY)]
     assert not any(one.path.startswith("OccupancyvsLS") for one in found.elements)
 
 

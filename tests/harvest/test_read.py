@@ -116,7 +116,6 @@ def test_two_containers_of_one_run_are_not_added_up(samples: Path) -> None:
 
 
 def test_the_library_offers_what_it_names() -> None:
-    assert hcal_root_ad.read_lumi_maps is read_lumi_maps
     assert all(callable(getattr(hcal_root_ad, name)) for name in hcal_root_ad.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = hcal_root_ad.nothing

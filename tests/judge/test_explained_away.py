@@ -17,7 +17,7 @@ from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import Kind, RunVerdict, State
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model
-from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 
@@ -29,7 +29,7 @@ CHANCE = 2
 
 def run(detector: SimulatedDetector, pileup: float, length: int = LENGTH) -> LumiMaps:
     nothing = np.zeros(length, dtype=bool)
-    conditions = Conditions(
+    conditions = FillConditions(
         np.arange(1, length + 1, dtype=np.int32), np.full(length, 1500, dtype=np.int64), np.full(length, pileup),
         np.zeros(length, dtype=int), nothing, nothing,
     )  # fmt: skip

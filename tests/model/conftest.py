@@ -14,7 +14,7 @@ from hcal_root_ad.model.graphstad import GraphSTAD, architecture_of, weights_of
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
-from hcal_root_ad.simulate.fill import Conditions, simulate_conditions
+from hcal_root_ad.simulate.fill import FillConditions, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import SimulatedRun, simulate_run
 
@@ -64,7 +64,7 @@ def take_run(detector: SimulatedDetector) -> TakeRun:
 
     def take(lumisections: int, first: float, last: float, seed: int, events: int = 1500) -> SimulatedRun:
         draw, none = np.random.default_rng(seed), np.zeros(lumisections, dtype=bool)
-        conditions = Conditions(
+        conditions = FillConditions(
             lumisections=np.arange(1, lumisections + 1, dtype=np.int32),
             events=draw.poisson(events, lumisections).astype(np.int64),
             pileup=np.linspace(first, last, lumisections),

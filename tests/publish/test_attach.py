@@ -11,7 +11,7 @@ import uproot
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.publish.gui_rules import check_file
 from hcal_root_ad.publish.publish import monitor_elements, publish
-from hcal_root_ad.publish.root_layout import read_container
+from hcal_root_ad.publish.root_layout import read_layout
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 HARVESTED = (
@@ -48,7 +48,7 @@ def own_harvested_file(tmp_path):
 def objects_of(path):
     """Digest of every object's bytes as ROOT hands them out, by path."""
     with uproot.open(path) as file:
-        container = read_container(path)
+        container = read_layout(path)
         return {
             f"{record.path};{record.cycle}": hashlib.sha256(
                 container.data[record.seek + record.key_size : record.end]
@@ -76,7 +76,7 @@ def compare_in_root(source, target, elements):
     ROOT = pytest.importorskip("ROOT")
     old, new = ROOT.TFile.Open(str(source)), ROOT.TFile.Open(str(target))
     assert not new.TestBit(new.kRecovered)
-    for record in read_container(source).objects:
+    for record in read_layout(source).objects:
         if record.class_name != "TObjString":
             a, b = old.Get(record.path), new.Get(record.path)
             assert ROOT.TBufferJSON.ToJSON(a) == ROOT.TBufferJSON.ToJSON(b)

@@ -37,7 +37,7 @@ from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.publish.elements import MonitorElements, QualityStatus
 from hcal_root_ad.publish.gui_rules import check_file
 from hcal_root_ad.publish.root_file import file_folder, write_root_file
-from hcal_root_ad.references.catalogue import Entry, NamedReference
+from hcal_root_ad.references.catalogue import NamedReference, ReferenceEntry
 from hcal_root_ad.references.rates import Rates
 from hcal_root_ad.stats.binomial import log_rate, probability
 from hcal_root_ad.style import png
@@ -60,7 +60,9 @@ def make_reference() -> NamedReference:
         reference = Reference(channels, level, 0.01 * one, one, 0.05 * one, live, (-0.1, 0.1))
         digis = draw.binomial(20_000, probability(level)) * live
         rates[name] = Rates(channels, reference, 0.02 * one, digis.astype(np.int64), 20_000.0)
-    entry = Entry("june", Path(), (370100,), Era.RUN3, "Occupancy", (), "ZeroBias", "with <brackets>", rates="r")
+    entry = ReferenceEntry(
+        "june", Path(), (370100,), Era.RUN3, "Occupancy", (), "ZeroBias", "with <brackets>", rates="r"
+    )
     return NamedReference(entry, rates)
 
 

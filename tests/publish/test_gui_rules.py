@@ -11,7 +11,7 @@ from uproot.writing import identify
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.publish.gui_rules import check_file, content_of
 from hcal_root_ad.publish.root_file import add_objects
-from hcal_root_ad.publish.root_layout import mark_gaps, read_container
+from hcal_root_ad.publish.root_layout import mark_gaps, read_layout
 
 NAME = "DQM_V0001_R000370101__HcalAD__Run3-HcalRootAd-v1__DQMIO.root"
 BASE = "DQMData/Run 370101/Hcal/Run summary"
@@ -164,7 +164,7 @@ def test_unmarked_gaps_are_named(tmp_path):
 def test_an_object_hidden_from_the_sequential_reader_is_named(tmp_path):
     many = [text(f"<name{number}>i=1</name{number}>") for number in range(40)]
     path = write(tmp_path, *many)
-    container = read_container(path)
+    container = read_layout(path)
     by_start = {record.seek: record for record in container.objects}
     start, stop = next(gap for gap in container.gaps() if gap[1] in by_start)
     data = bytearray(path.read_bytes())
@@ -186,7 +186,7 @@ def test_a_deleted_object_that_was_not_marked_is_named(tmp_path):
 
 def test_a_record_that_names_another_folder_is_named(tmp_path):
     path = write(tmp_path)
-    container = read_container(path)
+    container = read_layout(path)
     record = next(record for record in container.objects if record.name == "HE")
     data = bytearray(path.read_bytes())
     struct.pack_into(">I", data, record.seek + 22, container.folders[TASK])
@@ -239,7 +239,7 @@ def test_a_truncated_file_is_an_input_error(tmp_path, keep):
 
 def test_damaged_contents_are_an_input_error(tmp_path):
     path = write(tmp_path)
-    record = next(r for r in read_container(path).objects if r.path == f"{CLIENT}/depth1")
+    record = next(r for r in read_layout(path).objects if r.path == f"{CLIENT}/depth1")
     data = bytearray(path.read_bytes())
     data[record.seek + record.key_size + 12 : record.end] = bytes(record.size - record.key_size - 12)
     path.write_bytes(data)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.publish.root_file import add_objects
-from hcal_root_ad.publish.root_layout import mark_gaps, read_container, walk
+from hcal_root_ad.publish.root_layout import mark_gaps, read_layout, walk
 
 
 def write(path, objects, **options):
@@ -27,10 +27,10 @@ def test_uproot_leaves_gaps_that_stop_a_sequential_reader_and_marking_heals_them
     path = write(tmp_path / "a.root", texts(60))
     with pytest.raises(AssertionError):
         listing(path.read_bytes())
-    assert walk(read_container(path))[1] is not None
+    assert walk(read_layout(path))[1] is not None
     mark_gaps(path)
     assert len(listing(path.read_bytes())) == 60
-    assert walk(read_container(path))[1] is None
+    assert walk(read_layout(path))[1] is None
 
 
 def test_marking_twice_changes_nothing(tmp_path):
@@ -46,7 +46,7 @@ def test_marking_twice_changes_nothing(tmp_path):
 def test_any_number_of_objects_in_any_number_of_folders_can_be_walked(tmp_path_factory, listing, count, folders):
     path = write(tmp_path_factory.mktemp("walk") / "a.root", texts(count, folders))
     mark_gaps(path)
-    container = read_container(path)
+    container = read_layout(path)
     found = listing(path.read_bytes())
     assert sorted(name for _, name, _ in found) == sorted(text for _, _, text in texts(count, folders))
     assert {record.seek for record in container.objects} <= walk(container)[0].keys()
@@ -54,7 +54,7 @@ def test_any_number_of_objects_in_any_number_of_folders_can_be_walked(tmp_path_f
 
 
 def test_container_knows_places_classes_and_texts(tmp_path):
-    container = read_container(write(tmp_path / "a.root", texts(3, folders=2)))
+    container = read_layout(write(tmp_path / "a.root", texts(3, folders=2)))
     record = container.objects[-1]
     assert sorted(container.folders) == sorted(
         ["", "DQMData", "DQMData/Run 1", "DQMData/Run 1/Hcal", "DQMData/Run 1/Hcal/Run summary"]
@@ -68,7 +68,7 @@ def test_container_knows_places_classes_and_texts(tmp_path):
 def test_codecs_are_told_apart(tmp_path):
     data = "<a>s=" + "b" * 500 + "</a>"
     for codec, tag in ((uproot.ZLIB(1), "ZL"), (uproot.LZMA(1), "XZ"), (None, "")):
-        container = read_container(write(tmp_path / "a.root", [("F", data, data)], compression=codec))
+        container = read_layout(write(tmp_path / "a.root", [("F", data, data)], compression=codec))
         assert container.compression(container.objects[0]) == tag
 
 
@@ -96,9 +96,9 @@ def test_a_file_that_is_not_a_whole_root_file_is_refused_with_a_sentence(tmp_pat
     path = write(tmp_path / "a.root", texts(20))
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(InputError, match=sentence):
-        read_container(path)
+        read_layout(path)
 
 
 def test_a_missing_file_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
-        read_container(tmp_path / "missing.root")
+        read_layout(tmp_path / "missing.root")

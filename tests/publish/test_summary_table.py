@@ -35,8 +35,8 @@ def test_a_line_for_each_finding_the_strongest_first(verdict: RunVerdict) -> Non
     lines = text.splitlines()
     assert lines[0].rstrip() == "Run 370101: 2 findings in 11 of 12 LS of HB and HE"
     assert lines[1].split() == ["unit", "what", "kind", "LS", "rate", "how", "sure"]
-    assert lines[2].split() == ["HEP07", "RBX,", "188", "channels", "dead", "5–12", "×0", "certain"]
-    assert lines[3].split()[:5] == ["HB", "+4/33/2", "channel", "hot", "10–13"]
+    assert lines[2].split() == ["✖", "HEP07", "RBX", "of", "188", "dead", "5–12", "×0", "certain", ">40σ"]
+    assert lines[3].split()[:6] == ["✖", "HB", "+4/33/2", "channel", "hot", "10–13"]
     assert len(lines) == 4
 
 
@@ -48,10 +48,21 @@ def test_names_are_whole_in_80_columns(verdict: RunVerdict) -> None:
                          lumisections=31)  # fmt: skip
     text = shown(run_summary(with_findings(verdict, he, card, flickering)))
     assert all(len(line) <= 80 for line in text.splitlines())
-    for whole in ("HBP17-RM4-card3", "HE |ieta| 26 depth 3", "degraded", "×0.85 ± 0.01", "certain"):
+    for whole in ("HBP17-RM4-card3", "HE |ieta| 26 depth 3", "degraded", "×0.85", "certain", "20–99: 31/80"):
         assert whole in text
-    wide = shown(run_summary(with_findings(verdict, he, card, flickering)), width=160)
-    assert "flickers: 31 of 80 LS, 20–99" in wide
+    assert "20–99: 31/80 means: it comes and goes in LS 20–99, flagged in 31 of 80 LS" in text
+    assert len(text.splitlines()) == 6
+
+
+def test_channels_without_a_unit_are_one_line_and_a_weak_one_is_explained(verdict: RunVerdict) -> None:
+    he = verdict.verdicts[1].findings[0]
+    crowd = replace(he, unit="11 channels of HEM03", level=Level.CHANNELS, rows=tuple(range(11)))
+    weak = replace(he, unit="HE +20/5/3", level=Level.CHANNEL, rows=(3,), significance=5.24)
+    lines = shown(run_summary(with_findings(verdict, crowd, weak))).splitlines()
+    assert lines[2].split()[:4] == ["✖", "HEM03", "11", "channels"]
+    assert lines[3].split()[-2:] == ["weak", "5.2σ"]
+    # One false finding per 100 LS was asked for, and 11 LS of HE were judged.
+    assert lines[4] == "weak: may be chance, which gives about 0.1 such in a run as long as this one."
 
 
 def test_thirty_two_findings_take_at_most_36_lines(verdict: RunVerdict) -> None:
@@ -60,7 +71,7 @@ def test_thirty_two_findings_take_at_most_36_lines(verdict: RunVerdict) -> None:
     modules = [replace(channel, unit=f"HEP07-RM{n}", level=Level.RM, significance=8.0) for n in (1, 2)]
     text = shown(run_summary(with_findings(verdict, *many, *modules)))
     assert len(text.splitlines()) <= 36
-    assert "and 2 weaker ones (2 RM); --json FILE and the report have all" in text
+    assert "and 2 weaker ones (2 RMs); --json FILE and the report have all" in text
     assert text.count("HE +20") == LONGEST == 30
 
 
@@ -86,5 +97,5 @@ def test_trust_comes_first_and_conditions_last(verdict: RunVerdict) -> None:
 def test_strips_are_called_strips(strip_verdict: RunVerdict) -> None:
     text = shown(run_summary(strip_verdict))
     assert "11 of 12 LS of its strips" in text
-    assert "RBX, 4 strips" in text
+    assert "RBX of 4" in text
     assert text.startswith("Trust: strips: NOT TRUSTED, no reference (each strip against its own share)")

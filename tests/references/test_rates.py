@@ -20,7 +20,7 @@ from hcal_root_ad.references.rates import (
     LEAST_SPREAD,
     ONE_RUN_SPREAD,
     Rates,
-    Sums,
+    ReferenceSums,
     comparable,
     expected_share,
     fit_rates,
@@ -60,7 +60,7 @@ def test_sums_by_hand() -> None:
 
 def test_the_shift_is_the_log_ratio_of_rates() -> None:
     # n/N = 1 − 0.7² where 0.3 was expected: twice the rate.
-    sums = Sums(1e6, np.array([510_000.0, 300_000.0, 0.0]), np.array([300_000.0] * 3))
+    sums = ReferenceSums(1e6, np.array([510_000.0, 300_000.0, 0.0]), np.array([300_000.0] * 3))
     assert sums.shift[:2] == pytest.approx([np.log(2), 0.0], abs=1e-5)
     assert sums.shift[2] < -10
     # Information N·(0.7·ln 0.7)²/(0.3·0.7), so an error of 0.00184.

@@ -9,11 +9,11 @@ import pytest
 from hcal_root_ad.detector import Era
 from hcal_root_ad.errors import InputError, UsageError
 from hcal_root_ad.simulate.faults import STRENGTHS, FaultKind, apply_faults, make_fault, mixed_faults, read_faults
-from hcal_root_ad.simulate.fill import Conditions, simulate_conditions
+from hcal_root_ad.simulate.fill import FillConditions, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 
-Steady = Callable[..., Conditions]
+Steady = Callable[..., FillConditions]
 
 
 def test_constant_faults_multiply_the_rate_and_end_with_their_interval(

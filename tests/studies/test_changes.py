@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcal_root_ad.detector import Subdetector
-from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
-from hcal_root_ad.simulate.simulated_run import Change
+from hcal_root_ad.simulate.simulated_run import RateChange
 from studies.stress.changes import (
     Ageing,
     JetTriggers,
@@ -26,7 +26,7 @@ from studies.stress.changes import (
     shifted,
 )
 
-Steady = Callable[..., Conditions]
+Steady = Callable[..., FillConditions]
 P = 0.3
 
 
@@ -40,7 +40,7 @@ def log_rate(p: np.ndarray) -> np.ndarray:
     return np.log(-np.log1p(-p.astype(float)))
 
 
-def shift_of(change: Change, detector: SimulatedDetector, conditions: Conditions) -> np.ndarray:
+def shift_of(change: RateChange, detector: SimulatedDetector, conditions: FillConditions) -> np.ndarray:
     """(LS, channels) shift of the log rate that a change makes of p = 0.3 everywhere."""
     rates = np.full((len(conditions), len(detector.channels)), P, dtype=np.float32)
     changed = change.apply(rates, detector, conditions, np.random.default_rng(3))

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.simulate.faults import Fault, FaultKind
-from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.faults import FaultKind, InjectedFault
+from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from studies.stress.failures import DIM, STANDARD, Bursts, Drawn, Failure, Scattered, Unit, faults_of
 
-Steady = Callable[..., Conditions]
+Steady = Callable[..., FillConditions]
 
 
-def drawn(detector: SimulatedDetector, conditions: Conditions, *failures: Failure) -> tuple[Fault, ...]:
+def drawn(detector: SimulatedDetector, conditions: FillConditions, *failures: Failure) -> tuple[InjectedFault, ...]:
     return faults_of(failures, detector, conditions, np.random.default_rng(4))
 
 
