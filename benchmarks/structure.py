@@ -159,14 +159,20 @@ def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
             return circles_met
 
 
+def levels(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """Rooms in rows, the highest first: each imports from rows below its own alone."""
+    height: dict[str, int] = {}
+    for name in TopologicalSorter(arrows).static_order():
+        height[name] = max((height[target] + 1 for target in arrows.get(name, ())), default=0)
+    return [sorted(name for name in height if height[name] == row) for row in range(max(height.values()), -1, -1)]
+
+
 def picture(arrows: dict[str, set[str]]) -> str:
-    """Rooms, one a line, each below all that it imports."""
-    order = list(TopologicalSorter(arrows).static_order())
-    width = max(map(len, order))
-    return "\n".join(
-        f"{name:<{width}}  {'← ' if arrows[name] else ''}{', '.join(sorted(arrows[name], key=order.index))}".rstrip()
-        for name in order
-    )
+    """The rooms in rows, and what each imports."""
+    rows = ["  ".join(row) for row in levels(arrows)]
+    width = max(map(len, arrows))
+    lines = [f"{name:<{width}}  ← {', '.join(sorted(targets))}" for name, targets in sorted(arrows.items()) if targets]
+    return "\n".join([*rows, "", *lines])
 
 
 def modules_of_a_run() -> list[str]:
@@ -201,6 +207,8 @@ def page(structure: Structure, entered: Sequence[str], readme_lines: int, first_
     for name, module in structure.modules.items():
         sizes[room(name) or "front page"] += module.lines
         files[room(name) or "front page"] += 1
+    arrows = structure.package_imports
+    house = "rooms in a circle cannot be drawn" if circles(arrows) else picture(arrows)
     rooms = "\n".join(f"| {name} | {files[name]} | {lines:,} |" for name, lines in sorted(sizes.items()))
     return f"""# How the package is built
 
@@ -218,6 +226,12 @@ Circles: {"; ".join(" → ".join(name.removeprefix(f"{PACKAGE}.") for name in ci
 | place | modules | lines |
 |---|---|---|
 {rooms}
+
+Each room imports from the rows below it alone, and these from others:
+
+```text
+{house}
+```
 """
 
 

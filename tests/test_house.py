@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from benchmarks.structure import PACKAGE, Structure, circles, page, picture
+from benchmarks.structure import PACKAGE, Structure, circles, levels, page, picture
 
 ROOT = Path(__file__).parents[1]
 FLOOR = {
@@ -92,6 +93,18 @@ def test_a_circle_is_met_and_an_arrow_is_drawn(tmp_path: Path) -> None:
     assert "| modules in the wheel | 6 |" in page(structure, ["house"], 3, "Of a drawing.")
 
 
-def test_the_picture_puts_each_room_below_what_it_imports() -> None:
-    lines = picture({"roof": {"wall", "floor"}, "wall": {"floor"}, "floor": set()}).splitlines()
-    assert lines == ["floor", "wall   ← floor", "roof   ← floor, wall"]
+def test_the_picture_puts_each_room_above_what_it_imports() -> None:
+    arrows = {"roof": {"wall", "floor"}, "wall": {"floor"}, "floor": set[str]()}
+    assert levels(arrows) == [["roof"], ["wall"], ["floor"]]
+    assert picture(arrows).splitlines()[-2:] == ["roof   ← floor, wall", "wall   ← floor"]
+
+
+def test_the_picture_in_contributing_is_that_of_the_imports(structure: Structure) -> None:
+    """A room may stand higher than it must, never beside or below one that it imports."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    drawn = re.search(r"```text\n(.*?)```", text, re.DOTALL)
+    assert drawn, "python -m benchmarks.structure --picture draws it"
+    row_of = {name: row for row, line in enumerate(drawn[1].splitlines()) for name in line.split()}
+    arrows = structure.package_imports
+    assert set(row_of) == set(arrows)
+    assert [(name, target) for name in arrows for target in arrows[name] if row_of[name] >= row_of[target]] == []

@@ -51,5 +51,5 @@ def test_first_screen_shows_both_commands_and_a_picture() -> None:
 
 
 def test_every_verb_is_explained() -> None:
-    table = re.findall(r"^\| `(\w+)", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    table = re.findall(r"^\| `(\w+)", (ROOT / "docs" / "verbs.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert sorted(table) == sorted(VERBS)

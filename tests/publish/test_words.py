@@ -17,7 +17,7 @@ from hcal_root_ad.room import sweep
 DEPTH, BOX, STRIP, LS = ("ieta", "iphi"), ("LS", "RBX"), ("LS", "iphi"), ("LS",)
 WORDS = {
     # folder or path: title ({} is the element's name), axes, title of the contents of one dimension
-    f"{TASK}/Occupancy": ("digis seen per channel", ("ieta", "depth"), ""),
+    f"{TASK}/Occupancy": ("digis observed per channel", ("ieta", "depth"), ""),
     f"{TASK}/ReconstructedOccupancy": ("digis expected per channel", ("ieta", "depth"), ""),
     f"{TASK}/EventsvsLS": ("events", LS, "events"),
     f"{TASK}/PullvsLS/Subdet": ("{}: RMS pull (1 is chance)", LS, "RMS pull"),
