@@ -21,7 +21,7 @@ from hcal_root_ad import content
 from hcal_root_ad.certify.store import Store, result_of_table
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import HcalRootAdError, InputError, ModelError
-from hcal_root_ad.harvest.dials_client import dials_run
+from hcal_root_ad.harvest.dials import dials_run
 from hcal_root_ad.model.graphstad import network_of
 from hcal_root_ad.model.model import HEAD, REFERENCE, WEIGHTS, load_model
 from hcal_root_ad.provenance import sha256_of

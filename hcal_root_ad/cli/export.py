@@ -29,10 +29,10 @@ def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.model.model import load_model
     from hcal_root_ad.provenance import Provenance, chosen, model_material
 
-    if arguments.output.suffix != ".onnx":
-        raise UsageError(f"-o {arguments.output}: expected the name of a file that ends in .onnx.")
     model = load_model(arguments.model)
     check_places([arguments.output])
+    if arguments.output.suffix != ".onnx" and not arguments.output.is_dir():  # a folder has a sentence of its own
+        raise UsageError(f"-o {arguments.output}: expected the name of a file that ends in .onnx.")
     options = chosen({"cmssw": arguments.cmssw, "false_alarms": arguments.false_alarms})
     about = {"provenance": Provenance("export", (model_material(model),), options).text()}
     if arguments.cmssw:

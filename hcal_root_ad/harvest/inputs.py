@@ -23,8 +23,7 @@ from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.files import plain_name
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.root_io.layout import NotClosedError, check_folders, was_closed
-from hcal_root_ad.root_io.records import TooLargeError, bounded_records
-from hcal_root_ad.root_io.source import LocalSource
+from hcal_root_ad.root_io.records import LocalSource, TooLargeError, bounded_records
 
 _DATA_FILE = re.compile(r"\.(root|parquet)$|\.root\.ls\d+_host.+_pid\d+$")
 ROOT_MAGIC, PARQUET_MAGIC = b"root", b"PAR1"

@@ -2,15 +2,20 @@
 
 Layout: ROOT ``io/doc/TFile/README.md`` (keys), ``core/zip/inc/RZip.h`` (blocks), ``tree/tree/src/TBasket.cxx``
 (baskets). All codecs work without Python's global lock, so records are decompressed in several threads at once.
+uproot's own sources hand every read to another thread, which costs more than reading from the system's cache: a file
+here is a source that reads at once, where it is asked for, into memory that is there. A memory map would be as quick,
+but a file that shrinks while it is mapped ends the whole process.
 """
 
 from __future__ import annotations
 
+import os
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Queue
 from typing import Any, NamedTuple
 
@@ -19,8 +24,57 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 from uproot.compression import decompress
+from uproot.source.chunk import Chunk, Source
+from uproot.source.futures import TrivialFuture
 
-from hcal_root_ad.root_io.source import LocalSource
+
+class LocalSource(Source):  # type: ignore[misc]
+    """Bytes of one open file; any number of threads may read it together."""
+
+    def __init__(self, file_path: str, **_: Any) -> None:
+        super().__init__()
+        self._file_path = file_path
+        self._file = Path(file_path).open("rb", buffering=0)  # noqa: SIM115 (closed in __exit__)
+        self._num_bytes = os.fstat(self._file.fileno()).st_size
+
+    def chunk(self, start: int, stop: int) -> Chunk:
+        stop = min(stop, self._num_bytes)  # a damaged length must not become memory
+        self._num_requests += 1
+        self._num_requested_chunks += 1
+        self._num_requested_bytes += stop - start
+        return Chunk(self, start, stop, TrivialFuture(self._read(start, stop)))
+
+    def _read(self, start: int, stop: int) -> bytes:
+        if not 0 <= start <= stop:
+            raise OSError(f"bytes from {start} on, but the file has {self._num_bytes}")
+        return os.pread(self._file.fileno(), stop - start, start)
+
+    def chunks(self, ranges: Sequence[tuple[int, int]], notifications: Queue[Chunk]) -> list[Chunk]:
+        chunks = [self.chunk(start, stop) for start, stop in ranges]
+        for chunk in chunks:
+            notifications.put(chunk)
+        return chunks
+
+    def read_into(self, start: int, room: memoryview) -> None:
+        """Fill a buffer from byte ``start`` on.
+
+        Raises:
+            OSError: the file ends before.
+        """
+        read = os.preadv(self._file.fileno(), [room], start)
+        if read != len(room):
+            raise OSError(f"{len(room)} bytes at {start}, of which the file has {read}")
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+    def __enter__(self) -> LocalSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
 
 _KEY = struct.Struct(">iHIIHH")
 _BASKET = struct.Struct(">HIIII")
@@ -173,7 +227,7 @@ _bounds = _Bounds()
 
 @contextmanager
 def bounded_records() -> Iterator[None]:
-    """While this lasts, what uproot decompresses is checked by :func:`check_blocks`; its hook is as it was afterwards."""
+    """While this lasts, what uproot decompresses is checked by :func:`check_blocks`; then its hook is as before."""
     _bounds.use(1)
     try:
         yield

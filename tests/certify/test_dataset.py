@@ -98,8 +98,8 @@ def test_runs_from_dials_are_fetched_once(tmp_path: Path, monkeypatch: pytest.Mo
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
-    monkeypatch.setattr("hcal_root_ad.harvest.dials_client.fetch", fetch)
-    monkeypatch.setattr("hcal_root_ad.harvest.dials_client.open_client", lambda: None)
+    monkeypatch.setattr("hcal_root_ad.harvest.dials.fetch", fetch)
+    monkeypatch.setattr("hcal_root_ad.harvest.dials.open_client", lambda: None)
     (tmp_path / "set.txt").write_text("dials:370101\ndials:370102\n")
     names = [str(tmp_path / "set.txt"), "dials:370101"]
     for _ in range(2):

@@ -12,7 +12,7 @@ import pytest
 
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError, NoHcalError, UsageError
-from hcal_root_ad.harvest.dials_client import DialsClient, DialsRun, dials_run, fetch, open_client
+from hcal_root_ad.harvest.dials import DialsClient, DialsRun, dials_run, fetch, open_client
 from hcal_root_ad.harvest.read import read_lumi_maps
 
 RUN = 370101
