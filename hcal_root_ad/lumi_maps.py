@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_IETA, N_IPHI, ChannelTable, Subdetector
 from hcal_root_ad.errors import OutputError, UsageError
@@ -21,8 +21,47 @@ from hcal_root_ad.lumi_ranges import ls_ranges
 if TYPE_CHECKING:
     from hist import Hist
 
+Number = TypeVar("Number", bound=np.generic)
+
+ROWS = 32
+"""Lumisections that are looked at together, so that what is made of them stays in a processor's cache."""
 _OUTER = {"HO": (1, 15, 1), "HF": (29, 41, 4)}
 """Nearest and furthest |ieta| and number of depths of the sub-detectors outside of the HB+HE grid."""
+
+
+def row_blocks(lumisections: int, rows: int = ROWS) -> Iterator[slice]:
+    """So many lumisections, some after the other."""
+    yield from (slice(first, min(first + rows, lumisections)) for first in range(0, lumisections, rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Cells(Generic[Number]):
+    """(LS, channels) numbers that are computed when they are looked at: ``cells[rows]``, ``cells[rows, columns]``.
+
+    They take no memory until then; ``np.asarray`` makes all of them. ``compute``: from row and column numbers.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Number]
+    compute: Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[Number]]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[Number]:
+        """As of an array; two lists of numbers go together by ``np.ix_``."""
+        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
+        r, c = np.arange(self.shape[0])[rows], np.arange(self.shape[1])[columns]
+        if r.ndim == c.ndim == 1 and not isinstance(rows, slice) and not isinstance(columns, slice):
+            raise IndexError("rows and columns one by one; take them with np.ix_")
+        cells = self.compute(r.ravel(), c.ravel())
+        return cells if r.ndim and c.ndim else cells.reshape(r.shape + c.shape)
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.asarray, (np.asarray(self),)  # elsewhere they are an array
 
 
 class EventSource(IntEnum):

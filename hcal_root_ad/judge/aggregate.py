@@ -22,7 +22,7 @@ from hcal_root_ad.detector import (
     rbx_of,
 )
 from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, StripVerdict, Verdict
-from hcal_root_ad.room import sweep
+from hcal_root_ad.lumi_maps import Cells, row_blocks
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -72,7 +72,7 @@ def exactly(state: State) -> Which:
 def worst_state(states: States) -> States:
     """(columns,) highest state over the rows; what is masked whenever it is not assessed counts as not connected."""
     lowest, highest = np.full(states.shape[1], State.BAD), np.zeros(states.shape[1])
-    for rows in sweep(states):
+    for rows in row_blocks(len(states)):
         np.minimum(lowest, states[rows].min(axis=0), out=lowest)
         np.maximum(highest, states[rows].max(axis=0), out=highest)
     masked = (highest == State.NOT_ASSESSED) & (lowest == State.NOT_CONNECTED)
@@ -82,7 +82,7 @@ def worst_state(states: States) -> States:
 def count_by_channel(states: States, which: Which) -> Counts:
     """(columns,) in how many lumisections a state is such."""
     counts = np.zeros(states.shape[1], dtype=np.int64)
-    for rows in sweep(states):
+    for rows in row_blocks(len(states)):
         counts += np.count_nonzero(which(states[rows]), axis=0)
     return counts
 
@@ -90,7 +90,7 @@ def count_by_channel(states: States, which: Which) -> Counts:
 def count_by_lumi(states: States, which: Which) -> Counts:
     """(LS,) how many columns have such a state."""
     counts = np.zeros(len(states), dtype=np.int64)
-    for rows in sweep(states):
+    for rows in row_blocks(len(states)):
         counts[rows] = np.count_nonzero(which(states[rows]), axis=1)
     return counts
 
@@ -146,24 +146,24 @@ def count_by_box(states: States, boxes: NDArray[np.intp], which: Which) -> Float
 
 def count_by_unit(states: States, units: NDArray[np.intp], n_units: int, which: Which) -> Floats:
     """(LS, units) how many columns of a unit have such a state; columns of unit −1 are in none."""
-    return _by_unit(lambda rows: which(states[rows]), units, n_units, states)
+    return _by_unit(lambda rows: which(states[rows]), units, n_units, len(states))
 
 
-def sum_by_box(values: Array, boxes: NDArray[np.intp], states: States | None = None) -> Floats:
+def sum_by_box(values: Array | Cells[np.float32], boxes: NDArray[np.intp], states: States | None = None) -> Floats:
     """(LS, columns) values summed to (LS, 72 boxes); with ``states``, those alone that were judged."""
     if states is None:
-        return _by_unit(lambda rows: values[rows], boxes, N_BOXES, values)
-    return _by_unit(lambda rows: values[rows] * judged(states[rows]), boxes, N_BOXES, values, states)
+        return _by_unit(lambda rows: values[rows], boxes, N_BOXES, len(values))
+    return _by_unit(lambda rows: values[rows] * judged(states[rows]), boxes, N_BOXES, len(values))
 
 
-def _by_unit(part: Callable[[slice], Array], units: NDArray[np.intp], n_units: int, *swept: Array) -> Floats:
+def _by_unit(part: Callable[[slice], Array], units: NDArray[np.intp], n_units: int, length: int) -> Floats:
     """What is found in some rows, summed to units: a product with their members."""
     columns = np.flatnonzero(units >= 0)
     members = sparse.csr_array(
         (np.ones(len(columns), dtype=np.float32), (units[columns], columns)), shape=(n_units, len(units))
     )
-    sums = np.zeros((len(swept[0]), n_units))
-    for rows in sweep(*swept):
+    sums = np.zeros((length, n_units))
+    for rows in row_blocks(length):
         found = part(rows)
         precision = np.float32 if found.dtype in (np.bool_, np.uint8, np.float32) else np.float64
         sums[rows] = (members.astype(precision) @ np.ascontiguousarray(found.astype(precision, copy=False).T)).T
@@ -193,7 +193,7 @@ def unit_states(states: States, boxes: NDArray[np.intp], modules: NDArray[np.int
     out, assessed = (count_by_box(states, boxes, which) for which in (exactly(State.NOT_CONNECTED), judged))
     at_fault = np.flatnonzero(count_by_channel(states, flagged))
     faulty, bad = (
-        _by_unit(lambda rows, which=which: which(states[rows][:, at_fault]), boxes[at_fault], N_BOXES, states)  # type: ignore[misc]
+        _by_unit(lambda rows, which=which: which(states[rows][:, at_fault]), boxes[at_fault], N_BOXES, len(states))  # type: ignore[misc]
         for which in (flagged, exactly(State.BAD))
     )
     lost: NDArray[np.bool_] = np.zeros(bad.shape, dtype=np.bool_)
@@ -231,7 +231,7 @@ def flagged_fraction(verdict: Verdict) -> Floats:
 def channel_sums(verdict: Verdict) -> ChannelSums:
     """What maps of the run show of each channel."""
     observed, expected, size, largest, smallest, pairs = np.zeros((6, len(verdict.channels)))
-    for rows in sweep(verdict.observed, verdict.expected, verdict.score, verdict.states):
+    for rows in row_blocks(len(verdict.states)):
         use = judged(verdict.states[rows])
         score = verdict.score[rows] * use
         observed += (verdict.observed[rows] * use).sum(axis=0)
@@ -300,7 +300,7 @@ def run_pull(verdict: Verdict) -> Floats:
 
 def _residuals(verdict: Verdict) -> Iterator[tuple[slice, Array, Array, NDArray[np.bool_]]]:
     """Rows, and of them (LS, channels) seen − expected (0 where not judged), its variance, and which were judged."""
-    for rows in sweep(verdict.observed, verdict.expected, verdict.states):
+    for rows in row_blocks(len(verdict.states)):
         expected, use = verdict.expected[rows], judged(verdict.states[rows])
         residual = (verdict.observed[rows].astype(np.float32) - expected) * use
         yield rows, residual, variance(expected, verdict.events[rows, None].astype(np.float32)), use

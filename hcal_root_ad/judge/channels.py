@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import Subdetector
+from hcal_root_ad.lumi_maps import Cells
 from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.reference import Reference, Widths
 from hcal_root_ad.stats.binomial import Floats, deviance, newton_step, probability
@@ -42,7 +43,7 @@ class Residuals:
 
     reference: Reference
     live: NDArray[np.intp]
-    counts: NDArray[np.integer]
+    counts: Cells[np.int32]
     events: NDArray[np.int64]
     levels: CommonLevels
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable, Subdetector
 from hcal_root_ad.judge.verdict import Finding, Interval, Kind, Level
+from hcal_root_ad.lumi_maps import Cells
 from hcal_root_ad.stats.binomial import Floats
 
 DEAD_BELOW, HOT_ABOVE, NOISY_ABOVE = 0.1, 1.5, 4.0
@@ -189,8 +190,8 @@ def _crowd_name(level: Level, channels: ChannelTable, row: int) -> str:
 
 
 def finding_of(
-    fault: Fault, subdetector: str, lumisections: Sequence[NDArray[np.int32]], observed: NDArray[np.integer],
-    expected: Floats, events: NDArray[np.int64],
+    fault: Fault, subdetector: str, lumisections: Sequence[NDArray[np.int32]],
+    observed: NDArray[np.integer] | Cells[np.int32], expected: Floats | Cells[np.float32], events: NDArray[np.int64],
 ) -> Finding:  # fmt: skip
     """The finding that a fault is.
 
@@ -237,15 +238,15 @@ def _ranges(rows: NDArray[np.intp], lumisections: Sequence[NDArray[np.int32]]) -
 
 
 def intervals_of(
-    finding: Finding, fault: Fault, lumisections: Sequence[NDArray[np.int32]], observed: NDArray[np.integer],
-    expected: Floats,
+    finding: Finding, fault: Fault, lumisections: Sequence[NDArray[np.int32]],
+    observed: NDArray[np.integer] | Cells[np.int32], expected: Floats | Cells[np.float32],
 ) -> Iterator[Interval]:  # fmt: skip
     """One interval per channel and stretch of a finding."""
     rows = np.flatnonzero(fault.inside)
     for part in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1):
         block = slice(int(part[0]), int(part[-1]) + 1)
-        n = observed[block][:, fault.columns].sum(axis=0, dtype=np.int64)
-        e = expected[block][:, fault.columns].sum(axis=0, dtype=np.float64)
+        n = observed[block, fault.columns].sum(axis=0, dtype=np.int64)
+        e = expected[block, fault.columns].sum(axis=0, dtype=np.float64)
         first, last = int(lumisections[part[0]][0]), int(lumisections[part[-1]][-1])
         for column, some, wanted in zip(fault.columns.tolist(), n.tolist(), e.tolist(), strict=True):
             yield Interval(

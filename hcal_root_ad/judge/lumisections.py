@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.lumi_maps import LumiMaps, Source
-from hcal_root_ad.room import copied, let_go, sweep
+from hcal_root_ad.lumi_maps import Cells, LumiMaps, Source, row_blocks
+from hcal_root_ad.room import copied, let_go
 
 Value = TypeVar("Value", bound=np.generic)
 
@@ -37,18 +37,26 @@ class JudgedRows:
         """(rows,) events."""
         return np.array([int(maps.events[p].sum()) for p in self.position], dtype=np.int64)
 
-    def counts(self, maps: LumiMaps, columns: NDArray[np.intp] | slice) -> NDArray[np.int32]:
-        """(rows, columns) digis; never more than the events of each LS. A view of the maps where that holds already."""
-        if self.is_every(len(maps)) and (together := _together(columns)) is not None:
-            whole = maps.counts[:, together]
-            if _within(whole, maps.events):
-                return whole
+    def counts(self, maps: LumiMaps, columns: NDArray[np.intp]) -> Cells[np.int32]:
+        """(rows, columns) digis; never more than the events of each LS."""
         first = np.array([p[0] for p in self.position], dtype=np.intp)
-        counts = np.minimum(maps.counts[first][:, columns], maps.events[first, None]).astype(np.int32)
+        several = {row: p[1:] for row, p in enumerate(self.position) if len(p) > 1}
+
+        def computed(rows: NDArray[np.intp], some: NDArray[np.intp]) -> NDArray[np.int32]:
+            own = columns[some]
+            counts = _taken(maps, first[rows], own)
+            for row in np.flatnonzero(np.isin(rows, list(several))) if several else ():
+                counts[row] += _taken(maps, several[int(rows[row])], own).sum(axis=0, dtype=np.int32)
+            return counts
+
+        return Cells((len(self), len(columns)), np.dtype(np.int32), computed)
+
+    def row_of(self, lumisections: int) -> NDArray[np.intp]:
+        """(LS,) the row that holds each LS of so many, −1 where none does."""
+        out = np.full(lumisections, -1, dtype=np.intp)
         for row, p in enumerate(self.position):
-            for more in p[1:]:
-                counts[row] += np.minimum(maps.counts[more, columns], maps.events[more]).astype(np.int32)
-        return counts
+            out[p] = row
+        return out
 
     def lumisections(self, maps: LumiMaps) -> list[NDArray[np.int32]]:
         """LS numbers of each row."""
@@ -75,21 +83,21 @@ class JudgedRows:
         return out
 
 
-def _together(columns: NDArray[np.intp] | slice) -> slice | None:
-    """Columns as a slice, if they lie side by side: then counts are looked at where they are."""
-    if isinstance(columns, slice):
-        return columns
-    if len(columns) and np.array_equal(columns, np.arange(columns[0], columns[0] + len(columns))):
-        return slice(int(columns[0]), int(columns[-1]) + 1)
-    return None
+def side_by_side(numbers: NDArray[np.intp]) -> slice | NDArray[np.intp]:
+    """Numbers as a slice, if they follow each other: then an array is looked at where it is, and not copied."""
+    if len(numbers) and numbers[-1] - numbers[0] == len(numbers) - 1 and (np.diff(numbers) == 1).all():
+        return slice(int(numbers[0]), int(numbers[-1]) + 1)
+    return numbers
 
 
-def _within(counts: NDArray[np.integer], events: NDArray[np.int64]) -> bool:
-    """Whether no count is above its events; looked at some LS at a time."""
-    return all(
-        (counts[first : first + 64].max(axis=1, initial=0) <= events[first : first + 64]).all()
-        for first in range(0, len(counts), 64)
-    )
+def _taken(maps: LumiMaps, position: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.int32]:
+    """(positions, columns) digis, never more than the events; a copy."""
+    rows, own = side_by_side(position), side_by_side(columns)
+    # What makes less of the array is done first.
+    few_rows = len(position) * len(maps.channels) < len(columns) * len(maps)
+    counts = (maps.counts[rows][:, own] if few_rows else maps.counts[:, own][rows]).astype(np.int32)
+    most = np.minimum(maps.events[position, None], np.iinfo(np.int32).max).astype(np.int32)
+    return np.minimum(counts, most, out=counts)
 
 
 def judged_rows(maps: LumiMaps) -> JudgedRows:
@@ -185,9 +193,8 @@ def _lacking(maps: LumiMaps, subdetector: str) -> NDArray[np.bool_]:
 def _seen(maps: LumiMaps) -> NDArray[np.bool_]:
     """(channels,) whether a channel had a digi in any LS that came with maps."""
     seen = np.zeros(len(maps.channels), dtype=np.bool_)
-    for rows in sweep(maps.counts):
-        for counts in maps.counts[rows][maps.present[rows]]:
-            seen |= counts > 0
+    for rows in row_blocks(len(maps)):
+        seen |= maps.counts[rows][maps.present[rows]].any(axis=0)
     return seen
 
 

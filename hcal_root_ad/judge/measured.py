@@ -69,7 +69,7 @@ def measure(residuals: Residuals, units: UnitLevels, subdetector: str, rows: NDA
         lumisections=int(rows.sum()),
         log_pileup=(float(u.min()), float(u.mean()), float(u.max())),
         sums=sums,
-        digis=residuals.counts[rows][:, own].sum(axis=0, dtype=np.int64),
+        digis=residuals.counts[:, own][rows].sum(axis=0, dtype=np.int64),
         events=int(residuals.events[rows].sum()),
         overdispersion=overdispersion_of(reference, levels),
     )

@@ -20,7 +20,7 @@ from hcal_root_ad.judge.lumisections import MINIMUM_EVENTS, GrowingRun, JudgedRo
 from hcal_root_ad.judge.shared_pileup import ASKED, SharedPileup, asked_of, hf_trust, info_of, one_against_the_others
 from hcal_root_ad.judge.subdetector import Judged, channel_name, hf_faults, trusted_rows, verdict_of
 from hcal_root_ad.judge.verdict import RunVerdict, Trust, Verdict
-from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.lumi_maps import Cells, LumiMaps
 from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit, common_part_fit, joined
 from hcal_root_ad.model.joint import JointReference, joint_reference
 from hcal_root_ad.model.model import Model
@@ -247,7 +247,9 @@ class RunJudge:
     def _against_itself(self, maps: LumiMaps, rows: JudgedRows) -> RunVerdict:
         names = [name for name in TOGETHER if name in maps.found]
         columns = np.concatenate([maps.channels.rows_of(name) for name in names])
-        reference = reference_of_run(maps.channels.take(columns), rows.counts(maps, columns), rows.events(maps))
+        reference = reference_of_run(
+            maps.channels.take(columns), np.asarray(rows.counts(maps, columns)), rows.events(maps)
+        )
         joint = joint_reference([reference.select(name) for name in names], maps.channels)
         joint = self._without_masked(joint, maps)
         levels = common_part_fit(joint.reference).fit(rows.counts(maps, joint.columns), rows.events(maps))
@@ -318,14 +320,15 @@ def _judge_hf(
             f"{len(rows) - len(agree)} of {len(rows)} event counts are contradicted by HF, which is not judged there"
         )
         trust = Trust.OTHER_PERIOD, "; ".join(filter(None, (trust[1], doubt)))
-    rows, counts, events = rows.chosen(agree), counts[agree], events[agree]
+    rows, events = rows.chosen(agree), events[agree]
+    counts = rows.counts(maps, own)
     channels = maps.channels.take(own)
-    expected = np.multiply.outer(events, live).astype(np.float32)
+    trials = events.astype(np.float32)
+    expected = Cells(counts.shape, np.dtype(np.float32), lambda r, c: np.multiply.outer(trials[r], live[c]))
     judged = Judged("HF", channels, own, live, counts, expected, events)
     faults = grouped(hf_faults(counts, events, channels, live), channels, live)
     info = info_of(model, 0.0, asked_of(model, false_alarms))
-    pulls = np.zeros(counts.shape, dtype=np.float32)
-    return verdict_of(judged, faults, maps, rows, info, pulls, trust, 1.0)
+    return verdict_of(judged, faults, maps, rows, info, trust, 1.0, maps.present_of("HF"))
 
 
 def _awake_note(maps: LumiMaps, rows: JudgedRows, joint: JointReference, name: str, masked: NDArray[np.bool_]) -> str:

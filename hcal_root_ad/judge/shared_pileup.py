@@ -16,10 +16,10 @@ from hcal_root_ad.judge.channels import ChannelScan, Residuals, scan_channels
 from hcal_root_ad.judge.levels import UnitLevels, common_part, unit_levels
 from hcal_root_ad.judge.lumisections import JudgedRows
 from hcal_root_ad.judge.measured import measure
-from hcal_root_ad.judge.subdetector import Judged, faults_of, not_judged, verdict_of, without_missing
+from hcal_root_ad.judge.subdetector import Judged, faults_of, not_judged, verdict_of
 from hcal_root_ad.judge.units import Expectation, UnitFault, expectation, scan_units
 from hcal_root_ad.judge.verdict import CommonPart, Level, ModelInfo, Trust, Verdict
-from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.lumi_maps import Cells, LumiMaps
 from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.joint import JointReference
 from hcal_root_ad.model.model import Model
@@ -100,7 +100,7 @@ class SharedPileup:
         return np.flatnonzero(self.reference.live)
 
     @cached_property
-    def counts(self) -> NDArray[np.int32]:
+    def counts(self) -> Cells[np.int32]:
         """(rows, channels of the joint reference) digis."""
         return self.rows.counts(self.maps, self.joint.columns)
 
@@ -139,16 +139,15 @@ class SharedPileup:
         if healthy is None:
             return not_judged(scan.name, self.maps, live, info, trust, width)
         judged = Judged(
-            scan.name, self.reference.channels.take(own), own, live, self.counts[:, own],
-            healthy.counts(self.events, own), self.events,
+            scan.name, self.reference.channels.take(own), own, live,
+            self.rows.counts(self.maps, self.joint.columns[own]), healthy.counts(self.events, own), self.events,
         )  # fmt: skip
-        pulls, came = _pulls(judged), self.maps.present_of(scan.name)
+        came = self.maps.present_of(scan.name)
         present = np.array([came[position].all() for position in self.rows.position], dtype=bool)
         faults = faults_of(judged, scan.units, scan.channels, self.live, self.tree)
         cut = (replace(fault, inside=fault.inside & present) for fault in faults)
         faults = [fault for fault in cut if fault.inside.any()]
-        verdict = verdict_of(judged, faults, self.maps, self.rows, info, pulls, trust, width)
-        return without_missing(verdict, came)
+        return verdict_of(judged, faults, self.maps, self.rows, info, trust, width, came)
 
 
 def asked_of(model: Model | None, false_alarms: float | None) -> float:
@@ -171,17 +170,6 @@ def info_of(model: Model | None, threshold: float, asked: float) -> ModelInfo:
     if model is None:
         return ModelInfo("this run itself", "", "", threshold, asked)
     return ModelInfo(model.name, model.version, model.digest, threshold, asked)
-
-
-def _pulls(judged: Judged) -> NDArray[np.float32]:
-    """(rows, channels) binomial pull of every count against the healthy expectation; some rows at a time."""
-    out = np.empty(judged.expected.shape, dtype=np.float32)
-    for first in range(0, len(out), 64):
-        rows = slice(first, first + 64)
-        mean, events = judged.expected[rows], np.maximum(judged.events[rows, None], 1)
-        variance = np.maximum(mean * (1 - mean / events), 0.25)
-        out[rows] = (judged.observed[rows] - mean) / np.sqrt(variance) * judged.live
-    return out
 
 
 def trust_of(width: float, base: Trust, model: str) -> tuple[Trust, str]:

@@ -5,7 +5,7 @@ HF is not zero suppressed: a channel of it that holds fewer digis than events is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,12 +24,12 @@ from hcal_root_ad.judge.findings import (
     joined,
     with_gaps_closed,
 )
-from hcal_root_ad.judge.lumisections import JudgedRows
+from hcal_root_ad.judge.lumisections import JudgedRows, side_by_side
 from hcal_root_ad.judge.units import SPEAKS, UNITS_OF, UnitFault
 from hcal_root_ad.judge.verdict import Finding, Interval, Level, ModelInfo, State, Trust, Verdict
-from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.lumi_maps import Cells, LumiMaps
+from hcal_root_ad.model.common_part import BLOCK
 from hcal_root_ad.model.units import Units, UnitTree
-from hcal_root_ad.stats.binomial import Floats
 
 ALIVE_UNIT = 0.3
 """In a unit that keeps more of its digis a channel that is much farther off is at fault by itself."""
@@ -51,16 +51,26 @@ CERTAIN = 99.0
 class Judged:
     """Digis of one sub-detector: ``observed``, ``expected`` (rows, channels), ``events`` (rows,), ``live`` (channels,).
 
-    ``columns``: rows of the joint reference. ``pulls``: (rows, channels) what is left of each count, in σ.
+    ``columns``: rows of the joint reference.
     """
 
     subdetector: str
     channels: ChannelTable
     columns: NDArray[np.intp]
     live: NDArray[np.bool_]
-    observed: NDArray[np.integer]
-    expected: Floats
+    observed: Cells[np.int32]
+    expected: Cells[np.float32]
     events: NDArray[np.int64]
+
+    def pulls(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float32]:
+        """(rows, columns) binomial pulls of counts against the healthy expectation."""
+        mean, events = self.expected.compute(rows, columns), np.maximum(self.events[rows, None], 1).astype(np.float32)
+        variance = np.maximum(mean * (1 - mean / events), np.float32(0.25))
+        pulls = self.observed.compute(rows, columns).astype(np.float32)
+        pulls -= mean
+        pulls /= np.sqrt(variance, out=variance)
+        pulls *= self.live[columns]
+        return pulls
 
 
 def faults_of(
@@ -116,7 +126,8 @@ def _unit_fault(
     whole = Fault(fault.level, units.names[fault.unit], fault.sign, members, inside, fault.significance)
     if not len(members) or max(abs(s.shift) for s in fault.stretches) < SPEAKS or fault.level is Level.SUBDETECTOR:
         return (whole if len(members) else None), []
-    n, e = (v[inside][:, members].sum(axis=0, dtype=np.float64) for v in (judged.observed, judged.expected))
+    cells = np.ix_(inside, members)
+    n, e = (v[cells].sum(axis=0, dtype=np.float64) for v in (judged.observed, judged.expected))
     ratio = n / np.maximum(e, 1e-9)
     unit_ratio = float(np.median(ratio))
     noise = 3 / np.sqrt(np.maximum(e, 1))
@@ -210,27 +221,24 @@ def _without_spoken_for(
 
 def verdict_of(
     judged: Judged, faults: Sequence[Fault], maps: LumiMaps, rows: JudgedRows, info: ModelInfo,
-    pulls: NDArray[np.float32], trust: tuple[Trust, str], width: float,
+    trust: tuple[Trust, str], width: float, came: NDArray[np.bool_],
 ) -> Verdict:  # fmt: skip
     """States, findings and intervals of one sub-detector.
 
-    ``pulls``: (rows, channels) its score where nothing is at fault.
+    ``came``: (LS,) where its maps came; in others it is not assessed.
     """
-    numbers, size = rows.lumisections(maps), len(maps)
+    numbers, row_of = rows.lumisections(maps), np.where(came, rows.row_of(len(maps)), -1)
     pairs = _faults_and_findings(judged, faults, numbers)
-    states, score = _cells(judged, pairs, pulls)
-    everywhere = rows.spread(states, size, State.NOT_ASSESSED)
-    everywhere[:, ~judged.live] = State.NOT_CONNECTED
     return Verdict(
         subdetector=judged.subdetector,
         channels=judged.channels,
         lumisections=maps.lumisections,
         events=maps.events,
-        assessed=rows.spread(np.ones(len(rows), dtype=bool), size),
-        observed=maps.counts[:, maps.channels.rows_of(judged.subdetector)],
-        expected=_per_lumisection(judged.expected, maps, rows),
-        score=rows.spread(score, size),
-        states=everywhere,
+        assessed=row_of >= 0,
+        observed=maps.counts[:, side_by_side(maps.channels.rows_of(judged.subdetector))],
+        expected=_expected(judged, maps, row_of),
+        score=_scores(judged, pairs, row_of),
+        states=_states(judged, pairs, row_of),
         intervals=tuple(_intervals(pairs, numbers, judged)),
         judge=info,
         trust=trust[0],
@@ -257,17 +265,60 @@ def _matters(finding: Finding) -> bool:
     return finding.subdetector == "HF" or abs(finding.size - 1) >= least
 
 
-def _cells(
-    judged: Judged, pairs: Sequence[tuple[Fault, Finding]], pulls: NDArray[np.float32]
-) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """(rows, channels) states and scores; the scores are written into the pulls."""
-    states = np.full(pulls.shape, State.GOOD, dtype=np.uint8)
+def _states(judged: Judged, pairs: Sequence[tuple[Fault, Finding]], row_of: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """(LS, channels) states; ``row_of``: (LS,) judged row of each LS, −1 where none is."""
+    states = np.full((len(row_of), len(judged.live)), State.GOOD, dtype=np.uint8)
+    states[row_of < 0] = State.NOT_ASSESSED
     for fault, finding in pairs:
-        cells = np.ix_(fault.inside, fault.columns)
+        cells = np.ix_((row_of >= 0) & fault.inside[row_of], fault.columns)
         states[cells] = np.maximum(states[cells], finding.state)
-        pulls[cells] = fault.sign * np.float32(fault.significance)
     states[:, ~judged.live] = State.NOT_CONNECTED
-    return states, pulls
+    return states
+
+
+def _scores(judged: Judged, pairs: Sequence[tuple[Fault, Finding]], row_of: NDArray[np.intp]) -> Cells[np.float32]:
+    """(LS, channels) significance of the finding where there is one, else the pull of the LS."""
+
+    def computed(lumisections: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float32]:
+        rows = row_of[lumisections]
+        scores = _where_judged(judged.pulls, rows, columns)
+        place = np.full(len(judged.live), -1, dtype=np.intp)
+        place[columns] = np.arange(len(columns))
+        for fault, _ in pairs:
+            if (inside := fault.inside[rows]).any():
+                own = place[fault.columns]
+                scores[np.ix_(inside & (rows >= 0), own[own >= 0])] = fault.sign * np.float32(fault.significance)
+        return scores
+
+    return Cells((len(row_of), len(judged.live)), np.dtype(np.float32), computed)
+
+
+def _where_judged(
+    compute: Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.float32]],
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+) -> NDArray[np.float32]:
+    """(rows, columns) what is computed of rows, 0 where a row is −1."""
+    use = rows >= 0
+    if use.all():
+        return compute(rows, columns)
+    out = np.zeros((len(rows), len(columns)), dtype=np.float32)
+    out[use] = compute(rows[use], columns)
+    return out
+
+
+def _expected(judged: Judged, maps: LumiMaps, row_of: NDArray[np.intp]) -> Cells[np.float32]:
+    """(LS, channels) expectation of each LS: its share of the events where several were judged together."""
+    share = np.zeros(len(row_of), dtype=np.float32)
+    use = row_of >= 0
+    share[use] = maps.events[use] / np.maximum(judged.events[row_of[use]], 1)
+
+    def computed(lumisections: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float32]:
+        expected = _where_judged(judged.expected.compute, row_of[lumisections], columns)
+        expected *= share[lumisections, None]
+        return expected
+
+    return Cells((len(row_of), len(judged.live)), np.dtype(np.float32), computed)
 
 
 def _weight(finding: Finding) -> tuple[int, float, float]:
@@ -285,15 +336,6 @@ def _intervals(
         yield from intervals_of(finding, fault, numbers, judged.observed, judged.expected)
 
 
-def _per_lumisection(expected: Floats, maps: LumiMaps, rows: JudgedRows) -> NDArray[np.float32]:
-    """(LS, channels) expectation of each LS: its share of the events where several were judged together."""
-    out = rows.spread(expected.astype(np.float32), len(maps))
-    for position, total in zip(rows.position, rows.events(maps), strict=True):
-        if len(position) > 1:
-            out[position] *= (maps.events[position] / max(int(total), 1)).astype(np.float32)[:, None]
-    return out
-
-
 def not_judged(
     subdetector: str, maps: LumiMaps, live: NDArray[np.bool_], info: ModelInfo, trust: tuple[Trust, str], width: float
 ) -> Verdict:
@@ -302,49 +344,40 @@ def not_judged(
     shape = (len(maps), len(rows))
     states = np.full(shape, State.NOT_ASSESSED, dtype=np.uint8)
     states[:, ~live] = State.NOT_CONNECTED
-    empty = np.zeros(shape, dtype=np.float32)
+    empty = Cells(shape, np.dtype(np.float32), lambda rows, columns: np.zeros((len(rows), len(columns)), np.float32))
     return Verdict(
         subdetector=subdetector, channels=maps.channels.take(rows), lumisections=maps.lumisections, events=maps.events,
-        assessed=np.zeros(len(maps), dtype=bool), observed=maps.counts[:, rows], expected=empty, score=empty,
-        states=states,
-        intervals=(), judge=info, trust=trust[0], trust_reason=trust[1], sensitivity=max(1.0, width),
+        assessed=np.zeros(len(maps), dtype=bool), observed=maps.counts[:, side_by_side(rows)],
+        expected=empty, score=empty, states=states, intervals=(), judge=info,
+        trust=trust[0], trust_reason=trust[1], sensitivity=max(1.0, width),
     )  # fmt: skip
 
 
-def without_missing(verdict: Verdict, came: NDArray[np.bool_]) -> Verdict:
-    """The verdict of a sub-detector whose maps came in some LS only, ``came`` (LS,); in others it is not assessed."""
-    if came[verdict.assessed].all():
-        return verdict
-    states = verdict.states.copy()
-    missing = ~came[:, None] & (states != State.NOT_CONNECTED)
-    states[missing] = State.NOT_ASSESSED
-    score = np.where(came[:, None], verdict.score, np.float32(0))
-    expected = np.where(came[:, None], verdict.expected, np.float32(0))
-    return replace(verdict, assessed=verdict.assessed & came, states=states, score=score, expected=expected)
-
-
 def hf_faults(
-    counts: NDArray[np.integer], events: NDArray[np.int64], channels: ChannelTable, live: NDArray[np.bool_]
+    counts: Cells[np.int32], events: NDArray[np.int64], channels: ChannelTable, live: NDArray[np.bool_]
 ) -> list[Fault]:
     """Faults of HF's channels; ``counts`` (rows, channels), ``events`` (rows,)."""
-    lost = (counts < events[:, None]) & live
+    lost = np.empty(counts.shape, dtype=bool)
+    for first in range(0, len(counts), BLOCK):
+        rows = slice(first, first + BLOCK)
+        lost[rows] = (counts[rows] < events[rows, None]) & live
     return [
         Fault(Level.CHANNEL, channel_name(channels, int(column)), -1, np.array([column]), lost[:, column], CERTAIN)
         for column in np.flatnonzero(lost.any(axis=0))
     ]
 
 
-def trusted_rows(counts: NDArray[np.integer], events: NDArray[np.int64], live: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def trusted_rows(counts: Cells[np.int32], events: NDArray[np.int64], live: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(rows,) where HF does not contradict the event count: most of its channels do not agree on another one.
 
     Channels that hold different counts, or none, are at fault; channels that hold one and the same speak of the events.
     """
     trusted = np.zeros(len(events), dtype=bool)
-    if live.any():
-        for row, expected in enumerate(events):
-            values, shares = np.unique(counts[row, live], return_counts=True)
-            other = (values != expected) & (values > 0)
-            trusted[row] = shares[other].max(initial=0) < AGREE * live.sum()
+    most = AGREE * live.sum()
+    for row, expected in enumerate(events if live.any() else ()):
+        own = counts[row][live]
+        others = own[(own != expected) & (own > 0)]
+        trusted[row] = len(others) < most or np.unique(others, return_counts=True)[1].max() < most
     return trusted
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.judge.levels import UnitLevels
 from hcal_root_ad.judge.verdict import Level
+from hcal_root_ad.lumi_maps import Cells
 from hcal_root_ad.model.common_part import BLOCK, CommonLevels
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CHANNEL_POWER
@@ -217,23 +218,31 @@ class Expectation:
     """Healthy expectation: ``ring`` (LS, rings) and ``module`` (LS, modules) shifts without the faults."""
 
     reference: Reference
-    log_pileup: Floats
-    ring: Floats
-    module: Floats
+    log_pileup: NDArray[np.float32]
+    ring: NDArray[np.float32]
+    module: NDArray[np.float32]
 
-    def counts(self, events: NDArray[np.int64], columns: NDArray[np.intp]) -> NDArray[np.float32]:
+    def counts(self, events: NDArray[np.int64], columns: NDArray[np.intp]) -> Cells[np.float32]:
         """(LS, columns) expected digis of channels of the reference; 0 for those that are not live."""
         reference, tree = self.reference, self.reference.tree
         level, power = (a[columns].astype(np.float32) for a in (reference.level, reference.power))
         ring, module, live = tree.ring.of[columns], tree.module.of[columns], reference.live[columns]
-        out = np.empty((len(events), len(columns)), dtype=np.float32)
-        for first in range(0, len(events), BLOCK):
-            rows = slice(first, first + BLOCK)
-            eta = level + np.multiply.outer(self.log_pileup[rows].astype(np.float32), power)
-            eta += self.ring[rows][:, ring].astype(np.float32)
-            eta += self.module[rows][:, module].astype(np.float32)
-            out[rows] = events[rows, None] * (probability(eta) * live)
-        return out
+        trials = events.astype(np.float32)
+
+        def computed(rows: NDArray[np.intp], some: NDArray[np.intp]) -> NDArray[np.float32]:
+            out = np.empty((len(rows), len(some)), dtype=np.float32)
+            for first in range(0, len(rows), BLOCK):
+                few = rows[first : first + BLOCK]
+                eta = np.multiply.outer(self.log_pileup[few], power[some])
+                eta += level[some]
+                eta += np.take(self.ring[few], ring[some], axis=1)
+                eta += np.take(self.module[few], module[some], axis=1)
+                out[first : first + BLOCK] = probability(eta)
+            out *= live[some]
+            out *= trials[rows, None]
+            return out
+
+        return Cells((len(events), len(columns)), np.dtype(np.float32), computed)
 
 
 def expectation(
@@ -257,4 +266,4 @@ def expectation(
     half = np.where(keep[Level.HALF], units.half, 0)[:, tree.half_of_box]
     box = np.where(keep[Level.RBX], units.box, 0) + half + units.around
     module = np.where(keep[Level.RM], units.module, 0) + box[:, tree.box_of_module]
-    return Expectation(reference, levels.log_pileup.astype(np.float64), ring, module)
+    return Expectation(reference, levels.log_pileup, ring.astype(np.float32), module.astype(np.float32))

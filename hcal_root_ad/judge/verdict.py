@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.histograms import Names, Numbers
-from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.lumi_maps import Cells, LumiMaps
 
 if TYPE_CHECKING:
     import awkward as ak
@@ -260,8 +260,8 @@ class Verdict:
     events: NDArray[np.int64]
     assessed: NDArray[np.bool_]
     observed: NDArray[np.int32]
-    expected: NDArray[np.float32]
-    score: NDArray[np.float32]
+    expected: NDArray[np.float32] | Cells[np.float32]
+    score: NDArray[np.float32] | Cells[np.float32]
     states: NDArray[np.uint8]
     intervals: tuple[Interval, ...]
     judge: ModelInfo

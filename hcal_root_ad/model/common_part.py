@@ -20,6 +20,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.lumi_maps import Cells
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.units import Units, UnitTree
 from hcal_root_ad.stats.binomial import HIGHEST_RATE, LOWEST_RATE, newton_step, newton_step_at
@@ -141,7 +142,7 @@ class CommonPartFit:
 
     def fit(
         self,
-        counts: NDArray[np.integer],
+        counts: NDArray[np.integer] | Cells[np.int32],
         events: NDArray[np.integer],
         pileup: NDArray[np.floating] | None = None,
     ) -> CommonLevels:
@@ -155,7 +156,11 @@ class CommonPartFit:
         return joined([self._rows(counts, events, outside, first) for first in range(0, len(counts), BLOCK)])
 
     def _rows(
-        self, counts: NDArray[np.integer], events: NDArray[np.integer], outside: NDArray[np.floating], first: int
+        self,
+        counts: NDArray[np.integer] | Cells[np.int32],
+        events: NDArray[np.integer],
+        outside: NDArray[np.floating],
+        first: int,
     ) -> CommonLevels:
         """Levels of a block; a lone LS is fitted beside itself, as sums of one column are rounded otherwise."""
         rows = np.arange(first, min(first + BLOCK, len(counts)))

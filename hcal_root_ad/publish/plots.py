@@ -37,7 +37,6 @@ from hcal_root_ad.judge.aggregate import (
 from hcal_root_ad.judge.verdict import Finding, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.judge.wording import how_large, what, when
 from hcal_root_ad.lumi_ranges import ranges_of
-from hcal_root_ad.room import picked
 from hcal_root_ad.style import (
     BOX,
     NO_CHANNEL,
@@ -402,8 +401,8 @@ def _history_of(number: int, verdict: Judgement, finding: Finding) -> RateHistor
     channels = np.array(finding.rows, dtype=np.intp)
     rows = np.flatnonzero(verdict.assessed)
     events = np.maximum(verdict.events[rows], 1).astype(np.float64)
-    observed, expected = (picked(counts, rows, channels) for counts in (verdict.observed, verdict.expected))
-    expected = expected.astype(np.float64)
+    observed = verdict.observed[np.ix_(rows, channels)]
+    expected = verdict.expected[np.ix_(rows, channels)].astype(np.float64)
     spread = variance(expected, verdict.events[rows, None]) if isinstance(verdict, Verdict) else expected
     return RateHistory(
         title=f"{number}  {_describe(finding)} ({what(finding, _unit((verdict,))[:-1])}, {how_large(finding)})",

@@ -45,9 +45,8 @@ from hcal_root_ad.judge.verdict import (
     Trust,
     Verdict,
 )
-from hcal_root_ad.lumi_maps import Source
+from hcal_root_ad.lumi_maps import Source, row_blocks
 from hcal_root_ad.provenance import Provenance, provenance_of_run, provenance_of_text
-from hcal_root_ad.room import sweep
 
 SUFFIX = ".verdict.npz"
 SHOWN = 200
@@ -265,7 +264,7 @@ def _histories(verdict: Verdict | StripVerdict, findings: Sequence[Finding]) -> 
     length = len(verdict.assessed)
     observed, expected = (np.zeros((len(findings), length), dtype=np.float32) for _ in range(2))
     columns_of = [np.array(finding.rows, dtype=np.intp) for finding in findings]
-    for rows in sweep(verdict.observed, verdict.expected, rows=256):
+    for rows in row_blocks(length, 256):
         use = verdict.assessed[rows]
         for number, columns in enumerate(columns_of):
             observed[number, rows] = use * verdict.observed[rows, columns].sum(axis=1, dtype=np.float64)
