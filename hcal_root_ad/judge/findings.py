@@ -268,7 +268,7 @@ def with_gaps_closed(fault: Fault) -> Fault:
     return replace(fault, inside=inside)
 
 
-def flickering(fault: Fault, observed: NDArray[np.integer], expected: Floats) -> Fault:
+def flickering(fault: Fault, observed: Cells[np.int32], expected: Cells[np.float32]) -> Fault:
     """A loss that comes and goes, without the lumisections in which its channels are clearly sound.
 
     ``observed``, ``expected``: (LS, channels). Only where a single LS tells the two apart, and sound ones lie between

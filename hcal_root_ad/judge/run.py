@@ -338,7 +338,7 @@ def _awake_note(maps: LumiMaps, rows: JudgedRows, joint: JointReference, name: s
     asleep = ~joint.reference.live[own] & maps.channels.instrumented[columns] & ~masked[columns]
     if not asleep.any():
         return ""
-    digis = rows.counts(maps, columns[asleep]).sum(axis=0, dtype=np.int64)
+    digis = rows.counts(maps, columns[asleep])[:].sum(axis=0, dtype=np.int64)
     awake = np.flatnonzero(asleep)[digis > AWAKE * int(rows.events(maps).sum())]
     if not len(awake):
         return ""
