@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import IntEnum, StrEnum
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -170,7 +170,7 @@ class ChannelTable:
         labels: NDArray[np.intp] = np.unique(key, return_inverse=True)[1].astype(np.intp)
         return labels
 
-    @property
+    @cached_property
     def raw_id(self) -> NDArray[np.uint32]:
         """CMSSW raw ids, format 2 (``DataFormats/HcalDetId/src/HcalDetId.cc``)."""
         word = np.full(len(self), 4 << 28 | 1 << 24, dtype=np.uint32)
@@ -214,7 +214,12 @@ class ChannelTable:
 
     def box_name(self, row: int) -> str:
         """Name of a row's readout box, for example ``HEP07``."""
-        return box_name(int(self.box[row]))
+        return box_name(self._boxes[row])
+
+    @cached_property
+    def _boxes(self) -> list[int]:
+        boxes: list[int] = self.box.tolist()
+        return boxes
 
 
 def box_name(box: int) -> str:

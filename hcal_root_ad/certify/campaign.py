@@ -113,6 +113,7 @@ def judge_all(
     items = items_of(files, judging, conditions_of)
     results = {item.identity: store.result(item, retry_failed) for item in items}
     new = [item for item in items if results[item.identity] is None]
+    new.sort(key=lambda item: item.size, reverse=True)  # the longest first, so that no worker waits for a last long one
     lumisections = 0
     work = partial(judge_item, judging=judging, folder=store.folder)
     for done, (item, outcome) in enumerate(executor.results(work, new), start=1):

@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import cache
 from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
 from typing import Any, Protocol, TypeVar
@@ -37,7 +38,7 @@ class Executor(Protocol):
         """Each task with its result as it comes, or with what ended its worker."""
 
 
-class InProcess:
+class SerialExecutor:
     """One task after the other, in this process."""
 
     def results(
@@ -47,8 +48,8 @@ class InProcess:
             yield task, function(task)
 
 
-class OnProcesses:
-    """Tasks in processes of this machine, which are started when there is something to do.
+class ProcessExecutor:
+    """Tasks in processes of this machine, which start with the first task and stay for the next ones.
 
     No more tasks are handed out than there are processes, so that one that dies takes few with it: all that were at
     work then are tried again, each in a process of its own.
@@ -56,51 +57,75 @@ class OnProcesses:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+        self._others: set[BaseProcess] = set()
 
     def results(
         self, function: Callable[[Task], Result], tasks: Sequence[Task]
     ) -> Iterator[tuple[Task, Result | Exception]]:
         left = deque(tasks)
         while left:
-            suspects = yield from self._until_one_dies(function, left)
+            suspects = yield from self._until_death(function, left)
             for task in suspects:
                 alone = deque([task])
-                if (yield from self._until_one_dies(function, alone)):
+                if (yield from self._until_death(function, alone)):
                     yield task, BrokenProcessPool("its process died")
 
-    def _until_one_dies(
+    def _until_death(
         self, function: Callable[[Task], Result], left: deque[Task]
     ) -> Generator[tuple[Task, Result | Exception], None, list[Task]]:
         """Results until nothing is left or a process dies; returns the tasks that were at work then."""
+        pool = self._open_pool()
         at_work: dict[Future[Result], Task] = {}
-        others = set(active_children())
-        with ProcessPoolExecutor(self._workers, get_context("spawn"), initializer=_begin_worker) as pool:
-            try:
-                while left or at_work:
-                    while left and len(at_work) < self._workers:
-                        task = left[0]
-                        at_work[pool.submit(function, task)] = task
-                        left.popleft()
-                    for future in wait(at_work, return_when=FIRST_COMPLETED).done:
-                        error = future.exception()
-                        if isinstance(error, BrokenProcessPool):
-                            return list(at_work.values())
-                        yield at_work.pop(future), future.result() if error is None else _as_exception(error)
-            except BrokenProcessPool:  # it died between two tasks
-                return list(at_work.values())
-            finally:
-                if at_work:  # interrupted, or one died: what the others do is done again, or not wanted any more
-                    for process in set(active_children()) - others:
-                        process.kill()
+        try:
+            while left or at_work:
+                while left and len(at_work) < self._workers:
+                    task = left[0]
+                    at_work[pool.submit(function, task)] = task
+                    left.popleft()
+                for future in wait(at_work, return_when=FIRST_COMPLETED).done:
+                    error = future.exception()
+                    if isinstance(error, BrokenProcessPool):
+                        return list(at_work.values())
+                    yield at_work.pop(future), future.result() if error is None else _as_exception(error)
+        except BrokenProcessPool:  # it died between two tasks
+            self.close(kill=True)
+            return list(at_work.values())
+        finally:
+            if at_work:  # interrupted, or one died: what the others do is done again, or not needed any more
+                self.close(kill=True)
         return []
+
+    def _open_pool(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            self._others = set(active_children())
+            self._pool = ProcessPoolExecutor(self._workers, get_context("spawn"), initializer=_begin_worker)
+        return self._pool
+
+    def close(self, kill: bool = False) -> None:
+        """End the processes, with ``kill`` in the middle of their work."""
+        if self._pool is None:
+            return
+        for process in set(active_children()) - self._others if kill else ():
+            process.kill()
+        self._pool.shutdown()
+        self._pool = None
 
 
 def _as_exception(error: BaseException) -> Exception:
     return error if isinstance(error, Exception) else RuntimeError(repr(error))
 
 
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
 def _begin_worker() -> None:
-    """Leave an interruption to the process that handed out the work, and end when that ends, however it does."""
+    """Leave an interruption to the process that handed out the work, and end when that ends, however it does.
+
+    One thread each, unless the user says otherwise: there are as many workers as processors are to be used.
+    """
+    for name in _ONE_THREAD:  # read when numpy is imported, which is later
+        os.environ.setdefault(name, "1")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
 
@@ -112,7 +137,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-class OnDask:
+class DaskExecutor:
     """Tasks on the workers of a Dask client, which is opened when there is something to do."""
 
     def __init__(self, connect: Callable[[], Any]) -> None:
@@ -158,11 +183,14 @@ def open_executor(
         UsageError: Dask is not installed, or no scheduler answers.
         InputError: the HTCondor configuration cannot be used.
     """
-    if scheduler is None and condor is None:
-        yield InProcess() if workers == 1 else OnProcesses(workers)
-        return
-    with ExitStack() as stack:
-        yield OnDask(lambda: _connected(stack, scheduler, condor, shared))
+    if scheduler is None and condor is None and workers == 1:
+        yield SerialExecutor()
+    elif scheduler is None and condor is None:
+        with closing(ProcessExecutor(workers)) as processes:
+            yield processes
+    else:
+        with ExitStack() as stack:
+            yield DaskExecutor(lambda: _connected(stack, scheduler, condor, shared))
 
 
 def _connected(stack: ExitStack, scheduler: str | None, condor: Path | None, shared: Path | None) -> Any:

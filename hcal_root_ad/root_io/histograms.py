@@ -202,9 +202,11 @@ class HistogramReader:
 
 
 def cores() -> int:
-    """Number of processors that this thread may use."""
+    """Number of processors that this thread may use; no more than ``OMP_NUM_THREADS``, where it is set."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on every system
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    available = len(affinity(0)) if affinity else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(available, int(limit)) if limit.isdecimal() and int(limit) else available
 
 
 def in_order(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:

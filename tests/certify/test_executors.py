@@ -32,27 +32,27 @@ def squared(number: int) -> int:
 
 
 def test_in_process() -> None:
-    with open_executor() as engine:
-        assert dict(engine.results(squared, [1, 2, 3])) == {1: 1, 2: 4, 3: 9}
+    with open_executor() as executor:
+        assert dict(executor.results(squared, [1, 2, 3])) == {1: 1, 2: 4, 3: 9}
 
 
 def test_processes_of_this_machine() -> None:
-    with open_executor(workers=2) as engine:
-        assert dict(engine.results(squared, [1, 2, 3, 4, 5])) == {1: 1, 2: 4, 3: 9, 4: 16, 5: 25}
-        assert list(engine.results(squared, [])) == []
+    with open_executor(workers=2) as executor:
+        assert dict(executor.results(squared, [1, 2, 3, 4, 5])) == {1: 1, 2: 4, 3: 9, 4: 16, 5: 25}
+        assert list(executor.results(squared, [])) == []
 
 
 @pytest.mark.parametrize("package", ["dask", "distributed", "dask_jobqueue", "cryptography"])
 def test_processes_need_none_of_the_extras(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with open_executor(workers=2) as engine:
-        assert dict(engine.results(squared, [1, 2])) == {1: 1, 2: 4}
+    with open_executor(workers=2) as executor:
+        assert dict(executor.results(squared, [1, 2])) == {1: 1, 2: 4}
 
 
 @pytest.mark.parametrize("tasks", [[1, -1, 2, 3], [-1, -2, 1], [1, 2, -1]])
 def test_a_process_that_dies_loses_its_own_task_alone(tasks: list[int]) -> None:
-    with open_executor(workers=2) as engine:
-        found = dict(engine.results(squared, tasks))
+    with open_executor(workers=2) as executor:
+        found = dict(executor.results(squared, tasks))
     assert {task: found[task] for task in tasks if task > 0} == {task: task**2 for task in tasks if task > 0}
     assert all(isinstance(found[task], BrokenProcessPool) for task in tasks if task < 0)
 
@@ -61,9 +61,36 @@ def refuses(number: int) -> int:
     raise ValueError(number)
 
 
+def process_and_threads(_: object) -> tuple[int, str]:
+    return os.getpid(), os.environ["OMP_NUM_THREADS"]
+
+
+def test_processes_stay_for_the_next_tasks_and_keep_to_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with open_executor(workers=1 + 1) as executor:
+        first, second = ({answer for _, answer in executor.results(process_and_threads, range(8))} for _ in range(2))
+    assert len(first | second) <= 2
+    assert {threads for _, threads in first | second} == {"1"}
+    assert os.environ.get("OMP_NUM_THREADS") is None
+
+
+def test_a_user_may_ask_for_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    with open_executor(workers=2) as executor:
+        assert {answer[1] for _, answer in executor.results(process_and_threads, [1])} == {"3"}
+
+
+def test_a_pool_that_lost_a_process_between_tasks_is_replaced() -> None:
+    with open_executor(workers=2) as executor:
+        ((_, (process, _)),) = executor.results(process_and_threads, [1])
+        os.kill(process, signal.SIGKILL)
+        until(lambda: not lives(process))
+        assert sorted(executor.results(squared, [1, 2, 3])) == [(1, 1), (2, 4), (3, 9)]
+
+
 def test_what_a_task_raises_is_its_result() -> None:
-    with open_executor(workers=2) as engine:
-        found = dict(engine.results(refuses, [1, 2]))
+    with open_executor(workers=2) as executor:
+        found = dict(executor.results(refuses, [1, 2]))
     assert [repr(found[task]) for task in (1, 2)] == ["ValueError(1)", "ValueError(2)"]
 
 
@@ -95,8 +122,8 @@ def test_the_test_sees_sockets() -> None:
 
 def test_nothing_listens_while_processes_work() -> None:
     before = sockets(0)
-    with open_executor(workers=2) as engine:
-        for _, there in engine.results(sockets, range(6)):
+    with open_executor(workers=2) as executor:
+        for _, there in executor.results(sockets, range(6)):
             assert there == []
             assert sockets(0) == before
 
@@ -110,8 +137,8 @@ from hcal_root_ad.certify.executors import open_executor
 sys.path.insert(0, sys.argv[2])
 from slow import slow
 if __name__ == "__main__":
-    with open_executor(workers=2) as engine:
-        list(engine.results(slow, [Path(sys.argv[1]) / name for name in "abcd"]))
+    with open_executor(workers=2) as executor:
+        list(executor.results(slow, [Path(sys.argv[1]) / name for name in "abcd"]))
 """
 SLOW = "import os, time\ndef slow(path):\n    path.write_text(str(os.getpid()))\n    time.sleep(60)\n"
 
@@ -157,16 +184,16 @@ def address() -> Iterator[str]:
 
 
 def test_workers_of_a_scheduler_and_one_that_dies(address: str) -> None:
-    with open_executor(scheduler=address) as engine:
-        found = dict(engine.results(squared, [1, -1, 2, 3]))
+    with open_executor(scheduler=address) as executor:
+        found = dict(executor.results(squared, [1, -1, 2, 3]))
     assert {task: found[task] for task in (1, 2, 3)} == {1: 1, 2: 4, 3: 9}
     assert isinstance(found[-1], Exception)
     assert type(found[-1]).__name__ == "KilledWorker"
 
 
 def test_nothing_to_do_starts_nothing() -> None:
-    with open_executor(scheduler="tcp://127.0.0.1:1") as engine:
-        assert list(engine.results(squared, [])) == []
+    with open_executor(scheduler="tcp://127.0.0.1:1") as executor:
+        assert list(executor.results(squared, [])) == []
 
 
 def test_no_scheduler_answers() -> None:
@@ -174,9 +201,9 @@ def test_no_scheduler_answers() -> None:
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "0.2s"}),
         pytest.raises(UsageError, match=r"No Dask scheduler answers at tcp://127.0.0.1:1"),
-        open_executor(scheduler="tcp://127.0.0.1:1") as engine,
+        open_executor(scheduler="tcp://127.0.0.1:1") as executor,
     ):
-        list(engine.results(squared, [1]))
+        list(executor.results(squared, [1]))
 
 
 @pytest.mark.parametrize(
@@ -190,8 +217,9 @@ def test_a_missing_package_is_named_with_its_extra(
     module: str, options: dict[str, object], extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(UsageError, match=rf"pip install 'hcal-root-ad\[{extra}\]'"), open_executor(**options) as engine:  # type: ignore[arg-type]
-        list(engine.results(squared, [1]))
+    refused = pytest.raises(UsageError, match=rf"pip install 'hcal-root-ad\[{extra}\]'")
+    with refused, open_executor(**options) as executor:  # type: ignore[arg-type]
+        list(executor.results(squared, [1]))
 
 
 def written(folder: Path, text: str) -> Path:
@@ -254,8 +282,8 @@ def submits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("submits")
 def test_jobs_that_are_submitted_do_the_work(tmp_path: Path) -> None:
-    with open_executor(condor=example(tmp_path)) as engine:
-        assert dict(engine.results(squared, [2, 3])) == {2: 4, 3: 9}
+    with open_executor(condor=example(tmp_path)) as executor:
+        assert dict(executor.results(squared, [2, 3])) == {2: 4, 3: 9}
     assert (tmp_path / "submitted").read_text().count("\n") == 1
 
 
@@ -329,9 +357,9 @@ def test_a_machine_without_condor(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(tmp_path))
     with (
         pytest.raises(UsageError, match="no condor_submit on this machine"),
-        open_executor(condor=example(tmp_path)) as engine,
+        open_executor(condor=example(tmp_path)) as executor,
     ):
-        list(engine.results(squared, [1]))
+        list(executor.results(squared, [1]))
 
 
 def test_a_missing_condor_file(tmp_path: Path) -> None:
