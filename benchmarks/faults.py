@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.machine import machine, program
-from hcal_root_ad.cli.inputs import count
 from hcal_root_ad.cli.main import main as command_line
+from hcal_root_ad.cli.options import count
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.files import write_text
 

@@ -22,7 +22,7 @@ from benchmarks.fuzz.originals import kinds
 from benchmarks.fuzz.table import Count, page
 from benchmarks.fuzz.trial import EVERY, FIND, MOST, PATIENCE, ROOM, Trial, memory_folder
 from benchmarks.machine import machine, program
-from hcal_root_ad.cli.inputs import count
+from hcal_root_ad.cli.options import count
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.files import write_text
 

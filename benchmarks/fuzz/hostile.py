@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.fuzz.hostile_files import KINDS, Hostile, channels_of
 from benchmarks.fuzz.trial import PATIENCE, _peak, memory_folder
 from benchmarks.machine import machine, program
-from hcal_root_ad.cli.inputs import count
+from hcal_root_ad.cli.options import count
 from hcal_root_ad.cli.terminal import remark, show
 from hcal_root_ad.errors import HcalRootAdError
 from hcal_root_ad.files import whole_file

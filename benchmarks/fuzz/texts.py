@@ -25,7 +25,7 @@ from benchmarks.fuzz.text_damage import EITHER, REFUSED, SAME, TextDamage, damag
 from benchmarks.fuzz.text_kinds import KINDS, TextKind
 from benchmarks.fuzz.trial import memory_folder
 from benchmarks.machine import program
-from hcal_root_ad.cli.inputs import count
+from hcal_root_ad.cli.options import count
 from hcal_root_ad.cli.terminal import remark, show
 from hcal_root_ad.errors import HcalRootAdError
 from hcal_root_ad.files import write_text

@@ -14,8 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad.cli.inputs import read_runs
-from hcal_root_ad.cli.judging import add_judging, judging_of
+from hcal_root_ad.cli.options import add_judging, judging_of, read_runs
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.state.detector_state import UNKNOWN, RunConditions

@@ -15,8 +15,15 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from hcal_root_ad.cli.inputs import count, input_paths
-from hcal_root_ad.cli.judging import add_judging, add_states, add_without_reference, stores_of
+from hcal_root_ad.cli.options import (
+    add_judging,
+    add_output,
+    add_states,
+    add_without_reference,
+    count,
+    input_paths,
+    stores_of,
+)
 from hcal_root_ad.cli.terminal import campaign_progress, progress, remark, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
@@ -41,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "inputs", nargs="*", metavar="INPUT",
         help="file, folder, pattern, address, dataset list (.txt, .list, .json), or dials:RUN; none: the runs in DIR",
     )  # fmt: skip
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of the campaign")
+    add_output(parser, "DIR", "folder of the campaign")
     parser.add_argument("--policy", metavar="NAME_OR_FILE", help="what makes an LS bad (default: standard)")
     parser.add_argument("--oms", type=Path, metavar="FILE", help="OMS lumisections (CSV or JSON): beams, flags, pileup")
     parser.add_argument("--dcs", type=Path, metavar="FILE", help='selection {"run": [[first, last], …]}: no other LS')

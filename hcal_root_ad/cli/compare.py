@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad.cli.inputs import input_files, read_runs
+from hcal_root_ad.cli.options import add_definition, add_output, input_files, read_runs
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import CatalogueError
 from hcal_root_ad.files import check_places
@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="DQM file, or name of a reference run; several: drift")
     parser.add_argument("--reference", metavar="NAME",
                         help="reference of the catalogue (default: the one that fits each run best)")  # fmt: skip
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write into")
-    parser.add_argument("--definition", metavar="NAME", help="harvester definition (default: the one that fits)")
+    add_output(parser, "DIR", "folder to write into")
+    add_definition(parser)
     parser.add_argument("--strict", action="store_true", help="exit code 1 if anything differs beyond its threshold")
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from hcal_root_ad.cli.inputs import positive
+from hcal_root_ad.cli.options import add_output, positive
 from hcal_root_ad.cli.terminal import show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
@@ -13,7 +12,7 @@ from hcal_root_ad.files import check_places
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="name or folder")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.onnx", help="file to write")
+    add_output(parser, "FILE.onnx", "file to write")
     parser.add_argument("--cmssw", action="store_true",
                         help="as a model for CMSSW's HcalMLTask; prints the configuration that uses it")  # fmt: skip
     parser.add_argument("--false-alarms", type=positive, metavar="PER_100_LS",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad.cli.inputs import input_files, read_runs
+from hcal_root_ad.cli.options import add_definition, add_inputs, add_output, input_files, read_runs
 from hcal_root_ad.cli.terminal import remark, show
 from hcal_root_ad.errors import NoHcalError
 from hcal_root_ad.files import check_places
@@ -19,10 +19,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="DQM file, or name of a reference run")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="maps.npz",
-                        help="file to write; of several runs each gets its own, maps_R<run>.npz")  # fmt: skip
-    parser.add_argument("--definition", metavar="NAME", help="harvester definition (default: the one that fits)")
+    add_inputs(parser)
+    add_output(parser, "maps.npz", "file to write; of several runs each gets its own, maps_R<run>.npz")
+    add_definition(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:

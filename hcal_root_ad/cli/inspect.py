@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from hcal_root_ad.cli.inputs import all_files
+from hcal_root_ad.cli.options import all_files
 from hcal_root_ad.cli.terminal import show
 
 

@@ -11,7 +11,7 @@ import errno
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from typing import Any, NoReturn
@@ -112,20 +112,17 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False, **options})
+        self._words: list[str] = []
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        arguments, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            self.error(" ".join(["unrecognized arguments:", *unknown]) + self._nearest(unknown))
-        return arguments
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._words = list(args or ())
+        return super().parse_known_args(args, namespace)
 
-    def _nearest(self, unknown: Sequence[str]) -> str:
-        from difflib import get_close_matches
-
+    def error(self, message: str) -> NoReturn:
         options = [option for parser in self._parsers() for option in parser._option_string_actions]
-        words = [word.partition("=")[0] for word in unknown if word.startswith("-")]
-        near = [match for word in words for match in get_close_matches(word, options, 1)]
-        return f"; did you mean {' '.join(near)}?" if near else ""
+        asked = [word.partition("=")[0] for word in self._words if word.startswith("--") and word != "--"]
+        near = " ".join(_nearest(word, options) for word in asked if word not in options).strip()
+        super().error(message + (f"; did you mean {near}?" if near else ""))
 
     def _parsers(self) -> Iterator[argparse.ArgumentParser]:
         """This parser and those of its sub-commands."""
@@ -136,6 +133,21 @@ class _Parser(argparse.ArgumentParser):
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         super().exit(status, message and plain(message))
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    """The most similar of the known words, "" if none is."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word, list(known), n=1)), "")
+
+
+def _verb(word: str) -> str:
+    """Argument type: a verb."""
+    if word not in VERBS:
+        near = _nearest(word, VERBS)
+        raise argparse.ArgumentTypeError(f"{word} is no verb" + (f"; did you mean {near}?" if near else ""))
+    return word
 
 
 def _front_door() -> argparse.ArgumentParser:
@@ -150,7 +162,7 @@ def _front_door() -> argparse.ArgumentParser:
         + "\n".join(f"  {verb:{width}}  {what}" for verb, what in VERBS.items())
         + f"\n\n{PROGRAM} VERB --help tells more.",
     )  # fmt: skip
-    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="one of the verbs below")
+    parser.add_argument("verb", type=_verb, metavar="VERB", help="one of the verbs below")
     parser.add_argument("--version", action=_Version)
     return parser
 

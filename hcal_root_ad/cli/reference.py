@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from hcal_root_ad.cli.inputs import all_files, count, read_runs
+from hcal_root_ad.cli.options import add_definition, all_files, count, read_runs
 from hcal_root_ad.cli.terminal import progress, show
 
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add.add_argument("--first-run", type=count, default=0, metavar="RUN", help="first run of that state")
     add.add_argument("--last-run", type=count, default=0, metavar="RUN", help="last run of that state")
     add.add_argument("--what", default="", metavar="TEXT", help="remark for people")
-    add.add_argument("--definition", metavar="NAME", help="harvester definition (default: the one that fits)")
+    add_definition(add)
     actions.add_parser("list", help="all reference runs, as a table")
     details = actions.add_parser("show", help="one reference run in detail")
     details.add_argument("name", metavar="NAME")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad.cli.inputs import input_files, read_runs
+from hcal_root_ad.cli.options import add_output, input_files, read_runs
 from hcal_root_ad.cli.terminal import progress, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH",
                         help="folder of a campaign; verdict on a run (R<run>.verdict.npz, from `run --save-verdict`); "
                              "or DQM file or reference run, which is judged first with the shipped models")  # fmt: skip
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.html", help="page to write")
+    add_output(parser, "FILE.html", "page to write")
     parser.add_argument("--runs", action="store_true",
                         help="of a campaign: a page for each run too, in FILE_runs/, with links")  # fmt: skip
 

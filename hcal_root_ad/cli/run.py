@@ -8,8 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad.cli.inputs import input_files, read_runs
-from hcal_root_ad.cli.judging import add_judging, add_states, add_without_reference, judging_of
+from hcal_root_ad.cli.options import (
+    add_inputs,
+    add_judging,
+    add_output,
+    add_states,
+    add_without_reference,
+    input_files,
+    judging_of,
+    read_runs,
+)
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places, plain_name
@@ -23,8 +31,8 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="DQM file, or name of a reference run")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the ROOT files")
+    add_inputs(parser)
+    add_output(parser, "DIR", "folder for the ROOT files")
     add_judging(parser)
     add_states(parser)
     add_without_reference(parser)

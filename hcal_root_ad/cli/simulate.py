@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hcal_root_ad.cli.inputs import count
+from hcal_root_ad.cli.options import add_output, count
 from hcal_root_ad.cli.terminal import progress, show
 
 TRUTH = "_truth.json"
@@ -14,7 +14,7 @@ TRUTH = "_truth.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder to write into")
+    add_output(parser, "DIR", "folder to write into")
     parser.add_argument("--format", required=True, metavar="NAME", help="kind of file, for example nanodqmio")
     parser.add_argument("--lumisections", type=count, default=100, metavar="N", help="per run (default: 100)")
     parser.add_argument("--runs", type=count, default=1, metavar="N", help="how many (default: 1)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hcal_root_ad.cli.inputs import read_runs
+from hcal_root_ad.cli.options import add_output, read_runs
 from hcal_root_ad.cli.terminal import progress, show
 from hcal_root_ad.files import check_places
 
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--subdetector", required=True, choices=("HB", "HE", "HO", "HF"), help="which channels to learn"
     )
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="folder of the new model")
+    add_output(parser, "MODEL", "folder of the new model")
     parser.add_argument("--data", default="", metavar="TEXT", help="what the runs are, in words for the model's card")
     parser.add_argument("--widths", type=Path, metavar="FILE.toml",
                         help="how far healthy units move from run to run (default: as in simulations)")  # fmt: skip

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad.cli.inputs import read_runs
+from hcal_root_ad.cli.options import add_output, read_runs
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="sub-detector of the new model (default: the same)")  # fmt: skip
     parser.add_argument("--runs", nargs="+", metavar="CLEAN",
                         help="clean runs to adapt to (default: those of the reference that fits)")  # fmt: skip
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="folder of the new model")
+    add_output(parser, "MODEL", "folder of the new model")
     parser.add_argument("--data", default="", metavar="TEXT", help="what the runs are, in words for the model's card")
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from hcal_root_ad.cli.inputs import count, positive
-from hcal_root_ad.cli.judging import add_judging, add_states, judging_of
+from hcal_root_ad.cli.options import add_judging, add_output, add_states, count, judging_of, positive
 from hcal_root_ad.cli.plain import plain_line
 from hcal_root_ad.cli.terminal import show
 from hcal_root_ad.files import check_places
@@ -16,8 +15,7 @@ SEVERITIES = ("channel", "module", "box", "sub-detector")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the files come")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
-                        help="folder for ROOT files, log of alarms and state; outside of FOLDER")  # fmt: skip
+    add_output(parser, "DIR", "folder for ROOT files, log of alarms and state; outside of FOLDER")
     add_judging(parser)
     add_states(parser)
     parser.add_argument("--patience", type=positive, default=60.0, metavar="SECONDS",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tomli_w
 
-from hcal_root_ad.cli.inputs import count
+from hcal_root_ad.cli.options import count
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import HcalRootAdError
 from hcal_root_ad.files import write_text

@@ -88,7 +88,10 @@ def test_a_table_gives_the_policy_back(policy: Policy) -> None:
         (("lost_rbx_share = 0.75\n", ""), "lacks the key rules.HB.lost_rbx_share."),
         (("bad_channels = 0.02", "bad_channels = 2"), "rules.HB.bad_channels = 2.0; a share between 0 and 1"),
         (("consecutive = 1", "consecutive = 0"), "rules.HB.consecutive = 0; a whole number between 1 and 100"),
-        (("consecutive = 1", "consecutive = 1000000"), "rules.HB.consecutive = 1000000; a whole number between 1 and 100"),
+        (
+            ("consecutive = 1", "consecutive = 1000000"),
+            "rules.HB.consecutive = 1000000; a whole number between 1 and 100",
+        ),
         (("lost_rbx = 0", "lost_rbx = 0.5"), "rules.HB.lost_rbx = 0.5; a whole number was expected"),
         (("lost_rbx = 0", "lost_rbx = true"), "rules.HB.lost_rbx = True; a whole number"),
         (('["HE", "HB"]', '["HX"]'), "needed = ['HX']; a list of HB, HE, HF, HO is due."),

@@ -12,14 +12,14 @@ import pytest
 
 from hcal_root_ad import cli
 from hcal_root_ad.cli import check
-from hcal_root_ad.cli.inputs import input_paths
 from hcal_root_ad.cli.main import VERBS, main
+from hcal_root_ad.cli.options import input_paths
 from hcal_root_ad.errors import HcalRootAdError, InputError
 
 
 def test_every_verb_has_a_module_and_every_module_is_known() -> None:
     modules = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
-    assert modules == {*VERBS, "__init__", "main", "inputs", "judging", "plain", "terminal"}
+    assert modules == {*VERBS, "__init__", "main", "options", "plain", "terminal"}
     for verb in VERBS:
         module = import_module(f"hcal_root_ad.cli.{verb}")
         assert module.__doc__
@@ -78,6 +78,23 @@ def test_wrong_use_ends_with_2(line: str, capsys: pytest.CaptureFixture[str]) ->
         main(line.split())
     assert stop.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("certfy x -o y", "certfy is no verb; did you mean certify?"),
+        ("certify x -o y --wrokers 2", "did you mean --workers?"),
+        ("certify x -o y --retry", "did you mean --retry-failed?"),  # no abbreviations
+        ("run x --outptu=y", "did you mean --output?"),
+        ("reference add x --nam y", "did you mean --name?"),
+    ],
+)
+def test_what_is_not_known_names_the_nearest(line: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(line.split())
+    assert stop.value.code == 2
+    assert hint in capsys.readouterr().err
 
 
 def end_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
