@@ -29,6 +29,7 @@ from hcal_root_ad.files import plain_name, whole_file, write_text
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.judge.views import COLUMNS as FLAG_COLUMNS
 from hcal_root_ad.judge.views import flag_rows
+from hcal_root_ad.judge.wording import rests_on
 from hcal_root_ad.lumi_ranges import Range
 from hcal_root_ad.provenance import INPUTS, Material, Option, Provenance, beside_table
 from hcal_root_ad.publish.saved_verdict import RunRecord, load_record
@@ -165,7 +166,8 @@ def lumisection_rows(run: RunCertification) -> Iterator[tuple[object, ...]]:
     quantities = [run.conditions.quantity(name, run.lumisections) for name in QUANTITIES]
     counts = {name: _channel_counts(run.counts[name], len(run.lumisections)) for name in SUBDETECTORS}
     trusts = {
-        name: ", ".join(dict.fromkeys(str(component.trust) for component in run.counts[name])) for name in SUBDETECTORS
+        name: ", ".join(dict.fromkeys(rests_on(one.trust, one.trust_reason) for one in run.counts[name]))
+        for name in SUBDETECTORS
     }
     for row, lumisection in enumerate(run.lumisections.tolist()):
         hcal = run.flags[HCAL][row]
@@ -268,6 +270,7 @@ def _origin(record: RunRecord) -> dict[str, Any]:
             }
             for component in record.parts
         },
+        "open_findings": list(record.open_findings),
         "program": record.program,
         "notes": list(record.notes),
     }

@@ -79,6 +79,8 @@ class Trust(StrEnum):
     """A state that followed this detector from run to run."""
     REFERENCE_RUN = "reference run"
     """A reference run of the catalogue that fits the detector."""
+    OLD_STATE = "old detector state"
+    """It missed so many runs that it does not know any more how channels are now."""
     OTHER_PERIOD = "model of another period"
     """The channels scatter about the model more than it allows for: less is seen than was promised."""
     NONE = "no reference"
@@ -89,7 +91,7 @@ class Trust(StrEnum):
         return self in (Trust.ADAPTED, Trust.STATE, Trust.REFERENCE_RUN)
 
 
-_TRUST = (Trust.ADAPTED, Trust.STATE, Trust.REFERENCE_RUN, Trust.OTHER_PERIOD, Trust.NONE)
+_TRUST = (Trust.ADAPTED, Trust.STATE, Trust.REFERENCE_RUN, Trust.OLD_STATE, Trust.OTHER_PERIOD, Trust.NONE)
 
 
 @dataclass(frozen=True)

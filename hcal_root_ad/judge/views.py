@@ -125,7 +125,12 @@ def flag_rows(run: RunVerdict) -> Iterator[Row]:
     """The intervals of a run, in the order of :data:`COLUMNS`; "" where there is none."""
     for verdict in run.verdicts:
         for interval in _in_order(verdict):
-            yield (run.maps.run, *_channel(verdict, interval.channel), *_numbers(interval), rests_on(verdict))
+            yield (
+                run.maps.run,
+                *_channel(verdict, interval.channel),
+                *_numbers(interval),
+                rests_on(verdict.trust, verdict.trust_reason),
+            )
     if run.strips:
         for interval in _in_order(run.strips):
             yield (run.maps.run, *_strip(run.strips, interval.channel), *_numbers(interval), str(run.strips.trust))

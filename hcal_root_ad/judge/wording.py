@@ -83,14 +83,15 @@ _RESTS_ON = {
     Trust.ADAPTED: "",
     Trust.STATE: "judged by a detector state",
     Trust.REFERENCE_RUN: "compared with a reference run",
+    Trust.OLD_STATE: "NOT TRUSTED, judged by a detector state that missed too much",
     Trust.OTHER_PERIOD: "NOT TRUSTED, judged by a model of another period",
     Trust.NONE: "NOT TRUSTED, no reference",
 }
 
 
-def rests_on(part: Judged) -> str:
+def rests_on(trust: Trust, reason: str) -> str:
     """What a verdict rests on; of a detector state whose it is, and how old."""
-    return part.trust_reason.partition(";")[0] if part.trust is Trust.STATE else str(part.trust)
+    return reason if trust is Trust.STATE else str(trust)
 
 
 def trust_sentences(judged: Mapping[str, Judged]) -> tuple[str, ...]:

@@ -218,6 +218,7 @@ _TRUST_STATES = {
     Trust.ADAPTED: State.GOOD,
     Trust.STATE: State.GOOD,
     Trust.REFERENCE_RUN: State.GOOD,
+    Trust.OLD_STATE: State.PROBLEMATIC,
     Trust.OTHER_PERIOD: State.PROBLEMATIC,
     Trust.NONE: State.BAD,
 }

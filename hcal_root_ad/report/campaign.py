@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pyarrow import ArrowException, csv
 
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.verdict import Trust
+from hcal_root_ad.judge.wording import rests_on
 from hcal_root_ad.lumi_ranges import Range
 
 GOLDEN, REGISTRY, PROVENANCE = "certification.json", "run_registry.json", "certification.provenance.json"
@@ -89,7 +90,8 @@ class Campaign:
     """What a page on a campaign shows.
 
     ``good``: good ranges by run. ``bad``: bad stretches in order. ``policy``: the table of the provenance file.
-    ``doubts``: verdicts that are not trusted, those of most runs first.
+    ``doubts``: verdicts that are not trusted, those of most runs first. ``rests_on``: by run, what its verdicts rest
+    on. ``open_findings``: by run, what the detector state knew to be at fault before it.
     """
 
     folder: Path
@@ -103,6 +105,8 @@ class Campaign:
     judges: tuple[str, ...]
     provenance: str = ""
     doubts: tuple[Doubt, ...] = ()
+    rests_on: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    open_findings: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def runs(self) -> list[int]:
@@ -135,6 +139,8 @@ def load_campaign(folder: Path) -> Campaign:
             judges=tuple(sorted({judge for run in provenance["runs"].values() for judge in run["judges"].values()})),
             provenance=json.dumps(provenance.get("provenance", "")),
             doubts=tuple(_doubts(provenance["runs"])),
+            rests_on={int(run): _rests_on(origin["trust"]) for run, origin in provenance["runs"].items()},
+            open_findings={int(run): tuple(origin["open_findings"]) for run, origin in provenance["runs"].items()},
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
@@ -168,6 +174,16 @@ def _read_table(path: Path) -> Lumisections:
         raise InputError(f"{path}: expected certify's table, found damage or another form; certify again.") from error
     columns = {name: table[name].to_numpy() for name in ("run", "lumisection", *_NUMBERS)}
     return Lumisections(**columns, **{name: table[name].to_numpy().astype(np.str_) for name in _TEXTS})
+
+
+def _rests_on(trust: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the verdicts on the sub-detectors of a run rest on: ``HB, HE: state of run 370104, 1 run old``."""
+    alike: dict[str, list[str]] = {}
+    for name, part in trust.items():
+        alike.setdefault(rests_on(Trust(part["trust"]), part["reason"]), []).append(name)
+    if len(alike) == 1:
+        return tuple(alike)
+    return tuple(f"{', '.join(names)}: {words}" for words, names in alike.items())
 
 
 def _doubts(runs: Mapping[str, Any]) -> list[Doubt]:

@@ -43,6 +43,8 @@ class RunRow:
     good: str
     events: str
     pileup: str
+    rests_on: tuple[str, ...]
+    open_findings: tuple[str, ...]
 
 
 def campaign_page(campaign: Campaign, pages: Mapping[int, str] | None = None) -> str:
@@ -64,6 +66,7 @@ def campaign_page(campaign: Campaign, pages: Mapping[int, str] | None = None) ->
         block=-(-int(table.lumisection.max(initial=1)) // COLUMNS),
         causes=list(_causes(table)),
         stretches=longest[:STRETCHES],
+        states_judge=any(campaign.open_findings.values()),
         hidden=max(0, len(longest) - STRETCHES),
         rows=[_row(campaign, run, (pages or {}).get(run)) for run in campaign.runs],
     )
@@ -129,4 +132,6 @@ def _row(campaign: Campaign, run: int, page: str | None) -> RunRow:
         good=listed(campaign.good.get(run, ()), 8),
         events=count(float(np.nansum(table.events[rows]))),
         pileup=spread(table.pileup[rows]),
+        rests_on=campaign.rests_on.get(run, ()),
+        open_findings=campaign.open_findings.get(run, ()),
     )

@@ -128,16 +128,8 @@ class StateOfRun:
                 f"{self.words}, so faults must be {verdict.sensitivity:.1f} times as large to be seen; let it learn "
                 "from the runs in between, or from this one"
             )
-            return replace(verdict, trust_reason=reason)
+            return replace(verdict, trust=Trust.OLD_STATE, trust_reason=reason)
         return replace(verdict, trust_reason="; ".join(filter(None, (self.words, verdict.trust_reason))))
-
-    def teaching(self, verdict: RunVerdict) -> RunVerdict:
-        """What the state learns of: a verdict that is only not trusted because the state is old teaches as well.
-
-        Or else a state could never go on after a gap.
-        """
-        parts = (replace(one, trust=Trust.STATE) if self.is_only_old(one) else one for one in verdict.verdicts)
-        return replace(verdict, verdicts=tuple(parts))
 
 
 def state_of_run(
@@ -192,7 +184,7 @@ def learn(chosen: StateOfRun, verdict: RunVerdict) -> UpdateRecord:
     """
     if not chosen.may_learn:
         raise ValueError(f"run {chosen.run} is not the next in order")
-    state, record = advance(chosen.state, chosen.teaching(verdict), conditions=chosen.conditions)
+    state, record = advance(chosen.state, verdict, conditions=chosen.conditions)
     if record.lumisections:
         chosen.store.add(
             state.to_arrays(),

@@ -22,7 +22,7 @@ from hcal_root_ad.judge.verdict import RunVerdict, Trust
 from hcal_root_ad.pipeline import Judging, load_models
 from hcal_root_ad.publish.saved_verdict import load_record
 from hcal_root_ad.simulate.faults import make_fault
-from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.formats import write_dials
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import simulate_run
@@ -47,9 +47,9 @@ class Era:
         return str(self.folder / f"dials_run{run}.parquet")
 
 
-def conditions(size: int) -> Conditions:
+def conditions(size: int) -> FillConditions:
     nothing = np.zeros(size, dtype=bool)
-    return Conditions(np.arange(1, size + 1, dtype=np.int32), np.full(size, 1500), np.linspace(55, 35, size),
+    return FillConditions(np.arange(1, size + 1, dtype=np.int32), np.full(size, 1500), np.linspace(55, 35, size),
                       np.zeros(size, dtype=int), nothing, nothing)  # fmt: skip
 
 
@@ -230,7 +230,7 @@ def judged_later(era: Era, run: int) -> tuple[Judging, RunVerdict]:
 def test_a_verdict_by_an_old_state_is_not_trusted_but_teaches(era: Era) -> None:
     own, verdict = judged_later(era, 370120)
     he = next(part for part in own.finished(verdict).verdicts if part.subdetector == "HE")
-    assert he.trust is Trust.OTHER_PERIOD
+    assert he.trust is Trust.OLD_STATE
     assert he.trust_reason.startswith("state of run 370103, 17 runs old, so faults must be 2.")
     assert own.chosen is not None
     with StateStore(era.state).alone(print):
