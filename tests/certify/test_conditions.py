@@ -29,6 +29,7 @@ from hcal_root_ad.certify.conditions import (
 )
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_ranges import ranges_of
+from hcal_root_ad.state import detector_state as state
 
 LS = np.arange(1, 6, dtype=np.int32)
 OMS = OmsRun(
@@ -88,6 +89,59 @@ def test_runs_are_texts_in_order_and_empty_ones_left_out() -> None:
     text = golden_text({355456: [(1, 501), (503, 510)], 355100: [(2, 2)], 355200: []})
     assert text == '{"355100": [[2, 2]],\n "355456": [[1, 501], [503, 510]]}\n'
     assert json.loads(golden_text({})) == {}
+
+
+RUNS = """run_number,lumisection_number,beams_stable,delivered_lumi_per_lumisection,hlt_key,b_field,fill_type_runtime
+11,1,1,500,menu/v1,3.80,PROTONS
+11,2,1,500,menu/v1,3.79,PROTONS
+10,1,1,250,menu/v1,3.80,PROTONS
+12,1,1,0,menu/v2,0.0,COSMICS
+12,2,1,0,menu/v3,0.0,COSMICS
+13,1,1,,,,IONS
+"""
+
+
+def test_menu_field_events_and_luminosity_of_a_run_for_a_detector_state(tmp_path: Path) -> None:
+    path = tmp_path / "oms.csv"
+    path.write_text(RUNS)
+    runs, _ = read_oms(path)
+    assert [(run.menu, run.field, run.events) for run in (runs[11], runs[12], runs[13])] == [
+        ("menu/v1", 3.8, "collisions"), (None, 0.0, "cosmics"), (None, None, "ions"),
+    ]  # fmt: skip
+    # In inverse picobarn, by run and not by row: 250 before run 11, 1250 before the next two.
+    assert [runs[run].before for run in (10, 11, 12, 13)] == [0.0, 0.25, 1.25, 1.25]
+    conditions = Conditions(runs)
+    since = conditions.before(11)
+    assert conditions.of(12).for_state(since) == state.RunConditions(None, 0.0, "cosmics", 1.0)
+    assert conditions.of(10).for_state(since) == state.RunConditions("menu/v1", 3.8, "collisions", -0.25)
+    assert conditions.of(11).for_state(conditions.before(99)).luminosity is None
+    assert conditions.of(99).for_state(since) == state.UNKNOWN
+    assert RunConditions().for_state(since) == state.UNKNOWN
+    again = conditions_of_table(json.loads(json.dumps(conditions.of(11).as_table())))
+    assert again.for_state(since) == conditions.of(11).for_state(since)
+
+
+def test_the_unit_of_brilcalc_counts(tmp_path: Path) -> None:
+    path = tmp_path / "byls.csv"
+    head = "#run:fill,ls,time,beamstatus,E(GeV),delivered(/ub),recorded(/ub),avgpu,source"
+    rows = [f"{run}:9000,1:1,06/05/24,STABLE BEAMS,6800,2000000000.0,0,50.0,HFET" for run in (11, 12)]
+    path.write_text("\n".join([head, *rows]) + "\n")
+    runs, _ = read_oms(path)
+    assert [runs[run].before for run in (11, 12)] == [0.0, 2.0]
+    assert runs[12].menu is None
+
+
+def test_an_export_without_luminosity_does_not_count_it(tmp_path: Path) -> None:
+    path = tmp_path / "oms.csv"
+    path.write_text("run_number,lumisection_number,beams_stable\n11,1,1\n12,1,1\n")
+    assert read_oms(path)[0][12].before is None
+
+
+def test_a_field_that_is_no_number_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "oms.csv"
+    path.write_text(RUNS.replace("3.79", "full"))
+    with pytest.raises(InputError, match=r"Row 2 of .*oms.csv says b_field = 'full'; a field in T was expected\."):
+        read_oms(path)
 
 
 @given(SELECTIONS)

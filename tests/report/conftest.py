@@ -224,7 +224,7 @@ def campaign_folder(record: RunRecord, tmp_path_factory: pytest.TempPathFactory)
               "needed": ["HB", "HE"], "counted": ["HF"], "untrusted": "not assessed",
               "rules": {"HB": rules, "HE": rules}}  # fmt: skip
     trust = {name: {"trust": "adapted model", "reason": "", "sensitivity": 1.0} for name in ("HB", "HE")}
-    run = {"judges": {"HB": "hb 1", "HE": "he 1 ab12"}, "trust": trust}
+    run = {"judges": {"HB": "hb 1", "HE": "he 1 ab12"}, "trust": trust, "open_findings": []}
     provenance = {
         "program": "hcal-root-ad 0.1.0", "policy": policy, "notes": ["A note."], "runs": {"370101": run, "370102": run},
         "failed": [{"file": "broken.root", "sentence": "broken.root is damaged <here>."}],

@@ -81,6 +81,23 @@ def test_the_page_says_at_the_top_how_far_to_trust_it(campaign_folder: Path, tmp
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_a_row_says_whose_state_judged_and_what_was_open(campaign_folder: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(campaign_folder, tmp_path / "state")
+    path = folder / "certification.provenance.json"
+    table = json.loads(path.read_text())
+    aged = {"trust": "detector state", "reason": "state of run 370100, 2 runs old", "sensitivity": 1.0}
+    table["runs"]["370102"] |= {"trust": {"HB": aged, "HE": aged}, "open_findings": ["370100-1: HEP07 degraded ×0.90"]}
+    path.write_text(json.dumps(table))
+    page = campaign_page(load_campaign(folder))
+    first, second = (page[page.index(f'<tr id="run-{run}">') :].partition("</tr>")[0] for run in (370101, 370102))
+    assert first.endswith('<td>adapted model</td><td class="why">–</td>')
+    assert second.endswith(
+        '<td>state of run 370100, 2 runs old</td><td class="why">370100-1: HEP07 degraded ×0.90</td>'
+    )
+    assert "open findings" not in campaign_page(load_campaign(campaign_folder))
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_an_era_that_is_all_good(campaign_folder: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(campaign_folder, tmp_path / "good")
     lines = (folder / "lumisections.csv").read_text().splitlines()
