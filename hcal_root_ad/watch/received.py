@@ -24,6 +24,7 @@ from hcal_root_ad.files import clear_left, folder_lock
 from hcal_root_ad.harvest.definition import Definition, FileContent, RunTotal, load_definitions
 from hcal_root_ad.harvest.lumisection import LumisectionCounts, table_of_run
 from hcal_root_ad.lumi_maps import Source
+from hcal_root_ad.room import Shelf
 
 FORMAT = 3
 Arrays = Mapping[str, Any]
@@ -63,6 +64,16 @@ class Received:
     def path(self) -> Path:
         assert isinstance(self.content.path, Path)
         return self.content.path
+
+    def on(self, shelf: Shelf) -> Received:
+        """The same with its counts on a shelf, where those of a long run take no memory."""
+
+        def kept(section: LumisectionCounts) -> LumisectionCounts:
+            return section if section.counts is None else replace(section, counts=shelf.keep(section.counts))
+
+        sections = tuple(map(kept, self.content.sections))
+        totals = tuple(replace(total, section=kept(total.section)) for total in self.content.totals)
+        return replace(self, content=replace(self.content, sections=sections, totals=totals))
 
     @property
     def arrival(self) -> Arrival:

@@ -21,6 +21,7 @@ from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.lumi_ranges import ls_ranges
 from hcal_root_ad.pipeline import Judging
+from hcal_root_ad.room import Shelf
 from hcal_root_ad.watch.received import Arrival, Received
 
 
@@ -85,6 +86,7 @@ class RunInProgress:
         self._judging, self._say = judging, say
         self._own = judging
         self._received: dict[Path, Received] = {}
+        self._shelf = Shelf()
         self._used: dict[Path, Received] = {}
         self._aside: dict[Path, Received] = {}
         self._last = 0
@@ -104,7 +106,7 @@ class RunInProgress:
 
     def take(self, received: Received) -> None:
         """A file, or the changed content of one."""
-        self._received[received.path] = received
+        self._received[received.path] = received.on(self._shelf)
 
     def advance(self, now: float, patience: float) -> Step | None:
         """Judge what has become ready; None where nothing has.
