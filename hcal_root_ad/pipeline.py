@@ -62,13 +62,15 @@ def load_models(given: Named | Iterable[Named] | None = None) -> tuple[Model, ..
     Raises:
         ModelError: one is missing or damaged, or two are for the same sub-detector.
     """
-    models: dict[str, Model] = {}
+    models: dict[tuple[str, str], Model] = {}
     for name in [given] if isinstance(given, Model | str | PathLike) else given or SHIPPED_MODELS:
         model = name if isinstance(name, Model) else load_model(fspath(name))
-        if model.subdetector in models:
-            other = models[model.subdetector].name
-            raise ModelError(f"{other} and {model.name} are both models for {model.subdetector}; give one of them")
-        models[model.subdetector] = model
+        place = model.subdetector, model.channels.era.value
+        if place in models:
+            raise ModelError(
+                f"{models[place].name} and {model.name} are both models for {model.subdetector}; give one of them"
+            )
+        models[place] = model
     return tuple(models.values())
 
 
@@ -86,7 +88,7 @@ class Judging:
     """What runs are judged with.
 
     Attributes:
-        models: one per sub-detector.
+        models: one per sub-detector and era.
         false_alarms: false findings per 100 LS and sub-detector that are asked for; the models' own if None.
         without_reference: judge each run against itself, on request only: no verdict is then trusted.
         state: what the detector does today; it stands in for the references of the models.

@@ -5,6 +5,7 @@ Figures are made without pyplot, so that no state is left behind in a user's ses
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from io import BytesIO
@@ -32,6 +33,8 @@ STYLE = mplhep.style.CMS | {
     "font.size": 13, "axes.linewidth": 1.2, "savefig.dpi": 120,
     "xtick.major.size": 6, "xtick.minor.size": 3, "ytick.major.size": 6, "ytick.minor.size": 3,
 }  # fmt: skip
+LABEL_VARIABLE = "HCAL_ROOT_AD_LABEL"
+"""Environment variable: what stands behind CMS on plots."""
 NO_CHANNEL, NOT_JUDGED = "#cfcfcf", "#c9c9c9"
 STATES = {
     1: ("not connected or masked", "#737373"),
@@ -91,9 +94,10 @@ def cms_label(axis: Axes, run: int, sources: Iterable[Source]) -> None:
 
 
 def _label(axis: Axes, run: int | str, size: float) -> None:
+    label = os.environ.get(LABEL_VARIABLE) or "HCAL DQM"
     # Without scilocator_adjust=False, mplhep would open a pyplot figure of its own.
     mplhep.cms.label(
-        llabel="Simulation HCAL DQM" if isinstance(run, SimulatedRunNumber) else "HCAL DQM",
+        llabel=f"Simulation {label}" if isinstance(run, SimulatedRunNumber) else label,
         rlabel=f"Run {run}" if isinstance(run, int) else run,
         ax=axis,
         fontsize=size,

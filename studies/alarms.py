@@ -19,7 +19,7 @@ from hcal_root_ad.errors import HcalRootAdError, UsageError
 from hcal_root_ad.files import write_text
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.pipeline import Judging, load_models
-from hcal_root_ad.simulate.faults import Fault, FaultKind, make_fault
+from hcal_root_ad.simulate.faults import FaultKind, InjectedFault, make_fault
 from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
@@ -45,7 +45,7 @@ class Told:
     sentence: str
 
 
-def faults_of(detector: SimulatedDetector, length: int) -> tuple[Fault, ...]:
+def faults_of(detector: SimulatedDetector, length: int) -> tuple[InjectedFault, ...]:
     """A dead box, a degraded module, a flickering card and a hot channel, each for a tenth of the run or so."""
     tenth = length // 10
     return (

@@ -14,8 +14,10 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from io import TextIOWrapper
+from types import ModuleType
 from typing import Any, NoReturn
 
+from hcal_root_ad.cli.config import add_config, apply
 from hcal_root_ad.cli.plain import plain, plain_line
 from hcal_root_ad.errors import HcalRootAdError
 
@@ -37,6 +39,7 @@ VERBS = {
     "compare": "hold runs against a reference run: what differs, as table, ROOT file, JSON and picture",
     "reference": "keep the catalogue of reference runs: add, list, show, verify",
     "export": "write a model as ONNX, or as a model for CMSSW's HcalMLTask",
+    "config": "which settings hold, and where they come from",
 }
 """Verb to what it does. The verb's module in this package has the same name and is imported only when it is chosen."""
 
@@ -70,13 +73,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _execute(words: list[str]) -> int:
+    if "_ARGCOMPLETE" in os.environ:
+        _complete()
     verb = _front_door().parse_args(words[:1]).verb
-    module = import_module(f"hcal_root_ad.cli.{verb}")
-    parser = _Parser(f"{PROGRAM} {verb}", description=module.__doc__)
-    module.add_arguments(parser)
-    code = int(module.execute(parser.parse_args(words[1:])))
+    module, parser = _parser_of(verb)
+    arguments = parser.parse_args(words[1:])
+    apply(arguments)
+    code = int(module.execute(arguments))
     sys.stdout.flush()
     return code
+
+
+def _parser_of(verb: str) -> tuple[ModuleType, _Parser]:
+    """A verb's module, and the parser of its options."""
+    module = import_module(f"hcal_root_ad.cli.{verb}")
+    width = {} if verb != "config" else {"formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = _Parser(f"{PROGRAM} {verb}", description=module.__doc__, **width)
+    module.add_arguments(parser)
+    add_config(parser)
+    return module, parser
+
+
+def _complete() -> None:
+    """Answer the shell, which asks how a word may go on: ``eval "$(register-python-argcomplete hcal-root-ad)"``."""
+    import argcomplete
+
+    parser = argparse.ArgumentParser(PROGRAM)
+    verbs = parser.add_subparsers()
+    asked = os.environ.get("COMP_LINE", "").split()[1:2]
+    for verb in VERBS:
+        own = _parser_of(verb)[1] if [verb] == asked else None
+        verbs.add_parser(verb, help=VERBS[verb], parents=[own] if own else [], add_help=own is None)
+    argcomplete.autocomplete(parser)
 
 
 def _fault(error: BaseException | None) -> str:

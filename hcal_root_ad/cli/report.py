@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad.cli.options import add_output, input_files, read_runs
+from hcal_root_ad.cli.options import add_definition, add_judging, add_output, input_files, judging_of, read_runs
 from hcal_root_ad.cli.terminal import progress, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", metavar="PATH",
                         help="folder of a campaign; verdict on a run (R<run>.verdict.npz, from `run --save-verdict`); "
-                             "or DQM file or reference run, which is judged first with the shipped models")  # fmt: skip
+                             "or DQM file or reference run, which is judged first")  # fmt: skip
     add_output(parser, "FILE.html", "page to write")
+    add_judging(parser)
+    add_definition(parser)
     parser.add_argument("--runs", action="store_true",
                         help="of a campaign: a page for each run too, in FILE_runs/, with links")  # fmt: skip
 
@@ -33,17 +35,18 @@ def execute(arguments: argparse.Namespace) -> int:
     elif arguments.runs:
         raise UsageError(f"--runs goes with the folder of a campaign, but {path} is none; leave it out.")
     else:
-        _report_run(arguments.path, output)
+        _report_run(arguments)
     show(f"report:    {output}")
     return 0
 
 
-def _report_run(name: str, output: Path) -> None:
+def _report_run(arguments: argparse.Namespace) -> None:
     from hcal_root_ad.publish.saved_verdict import SUFFIX, load_record
 
+    name, output = arguments.path, arguments.output
     recorded = name.endswith(SUFFIX)
     check_places([output], inputs=[Path(name)] if recorded else input_files([name]))
-    record = load_record(Path(name)) if recorded else _judged(name)
+    record = load_record(Path(name)) if recorded else _judged(arguments)
 
     from hcal_root_ad.report.page import write_page
     from hcal_root_ad.report.run_page import run_page
@@ -51,19 +54,19 @@ def _report_run(name: str, output: Path) -> None:
     write_page(run_page(record), output)
 
 
-def _judged(name: str) -> RunRecord:
-    """The record of a run that is judged now, as `run` does it by itself."""
+def _judged(arguments: argparse.Namespace) -> RunRecord:
+    """The record of a run that is judged now, as `run` does it."""
     from hcal_root_ad.cli.run import judge
-    from hcal_root_ad.pipeline import Judging, load_models
     from hcal_root_ad.publish.saved_verdict import record_of
 
-    runs = read_runs([name])
+    runs = read_runs([arguments.path], arguments.definition)
     if len(runs) != 1:
         numbers = ", ".join(str(maps.run) for maps in runs)
         raise UsageError(
-            f"{name} holds runs {numbers}, but a report is of one; use `run --save-verdict` and name a verdict."
+            f"{arguments.path} holds runs {numbers}, but a report is of one; "
+            "use `run --save-verdict` and name a verdict."
         )
-    judging = Judging(load_models())
+    judging = judging_of(arguments)
     verdict = judge(runs[0], judging)
     return record_of(verdict, judging.provenance("run", [verdict]))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -49,11 +50,19 @@ def _verdict(differing: int, parts: int) -> str:
 
 
 def _run(words: Sequence[str]) -> int:
-    """Run a verb; what it prints as its result is not ours."""
+    """Run a verb without the settings of whoever asks; what it prints as its result is not ours."""
+    from hcal_root_ad.cli.config import CONFIG_VARIABLE
     from hcal_root_ad.cli.main import main
 
-    with redirect_stdout(io.StringIO()):
-        return main(words)
+    settings = os.environ.get(CONFIG_VARIABLE)
+    os.environ[CONFIG_VARIABLE] = ""
+    try:
+        with redirect_stdout(io.StringIO()):
+            return main(words)
+    finally:
+        os.environ.pop(CONFIG_VARIABLE)
+        if settings is not None:
+            os.environ[CONFIG_VARIABLE] = settings
 
 
 @contextmanager

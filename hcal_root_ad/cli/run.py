@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcal_root_ad.cli.options import (
+    add_definition,
     add_inputs,
     add_judging,
     add_output,
@@ -18,7 +19,7 @@ from hcal_root_ad.cli.options import (
     judging_of,
     read_runs,
 )
-from hcal_root_ad.cli.terminal import progress, remark, show
+from hcal_root_ad.cli.terminal import be_quiet, progress, remark, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places, plain_name
 from hcal_root_ad.lumi_maps import LumiMaps
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_inputs(parser)
     add_output(parser, "DIR", "folder for the ROOT files")
     add_judging(parser)
+    add_definition(parser)
     add_states(parser)
     add_without_reference(parser)
     parser.add_argument("--flags", type=Path, metavar="FILE.csv", help="write every flagged interval, one row each")
@@ -42,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the main pictures into this folder")
     parser.add_argument("--save-verdict", type=Path, metavar="DIR",
                         help="save the verdicts into this folder (R<run>.verdict.npz), for `report`")  # fmt: skip
+    parser.add_argument("--quiet", action="store_true", help="print no result: files alone, and remarks on stderr")
     parser.add_argument("--online", action="store_true", help="name the ROOT file as the online GUI wants it")
     parser.add_argument("--as-hcalmltask", action="store_true",
                         help="in the folders of CMSSW's HcalMLTask, whose place it takes in the GUI")  # fmt: skip
@@ -54,9 +57,11 @@ def execute(arguments: argparse.Namespace) -> int:
         raise UsageError("--attach keeps the input's file name, so it cannot go with --online; leave one of them out.")
     from hcal_root_ad.harvest.inputs import digest_ahead
 
+    if arguments.quiet:
+        be_quiet()
     files = input_files(arguments.inputs)
     left_out: list[LeftOut] = []
-    runs = read_runs(arguments.inputs, left_out=left_out)
+    runs = read_runs(arguments.inputs, arguments.definition, left_out)
     attached = [_harvested_file(maps, files) if arguments.attach else None for maps in runs]
     plots = _plot_folders(arguments.plots, runs)
     _check_places(arguments, runs, attached, plots, files)
@@ -64,7 +69,7 @@ def execute(arguments: argparse.Namespace) -> int:
     ahead = digest_ahead(source for maps in runs for source in maps.sources)
     verdicts = [judge(maps, judging) for maps in runs]
     ahead.join()
-    options = {name: getattr(arguments, name) for name in ("online", "attach", "as_hcalmltask")}
+    options = {name: getattr(arguments, name) for name in ("definition", "online", "attach", "as_hcalmltask")}
     made = [judging.provenance("run", [verdict], options) for verdict in verdicts]
 
     for verdict, attach_to, plot_folder, provenance in zip(verdicts, attached, plots, made, strict=True):

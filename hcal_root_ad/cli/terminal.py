@@ -23,8 +23,20 @@ CampaignReport = Callable[[int, int, int], None]
 _WIDTH_OF_A_PIPE = 160
 
 
+_QUIET = False
+"""Whether results are printed; for the process, which runs one verb."""
+
+
+def be_quiet(quiet: bool = True) -> None:
+    """Print no results from now on."""
+    global _QUIET
+    _QUIET = quiet
+
+
 def show(*results: RenderableType) -> None:
     """Print results (text or rich tables) on stdout, uncut where it goes to a file or a pipe."""
+    if _QUIET:
+        return
     width = None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE
     console = _Console(width=width, highlight=False, markup=False, emoji=False)
     for result in results:

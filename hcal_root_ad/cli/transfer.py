@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad.cli.options import add_output, read_runs
+from hcal_root_ad.cli.options import add_definition, add_output, read_runs
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", nargs="+", metavar="CLEAN",
                         help="clean runs to adapt to (default: those of the reference that fits)")  # fmt: skip
     add_output(parser, "MODEL", "folder of the new model")
+    add_definition(parser)
     parser.add_argument("--data", default="", metavar="TEXT", help="what the runs are, in words for the model's card")
 
 
@@ -32,7 +33,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     check_places([], [arguments.output])
     source = load_model(arguments.source)
-    runs = read_runs(arguments.runs or _clean_runs(source))
+    runs = read_runs(arguments.runs or _clean_runs(source), arguments.definition)
     with progress("Transferring") as report:
         model = transfer(source, runs, arguments.output, to=arguments.to, data=arguments.data, progress=report)
     write_model_provenance(

@@ -97,10 +97,11 @@ class RunJudge:
         pileup: Mapping[int, float] | None = None,
         find_masked: FindMasked | None = None,
     ) -> None:
-        names = [model.subdetector for model in models]
-        if twice := {name for name in names if names.count(name) > 1}:
+        places = [(model.subdetector, model.channels.era) for model in models]
+        if twice := {name for name, era in places if places.count((name, era)) > 1}:
             raise ModelError(f"two models for {', '.join(sorted(twice))} were given; give one per sub-detector")
-        self._models, self._false_alarms = {model.subdetector: model for model in models}, false_alarms
+        self._given, self._false_alarms = tuple(models), false_alarms
+        self._models = {model.subdetector: model for model in models}
         self._find_reference, self._without_reference = find_reference, without_reference
         self._pileup, self._find_masked = dict(pileup or {}), find_masked
         self._run: GrowingRun | None = None
@@ -120,6 +121,8 @@ class RunJudge:
         """
         if self._run is None:
             self._run = GrowingRun(maps)
+            own = [model for model in self._given if model.channels.era == maps.channels.era]
+            self._models = {model.subdetector: model for model in own or self._given}
         else:
             self._run.add(maps)
         run = self._run.maps

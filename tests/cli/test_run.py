@@ -26,7 +26,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         for path in inputs:
             path.touch()
         before = sorted(tmp_path.rglob("*"))
-        monkeypatch.setattr(run, "read_runs", lambda _, **__: runs)
+        monkeypatch.setattr(run, "read_runs", lambda *_, **__: runs)
         words = ["run", *map(str, inputs), "-o", str(tmp_path / "out"), "--flags", str(tmp_path / "new" / "flags.csv")]
         assert main([*words, *options]) == 2
         assert sorted(tmp_path.rglob("*")) == before
