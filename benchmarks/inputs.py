@@ -12,7 +12,7 @@ from benchmarks.worker import Action
 if TYPE_CHECKING:
     from hcal_root_ad.simulate.simulated_run import SimulatedRun
 
-DETECTOR, RUN = 2022, 371_000
+DETECTOR, SEED, RUN = 2022, 77, 371_000
 CODECS = {"zlib": 101, "LZMA": 201, "LZ4": 404, "ZSTD": 505}
 """ROOT's number of codec and level. LZMA at its lowest level: the others take minutes to write and unpack the same."""
 OTHERS = 40
@@ -35,6 +35,13 @@ class Inputs:
     def harvested(self, lumisections: int) -> Path:
         """Harvested file with ``By Lumi Section`` folders."""
         return self._made(self.scratch / f"{lumisections}_LS_harvested", "harvested", lumisections)
+
+    def campaign(self, runs: int, lumisections: int) -> Path:
+        """Folder of nanoDQMIO files with mixed faults, one for each run."""
+        folder = self.scratch / f"{runs}_runs_{lumisections}_LS"
+        if len(list(folder.glob("*.root"))) < runs:
+            self.stopwatch.once(Task("inputs:campaign", (str(folder), str(runs), str(lumisections))))
+        return folder
 
     def _made(self, folder: Path, kind: str, lumisections: int, *options: str) -> Path:
         if not list(folder.glob("*.root")):
@@ -60,6 +67,16 @@ def harvested(folder: str, lumisections: str) -> Action:
 
     def write() -> None:
         write_dqm_file(_run(int(lumisections)), Path(folder))
+
+    return write
+
+
+def campaign(folder: str, runs: str, lumisections: str) -> Action:
+    """Write the runs of a campaign into a folder."""
+    from hcal_root_ad.simulate.formats import simulate_campaign
+
+    def write() -> None:
+        simulate_campaign(Path(folder), "nanodqmio", int(lumisections), int(runs), DETECTOR, SEED, "mixed")
 
     return write
 

@@ -39,11 +39,13 @@ class Sizes:
     """Lumisections that the production-shaped network is given at a time."""
     alone: int = 50
     """Lumisections that are judged alone."""
+    runs: int = 40
+    """Runs of a campaign."""
     pairs: int = 3
     slow: int = 1
 
 
-QUICK = Sizes(small=2, middle=3, large=4, network=1, alone=2, pairs=1, slow=1)
+QUICK = Sizes(small=2, middle=3, large=4, network=1, alone=2, runs=2, pairs=1, slow=1)
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,12 @@ def rows() -> Iterator[Row]:
               Target(3, True), _harvested)  # fmt: skip
     yield from _judging()
     yield from _whole_run()
+    yield Row("run-long", "`hcal-root-ad run` on 4,000 LS, start-up and publishing included", Target(12, False, "s"),
+              _run_seconds)  # fmt: skip
+    yield Row("certify-workers", "throughput of `certify` on 40 runs of 200 LS: 2 workers ÷ 1 worker",
+              Target(1.8, True), _certify_workers)  # fmt: skip
+    yield Row("certify-rate", "LS per second of `certify` on 40 runs of 200 LS, 2 workers, start-up and outputs too",
+              Target(300, True, "LS/s"), _certify_rate)  # fmt: skip
     yield Row("start-up", "`hcal-root-ad --help` ÷ `python -c pass`", Target(3, False), _start_up)
     yield from _export()
 
@@ -250,6 +258,30 @@ def _run_memory(bench: Bench) -> Found:
     sizes = (bench.sizes.small, bench.sizes.middle, bench.sizes.large)
     peaks = [bench.stopwatch.once(_run_task(bench, "command", size)).peak_mb for size in sizes]
     return Found((max(peaks) / 1024,), ", ".join(f"{peak:.0f} MB" for peak in peaks))
+
+
+def _run_seconds(bench: Bench) -> Found:
+    samples = [bench.stopwatch.once(_run_task(bench, "command", bench.sizes.large)) for _ in range(bench.sizes.slow)]
+    return Found(tuple(sample.seconds for sample in samples), f"{samples[0].peak_mb:.0f} MB")
+
+
+def _certify(bench: Bench, workers: int) -> Task:
+    folder, runs = bench.inputs.campaign(bench.sizes.runs, bench.sizes.small), str(bench.folder / f"certify_{workers}")
+    return Task("certifying:command", (str(folder), runs, str(workers)))
+
+
+def _certify_workers(bench: Bench) -> Found:
+    two, one = (_certify(bench, workers) for workers in (2, 1))
+    pairs = bench.stopwatch.alternate(two, one, bench.sizes.slow, warm=False)
+    return Found(ratios(pairs), _seconds(pairs))
+
+
+def _certify_rate(bench: Bench) -> Found:
+    samples = [bench.stopwatch.once(_certify(bench, 2)) for _ in range(bench.sizes.slow)]
+    lumisections = bench.sizes.runs * bench.sizes.small
+    era = 500_000 / lumisections * samples[0].seconds / 60
+    return Found(tuple(lumisections / sample.seconds for sample in samples),
+                 f"{samples[0].seconds:.3g} s; 500,000 LS in {era:.0f} min")  # fmt: skip
 
 
 def _start_up(bench: Bench) -> Found:

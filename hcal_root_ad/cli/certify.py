@@ -254,10 +254,10 @@ def _report(campaign: Campaign, summary: Summary, policy: Policy, store: Store) 
     from hcal_root_ad.certify.policy import SUBDETECTORS
 
     runs = "1 run" if len(campaign.runs) == 1 else f"{len(campaign.runs)} runs"
-    table = Table("LS", *Status, title=f"{runs}, policy {policy.label}", title_justify="left")
+    table = Table("LS", *Status)
     for name in (*SUBDETECTORS, HCAL):
         table.add_row(name, *(str(summary.count(name, status)) for status in Status))
-    show(table)
+    show(f"{runs}, policy {policy.label}", table)
     _show_causes(summary)
     for output, name in (("good LS", GOLDEN), ("ranges", REGISTRY), ("LS table", TABLE), ("flags", FLAGS)):
         show(f"{output + ':':<10} {store.folder / name}")
