@@ -30,7 +30,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
             return SimpleNamespace(name="new", subdetector="HE", story=STORY)
 
         monkeypatch.setattr(f"hcal_root_ad.model.transfer.{verb}", function)
-        monkeypatch.setattr(f"hcal_root_ad.cli.{verb}.read_runs", tuple)
+        monkeypatch.setattr(f"hcal_root_ad.cli.{verb}.read_runs", lambda names, *_: tuple(names))
         monkeypatch.setattr("hcal_root_ad.model.model.load_model", lambda name: SimpleNamespace(name=name))
         monkeypatch.setattr("hcal_root_ad.provenance.write_model_provenance", lambda *_: None)
         return calls

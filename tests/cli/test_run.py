@@ -122,7 +122,7 @@ def test_attach_takes_the_one_file_of_a_folder_or_pattern(
     path = tmp_path / "in" / "a.root"
     path.parent.mkdir()
     path.touch()
-    monkeypatch.setattr(run, "read_runs", lambda _, **__: (make_maps(370101, "a.root"),))
+    monkeypatch.setattr(run, "read_runs", lambda *_, **__: (make_maps(370101, "a.root"),))
     monkeypatch.setattr(run, "judging_of", lambda _: Judging(()))
     monkeypatch.setattr(run, "judge", lambda maps, *_: RunVerdict(maps, ()))
     attached: list[Path] = []
