@@ -32,6 +32,8 @@ LIMITS = {"channel": 0.05, "module": 0.02}
 """Smallest shifts of a state that knows its channels from run to run."""
 LIMITS_OF_CONDITIONS = {"ring": 0.05, "subdetector": 0.04}
 """The same where the trigger menu and the luminosity of the run are known."""
+ASKED = 0.2
+"""False findings per 100 LS and sub-detector that are asked for at most: a line of a state opens a finding."""
 MOST_OF = 0.6
 """A unit of which more channels are at fault is at fault."""
 COLLISIONS, COSMICS, IONS = "collisions", "cosmics", "ions"
@@ -67,7 +69,7 @@ class OpenFinding:
         identifier: ``370012-3``: the run that opened it and a number.
         subdetector, level, unit, kind: as in :class:`~hcal_root_ad.judge.verdict.Finding`; kind ``creeping`` where the
             state itself saw it.
-        size: shift of log rate (−0.105 is a loss of a tenth), as last measured.
+        size: shift of log rate (−0.105 is a loss of a tenth), the largest that was measured.
         rows: channels of the sub-detector.
         first_run, last_run: in which it was there. runs: how many.
         below: runs in a row in which it was below half of its size.
@@ -282,7 +284,8 @@ class DetectorState:
                 )
             reference = self.reference(model.subdetector, conditions)
             own = hashlib.sha256(f"{model.digest} {digest}".encode()).hexdigest()
-            out.append(replace(model, reference=reference, architecture={}, weights={}, digest=own))
+            asked = min(model.false_alarms, ASKED)
+            out.append(replace(model, reference=reference, architecture={}, weights={}, digest=own, false_alarms=asked))
         return tuple(out)
 
     @property

@@ -27,8 +27,10 @@ DEAREST = 0.02
 """Rates below this share of the expected one are all the same."""
 SHIFTS = (-6.0, 3.0)
 """Shifts of log rate that a finding may have."""
-CLOSED_AFTER, ASKED_AFTER = 2, 3
-"""Runs below half of its size that close a finding; runs in which it was there before a person is asked."""
+CLOSED_AFTER = 2
+"""Runs in a row below half of its size that close a finding."""
+ASKED_AFTER = (3, 8, 16, 32, 64)
+"""Runs in which a finding was there after which a person is asked what it is: what was a fault may be one no more."""
 TELLING = 0.25
 """A shift that is known worse than this share of a finding's size does not say whether it is still there."""
 GATE, GATED_RUNS = 3.5, 2
@@ -125,7 +127,7 @@ def follow_findings(
         if now.below >= CLOSED_AFTER:
             closed.append(now)
             continue
-        if now.runs >= ASKED_AFTER and not now.asked:
+        if now.runs in ASKED_AFTER and now.runs > finding.runs:
             now = replace(now, asked=True)
             asked.append(now)
         kept.append(now)
@@ -144,7 +146,9 @@ def _measured(
     if shift is not None and shift[1] < TELLING * abs(finding.size):
         if shift[0] * finding.sign < abs(finding.size) / 2:
             return replace(finding, below=finding.below + 1)
-        return replace(finding, below=0, runs=finding.runs + 1, last_run=run)
+        # A fault that grows closes at half of what it grew to.
+        size = finding.sign * max(abs(finding.size), shift[0] * finding.sign)
+        return replace(finding, below=0, runs=finding.runs + 1, last_run=run, size=size)
     if again:
         return replace(finding, below=0, runs=finding.runs + 1, last_run=run)
     return finding
@@ -189,6 +193,23 @@ def log_rate_shift(finding: Finding, verdict: Verdict) -> float:
         fewer = -np.expm1(-rate * np.exp(middle)).sum() < size * -np.expm1(-rate).sum()
         low, high = (middle, high) if fewer else (low, middle)
     return high
+
+
+def released(
+    layers: Mapping[str, Layer], part: SubdetectorState, finding: OpenFinding, held: Mapping[str, Mask]
+) -> dict[str, Layer]:
+    """Layers after a finding was closed: what it touched walked unseen, but for what others still hold (``held``)."""
+    touched = part.touched(finding.rows)
+    steps = finding.runs + finding.below
+    return {level: _less_sure(layer, touched[level] & ~held[level], steps) for level, layer in layers.items()}
+
+
+def _less_sure(layer: Layer, units: Mask, steps: int) -> Layer:
+    if not units.any():
+        return layer
+    covariance = layer.covariance.copy()
+    covariance[units, LEVEL, LEVEL] += layer.walked(steps)[units]
+    return replace(layer, covariance=covariance)
 
 
 def gate(layer: Layer, off: Innovation) -> tuple[Layer, Mask]:

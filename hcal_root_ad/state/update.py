@@ -39,6 +39,7 @@ from hcal_root_ad.state.guards import (
     follow_findings,
     gate,
     lined,
+    released,
     rolled_back,
     silent,
 )
@@ -174,13 +175,17 @@ def accept(state: DetectorState, identifier: str) -> DetectorState:
 
 
 def close(state: DetectorState, identifier: str) -> DetectorState:
-    """The state without an open finding: what it touched is as it was before, and learns again.
+    """The state without an open finding, which is over: what it touched is as it was before, and learns again.
 
     Raises:
         UsageError: no such finding is open.
     """
-    state.finding(identifier)
-    return replace(state, findings=_without(state, identifier))
+    finding = state.finding(identifier)
+    state = replace(state, findings=_without(state, identifier))
+    part = state.subdetectors[finding.subdetector]
+    layers = released(part.layers, part, finding, state.frozen(finding.subdetector))
+    parts = {**state.subdetectors, finding.subdetector: replace(part, layers=layers)}
+    return replace(state, subdetectors=parts)
 
 
 def _is(finding: OpenFinding, part: SubdetectorState, level: str) -> bool:
@@ -317,6 +322,8 @@ def _subdetector(
             f for f in findings if f.subdetector == name and f.last_run == run and f not in changes.opened
         ]
         touched = replace(state, findings=findings).frozen(name)
+        for finding in changes.closed:
+            layers = released(layers, part, finding, touched)
         frozen = {level: mask | touched[level] for level, mask in frozen.items()}
     update = state.update + 1
     for level in LAYERS:
