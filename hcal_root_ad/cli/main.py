@@ -35,6 +35,7 @@ VERBS = {
     "train": "make a model of clean runs alone",
     "transfer": "adapt a model to your detector, or to another sub-detector, on clean runs",
     "adapt": "keep a detector state that learns from run to run, and never a fault",
+    "innovations": "what runs do beyond what a detector state expects, and what of it follows something",
     "findings": "open findings of a detector state: list, accept, close",
     "compare": "hold runs against a reference run: what differs, as table, ROOT file, JSON and picture",
     "reference": "keep the catalogue of reference runs: add, list, show, verify",

@@ -66,7 +66,7 @@ class Recipe:
     menus: tuple[float, float] = (-0.06, 0.10)
     pileup: tuple[float, float] = (5.0, 65.0)
     events: float = 1500.0
-    lumisections: tuple[int, int] = (50, 70)
+    lumisections: tuple[int, int] = (72, 92)
     jitter: float = 0.75
     wide_faults: bool = False
 
@@ -234,7 +234,8 @@ class _Walker:
         n = len(pileup)
         eta = healthy + np.multiply.outer(np.log(pileup / REFERENCE_PILEUP), detector.power)
         rates = -np.expm1(-np.exp(eta) - detector.noise)
-        rates = (rates * detector.live).astype(np.float32)
+        events = np.maximum(draw.poisson(recipe.events, n) * draw.normal(1, 0.02, n), 200).astype(np.int64)
+        rates = (np.clip(rates * self._jitter(rates, events, draw), 0, 1) * detector.live).astype(np.float32)
         factor = np.ones(rates.shape, dtype=np.float32)
         for fault in self.era.faults:
             if (strength := fault.factor(index)) != 1.0:
@@ -242,8 +243,7 @@ class _Walker:
                 factor[first:, fault.rows] *= strength
         mask = self._masked(index, draw)
         rates[:, list(self.masks)], factor[:, list(self.masks)] = 0, 1
-        events = np.maximum(draw.poisson(recipe.events, n) * draw.normal(1, 0.02, n), 200).astype(np.int64)
-        counts = self._counts(rates * factor, events, draw)
+        counts = draw.binomial(events[:, None], np.minimum(rates * factor, 1)).astype(np.int32)
         maps = LumiMaps(
             run=FIRST_RUN + index, channels=self.channels, lumisections=np.arange(1, n + 1, dtype=np.int32),
             events=events, event_source=np.full(n, EventSource.COUNTER, dtype=np.uint8), counts=counts,
@@ -252,13 +252,12 @@ class _Walker:
         conditions = RunConditions("menu B" if second else "menu A", 3.8, "collisions", self.luminosity)
         return EraRun(index, maps, mask, conditions, healthy, rates, factor, float(pileup.mean()))
 
-    def _counts(self, rates: Floats, events: NDArray[np.int64], draw: np.random.Generator) -> NDArray[np.int32]:
-        """Counts whose box sums scatter more than binomial ones: showers hit neighbours."""
+    def _jitter(self, rates: Floats, events: NDArray[np.int64], draw: np.random.Generator) -> Floats:
+        """(LS, channels) factor by which boxes jitter, so that their sums scatter more than binomial ones: showers."""
         box = self.channels.box.astype(np.intp)
         sums = np.stack([np.bincount(box, row, 72) for row in rates]) * events[:, None]
         jitter = np.sqrt(self.era.recipe.jitter / np.maximum(sums, 1.0)) * draw.standard_normal(sums.shape)
-        p = np.clip(rates * np.exp(jitter)[:, box], 0, 1)
-        return draw.binomial(events[:, None], p).astype(np.int32)
+        return np.asarray(np.exp(jitter)[:, box])
 
     def _masked(self, index: int, draw: np.random.Generator) -> Mask | None:
         """Channels are masked for some runs, and come back."""
