@@ -17,7 +17,7 @@ from hcal_root_ad.judge.levels import UnitLevels, common_part, unit_levels
 from hcal_root_ad.judge.lumisections import JudgedRows
 from hcal_root_ad.judge.measured import measure
 from hcal_root_ad.judge.subdetector import Judged, faults_of, not_judged, verdict_of
-from hcal_root_ad.judge.units import Expectation, UnitFault, expectation, scan_units
+from hcal_root_ad.judge.units import SPEAKS, Expectation, UnitFault, expectation, scan_units
 from hcal_root_ad.judge.verdict import CommonPart, Level, ModelInfo, Trust, Verdict
 from hcal_root_ad.lumi_maps import Cells, LumiMaps
 from hcal_root_ad.model.common_part import CommonLevels
@@ -67,6 +67,7 @@ class SharedPileup:
     ) -> tuple[list[Verdict], CommonPart]:
         """A verdict on each sub-detector, and the common part of them."""
         scans = [self._scanned(name, asked_of(models.get(name), false_alarms)) for name in self.tree.subdetector.names]
+        scans = _losses_before_gains(scans, len(self.rows))
         judged = [scan for scan in scans if scan.channels.width <= STRANGER or base[scan.name] is Trust.NONE]
         flagged = [fault for scan in judged for fault in scan.units]
         healthy = expectation(self.levels, self.units, self.tree, self.reference, flagged)
@@ -148,6 +149,29 @@ class SharedPileup:
         cut = (replace(fault, inside=fault.inside & present) for fault in faults)
         faults = [fault for fault in cut if fault.inside.any()]
         return verdict_of(judged, faults, self.maps, self.rows, info, trust, width, came)
+
+
+def _losses_before_gains(scans: list[_Scan], size: int) -> list[_Scan]:
+    """Scans without the small gain of a sub-detector while another one loses.
+
+    The pileup that they share takes up half of what they differ by, so a loss of the one looks like a gain of the
+    other.
+    """
+    losing = np.zeros(size, dtype=bool)
+    for scan in scans:
+        for fault in scan.units:
+            if fault.level is Level.SUBDETECTOR and fault.sign < 0:
+                losing |= fault.rows(size)
+    return [
+        replace(scan, units=tuple(fault for fault in scan.units if not _only_a_gain(fault, losing))) for scan in scans
+    ]
+
+
+def _only_a_gain(fault: UnitFault, losing: NDArray[np.bool_]) -> bool:
+    if fault.level is not Level.SUBDETECTOR or fault.sign < 0 or max(s.shift for s in fault.stretches) > SPEAKS:
+        return False
+    inside = fault.rows(len(losing))
+    return bool(2 * (inside & losing).sum() > inside.sum())
 
 
 def asked_of(model: Model | None, false_alarms: float | None) -> float:

@@ -37,7 +37,7 @@ GATE, GATED_RUNS = 3.5, 2
 """Innovations beyond this many standard deviations are not learned, but for so many runs in a row only."""
 SILENT = -1.5
 """A channel below this log rate without a line is masked for the time being."""
-CREEP = {"channel": 5.4, "module": 4.5, "box": 4.5, "half": 4.5, "ring": 4.5}
+CREEP = {"channel": 6.0, "module": 5.5, "box": 5.5, "half": 5.0, "ring": 5.0}
 """Standard deviations of the walk that a level may move over many runs."""
 CREEP_SIZE = {"channel": 0.06, "module": 0.025, "box": 0.04, "half": 0.03, "ring": 0.05}
 """Smallest shift of log rate that is creeping."""

@@ -47,8 +47,8 @@ from hcal_root_ad.state.innovations import changed_settings, with_multipliers, w
 from hcal_root_ad.state.layers import DOSE, LEVEL, POWER, Layer, Mask
 from hcal_root_ad.stats.binomial import log_rate
 
-SPREAD_MEMORY = 12.0
-"""Runs over which the shift of a sub-detector against the others is averaged."""
+SPREAD_MEMORY, PRIOR_RUNS = 12.0, 2.0
+"""Runs over which the shift of a sub-detector against the others is averaged, and what the first guess counts."""
 LEAST_SPREAD = 0.004**2
 OVERDISPERSION_MEMORY = 10.0
 LEAST_DIGIS = 50
@@ -353,7 +353,7 @@ def _subdetector(
     )
     part, appeared = _with_new_channels(part, measured, place["ring"])
     notes.lists["appeared"] += appeared
-    return _with_run(part, measured), findings
+    return _with_run(part, measured, update), findings
 
 
 def _with_window(layer: Layer, off: Innovation, use: Mask, age: float) -> Layer:
@@ -406,11 +406,11 @@ def _with_new_channels(
     return replace(part, layers=layers, live=live), [part.channels.name_of(int(row)) for row in rows]
 
 
-def _with_run(part: SubdetectorState, measured: Measurement) -> SubdetectorState:
+def _with_run(part: SubdetectorState, measured: Measurement, update: int) -> SubdetectorState:
     """The part with the run's pileup, overdispersion and shift against the other sub-detectors."""
     sums = measured.sums["subdetector"]
     shift = float(sums.score[0, 0] / max(sums.information[0, 0], 1e-9))
-    spread = part.spread + (min(shift**2, 9 * part.spread) - part.spread) / SPREAD_MEMORY
+    spread = part.spread + (min(shift**2, 9 * part.spread) - part.spread) / min(PRIOR_RUNS + update, SPREAD_MEMORY)
     low, _, high = measured.log_pileup
     old, new = asdict(part.overdispersion), asdict(measured.overdispersion)
     scatter = {key: old[key] + (new[key] - old[key]) / OVERDISPERSION_MEMORY for key in old}

@@ -75,8 +75,8 @@ ERAS = {
     "facts": Recipe(),
     "doubled": Recipe(scale=2.0),
     "own": Recipe(
-        box=0.005, module=0.0035, channel=0.0055, restless=0.03, more=3.0, noise_box=0.004, noise_channel=0.003,
-        tails=3, box_steps=0.15, settings=(12, 38), settings_width=0.02, gap_at=30, gap=10, ageing=0.12,
+        box=0.005, module=0.0035, channel=0.005, restless=0.02, noise_box=0.004, noise_channel=0.003, tails=5,
+        box_steps=0.15, settings=(12, 38), settings_width=0.02, gap_at=30, gap=10, ageing=0.12,
         menus=(-0.04, 0.07), wide_faults=True,
     ),
 }  # fmt: skip
@@ -307,7 +307,7 @@ def _faults(era: Era) -> Iterator[EraFault]:
                 yield EraFault(f"{scale} creeping", name, rows, first, course)
     for run in range(1, recipe.runs):
         if run % 2 == 0:
-            if recipe.wide_faults and run % 4 == 2:
+            if recipe.wide_faults and run % 4 == 2 and run > 4:
                 yield _wide(era, run, draw)
             continue
         for scale, strength, count in _RECIPES:

@@ -225,7 +225,7 @@ def test_a_menu_shifts_rings_only_where_it_is_known(state: DetectorState, make_v
     a, b = (state.reference("HE", RunConditions(menu=menu, luminosity=15.0)) for menu in "AB")
     assert (b.level - a.level)[state.subdetectors["HE"].live].mean() == pytest.approx(0.05, abs=0.01)
     assert b.limits.ring == 0.05
-    assert b.limits.subdetector == 0.04
+    assert b.limits.subdetector == 0.02
     assert state.reference("HE", RunConditions(menu="C", luminosity=15.0)).limits.ring == 0.12
 
 
