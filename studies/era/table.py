@@ -104,7 +104,6 @@ def _figure(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     right.set_xlabel("run")
     right.set_ylabel("median error of a channel's level [%]")
     right.set_ylim(bottom=0)
-    right.legend(fontsize="small")
     path = folder / "era.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
