@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
+from itertools import islice
 from pathlib import Path
 
 from hcal_root_ad.cli.terminal import progress, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import write_text
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.state.detector_state import RunConditions
+from hcal_root_ad.state.unexplained import unexplained
 from studies.era.measure import judge_era
 from studies.era.systems import SYSTEMS
-from studies.era.table import write_results
-from studies.era.world import ERAS, Era
+from studies.era.table import write_innovations, write_results
+from studies.era.world import ERAS, Era, quiet
 
 POINTS = "points"
 RIVALS = ("fixed model", "refit on the last good run", "state", "oracle")
@@ -61,5 +65,24 @@ def _measure(arguments: argparse.Namespace) -> None:
                 numbers = judge_era(era, SYSTEMS[system](era), report, arguments.runs)
             row = {"era": name, "system": system, "seed": arguments.seed, **numbers}
             write_text(path, json.dumps(row, indent=1) + "\n")
+    unexplained_of(arguments.eras, chosen, arguments.output, arguments.runs)
     rows = [json.loads(path.read_text()) for path in sorted((arguments.output / POINTS).glob("*.json"))]
     show(*(str(path) for path in write_results(rows, arguments.output)))
+
+
+def unexplained_of(eras: Sequence[str], systems: Sequence[str], folder: Path, runs: int | None) -> None:
+    """Where all systems are asked for: what the innovations of the first era, without faults, still follow."""
+    path = folder / "innovations.md"
+    if len(systems) < len(SYSTEMS) or "facts" not in eras or path.exists():
+        return
+    era = quiet(Era("facts", ERAS["facts"]))
+    conditions: dict[int, RunConditions] = {}
+
+    def maps() -> Iterator[LumiMaps]:
+        for run in islice(era.runs(), runs):
+            conditions[run.maps.run] = run.conditions
+            yield run.maps
+
+    with progress("facts: innovations") as report:
+        rows = unexplained(maps(), conditions, lambda done: report(done, era.recipe.runs) if report else None)
+    write_innovations(rows, path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hcal_root_ad.files import write_text
+from hcal_root_ad.state.unexplained import SOURCES, Unexplained
 from studies.era.measure import share, summary
 from studies.era.world import ERAS
 
@@ -108,3 +109,25 @@ def _figure(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     return [path]
+
+
+def write_innovations(rows: Sequence[Unexplained], path: Path) -> None:
+    """Write the table of what innovations follow."""
+    sources = (*SOURCES, "all")
+    lines = [
+        "# What innovations follow",
+        "",
+        "Out-of-sample R² of what each run of the first era, without faults, does beyond what the state expected, by",
+        "the unit's own past, its neighbours in the same run, the trigger menu and the luminosity since the run before,",
+        "of which the state was told nothing. `hcal-root-ad innovations` prints the same of your own runs; above 0.1",
+        "there is more to learn. Scatter: of the pulls, 1 where the state expects what comes.",
+        "",
+        "| | runs | values | scatter | " + " | ".join(sources) + " |",
+        "|---" * (4 + len(sources)) + "|",
+    ]
+    for row in rows:
+        cells = ["–" if (value := row.by[source]) is None else f"{value:.4f}" for source in sources]
+        lines.append(
+            f"| {row.subdetector} {row.level} | {row.runs} | {row.values:,} | {row.scatter:.2f} | {' | '.join(cells)} |"
+        )
+    write_text(path, "\n".join(lines) + "\n")

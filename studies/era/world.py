@@ -7,7 +7,7 @@ do if it were healthy, and by which factor it is off.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -43,7 +43,7 @@ class Recipe:
         ageing: loss of HE at |ieta| 29 at the end. menus: shift of rings under the second trigger menu, low and high.
         pileup: lowest and highest. events: per LS. lumisections: of a run, from and to.
         jitter: variance of box sums over the binomial one, beyond 1, that LS to LS has.
-        wide_faults: whether rings, sides and sub-detectors fail as well.
+        faults: whether anything fails. wide_faults: whether rings, sides and sub-detectors fail as well.
     """
 
     runs: int = 50
@@ -68,6 +68,7 @@ class Recipe:
     events: float = 1500.0
     lumisections: tuple[int, int] = (72, 92)
     jitter: float = 0.75
+    faults: bool = True
     wide_faults: bool = False
 
 
@@ -146,7 +147,7 @@ class Era:
 
     @cached_property
     def faults(self) -> tuple[EraFault, ...]:
-        return tuple(_faults(self))
+        return tuple(_faults(self)) if self.recipe.faults else ()
 
     def runs(self) -> Iterator[EraRun]:
         """The clean run, then all others, in order."""
@@ -155,9 +156,9 @@ class Era:
             yield walker.run(index)
 
 
-def era(name: str, seed: int = 1) -> Era:
-    """An era by name."""
-    return Era(name, ERAS[name], seed)
+def quiet(era: Era) -> Era:
+    """The same era without a fault."""
+    return replace(era, recipe=replace(era.recipe, faults=False))
 
 
 @dataclass(eq=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,16 +43,9 @@ def test_the_table_has_a_dash_for_what_is_not_known() -> None:
 
 
 def runs(number: int) -> Iterator[LumiMaps]:
-    quiet = Recipe(runs=number, lumisections=(12, 13), settings=(), gap_at=-1, box_steps=0)
-    for run in replace_faults(Era("quiet", quiet)).runs():
+    quiet = Recipe(runs=number, lumisections=(12, 13), settings=(), gap_at=-1, box_steps=0, faults=False)
+    for run in Era("quiet", quiet).runs():
         yield run.maps
-
-
-def replace_faults(era: Era) -> Era:
-    """The same without faults."""
-    era = replace(era)
-    era.__dict__["faults"] = ()
-    return era
 
 
 def test_too_few_runs_are_refused() -> None:
