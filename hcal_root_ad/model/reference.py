@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +96,7 @@ class Reference:
     covariance: Floats | None = None
     unit_errors: Mapping[str, Floats] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def tree(self) -> UnitTree:
         return unit_tree(self.channels)
 

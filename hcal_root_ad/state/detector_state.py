@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,7 @@ class SubdetectorState:
     model: str
     clean: str
 
-    @property
+    @cached_property
     def tree(self) -> UnitTree:
         return unit_tree(self.channels)
 

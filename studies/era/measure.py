@@ -22,6 +22,9 @@ RIGHT = 0.5
 EDGE = 1
 """LS before and behind a fault in which a flag is not false."""
 
+EVENTS = 1500
+"""Of an LS that false lines are counted by."""
+
 Numbers = dict[str, Any]
 
 
@@ -35,6 +38,7 @@ class Scores:
     false_units: list[str] = field(default_factory=list)
     lines: int = 0
     lumisections: int = 0
+    events: int = 0
     runs: int = 0
     distrusted: int = 0
     benign_questions: int = 0
@@ -54,6 +58,7 @@ class Scores:
             "false_units": self.false_units,
             "lines": self.lines,
             "lumisections": self.lumisections,
+            "events": self.events,
             "runs": self.runs,
             "distrusted": self.distrusted,
             "questions": self.questions,
@@ -86,6 +91,7 @@ def _add(scores: Scores, era: Era, run: EraRun, answer: Answer) -> None:
     at_fault = run.factor != 1
     scores.runs += 1
     scores.lumisections += len(run.maps)
+    scores.events += int(run.maps.events.sum())
     scores.lines += len(answer.lines)
     scores.distrusted += answer.trust not in ("adapted model", "the true rates")
     for line in _false(answer.lines, at_fault):
@@ -188,9 +194,10 @@ def summary(numbers: Mapping[str, Any]) -> dict[str, float | None]:
         ]
         out[f"{scale} creeping, named at"] = float(np.median(named)) if named else None
         out[f"{scale} creeping, share of cells named"] = share(numbers["creep_flagged"].get(f"{scale} creeping"))
-    hundred = numbers["lumisections"] / 100
+    hundred = numbers["events"] / EVENTS / 100
     out["false lines per 100 LS"] = numbers["false_lines"] / hundred
     out["new false lines per 100 LS"] = numbers["new_false_lines"] / hundred
+    out["new false lines per run"] = numbers["new_false_lines"] / max(numbers["runs"], 1)
     out["benign questions per run"] = numbers["benign_questions"] / max(numbers["runs"], 1)
     out["runs not trusted"] = numbers["distrusted"] / max(numbers["runs"], 1)
     out["level error, median"] = float(np.median(numbers["level_errors"])) if numbers["level_errors"] else None

@@ -46,7 +46,14 @@ def test_the_conditions_of_the_clean_run_are_the_first_known_ones() -> None:
 
 def test_several_clean_runs_of_different_pileup_tell_the_powers() -> None:
     quiet = Recipe(
-        runs=3, lumisections=(12, 13), settings=(), gap_at=-1, box_steps=0, faults=False, pileup=(10.0, 20.0)
+        runs=3,
+        lumisections=(12, 13),
+        events=1500,
+        settings=(),
+        gap_at=-1,
+        box_steps=0,
+        faults=False,
+        pileup=(10.0, 20.0),
     )
     runs = [run.maps for run in Era("quiet", quiet).runs()]
     models = models_of_run(runs[0])

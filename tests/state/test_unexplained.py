@@ -43,7 +43,7 @@ def test_the_table_has_a_dash_for_what_is_not_known() -> None:
 
 
 def runs(number: int) -> Iterator[LumiMaps]:
-    quiet = Recipe(runs=number, lumisections=(12, 13), settings=(), gap_at=-1, box_steps=0, faults=False)
+    quiet = Recipe(runs=number, lumisections=(12, 13), events=1500, settings=(), gap_at=-1, box_steps=0, faults=False)
     for run in Era("quiet", quiet).runs():
         yield run.maps
 
