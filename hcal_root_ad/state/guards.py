@@ -43,6 +43,8 @@ CREEP_SIZE = {"channel": 0.06, "module": 0.025, "box": 0.04, "half": 0.03, "ring
 """Smallest shift of log rate that is creeping."""
 CREEP_AGES = (2, 4, 8, 16, 32)
 LEVEL_NAMES = {"channel": Level.CHANNEL, "module": Level.RM, "box": Level.RBX, "half": Level.HALF, "ring": Level.RING}
+_OF_CONDITIONS = (Level.RING, Level.DEPTH, Level.SUBDETECTOR)
+"""Faults that show in the rings, where conditions do as well."""
 _UNIT_LAYERS = {str(name): level for level, name in LEVEL_NAMES.items() if level != "channel"}
 
 
@@ -87,7 +89,8 @@ def shift_of(finding: OpenFinding, part: SubdetectorState, off: Mapping[str, Inn
     rows = rows[off["channel"].measured[rows]]
     if not len(rows):
         return None
-    whole = off["channel"].shift[rows] + sum(off[level].shift[part.of(level)[rows]] for level in ("module", "box"))
+    above = ("module", "box", "half", "ring") if finding.level in _OF_CONDITIONS else ("module", "box")
+    whole = off["channel"].shift[rows] + sum(off[level].shift[part.of(level)[rows]] for level in above)
     weight = 1 / off["channel"].chance[rows]
     return float(weight @ whole / weight.sum()), float(1 / np.sqrt(weight.sum()))
 
@@ -143,6 +146,8 @@ def _measured(
 ) -> OpenFinding:
     again = any(_same(line, finding) for line in lines)
     shift = shift_of(finding, part, off)
+    if again and finding.level == Level.SUBDETECTOR:
+        shift = None  # what is measured are the LS in which it is sound
     if shift is not None and shift[1] < TELLING * abs(finding.size):
         if shift[0] * finding.sign < abs(finding.size) / 2:
             return replace(finding, below=finding.below + 1)

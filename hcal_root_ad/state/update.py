@@ -18,7 +18,7 @@ import numpy as np
 
 from hcal_root_ad.judge.measured import Measurement
 from hcal_root_ad.judge.shared_pileup import LESS_SENSITIVE
-from hcal_root_ad.judge.verdict import RunVerdict, Trust, Verdict
+from hcal_root_ad.judge.verdict import Level, RunVerdict, Trust, Verdict
 from hcal_root_ad.model.reference import Overdispersion
 from hcal_root_ad.state.detector_state import (
     LAYERS,
@@ -140,11 +140,13 @@ def advance(
         return Advance(state, UpdateRecord(run, trust, conditions, refused=refused))
     age = state.age(conditions)
     state = _with_conditions(state, conditions)
+    # A sub-detector at fault takes the pileup along, and with it the rings of all others.
+    shared = not any(finding.level is Level.SUBDETECTOR for finding in verdict.findings)
     notes = _Notes()
     parts, findings = dict(state.subdetectors), state.findings
     for name in parts:
         if name not in refused:
-            step = _Step(name, verdicts[name], conditions, age, run, guards)
+            step = _Step(name, verdicts[name], conditions, age, run, guards, shared)
             parts[name], findings = _subdetector(state, step, findings, notes)
     measured = {name: verdicts[name].measured for name in parts if name not in refused}
     used = {name: sums.lumisections for name, sums in measured.items() if sums is not None}
@@ -218,6 +220,8 @@ def _refusal(verdict: Verdict | None) -> str:
     if not verdict.trust.trusted and not scatters:
         return f"the verdict rests on {verdict.trust}" + (f" ({verdict.trust_reason})" if verdict.trust_reason else "")
     if verdict.measured is None:
+        if any(finding.level is Level.SUBDETECTOR for finding in verdict.findings):
+            return "it is at fault as a whole"
         return "it was not judged by a detector state" if verdict.assessed.any() else "no LS was assessed"
     return ""
 
@@ -284,7 +288,7 @@ class _Notes:
 
 
 class _Step(NamedTuple):
-    """One run for one sub-detector."""
+    """One run for one sub-detector; ``shared``: whether the pileup is that of all sub-detectors."""
 
     name: str
     verdict: Verdict
@@ -292,13 +296,14 @@ class _Step(NamedTuple):
     age: float
     run: int
     guards: Guards
+    shared: bool
 
 
 def _subdetector(
     state: DetectorState, step: _Step, findings: tuple[OpenFinding, ...], notes: _Notes
 ) -> tuple[SubdetectorState, tuple[OpenFinding, ...]]:
     """One sub-detector after a run, and the open findings of all."""
-    name, verdict, conditions, age, run, guards = step
+    name, verdict, conditions, age, run, guards, shared = step
     part, measured = state.subdetectors[name], verdict.measured
     assert measured is not None
     frozen = state.frozen(name) if guards.findings else lined(part, ())
@@ -331,6 +336,8 @@ def _subdetector(
         use = ~line[level] & ~frozen[level]
         if level == "channel":
             use &= ~silent(off[level], measured.digis)
+        if level == "ring":
+            use &= shared
         if guards.gate:
             layer, open_gate = gate(layer, off[level])
             use &= open_gate
@@ -353,7 +360,7 @@ def _subdetector(
     )
     part, appeared = _with_new_channels(part, measured, place["ring"])
     notes.lists["appeared"] += appeared
-    return _with_run(part, measured, update), findings
+    return _with_run(part, measured, update, shared), findings
 
 
 def _with_window(layer: Layer, off: Innovation, use: Mask, age: float) -> Layer:
@@ -406,11 +413,15 @@ def _with_new_channels(
     return replace(part, layers=layers, live=live), [part.channels.name_of(int(row)) for row in rows]
 
 
-def _with_run(part: SubdetectorState, measured: Measurement, update: int) -> SubdetectorState:
+def _with_run(part: SubdetectorState, measured: Measurement, update: int, shared: bool) -> SubdetectorState:
     """The part with the run's pileup, overdispersion and shift against the other sub-detectors."""
     sums = measured.sums["subdetector"]
     shift = float(sums.score[0, 0] / max(sums.information[0, 0], 1e-9))
-    spread = part.spread + (min(shift**2, 9 * part.spread) - part.spread) / min(PRIOR_RUNS + update, SPREAD_MEMORY)
+    spread = (
+        part.spread
+        if not shared
+        else part.spread + (min(shift**2, 9 * part.spread) - part.spread) / min(PRIOR_RUNS + update, SPREAD_MEMORY)
+    )
     low, _, high = measured.log_pileup
     old, new = asdict(part.overdispersion), asdict(measured.overdispersion)
     scatter = {key: old[key] + (new[key] - old[key]) / OVERDISPERSION_MEMORY for key in old}

@@ -41,8 +41,8 @@ class Recipe:
         box_steps: chance of a box step of 2 to 5 % per run. settings: runs at which channels are drawn anew by
             ``settings_width``. gap_at: run behind a gap of ``gap`` runs.
         ageing: loss of HE at |ieta| 29 at the end. menus: shift of rings under the second trigger menu, low and high.
-        pileup: lowest and highest. lumisections: of a run, from and to, and events in each: 27 LS of 4,500 events say what
-            80 of 1,500 do, in a third of the time.
+        pileup: lowest and highest. lumisections: of a run, from and to, and events in each: 27 LS of 4,500 events say
+            what 80 of 1,500 do, in a third of the time.
         jitter: variance of box sums over the binomial one, beyond 1, that LS to LS has.
         faults: whether anything fails. wide_faults: whether rings, sides and sub-detectors fail as well.
     """

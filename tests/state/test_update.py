@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.judge.verdict import Trust
+from hcal_root_ad.judge.verdict import Level, Trust
 from hcal_root_ad.state.detector_state import DetectorState, RunConditions
 from hcal_root_ad.state.guards import CLOSED_AFTER, Guards
 from hcal_root_ad.state.update import accept, advance, close
@@ -236,3 +236,20 @@ def test_the_order_of_alike_channels_does_not_matter(state: DetectorState, make_
     two, _ = advance(state, make_verdict(state, 370001, channel={int(first): -0.01, int(second): 0.02}))
     assert level(one, first) == level(two, second)
     assert level(one, second) == level(two, first)
+
+
+def test_a_sub_detector_at_fault_teaches_nothing_and_is_frozen(state: DetectorState, make_verdict: MakeVerdict) -> None:
+    part = state.subdetectors["HE"]
+    rows = tuple(np.flatnonzero(part.live).tolist())
+    line = replace(line_of_channel(state, rows[0]), level=Level.SUBDETECTOR, unit="HE", rows=rows)
+    rings = dict.fromkeys(range(len(part.layers["ring"])), LOSS)
+    after, record = advance(state, make_verdict(state, 370001, lines=(line,), ring=rings))
+    assert record.learned["HE ring"] == record.learned["HE channel"] == 0
+    assert all(
+        mask[np.bincount(part.of(level), part.live, len(mask)) > 0].all() for level, mask in after.frozen("HE").items()
+    )
+    verdict = make_verdict(after, 370002, lines=(line,))
+    verdict = replace(verdict, verdicts=(replace(verdict.verdicts[0], measured=None),))
+    again, record = advance(after, verdict)
+    assert again is after
+    assert record.refused == {"HE": "it is at fault as a whole"}
