@@ -107,7 +107,7 @@ def _units(
         array[:, alone] = 0  # a module that is the whole box says nothing of itself
     return {
         "module": modules,
-        "box": sums(units.box[rows][:, box], units.box_variance[rows][:, box]),
+        "box": sums(boxes, units.box_variance[rows][:, box]),
         "half": sums(units.half[rows][:, half], units.half_variance[rows][:, half]),
         "ring": sums(units.whole_ring[rows][:, ring], units.ring_variance[rows][:, ring]),
         "subdetector": sums(units.subdetector[rows][:, [d]], np.full((int(rows.sum()), 1), 1e-5)),

@@ -17,6 +17,8 @@ from hcal_root_ad.judge.measured import RunSums
 from hcal_root_ad.state.layers import LEVEL, POWER, Layer, Mask
 from hcal_root_ad.stats.binomial import Floats
 
+LARGEST_STEP = 0.3
+"""A level moves by less in one run: of saturated channels one Newton step says too much."""
 FEWEST = 1e-3
 """Units with less information in a run were not measured."""
 
@@ -72,7 +74,7 @@ def learn(layer: Layer, sums: RunSums, place: Floats, use: Mask) -> Layer:
     after = np.linalg.solve(np.eye(layer.terms) + before @ information, before)
     after = (after + after.transpose(0, 2, 1)) / 2
     mean, covariance, taught = layer.mean.copy(), layer.covariance.copy(), layer.taught.copy()
-    mean[rows] += np.einsum("nij,nj->ni", after, score @ design)
+    mean[rows] += np.clip(np.einsum("nij,nj->ni", after, score @ design), -LARGEST_STEP, LARGEST_STEP)
     covariance[rows] = after
     taught[rows] += 1
     return replace(layer, mean=mean, covariance=covariance, taught=taught)

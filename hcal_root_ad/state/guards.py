@@ -31,6 +31,8 @@ CLOSED_AFTER = 2
 """Runs in a row below half of its size that close a finding."""
 ASKED_AFTER = (3, 8, 16, 32, 64)
 """Runs in which a finding was there after which a person is asked what it is: what was a fault may be one no more."""
+GROWS = 1.5
+"""A finding's size grows by this factor in one run at most."""
 TELLING = 0.25
 """A shift that is known worse than this share of a finding's size does not say whether it is still there."""
 GATE, GATED_RUNS = 3.5, 2
@@ -151,8 +153,8 @@ def _measured(
     if shift is not None and shift[1] < TELLING * abs(finding.size):
         if shift[0] * finding.sign < abs(finding.size) / 2:
             return replace(finding, below=finding.below + 1)
-        # A fault that grows closes at half of what it grew to.
-        size = finding.sign * max(abs(finding.size), shift[0] * finding.sign)
+        # A fault that grows closes at half of what it grew to; one run alone, saturated perhaps, does not say it all.
+        size = finding.sign * max(abs(finding.size), min(shift[0] * finding.sign, GROWS * abs(finding.size)))
         return replace(finding, below=0, runs=finding.runs + 1, last_run=run, size=size)
     if again:
         return replace(finding, below=0, runs=finding.runs + 1, last_run=run)

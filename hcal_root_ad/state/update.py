@@ -53,6 +53,10 @@ LEAST_SPREAD = 0.004**2
 OVERDISPERSION_MEMORY = 10.0
 LEAST_DIGIS = 50
 """A channel that was not live begins with so many digis in a run."""
+ACCEPTED_ERROR = 0.3
+"""Share of an accepted change by which its size may be wrong: the next runs tell."""
+HIGHEST_LEVEL = 1.4
+"""Log rate beyond which a channel has a digi in 98 % of the events, and more is not seen."""
 FIRST_ERROR = 0.02
 """Least error of the level of a channel that was met for the first time."""
 
@@ -170,8 +174,10 @@ def accept(state: DetectorState, identifier: str) -> DetectorState:
     level = next((k for k in ("ring", "half", "box", "module") if touched[k].sum() == 1 and _is(finding, part, k)), "")
     moved = {level or "channel": touched[level or "channel"]}
     layers = dict(part.layers)
+    highest = float(state.reference(finding.subdetector).level[list(finding.rows)].max())
+    shift = min(finding.size, max(0.0, HIGHEST_LEVEL - highest))
     for key, mask in moved.items():
-        layers[key] = _shifted(layers[key], mask, finding.size)
+        layers[key] = _shifted(layers[key], mask, shift)
     parts = {**state.subdetectors, finding.subdetector: replace(part, layers=layers)}
     return replace(state, subdetectors=parts, findings=_without(state, identifier))
 
@@ -202,7 +208,7 @@ def _shifted(layer: Layer, mask: Mask, shift: float) -> Layer:
     """The layer with some units moved, and that much less sure; their past moves along, for it was no creeping."""
     mean, covariance = layer.mean.copy(), layer.covariance.copy()
     mean[mask, LEVEL] += shift
-    covariance[mask, LEVEL, LEVEL] += layer.noise[layer.group[mask]] + layer.walk[layer.group[mask]]
+    covariance[mask, LEVEL, LEVEL] += layer.noise[layer.group[mask]] + (ACCEPTED_ERROR * shift) ** 2
     level = layer.past.level.copy()
     level[:, mask] += np.float32(shift)
     position = layer.window.position.copy()
