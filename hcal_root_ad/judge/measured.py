@@ -105,6 +105,7 @@ def _units(
     modules = sums(units.module[rows][:, module], units.module_variance[rows][:, module])
     for array in (modules.information, modules.score):
         array[:, alone] = 0  # a module that is the whole box says nothing of itself
+    boxes = (units.box + units.around)[rows][:, box]  # a wave in phi that stays is what the boxes do
     return {
         "module": modules,
         "box": sums(boxes, units.box_variance[rows][:, box]),
