@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad.cli.inputs import read_runs
+from hcal_root_ad.cli.options import read_runs
 from hcal_root_ad.cli.terminal import progress, show
 
 if TYPE_CHECKING:
