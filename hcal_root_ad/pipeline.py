@@ -26,9 +26,8 @@ from hcal_root_ad.judge.run import Progress, RunJudge
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.mask import Mask, masked
-from hcal_root_ad.model.model import Model, load_model
+from hcal_root_ad.model.model import Model, check_asked, load_model
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.model.thresholds import check_asked
 from hcal_root_ad.provenance import (
     Material,
     Option,

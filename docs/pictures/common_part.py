@@ -16,8 +16,8 @@ import numpy as np
 from hcal_root_ad.judge.levels import unit_levels
 from hcal_root_ad.judge.units import scan_units
 from hcal_root_ad.model.common_part import CommonPartFit
+from hcal_root_ad.model.model import thresholds
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
-from hcal_root_ad.model.thresholds import thresholds
 from hcal_root_ad.simulate.faults import FaultKind, make_fault
 from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.simulated_detector import simulate_detector

@@ -36,8 +36,7 @@ from hcal_root_ad.harvest.read import LeftOut, read_lumi_maps
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.mask import Mask
-from hcal_root_ad.model.model import Model, load_model
-from hcal_root_ad.model.thresholds import check_asked
+from hcal_root_ad.model.model import Model, check_asked, load_model
 from hcal_root_ad.pipeline import SHIPPED_MODELS, Fitting, Judging, load_models
 from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.publish.publish import publish

@@ -32,8 +32,7 @@ from hcal_root_ad.export.traceable import (
 )
 from hcal_root_ad.files import whole_file
 from hcal_root_ad.model.counts import MINIMUM_EVENTS
-from hcal_root_ad.model.model import Model
-from hcal_root_ad.model.thresholds import thresholds
+from hcal_root_ad.model.model import Model, thresholds
 
 if TYPE_CHECKING:
     from onnx import ModelProto

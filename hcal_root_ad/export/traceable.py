@@ -23,7 +23,7 @@ from torch_geometric.nn.aggr import Aggregation
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import ModelError
-from hcal_root_ad.model import network_input as seen
+from hcal_root_ad.model import graphstad as seen
 from hcal_root_ad.model.graphstad import BOXES, MODULES, GraphSTAD, network_of
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
@@ -198,7 +198,7 @@ class RingShift(nn.Module):
 
 
 def network_input(counts: Tensor, events: Tensor, p: Tensor, live: Tensor) -> Tensor:
-    """(1, channels, 3) float32 features, see :func:`hcal_root_ad.model.network_input.network_input`."""
+    """(1, channels, 3) float32 features, see :func:`hcal_root_ad.model.graphstad.network_input`."""
     whole = pull(counts, events, p)
     z = torch.clamp(whole, -seen.CLIP, seen.CLIP)
     weight = information(events, p) / seen.WEIGHT_SCALE

@@ -20,7 +20,7 @@ from hcal_root_ad.judge.findings import Fault, finding_of, intervals_of, with_ga
 from hcal_root_ad.judge.lumisections import MINIMUM_EVENTS
 from hcal_root_ad.judge.verdict import Level, ModelInfo, RunVerdict, State, StripVerdict, Trust, Verdict
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
-from hcal_root_ad.model.thresholds import SHARES, thresholds
+from hcal_root_ad.model.model import SHARES, thresholds
 from hcal_root_ad.stats.binomial import Floats
 from hcal_root_ad.stats.scan import Sums, empirical_null, stretches, strongest
 

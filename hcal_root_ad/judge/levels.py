@@ -18,7 +18,7 @@ from hcal_root_ad.judge.verdict import CommonPart
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.common_part import DARK, FAILED_BOX, CommonLevels, common_part_fit
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.model.units import UnitTree
+from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats
 from hcal_root_ad.stats.scan import Stretch, Sums, empirical_null, stretches, strongest
 

@@ -17,7 +17,7 @@ from hcal_root_ad.judge.channels import Residuals, blocks
 from hcal_root_ad.judge.levels import UnitLevels
 from hcal_root_ad.model.reference import Overdispersion
 from hcal_root_ad.model.reference_fit import overdispersion_of
-from hcal_root_ad.model.units import UnitTree
+from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats
 
 LEVELS = ("channel", "module", "box", "half", "ring", "subdetector")

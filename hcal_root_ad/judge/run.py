@@ -22,10 +22,9 @@ from hcal_root_ad.judge.subdetector import Judged, channel_name, hf_faults, trus
 from hcal_root_ad.judge.verdict import RunVerdict, Trust, Verdict
 from hcal_root_ad.lumi_maps import Cells, LumiMaps
 from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit, common_part_fit, joined
-from hcal_root_ad.model.joint import JointReference, joint_reference
 from hcal_root_ad.model.model import Model
-from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.model.self_reference import reference_of_run
+from hcal_root_ad.model.reference import JointReference, Reference, joint_reference
+from hcal_root_ad.model.reference_fit import reference_of_run
 from hcal_root_ad.stats.binomial import Floats
 
 Progress = Callable[[int, int], None]

@@ -21,11 +21,9 @@ from hcal_root_ad.judge.units import SPEAKS, Expectation, UnitFault, expectation
 from hcal_root_ad.judge.verdict import CommonPart, Level, ModelInfo, Trust, Verdict
 from hcal_root_ad.lumi_maps import Cells, LumiMaps
 from hcal_root_ad.model.common_part import CommonLevels
-from hcal_root_ad.model.joint import JointReference
-from hcal_root_ad.model.model import Model
-from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.model.thresholds import thresholds
-from hcal_root_ad.model.units import UnitTree
+from hcal_root_ad.model.model import Model, thresholds
+from hcal_root_ad.model.reference import JointReference, Reference
+from hcal_root_ad.model.unit_tree import UnitTree
 
 ASKED = 0.5
 """False findings per 100 LS that are asked for where no model says how many."""

@@ -16,10 +16,10 @@ from hcal_root_ad.judge.levels import UnitLevels
 from hcal_root_ad.judge.verdict import Level
 from hcal_root_ad.lumi_maps import Cells
 from hcal_root_ad.model.common_part import BLOCK, CommonLevels
+from hcal_root_ad.model.model import Thresholds
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CHANNEL_POWER
-from hcal_root_ad.model.thresholds import Thresholds
-from hcal_root_ad.model.units import UnitTree
+from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats, probability
 from hcal_root_ad.stats.scan import Stretch, Sums, empirical_null, stretches, strongest
 
@@ -30,7 +30,7 @@ UNITS_OF = {
     Level.RM: "module",
     Level.RING: "ring",
 }
-"""Which units of a :class:`~hcal_root_ad.model.units.UnitTree` a level is about."""
+"""Which units of a :class:`~hcal_root_ad.model.unit_tree.UnitTree` a level is about."""
 SUBDETECTOR_WIDTH = 0.03
 """How far one sub-detector may be off the others from run to run."""
 SPEAKS = float(np.log(1.25))

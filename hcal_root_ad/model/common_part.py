@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.lumi_maps import Cells
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.model.units import Units, UnitTree
+from hcal_root_ad.model.unit_tree import Units, UnitTree
 from hcal_root_ad.stats.binomial import HIGHEST_RATE, LOWEST_RATE, newton_step, newton_step_at
 
 Single = NDArray[np.float32]

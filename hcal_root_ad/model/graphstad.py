@@ -24,10 +24,54 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.nn import SAGEConv
 
-from hcal_root_ad.detector import MODULES_PER_BOX, N_DEPTH, N_RBX, ChannelTable, readout_graph
+from hcal_root_ad.detector import MODULES_PER_BOX, N_DEPTH, N_IPHI, N_RBX, ChannelTable, Subdetector, readout_graph
 from hcal_root_ad.errors import ModelError
 from hcal_root_ad.model.model import Model
-from hcal_root_ad.model.side_maps import SideMaps
+from hcal_root_ad.stats.binomial import Binomial, Numbers
+
+ROWS = 16
+"""Rows per side: |ieta| 1–16 of HB, |ieta| 16–29 of HE and two empty ones; equal, so that weights transfer."""
+COLUMNS = N_IPHI
+"""Columns are (iphi + 1) mod 72: four neighbouring ones are one readout box."""
+
+
+def cells(channels: ChannelTable) -> np.ndarray:
+    """(channels,) flat cell of each channel in (side, depth, row, column); both sides count |ieta| outwards."""
+    first = np.where(channels.subdetector == Subdetector.HB, 1, 16)
+    row, column = np.abs(channels.ieta) - first, (channels.iphi + 1) % COLUMNS
+    shape = (2, N_DEPTH, ROWS, COLUMNS)
+    return np.ravel_multi_index((channels.side, channels.depth - 1, row, column), shape)
+
+
+class SideMaps(nn.Module):
+    """Channel vectors to maps of the two sides, and maps back to channels.
+
+    The sides are stacked on the batch axis (the papers' dimension compression), so that one set of
+    weights serves both.
+    """
+
+    cell: Tensor
+    channel: Tensor
+
+    def __init__(self, channels: ChannelTable) -> None:
+        super().__init__()
+        cell = cells(channels)
+        channel = np.full(2 * N_DEPTH * ROWS * COLUMNS, len(channels), dtype=np.int64)
+        channel[cell] = np.arange(len(channels))
+        self.register_buffer("cell", torch.from_numpy(cell.astype(np.int64)), persistent=False)
+        self.register_buffer("channel", torch.from_numpy(channel), persistent=False)
+
+    def to_maps(self, features: Tensor) -> Tensor:
+        """(LS, channels, features) → (2·LS, features·depths, rows, columns); empty cells are 0."""
+        steps, _, width = features.shape
+        padded = torch.nn.functional.pad(features, (0, 0, 0, 1))
+        maps = padded[:, self.channel].reshape(steps * 2, N_DEPTH, ROWS, COLUMNS, width)
+        return maps.permute(0, 4, 1, 2, 3).reshape(steps * 2, width * N_DEPTH, ROWS, COLUMNS)
+
+    def to_channels(self, maps: Tensor) -> Tensor:
+        """(2·LS, depths, rows, columns) → (LS, channels)."""
+        return maps.reshape(maps.shape[0] // 2, -1)[:, self.cell]
+
 
 BOXES = 2 * N_RBX
 MODULES = BOXES * MODULES_PER_BOX
@@ -211,7 +255,7 @@ class GraphSTAD(nn.Module):
         """Reconstruct windows.
 
         Args:
-            features: (windows, LS, channels, features), see :mod:`hcal_root_ad.model.network_input`.
+            features: (windows, LS, channels, features), see :mod:`hcal_root_ad.model.graphstad`.
             state: from :meth:`start` or from the lumisections just before.
 
         Returns:
@@ -268,3 +312,25 @@ def architecture_of(network: GraphSTAD) -> Mapping[str, Any]:
 def weights_of(network: GraphSTAD) -> dict[str, NDArray[Any]]:
     """The weights, as a model keeps them."""
     return {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in network.state_dict().items()}
+
+
+CLIP = 4.0
+"""Pulls are cut here, so that no single count moves its neighbours by much."""
+REJECT = 6.0
+"""Counts with larger pulls are a fault's, say nothing about drifts, and are hidden from the network."""
+WEIGHT_SCALE = 1000.0
+"""Typical information of a channel on its log rate in one LS of 1,500 events."""
+
+
+def network_input(counts: Numbers, expected: Binomial, live: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(LS, 3, channels) features; 0 for channels that are not live, or plainly at fault.
+
+    The first is the clipped pull, the last the information on log λ, the middle one their product:
+    averaged over a module or a box, middle / last is the maximum-likelihood estimate of its shift.
+    """
+    pull = expected.pull(counts)
+    z = np.clip(pull, -CLIP, CLIP)
+    weight = expected.information / WEIGHT_SCALE
+    features = np.stack([z / 2, z * np.sqrt(weight), weight], axis=1).astype(np.float32, copy=False)
+    features.transpose(0, 2, 1)[(np.abs(pull) > REJECT) | ~live] = 0
+    return features

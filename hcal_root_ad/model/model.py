@@ -2,6 +2,12 @@
 
 ``model.toml`` (what it is), ``reference.safetensors`` (rates of the channels, with errors), ``weights.safetensors``
 (the network, where there is one), ``README.md`` (the card) and ``metrics.json``. Reading it needs no torch.
+
+Thresholds: the significance from which on a stretch is a finding, for an asked rate of false findings.
+
+In units of standard deviations under the empirical null. A scan of N series over T lumisections is worth ``TRIALS``·N·T
+independent looks, so chosen that the healthy worlds of the stress suite together stay below the asked rate, which is
+shared out among the levels.
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -24,7 +31,7 @@ from safetensors.numpy import load_file, save_file
 
 from hcal_root_ad import content
 from hcal_root_ad.detector import ChannelTable, Era, channel_table
-from hcal_root_ad.errors import ModelError, OutputError
+from hcal_root_ad.errors import ModelError, OutputError, UsageError
 from hcal_root_ad.files import replace_folder
 from hcal_root_ad.model.reference import Overdispersion, Reference, Widths
 
@@ -234,7 +241,7 @@ def _reference(folder: Path, head: Mapping[str, Any]) -> Reference:
         raise ModelError(
             f"{folder / HEAD}: its pileup range, widths or overdispersion make no sense; fetch the model again"
         )
-    numbers = {name: values[name].astype(np.float64) for name in _SENSIBLE}
+    numbers: dict[str, Any] = {name: values[name].astype(np.float64) for name in _SENSIBLE}
     return Reference(channels, live=values["live"].astype(bool), pileup_range=(low, high), widths=widths,
                      overdispersion=spread, clean=head["clean"], **numbers)  # fmt: skip
 
@@ -254,3 +261,44 @@ def _digest(head: Mapping[str, Any]) -> str:
     """Of all that a judgement depends on: digests of the files and numbers; not of its name and story."""
     counted = {key: value for key, value in head.items() if key not in ("name", "version", "story")}
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
+
+
+TRIALS = 2.0
+SHARES = {"channel": 0.5, "module": 0.15, "box": 0.1, "half": 0.05, "ring": 0.15, "subdetector": 0.05}
+"""Which part of the false findings each level may cause."""
+MOST = 50.0
+"""False findings per 100 LS that may be asked for at most: beyond, the tail says nothing."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Significance from which on a stretch counts, level by level."""
+
+    channel: float
+    module: float
+    box: float
+    half: float
+    ring: float
+    subdetector: float
+
+
+def check_asked(false_findings: float) -> None:
+    """Raises UsageError if so many false findings per 100 LS cannot be asked for."""
+    if not 0 < false_findings <= MOST:
+        raise UsageError(
+            f"{false_findings:g} false findings per 100 lumisections were asked for; "
+            f"choose a number above 0 and up to {MOST:g}."
+        )
+
+
+def thresholds(false_findings: float, series: dict[str, int]) -> Thresholds:
+    """Thresholds for so many false findings per 100 LS of one sub-detector with so many series per level.
+
+    Raises:
+        UsageError: if more are asked for than can be.
+    """
+    check_asked(false_findings)
+    return Thresholds(**{
+        level: -NormalDist().inv_cdf(min(0.25, false_findings * share / (2 * 100 * TRIALS * max(series[level], 1))))
+        for level, share in SHARES.items()
+    })  # fmt: skip

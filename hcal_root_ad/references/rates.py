@@ -16,11 +16,9 @@ from safetensors.numpy import save_file
 from hcal_root_ad.detector import ChannelTable, Era, channel_table
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.model.clean_runs import TOGETHER, name_of_clean_runs
 from hcal_root_ad.model.common_part import CommonPartFit
-from hcal_root_ad.model.counts import SubdetectorCounts, run_total, subdetector_counts
-from hcal_root_ad.model.joint import joined_tables
-from hcal_root_ad.model.reference import Overdispersion, Reference, Widths
+from hcal_root_ad.model.counts import TOGETHER, SubdetectorCounts, name_of_clean_runs, run_total, subdetector_counts
+from hcal_root_ad.model.reference import Overdispersion, Reference, Widths, joined_tables
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
 from hcal_root_ad.stats.binomial import LARGEST, SMALLEST, Floats, information, log_rate, probability
 
@@ -233,7 +231,7 @@ def _loaded(name: str, values: Mapping[str, NDArray[Any]], era: Era, clean: str)
         raise ValueError(f"numbers of {name} are not finite")
     if any(values[key].shape != channels.ieta.shape for key in (*_COLUMNS, "spread", "digis")):
         raise ValueError(f"tensors of {name} are not of {len(channels)} channels")
-    columns = {key: values[key].astype(np.float64) for key in _COLUMNS if key != "live"}
+    columns: dict[str, Any] = {key: values[key].astype(np.float64) for key in _COLUMNS if key != "live"}
     low, high = values["pileup_range"].astype(np.float64)
     reference = Reference(
         channels, **columns, live=values["live"].astype(bool), pileup_range=(float(low), float(high)),

@@ -20,7 +20,7 @@ from hcal_root_ad.detector import ChannelTable, Era, channel_table
 from hcal_root_ad.errors import ModelError, UsageError
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Limits, Overdispersion, Reference, Widths
-from hcal_root_ad.model.units import Units, UnitTree, unit_tree
+from hcal_root_ad.model.unit_tree import Units, UnitTree, unit_tree
 from hcal_root_ad.state.layers import DOSE, LEVEL, POWER, Layer, Mask
 from hcal_root_ad.stats.binomial import Floats
 

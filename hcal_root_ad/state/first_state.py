@@ -11,7 +11,7 @@ from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.errors import ModelError
 from hcal_root_ad.judge.run import TOGETHER
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.model.clean_runs import (
+from hcal_root_ad.model.counts import (
     clean_runs,
     lumisections_of,
     name_of_clean_runs,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from hcal_root_ad.detector import N_DEPTH, ChannelTable
-from hcal_root_ad.model.side_maps import SideMaps
+from hcal_root_ad.model.graphstad import SideMaps
 
 SHALLOW = (16, 8, 8)
 """Filters of the study's autoencoder."""

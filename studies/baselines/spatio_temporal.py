@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hcal_root_ad.detector import N_DEPTH, ChannelTable
-from hcal_root_ad.model.side_maps import COLUMNS, ROWS, SideMaps
+from hcal_root_ad.model.graphstad import COLUMNS, ROWS, SideMaps
 from studies.baselines.blocks import Bottleneck, BoxGNN, PoolingCNN, RingMean, StackedLSTM, UnpoolingCNN
 
 

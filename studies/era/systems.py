@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.judge.verdict import RunVerdict, State
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.model.clean_runs import clean_runs, lumisections_of
+from hcal_root_ad.model.counts import clean_runs, lumisections_of
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import fit_reference

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.model.counts import SubdetectorCounts, subdetector_counts
-from hcal_root_ad.model.reconstruction import Segment
+from hcal_root_ad.model.inference import Segment
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
 from hcal_root_ad.simulate.faults import FaultKind, InjectedFault, make_fault

@@ -15,8 +15,8 @@ from scipy.optimize import brentq
 
 from hcal_root_ad.judge.levels import unit_levels
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.model.clean_runs import clean_runs, lumisections_of
 from hcal_root_ad.model.common_part import CommonPartFit
+from hcal_root_ad.model.counts import clean_runs, lumisections_of
 from hcal_root_ad.model.reference import Widths
 from hcal_root_ad.model.reference_fit import fit_reference
 from hcal_root_ad.stats.binomial import Floats, newton_step

@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.model.checkpoint import checkpoint_path
-from hcal_root_ad.model.clean_runs import clean_runs
+from hcal_root_ad.model.counts import clean_runs
 from hcal_root_ad.model.graphstad import GraphSTAD
+from hcal_root_ad.model.inference import Segment, segment_of
 from hcal_root_ad.model.model import Model
-from hcal_root_ad.model.reconstruction import Segment, segment_of
-from hcal_root_ad.model.training import ANNEALINGS, Schedule, train_network
+from hcal_root_ad.model.training import ANNEALINGS, Schedule, checkpoint_path, train_network
 from hcal_root_ad.model.transfer import train
 
 SHORT = Schedule(epochs=3, window=5, batch=2)

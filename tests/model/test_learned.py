@@ -11,7 +11,7 @@ import pytest
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.model.model import load_model
-from hcal_root_ad.model.self_reference import odd_modules
+from hcal_root_ad.model.reference_fit import odd_modules
 from hcal_root_ad.model.transfer import transfer
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "run306138_real"

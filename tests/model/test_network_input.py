@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hcal_root_ad.model.network_input import CLIP, WEIGHT_SCALE, network_input
+from hcal_root_ad.model.graphstad import CLIP, WEIGHT_SCALE, network_input
 from hcal_root_ad.stats.binomial import Binomial, information, log_rate
 
 EVENTS = np.array([[1000.0]])

@@ -7,8 +7,7 @@ import pytest
 
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
-from hcal_root_ad.model.self_reference import against_rings
+from hcal_root_ad.model.reference_fit import CleanLumisections, against_rings, fit_reference
 from hcal_root_ad.simulate.simulated_run import SimulatedRun
 from tests.model.conftest import clean_lumisections
 

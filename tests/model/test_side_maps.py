@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hcal_root_ad.detector import Era, channel_table
-from hcal_root_ad.model.side_maps import COLUMNS, ROWS, SideMaps, cells
+from hcal_root_ad.model.graphstad import COLUMNS, ROWS, SideMaps, cells
 
 
 @pytest.mark.parametrize("era", list(Era))

@@ -4,7 +4,7 @@ import pytest
 from scipy.stats import norm
 
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.model.thresholds import SHARES, TRIALS, thresholds
+from hcal_root_ad.model.model import SHARES, TRIALS, thresholds
 
 SERIES = {"channel": 6_600, "module": 144, "box": 36, "half": 2, "ring": 70, "subdetector": 1}
 

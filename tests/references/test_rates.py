@@ -14,8 +14,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
 from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.model.counts import SubdetectorCounts
-from hcal_root_ad.model.joint import joint_reference
-from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.model.reference import Reference, joint_reference
 from hcal_root_ad.references.rates import (
     LEAST_SPREAD,
     ONE_RUN_SPREAD,

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from hcal_root_ad.detector import Era, channel_table
-from hcal_root_ad.model.folded import FoldedGraphSTAD
 from hcal_root_ad.model.graphstad import GraphSTAD
+from hcal_root_ad.model.inference import FoldedGraphSTAD
 
 STEPS = 5
 

@@ -1,13 +1,15 @@
-"""GraphSTAD as it judges: the same function of the same weights, in fewer and cheaper steps.
+"""The network as it judges: log rates moved by what it sees, LS after LS, its state carried.
 
-Every step is a gather and a matrix product. A convolution gathers, for each cell of its output, the cells that its
-kernel covers, the circle of iphi closed. Doubling a map and convolving it is one product with four kernels, one for
-each of the four cells that a cell becomes. A mean over readout modules is a product with a constant sparse matrix.
+It is GraphSTAD, the same function of the same weights, in fewer and cheaper steps. Every step is a gather and a
+matrix product. A convolution gathers, for each cell of its output, the cells that its kernel covers, the circle of
+iphi closed. Doubling a map and convolving it is one product with four kernels, one for each of the four cells that a
+cell becomes. A mean over readout modules is a product with a constant sparse matrix.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +20,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from hcal_root_ad.detector import MODULES_PER_BOX, N_DEPTH, N_RBX
-from hcal_root_ad.model.graphstad import BOXES, MODULES, TYPICAL_SHIFT, GraphSTAD, State
-from hcal_root_ad.model.side_maps import COLUMNS, ROWS
+from hcal_root_ad.model.common_part import CommonPartFit
+from hcal_root_ad.model.counts import CleanRun, SubdetectorCounts, blocks, lumisections_of, subdetector_counts
+from hcal_root_ad.model.graphstad import BOXES, COLUMNS, MODULES, ROWS, TYPICAL_SHIFT, GraphSTAD, State, network_input
+from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.stats.binomial import Binomial, deviance, probability, pull
 
 Grid = NDArray[np.int64]
 """(sides, rows, columns) which row of a (cells, features) matrix each cell of a map is."""
@@ -74,7 +79,7 @@ class FoldedGraphSTAD:
         """Reconstruct some lumisections in a row.
 
         Args:
-            features: (LS, features, channels), as :mod:`hcal_root_ad.model.network_input` makes them.
+            features: (LS, features, channels), as :mod:`hcal_root_ad.model.graphstad` makes them.
             state: from :meth:`start` or from the lumisections just before.
 
         Returns:
@@ -171,3 +176,81 @@ def _means(label: Tensor, groups: int) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse")  # torch calls its sparse matrices unfinished
         return torch.sparse_coo_tensor(place, weight, (groups, len(label))).to_sparse_csr()
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Lumisections of one run and sub-detector, and what a reference expects of them.
+
+    Attributes:
+        counts: the counts.
+        log_rate: (LS, channels) expected log rate: level, pileup, and what rings do from LS to LS.
+        live: (channels,) which channels the reference knows.
+    """
+
+    counts: SubdetectorCounts
+    log_rate: NDArray[np.float32]
+    live: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
+def segment_of(run: CleanRun, reference: Reference, subdetector: str) -> Segment:
+    """The lumisections of a run against a reference of it and of the sub-detectors that share its pileup."""
+    names = tuple(dict.fromkeys(reference.channels.names))
+    clean = lumisections_of([run], names)
+    levels = CommonPartFit(reference).fit(clean.counts, clean.events)
+    rows = reference.channels.rows_of(subdetector)
+    log_rate = reference.level[rows] + np.multiply.outer(levels.log_pileup.astype(np.float64), reference.power[rows])
+    log_rate = log_rate + levels.ring[:, reference.tree.ring.of[rows]]
+    counts = subdetector_counts(run.maps, subdetector, run.position)
+    return Segment(counts, log_rate.astype(np.float32), reference.live[rows])
+
+
+class Reconstructor:
+    """Reconstructs lumisections as they come. The state is carried, and starts anew after every gap."""
+
+    def __init__(self, network: FoldedGraphSTAD, live: NDArray[np.bool_]) -> None:
+        self._network, self._live = network, live
+        self._state = self._network.start()
+        self._last: int | None = None
+
+    def add(self, segment: Segment) -> NDArray[np.float32]:
+        """(LS, channels) log rates of further lumisections, all later than those before, moved by the network."""
+        counts, log_rate = segment.counts, segment.log_rate.copy()
+        for stretch in counts.stretches():
+            if counts.lumisections[stretch.start] - 1 != self._last:
+                self._state = self._network.start()
+            for rows in blocks(stretch.stop, stretch.start):
+                n, events = counts.single(rows)
+                features = network_input(n, Binomial(events, segment.log_rate[rows]), self._live)
+                shift, self._state = self._network(torch.from_numpy(features).to(self._network.device), self._state)
+                log_rate[rows] += shift.cpu().numpy()
+            self._last = int(counts.lumisections[stretch.stop - 1])
+        return log_rate
+
+
+def reconstruct(network: GraphSTAD, segment: Segment) -> NDArray[np.float32]:
+    """(LS, channels) log rates of a whole segment, moved by the network."""
+    return Reconstructor(FoldedGraphSTAD(network), segment.live).add(segment)
+
+
+def reconstruction_metrics(network: GraphSTAD, segments: Sequence[Segment]) -> dict[str, float]:
+    """Mean deviance per channel and LS (1 is perfect), and spread of pulls, with and without the network."""
+    sums = np.zeros(5)
+    for segment in segments:
+        live, counts = segment.live, segment.counts
+        n, trials = counts.counts[:, live], counts.trials
+        for k, log_rate in enumerate((reconstruct(network, segment), segment.log_rate)):
+            p = probability(log_rate[:, live].astype(np.float64))
+            sums[k] += deviance(n, trials, p).sum()
+            sums[2 + k] += (pull(n, trials, p) ** 2).sum()
+        sums[4] += len(counts) * live.sum()
+    return {
+        "deviance_per_count": float(sums[0] / sums[4]),
+        "deviance_per_count_reference_only": float(sums[1] / sums[4]),
+        "pull_spread": float(np.sqrt(sums[2] / sums[4])),
+        "pull_spread_reference_only": float(np.sqrt(sums[3] / sums[4])),
+        "clean_lumisections": float(sum(map(len, segments))),
+    }
