@@ -125,7 +125,11 @@ class Recipe:
 
 
 RECIPES = {
-    "run": Recipe("run", ("definition", "false_alarms", "without_reference", "online", "attach", "as_hcalmltask"), ("model", "mask")),
+    "run": Recipe(
+        "run",
+        ("definition", "false_alarms", "without_reference", "online", "attach", "as_hcalmltask"),
+        ("model", "mask"),
+    ),
     "watch": Recipe("run", ("definition", "false_alarms", "without_reference", "online"), ("model", "mask")),
     "harvest": Recipe("harvest", ("definition",)),
     "certify": Recipe("certify", ("false_alarms", "without_reference"), ("model", "oms", "dcs", "labels", "mask")),

@@ -10,9 +10,9 @@ import pytest
 from hcal_root_ad.judge import aggregate
 from hcal_root_ad.judge.aggregate import channel_sums, reconstruction_error
 from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.lumi_maps import row_blocks
 from hcal_root_ad.publish.elements import CLIENT, TASK, MonitorElements, QualityResult, QualityStatus
 from hcal_root_ad.publish.publish import monitor_elements
-from hcal_root_ad.lumi_maps import row_blocks
 
 DEPTH, BOX, STRIP, LS = ("ieta", "iphi"), ("LS", "RBX"), ("LS", "iphi"), ("LS",)
 WORDS = {
