@@ -15,7 +15,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.model.clean_runs import clean_runs, lumisections_of, shared_subdetectors
+from hcal_root_ad.model.counts import clean_runs, lumisections_of, shared_subdetectors
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference_fit import fit_reference
 from hcal_root_ad.state.detector_state import UNKNOWN, DetectorState, RunConditions

@@ -13,8 +13,7 @@ from hcal_root_ad.judge.measured import RunSums
 from hcal_root_ad.judge.shared_pileup import _only_a_gain
 from hcal_root_ad.judge.units import UnitFault
 from hcal_root_ad.judge.verdict import Level
-from hcal_root_ad.model.joint import joint_reference
-from hcal_root_ad.model.reference import Reference, Widths
+from hcal_root_ad.model.reference import Reference, Widths, joint_reference
 from hcal_root_ad.stats.scan import Null, Stretch, Sums
 
 
