@@ -71,7 +71,8 @@ _CAMPAIGN_HEAD = (
 )
 _SCHEDULER = """## A real scheduler, with tasks that sleep
 
-Tasks sleep as long as runs of log-normal lengths would take. Workers are threads of the scheduler's own process.
+Tasks sleep as long as runs of log-normal lengths would take. Workers live in the scheduler's own process, so what
+is given per task is their share, too.
 
 | workers | tasks | mean task | without a scheduler | measured | efficiency | scheduler, per task | failed |
 |---|---|---|---|---|---|---|---|

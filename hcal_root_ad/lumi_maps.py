@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
+from functools import cached_property
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
@@ -34,11 +35,16 @@ def row_blocks(lumisections: int, rows: int = ROWS) -> Iterator[slice]:
     yield from (slice(first, min(first + rows, lumisections)) for first in range(0, lumisections, rows))
 
 
+KEPT = 4_000_000
+"""Most cells that are kept: HB in 440 lumisections, 16 MB."""
+
+
 @dataclass(frozen=True, eq=False)
 class Cells(Generic[Number]):
     """(LS, channels) numbers that are computed when they are looked at: ``cells[rows]``, ``cells[rows, columns]``.
 
-    They take no memory until then; ``np.asarray`` makes all of them. ``compute``: from row and column numbers.
+    They take no memory until then; ``np.asarray`` makes all of them. ``compute``: from row and column numbers, each
+    cell by itself. Those of a short run (:data:`KEPT`) are kept once all channels of some lumisections were looked at.
     """
 
     shape: tuple[int, int]
@@ -54,8 +60,16 @@ class Cells(Generic[Number]):
         r, c = np.arange(self.shape[0])[rows], np.arange(self.shape[1])[columns]
         if r.ndim == c.ndim == 1 and not isinstance(rows, slice) and not isinstance(columns, slice):
             raise IndexError("rows and columns one by one; take them with np.ix_")
-        cells = self.compute(r.ravel(), c.ravel())
+        if "_kept" in self.__dict__ or (c.size == self.shape[1] and self.shape[0] * self.shape[1] <= KEPT):
+            cells = self._kept[r.ravel()]  # a copy
+            cells = cells if isinstance(columns, slice) and columns == slice(None) else cells[:, c.ravel()]
+        else:
+            cells = self.compute(r.ravel(), c.ravel())
         return cells if r.ndim and c.ndim else cells.reshape(r.shape + c.shape)
+
+    @cached_property
+    def _kept(self) -> NDArray[Number]:
+        return self.compute(np.arange(self.shape[0]), np.arange(self.shape[1]))
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:].astype(dtype or self.dtype, copy=False)

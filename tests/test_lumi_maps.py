@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.lumi_maps import Cells, EventSource, LumiMaps
+from hcal_root_ad.lumi_maps import KEPT, Cells, EventSource, LumiMaps
 
 CHANNELS = channel_table().select("HB", "HE")
 
@@ -175,10 +175,35 @@ def test_cells_that_are_computed_are_indexed_as_an_array(cells: Cells[np.int32],
 
 def test_cells_are_computed_where_they_are_looked_at(cells: Cells[np.int32]) -> None:
     asked: list[tuple[int, int]] = []
-    seen = replace(cells, compute=lambda rows, columns: asked.append((len(rows), len(columns))) or np.zeros((2, 3)))
-    assert len(seen) == 4
-    seen[1:3]
-    assert asked == [(2, 3)]
+
+    def compute(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        asked.append((len(rows), len(columns)))
+        return np.zeros((len(rows), len(columns)))
+
+    long = replace(cells, shape=(KEPT, 3), compute=compute)
+    assert len(long) == KEPT
+    long[1:3]
+    long[1:3]
+    assert asked == [(2, 3)] * 2
+
+
+def test_cells_of_a_short_run_are_computed_once_and_no_caller_changes_them(cells: Cells[np.int32]) -> None:
+    asked: list[int] = []
+
+    def compute(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        asked.append(len(rows))
+        return cells.compute(rows, columns)
+
+    short = replace(cells, compute=compute)
+    np.testing.assert_array_equal(short[1:3, 1], cells[1:3, 1])  # some channels are computed alone
+    for _ in range(2):
+        block = short[1:3]
+        np.testing.assert_array_equal(block, np.asarray(cells)[1:3])
+        block += 1
+        part = short[:, 1:]
+        part += 1
+    np.testing.assert_array_equal(short[np.ix_([3, 0], [1, 2])], cells[np.ix_([3, 0], [1, 2])])
+    assert asked == [2, 4]
 
 
 def test_cells_one_by_one_need_a_grid(cells: Cells[np.int32]) -> None:
