@@ -56,7 +56,7 @@ MAY_IMPORT = {
         "pipeline",
     },
     "watch": {"provenance", "harvest", "judge", "publish", "pipeline"},
-    "reproduce": {"provenance", "harvest", "model", "export", "references", "publish", "watch"},
+    "reproduce": {"state", "provenance", "harvest", "model", "export", "references", "publish", "watch"},
 }
 """The arrows, beside those to the floor; ``cli`` stands on top and may import all."""
 

@@ -42,7 +42,7 @@ class Places:
             raise InputError(
                 f"{material.name} has no digest (it was read through the network): it cannot be made sure of."
             )
-        finders = {"model": self._model, "reference": _reference}
+        finders = {"model": self._model, "reference": _reference, "state": self._state}
         return finders.get(material.role, self._file)(material)
 
     def _file(self, material: Material) -> str:
@@ -88,6 +88,24 @@ class Places:
                 continue
         raise InputError(_missing(material))
 
+    def _state(self, material: Material) -> str:
+        """The folder of a detector state that has the version; as before, it judges by what stood before the run."""
+        from hcal_root_ad.state.store import FIRST, StateStore
+
+        for folder in (first.parent for place in (*self.near, *self.folders) for first in _below(place, FIRST)):
+            try:
+                history = StateStore(folder).history()
+            except HcalRootAdError:
+                continue
+            numbers = [update.number for update in history.updates if update.version == material.sha256]
+            if history.whole & set(numbers):
+                return str(folder.absolute())
+            if numbers:
+                raise InputError(
+                    f"{folder}: version {numbers[0]} of the state, which judged, is not kept whole any more."
+                )
+        raise InputError(_missing(material))
+
 
 def _below(folder: Path, name: str) -> Sequence[Path]:
     return sorted(folder.rglob(name)) if folder.is_dir() else []
@@ -108,7 +126,7 @@ def _reference(material: Material) -> str:
 
 
 def _missing(material: Material) -> str:
-    what = "model" if material.role == "model" else "file"
+    what = {"model": "model", "state": "detector state"}.get(material.role, "file")
     size = f", {material.size} bytes" if material.size else ""
     digest = f"SHA-256 {material.sha256[:16]}…"
     return f"The {what} {material.name} ({digest}{size}) was not found; name its folder with --inputs."
@@ -124,15 +142,14 @@ class Recipe:
     first: str = INPUTS
 
 
+_JUDGED_BY = ("model", "mask", "state")
 RECIPES = {
     "run": Recipe(
-        "run",
-        ("definition", "false_alarms", "without_reference", "online", "attach", "as_hcalmltask"),
-        ("model", "mask"),
+        "run", ("definition", "false_alarms", "without_reference", "online", "attach", "as_hcalmltask"), _JUDGED_BY
     ),
-    "watch": Recipe("run", ("definition", "false_alarms", "without_reference", "online"), ("model", "mask")),
+    "watch": Recipe("run", ("definition", "false_alarms", "without_reference", "online"), _JUDGED_BY),
     "harvest": Recipe("harvest", ("definition",)),
-    "certify": Recipe("certify", ("false_alarms", "without_reference"), ("model", "oms", "dcs", "labels", "mask")),
+    "certify": Recipe("certify", ("false_alarms", "without_reference"), ("oms", "dcs", "labels", *_JUDGED_BY)),
     "compare": Recipe("compare", ("definition",), ("reference",)),
     "simulate": Recipe("simulate", ("format", "lumisections", "runs", "detector_seed", "seed", "faults"), ("faults",)),
     "export": Recipe("export", ("cmssw", "false_alarms"), first="model"),
@@ -177,7 +194,7 @@ def words_of(recipe: Recipe, options: Mapping[str, Option], materials: Sequence[
     """The command line but for its outputs; ``materials``: role and path or name of each material."""
     first = [path for role, path in materials if role == recipe.first]
     chosen = [f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}") for name, value in options.items()]
-    named = [f"--{role}={path}" for role, path in materials if role in recipe.named]
+    named = dict.fromkeys(f"--{role}={path}" for role, path in materials if role in recipe.named)
     return [recipe.verb, *first, *chosen, *named]
 
 

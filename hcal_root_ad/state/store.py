@@ -38,6 +38,8 @@ FORMAT = 1
 WHOLE = 8
 """So many of the last versions are kept whole."""
 _LOCK, _UPDATE, _VERSION = ".lock", "update-{:06d}.json", "version-{:06d}.npz"
+FIRST = _UPDATE.format(0)
+"""A file that every state has."""
 Arrays = Mapping[str, NDArray[Any]]
 
 

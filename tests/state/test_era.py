@@ -366,3 +366,22 @@ def test_wrong_use_is_one_sentence(era: Era, tmp_path: Path, capsys: pytest.Capt
         assert sentence in told
         assert len(told.splitlines()) == 1
     assert not Path(none).exists()
+
+
+def test_what_a_state_judged_is_made_again(era: Era, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out, campaign, files = tmp_path / "out", tmp_path / "c", tmp_path / "files"
+    files.mkdir()
+    for run in AFTER:
+        shutil.copy(era.file(run), files)
+    state = str(era.state)
+    assert main(["certify", str(files), "-o", str(campaign), "--adapt", state]) == 0
+    assert main(["run", era.file(370105), "-o", str(out), "--state", state]) == 0
+    (root,) = out.glob("*.root")
+    assert main(["reproduce", str(root), "--inputs", str(files), state]) == 0
+    assert main(["reproduce", str(campaign), "--inputs", str(files), state]) == 0
+    capsys.readouterr()
+    assert main(["reproduce", str(root), "--inputs", str(files)]) == 2
+    assert "The detector state state (SHA-256" in capsys.readouterr().err
+    (era.state / "version-000001.npz").unlink()
+    assert main(["reproduce", str(root), "--inputs", str(files), state]) == 2
+    assert "version 1 of the state, which judged, is not kept whole any more." in capsys.readouterr().err
