@@ -97,7 +97,7 @@ def _learn(store: StateStore, arguments: argparse.Namespace) -> int:
 
 def _learn_run(maps: LumiMaps, store: StateStore, judging: Judging, conditions: Conditions | None) -> bool:
     """Judge a run by the state and teach it; returns whether it taught, or had before."""
-    from hcal_root_ad.state.era import learn
+    from hcal_root_ad.state.era import learn, sentence_on
 
     def since(start: int) -> RunConditions:
         return conditions.of(maps.run).for_state(conditions.before(start)) if conditions else UNKNOWN
@@ -116,6 +116,7 @@ def _learn_run(maps: LumiMaps, store: StateStore, judging: Judging, conditions: 
             return False
         record = learn(chosen, own.judge_run(_fit_for_physics(maps, conditions), report, pileup))
     show(f"run {maps.run}: judged by the {chosen.words}", *(f"  {sentence}" for sentence in record.sentences))
+    show(*(f"  still open: {sentence_on(finding)}" for finding in record.still))
     return bool(record.lumisections)
 
 
@@ -144,11 +145,12 @@ def _what(update: Update) -> str:
     """What an update did, in a few words."""
     runs = ", ".join(map(str, update.runs)) or "no run"
     if update.finding:
-        return f"{update.finding}: {update.reason}"
+        return f"{update.finding}: {update.reason}" if update.reason else update.finding
     used = update.record.get("lumisections") or {}
     opened = update.record.get("opened", ()) or ()
-    words = [f"run {runs}"]
-    words += [f"{max(used.values())} LS"] if used else []
+    words = [f"run{'s' if len(update.runs) > 1 else ''} {runs}"]
+    count = sum if update.action == "begun" else max  # by run, or by sub-detector
+    words += [f"{count(used.values())} LS"] if used else []
     words += [f"opened {', '.join(str(one['unit']) for one in opened)}"] if opened else []
     words += [update.reason] if update.reason else []
     return ", ".join(words)

@@ -48,15 +48,16 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def findings_table(findings: list[OpenFinding]) -> Table:
-    """In at most 80 columns."""
+    """In at most 80 columns; what was there in three runs asks for a person's word."""
     from math import exp
 
     from rich.table import Table
 
-    table = Table("ID", "unit", "kind", "rate", "first run", "last run", "runs", "")
+    table = Table("ID", "unit", "kind", "rate", "since", "runs", "last", "", box=None)
+    table.columns[1].max_width = 20
     for one in findings:
-        question = "fault or change?" if one.asked else ""
         unit = one.unit if one.unit.startswith(one.subdetector) else f"{one.subdetector} {one.unit}"
-        table.add_row(one.identifier, unit, one.kind, f"×{exp(one.size):.2f}", str(one.first_run), str(one.last_run),
-                      str(one.runs), question)  # fmt: skip
+        runs = (str(one.first_run), str(one.runs), str(one.last_run))
+        question = "decide!" if one.asked else ""
+        table.add_row(one.identifier, unit, one.kind, f"×{exp(one.size):.2f}", *runs, question)
     return table

@@ -1,4 +1,4 @@
-"""The tutorial, worked through once for all tests: its shell blocks in order, in a folder of their own."""
+"""The tutorial and the page on states, worked through once: shell blocks in order, in a folder of their own."""
 
 from __future__ import annotations
 
@@ -41,6 +41,17 @@ def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Tutorial:
     folder = tmp_path_factory.mktemp("tutorial")
     with contextlib.chdir(folder):
         return Tutorial(folder, tuple(steps(TUTORIAL.read_text(encoding="utf-8"))))
+
+
+@pytest.fixture(scope="session")
+def page_on_states(tmp_path_factory: pytest.TempPathFactory) -> Tutorial:
+    """``docs/states.md``, worked through in the same way, with the file of faults that it shows."""
+    folder = tmp_path_factory.mktemp("states")
+    text = (ROOT / "docs" / "states.md").read_text(encoding="utf-8")
+    (faults,) = re.findall(r"^```toml\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    (folder / "hep07.toml").write_text(faults)
+    with contextlib.chdir(folder):
+        return Tutorial(folder, tuple(steps(text)))
 
 
 def steps(text: str) -> Iterator[Step]:
