@@ -129,7 +129,7 @@ def test_findings_are_listed_accepted_closed_and_taken_back(era: Era, capsys: py
     assert (update.action, update.finding, update.reason) == ("accepted", "370104-1", "A. B.: new high voltage")
     assert main(["run", era.file(370105), "-o", str(era.state.parent / "out"), "--state", state]) == 0
     told = capsys.readouterr().out
-    assert LOST not in told  # what was accepted is how the detector is
+    assert "RM of" not in told  # what was accepted is how the detector is; saturated channels may still be off
     assert main(["adapt", state, "--undo", "370104-1", "--reason", "wrong one"]) == 0
     assert main(["findings", "close", state, "370104-1", "--reason", "A. B.: module exchanged"]) == 0
     assert StateStore(era.state).history().last().action == "closed"
