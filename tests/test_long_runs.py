@@ -13,8 +13,8 @@ from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
 from hcal_root_ad.judge.run import RunJudge, judge_run
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.model.model import load_model
-from hcal_root_ad.publish.plots import draw_plots
 from hcal_root_ad.publish.publish import monitor_elements
+from hcal_root_ad.publish.run_plots import draw_plots
 from hcal_root_ad.publish.saved_verdict import record_of, save_record
 from hcal_root_ad.room import let_go, room
 from hcal_root_ad.simulate.faults import mixed_faults

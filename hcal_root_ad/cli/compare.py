@@ -62,8 +62,7 @@ def _provenance(runs: Sequence[LumiMaps], reference: NamedReference, arguments: 
 def _compare(maps: LumiMaps, reference: NamedReference, arguments: argparse.Namespace) -> tuple[DriftPoint, bool]:
     """Compare one run and write what was found; returns its shifts, and whether anything differs."""
     from hcal_root_ad.compare.comparison import compare
-    from hcal_root_ad.compare.drawing import draw_comparison
-    from hcal_root_ad.compare.outputs import (
+    from hcal_root_ad.compare.comparison_outputs import (
         changes_table,
         comparison_elements,
         comparison_numbers,
@@ -71,6 +70,7 @@ def _compare(maps: LumiMaps, reference: NamedReference, arguments: argparse.Name
         outcome,
         save_json,
     )
+    from hcal_root_ad.compare.drawing import draw_comparison
     from hcal_root_ad.provenance import write_beside
     from hcal_root_ad.publish.root_file import write_root_file
 
@@ -90,8 +90,8 @@ def _compare(maps: LumiMaps, reference: NamedReference, arguments: argparse.Name
 
 
 def _write_drift(reference: NamedReference, drifts: Sequence[DriftPoint], provenance: Provenance, folder: Path) -> None:
+    from hcal_root_ad.compare.comparison_outputs import drift_numbers, drift_table, save_json
     from hcal_root_ad.compare.drawing import draw_drift
-    from hcal_root_ad.compare.outputs import drift_numbers, drift_table, save_json
     from hcal_root_ad.provenance import write_beside
 
     show(drift_table(reference.name, drifts))

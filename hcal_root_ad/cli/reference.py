@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from hcal_root_ad.cli.options import add_definition, all_files, count, read_runs
 from hcal_root_ad.cli.terminal import progress, show
+from hcal_root_ad.errors import CatalogueError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from hcal_root_ad.references.catalogue import ReferenceEntry
+    from hcal_root_ad.references.rates import Rates
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +42,6 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _add(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.provenance import provenance_of_maps, write_beside
-    from hcal_root_ad.publish.catalogue_table import entry_details
     from hcal_root_ad.references.catalogue import Description, add_reference, own_catalogue
 
     folder = own_catalogue(arguments.name)
@@ -50,7 +58,6 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _list(_: argparse.Namespace) -> int:
-    from hcal_root_ad.publish.catalogue_table import entries_table
     from hcal_root_ad.references.catalogue import entries
 
     show(entries_table(tuple(entries().values())))
@@ -58,7 +65,6 @@ def _list(_: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.publish.catalogue_table import entry_details
     from hcal_root_ad.references.catalogue import entry_of
 
     show(*entry_details(entry_of(arguments.name)))
@@ -80,3 +86,78 @@ def _verify(arguments: argparse.Namespace) -> int:
         show(*sentences or (f"{entry.name}: good",))
         wrong = wrong or bool(sentences)
     return int(wrong)
+
+
+def entries_table(entries: Sequence[ReferenceEntry]) -> Table:
+    """One line per reference run, in the order of the search path."""
+    from rich.table import Table
+
+    table = Table(title="Reference runs", caption="rates: whether runs can be compared with it")
+    for name in ("name", "runs", "era", "trigger", "counts", "state", "LS", "rates", "what"):
+        table.add_column(name, justify="right" if name == "LS" else "left")
+    for entry in entries:
+        state = ", ".join(text for text in (entry.state, _validity(entry)) if text)
+        table.add_row(
+            entry.name, ", ".join(map(str, entry.runs)), entry.era.value, entry.trigger or "every", entry.quantity,
+            state, str(entry.lumisections or "–"), "yes" if entry.rates else "no", entry.what,
+        )  # fmt: skip
+    return table
+
+
+def entry_details(entry: ReferenceEntry) -> Iterator[str]:
+    """Everything that is known of one reference run, a line each."""
+    from hcal_root_ad.harvest.inputs import RemoteFile
+
+    yield f"{entry.name}"
+    facts = {
+        "runs": ", ".join(map(str, entry.runs)),
+        "era": entry.era.value,
+        "trigger": entry.trigger or "every",
+        "counts": entry.quantity,
+        "state": entry.state,
+        "lasts": _validity(entry),
+        "holds": f"{entry.lumisections} lumisections, {entry.events} events" if entry.events else "",
+        "data": entry.data,
+        "what": entry.what,
+        "made by": entry.made_by,
+        "catalogue": str(entry.folder),
+    }
+    yield from (f"  {key:<11} {value}" for key, value in facts.items() if value)
+    for path in entry.inputs:
+        there = isinstance(path, RemoteFile) or path.exists()
+        yield f"  file        {path}{'' if there else ' (not there)'}"
+    yield from _rates(entry)
+
+
+def _rates(entry: ReferenceEntry) -> Iterator[str]:
+    from hcal_root_ad.references.catalogue import loaded
+
+    if not entry.rates:
+        yield "  rates       none: a run, but no reference"
+        return
+    try:
+        reference = loaded(entry)
+    except CatalogueError as error:
+        yield f"  rates       {error}"
+        return
+    yield f"  rates       {entry.folder / entry.rates}"
+    yield from (f"  {name:<11} {_summary(rates)}" for name, rates in reference.rates.items())
+
+
+def _summary(rates: Rates) -> str:
+    import numpy as np
+
+    reference, live = rates.reference, rates.reference.live
+    low, high = reference.pileup_range
+    p = 1 - np.exp(-np.exp(np.median(reference.level[live]))) if live.any() else 0.0
+    return (
+        f"{int(live.sum())} of {len(live)} channels filled, median {p:.3f} digis per event; rates known to "
+        f"{np.median(reference.level_error[live]):.2%}, from run to run {np.median(rates.spread[live]):.1%}; "
+        f"pileup {np.exp(low):.2f} to {np.exp(high):.2f} of its mean"
+    )
+
+
+def _validity(entry: ReferenceEntry) -> str:
+    if not entry.first_run and not entry.last_run:
+        return ""
+    return f"runs {entry.first_run or '…'} to {entry.last_run or '…'}"

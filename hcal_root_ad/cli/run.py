@@ -152,7 +152,7 @@ def _publish(
     show(f"ROOT file: {written}")
     if plots:
         from hcal_root_ad.provenance import write_beside
-        from hcal_root_ad.publish.plots import draw_plots
+        from hcal_root_ad.publish.run_plots import draw_plots
 
         pictures = draw_plots(verdict, plots)
         write_beside(provenance, plots, "plots", pictures)

@@ -17,8 +17,7 @@ from rich.console import Console
 
 from hcal_root_ad.compare import drawing as figures
 from hcal_root_ad.compare.comparison import Comparison, compare
-from hcal_root_ad.compare.drawing import draw_comparison, draw_drift
-from hcal_root_ad.compare.outputs import (
+from hcal_root_ad.compare.comparison_outputs import (
     FOLDER,
     changes_table,
     comparison_elements,
@@ -30,6 +29,7 @@ from hcal_root_ad.compare.outputs import (
     save_json,
     shown_by,
 )
+from hcal_root_ad.compare.drawing import draw_comparison, draw_drift
 from hcal_root_ad.detector import SUBDET_PM, Era, channel_table
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps, Source

@@ -18,7 +18,7 @@ from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.judge.verdict import Finding, Interval, Kind, Level, RunVerdict, State, Verdict
 from hcal_root_ad.provenance import provenance_of_run
-from hcal_root_ad.publish.plots import draw_plots
+from hcal_root_ad.publish.run_plots import draw_plots
 from hcal_root_ad.publish.saved_verdict import load_record, record_of, save_record
 from hcal_root_ad.publish.verdict_tables import run_summary, verdicts_table, write_flags
 from hcal_root_ad.report.run_page import run_page

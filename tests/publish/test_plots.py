@@ -14,7 +14,7 @@ from hcal_root_ad.detector import N_RBX, SUBDET_PM
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.publish import plots
+from hcal_root_ad.publish import run_plots
 
 ALL = ["flagged_boxes", "states", "residuals", "trends", "strongest_findings"]
 
@@ -32,13 +32,13 @@ def drawn(monkeypatch):
         return draw
 
     for name in ("box_figure", "state_figure", "residual_figure", "strip_figure", "trend_figure", "history_figure"):
-        monkeypatch.setattr(plots, name, record(name))
+        monkeypatch.setattr(run_plots, name, record(name))
     return calls
 
 
 def test_pictures_are_written_whole_and_leave_no_pyplot_state_behind(verdict, tmp_path):
     before = dict(mpl.rcParams)
-    paths = plots.draw_plots(verdict, tmp_path / "plots")
+    paths = run_plots.draw_plots(verdict, tmp_path / "plots")
     assert [path.name for path in paths] == [f"{name}.png" for name in ALL]
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == sorted(path.name for path in paths)
     for path in paths:
@@ -48,21 +48,21 @@ def test_pictures_are_written_whole_and_leave_no_pyplot_state_behind(verdict, tm
 
 
 def test_strips_have_their_own_pictures(strip_verdict, tmp_path):
-    paths = plots.draw_plots(strip_verdict, tmp_path)
+    paths = run_plots.draw_plots(strip_verdict, tmp_path)
     assert [path.stem for path in paths] == ["flagged_boxes", "strip_states", "trends", "strongest_findings"]
 
 
 def test_a_quiet_run_is_drawn_too(small_run, tmp_path, drawn):
     quiet = replace(small_run.verdict("HB"), findings=(), intervals=())
     quiet = replace(quiet, states=np.minimum(quiet.states, 3))
-    paths = plots.draw_plots(RunVerdict(small_run.maps(), (quiet,)), tmp_path)
+    paths = run_plots.draw_plots(RunVerdict(small_run.maps(), (quiet,)), tmp_path)
     assert [path.stem for path in paths] == ["flagged_boxes", "states", "residuals", "trends"]
     assert drawn["box_figure"][2:] == ([], [])
     assert drawn["trend_figure"][3]["HB"]["dead"].max() == 0
 
 
 def test_boxes_have_their_states_and_every_finding_is_listed_with_a_number(verdict, drawn, tmp_path):
-    plots.draw_plots(verdict, tmp_path)
+    run_plots.draw_plots(verdict, tmp_path)
     run, states, marks, findings = drawn["box_figure"]
     assert run == 370101
     assert states["HEP"][:, 6].tolist() == [5 if ls in (5, 6, 7, 9, 10, 11, 12) else 2 if ls in (3, 8) else 3
@@ -78,7 +78,7 @@ def test_boxes_have_their_states_and_every_finding_is_listed_with_a_number(verdi
 def test_a_finding_of_many_boxes_is_outlined_on_each_half(verdict, drawn, tmp_path):
     he = verdict.verdicts[1]
     everything = replace(he.findings[0], unit="HE", rows=tuple(range(len(he.channels))))
-    plots.draw_plots(replace(verdict, verdicts=(replace(he, findings=(everything,)),)), tmp_path)
+    run_plots.draw_plots(replace(verdict, verdicts=(replace(he, findings=(everything,)),)), tmp_path)
     assert [(mark.half, mark.rbx, mark.rows) for mark in drawn["box_figure"][2]] == [("HEM", 1, 18), ("HEP", 1, 18)]
 
 
@@ -92,7 +92,7 @@ def test_a_simulated_run_is_said_to_be_one(name, label):
 
 
 def test_residuals_are_pulls_of_the_run(verdict, drawn, tmp_path):
-    plots.draw_plots(verdict, tmp_path)
+    run_plots.draw_plots(verdict, tmp_path)
     _, pulls, judged = drawn["residual_figure"]
     assert judged.sum() == 9072 + 6768 - 1
     healthy = judged & (np.abs(pulls) < 6)
@@ -101,7 +101,7 @@ def test_residuals_are_pulls_of_the_run(verdict, drawn, tmp_path):
 
 
 def test_trends_and_histories_hold_the_numbers(verdict, drawn, tmp_path):
-    plots.draw_plots(verdict, tmp_path)
+    run_plots.draw_plots(verdict, tmp_path)
     _, events, assessed, flagged, errors, _ = drawn["trend_figure"]
     assert events[:4].tolist() == [1500, 1500, 20, 1500]
     assert np.flatnonzero(~assessed).tolist() == [2, 7]
@@ -122,23 +122,23 @@ def test_trends_and_histories_hold_the_numbers(verdict, drawn, tmp_path):
 def test_a_long_run_with_every_kind_has_legible_panels(tmp_path):
     length, rng = 900, np.random.default_rng(1)
     states = {half: rng.integers(2, 6, (length, N_RBX)) for half in SUBDET_PM}
-    marks = [plots.Mark(n + 1, "HBM", n + 1, 1, 100 * n + 1, 100 * n + 90) for n in range(8)]
-    figure = plots.box_figure(1, states, marks, [f"HBM{n + 1:02d} dead" for n in range(8)])
+    marks = [run_plots.Mark(n + 1, "HBM", n + 1, 1, 100 * n + 1, 100 * n + 90) for n in range(8)]
+    figure = run_plots.box_figure(1, states, marks, [f"HBM{n + 1:02d} dead" for n in range(8)])
     assert len(figure.axes) == 1 + 4  # label, panels
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
     assert texts[:5] == ["not connected or masked", "not assessed", "good", "problematic", "bad"]
     assert texts[5:] == [f"{n}  HBM{n:02d} dead" for n in range(1, 9)]
-    kinds = {kind: rng.poisson(2, length) for kind in plots.KINDS}
-    trend = plots.trend_figure(1, rng.poisson(900, length), np.ones(length, bool), {"HB": kinds}, {}, "channels")
-    assert [text.get_text() for text in trend.axes[2].get_legend().get_texts()] == list(plots.KINDS)
-    plots.save(figure, tmp_path / "a.png")
-    plots.save(trend, tmp_path / "b.png")
+    kinds = {kind: rng.poisson(2, length) for kind in run_plots.KINDS}
+    trend = run_plots.trend_figure(1, rng.poisson(900, length), np.ones(length, bool), {"HB": kinds}, {}, "channels")
+    assert [text.get_text() for text in trend.axes[2].get_legend().get_texts()] == list(run_plots.KINDS)
+    run_plots.save(figure, tmp_path / "a.png")
+    run_plots.save(trend, tmp_path / "b.png")
 
 
 def test_a_folder_that_cannot_be_made_is_an_output_error(verdict, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="pictures cannot be written"):
-        plots.draw_plots(verdict, tmp_path / "file" / "plots")
+        run_plots.draw_plots(verdict, tmp_path / "file" / "plots")
 
 
 def test_writing_a_root_file_does_not_load_the_drawing_library():
