@@ -258,10 +258,12 @@ class LumiMaps:
     @property
     def found(self) -> tuple[str, ...]:
         """Sub-detectors with at least one digi in the maps per LS, or in those of the run, in table order."""
-        seen: NDArray[np.bool_] = np.any(self.counts[self.present], axis=0)
-        if self.coarse is not None and self.coarse.totals is not None:
-            seen = self.coarse.totals > 0
-        return tuple(sub.name for sub in Subdetector if seen[self.channels.rows_of(sub.name)].any())
+        totals = self.coarse.totals if self.coarse is not None else None
+        rows = {sub.name: self.channels.rows_of(sub.name) for sub in Subdetector}
+        if totals is not None:
+            return tuple(name for name, own in rows.items() if (totals[own] > 0).any())
+        present = np.flatnonzero(self.present).tolist()
+        return tuple(name for name, own in rows.items() if any(self.counts[row, own].any() for row in present))
 
     def grid(self) -> NDArray[np.int32]:
         """Counts of HB and HE in the LS that are present as (LS, 64, 72, 7); empty cells are 0."""

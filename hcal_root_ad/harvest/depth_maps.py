@@ -19,8 +19,9 @@ from hcal_root_ad.harvest.lumisection import (
     check_axes,
     ho_rows,
 )
+from hcal_root_ad.parallel import in_order
 from hcal_root_ad.room import Shelf
-from hcal_root_ad.root_io.histograms import CELLS, Bins, HistogramReader, Stock, in_order
+from hcal_root_ad.root_io.histograms import CELLS, Bins, HistogramReader, Stock
 
 _FLOW_SHAPE = (MAP_SHAPE[1] + 2, MAP_SHAPE[0] + 2)
 """Rows and columns of a map's bins as stored, with under- and overflow: iphi × ieta."""

@@ -16,6 +16,7 @@ from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.lumi_maps import Cells
 from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.reference import Reference, Widths
+from hcal_root_ad.parallel import in_order
 from hcal_root_ad.stats.binomial import Floats, deviance, newton_step, probability
 from hcal_root_ad.stats.scan import Null, Stretch, Sums, empirical_null, stretches, strongest
 
@@ -214,8 +215,12 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: fl
     width = whole_run_width(sums, null, residuals.reference)
     walk = residuals.reference.widths.walk_channel
     coarse: dict[int, Stretch] = {}
-    for some in blocks(columns, len(residuals.events)):
-        coarse |= {int(some[k]): stretch for k, stretch in strongest(residuals.sums(some), null, threshold).items()}
+
+    def scanned(some: NDArray[np.intp]) -> dict[int, Stretch]:
+        return {int(some[k]): stretch for k, stretch in strongest(residuals.sums(some), null, threshold).items()}
+
+    for near in in_order(scanned, blocks(columns, len(residuals.events))):
+        coarse |= near
     faults: dict[int, list[Stretch]] = {}
     if len(coarse) > FLOOD:
         faults = {column: [s] for column, s in coarse.items() if abs(s.shift) >= residuals.reference.limits.channel}

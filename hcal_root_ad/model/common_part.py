@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.lumi_maps import Cells
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.unit_tree import Units, UnitTree
+from hcal_root_ad.parallel import in_order
 from hcal_root_ad.stats.binomial import HIGHEST_RATE, LOWEST_RATE, newton_step, newton_step_at
 
 Single = NDArray[np.float32]
@@ -153,7 +154,8 @@ class CommonPartFit:
         if not len(counts):
             return self._empty()
         outside = np.full(len(counts), np.nan) if pileup is None else pileup
-        return joined([self._rows(counts, events, outside, first) for first in range(0, len(counts), BLOCK)])
+        first = range(0, len(counts), BLOCK)
+        return joined(list(in_order(lambda row: self._rows(counts, events, outside, row), first)))
 
     def _rows(
         self,

@@ -10,14 +10,10 @@ the others of its size is decoded by uproot, object by object, and the log says 
 from __future__ import annotations
 
 import logging
-import os
 import struct
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +21,6 @@ from numpy.typing import NDArray
 from hcal_root_ad.root_io.records import LARGEST_MAP, Objects, check_size
 
 _log = logging.getLogger(__name__)
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 
 _LETTERS = {"F": ">f4", "D": ">f8", "S": ">i2", "I": ">i4"}
@@ -199,26 +193,3 @@ class HistogramReader:
         self._check(decoded)
         flow = np.array(decoded.values(flow=True))
         return Bins(tuple(n - 2 for n in flow.shape), flow.T.ravel())
-
-
-def cores() -> int:
-    """Number of processors that this thread may use; no more than ``OMP_NUM_THREADS``, where it is set."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
-    available = len(affinity(0)) if affinity else os.cpu_count() or 1
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    return min(available, int(limit)) if limit.isdecimal() and int(limit) else available
-
-
-def in_order(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-    """Results in the order of the items, made on all cores; only some are under way or waiting at a time."""
-    threads = cores()
-    if threads == 1:
-        yield from map(work, items)
-        return
-    rest = iter(items)
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = deque(pool.submit(work, item) for item in islice(rest, threads + 1))
-        while waiting:
-            result = waiting.popleft().result()
-            waiting.extend(pool.submit(work, item) for item in islice(rest, 1))
-            yield result
