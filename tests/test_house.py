@@ -19,6 +19,7 @@ FLOOR = {
     "histograms",
     "lumi_maps",
     "lumi_ranges",
+    "parallel",
     "room",
     "schema",
     "style",
