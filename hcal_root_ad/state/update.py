@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -175,7 +175,7 @@ def accept(state: DetectorState, identifier: str) -> DetectorState:
     moved = {level or "channel": touched[level or "channel"]}
     layers = dict(part.layers)
     highest = float(state.reference(finding.subdetector).level[list(finding.rows)].max())
-    shift = min(finding.size, max(0.0, HIGHEST_LEVEL - highest))
+    shift = finding.size if level else min(finding.size, max(0.0, HIGHEST_LEVEL - highest))
     for key, mask in moved.items():
         layers[key] = _shifted(layers[key], mask, shift)
     parts = {**state.subdetectors, finding.subdetector: replace(part, layers=layers)}
@@ -355,7 +355,8 @@ def _subdetector(
         layers[level] = with_widths(replace(layer, clock=before.clock), level)
     part = replace(part, layers=layers)
     if guards.creep:
-        part, crept = _crept(part, name, update, frozen, run, notes.number)
+        tested = LAYERS if state.knows(conditions) else LAYERS[:-1]  # else it is menus that move rings
+        part, crept = _crept(part, name, tested, update, frozen, run, notes.number)
         findings = (*findings, *crept) if guards.findings else findings
         notes.lists["crept"] += crept
     part = replace(
@@ -379,11 +380,12 @@ def _with_window(layer: Layer, off: Innovation, use: Mask, age: float) -> Layer:
 
 
 def _crept(
-    part: SubdetectorState, name: str, update: int, frozen: Mapping[str, Mask], run: int, first_number: int
-) -> tuple[SubdetectorState, list[OpenFinding]]:
+    part: SubdetectorState, name: str, levels: Sequence[str], update: int, frozen: Mapping[str, Mask], run: int,
+    first_number: int,
+) -> tuple[SubdetectorState, list[OpenFinding]]:  # fmt: skip
     layers = dict(part.layers)
     out: list[OpenFinding] = []
-    for level in reversed(LAYERS):
+    for level in reversed(levels):
         creep = creeping(layers[level], level, update, ~frozen[level])
         if len(creep.units):
             layers[level] = rolled_back(layers[level], creep)
