@@ -28,6 +28,8 @@ DARK, ALIVE = float(np.log(0.05)), 0.3
 """A module with less than a twentieth of its digis is dark; a channel in it with more than three tenths is alive."""
 NOISE_RATE = {Subdetector.HB: 1e-3, Subdetector.HE: 1e-3, Subdetector.HO: 6e-3}
 """Digis per event that a channel may have without collisions: at low pileup its rate need not follow."""
+NOT_IN_POWER = 0.4
+"""Share of that which the power of a detector state does not hold, as it was learned at many a pileup."""
 FLOOD = 300
 """With more channels at fault than this, each gets the one window in which it is off most."""
 
@@ -135,6 +137,8 @@ class Residuals:
         """
         reference, rows, lowest = self.reference, self.live, min(float(np.quantile(self.levels.log_pileup, 0.1)), -0.01)
         own = np.array([NOISE_RATE[code] for code in sorted(NOISE_RATE)])[reference.channels.subdetector[rows] - 1]
+        if reference.unit_errors:
+            own = own * NOT_IN_POWER
         shift = own * np.expm1(-reference.power[rows] * lowest) / np.exp(reference.level[rows])
         return np.asarray(shift / -lowest)
 
