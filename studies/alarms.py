@@ -29,7 +29,7 @@ from studies.folder import study_folder
 
 DETECTOR, SEED = 2022, 77
 """Seed of the detector of the shipped models, and of the run."""
-LENGTHS = {"quick": (30, 30), "presets": (2000, 200)}
+LENGTHS = {"quick": (30, 30), "part": (400, 80), "presets": (2000, 200)}
 """LS of the fill with ordinary conditions alone, and of that with faults."""
 SEVERITIES = ("channel", "module", "box", "sub-detector")
 

@@ -30,6 +30,8 @@ JOIN = 3
 """Stretches this near to each other are one."""
 TOLD_APART = 8.0
 """Loss over the statistical error of an LS from which an LS that is sound can be told from one that fails."""
+COMES_AND_GOES = 2
+"""Interruptions of a fault in each half of its stretch from which on it flickers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +274,7 @@ def flickering(fault: Fault, observed: Cells[np.int32], expected: Cells[np.float
     """A loss that comes and goes, without the lumisections in which its channels are clearly sound.
 
     ``observed``, ``expected``: (LS, channels). Only where a single LS tells the two apart, and sound ones lie between
-    others more than twice; else the fault stays as it is.
+    others in the first half of the stretch as in the second (at the onset of a ramp they do, too, but nowhere else).
     """
     rows = np.flatnonzero(fault.inside)
     if fault.sign > 0 or len(rows) < FEWEST:
@@ -282,7 +284,9 @@ def flickering(fault: Fault, observed: Cells[np.int32], expected: Cells[np.float
     loss = 1 - float(np.quantile(ratio, 0.25))
     sound = (loss > TOLD_APART * error) & (1 - ratio < loss / 4 + 3 * error) & (ratio > 1 - loss / 2)
     failing = rows[~sound]
-    if not len(failing) or np.count_nonzero(np.diff(failing) > 1) <= 2:
+    breaks = failing[:-1][np.diff(failing) > 1]
+    early = np.count_nonzero(breaks < (rows[0] + rows[-1]) / 2)
+    if min(early, len(breaks) - early) < COMES_AND_GOES:
         return fault
     inside = np.zeros_like(fault.inside)
     inside[failing] = True

@@ -35,7 +35,7 @@ def test_the_page_counts_by_severity_and_has_the_logs() -> None:
 
 
 def test_an_unknown_grid_and_a_used_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="there are quick, presets"):
+    with pytest.raises(UsageError, match="there are quick, part, presets"):
         run_alarms("all", tmp_path)
     with pytest.raises(UsageError, match="leave --resume out"):
         run_alarms("quick", tmp_path, resume=True)
