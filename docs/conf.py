@@ -7,7 +7,7 @@ author = "The hcal_root_ad authors"
 copyright = "The hcal_root_ad authors, BSD-3-Clause"
 version = release = version_of("hcal-root-ad")
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 # The source folder is the repository, so that links are the same here as where the code is read.
 root_doc = "docs/index"
 include_patterns = ["*.md", "docs/**.md", "harvesters/README.md", "models/**.md"]
@@ -16,6 +16,13 @@ html_title = "hcal_root_ad"
 html_copy_source = False
 
 myst_heading_anchors = 4
+# The notebook among the pages is run anew each time; what goes wrong in it stops the site.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_in_temp = True
+nb_execution_timeout = 600
+nb_merge_streams = True
+nb_number_source_lines = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"

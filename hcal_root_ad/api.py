@@ -41,7 +41,8 @@ def read_lumi_maps(
     """Read the HCAL maps of DQM files: one :class:`LumiMaps` per run, by run number.
 
     Args:
-        paths: files, folders, glob patterns, or addresses (``root://…``, ``https://…``), one or several.
+        paths: files, folders, glob patterns, addresses (``root://…``, ``https://…``), or names of reference runs, one
+            or several.
         definition: name of a harvester definition, or of its quantity (``OccupancyCut``); found out if None.
         progress: called with (done, total) after each file.
         left_out: where it is given, a file among others that cannot be read is added here.
@@ -50,8 +51,11 @@ def read_lumi_maps(
         InputError: a file is missing, damaged, of another kind, or contradicts another. NoHcalError: it holds no HCAL
             maps that could be judged. DefinitionError: the definition is unknown or wrong.
     """
-    names = _plain(paths) if isinstance(paths, str | PathLike) else [_plain(path) for path in paths]
-    return tuple(map(read_only, read(names, definition, progress, left_out)))
+    from hcal_root_ad.references.catalogue import input_paths
+
+    names = [paths] if isinstance(paths, str | PathLike) else paths
+    files = [file for name in names for file in (input_paths(name) if isinstance(name, str) else (Path(name),))]
+    return tuple(map(read_only, read(files, definition, progress, left_out)))
 
 
 def inspect_file(path: Name | InputFile) -> Inspection | PublishedRun:
@@ -64,7 +68,7 @@ def inspect_file(path: Name | InputFile) -> Inspection | PublishedRun:
     from hcal_root_ad.publish.published_run import is_published, read_published
 
     try:
-        return inspect_input(_plain(path))
+        return inspect_input(path if isinstance(path, str | RemoteFile) else Path(path))
     except NoHcalError:
         if not isinstance(path, RemoteFile) and is_published(Path(path)):
             return read_published(Path(path))
@@ -162,8 +166,3 @@ def transfer(
 
 def _runs(runs: LumiMaps | Sequence[LumiMaps]) -> Sequence[LumiMaps]:
     return [runs] if isinstance(runs, LumiMaps) else runs
-
-
-def _plain(path: Name | RemoteFile) -> str | InputFile:
-    """A path as it is; any other path-like object as its text."""
-    return path if isinstance(path, str | Path | RemoteFile) else Path(path)

@@ -13,7 +13,7 @@ from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.pipeline import Judging, load_models
 from hcal_root_ad.publish.verdict_tables import run_summary
 from hcal_root_ad.simulate.faults import make_fault
-from hcal_root_ad.simulate.fill import Conditions
+from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 
@@ -35,7 +35,7 @@ FAULTS = (
 
 
 @pytest.fixture(scope="module")
-def judged(detector: SimulatedDetector, steady: Callable[..., Conditions], model_path: Path) -> RunVerdict:
+def judged(detector: SimulatedDetector, steady: Callable[..., FillConditions], model_path: Path) -> RunVerdict:
     faults = [make_fault(detector, *fault, seed=number) for number, fault in enumerate(FAULTS)]
     run = simulate_run(detector, steady(40), faults, seed=3)
     names = ("hb-graphstad-from-he", "he-graphstad", "ho", "hf")
@@ -47,7 +47,7 @@ def test_thirty_two_faults_fit_on_a_screen(judged: RunVerdict) -> None:
     for part in run_summary(judged):
         console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
     lines = console.file.getvalue().splitlines()
-    conditions = next((n for n, line in enumerate(lines) if line == "Conditions:"), len(lines))
+    conditions = next((n for n, line in enumerate(lines) if line == "FillConditions:"), len(lines))
     assert conditions <= 36
     assert all(len(line) <= 80 for line in lines[:conditions])
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import glob
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad import content
 from hcal_root_ad.cli.terminal import progress
-from hcal_root_ad.errors import InputError, UsageError
+from hcal_root_ad.errors import UsageError
 from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
@@ -97,31 +95,10 @@ def judging_of(arguments: argparse.Namespace) -> Judging:
     return Judging(load_models(arguments.model), arguments.false_alarms, without_reference, mask, states=stores)
 
 
-def input_paths(name: str) -> tuple[InputFile, ...]:
-    """The address, file, folder or glob pattern of that path, else the files of the reference run of that name.
-
-    Raises:
-        InputError: neither exists. CatalogueError: a catalogue of reference runs is wrong.
-    """
-    from hcal_root_ad.harvest.inputs import RemoteFile, input_file
-    from hcal_root_ad.references.catalogue import entries
-
-    path = input_file(name)
-    if isinstance(path, RemoteFile) or path.exists() or glob.has_magic(name):
-        return (path,)
-    catalogue = entries()
-    if name in catalogue:
-        return catalogue[name].inputs
-    reference_run = content.find("reference_runs", name)
-    if reference_run is None:
-        names = ", ".join(sorted({*catalogue, *_loose_runs()})) or "none"
-        raise InputError(f"{name}: no such file, and no reference run of that name (there are: {names}).")
-    return (reference_run,)
-
-
 def all_files(names: Sequence[str]) -> tuple[InputFile, ...]:
     """The files and addresses that the named inputs stand for, folders and patterns resolved."""
     from hcal_root_ad.harvest.inputs import expand_paths
+    from hcal_root_ad.references.catalogue import input_paths
 
     return expand_paths([path for name in names for path in input_paths(name)])
 
@@ -131,17 +108,12 @@ def input_files(names: Sequence[str]) -> tuple[Path, ...]:
     return tuple(file for file in all_files(names) if isinstance(file, Path))
 
 
-def _loose_runs() -> list[str]:
-    """Folders, or files, with DQM data that lie among the reference runs without an entry in a catalogue."""
-    paths = {name: content.find("reference_runs", name) for name in content.names("reference_runs")}
-    return [name for name, path in paths.items() if path and (path.is_dir() or path.suffix == ".root")]
-
-
 def read_runs(
     names: Sequence[str], definition: str | None = None, left_out: list[LeftOut] | None = None
 ) -> tuple[LumiMaps, ...]:
     """All runs in the named inputs, with a progress bar; files that cannot be read are added to ``left_out``."""
     from hcal_root_ad.harvest.read import read_lumi_maps
+    from hcal_root_ad.references.catalogue import input_paths
 
     paths = [path for name in names for path in input_paths(name)]
     with progress("Reading") as report:

@@ -7,6 +7,7 @@ verified.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import re
@@ -406,3 +407,28 @@ def _file_complaints(entry: ReferenceEntry, written: str) -> Iterator[str]:
         yield f"The file {path} of {entry.name} is not there; its rates are still good, but no model can adapt to it."
     elif written in entry.sha256 and source_of(path).sha256 != entry.sha256[written]:
         yield f"The file {path} of {entry.name} is not the one that was added: its digest is another."
+
+
+def input_paths(name: str) -> tuple[InputFile, ...]:
+    """The address, file, folder or glob pattern of that path, else the files of the reference run of that name.
+
+    Raises:
+        InputError: neither exists. CatalogueError: a catalogue of reference runs is wrong.
+    """
+    path = input_file(name)
+    if isinstance(path, RemoteFile) or path.exists() or glob.has_magic(name):
+        return (path,)
+    catalogue = entries()
+    if name in catalogue:
+        return catalogue[name].inputs
+    reference_run = content.find("reference_runs", name)
+    if reference_run is None:
+        names = ", ".join(sorted({*catalogue, *_loose_runs()})) or "none"
+        raise InputError(f"{name}: no such file, and no reference run of that name (there are: {names}).")
+    return (reference_run,)
+
+
+def _loose_runs() -> list[str]:
+    """Folders, or files, with DQM data that lie among the reference runs without an entry in a catalogue."""
+    paths = {name: content.find("reference_runs", name) for name in content.names("reference_runs")}
+    return [name for name, path in paths.items() if path and (path.is_dir() or path.suffix == ".root")]

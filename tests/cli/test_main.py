@@ -13,8 +13,8 @@ import pytest
 from hcal_root_ad import cli
 from hcal_root_ad.cli import check
 from hcal_root_ad.cli.main import VERBS, main
-from hcal_root_ad.cli.options import input_paths
 from hcal_root_ad.errors import HcalRootAdError, InputError
+from hcal_root_ad.references.catalogue import input_paths
 
 
 def test_every_verb_has_a_module_and_every_module_is_known() -> None:
