@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import NoHcalError
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.judge.verdict import RunVerdict, Trust
-from hcal_root_ad.pipeline import Judging, load_models
+from hcal_root_ad.pipeline import Judging, kind_of_events, load_models
 from hcal_root_ad.publish.saved_verdict import load_record
 from hcal_root_ad.simulate.faults import make_fault
 from hcal_root_ad.simulate.fill import FillConditions
@@ -277,6 +279,61 @@ def test_a_run_of_another_kind_is_not_assessed_without_a_state_for_it(
     assert state_of_run([own_store], 370104, lambda _: RunConditions()).store is own_store
 
 
+def test_menu_field_and_luminosity_come_from_oms_and_standby_teaches_nothing(era: Era, tmp_path: Path) -> None:
+    oms, state = tmp_path / "oms.csv", tmp_path / "fresh"
+    head = "run_number,lumisection_number,beams_stable,delivered_lumi_per_lumisection,hlt_key,b_field,fill_type_runtime"
+    rows = [
+        f"{run},{ls},{int(ls <= 9)},100,menu/v{run - 370102},3.8,PROTONS"
+        for run in (CLEAN, *AFTER) for ls in range(1, LENGTH + 1)
+    ]  # fmt: skip
+    oms.write_text("\n".join([head, *rows]) + "\n")
+    assert main(["adapt", str(state), "--from", era.file(CLEAN), "--oms", str(oms)]) == 0
+    assert main(["adapt", str(state), "--with", era.file(370105), "--oms", str(oms)]) == 0
+    begun, learned_from = StateStore(state).history().updates
+    assert begun.record["lumisections"] == {str(CLEAN): 3 * LENGTH - 3}  # LS 10 to 12 were on standby
+    assert begun.record["conditions"] == {
+        "menu": "menu/v1", "field": 3.8, "trigger": "collisions", "luminosity": 0.0, "missed": None,
+    }  # fmt: skip
+    assert learned_from.record["lumisections"]["HE"] == 9
+    # Two runs of 12 LS with 100/pb each since the clean run began, and one of them was missed.
+    assert learned_from.record["conditions"] == {
+        "menu": "menu/v3", "field": 3.8, "trigger": "collisions", "luminosity": 2.4, "missed": 1,
+    }  # fmt: skip
+
+
+def test_cosmics_are_told_by_the_name_of_the_data_set() -> None:
+    assert [kind_of_events(name) for name in ("Cosmics", "HIMinimumBias0", "ZeroBias", "")] == [
+        "cosmics", "ions", "collisions", None,
+    ]  # fmt: skip
+
+
+def test_a_word_on_a_finding_of_earlier_runs_changes_these_alone(
+    made_era: Era, era: Era, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = tmp_path / "late"
+    assert main(["adapt", str(state), "--from", made_era.file(CLEAN)]) == 0
+    store = StateStore(state)
+    early = tmp_path / "dials_run370002.parquet"
+    rename_run(Path(era.file(370104)), early, 370002)
+    assert main(["adapt", str(state), "--with", str(early), era.file(370102)]) == 0
+    capsys.readouterr()
+    assert main(["findings", "list", str(state)]) == 0
+    assert "370002-1" in capsys.readouterr().out
+    forwards = store.history().last()
+    assert main(["findings", "close", str(state), "370002-1", "--reason", "known"]) == 0
+    history = store.history()
+    assert history.last() == forwards == history.updates[0]
+    assert history.last(backwards=True).action == "closed"
+    assert history.learned(history.last(backwards=True)) == (CLEAN, 370102, 370002)
+
+
+def rename_run(path: Path, new: Path, run: int) -> None:
+    """The same digis under another run number."""
+    table = pq.read_table(path)
+    numbers = pa.array([run] * len(table), type=pa.int64())
+    pq.write_table(table.set_column(table.schema.get_field_index("run_number"), "run_number", numbers), new)
+
+
 KILLED = """
 import os, signal, sys
 from hcal_root_ad.cli.main import main
@@ -303,8 +360,8 @@ def test_an_era_killed_and_resumed_is_equal_to_the_byte_to_one_left_alone(era: E
     first, second = (Path(shutil.copytree(era.state, tmp_path / name / "state")) for name in "12")
     assert certify(era, first, alone, "never") == 0
     killed = tmp_path / "killed"
-    for place in ("R370104.verdict.npz", "version-000001.npz", "update-000001.json", "R370104.item.json",
-                  "update-000003.json", "R370101.item.json", "lumisections.csv", "certification.json"):  # fmt: skip
+    for place in ("version-000001.npz", "update-000001.json", "R370104.item.json", "update-000003.json",
+                  "lumisections.csv"):  # fmt: skip
         assert certify(era, second, killed, place) == -signal.SIGKILL
         StateStore(second).read(History.last)
     assert certify(era, second, killed, "never") == 0
