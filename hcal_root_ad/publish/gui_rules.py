@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,8 @@ def content_of(path: Path) -> Content:
     shown = _ours(container) or list(container.objects)
     histograms = [record for record in shown if record.class_name in _CLASSES - {"TObjString"}]
     with open_root(path) as file:
-        bins = sum(int(np.prod(np.shape(_read(file, record, path).values()))) for record in histograms)
+        read = _reader(file, path)
+        bins = sum(int(np.prod(np.shape(read(record).values()))) for record in histograms)
     return Content(len(histograms), bins, len(shown) - len(histograms), path.stat().st_size)
 
 
@@ -297,8 +299,9 @@ def _contents(path: Path, shown: Iterable[LayoutRecord], ours: Iterable[LayoutRe
     histograms = _CLASSES - {"TObjString"}
     drawn = [r for r in shown if r.class_name in histograms and "/Hcal/" in r.path and _NAME.fullmatch(r.path)]
     with open_root(path) as file:
+        read = _reader(file, path)
         for record in drawn:
-            histogram = _read(file, record, path)
+            histogram = read(record)
             if "Summary" in _gui_path(record):
                 yield from _summary(record, histogram)
             yield from _ieta_axis(record, histogram)
@@ -307,13 +310,19 @@ def _contents(path: Path, shown: Iterable[LayoutRecord], ours: Iterable[LayoutRe
                 yield from _drawn(record, histogram, marked)
 
 
-def _read(file: Any, record: LayoutRecord, path: Path) -> Any:
-    try:
-        return file[f"{record.path};{record.cycle}"]
-    except Exception as error:  # a damaged object can break uproot in any way
-        raise InputError(
-            f"{path}: expected a readable {record.class_name} at {record.path!r}, found damage; write it anew."
-        ) from error
+def _reader(file: Any, path: Path) -> Callable[[LayoutRecord], Any]:
+    """Reads objects of an open file; each folder is looked up once."""
+    folder = cache(file.__getitem__)
+
+    def read(record: LayoutRecord) -> Any:
+        try:
+            return folder(record.directory)[f"{record.name};{record.cycle}"]
+        except Exception as error:  # a damaged object can break uproot in any way
+            raise InputError(
+                f"{path}: expected a readable {record.class_name} at {record.path!r}, found damage; write it anew."
+            ) from error
+
+    return read
 
 
 def _summary(record: LayoutRecord, histogram: Any) -> Iterator[str]:
