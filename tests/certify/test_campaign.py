@@ -8,7 +8,7 @@ import multiprocessing
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -22,10 +22,10 @@ from hcal_root_ad import content
 from hcal_root_ad.certify import campaign as campaign_module
 from hcal_root_ad.certify.campaign import _model, _sentence, judge_item
 from hcal_root_ad.certify.certification import certify_run
-from hcal_root_ad.certify.conditions import read_selection
+from hcal_root_ad.certify.conditions import RunConditions, read_selection
 from hcal_root_ad.certify.dataset import SurveyedFile
 from hcal_root_ad.certify.policy import load_policy
-from hcal_root_ad.certify.store import CampaignJudging, Item, ModelPlace
+from hcal_root_ad.certify.store import CampaignJudging, Item, ItemResult, ModelPlace, Store
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.detector import Era
 from hcal_root_ad.errors import CatalogueError, InputError, ModelError, NoHcalError
@@ -295,6 +295,33 @@ def test_a_run_on_standby_throughout_is_certified_as_that(simulated: Simulated, 
     assert {rows[371001, ls]["status"] for ls in range(1, LAST + 1)} == {"STANDBY"}
     assert {rows[371002, ls]["status"] for ls in range(1, 5)} == {"STANDBY"}
     assert rows[371002, 5]["status"] == "GOOD"
+
+
+def test_the_terminal_says_why_lumisections_are_not_good(campaign: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert certify("-o", campaign) == 0
+    rows = statuses(campaign).values()
+    lost = sum(row["cause"] == "HE: lost RBX" for row in rows)
+    assert lost
+    shown = capsys.readouterr().out
+    assert f"BAD      {lost:>6} LS: HE: lost RBX" in shown
+    assert "3 runs, policy standard" in shown
+
+
+def test_the_longest_runs_are_judged_first_and_kept_by_number(tmp_path: Path) -> None:
+    order = []
+
+    class Recorder:
+        def results(self, _: object, items: Iterable[Item]) -> Iterator[tuple[Item, ItemResult]]:
+            for item in items:
+                order.append(item.runs)
+                yield item, ItemResult(item.identity, item.files)
+
+    files = [SurveyedFile(f"{run}.root", size, 1, f"d{run}", (run,)) for run, size in ((1, 10), (2, 30), (3, 20))]
+    store = Store(tmp_path)
+    store.records.mkdir()
+    done = campaign_module.judge_all(files, CampaignJudging(()), lambda _: RunConditions(), store, Recorder())
+    assert order == [(2,), (3,), (1,)]
+    assert [item.files[0].path for item in done.items] == ["1.root", "2.root", "3.root"]
 
 
 def test_explain(campaign: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from hcal_root_ad.certify.executors import condor_cluster, open_executor, read_condor
 from hcal_root_ad.errors import InputError, UsageError
+from hcal_root_ad.root_io.histograms import cores
 
 ROOT = Path(__file__).parents[2]
 
@@ -365,3 +366,11 @@ def test_a_machine_without_condor(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_missing_condor_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There is no file"):
         read_condor(tmp_path / "condor.toml")
+
+
+@pytest.mark.parametrize(("threads", "cores_at_most"), [("1", 1), ("", 10**6), ("many", 10**6)])
+def test_a_limit_of_threads_holds_for_reading(
+    threads: str, cores_at_most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert 1 <= cores() <= cores_at_most
