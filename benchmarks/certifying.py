@@ -14,9 +14,9 @@ from benchmarks.worker import Action
 def command(inputs: str, output: str, workers: str) -> Action:
     """``hcal-root-ad certify`` into a new folder; gives the good lumisections, which all workers must agree on.
 
-    As users call it, without a number of threads.
+    One thread for each process: one worker by itself would use all cores.
     """
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     words = [sys.executable, "-m", "hcal_root_ad", "certify", inputs, "-o", output, "--workers", workers]
 
     def execute() -> str:

@@ -118,7 +118,7 @@ def rows() -> Iterator[Row]:
     yield from _whole_run()
     yield Row("run-long", "`hcal-root-ad run` on 4,000 LS, start-up and publishing included", Target(12, False, "s"),
               _run_seconds)  # fmt: skip
-    yield Row("certify-workers", "throughput of `certify` on 40 runs of 200 LS: 2 workers ÷ 1 worker",
+    yield Row("certify-workers", "throughput of `certify` on 40 runs of 200 LS: 2 workers ÷ 1 worker, one thread each",
               Target(1.8, True), _certify_workers)  # fmt: skip
     yield Row("certify-rate", "LS per second of `certify` on 40 runs of 200 LS, 2 workers, start-up and outputs too",
               Target(300, True, "LS/s"), _certify_rate)  # fmt: skip
