@@ -21,8 +21,9 @@ from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Widths
 from hcal_root_ad.state.detector_state import UNKNOWN, DetectorState, OpenFinding, RunConditions
 from hcal_root_ad.state.first_state import first_state
+from hcal_root_ad.state.guards import accept, close
 from hcal_root_ad.state.store import Action, Input, StateStore, Update, Version
-from hcal_root_ad.state.update import UpdateRecord, accept, advance, close
+from hcal_root_ad.state.update import UpdateRecord, advance
 
 
 def sentence_on(finding: OpenFinding) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.judge.verdict import Finding, Level, Verdict
 from hcal_root_ad.lumi_ranges import within
-from hcal_root_ad.state.detector_state import OpenFinding, SubdetectorState
+from hcal_root_ad.state.detector_state import DetectorState, OpenFinding, SubdetectorState
 from hcal_root_ad.state.filter import Innovation
 from hcal_root_ad.state.layers import LEVEL, Layer, Mask
 from hcal_root_ad.stats.binomial import Floats
@@ -37,6 +37,10 @@ TELLING = 0.25
 """A shift that is known worse than this share of a finding's size does not say whether it is still there."""
 GATE, GATED_RUNS = 3.5, 2
 """Innovations beyond this many standard deviations are not learned, but for so many runs in a row only."""
+ACCEPTED_ERROR = 0.3
+"""Share of an accepted change by which its size may be wrong: the next runs tell."""
+HIGHEST_LEVEL = 1.4
+"""Log rate beyond which a channel has a digi in 98 % of the events, and more is not seen."""
 SILENT = -1.5
 """A channel below this log rate without a line is masked for the time being."""
 CREEP = {"channel": 6.0, "module": 5.5, "box": 5.5, "half": 5.0, "ring": 5.0}
@@ -217,6 +221,61 @@ def _less_sure(layer: Layer, units: Mask, steps: int) -> Layer:
     covariance = layer.covariance.copy()
     covariance[units, LEVEL, LEVEL] += layer.walked(steps)[units]
     return replace(layer, covariance=covariance)
+
+
+def accept(state: DetectorState, identifier: str) -> DetectorState:
+    """The state with an open finding accepted as a change: what it touches does what it was last seen to do.
+
+    Raises:
+        UsageError: no such finding is open.
+    """
+    finding = state.finding(identifier)
+    part = state.subdetectors[finding.subdetector]
+    touched = part.touched(finding.rows)
+    level = next((k for k in ("ring", "half", "box", "module") if touched[k].sum() == 1 and _is(finding, part, k)), "")
+    moved = {level or "channel": touched[level or "channel"]}
+    layers = dict(part.layers)
+    highest = float(state.reference(finding.subdetector).level[list(finding.rows)].max())
+    shift = finding.size if level else min(finding.size, max(0.0, HIGHEST_LEVEL - highest))
+    for key, mask in moved.items():
+        layers[key] = _shifted(layers[key], mask, shift)
+    parts = {**state.subdetectors, finding.subdetector: replace(part, layers=layers)}
+    return replace(state, subdetectors=parts, findings=_without(state, identifier))
+
+
+def close(state: DetectorState, identifier: str) -> DetectorState:
+    """The state without an open finding, which is over: what it touched is as it was before, and learns again.
+
+    Raises:
+        UsageError: no such finding is open.
+    """
+    finding = state.finding(identifier)
+    state = replace(state, findings=_without(state, identifier))
+    part = state.subdetectors[finding.subdetector]
+    layers = released(part.layers, part, finding, state.frozen(finding.subdetector))
+    parts = {**state.subdetectors, finding.subdetector: replace(part, layers=layers)}
+    return replace(state, subdetectors=parts)
+
+
+def _is(finding: OpenFinding, part: SubdetectorState, level: str) -> bool:
+    return finding.unit in part.units(level).names
+
+
+def _without(state: DetectorState, identifier: str) -> tuple[OpenFinding, ...]:
+    return tuple(finding for finding in state.findings if finding.identifier != identifier)
+
+
+def _shifted(layer: Layer, mask: Mask, shift: float) -> Layer:
+    """The layer with some units moved, and that much less sure; their past moves along, for it was no creeping."""
+    mean, covariance = layer.mean.copy(), layer.covariance.copy()
+    mean[mask, LEVEL] += shift
+    covariance[mask, LEVEL, LEVEL] += layer.noise[layer.group[mask]] + (ACCEPTED_ERROR * shift) ** 2
+    level = layer.past.level.copy()
+    level[:, mask] += np.float32(shift)
+    position = layer.window.position.copy()
+    position[:, mask[layer.window.rows]] += np.float32(shift)
+    window = replace(layer.window, position=position)
+    return replace(layer, mean=mean, covariance=covariance, past=replace(layer.past, level=level), window=window)
 
 
 def gate(layer: Layer, off: Innovation) -> tuple[Layer, Mask]:

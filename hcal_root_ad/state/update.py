@@ -53,10 +53,6 @@ LEAST_SPREAD = 0.004**2
 OVERDISPERSION_MEMORY = 10.0
 LEAST_DIGIS = 50
 """A channel that was not live begins with so many digis in a run."""
-ACCEPTED_ERROR = 0.3
-"""Share of an accepted change by which its size may be wrong: the next runs tell."""
-HIGHEST_LEVEL = 1.4
-"""Log rate beyond which a channel has a digi in 98 % of the events, and more is not seen."""
 FIRST_ERROR = 0.02
 """Least error of the level of a channel that was met for the first time."""
 
@@ -160,61 +156,6 @@ def advance(
         conditions=_merged(state.conditions, conditions),
     )  # fmt: skip
     return Advance(state, notes.record(run, trust, conditions, used, refused, state))
-
-
-def accept(state: DetectorState, identifier: str) -> DetectorState:
-    """The state with an open finding accepted as a change: what it touches does what it was last seen to do.
-
-    Raises:
-        UsageError: no such finding is open.
-    """
-    finding = state.finding(identifier)
-    part = state.subdetectors[finding.subdetector]
-    touched = part.touched(finding.rows)
-    level = next((k for k in ("ring", "half", "box", "module") if touched[k].sum() == 1 and _is(finding, part, k)), "")
-    moved = {level or "channel": touched[level or "channel"]}
-    layers = dict(part.layers)
-    highest = float(state.reference(finding.subdetector).level[list(finding.rows)].max())
-    shift = finding.size if level else min(finding.size, max(0.0, HIGHEST_LEVEL - highest))
-    for key, mask in moved.items():
-        layers[key] = _shifted(layers[key], mask, shift)
-    parts = {**state.subdetectors, finding.subdetector: replace(part, layers=layers)}
-    return replace(state, subdetectors=parts, findings=_without(state, identifier))
-
-
-def close(state: DetectorState, identifier: str) -> DetectorState:
-    """The state without an open finding, which is over: what it touched is as it was before, and learns again.
-
-    Raises:
-        UsageError: no such finding is open.
-    """
-    finding = state.finding(identifier)
-    state = replace(state, findings=_without(state, identifier))
-    part = state.subdetectors[finding.subdetector]
-    layers = released(part.layers, part, finding, state.frozen(finding.subdetector))
-    parts = {**state.subdetectors, finding.subdetector: replace(part, layers=layers)}
-    return replace(state, subdetectors=parts)
-
-
-def _is(finding: OpenFinding, part: SubdetectorState, level: str) -> bool:
-    return finding.unit in part.units(level).names
-
-
-def _without(state: DetectorState, identifier: str) -> tuple[OpenFinding, ...]:
-    return tuple(finding for finding in state.findings if finding.identifier != identifier)
-
-
-def _shifted(layer: Layer, mask: Mask, shift: float) -> Layer:
-    """The layer with some units moved, and that much less sure; their past moves along, for it was no creeping."""
-    mean, covariance = layer.mean.copy(), layer.covariance.copy()
-    mean[mask, LEVEL] += shift
-    covariance[mask, LEVEL, LEVEL] += layer.noise[layer.group[mask]] + (ACCEPTED_ERROR * shift) ** 2
-    level = layer.past.level.copy()
-    level[:, mask] += np.float32(shift)
-    position = layer.window.position.copy()
-    position[:, mask[layer.window.rows]] += np.float32(shift)
-    window = replace(layer.window, position=position)
-    return replace(layer, mean=mean, covariance=covariance, past=replace(layer.past, level=level), window=window)
 
 
 def _refusal(verdict: Verdict | None) -> str:

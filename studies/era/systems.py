@@ -18,8 +18,8 @@ from hcal_root_ad.model.reference_fit import fit_reference
 from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.state.detector_state import UNKNOWN, DetectorState, OpenFinding
 from hcal_root_ad.state.first_state import first_state
-from hcal_root_ad.state.guards import ALL_GUARDS, Guards
-from hcal_root_ad.state.update import UpdateRecord, accept, advance
+from hcal_root_ad.state.guards import ALL_GUARDS, Guards, accept
+from hcal_root_ad.state.update import UpdateRecord, advance
 from studies.era.world import Era, EraRun
 
 NAMES = ("HB", "HE")

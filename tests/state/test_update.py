@@ -10,8 +10,8 @@ import pytest
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.judge.verdict import Level, Trust
 from hcal_root_ad.state.detector_state import DetectorState, RunConditions
-from hcal_root_ad.state.guards import CLOSED_AFTER, Guards
-from hcal_root_ad.state.update import accept, advance, close
+from hcal_root_ad.state.guards import CLOSED_AFTER, Guards, accept, close
+from hcal_root_ad.state.update import advance
 from tests.state.conftest import MakeVerdict, line_of_box, line_of_channel
 
 LOSS = float(np.log(0.9))
