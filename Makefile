@@ -1,6 +1,7 @@
 # make run    judge a reference run and draw it        make check  style, types, tests, examples and docs in one go
 # make test   run every test and every example         make docs   the site, into build/site
 # make gui-look FILES=…  draw published files as the DQM GUIs do
+# make quick  the fast tests only
 # make clean  remove .venv, out, build and dist        make coverage  what the tests reach, into docs/results/coverage.md
 # make bench  measure how fast, beside what one would use instead (about half an hour on two quiet cores)
 # make stress measure the judge in worlds that break its model (an hour on a quiet core)
@@ -23,7 +24,7 @@ JOBS ?= auto
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: run test check docs gui-look coverage format clean models bench fuzz faults stress locked lowest audit
+.PHONY: run test quick check docs gui-look coverage format clean models bench fuzz faults stress locked lowest audit
 
 run: $(VENV)/.installed
 	$(BIN)/hcal-root-ad run $(REFERENCE_RUN) -o $(OUT) --plots $(OUT)/plots --flags $(OUT)/flags.csv
@@ -36,6 +37,10 @@ CODE = tests hcal_root_ad
 test: $(VENV)/.installed-for-tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 $(CODE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAGES)
+
+# The inner loop: what neither trains nor runs commands from end to end.
+quick: $(VENV)/.installed-for-tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 -m "not slow" tests
 
 check: $(VENV)/.installed-for-tests
 	$(BIN)/ruff check
