@@ -80,13 +80,12 @@ def _learn(store: StateStore, arguments: argparse.Namespace) -> int:
     judging = judging_of(arguments)
     clean = read_runs(arguments.clean) if arguments.clean else ()
     runs = read_runs(arguments.runs) if arguments.runs else ()
-    with store.alone(remark):
-        if arguments.clean or not store.exists:
-            start = max((maps.run for maps in clean), default=0)
-            own = conditions.of(start).for_state(conditions.before(start)) if conditions and clean else UNKNOWN
-            with progress("Fitting the clean runs"):
-                begin(store, judging.models, [_fit_for_physics(maps, conditions) for maps in clean], own)
-            show(f"{store.folder}: state begun with {_names(clean) if clean else 'the models'}")
+    if arguments.clean or not store.exists:
+        start = max((maps.run for maps in clean), default=0)
+        own = conditions.of(start).for_state(conditions.before(start)) if conditions and clean else UNKNOWN
+        with progress("Fitting the clean runs"):
+            begin(store, judging.models, [_fit_for_physics(maps, conditions) for maps in clean], remark, own)
+        show(f"{store.folder}: state begun with {_names(clean) if clean else 'the models'}")
     taken = frozenset(maps.run for maps in runs) | frozenset(conditions.oms or () if conditions else ())
     judging = replace(judging, states=(store,), taken=taken)
     history = store.history()

@@ -125,7 +125,7 @@ def _show_doubts(summary: Summary, policy: Policy) -> bool:
         return False
     remark(
         f"{runs} not to be trusted, so nothing of {'them' if many else 'it'} is good; "
-        "adapt the model with transfer and certify again."
+        "adapt the model with transfer, or give a state the runs that it missed, and certify again."
     )
     return True
 

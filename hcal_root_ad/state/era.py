@@ -156,15 +156,18 @@ def state_of_run(
 
 
 def begin(
-    store: StateStore, models: Sequence[Model], runs: Sequence[LumiMaps], conditions: RunConditions = UNKNOWN
-) -> DetectorState:
-    """Begin a state with clean runs, or with what models say alone; within :meth:`StateStore.alone`.
+    store: StateStore,
+    models: Sequence[Model],
+    runs: Sequence[LumiMaps],
+    say: Callable[[str], None],
+    conditions: RunConditions = UNKNOWN,
+) -> None:
+    """Begin a state with clean runs, or with what models say alone. ``say``: see :meth:`StateStore.alone`.
 
     Raises:
         StateError: there is one already. ModelError, InputError: see :func:`first_state`.
     """
-    if store.exists:
-        raise StateError(f"{store.folder} holds a state already; give it runs with --with, or choose another folder.")
+    _check_new(store)
     state = first_state(models, runs, conditions=conditions)
     record = {
         "models": {model.subdetector: {"name": model.name, "digest": model.digest} for model in models},
@@ -172,10 +175,15 @@ def begin(
         "lumisections": {str(lesson.run): lesson.lumisections for lesson in state.lessons},
     }
     numbers = tuple(sorted(maps.run for maps in runs))
-    store.add(
-        state.to_arrays(), Update(0, -1, False, Action.BEGUN, numbers, record=record, inputs=_inputs(runs))
-    )  # fmt: skip
-    return state
+    update = Update(0, -1, False, Action.BEGUN, numbers, record=record, inputs=_inputs(runs))
+    with store.alone(say):
+        _check_new(store)  # another process may have begun it meanwhile
+        store.add(state.to_arrays(), update)
+
+
+def _check_new(store: StateStore) -> None:
+    if store.exists:
+        raise StateError(f"{store.folder} holds a state already; give it runs with --with, or choose another folder.")
 
 
 def learn(chosen: StateOfRun, verdict: RunVerdict) -> UpdateRecord:

@@ -89,7 +89,7 @@ class Update:
 
     def text(self) -> str:
         """As the JSON file has it."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 def kept_whole(number: int, last: int) -> bool:
