@@ -165,6 +165,7 @@ def lumisection_rows(run: RunCertification) -> Iterator[tuple[object, ...]]:
     """Every lumisection of a run as a row, in the order of :data:`TABLE_COLUMNS`; what is not known is empty."""
     quantities = [run.conditions.quantity(name, run.lumisections) for name in QUANTITIES]
     counts = {name: _channel_counts(run.counts[name], len(run.lumisections)) for name in SUBDETECTORS}
+    lost = {name: _lost(run, name) for name in SUBDETECTORS}
     trusts = {
         name: ", ".join(dict.fromkeys(rests_on(one.trust, one.trust_reason) for one in run.counts[name]))
         for name in SUBDETECTORS
@@ -174,7 +175,7 @@ def lumisection_rows(run: RunCertification) -> Iterator[tuple[object, ...]]:
         numbers = [
             entry
             for name in SUBDETECTORS
-            for entry in (*counts[name][row].tolist(), _lost(run, name, row), trusts[name])
+            for entry in (*counts[name][row].tolist(), lost[name].get(row, ""), trusts[name])
         ]
         yield (
             run.run, lumisection, str(hcal.status), hcal.cause,
@@ -191,9 +192,13 @@ def _channel_counts(counts: tuple[RbxCounts, ...], length: int) -> NDArray[np.in
     return np.stack([first.judged.sum(axis=1), first.bad.sum(axis=1), first.problematic.sum(axis=1)], axis=1)
 
 
-def _lost(run: RunCertification, name: str, row: int) -> str:
-    rules, rows = run.policy.rules[name], slice(row, row + 1)
-    return " ".join(dict.fromkeys(rbx for component in run.counts[name] for rbx in component.lost_names(rules, rows)))
+def _lost(run: RunCertification, name: str) -> dict[int, str]:
+    """Names of the RBX that are lost, by row; only rows with such."""
+    names: dict[int, dict[str, None]] = {}
+    for component in run.counts[name]:
+        for row, column in np.argwhere(component.lost(run.policy.rules[name])).tolist():
+            names.setdefault(row, {})[component.rbx[column]] = None
+    return {row: " ".join(of_row) for row, of_row in names.items()}
 
 
 def _number(value: np.floating) -> str:

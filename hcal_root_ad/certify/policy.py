@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class Policy:
         """Sub-detectors that decide about HCAL."""
         return tuple(name for name in SUBDETECTORS if name in (*self.needed, *self.counted))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """First digits of the SHA-256 of what the policy says; comments and layout do not count."""
         text = json.dumps(self.as_table(), sort_keys=True)
