@@ -10,14 +10,17 @@ the watch judges, publishes and keeps what it received as ever. Memory is what t
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
+from benchmarks.machine import machine, program
+from hcal_root_ad.files import write_text
 from hcal_root_ad.harvest.definition import FileContent, choose_definitions
 from hcal_root_ad.harvest.inputs import source_of
 from hcal_root_ad.harvest.lumisection import LumisectionCounts, needed_depths, table_of_run
@@ -83,32 +86,52 @@ def slope(figures: Sequence[tuple[int, float, float]]) -> float:
     return 1024 * float(np.polyfit([n for n, _, _ in half], [held for _, held, _ in half], 1)[0])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--lumisections", type=int, default=2000)
-    parser.add_argument("--at-once", type=int, default=20, help="files between two looks")
-    parser.add_argument("-o", "--output", type=Path, default=Path("docs/results/soak"))
-    chosen = parser.parse_args(arguments)
-    figures = soak(chosen.lumisections, chosen.at_once)
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    draw(figures, chosen.output / "soak.png")
-    (chosen.output / "soak.json").write_text(json.dumps({"slope_kb": slope(figures), "looks": figures}) + "\n")
-    print(f"{slope(figures):.1f} kB per lumisection in the second half")
-    return 0
+def page(figures: Sequence[tuple[int, float, float]], facts: Mapping[str, str]) -> str:
+    """The figures as Markdown."""
+    rows = "\n".join(f"| {number:,} | {held:.0f} | {took:.0f} |" for number, held, took in figures)
+    about = "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
+    return f"""# Soak of the watch
+
+One run of {figures[-1][0]:,} lumisections, watched from its first to its last, {figures[0][0]} new files at each look:
+memory that the process holds (VmRSS), and the time of a look, in which all new files are read, judged and kept, and the
+run so far is published. In its second half the run took {slope(figures):.0f} kB more for each lumisection. The counts
+that were received, and the large arrays of the run, lie in scratch files.
+`python -m benchmarks.soak -o docs/results/soak` makes this page anew.
+
+![Memory and time of a look](soak.png)
+
+| lumisections | memory (MB) | this look (s) |
+|---|---|---|
+{rows}
+
+{about}
+"""
 
 
 def draw(figures: Sequence[tuple[int, float, float]], path: Path) -> None:
     """Memory and time of a look against the lumisections so far."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
     numbers, held, took = zip(*figures, strict=True)
     for axis, values, name in zip(figure.subplots(1, 2), (held, took), ("memory [MB]", "one look [s]"), strict=True):
-        axis.plot(numbers, values)
-        axis.set(xlabel="lumisections so far", ylabel=name, ylim=(0, None))
+        axis.plot(numbers, values, marker=".")
+        axis.set(xlabel="lumisections so far", ylabel=name, xlim=(0, None), ylim=(0, None))
     figure.savefig(path, dpi=100)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--lumisections", type=int, default=2000)
+    parser.add_argument("--at-once", type=int, default=200, help="files between two looks")
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/results/soak"))
+    chosen = parser.parse_args(arguments)
+    figures = soak(chosen.lumisections, chosen.at_once)
+    about = machine() | program()
+    chosen.output.mkdir(parents=True, exist_ok=True)
+    draw(figures, chosen.output / "soak.png")
+    facts = {name: about[name] for name in ("processor", "Python", "packages", "commit")}
+    write_text(chosen.output / "table.md", page(figures, facts))
+    return 0
 
 
 if __name__ == "__main__":

@@ -153,12 +153,12 @@ def replace_folder(folder: Path, new: Path) -> None:
     shutil.rmtree(new)
 
 
-def _exchanged(one: Path, other: Path) -> bool:
+def _exchanged(a: Path, b: Path) -> bool:
     """Whether the two have each other's name now."""
     exchange = getattr(ctypes.CDLL(None), "renameat2", None)
     if exchange is None:
         return False
-    return bool(exchange(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)
+    return bool(exchange(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _RENAME_EXCHANGE) == 0)
 
 
 def check_places(files: Sequence[Path], folders: Sequence[Path] = (), inputs: Sequence[Path] = ()) -> None:

@@ -38,17 +38,17 @@ def structure(
 
 
 def check_keys(
-    table: Mapping[str, object], known: Collection[str], origin: str, error: type[HcalRootAdError], place: str = ""
+    table: Mapping[str, object], keys: Collection[str], origin: str, error: type[HcalRootAdError], place: str = ""
 ) -> None:
     """Raises ``error`` for the first key that is not known, with the nearest that is."""
     for key in table:
-        if key not in known:
-            raise error(f"{origin} {_unknown(key, known, place)}")
+        if key not in keys:
+            raise error(f"{origin} {_unknown(key, keys, place)}")
 
 
-def nearest(name: str, known: Iterable[str], n: int = 1) -> tuple[str, ...]:
+def nearest(name: str, names: Iterable[str], n: int = 1) -> tuple[str, ...]:
     """The known names that are most like one, best first."""
-    return tuple(difflib.get_close_matches(name, sorted(known), n=n, cutoff=0.0))
+    return tuple(difflib.get_close_matches(name, sorted(names), n=n, cutoff=0.0))
 
 
 class _Mismatch(Exception):
@@ -123,7 +123,7 @@ def _complaint(failure: BaseException, place: str) -> str:
     if isinstance(failure, ForbiddenExtraKeysError):
         return _unknown(min(failure.extra_fields), [field.name for field in fields(failure.cl)], place)
     if isinstance(failure, BaseValidationError):
-        order = sorted(failure.exceptions, key=lambda one: not isinstance(one, ForbiddenExtraKeysError))
+        order = sorted(failure.exceptions, key=lambda each: not isinstance(each, ForbiddenExtraKeysError))
         return _complaint(order[0], place)
     if isinstance(failure, _Mismatch):
         return f"says {place} = {shown(failure.value)}; {failure.expected} was expected."
@@ -132,8 +132,8 @@ def _complaint(failure: BaseException, place: str) -> str:
     return f"has no table {place}".rstrip() + ", where one was expected."
 
 
-def _unknown(key: object, known: Collection[str], place: str) -> str:
-    (like,) = nearest(str(key), known)
+def _unknown(key: object, keys: Collection[str], place: str) -> str:
+    (like,) = nearest(str(key), keys)
     return f"has the unknown key {_joined(place, key)}; the nearest known one is {_joined(place, like)}."
 
 

@@ -105,13 +105,13 @@ class Rows:
 
 @contextmanager
 def open_rows(
-    path: Path, what: str, known: Collection[str], error: type[HcalRootAdError] = InputError
+    path: Path, what: str, usable: Collection[str], error: type[HcalRootAdError] = InputError
 ) -> Iterator[Rows]:
     """Rows of a CSV file (also packed with gzip), of a parquet file, or of JSON.
 
     JSON comes as rows, as columns (lists, or by row number, which is pandas' way), or as an API gives it
     (``{"data": [{"attributes": {…}}]}``). In CSV, lines that begin with ``#`` are comments; where the column names
-    stand in the last one before the data, they are taken from there. ``known``: the names that the caller can use.
+    stand in the last one before the data, they are taken from there. ``usable``: the names that the caller can use.
 
     Raises:
         error: as :func:`read_json`; also for rows of another length than the head, and quotes that are not closed.
@@ -120,11 +120,11 @@ def open_rows(
         stream = stack.enter_context(_opened(path))
         start = stream.peek(64) if isinstance(stream, io.BufferedReader) else b""
         if start.startswith(_PARQUET):
-            yield _parquet_rows(path, known)
+            yield _parquet_rows(path, usable)
         elif start.decode(_encoding(start), "ignore").lstrip()[:1] in ("[", "{"):
             yield _json_rows(parse_json(_content(stream, LARGEST)))
         else:
-            yield _csv_rows(stream, known)
+            yield _csv_rows(stream, usable)
 
 
 def whole(value: object) -> int:
@@ -342,7 +342,7 @@ def _of_columns(table: dict[str, Any]) -> Rows:
     return Rows(names, (dict(zip(names, cells, strict=True)) for cells in zip(*columns.values(), strict=True)))
 
 
-def _csv_rows(stream: BinaryIO, known: Collection[str]) -> Rows:
+def _csv_rows(stream: BinaryIO, usable: Collection[str]) -> Rows:
     start = stream.peek(2) if isinstance(stream, io.BufferedReader) else b""
     text = io.TextIOWrapper(stream, encoding=_encoding(start), newline="")
     lines, comment = _lines(text), ""
@@ -353,7 +353,7 @@ def _csv_rows(stream: BinaryIO, known: Collection[str]) -> Rows:
     records = csv.reader(written, strict=True)
     head = [cell.strip() for cell in next(records, [])]
     named = [cell.strip() for cell in next(csv.reader([comment.lstrip("# ")]), [])]
-    if not set(head) & set(known) and set(named) & set(known):
+    if not set(head) & set(usable) and set(named) & set(usable):
         head, records = named, chain([head], records)  # type: ignore[assignment]
     for name in head:
         if head.count(name) > 1:
@@ -377,7 +377,7 @@ def _same_length(records: Iterable[list[str]], head: tuple[str, ...]) -> Iterato
         yield dict(zip(head, cells, strict=True))
 
 
-def _parquet_rows(path: Path, known: Collection[str]) -> Rows:
+def _parquet_rows(path: Path, usable: Collection[str]) -> Rows:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -388,8 +388,8 @@ def _parquet_rows(path: Path, known: Collection[str]) -> Rows:
         if about.num_rows > MOST_LINES or sum(group.total_byte_size for group in groups) > LARGEST:
             raise _Refusal(f"it holds more than {MOST_LINES} rows or {LARGEST >> 20} MB; split it")
         columns = tuple(file.schema_arrow.names)
-        wanted = [name for name in columns if name in known]
-        batches = file.iter_batches(batch_size=10_000, columns=wanted) if wanted else ()
+        chosen = [name for name in columns if name in usable]
+        batches = file.iter_batches(batch_size=10_000, columns=chosen) if chosen else ()
         return Rows(columns, _of_batches(batches))
     except pa.ArrowException as failure:
         raise _Refusal(_reason(failure)) from failure

@@ -166,7 +166,7 @@ The most memory that a file filled was {most / 1024:.0f} MB, the longest took {l
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.fuzz.hostile", description=__doc__)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder for the page")
-    parser.add_argument("--files", type=count, default=650, metavar="N", help="in all (default: 650)")
+    parser.add_argument("--files", type=count, default=400, metavar="N", help="in all (default: 400)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="other files with another number")
     arguments = parser.parse_args(argv)
     found = []

@@ -5,6 +5,7 @@ Each comes with what is true of every lumisection, so that it can be told whethe
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -284,7 +285,7 @@ def strange_folders(draw: Draw, folder: Path) -> Hostile:
     scopes = {f"By Lumi Section {name}": [one for _, one in elements(found)] for name, (found, _) in maps.items()}
     write_harvested(folder / f"DQM_V0001_R{RUN:09d}__A__B-v1__DQMIO.root", scopes)
     return Hostile(
-        f"folders {' '.join(names)}", {int(n[-1]): maps[n] for n in names if len(n) == 3 and n[-1].isdigit()}
+        f"folders {' '.join(names)}", {int(n[-1]): maps[n] for n in names if re.fullmatch(r"0?\d-\d", n)}
     )
 
 

@@ -161,8 +161,8 @@ def choose_definitions(request: str | None) -> tuple[Definition, ...]:
         return definitions
     chosen = tuple(d for d in definitions if request in (d.name, d.quantity))
     if not chosen:
-        known = {d.name for d in definitions} | {d.quantity for d in definitions}
-        like = nearest(request, known)
+        names = {d.name for d in definitions} | {d.quantity for d in definitions}
+        like = nearest(request, names)
         hint = f"the nearest known one is {like[0]!r}" if like else "no definitions were found at all"
         raise DefinitionError(f"There is no harvester definition {request!r}; {hint}.")
     return chosen

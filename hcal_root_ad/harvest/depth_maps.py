@@ -43,9 +43,9 @@ class WantedMaps(NamedTuple):
     maps: NDArray[np.int64]
 
     @classmethod
-    def one(cls, record: int, part: int, number: int) -> WantedMaps:
+    def one(cls, record: int, section: int, number: int) -> WantedMaps:
         """A record's only object."""
-        return cls(record, *(np.array([n], dtype=np.int64) for n in (0, part, number)))
+        return cls(record, *(np.array([n], dtype=np.int64) for n in (0, section, number)))
 
 
 class PartMaps(NamedTuple):
@@ -71,13 +71,13 @@ class PartMaps(NamedTuple):
             section.add_map(number, values, where(number))
 
 
-def in_batches(wanted: Iterable[WantedMaps], size: Callable[[int], int]) -> Iterator[list[WantedMaps]]:
+def in_batches(asked: Iterable[WantedMaps], size: Callable[[int], int]) -> Iterator[list[WantedMaps]]:
     """Pieces of neighbouring records that are read at a time; ``size`` is the compressed size of a record."""
     batch: list[WantedMaps] = []
     bytes_so_far = 0
-    for one in wanted:
-        batch.append(one)
-        bytes_so_far += size(one.record)
+    for maps in asked:
+        batch.append(maps)
+        bytes_so_far += size(maps.record)
         if bytes_so_far >= _BATCH_BYTES:
             yield batch
             batch, bytes_so_far = [], 0
@@ -102,33 +102,33 @@ def read_maps(stock: Stock, batches: Iterable[Sequence[WantedMaps]], era: str) -
         return list(_read_batch(reader, batch, era, CELLS[stock.classname]))
 
     shelf = Shelf()
-    for found in in_order(read, batches):
-        yield from (maps._replace(counts=shelf.keep(maps.counts)) for maps in found)
+    for batch_maps in in_order(read, batches):
+        yield from (maps._replace(counts=shelf.keep(maps.counts)) for maps in batch_maps)
 
 
 def _read_batch(
     reader: HistogramReader, batch: Sequence[WantedMaps], era: str, dtype: np.dtype[Any]
 ) -> Iterator[PartMaps]:
-    parts = np.unique(np.concatenate([wanted.parts for wanted in batch]))
+    parts = np.unique(np.concatenate([asked.parts for asked in batch]))
     flow = np.zeros((len(parts), N_MAPS, _CELLS), dtype=dtype)
     came = np.zeros(flow.shape[:2], dtype=np.bool_)
     strange: list[list[tuple[int, NDArray[Any]]]] = [[] for _ in parts]
-    read = reader.read([wanted.record for wanted in batch], [wanted.numbers for wanted in batch])
-    for wanted, maps in zip(batch, read, strict=True):
-        rows = np.searchsorted(parts, wanted.parts)
-        for bins, row, number in zip(maps, rows.tolist(), wanted.maps.tolist(), strict=True):
+    read = reader.read([asked.record for asked in batch], [asked.numbers for asked in batch])
+    for asked, maps in zip(batch, read, strict=True):
+        rows = np.searchsorted(parts, asked.parts)
+        for bins, row, number in zip(maps, rows.tolist(), asked.maps.tolist(), strict=True):
             if bins.shape == MAP_SHAPE:
                 flow[row, number - 1] = bins.flow
                 came[row, number - 1] = True
             else:
                 strange[row].append((number, bins.inside().copy()))
     counts, fine = gather(flow, era)
-    for row, part in enumerate(parts.tolist()):
+    for row, section in enumerate(parts.tolist()):
         numbers = tuple((np.flatnonzero(came[row]) + 1).tolist())
         if not fine[row]:
             strange[row] += [(number, Bins(MAP_SHAPE, flow[row, number - 1]).inside()) for number in numbers]
         saturated = bool(counts[row].max(initial=0) >= ceiling(dtype))
-        yield PartMaps(part, counts[row], numbers if fine[row] else (), tuple(strange[row]), saturated)
+        yield PartMaps(section, counts[row], numbers if fine[row] else (), tuple(strange[row]), saturated)
 
 
 def gather(flow: NDArray[Any], era: str) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
@@ -138,11 +138,11 @@ def gather(flow: NDArray[Any], era: str) -> tuple[NDArray[np.int32], NDArray[np.
     """
     flat = flow.reshape(len(flow), -1)
     places = _places(era)
-    found = flat.take(places.channels, axis=1, mode="clip").astype(flow.dtype.newbyteorder("="))
+    contents = flat.take(places.channels, axis=1, mode="clip").astype(flow.dtype.newbyteorder("="))
     with np.errstate(invalid="ignore"):  # NaN and what is too large: seen below
-        counts = found.astype(np.int32)
-    whole = (counts.astype(found.dtype) == found).all(axis=1)
-    fine = whole & (counts.min(axis=1) >= 0) & (found.max(axis=1) < _TOO_LARGE)
+        counts = contents.astype(np.int32)
+    whole = (counts.astype(contents.dtype) == contents).all(axis=1)
+    fine = whole & (counts.min(axis=1) >= 0) & (contents.max(axis=1) < _TOO_LARGE)
     bits = flat.view(f"u{flow.dtype.itemsize}")
     if np.count_nonzero(bits) != np.count_nonzero(counts):  # rare, and dearer: find out which maps hold what besides
         fine &= ~bits.take(places.others, axis=1).any(axis=1)

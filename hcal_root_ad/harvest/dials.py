@@ -102,11 +102,11 @@ class TableFile:
 
     @cached_property
     def elements(self) -> Mapping[str, Element]:
-        seen: dict[int, set[tuple[int, int]]] = {}
+        places: dict[int, set[tuple[int, int]]] = {}
         rows = zip(self._name_numbers.tolist(), self._runs.tolist(), self._lumisections.tolist(), strict=True)
         for number, run, ls in rows:
-            seen.setdefault(number, set()).add((run, ls))
-        return {self._names[n]: Element(self._names[n], "TH2 as a list", len(seen[n])) for n in sorted(seen)}
+            places.setdefault(number, set()).add((run, ls))
+        return {self._names[n]: Element(self._names[n], "TH2 as a list", len(places[n])) for n in sorted(places)}
 
     def element(self, name: str) -> Element | None:
         return self.elements.get(name)
@@ -143,26 +143,26 @@ class TableFile:
             texts = coded.dictionary.to_pylist()
             pairs = np.unique(np.stack([self._runs, coded.indices.to_numpy()]), axis=1).T.tolist()
             for run in self.runs:
-                found = sorted(texts[number] for one, number in pairs if one == run)
-                if len(found) > 1:
+                names = sorted(texts[number] for run_there, number in pairs if run_there == run)
+                if len(names) > 1:
                     raise InputError(
-                        f"{self.path} holds run {run} in {len(found)} datasets ({name} {', '.join(found[:3])}), which "
+                        f"{self.path} holds run {run} in {len(names)} datasets ({name} {', '.join(names[:3])}), which "
                         "may be the same events; keep the rows of one."
                     )
-                datasets.setdefault(run, found[0])
+                datasets.setdefault(run, names[0])
         return datasets
 
     def _maps(self, names: Mapping[str, int]) -> Iterator[tuple[str, int, int, NDArray[np.generic]]]:
         """The wanted maps as (84, 72) arrays [ieta][iphi]."""
         name_column, _, _, contents = self._columns
         axes = [name for name in _AXES if name in self._parquet.schema_arrow.names]
-        wanted = pa.array(list(names))
+        elements = pa.array(list(names))
         first = 0
         for batch in self._parquet.iter_batches(batch_size=_BATCH, columns=[name_column, contents, *axes]):
             rows = slice(first, first + len(batch))
             first = rows.stop
             element = batch[name_column].cast(pa.string())
-            fits = pc.is_in(element, value_set=wanted)
+            fits = pc.is_in(element, value_set=elements)
             chosen = batch.filter(fits)
             if not len(chosen):
                 continue
@@ -176,10 +176,10 @@ class TableFile:
 
     def _check_axes(self, chosen: pa.RecordBatch, axes: list[str], name: str) -> None:
         for axis in axes:
-            found = pc.unique(chosen[axis]).to_pylist()
-            if found != [_AXES[axis]]:
+            values = pc.unique(chosen[axis]).to_pylist()
+            if values != [_AXES[axis]]:
                 raise InputError(
-                    f"{name} in {self.path} has {axis} = {', '.join(map(str, found))}; a depth map of HCAL's DQM has "
+                    f"{name} in {self.path} has {axis} = {', '.join(map(str, values))}; a depth map of HCAL's DQM has "
                     f"{_AXES[axis]:g}."
                 )
 
@@ -212,8 +212,8 @@ class TableFile:
         lines = data.flatten()
         heights, widths = (set(pc.unique(pc.list_value_length(column)).to_pylist()) for column in (data, lines))
         if heights != {N_IPHI} or widths != {N_DQM_IETA}:
-            found = f"{sorted(map(str, heights))} rows of {sorted(map(str, widths))}"
-            raise InputError(f"{name} in {self.path} has {found} bins; 72 rows (iphi) of 84 (ieta) were expected.")
+            shape = f"{sorted(map(str, heights))} rows of {sorted(map(str, widths))}"
+            raise InputError(f"{name} in {self.path} has {shape} bins; 72 rows (iphi) of 84 (ieta) were expected.")
         return self._numbers(lines.flatten()).reshape(-1, N_IPHI, N_DQM_IETA)
 
     def _numbers(self, values: pa.Array) -> NDArray[np.float64]:
@@ -243,16 +243,16 @@ def _columns_of(parquet: pq.ParquetFile, path: Path) -> tuple[ContainerKind, tup
     Raises:
         InputError: it has those of none.
     """
-    found = set(parquet.schema_arrow.names)
+    columns_there = set(parquet.schema_arrow.names)
     tables = [(d.container, d.columns) for d in load_definitions() if d.columns]
     for kind, columns in tables:
-        if found.issuperset(columns):
+        if columns_there.issuperset(columns):
             return kind, columns
-    nearest = max(tables, key=lambda one: len(found.intersection(one[1])))[1]
-    missing = next(name for name in nearest if name not in found)
+    nearest = max(tables, key=lambda table: len(columns_there.intersection(table[1])))[1]
+    missing = next(name for name in nearest if name not in columns_there)
     raise InputError(
         f"{path} lacks the column {missing!r} of an export of maps ({', '.join(nearest)}); it has "
-        f"{', '.join(sorted(found)[:8]) or 'none'}."
+        f"{', '.join(sorted(columns_there)[:8]) or 'none'}."
     )
 
 
@@ -263,14 +263,14 @@ def _check_sizes(parquet: pq.ParquetFile, path: Path, columns: tuple[str, ...]) 
         raise InputError(f"{path} has {table.num_rows} rows; an export has no more than {_MOST_ROWS}.")
     for number in range(table.num_row_groups):
         group = table.row_group(number)
-        for one in map(group.column, range(group.num_columns)):
-            name = one.path_in_schema.partition(".")[0]
+        for column in map(group.column, range(group.num_columns)):
+            name = column.path_in_schema.partition(".")[0]
             if name in columns[:3]:
-                check_size(one.total_uncompressed_size, f"The column {name}")
-            elif name == columns[3] and one.num_values - group.num_rows * _CELLS_WITH_FLOW > _MOST_VALUES:
+                check_size(column.total_uncompressed_size, f"The column {name}")
+            elif name == columns[3] and column.num_values - group.num_rows * _CELLS_WITH_FLOW > _MOST_VALUES:
                 raise InputError(
-                    f"The column {name} of {path} has {one.num_values} contents in {group.num_rows} rows; a depth map "
-                    f"has {_CELLS}."
+                    f"The column {name} of {path} has {column.num_values} contents in {group.num_rows} rows; a depth "
+                    f"map has {_CELLS}."
                 )
 
 
@@ -312,10 +312,10 @@ def dials_run(name: str) -> DialsRun | None:
     """
     if not name.startswith(PREFIX):
         return None
-    found = _NAME.fullmatch(name)
-    if found is None:
+    match = _NAME.fullmatch(name)
+    if match is None:
         raise InputError(f"{name}: expected {PREFIX}RUN or {PREFIX}RUN@/DATASET, for example {PREFIX}370101.")
-    return DialsRun(int(found["run"]), found["dataset"])
+    return DialsRun(int(match["run"]), match["dataset"])
 
 
 @dataclass(frozen=True)
@@ -325,21 +325,21 @@ class DialsClient:
     service: Any
     filters: Any
 
-    def maps(self, wanted: DialsRun, element: str) -> Sequence[Any]:
+    def maps(self, run: DialsRun, element: str) -> Sequence[Any]:
         """All maps of an element in a run.
 
         Raises:
             InputError: the service cannot be asked.
         """
-        asked = self.filters(me=element, run_number=wanted.run, dataset=wanted.dataset, page_size=PAGE)
+        asked = self.filters(me=element, run_number=run.run, dataset=run.dataset, page_size=PAGE)
         try:
-            found: Sequence[Any] = self.service.h2d.list_all(asked).results
+            results: Sequence[Any] = self.service.h2d.list_all(asked).results
         except Exception as error:  # whatever the network, the login and the server may do
             raise InputError(
-                f"DIALS cannot be asked for run {wanted.run} ({type(error).__name__}: {error}); "
+                f"DIALS cannot be asked for run {run.run} ({type(error).__name__}: {error}); "
                 "check network and login, or give its parquet export."
             ) from error
-        return found
+        return results
 
 
 def open_client() -> DialsClient:
@@ -360,7 +360,7 @@ def open_client() -> DialsClient:
     return DialsClient(Dials(Credentials.from_creds_file(), workspace=WORKSPACE), LumisectionHistogram2DFilters)
 
 
-def fetch(wanted: DialsRun, path: Path, client: DialsClient, progress: Progress | None = None) -> None:
+def fetch(run: DialsRun, path: Path, client: DialsClient, progress: Progress | None = None) -> None:
     """Write the maps of a run as a parquet export; ``progress`` is called with depths done, and depths in all.
 
     Raises:
@@ -368,36 +368,36 @@ def fetch(wanted: DialsRun, path: Path, client: DialsClient, progress: Progress 
         NoHcalError: DIALS has no HCAL maps of the run.
     """
     for definition in sorted(_definitions(), key=lambda one: one.rank):
-        rows = list(_rows(wanted, definition, client, progress))
+        rows = list(_rows(run, definition, client, progress))
         if rows:
             _write(rows, path)
             return
-    of = f" in {wanted.dataset}" if wanted.dataset else ""
-    raise NoHcalError(f"DIALS has no HCAL maps of run {wanted.run}{of}; check the run number and the dataset.")
+    of = f" in {run.dataset}" if run.dataset else ""
+    raise NoHcalError(f"DIALS has no HCAL maps of run {run.run}{of}; check the run number and the dataset.")
 
 
 def _definitions() -> list[Definition]:
-    return [one for one in choose_definitions(None) if one.container is ContainerKind.DIALS]
+    return [definition for definition in choose_definitions(None) if definition.container is ContainerKind.DIALS]
 
 
 def _rows(
-    wanted: DialsRun, definition: Definition, client: DialsClient, progress: Progress | None
+    run: DialsRun, definition: Definition, client: DialsClient, progress: Progress | None
 ) -> Iterator[dict[str, Any]]:
     """Rows of the export, depth by depth."""
     datasets: set[str] = set()
-    depths = needed_depths(era_of_run(wanted.run))
+    depths = needed_depths(era_of_run(run.run))
     for done, depth in enumerate(depths):
         if progress:
             progress(done, len(depths))
         element = definition.map_element(definition.subsystems[0], depth)
-        for one in client.maps(wanted, element):
-            datasets.add(one.dataset)
+        for row in client.maps(run, element):
+            datasets.add(row.dataset)
             if len(datasets) > 1:
                 raise InputError(
-                    f"DIALS holds run {wanted.run} in several datasets ({', '.join(sorted(datasets))}, …); "
-                    f"name one: {PREFIX}{wanted.run}@{min(datasets)}."
+                    f"DIALS holds run {run.run} in several datasets ({', '.join(sorted(datasets))}, …); "
+                    f"name one: {PREFIX}{run.run}@{min(datasets)}."
                 )
-            yield {"me": one.me, "run_number": one.run_number, "ls_number": one.ls_number, "data": one.data}
+            yield {"me": row.me, "run_number": row.run_number, "ls_number": row.ls_number, "data": row.data}
 
 
 def _write(rows: list[dict[str, Any]], path: Path) -> None:

@@ -289,16 +289,16 @@ class DqmioFile:
 
     @cached_property
     def elements(self) -> Mapping[str, Element]:
-        found = [element for tree in self._own_rows for element in self._elements(tree)]
-        return {element.name: element for element in sorted(found, key=lambda element: element.name)}
+        elements = [element for tree in self._own_rows for element in self._elements(tree)]
+        return {element.name: element for element in sorted(elements, key=lambda element: element.name)}
 
     def element(self, name: str) -> Element | None:
         return self._maps.get(name)
 
     @cached_property
     def _maps(self) -> Mapping[str, Element]:
-        found = [element for tree in self._own_rows if tree.startswith("TH2") for element in self._elements(tree)]
-        return {element.name: element for element in found}
+        elements = [element for tree in self._own_rows if tree.startswith("TH2") for element in self._elements(tree)]
+        return {element.name: element for element in elements}
 
     def _elements(self, tree_name: str) -> Iterator[Element]:
         tree = self._tree(tree_name)
@@ -337,23 +337,23 @@ class DqmioFile:
         """Elements of those names, tree by tree."""
         for tree_name, own in groupby(sorted(rows, key=_tree_of), key=_tree_of):
             tree, own_rows = self._tree(tree_name), list(own)
-            wanted = np.array([name in names for name in tree.names], dtype=np.bool_)
-            if wanted.any():
+            named = np.array([name in names for name in tree.names], dtype=np.bool_)
+            if named.any():
                 entries, which = tree.entries(own_rows)
-                hits = np.flatnonzero(wanted[tree.name_numbers[entries]])
+                hits = np.flatnonzero(named[tree.name_numbers[entries]])
                 of_name = [tree.names[n] for n in tree.name_numbers[entries[hits]]]
                 of_row = [own_rows[n] for n in which[hits]]
-                if found := [Found(*one) for one in zip(of_row, entries[hits].tolist(), of_name, strict=True)]:
-                    yield tree, found
+                if hits_of := [Found(*hit) for hit in zip(of_row, entries[hits].tolist(), of_name, strict=True)]:
+                    yield tree, hits_of
 
     def _add_maps(self, sections: Sections, rows: Sequence[Row], definition: Definition, subsystem: str) -> None:
         for era in dict.fromkeys(era_of_run(run) for run in self.runs):
             names = {number: definition.map_element(subsystem, number) for number in maps_of(era)}
             numbers = {name: number for number, name in names.items()}
-            for tree, found in self._found([row for row in rows if era_of_run(row.run) == era], numbers):
+            for tree, hits in self._found([row for row in rows if era_of_run(row.run) == era], numbers):
                 if not is_map(tree.classname):
-                    raise InputError(f"{found[0].name} in {self.path} is a {tree.classname}; a TH2 was expected.")
-                for row, maps in _read_tree(tree, era, found, numbers):
+                    raise InputError(f"{hits[0].name} in {self.path} is a {tree.classname}; a TH2 was expected.")
+                for row, maps in _read_tree(tree, era, hits, numbers):
                     section = sections[row.run, row.lumisection, row.number]
                     maps.add_to(section, partial(self._words, row, names))
 
@@ -380,26 +380,26 @@ class DqmioFile:
     def _counts(self, name: str | None) -> Iterator[tuple[Row, int]]:
         """Events that a scalar or a histogram of one bin holds, row by row."""
         rows = [row for row in self._rows if row.lumisection]
-        for tree, found in self._found(rows, (name,)) if name else ():
-            own = sorted(found, key=lambda one: one.entry)
-            yield from zip((one.row for one in own), tree.counts(np.array([one.entry for one in own])), strict=True)
+        for tree, hits in self._found(rows, (name,)) if name else ():
+            own = sorted(hits, key=lambda hit: hit.entry)
+            yield from zip((hit.row for hit in own), tree.counts(np.array([hit.entry for hit in own])), strict=True)
 
     def _events_versus_ls(
         self, definition: Definition, subsystem: str, within: range | None
     ) -> dict[int, dict[int, int]]:
         """HCAL's counter against the LS, by run: the largest of the elements in each LS."""
         names = definition.expand(definition.events_versus_ls, subsystem)
-        found: dict[tuple[int, str], dict[int, int]] = {}
-        for tree, found_here in self._found([row for row in self._rows if not row.lumisection], names):
-            for row, entry, name in found_here:
+        counters: dict[tuple[int, str], dict[int, int]] = {}
+        for tree, hits in self._found([row for row in self._rows if not row.lumisection], names):
+            for row, entry, name in hits:
                 histogram = tree.whole(entry)
                 words = where(self.path, name, row.run, 0)
                 contents = entries_of_bins(histogram, tree.classname)[1:-1]
-                events = found.setdefault((row.run, name), {})
+                events = counters.setdefault((row.run, name), {})
                 for ls, n in events_against_ls(contents, histogram.axis().low, words).items():
                     events[ls] = events.get(ls, 0) + n
         largest: dict[int, dict[int, int]] = {}
-        for (run, _), events in found.items():
+        for (run, _), events in counters.items():
             into = largest.setdefault(run, {})
             into.update({ls: max(n, into.get(ls, 0)) for ls, n in events.items() if within is None or ls in within})
         return largest
@@ -410,14 +410,14 @@ def _tree_of(row: Row) -> str:
 
 
 def _read_tree(
-    tree: ElementTree, era: str, found: Sequence[Found], numbers: Mapping[str, int]
+    tree: ElementTree, era: str, entries_of: Sequence[Found], numbers: Mapping[str, int]
 ) -> Iterator[tuple[Row, PartMaps]]:
     """Maps of a tree as counts, row by row or a row in pieces."""
     rows: list[Row] = []
     latest: dict[Row, int] = {}
     taken: set[tuple[int, int]] = set()
     places = []
-    for row, entry, name in found:
+    for row, entry, name in entries_of:
         number = numbers[name]
         if row not in latest or (latest[row], number) in taken:  # a map twice in a row: the LS is not complete
             latest[row] = len(rows)
@@ -425,6 +425,6 @@ def _read_tree(
         taken.add((latest[row], number))
         places.append((entry, latest[row], number))
     entries, parts, of_map = np.array(sorted(places), dtype=np.int64).T
-    wanted = (WantedMaps(basket, n, parts[which], of_map[which]) for basket, n, which in tree.baskets(entries))
-    for maps in read_maps(tree, in_batches(wanted, tree.size), era):
+    asked = (WantedMaps(basket, n, parts[which], of_map[which]) for basket, n, which in tree.baskets(entries))
+    for maps in read_maps(tree, in_batches(asked, tree.size), era):
         yield rows[maps.part], maps

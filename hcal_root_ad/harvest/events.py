@@ -94,16 +94,18 @@ def events_of(sections: list[LumisectionCounts], versus_ls: Mapping[int, int], u
     lost: list[int] = []
     contradicted = np.zeros(len(sections), dtype=np.bool_)
     for n, plateau in enumerate(plateaus.tolist()):
-        said = [(int(counter[n]), kind) for counter, kind in zip(counters, _KINDS, strict=True) if counter[n] >= 0]
+        counted = [(int(counter[n]), kind) for counter, kind in zip(counters, _KINDS, strict=True) if counter[n] >= 0]
         right = [
-            one for one in said if not excluded(one[0], int(least[n])) and (not plateau or agrees(one[0], plateau))
+            count
+            for count in counted
+            if not excluded(count[0], int(least[n])) and (not plateau or agrees(count[0], plateau))
         ]
         if right:
             events[n], sources[n] = right[0]
         elif plateau:
             events[n], sources[n] = plateau, EventSource.HF_PLATEAU
-        contradicted[n] = bool(said) and not right and not plateau
-        if said and not right and plateau:
+        contradicted[n] = bool(counted) and not right and not plateau
+        if counted and not right and plateau:
             lost.append(n)
     notes += [*_lacking(sections, sources, lost), *_disagreements(sections, counters, plateaus, lost)]
     unknown = np.array([s.counts is not None for s in sections], dtype=np.bool_) & (sources == EventSource.NONE)
@@ -137,7 +139,7 @@ def _counters(
     own, own_note = _of_the_lumisection(sections, "own", plateaus, least, digis)
     other, other_note = _of_the_lumisection(sections, "other", plateaus, least, digis)
     counters = [own, _numbers(against_ls), other]
-    return [_trusted(one, plateaus) for one in counters], [note for note in (own_note, other_note) if note]
+    return [_trusted(counter, plateaus) for counter in counters], [note for note in (own_note, other_note) if note]
 
 
 def _numbers(values: Iterable[int | None]) -> NDArray[np.int64]:
@@ -158,7 +160,7 @@ def _of_the_lumisection(
     if len(compared) == 1 and not plateaus.any() and not np.array_equal(says, grew):
         both = ~np.array([excluded(int(grew[n]), int(least[n])) for n in range(len(says))])
         return np.where(both & (says != grew), -1, says), ""  # alone, it may be the one or the other
-    if not _grows(*(one[compared] for one in (says, grew, plateaus, least, digis))):
+    if not _grows(*(values[compared] for values in (says, grew, plateaus, least, digis))):
         counting = compared[says[compared] > 0]
         uneven = len(counting) > 2 and _spread(digis[counting], says[counting]) >= _UNEVEN
         if plateaus.any() or not (uneven or _absurd(sections, says)):
@@ -185,9 +187,9 @@ def _grows(
     """
     if np.array_equal(says, grew):
         return False
-    known = plateaus > 0
-    if known.any():
-        fits = [sum(map(agrees, one[known].tolist(), plateaus[known].tolist())) for one in (says, grew)]
+    with_hf = plateaus > 0
+    if with_hf.any():
+        fits = [sum(map(agrees, events[with_hf].tolist(), plateaus[with_hf].tolist())) for events in (says, grew)]
         return fits[1] > fits[0]
     if 2 * sum(map(excluded, grew.tolist(), least.tolist())) > len(says):
         return False
@@ -246,11 +248,11 @@ def _disagreements(
     """A sentence on lumisections whose counters HF contradicts."""
     if not lost:
         return []
-    said = {n: next(int(counter[n]) for counter in counters if counter[n] >= 0) for n in lost}
-    worst = max(lost, key=lambda n: abs(said[n] / plateaus[n] - 1))
+    counted = {n: next(int(counter[n]) for counter in counters if counter[n] >= 0) for n in lost}
+    worst = max(lost, key=lambda n: abs(counted[n] / plateaus[n] - 1))
     return [
         f"{ls_ranges([sections[n].lumisection for n in lost])}: the event counter and the HF channels differ by more "
-        f"than {DISAGREEMENT:.0%} (LS {sections[worst].lumisection}: {said[worst]} against {plateaus[worst]}); "
+        f"than {DISAGREEMENT:.0%} (LS {sections[worst].lumisection}: {counted[worst]} against {plateaus[worst]}); "
         "HF, which is read out in every event, was used."
     ]
 
@@ -261,11 +263,11 @@ def _fill_with_estimates(
     """Estimate the events of the unknown sections, in place; sentences that say so."""
     rows = table_of_run(sections[0].run).rows_of("HB", "HE")
     counts = np.array([np.zeros(len(rows)) if s.counts is None else s.counts[rows] for s in sections], dtype=np.float64)
-    known = (sources != EventSource.NONE) & (events > 0) & (counts.sum(axis=1) > 0)
-    mostly_known = known.sum() >= unknown.sum()
-    fluctuations = None if mostly_known else _from_fluctuations(counts)
-    if mostly_known:
-        estimate, how = _from_known(counts, events, known), "the occupancy of the LS whose events are known"
+    counted = (sources != EventSource.NONE) & (events > 0) & (counts.sum(axis=1) > 0)
+    mostly_counted = counted.sum() >= unknown.sum()
+    fluctuations = None if mostly_counted else _from_fluctuations(counts)
+    if mostly_counted:
+        estimate, how = _from_known(counts, events, counted), "the occupancy of the LS whose events are known"
     elif fluctuations is not None:
         estimate, how = fluctuations, "how the counts fluctuate from LS to LS (binomial statistics)"
     else:
@@ -277,12 +279,12 @@ def _fill_with_estimates(
 
 
 def _from_known(
-    counts: NDArray[np.float64], events: NDArray[np.int64], known: NDArray[np.bool_]
+    counts: NDArray[np.float64], events: NDArray[np.int64], counted: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
     """Digis times events per digi, the latter interpolated between the sections that are known."""
     totals, place = counts.sum(axis=1), np.arange(len(counts))
-    per_digi = events[known] / totals[known]
-    estimate: NDArray[np.float64] = totals * np.interp(place, place[known], per_digi)
+    per_digi = events[counted] / totals[counted]
+    estimate: NDArray[np.float64] = totals * np.interp(place, place[counted], per_digi)
     return estimate
 
 

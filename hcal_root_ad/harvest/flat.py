@@ -49,7 +49,7 @@ class FlatFile:
         self._stored: dict[str, dict[tuple[int, int], Stored]] = {}
         self._names: dict[tuple[str, int, int], str] = {}
         for key in _keys(root):
-            match = next((found for pattern in patterns if (found := pattern.fullmatch(key.name))), None)
+            match = next((fit for pattern in patterns if (fit := pattern.fullmatch(key.name))), None)
             if match:
                 self._add(match, key)
         self.runs = tuple(sorted({run for places in self._stored.values() for run, _ in places}))
@@ -83,21 +83,21 @@ class FlatFile:
                 if within is None or ls in within:
                     section = sections.setdefault((run, ls), LumisectionCounts(run, ls))
                     kinds.setdefault((stored.classname, era_of_run(run)), []).append((section, number, stored))
-        for (classname, era), found in kinds.items():
-            self._fill(classname, era, found, partial(self._words, definition, subsystem))
+        for (classname, era), maps in kinds.items():
+            self._fill(classname, era, maps, partial(self._words, definition, subsystem))
         return FileContent(self.path, definition, tuple(sections[place] for place in sorted(sections)))
 
     def _fill(
-        self, classname: str, era: Era, found: Sequence[tuple[LumisectionCounts, int, Stored]], words: Any
+        self, classname: str, era: Era, places: Sequence[tuple[LumisectionCounts, int, Stored]], words: Any
     ) -> None:
         if not is_map(classname):
-            section, number, _ = found[0]
+            section, number, _ = places[0]
             raise InputError(f"{words(section, number)} is a {classname}; a TH2 was expected.")
-        stock = KeyStock(self._root, [stored for _, _, stored in found])
-        sections = list({id(section): section for section, _, _ in found}.values())
-        part = {id(section): n for n, section in enumerate(sections)}
-        wanted = (WantedMaps.one(n, part[id(section)], number) for n, (section, number, _) in enumerate(found))
-        for maps in read_maps(stock, in_batches(wanted, stock.size), era):
+        stock = KeyStock(self._root, [stored for _, _, stored in places])
+        sections = list({id(section): section for section, _, _ in places}.values())
+        row_of = {id(section): n for n, section in enumerate(sections)}
+        asked = (WantedMaps.one(n, row_of[id(section)], number) for n, (section, number, _) in enumerate(places))
+        for maps in read_maps(stock, in_batches(asked, stock.size), era):
             maps.add_to(sections[maps.part], partial(words, sections[maps.part]))
 
     def _words(self, definition: Definition, subsystem: str, section: LumisectionCounts, number: int) -> str:

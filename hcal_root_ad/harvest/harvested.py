@@ -240,13 +240,13 @@ class DqmFile:
 
     def _elements(self, subsystem: str) -> Mapping[str, Element]:
         if subsystem not in self._elements_of:
-            seen: dict[str, tuple[str, int]] = {}
+            entries: dict[str, tuple[str, int]] = {}
             for run in self.runs:
                 for scope, stored in self._folders.scopes(run, subsystem).items():
                     for name, entry in stored.items():
-                        so_far = seen.get(name, (entry.classname, 0))[1]
-                        seen[name] = (entry.classname, so_far + (scope.last > 0))
-            self._elements_of[subsystem] = {name: Element(name, *seen[name]) for name in sorted(seen)}
+                        so_far = entries.get(name, (entry.classname, 0))[1]
+                        entries[name] = (entry.classname, so_far + (scope.last > 0))
+            self._elements_of[subsystem] = {name: Element(name, *entries[name]) for name in sorted(entries)}
         return self._elements_of[subsystem]
 
     def last_lumisection(self, definition: Definition) -> int:
@@ -325,16 +325,16 @@ class DqmFile:
             for number in maps_of(era):
                 if element := stored.get(definition.map_element(subsystem, number)):
                     kinds.setdefault((element.classname, era), []).append((scope, number, element))
-        for (classname, era), found in kinds.items():
+        for (classname, era), places in kinds.items():
             words = partial(self._words, definition, subsystem)
             if not is_map(classname):
-                scope, number, _ = found[0]
+                scope, number, _ = places[0]
                 raise InputError(f"{words(sections[scope], number)} is a {classname or 'scalar'}; a TH2 was expected.")
-            stock = self._folders.stock([element for _, _, element in found])
+            stock = self._folders.stock([element for _, _, element in places])
             numbers = {scope: n for n, scope in enumerate(sections)}
             chosen = list(sections.values())
-            wanted = (WantedMaps.one(n, numbers[scope], number) for n, (scope, number, _) in enumerate(found))
-            for maps in read_maps(stock, in_batches(wanted, stock.size), era):
+            asked = (WantedMaps.one(n, numbers[scope], number) for n, (scope, number, _) in enumerate(places))
+            for maps in read_maps(stock, in_batches(asked, stock.size), era):
                 maps.add_to(chosen[maps.part], partial(words, chosen[maps.part]))
 
     def _words(self, definition: Definition, subsystem: str, section: LumisectionCounts, number: int) -> str:
@@ -342,13 +342,13 @@ class DqmFile:
 
     def _counters(self, scopes: Iterable[Scope], names: Sequence[str]) -> Iterator[tuple[Scope, int]]:
         """Events that the first of the named elements holds in each scope."""
-        found: dict[Scope, Stored] = {}
+        counters: dict[Scope, Stored] = {}
         for scope in scopes:
             for name in names:
                 element = self._folders.scopes(scope.run, name.split("/")[0]).get(scope, {}).get(name)
                 if element:
-                    found.setdefault(scope, element)
-        yield from zip(found, self._folders.counts(list(found.values())), strict=True)
+                    counters.setdefault(scope, element)
+        yield from zip(counters, self._folders.counts(list(counters.values())), strict=True)
 
     def events_versus_ls(
         self, run: int, definition: Definition, subsystem: str, within: range | None = None

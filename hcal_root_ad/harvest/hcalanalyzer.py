@@ -122,9 +122,9 @@ class HcalAnalyzerFile:
         axes = [(h.member("fNbins"), float(h.low), float(h.high)) for h in map(histogram.axis, range(3))]
         n_ls, low, high = axes[0]
         if axes[1:] != [_IETA_AXIS, _IPHI_AXIS] or (low, high) != (0.0, float(n_ls)):
-            found = " × ".join(f"{n} bins {a:g}…{b:g}" for n, a, b in axes)
+            shape = " × ".join(f"{n} bins {a:g}…{b:g}" for n, a, b in axes)
             raise InputError(
-                f"{words} has the axes {found}; LS (one bin each from 0) × 64 ieta × 72 iphi were expected."
+                f"{words} has the axes {shape}; LS (one bin each from 0) × 64 ieta × 72 iphi were expected."
             )
         contents = histogram.values(flow=True)
         return contents[1:-1], int(contents[-1].sum())

@@ -22,7 +22,7 @@ import hcal_root_ad
 from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.files import plain_name
 from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.root_io.layout import NotClosedError, check_folders, was_closed
+from hcal_root_ad.root_io.layout import HEADER_BYTES, NotClosedError, check_folders, read_header
 from hcal_root_ad.root_io.records import LocalSource, TooLargeError, bounded_records
 
 _DATA_FILE = re.compile(r"\.(root|parquet)$|\.root\.ls\d+_host.+_pid\d+$")
@@ -68,10 +68,10 @@ def expand_paths(paths: str | InputFile | Iterable[str | InputFile]) -> tuple[In
         InputError: a path that does not exist, a folder or pattern without files.
     """
     given = [paths] if isinstance(paths, str | Path | RemoteFile) else list(paths)
-    found = [file for path in given for file in _files_of(input_file(path))]
-    if not found:
+    files = [file for path in given for file in _files_of(input_file(path))]
+    if not files:
         raise InputError("No input was given; name a DQM file, a folder of them, or a glob pattern.")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(files))
 
 
 def input_file(path: str | InputFile) -> InputFile:
@@ -169,8 +169,8 @@ class _SourceHere(Source):
 
 def _state(path: Path) -> tuple[int, ...]:
     """What changes when a file is written anew."""
-    found = path.stat()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def digest_ahead(sources: Iterable[Source]) -> Thread:
@@ -195,8 +195,8 @@ _NOT_CLOSED = (
 
 def _not_closed(path: Path) -> bool:
     with path.open("rb") as file:
-        header = file.read(64)
-    return header.startswith(ROOT_MAGIC) and len(header) == 64 and not was_closed(header)
+        start = file.read(HEADER_BYTES)
+    return start.startswith(ROOT_MAGIC) and len(start) == HEADER_BYTES and not read_header(start).closed
 
 
 @contextmanager

@@ -224,8 +224,8 @@ def as_counts(values: NDArray[np.generic], where: str) -> NDArray[np.int32]:
         InputError: other bins, NaN, a negative or a fractional content.
     """
     if values.shape != MAP_SHAPE:
-        found = " × ".join(str(n) for n in values.shape)
-        raise InputError(f"{where} has {found} bins; a depth map of HCAL's DQM has 84 (ieta) × 72 (iphi).")
+        shape = " × ".join(str(n) for n in values.shape)
+        raise InputError(f"{where} has {shape} bins; a depth map of HCAL's DQM has 84 (ieta) × 72 (iphi).")
     return whole_numbers(values, where)
 
 
@@ -263,8 +263,8 @@ def whole_column(values: NDArray[Any], where: str) -> NDArray[np.int64]:
         if not len(odd):
             return values.astype(np.int64)
         raise InputError(f"{where} holds {odd[0]:g}; whole numbers were expected.")
-    found = values.max() if kind == "u" else values.dtype
-    raise InputError(f"{where} holds {found}; whole numbers of at most 63 bits were expected.")
+    value = values.max() if kind == "u" else values.dtype
+    raise InputError(f"{where} holds {value}; whole numbers of at most 63 bits were expected.")
 
 
 _EDGES = ((0.0, float(N_DQM_IETA)), (0.5, N_IPHI + 0.5))

@@ -89,7 +89,7 @@ def _of_snapshots(series: list[RunTotal]) -> tuple[list[LumisectionCounts], list
         grown, less = _growing(snapshots)
         left_out += less
         if grown:
-            before = max((one.lumisection for one in sections), default=0)
+            before = max((section.lumisection for section in sections), default=0)
             sections += _differences(grown, before, {total.lumisection or 0 for total in less if not total.process})
     notes = []
     if len(jobs) > 1:
@@ -167,7 +167,9 @@ def _counted(earlier: int | None, later: int | None) -> int | None:
 def _each_once(sections: list[LumisectionCounts]) -> list[LumisectionCounts]:
     """Sections of several jobs, each LS once: the finer one, or the one that holds all of the other."""
     covered: dict[int, LumisectionCounts] = {}
-    for section in sorted(sections, key=lambda one: (bool(one.doubts), one.lumisection - one.first, one.lumisection)):
+    for section in sorted(
+        sections, key=lambda other: (bool(other.doubts), other.lumisection - other.first, other.lumisection)
+    ):
         lumisections = range(section.first, section.lumisection + 1)
         rivals = {id(covered[ls]): covered[ls] for ls in lumisections if ls in covered}
         if not rivals:
@@ -181,7 +183,7 @@ def _each_once(sections: list[LumisectionCounts]) -> list[LumisectionCounts]:
             covered.update(dict.fromkeys(lumisections, section))
         else:
             rival.doubt(_DIFFER)
-    return list({id(one): one for one in covered.values()}.values())
+    return list({id(other): other for other in covered.values()}.values())
 
 
 _TELLING_DIGIS, _TELLING_CHANNELS = 20, 20
@@ -208,35 +210,35 @@ def merge(
     """
     unique = _unique(sections)
     counter = _counter(versus_ls, unique.copies)
-    known = _with_known(run, unique.sections, counter)
-    _check_counters(known, sources)
-    events, event_source, contradicted, event_notes = events_of(known, counter, definition.hf_holds_events)
+    ordered = _with_known(run, unique.sections, counter)
+    _check_counters(ordered, sources)
+    events, event_source, contradicted, event_notes = events_of(ordered, counter, definition.hf_holds_events)
     for n in np.flatnonzero(contradicted):
-        known[n].doubt("the event counter and the maps contradict each other")
+        ordered[n].doubt("the event counter and the maps contradict each other")
     channels = table_of_run(run)
     rows = channels.rows_of(*definition.subdetectors)
-    present = np.array([_assessable(section) for section in known], dtype=np.bool_)
-    doubted = np.array([bool(section.doubts) for section in known], dtype=np.bool_)
+    present = np.array([_assessable(section) for section in ordered], dtype=np.bool_)
+    doubted = np.array([bool(section.doubts) for section in ordered], dtype=np.bool_)
     events[doubted], event_source[doubted] = 0, EventSource.NONE
-    missing = _missing_elements(known, present, definition)
-    remarks = list(_remarks(known, present, missing, coarse is None))
-    counts = room((len(known), len(rows)), np.int32)
+    missing = _missing_elements(ordered, present, definition)
+    remarks = list(_remarks(ordered, present, missing, coarse is None))
+    counts = room((len(ordered), len(rows)), np.int32)
     for n in np.flatnonzero(present):
-        taken = known[n].take_counts()
+        taken = ordered[n].take_counts()
         counts[n] = taken[rows]
         let_go(taken, counts[n])
     zero_suppressed = counts[:, : len(channels.rows_of("HB", "HE"))]  # HF can hold no more than events by itself
     return LumiMaps(
         run=run,
         channels=channels.take(rows),
-        lumisections=np.array([section.lumisection for section in known], dtype=np.int32),
+        lumisections=np.array([section.lumisection for section in ordered], dtype=np.int32),
         events=events,
         event_source=event_source,
         counts=counts,
         present=present,
         definition=definition.name,
         sources=sources,
-        notes=(*notes, *unique.notes, *event_notes, *remarks, *_too_many(known, zero_suppressed, events, present)),
+        notes=(*notes, *unique.notes, *event_notes, *remarks, *_too_many(ordered, zero_suppressed, events, present)),
         coarse=coarse,
         missing=missing,
     )
@@ -261,7 +263,7 @@ def _unique(sections: Iterable[LumisectionCounts]) -> _Unique:
         if twin is None:
             others.append(section)
         else:
-            fuller = max(others[twin], section, key=lambda one: int(np.count_nonzero(one.seen)))
+            fuller = max(others[twin], section, key=lambda either: int(np.count_nonzero(either.seen)))
             if others[twin].origin != section.origin:
                 copies.add((section.lumisection, (others[twin] if fuller is section else section).origin))
             twice.add(section.lumisection)
@@ -273,7 +275,7 @@ def _unique(sections: Iterable[LumisectionCounts]) -> _Unique:
                 f"Run {b.run} has LS {b.first}–{b.lumisection} as one piece and LS {a.lumisection} as another; "
                 "overlapping pieces cannot be told apart, so give only one of them."
             )
-    summed = [one.lumisection for one in ordered if one.seen.max() > 1 and len(apart[one.lumisection]) > 1]
+    summed = [either.lumisection for either in ordered if either.seen.max() > 1 and len(apart[either.lumisection]) > 1]
     notes = [f"{ls_ranges(summed)}: came more than once and were summed."] if summed else []
     if twice:
         notes.append(f"{ls_ranges(list(twice))}: came more than once with the same counts, used once.")
@@ -296,10 +298,10 @@ def _same_events(a: LumisectionCounts, b: LumisectionCounts) -> bool:
         return True
     telling = shared & (table.subdetector <= Subdetector.HE) & (np.maximum(a.counts, b.counts) >= _TELLING_DIGIS)
     maps = [equal[telling & (table.dqm_map == number)] for number in both]
-    if any(one.all() for one in maps if len(one) >= _TELLING_CHANNELS) or (
+    if any(same.all() for same in maps if len(same) >= _TELLING_CHANNELS) or (
         telling.sum() >= _TELLING_CHANNELS and equal[telling].mean() > _ALIKE
     ):
-        files = " and ".join(dict.fromkeys(one.origin or "the same file" for one in (a, b)))
+        files = " and ".join(dict.fromkeys(same.origin or "the same file" for same in (a, b)))
         raise InputError(
             f"LS {a.lumisection} of run {a.run} comes twice, from {files}, and the two are equal in part: the same "
             "events in two versions cannot be added up; give one of them."
@@ -312,28 +314,30 @@ def _sum(parts: Sequence[LumisectionCounts]) -> LumisectionCounts:
     first, *others = parts
     if not others:
         return first
-    if odd := next((one for one in others if one.first != first.first), None):
+    if odd := next((other for other in others if other.first != first.first), None):
         raise InputError(
             f"Run {first.run} has LS {first.lumisection} in pieces that begin at LS {first.first} and {odd.first}."
         )
     whole = LumisectionCounts(first.run, first.lumisection, first.first, origin=first.origin)
-    for part in parts:
-        if part.counts is not None:
-            words = f"LS {first.lumisection} of run {first.run} in {part.origin}"
-            whole.counts = part.counts if whole.counts is None else sum_of_counts(whole.counts, part.counts, words)
-    whole.seen = np.sum([part.seen for part in parts], axis=0)
-    whole.stray = sum(part.stray for part in parts)
+    for section in parts:
+        if section.counts is not None:
+            words = f"LS {first.lumisection} of run {first.run} in {section.origin}"
+            whole.counts = (
+                section.counts if whole.counts is None else sum_of_counts(whole.counts, section.counts, words)
+            )
+    whole.seen = np.sum([section.seen for section in parts], axis=0)
+    whole.stray = sum(section.stray for section in parts)
     for name in ("own_events", "own_growth", "other_events", "other_growth"):
         setattr(whole, name, _sum_counter(parts, name))
-    for doubt in (doubt for part in parts for doubt in part.doubts):
+    for doubt in (doubt for section in parts for doubt in section.doubts):
         whole.doubt(doubt)
     return whole
 
 
 def _sum_counter(parts: Sequence[LumisectionCounts], name: str) -> int | None:
-    given = [(part.origin, getattr(part, name)) for part in parts if getattr(part, name) is not None]
+    given = [(section.origin, getattr(section, name)) for section in parts if getattr(section, name) is not None]
     counted = {origin for origin, _ in given}  # one of a file's rows may hold the counter of the LS
-    lacking = any(part.counts is not None and part.origin not in counted for part in parts)
+    lacking = any(section.counts is not None and section.origin not in counted for section in parts)
     return None if lacking or not given else sum(value for _, value in given)
 
 
@@ -395,10 +399,10 @@ def _remarks(
     def listed(chosen: Iterable[LumisectionCounts]) -> str:
         return ls_ranges([section.lumisection for section in chosen])
 
-    sure = [(s, here) for s, here in zip(sections, present, strict=True) if not s.doubts]
+    sure = [(s, assessed) for s, assessed in zip(sections, present, strict=True) if not s.doubts]
     without = [s for s, _ in sure if s.counts is None]
     partial = [s for s, _ in sure if s.counts is not None and not s.complete]
-    empty = [s for s, here in sure if s.counts is not None and s.complete and not here]
+    empty = [s for s, assessed in sure if s.counts is not None and s.complete and not assessed]
     for doubt in dict.fromkeys(doubt for s in sections for doubt in s.doubts):
         yield f"{listed(s for s in sections if doubt in s.doubts)}: {doubt}, not assessed."
     if missing := _missing(sections):

@@ -83,10 +83,10 @@ def _root_container(root: Any, path: InputFile) -> Reader:
         return FlatFile(root, path)
     if any(kind.startswith("TH3") for kind in root.classnames().values()):
         return HcalAnalyzerFile(root, path)
-    found = ", ".join(top[:5]) or "nothing"
+    names = ", ".join(top[:5]) or "nothing"
     raise NoHcalError(
         f"{path} is a ROOT file, but no DQM file: DQMData, the trees of DQMIO or HcalAnalyzer's TH3 were expected at "
-        f"its top, {found} was found."
+        f"its top, {names} was found."
     )
 
 
@@ -98,7 +98,7 @@ def fit(container: Reader, definition: Definition) -> Fit:
     if subsystem is not None:
         depths = {depth for run in container.runs for depth in needed_depths(era_of_run(run))}
         maps = [container.element(definition.map_element(subsystem, depth)) for depth in depths]
-        return Fit.PER_LS if all(found.lumisections for found in maps if found) else Fit.TOTALS
+        return Fit.PER_LS if all(element.lumisections for element in maps if element) else Fit.TOTALS
     strips = (definition.strips.format(subsystem=name, half="HBM") for name in definition.subsystems)
     return Fit.STRIPS if definition.strips and any(container.element(name) for name in strips) else Fit.NONE
 
@@ -126,17 +126,17 @@ def choose(container: Reader, allowed: tuple[Definition, ...], request: str | No
 def _nothing_fits(container: Reader, definition: Definition) -> str:
     eras = {era_of_run(run) for run in container.runs}
     if not eras <= set(definition.eras):
-        found, known = ", ".join(sorted(eras)), ", ".join(definition.eras)
-        return f"{container.path} holds a run of era {found}, but the definition {definition.name} is for {known}."
+        of_run, served = ", ".join(sorted(eras)), ", ".join(definition.eras)
+        return f"{container.path} holds a run of era {of_run}, but the definition {definition.name} is for {served}."
     depths = sorted({depth for run in container.runs for depth in needed_depths(era_of_run(run))})
-    wanted = [definition.map_element(definition.subsystems[0], depth) for depth in depths]
-    lacking = [name for name in wanted if name not in container.elements]
+    elements = [definition.map_element(definition.subsystems[0], depth) for depth in depths]
+    lacking = [name for name in elements if name not in container.elements]
     names = list(container.elements)
-    if 0 < len(lacking) < len(wanted):
+    if 0 < len(lacking) < len(elements):
         return f"{container.path} lacks {', '.join(lacking)}, without which HB and HE cannot be judged."
-    nearest = difflib.get_close_matches((lacking or wanted)[0], names, n=3, cutoff=0.0)
+    nearest = difflib.get_close_matches((lacking or elements)[0], names, n=3, cutoff=0.0)
     has = f"the nearest monitor elements that it has are {', '.join(nearest)}" if nearest else "it has no elements"
-    return f"{container.path} holds no HCAL maps such as {(lacking or wanted)[0]}; {has}."
+    return f"{container.path} holds no HCAL maps such as {(lacking or elements)[0]}; {has}."
 
 
 def stream_lumi_maps(
@@ -228,8 +228,8 @@ def read_lumi_maps(
     if not contents:
         raise without[0].error
     if left_out is not None:
-        left_out += [one for one in without if not isinstance(one.error, EmptyFileError)]
-    notes = tuple(f"{one.path.name} was left out: {one.error}" for one in without)
+        left_out += [file for file in without if not isinstance(file.error, EmptyFileError)]
+    notes = tuple(f"{file.path.name} was left out: {file.error}" for file in without)
     return lumi_maps_of(contents, sources, keep=False, notes=notes)
 
 
@@ -306,7 +306,7 @@ def _newest(contents: list[FileContent]) -> tuple[list[FileContent], list[str]]:
     for content in contents:
         if name := _VERSION.match(content.path.name):
             key, version = (name[1], name[3]), int(name[2])
-            newest[key] = max(newest.get(key, (version, content)), (version, content), key=lambda one: one[0])
+            newest[key] = max(newest.get(key, (version, content)), (version, content), key=lambda pair: pair[0])
     for content in contents:
         name = _VERSION.match(content.path.name)
         best = newest[name[1], name[3]] if name else None
@@ -375,4 +375,4 @@ def granularity(coarse: CoarseMaps | None) -> str:
     if coarse is None:
         return "channels per LS"
     parts = (coarse.strips is not None and "strips per LS", coarse.totals is not None and "channels per run")
-    return " and ".join(part for part in parts if part)
+    return " and ".join(kind for kind in parts if kind)

@@ -16,10 +16,9 @@ from pathlib import Path
 
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.harvest.inputs import refuse_pipe
-from hcal_root_ad.root_io.layout import DIRECTORY_CLASSES, key_list_of, keys_of, read_key, read_string
+from hcal_root_ad.root_io.layout import DIRECTORY_CLASSES, key_list_of, keys_of, read_header, read_key, read_string
 
 _BEGIN = 100
-_HEADER = (struct.Struct(">4sIIIIIIIBIII"), struct.Struct(">4sIIQQIIIBIQI"))
 _LENGTH = struct.Struct(">i")
 _BLOCK_HEADER = 9
 """Bytes of a compressed block before its zlib stream."""
@@ -120,23 +119,24 @@ def read_layout(path: Path) -> FileLayout:
 
 
 def _parse(path: Path, data: bytes) -> FileLayout:
-    big = struct.unpack_from(">I", data, 4)[0] >= 1_000_000
-    (_, _, begin, end, seek_free, size_free, _, size_name, _, _, seek_info, size_info) = _HEADER[big].unpack_from(data)
+    header = read_header(data)
+    begin, end = header.begin, header.end
     if end > len(data):
         raise InputError(f"{path}: expected {end} bytes, found {len(data)}; the file is truncated, copy it again.")
     objects: list[LayoutRecord] = []
     folders = {"": begin}
-    bookkeeping = [(seek, seek + size) for seek, size in ((seek_free, size_free), (seek_info, size_info)) if size]
-    pending = [(begin, begin + size_name, "")]
+    lists = (header.free_seek, header.free_size), (header.info_seek, header.info_size)
+    bookkeeping = [(seek, seek + size) for seek, size in lists if size]
+    pending = [(begin, begin + header.name_size, "")]
     visited: set[int] = set()
     while pending:
-        seek, header, folder = pending.pop()
+        seek, directory, folder = pending.pop()
         if seek in visited:
             raise InputError(
                 f"{path}: expected a tree of directories, found a cycle at {folder!r}; the file is broken."
             )
         visited.add(seek)
-        place = key_list_of(data, header)
+        place = key_list_of(data, directory)
         key_list = read_record(data, place.seek) if place else None
         bookkeeping += [(record.seek, record.end) for record in (read_record(data, seek), key_list) if record]
         for record in (LayoutRecord(*key, folder) for key in keys_of(data, key_list.seek)) if key_list else ():

@@ -70,8 +70,8 @@ def learn_layout(raw: memoryview, classname: str, decoded: Any) -> HistogramLayo
     dtype, shape = CELLS[classname], tuple(n - 2 for n in flow.shape)
     start = len(raw) - flow.size * dtype.itemsize
     array = (start - _COUNT.size, start)
-    told = tuple(_COUNT.unpack_from(raw, place)[0] for place, _ in (array, *axes[1:]))
-    if told != (flow.size, *shape):
+    lengths = tuple(_COUNT.unpack_from(raw, place)[0] for place, _ in (array, *axes[1:]))
+    if lengths != (flow.size, *shape):
         return None
     fixed = tuple((a, b, bytes(raw[a:b])) for a, b in (head, *axes, array))
     layout = HistogramLayout(fixed, start, flow.size, dtype, shape)
@@ -162,9 +162,9 @@ class HistogramReader:
         self._layouts: dict[int, HistogramLayout | None] = {}
         self._warned = False
 
-    def read(self, records: Sequence[int], wanted: Sequence[NDArray[np.int64]]) -> Iterator[list[Bins]]:
+    def read(self, records: Sequence[int], entries: Sequence[NDArray[np.int64]]) -> Iterator[list[Bins]]:
         """Bins of the wanted objects (their numbers) of each record."""
-        for record, numbers, objects in zip(records, wanted, self._stock.open(records), strict=True):
+        for record, numbers, objects in zip(records, entries, self._stock.open(records), strict=True):
             yield [self._bins(record, objects, number) for number in numbers.tolist()]
 
     def _bins(self, record: int, objects: Objects, number: int) -> Bins:

@@ -17,14 +17,40 @@ _KEY = (struct.Struct(">iHIIHHII"), struct.Struct(">iHIIHHQQ"))
 _DIRECTORY = (struct.Struct(">HIIIIIII"), struct.Struct(">HIIIIQQQ"))
 _COUNT = struct.Struct(">i")
 _CLASS_NAME = re.compile(r"[A-Za-z_][\w:<>,*& ]*")
+_HEADER = (struct.Struct(">4sIIIIIIIBIII"), struct.Struct(">4sIIQQIIIBIQI"))
 _BIG = 1_000_000
 """From this version of the file's header on, places in it take eight bytes."""
-_FILE_BYTES, _FOLDER_BYTES = 40, 54
-"""Of a file's header up to the size of its name; of a folder's header."""
+HEADER_BYTES, _FOLDER_BYTES = _HEADER[1].size, 54
+"""Of a file's header at most; of a folder's header."""
 
 
 class NotClosedError(Exception):
     """A file whose top folder has no list of keys: that is written when the file is closed."""
+
+
+class FileHeader(NamedTuple):
+    """Start of a ROOT file (``TFile.cxx``): where records begin and the file ends, and where the lists of free places
+    and of streamers are; ``name_size`` are the bytes of the key and name before the top folder's header."""
+
+    begin: int
+    end: int
+    free_seek: int
+    free_size: int
+    name_size: int
+    info_seek: int
+    info_size: int
+
+    @property
+    def closed(self) -> bool:
+        """Whether the job that wrote the file closed it: then it tells where free space is."""
+        return bool(self.free_seek and self.free_size)
+
+
+def read_header(start: bytes) -> FileHeader:
+    """The header in the first :data:`HEADER_BYTES` of a file. Raises struct.error where they are cut."""
+    (version,) = _COUNT.unpack_from(start, 4)
+    _, _, begin, end, free, free_size, _, name_size, _, _, info, info_size = _HEADER[version >= _BIG].unpack_from(start)
+    return FileHeader(begin, end, free, free_size, name_size, info, info_size)
 
 
 class Key(NamedTuple):
@@ -96,10 +122,8 @@ def keys_of(data: bytes, position: int) -> Iterator[Key]:
 
 def top_folder(source: Any) -> Key:
     """The folder that holds all others, as a key."""
-    start = bytes(*fetch(source, [Record(0, _FILE_BYTES)]))
-    (version,), (begin,) = _COUNT.unpack_from(start, 4), _COUNT.unpack_from(start, 8)
-    (name_bytes,) = _COUNT.unpack_from(start, 36 if version >= _BIG else 28)
-    return Key(begin, name_bytes + _FOLDER_BYTES, name_bytes, 0, 0, 0, "TFile", "")
+    header = read_header(bytes(*fetch(source, [Record(0, HEADER_BYTES)])))
+    return Key(header.begin, header.name_size + _FOLDER_BYTES, header.name_size, 0, 0, 0, "TFile", "")
 
 
 def check_folders(source: Any, levels: int = 3) -> None:
@@ -117,19 +141,13 @@ def check_folders(source: Any, levels: int = 3) -> None:
         pass
 
 
-def was_closed(header: bytes) -> bool:
-    """Whether a file was closed by the job that wrote it, from its first bytes: then they tell where free space is."""
-    (version,) = _COUNT.unpack_from(header, 4)
-    return bool(any(header[20:28] if version >= _BIG else header[16:20]))
-
-
 def walk_folders(source: Any, top: Key, levels: int | None = None) -> Iterator[tuple[str, Key]]:
     """All that is below a folder, level by level: path of the folder that holds it (from ``top``), and its newest key.
 
     Raises:
         ValueError: a folder within itself.
     """
-    level, seen, depth = [("", top)], {top.seek}, 0
+    level, visited, depth = [("", top)], {top.seek}, 0
     while level and depth != levels:
         depth += 1
         below = []
@@ -137,9 +155,9 @@ def walk_folders(source: Any, top: Key, levels: int | None = None) -> Iterator[t
             for key in {key.name: key for key in sorted(keys, key=lambda key: key.cycle)}.values():
                 yield path, key
                 if key.class_name in DIRECTORY_CLASSES:
-                    if key.seek in seen:
+                    if key.seek in visited:
                         raise ValueError(f"the folder {key.name} within itself")
-                    seen.add(key.seek)
+                    visited.add(key.seek)
                     below.append((f"{path}/{key.name}".lstrip("/"), key))
         level = below
 

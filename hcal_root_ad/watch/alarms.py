@@ -177,33 +177,33 @@ def severity_of(finding: Finding) -> Severity:
 def changes(active: Mapping[Place, Alarm], verdict: RunVerdict) -> tuple[dict[Place, Alarm], tuple[Change, ...]]:
     """Alarms after a verdict on the run so far, and what changed."""
     after = dict(active)
-    found = [*_of_trust(after, verdict)]
-    for part in _parts(verdict):
-        shown = part.shown()
+    changed = [*_of_trust(after, verdict)]
+    for judgement in _parts(verdict):
+        shown = judgement.shown()
         for alarm in shown.values():
-            found += _take(alarm, after, shown)
-        found += _over(part, after, shown)
-    return after, tuple(found)
+            changed += _take(alarm, after, shown)
+        changed += _over(judgement, after, shown)
+    return after, tuple(changed)
 
 
 def _take(alarm: Alarm, after: dict[Place, Alarm], shown: Mapping[Place, Alarm]) -> Iterator[Change]:
     """Enter an alarm that the newest lumisections show."""
-    known = after.get(alarm.place)
-    if known:
+    standing = after.get(alarm.place)
+    if standing:
         after[alarm.place] = alarm
-        if known.kind != alarm.kind:
+        if standing.kind != alarm.kind:
             yield Change(Event.AMENDED, alarm)
         return
     alike = [other for other in after.values() if other.place[::2] == alarm.place[::2]]
     parts = [other for other in alike if _share(other.rows, alarm.rows) >= SHARED and
              (other.place not in shown or len(other.rows) < len(alarm.rows))]  # fmt: skip
     if parts:
-        for part in parts:
-            del after[part.place]
-        grown = replace(alarm, first=min(alarm.first, *(part.first for part in parts)))
+        for smaller in parts:
+            del after[smaller.place]
+        grown = replace(alarm, first=min(alarm.first, *(smaller.first for smaller in parts)))
         after[grown.place] = grown
-        louder = grown.severity.rank > max(part.severity.rank for part in parts)
-        yield Change(Event.GROWN, grown, tuple(part.unit for part in parts), louder)
+        louder = grown.severity.rank > max(smaller.severity.rank for smaller in parts)
+        yield Change(Event.GROWN, grown, tuple(smaller.unit for smaller in parts), louder)
     elif holders := [other for other in alike if _share(alarm.rows, other.rows) == 1]:
         holder = holders[0]  # a part of what is under alarm already, which goes on
         after[holder.place] = replace(holder, last=max(holder.last, alarm.last))
@@ -218,27 +218,27 @@ def _share(rows: Iterable[int], others: Iterable[int]) -> float:
     return len(rows.intersection(others)) / len(rows) if rows else 0.0
 
 
-def _over(part: _Part, after: dict[Place, Alarm], shown: Mapping[Place, Alarm]) -> Iterator[Change]:
+def _over(judgement: _Part, after: dict[Place, Alarm], shown: Mapping[Place, Alarm]) -> Iterator[Change]:
     """Alarms of a part that have ended."""
-    places = {alarm_of(finding, noun).place for finding, noun in part.findings}
+    places = {alarm_of(finding, noun).place for finding, noun in judgement.findings}
     for place, alarm in list(after.items()):
-        of_part = place[2] != "verdict" and alarm.subdetector in part.subdetectors
-        if of_part and place not in shown and part.quiet(alarm.last):
+        own = place[2] != "verdict" and alarm.subdetector in judgement.subdetectors
+        if own and place not in shown and judgement.quiet(alarm.last):
             yield Change(Event.CLEARED if place in places else Event.WITHDRAWN, after.pop(place))
 
 
 def _of_trust(after: dict[Place, Alarm], verdict: RunVerdict) -> Iterator[Change]:
     """Verdicts that are not trusted, and those that are again."""
     newest = int(verdict.maps.lumisections[-1])
-    for one in verdict.verdicts:
-        known = after.get((one.subdetector, one.subdetector, "verdict"))
-        if not one.trust.trusted:
-            alarm = untrusted(one, known.first if known else newest, newest)
+    for judged in verdict.verdicts:
+        standing = after.get((judged.subdetector, judged.subdetector, "verdict"))
+        if not judged.trust.trusted:
+            alarm = untrusted(judged, standing.first if standing else newest, newest)
             after[alarm.place] = alarm
-            if known is None:
+            if standing is None:
                 yield Change(Event.RAISED, alarm)
-        elif known:
-            yield Change(Event.CLEARED, after.pop(known.place))
+        elif standing:
+            yield Change(Event.CLEARED, after.pop(standing.place))
 
 
 def untrusted(verdict: Verdict, first: int, last: int) -> Alarm:
@@ -255,10 +255,10 @@ def not_judged(sentence: str) -> Alarm:
 
 def _parts(verdict: RunVerdict) -> Iterator[_Part]:
     """Judgements per lumisection."""
-    for one in verdict.verdicts:
-        if one.granularity == "lumisection":
-            findings = tuple((finding, "channel") for finding in one.findings)
-            yield _Part((one.subdetector,), findings, one.lumisections[one.assessed])
+    for judged in verdict.verdicts:
+        if judged.granularity == "lumisection":
+            findings = tuple((finding, "channel") for finding in judged.findings)
+            yield _Part((judged.subdetector,), findings, judged.lumisections[judged.assessed])
     if strips := verdict.strips:
         findings = tuple((finding, "strip") for finding in strips.findings)
         yield _Part(("HB", "HE"), findings, strips.lumisections[strips.assessed])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,11 +20,9 @@ from hcal_root_ad.harvest.definition import FileContent, choose_definitions
 from hcal_root_ad.harvest.inputs import PARQUET_MAGIC, ROOT_MAGIC, is_data_file
 from hcal_root_ad.harvest.read import read_content
 from hcal_root_ad.lumi_maps import Source
+from hcal_root_ad.root_io.layout import HEADER_BYTES, read_header
 from hcal_root_ad.watch.received import Received, Stamp, received_by_run
 
-_SMALL, _LARGE = struct.Struct(">4sIIIII"), struct.Struct(">4sIIQQI")
-"""Start of a ROOT file: magic, version, begin, fEND, place and length of the list of free places (``TFile.cxx``)."""
-_LARGE_VERSION = 1_000_000
 _ORIGIN = re.compile(r"md5:([0-9a-f]{32}) (\d+) \S+")
 
 
@@ -52,7 +49,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, Stamp]]:
 def unfinished(path: Path) -> str:
     """Why a file cannot be whole, in words; empty where nothing speaks against it. Raises OSError."""
     with path.open("rb") as file:
-        start = file.read(_LARGE.size)
+        start = file.read(HEADER_BYTES)
         size = os.fstat(file.fileno()).st_size
         if start[:4] == PARQUET_MAGIC:
             file.seek(max(size - 4, 0))
@@ -64,13 +61,12 @@ def unfinished(path: Path) -> str:
 
 
 def _root_unfinished(start: bytes, size: int) -> str:
-    if len(start) < _LARGE.size:
+    if len(start) < HEADER_BYTES:
         return "the header of a ROOT file is cut"
-    version = int.from_bytes(start[4:8], "big")
-    _, _, _, end, _, free = (_LARGE if version >= _LARGE_VERSION else _SMALL).unpack_from(start)
-    if end > size:
-        return f"it has {size} of {end} bytes"
-    return "" if end == size and free else "ROOT has not closed it"
+    header = read_header(start)
+    if header.end > size:
+        return f"it has {size} of {header.end} bytes"
+    return "" if header.end == size and header.closed else "ROOT has not closed it"
 
 
 def _unlike_origin(path: Path, size: int) -> str:
@@ -79,13 +75,13 @@ def _unlike_origin(path: Path, size: int) -> str:
         text = path.with_name(path.name.replace(".root", ".root.origin", 1)).read_text(encoding="ascii")
     except (FileNotFoundError, UnicodeDecodeError):
         return ""
-    said = _ORIGIN.fullmatch(text.strip())
-    if said is None:
+    origin = _ORIGIN.fullmatch(text.strip())
+    if origin is None:
         return ""
-    if int(said[2]) != size:
-        return f"it has {size} of the {said[2]} bytes that its .origin says"
+    if int(origin[2]) != size:
+        return f"it has {size} of the {origin[2]} bytes that its .origin says"
     with path.open("rb") as file:
-        same = hashlib.file_digest(file, "md5").hexdigest() == said[1]
+        same = hashlib.file_digest(file, "md5").hexdigest() == origin[1]
     return "" if same else "its MD5 is not the one that its .origin says"
 
 
@@ -146,7 +142,7 @@ class Intake:
         begun = time.monotonic()
         self.lying = lying_in(self._folder)
         self.effort = time.monotonic() - begun
-        self._waiting = {path: one for path, one in self._waiting.items() if path in self.lying}
+        self._waiting = {path: waiting for path, waiting in self._waiting.items() if path in self.lying}
         for path, stamp in self.lying.items():
             if self._settled.get(path) != stamp:
                 yield from self._try(path, stamp, now)

@@ -97,15 +97,15 @@ def _aside(change: Change) -> Iterator[str]:
 def _flagged_now(verdict: RunVerdict) -> str:
     """How many channels (or strips) are flagged in the newest lumisection, if it was assessed."""
     judged: list[Verdict | StripVerdict] = [*verdict.verdicts, *([verdict.strips] if verdict.strips else [])]
-    newest = [one.states[-1] for one in judged if _newest_assessed(one)]
+    newest = [verdict_of.states[-1] for verdict_of in judged if _newest_assessed(verdict_of)]
     if not newest:
         return "not assessed"
     return f"{sum(int((states >= State.PROBLEMATIC).sum()) for states in newest)} flagged"
 
 
-def _newest_assessed(one: Verdict | StripVerdict) -> bool:
-    whole_run = isinstance(one, Verdict) and one.granularity == "run"
-    return not whole_run and bool(one.assessed[-1])
+def _newest_assessed(judged: Verdict | StripVerdict) -> bool:
+    whole_run = isinstance(judged, Verdict) and judged.granularity == "run"
+    return not whole_run and bool(judged.assessed[-1])
 
 
 PATIENCE = 60.0
@@ -199,8 +199,8 @@ def forget_older(path: Path) -> None:
 def _versions(path: Path) -> list[tuple[int, Path]]:
     """Versions of a file that lie in its folder."""
     rest = _VERSION.sub("", path.name, count=1)
-    found = ((_VERSION.match(one.name), one) for one in path.parent.glob(f"DQM_V????_{rest}"))
-    return [(int(match[1]), one) for match, one in found if match]
+    matches = ((_VERSION.match(file.name), file) for file in path.parent.glob(f"DQM_V????_{rest}"))
+    return [(int(match[1]), file) for match, file in matches if match]
 
 
 class Registration:

@@ -38,19 +38,19 @@ def reach(arrivals: Iterable[Arrival], last: int, now: float, patience: float) -
     What follows without a gap is ready at once. Beyond a gap it is ready once it has waited ``patience`` seconds.
     A step as small as the smallest so far is no gap: snapshots may be saved every tenth lumisection.
     """
-    ordered = sorted(arrivals, key=lambda one: one.last)
-    overdue = max((one.last for one in ordered if now - one.seen >= patience), default=0)
+    ordered = sorted(arrivals, key=lambda arrival: arrival.last)
+    overdue = max((arrival.last for arrival in ordered if now - arrival.seen >= patience), default=0)
     at, step, missing = 0, 0, []
-    for one in ordered:
-        begins = at == 0 and one.growing
-        gap = one.first > at + (step or 1) and not begins
-        if gap and one.last > max(last, overdue):
+    for arrival in ordered:
+        begins = at == 0 and arrival.growing
+        gap = arrival.first > at + (step or 1) and not begins
+        if gap and arrival.last > max(last, overdue):
             break
-        if gap and one.last > last:
-            missing.append(range(at + 1, one.first))
-        if one.last > at and (at or one.growing):
-            step = min(step or one.last, one.last - at)
-        at = max(at, one.last)
+        if gap and arrival.last > last:
+            missing.append(range(at + 1, arrival.first))
+        if arrival.last > at and (at or arrival.growing):
+            step = min(step or arrival.last, arrival.last - at)
+        at = max(at, arrival.last)
     return Reach(max(at, last), tuple(missing))
 
 
@@ -125,16 +125,18 @@ class RunInProgress:
         if maps is None:
             return None
         verdict = self._verdict(maps)
-        known, self._known = self._known, frozenset(maps.lumisections.tolist())
-        new = tuple(sorted(self._known - known))
+        before, self._known = self._known, frozenset(maps.lumisections.tolist())
+        new = tuple(sorted(self._known - before))
         anew = earlier is not None and not _begins_with(maps, earlier)
-        return Step(verdict, tuple(ready), new, tuple(ls for ls in new if known and ls < passed), anew)
+        return Step(verdict, tuple(ready), new, tuple(ls for ls in new if before and ls < passed), anew)
 
     def _new(self) -> list[Received]:
         """Files that are neither used nor put aside, in the order in which they came."""
-        known = (self._used, self._aside)
+        used = (self._used, self._aside)
         new = [
-            received for path, received in self._received.items() if not any(one.get(path) is received for one in known)
+            received
+            for path, received in self._received.items()
+            if not any(group.get(path) is received for group in used)
         ]
         return sorted(new, key=lambda received: (received.seen, received.arrival.last))
 

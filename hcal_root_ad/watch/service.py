@@ -142,11 +142,11 @@ class Watch:
     def once(self) -> None:
         """Handle what is there; with no patience at all. Raises OutputError where something stays unwritten."""
         self.look()
-        for one in self._runs.values():
-            self._say_status(one)
+        for run in self._runs.values():
+            self._say_status(run)
         self._on_alarm.finish()
         self._on_publish.finish()
-        if self._unsaved or self._log.waits or any(one.unpublished for one in self._runs.values()):
+        if self._unsaved or self._log.waits or any(run.unpublished for run in self._runs.values()):
             raise OutputError(f"{self._settings.output}: not everything could be written; watch again to write it.")
 
     def look(self) -> None:
@@ -193,8 +193,8 @@ class Watch:
             return {}
 
     def _take(self, received: Received) -> None:
-        one = self._runs.get(received.run) or self._open(received.run)
-        one.progress.take(received)
+        run = self._runs.get(received.run) or self._open(received.run)
+        run.progress.take(received)
         self._unsaved.append(received)
         self._save()
 
@@ -218,53 +218,53 @@ class Watch:
             sentence = f"{received.path.name} is judged, but what was received of it cannot be kept ({error!r})."
             self._complaints.add(f"state of {received.path}", sentence, partial(fault_sentence, error))
 
-    def _advance(self, one: _Open) -> None:
+    def _advance(self, run: _Open) -> None:
         """Judge what is ready; alarms first, then the file."""
-        now, about = self._clock(), f"run {one.run}"
+        now, about = self._clock(), f"run {run.run}"
         try:
-            step = one.progress.advance(now, self._settings.patience)
+            step = run.progress.advance(now, self._settings.patience)
         except HcalRootAdError as error:
             self._complaints.add(about, f"{about}: {error}")
-            self._not_judged(one, str(error), now, self._settings.patience if isinstance(error, NoHcalError) else 0.0)
+            self._not_judged(run, str(error), now, self._settings.patience if isinstance(error, NoHcalError) else 0.0)
             return
         except Exception as error:  # one run that breaks the judge must not keep the next one from being judged
             sentence = f"{about} cannot be judged ({error!r})."
             self._complaints.add(about, sentence, partial(fault_sentence, error))
-            self._not_judged(one, sentence, now, 0.0)
+            self._not_judged(run, sentence, now, 0.0)
             return
         if step:
             self._complaints.settle(about)
-            one.failing_since = None
-            self._alarm(one, step, now)
-            one.unpublished = step if one.unpublished is None else step.following(one.unpublished)
-        if one.unpublished and (step or now - one.tried >= RETRY):
-            one.tried = now
-            self._publish(one, one.unpublished)
+            run.failing_since = None
+            self._alarm(run, step, now)
+            run.unpublished = step if run.unpublished is None else step.following(run.unpublished)
+        if run.unpublished and (step or now - run.tried >= RETRY):
+            run.tried = now
+            self._publish(run, run.unpublished)
         self._write_alarms()
 
-    def _not_judged(self, one: _Open, sentence: str, now: float, patience: float) -> None:
+    def _not_judged(self, run: _Open, sentence: str, now: float, patience: float) -> None:
         """An alarm where a run cannot be judged; what may only be too little data yet is waited for."""
-        one.failing_since = now if one.failing_since is None else one.failing_since
+        run.failing_since = now if run.failing_since is None else run.failing_since
         alarm = not_judged(sentence)
-        if alarm.place not in one.alarms and now - one.failing_since >= patience:
-            one.alarms[alarm.place] = alarm
-            self._tell(one, [Change(Event.RAISED, alarm)], 0, now)
+        if alarm.place not in run.alarms and now - run.failing_since >= patience:
+            run.alarms[alarm.place] = alarm
+            self._tell(run, [Change(Event.RAISED, alarm)], 0, now)
 
-    def _alarm(self, one: _Open, step: Step, now: float) -> None:
-        failed = one.alarms.pop(not_judged("").place, None)
-        one.alarms, found = changes(one.alarms, step.verdict)
+    def _alarm(self, run: _Open, step: Step, now: float) -> None:
+        failed = run.alarms.pop(not_judged("").place, None)
+        run.alarms, changed = changes(run.alarms, step.verdict)
         judged_again = [Change(Event.CLEARED, failed)] if failed else []
-        self._tell(one, [*judged_again, *found], int(step.verdict.maps.lumisections[-1]), now)
+        self._tell(run, [*judged_again, *changed], int(step.verdict.maps.lumisections[-1]), now)
 
-    def _tell(self, one: _Open, found: Sequence[Change], lumisection: int, now: float) -> None:
+    def _tell(self, run: _Open, changed: Sequence[Change], lumisection: int, now: float) -> None:
         """Changes of alarms to the log, and those that are severe enough to people."""
-        self._log.add(found, one.run, lumisection, now)
+        self._log.add(changed, run.run, lumisection, now)
         self._write_alarms()
-        for change in found:
+        for change in changed:
             if change.louder and change.alarm.severity.rank >= self._settings.minimum_severity.rank:
-                sentence = alarm_sentence(one.run, change)
+                sentence = alarm_sentence(run.run, change)
                 self._say(sentence)
-                self._on_alarm.start(sentence, json.dumps(entry_of(change, one.run, lumisection, now)))
+                self._on_alarm.start(sentence, json.dumps(entry_of(change, run.run, lumisection, now)))
 
     def _write_alarms(self) -> None:
         try:
@@ -273,27 +273,27 @@ class Watch:
         except OSError as error:
             self._complaints.add("alarms", f"The log of alarms cannot be written ({error.strerror}); tried again.")
 
-    def _publish(self, one: _Open, step: Step) -> None:
-        about = f"file of run {one.run}"
+    def _publish(self, run: _Open, step: Step) -> None:
+        about = f"file of run {run.run}"
         try:
             provenance = self._judging.provenance("watch", [step.verdict], self._settings.options)
-            one.path = self._write(step.verdict, provenance)
+            run.path = self._write(step.verdict, provenance)
         except HcalRootAdError as error:
-            self._complaints.add(about, f"run {one.run} is not published, tried again: {error}")
+            self._complaints.add(about, f"run {run.run} is not published, tried again: {error}")
             return
         except Exception as error:  # as in judging
-            sentence = f"run {one.run} is not published ({error!r}), tried again."
+            sentence = f"run {run.run} is not published ({error!r}), tried again."
             self._complaints.add(about, sentence, partial(fault_sentence, error))
             return
-        one.unpublished = None
-        self._complaints.settle(about, f"run {one.run} is published again.")
-        seen = [received.seen for received in step.files if received.seen >= self._begun]
-        first = one.unsaid is None and one.said == 0
-        if seen:
-            one.latency = max(self._clock() - min(seen), one.latency or 0.0)
-        one.unsaid = step if one.unsaid is None else step.following(one.unsaid)
-        if first or step.late or step.anew or len(one.unsaid.lumisections) >= self._settings.digest:
-            self._say_status(one)
+        run.unpublished = None
+        self._complaints.settle(about, f"run {run.run} is published again.")
+        received_at = [received.seen for received in step.files if received.seen >= self._begun]
+        first = run.unsaid is None and run.said == 0
+        if received_at:
+            run.latency = max(self._clock() - min(received_at), run.latency or 0.0)
+        run.unsaid = step if run.unsaid is None else step.following(run.unsaid)
+        if first or step.late or step.anew or len(run.unsaid.lumisections) >= self._settings.digest:
+            self._say_status(run)
 
     def _write(self, verdict: RunVerdict, provenance: Provenance) -> Path:
         """A file of a version of its own: the newer GUI crashes where one is replaced."""
@@ -305,11 +305,11 @@ class Watch:
         self._registration.tell(path, verdict.maps.run)
         return path
 
-    def _say_status(self, one: _Open) -> None:
+    def _say_status(self, run: _Open) -> None:
         """The status line on all steps since the one before."""
-        if one.unsaid:
-            self._say(status_sentence(one.unsaid, one.alarms.values(), one.latency))
-            one.unsaid, one.latency, one.said = None, None, one.said + 1
+        if run.unsaid:
+            self._say(status_sentence(run.unsaid, run.alarms.values(), run.latency))
+            run.unsaid, run.latency, run.said = None, None, run.said + 1
 
     def _end(self, one: _Open) -> None:
         """Let go of a run once a later one has begun and nothing of it is waited for."""
