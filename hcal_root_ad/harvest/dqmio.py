@@ -100,13 +100,14 @@ def contradictions(entries: Mapping[str, int], rows: Sequence[Row]) -> Iterator[
         spans = np.array([(row.first, row.stop) for row in inside], dtype=np.int64).reshape(-1, 2)
         reach = [(row.first, there) for row in beyond if 0 <= row.first < there < row.stop]
         changes = np.zeros(there + 1, dtype=np.int64)
-        turned = [(row.stop - 1, row.first + 1) for row in reversed_rows]  # they mean these entries, most likely
-        for first, stop in (*spans.tolist(), *reach, *turned):
+        for first, stop in (*spans.tolist(), *reach):
             changes[first] += 1
             changes[stop] -= 1
         claims = np.cumsum(changes[:-1])
         shared = np.concatenate(([0], np.cumsum(claims > 1)))
         free = np.concatenate(([False], claims == 0, [False]))  # entry n is at n + 1
+        for row in reversed_rows:  # they mean the entries in between, most likely
+            free[row.stop : row.first + 2] = False
         wrong = (shared[spans[:, 1]] > shared[spans[:, 0]]) | free[spans[:, 0]] | free[spans[:, 1] + 1]
         yield from reversed_rows
         if free.any() and (beyond or shared[-1]):  # the whole index may be displaced, as by hadd

@@ -116,7 +116,7 @@ class DqmFolders:
 
     def _lumisections(self, folder: str, text: str) -> tuple[int, int]:
         """First and last lumisection of a folder. Raises InputError for a name of another form."""
-        numbers = re.fullmatch("([0-9]{1,9})-([0-9]{1,9})", text)
+        numbers = re.fullmatch("([0-9]{1,18})-([0-9]{1,18})", text)
         if numbers is None:
             raise InputError(
                 f"{self._path} has the folder {shown(folder)}; By Lumi Section and two numbers, as 12-12, was expected."

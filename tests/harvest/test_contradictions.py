@@ -296,7 +296,7 @@ def lying_index(root: Any, path: Path, spans: dict[int, tuple[int, int]]) -> Non
         ({2: (8, 13)}, {1, 2}),  # one entry of nobody, between the two
         ({1: (0, 7)}, {1, 2}),
         ({2: (13, 7)}, {2}),  # ends before it begins: its entries are nobody else's
-        ({2: (13, 5)}, {1, 2}),  # the same, and reaches into those of another
+        ({2: (13, 5)}, {2}),  # the same, and reaches into those of another
         ({1: (2**63, 2**63)}, {1, 2, 3}),
     ],
 )
