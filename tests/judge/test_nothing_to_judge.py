@@ -36,7 +36,8 @@ def test_no_events_and_all_channels_masked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], masked: bool, events: float
 ) -> None:
     sentence = judged(tmp_path, capsys, masked=masked, events=events)
-    assert sentence == "hcal-root-ad: run 370000: no digi of HB or HE in any lumisection; nothing can be judged\n"
+    reason = "LS 1–3: the HCAL maps are empty (no digi at all), not assessed"
+    assert sentence == f"hcal-root-ad: run 370000: {reason}; nothing can be judged\n"
 
 
 def test_too_few_events(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
