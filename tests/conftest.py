@@ -44,12 +44,13 @@ NAMES = {"HB": "hb-graphstad-from-he", "HE": "he-graphstad", "HO": "ho", "HF": "
 SLOW = (
     "benchmarks", "docs", "export", "fuzz", "studies", "test_long_runs.py", "test_packaging.py", "test_pipeline.py",
     "test_promises.py", "test_security.py", "certify/test_campaign.py", "certify/test_executors.py",
-    "cli/test_compare.py", "cli/test_export.py", "cli/test_harvest.py", "cli/test_learning.py", "cli/test_main_job.py", "cli/test_mask.py",
-    "cli/test_reproduce.py", "cli/test_run.py", "cli/test_verbs.py", "cli/test_watch.py", "harvest/test_remote.py",
-    "judge/test_explained_away.py", "model/test_checkpoint.py", "model/test_training.py", "model/test_transfer.py",
-    "publish/test_attach.py", "publish/test_gui_look.py", "publish/test_outer.py", "publish/test_real_run.py",
-    "publish/test_reproducible.py", "report/test_browser.py", "reproduce", "simulate/test_formats.py",
-    "simulate/test_round_trip.py", "state", "watch/test_memory.py", "watch/test_service.py",
+    "cli/test_compare.py", "cli/test_export.py", "cli/test_harvest.py", "cli/test_learning.py",
+    "cli/test_main_job.py", "cli/test_mask.py", "cli/test_reproduce.py", "cli/test_run.py", "cli/test_verbs.py",
+    "cli/test_watch.py", "harvest/test_remote.py", "judge/test_explained_away.py", "model/test_checkpoint.py",
+    "model/test_training.py", "model/test_transfer.py", "publish/test_attach.py", "publish/test_gui_look.py",
+    "publish/test_outer.py", "publish/test_real_run.py", "publish/test_reproducible.py", "report/test_browser.py",
+    "reproduce", "simulate/test_formats.py", "simulate/test_round_trip.py", "state", "watch/test_memory.py",
+    "watch/test_service.py",
 )  # fmt: skip
 """Folders and files of tests that train, simulate long runs, or run commands from end to end."""
 
