@@ -27,4 +27,6 @@ nb_number_source_lines = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_use_ivar = True
+# Types stand in the signature; in the list, ``np.bool_`` would be read as a link.
+napoleon_attr_annotations = False
 napoleon_use_rtype = False

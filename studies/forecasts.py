@@ -1,8 +1,11 @@
-"""Forecasts of ageing held against what comes: how often the announced interval holds, and what is announced in vain.
+"""Forecasts of ageing against what comes: how often the announced interval holds, and what is announced in vain.
 
 Each detector's models are transferred from the shipped ones with a single clean run of 100 LS. In other runs of that
 detector some channels and readout modules lose digis steadily. The run is judged up to its last LS, and the LS
 at which a ramp will have taken half of the digis, mostly long after that, is known exactly.
+
+Other runs have no ramp at all: clean ones, ones in which as many channels and modules lose digis at once, and
+ones in which the trigger mix changes. Whatever is announced there is announced in vain.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from hcal_root_ad.files import write_text
 from hcal_root_ad.judge.forecast import BAD_BELOW, PROBABILITY
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import Forecast, Verdict
+from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.simulate.faults import FaultKind, InjectedFault, make_fault
 from hcal_root_ad.simulate.fill import simulate_conditions
@@ -29,6 +33,7 @@ from hcal_root_ad.simulate.simulated_run import simulate_run
 from hcal_root_ad.unit_names import unit_names
 from studies.false_alarms import FIRST_DETECTOR, RUN_LENGTH, SOURCES, adapted
 from studies.folder import study_folder
+from studies.stress.changes import TriggerMix
 
 LENGTH = 160
 """LS of a run with ramps."""
@@ -39,6 +44,13 @@ LEFT = (0.55, 0.95)
 CHANNELS, MODULES = 30, 5
 """Ramps per run."""
 SINGLE, MODULE = "single channel", "channel of a module"
+CLEAN, STEPS, MIX = "clean", "steps", "trigger mix"
+WORLDS = {
+    CLEAN: "clean runs",
+    STEPS: f"runs in which {CHANNELS} channels and {MODULES} modules lose digis at once",
+    MIX: "runs in which the trigger mix changes in the middle",
+}
+"""Runs without a ramp, in words."""
 STRENGTHS = ((0.0, 0.15), (0.15, 0.3), (0.3, 0.45))
 """Groups of ramps: share of the digis taken by the last LS."""
 
@@ -81,18 +93,29 @@ class Ramp:
 
 
 @dataclass(frozen=True)
+class InVain:
+    """Forecasts in runs without a ramp, and the assessed LS of these runs."""
+
+    world: str
+    forecasts: int
+    lumisections: int
+
+
+@dataclass(frozen=True)
 class Found:
     """All ramps, the forecasts of channels without one, and the LS of both sub-detectors that they were seen in."""
 
     ramps: tuple[Ramp, ...]
     in_vain: int
     lumisections: int
+    without_ramps: tuple[InVain, ...] = ()
 
 
 def measure_forecasts(sources: Sequence[Model], size: Size, progress: Progress | None = None) -> Found:
     """Ramps of all runs of all detectors."""
     ramps: list[Ramp] = []
     in_vain = lumisections = 0
+    others = {world: [0, 0] for world in WORLDS}
     for number in range(size.detectors * size.runs):
         if progress:
             progress(number, size.detectors * size.runs)
@@ -112,7 +135,19 @@ def measure_forecasts(sources: Sequence[Model], size: Size, progress: Progress |
             ramps += [_ramp(verdict.subdetector, fault, said.get(row)) for row, fault in mine.items()]
             in_vain += len(said.keys() - truth.keys())
             lumisections += int(verdict.assessed.sum())
-    return Found(tuple(ramps), in_vain, lumisections)
+        for world, counts in others.items():
+            quiet = judge_run(_without_ramps(detector, world, 1000 * seed + number), models)
+            counts[0] += sum(len(one.forecasts) for one in quiet.verdicts)
+            counts[1] += max(int(one.assessed.sum()) for one in quiet.verdicts)
+    without = tuple(InVain(world, *counts) for world, counts in others.items())
+    return Found(tuple(ramps), in_vain, lumisections, without)
+
+
+def _without_ramps(detector: SimulatedDetector, world: str, seed: int) -> LumiMaps:
+    """A run of a world of :data:`WORLDS`."""
+    steps = ramps_of(detector, seed, FaultKind.DEGRADED) if world == STEPS else ()
+    changes = [TriggerMix()] if world == MIX else []
+    return simulate_run(detector, simulate_conditions(LENGTH, seed), steps, seed=seed, changes=changes).maps
 
 
 def _rows_of(verdict: Verdict, forecast: Forecast) -> tuple[int, ...]:
@@ -120,8 +155,8 @@ def _rows_of(verdict: Verdict, forecast: Forecast) -> tuple[int, ...]:
     return next(finding.rows for finding in verdict.findings if finding.unit == forecast.unit)
 
 
-def ramps_of(detector: SimulatedDetector, seed: int) -> tuple[InjectedFault, ...]:
-    """Single channels and readout modules that lose digis until the last LS, none twice."""
+def ramps_of(detector: SimulatedDetector, seed: int, kind: FaultKind = FaultKind.AGEING) -> tuple[InjectedFault, ...]:
+    """Single channels and readout modules that lose digis until the last LS, none twice; degraded ones lose at once."""
     draw = np.random.default_rng([seed, 0xA6E])
     inner = detector.select("HB", "HE")
     channels = np.array(unit_names(inner.channels, "channel"))[inner.live]
@@ -130,7 +165,7 @@ def ramps_of(detector: SimulatedDetector, seed: int) -> tuple[InjectedFault, ...
     faults = []
     for unit in (*modules, *draw.choice(channels, CHANNELS, replace=False)):
         onset, left = int(draw.integers(*ONSET)), round(float(draw.uniform(*LEFT)), 3)
-        fault = make_fault(detector, FaultKind.AGEING, str(unit), onset, LENGTH, left)
+        fault = make_fault(detector, kind, str(unit), onset, LENGTH, left)
         if not taken[fault.rows].any():
             taken[fault.rows] = True
             faults.append(fault)
@@ -168,7 +203,11 @@ def table(found: Found, head: str) -> str:
     lines.append(f"| both | all | | {_cells(found.ramps)} |")
     rate = 100 * found.in_vain / max(found.lumisections, 1)
     vain = f"{found.in_vain} channels without a ramp were announced ({rate:.2g} per 100 LS of a sub-detector)."
-    return "\n".join([*lines, "", vain, ""])
+    lines += ["", vain, "", "| runs without any ramp | LS | forecasts | per 1,000 LS |", "|---|---|---|---|"]
+    for one in found.without_ramps:
+        per_thousand = 1000 * one.forecasts / max(one.lumisections, 1)
+        lines.append(f"| {WORLDS[one.world]} | {one.lumisections:,} | {one.forecasts} | {per_thousand:.2g} |")
+    return "\n".join([*lines, ""])
 
 
 def _cells(ramps: Iterable[Ramp]) -> str:

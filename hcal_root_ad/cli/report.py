@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.report.campaign import is_campaign
+    from hcal_root_ad.report.campaign_page import is_campaign
 
     path, output = Path(arguments.path), arguments.output
     if is_campaign(path):
@@ -73,8 +73,7 @@ def _judged(arguments: argparse.Namespace) -> RunRecord:
 
 def _report_campaign(folder: Path, output: Path, with_runs: bool) -> None:
     from hcal_root_ad.publish.saved_verdict import load_record, record_name
-    from hcal_root_ad.report.campaign import RECORDS, load_campaign
-    from hcal_root_ad.report.campaign_page import campaign_page
+    from hcal_root_ad.report.campaign_page import RECORDS, campaign_page, load_campaign
     from hcal_root_ad.report.page import write_page
     from hcal_root_ad.report.run_page import run_page
 

@@ -12,15 +12,6 @@ from hcal_root_ad.judge.aggregate import Array, Floats, States, flagged, on_axis
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_ranges import listed, ranges_of
 from hcal_root_ad.publish.saved_verdict import HBHE_BOXES, STRIPS, PartRecord, RunRecord
-from hcal_root_ad.report.findings import (
-    ReportedFinding,
-    assessed_in,
-    box_states,
-    findings_of,
-    headline_of,
-    parts_by_lumisection,
-    trust_of,
-)
 from hcal_root_ad.report.page import Picture, picture, render
 from hcal_root_ad.report.pictures import (
     COLUMNS,
@@ -33,7 +24,19 @@ from hcal_root_ad.report.pictures import (
     state_maps,
     timeline_figure,
 )
-from hcal_root_ad.report.words import box_of_unit, count, quantity, spread
+from hcal_root_ad.report.run_in_words import (
+    ReportedFinding,
+    assessed_in,
+    box_of_unit,
+    box_states,
+    count,
+    findings_of,
+    headline_of,
+    parts_by_lumisection,
+    quantity,
+    spread,
+    trust_of,
+)
 from hcal_root_ad.style import run_number
 
 STAMPS = 60

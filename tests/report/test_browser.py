@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from hcal_root_ad.report.campaign import load_campaign
-from hcal_root_ad.report.campaign_page import campaign_page
+from hcal_root_ad.report.campaign_page import campaign_page, load_campaign
 from hcal_root_ad.report.page import write_page
 
 CONTRAST = 4.5

@@ -14,9 +14,8 @@ from hcal_root_ad.certify.outputs import TABLE_COLUMNS
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.publish.saved_verdict import RunRecord, load_record, record_name, save_record
-from hcal_root_ad.report import campaign
-from hcal_root_ad.report.campaign import Stretch, is_campaign, load_campaign
-from hcal_root_ad.report.campaign_page import campaign_page
+from hcal_root_ad.report import campaign_page as campaign
+from hcal_root_ad.report.campaign_page import Stretch, campaign_page, is_campaign, load_campaign
 from hcal_root_ad.report.pictures import runs_figure
 
 

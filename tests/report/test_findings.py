@@ -6,7 +6,7 @@ import numpy as np
 
 from hcal_root_ad.judge.verdict import State, Trust
 from hcal_root_ad.publish.saved_verdict import RunRecord
-from hcal_root_ad.report.findings import assessed_in, bad_in, box_states, findings_of, headline_of, trust_of
+from hcal_root_ad.report.run_in_words import assessed_in, bad_in, box_states, findings_of, headline_of, trust_of
 
 
 def test_findings_are_read_aloud(record: RunRecord) -> None:

@@ -20,6 +20,7 @@ from studies.forecasts import (
     MODULES,
     SINGLE,
     Found,
+    InVain,
     Ramp,
     _ramp,
     ramps_of,
@@ -55,10 +56,13 @@ def test_ramps_last_until_the_end_and_share_no_channel() -> None:
 
 def test_the_table_counts_what_was_announced_and_what_held() -> None:
     ramps = (Ramp("HE", SINGLE, 0.2, 300, 290, 310), Ramp("HE", SINGLE, 0.2, 300, 100, 200), Ramp("HE", MODULE, 0.1, 9))
-    lines = table(Found(ramps, 3, 600), "x").splitlines()
+    without = (InVain("clean", 0, 3840), InVain("steps", 3, 3840))
+    lines = table(Found(ramps, 3, 600, without), "x").splitlines()
     assert "| HE | single channel | 15% to 30% | 2 | 2 (100%) | 1 (50.0%) | 60 |" in lines
     assert "| both | all | | 3 | 2 (67%) | 1 (50.0%) | 60 |" in lines
-    assert lines[-1].startswith("3 channels without a ramp were announced (0.5 per 100 LS")
+    assert any(line.startswith("3 channels without a ramp were announced (0.5 per 100 LS") for line in lines)
+    assert "| clean runs | 3,840 | 0 | 0 |" in lines
+    assert "| runs in which 30 channels and 5 modules lose digis at once | 3,840 | 3 | 0.78 |" in lines
 
 
 def test_a_folder_with_a_result_and_an_unknown_grid_are_refused(tmp_path: Path) -> None:
@@ -89,3 +93,5 @@ def test_the_command_holds_forecasts_against_what_comes(tmp_path: Path, monkeypa
     assert sum(ramp.held for ramp in announced) > 0.7 * len(announced)
     assert found["in_vain"] <= 2
     assert f"| both | all | | {len(ramps)} |" in table_file.read_text()
+    assert [one["world"] for one in found["without_ramps"]] == ["clean", "steps", "trigger mix"]
+    assert sum(one["forecasts"] for one in found["without_ramps"]) <= 1
