@@ -11,7 +11,7 @@ import numpy as np
 
 from hcal_root_ad.detector import Subdetector
 from studies.era.systems import Answer, Line, System
-from studies.era.world import Era, EraFault, EraRun
+from studies.era.world import Era, EraFault, EraRun, Floats
 
 LOW_PILEUP = 20.0
 """Runs below are counted apart as well."""
@@ -19,6 +19,8 @@ LEARNED = 0.5
 """A reference that moved by more than this share of a fault towards it has learned it as health."""
 RIGHT = 0.5
 """A line with a larger share of cells at fault is right."""
+MOVED, LOOKED_BACK = 0.04, 3
+"""A shift of log rate since one of the last runs by which something healthy truly moved."""
 EDGE = 1
 """LS before and behind a fault in which a flag is not false."""
 
@@ -35,6 +37,7 @@ class Scores:
     captured: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     false_lines: int = 0
     new_false_lines: int = 0
+    moved: int = 0
     false_units: list[str] = field(default_factory=list)
     lines: int = 0
     lumisections: int = 0
@@ -55,6 +58,7 @@ class Scores:
             "captured": {name: list(pair) for name, pair in sorted(self.captured.items())},
             "false_lines": self.false_lines,
             "new_false_lines": self.new_false_lines,
+            "moved": self.moved,
             "false_units": self.false_units,
             "lines": self.lines,
             "lumisections": self.lumisections,
@@ -76,18 +80,20 @@ def judge_era(
 ) -> Numbers:
     """One system over all runs of an era (or the first so many), as plain numbers."""
     scores = Scores()
+    before: list[Floats] = []
     for run in era.runs():
         if runs is not None and run.index >= runs:
             break
         answer = system.judge(run)
         if run.index:
-            _add(scores, era, run, answer)
+            _add(scores, era, run, answer, before)
+        before = [*before, run.healthy][-LOOKED_BACK:]
         if progress:
             progress(run.index + 1, era.recipe.runs)
     return scores.numbers()
 
 
-def _add(scores: Scores, era: Era, run: EraRun, answer: Answer) -> None:
+def _add(scores: Scores, era: Era, run: EraRun, answer: Answer, before: Sequence[Floats]) -> None:
     at_fault = run.factor != 1
     scores.runs += 1
     scores.lumisections += len(run.maps)
@@ -97,6 +103,7 @@ def _add(scores: Scores, era: Era, run: EraRun, answer: Answer) -> None:
     for line in _false(answer.lines, at_fault):
         scores.false_lines += 1
         scores.new_false_lines += not line.known
+        scores.moved += not line.known and _moved(line, run, before)
         scores.false_units.append(f"{run.index}: {line.unit}{' (known)' if line.known else ''}")
     for question in answer.questions:
         rows = run.maps.channels.rows_of(question.subdetector)[list(question.rows)]
@@ -122,6 +129,13 @@ def _false(lines: Sequence[Line], at_fault: np.ndarray) -> Iterator[Line]:
         cells = near[np.ix_(np.flatnonzero(line.inside), line.rows)]
         if not cells.size or cells.mean() <= RIGHT:
             yield line
+
+
+def _moved(line: Line, run: EraRun, before: Sequence[Floats]) -> bool:
+    """Whether what a line is about truly moved, healthy as it is, against its rings in one of the last runs."""
+    live = run.rates[0] > 0
+    shifts = [_off_rings(run, np.where(live, run.healthy - earlier, np.nan))[line.rows] for earlier in before]
+    return any(abs(float(np.nanmedian(shift))) > MOVED for shift in shifts if np.isfinite(shift).any())
 
 
 def _add_fault(scores: Scores, fault: EraFault, run: EraRun, answer: Answer, at_fault: np.ndarray) -> None:
@@ -152,13 +166,17 @@ def _add_fault(scores: Scores, fault: EraFault, run: EraRun, answer: Answer, at_
 def _level_errors(run: EraRun, reference: np.ndarray) -> np.ndarray:
     """(channels,) reference less truth, up to what is common to a ring, which is free LS by LS; NaN where not live."""
     live = run.rates[0] > 0
-    error = np.where(live, reference - run.healthy, np.nan)
+    return _off_rings(run, np.where(live, reference - run.healthy, np.nan))
+
+
+def _off_rings(run: EraRun, values: Floats) -> Floats:
+    """(channels,) values less the median of their ring."""
     ring = run.maps.channels.ring.astype(int) + 1000 * (run.maps.channels.subdetector == Subdetector.HE)
     for value in np.unique(ring):
         mine = ring == value
-        if np.isfinite(error[mine]).any():
-            error[mine] -= np.nanmedian(error[mine])
-    return np.asarray(error)
+        if np.isfinite(values[mine]).any():
+            values[mine] -= np.nanmedian(values[mine])
+    return values
 
 
 def _add_learned(scores: Scores, fault: EraFault, errors: np.ndarray) -> None:
@@ -197,6 +215,7 @@ def summary(numbers: Mapping[str, Any]) -> dict[str, float | None]:
     hundred = numbers["events"] / EVENTS / 100
     out["false lines per 100 LS"] = numbers["false_lines"] / hundred
     out["new false lines per 100 LS"] = numbers["new_false_lines"] / hundred
+    out["– of something that truly moved by 4 %"] = numbers["moved"] / hundred if "moved" in numbers else None
     out["new false lines per run"] = numbers["new_false_lines"] / max(numbers["runs"], 1)
     out["benign questions per run"] = numbers["benign_questions"] / max(numbers["runs"], 1)
     out["runs not trusted"] = numbers["distrusted"] / max(numbers["runs"], 1)

@@ -10,6 +10,7 @@ from typing import Any
 from hcal_root_ad.files import write_text
 from hcal_root_ad.state.unexplained import SOURCES, Unexplained
 from studies.era.measure import share, summary
+from studies.era.systems import SYSTEMS
 from studies.era.world import ERAS
 
 TARGETS: Mapping[str, tuple[float, str]] = {
@@ -47,14 +48,15 @@ that were flagged. A false line is one whose cells are mostly healthy; it is kno
 
 def write_results(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Write ``table.md``, ``table.json`` and, if there is anything, the figure; returns their paths."""
-    rows = sorted(rows, key=lambda row: (list(ERAS).index(row["era"]), row["seed"]))
+    order = list(SYSTEMS)
+    rows = sorted(rows, key=lambda row: (list(ERAS).index(row["era"]), row["seed"], order.index(row["system"])))
     summaries = [
         {key: row[key] for key in ("era", "system", "seed", "runs", "lumisections")} | summary(row) for row in rows
     ]
     table, numbers = folder / "table.md", folder / "table.json"
     write_text(numbers, json.dumps(summaries, indent=1, ensure_ascii=False) + "\n")
     count = sum(row["lumisections"] for row in rows[:1])
-    sections = [INTRODUCTION.format(lumisections=f"{count:,} LS in the first")]
+    sections = [INTRODUCTION.format(lumisections=f"{count:,} LS in the first of them")]
     for era in dict.fromkeys(row["era"] for row in rows):
         mine = [row for row in summaries if row["era"] == era]
         sections.append(f"## {TITLES[era]}\n\n{_table(mine, era == 'facts')}")
@@ -63,8 +65,7 @@ def write_results(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]
 
 
 def _table(rows: Sequence[Mapping[str, Any]], targets: bool) -> str:
-    keys = [key for key in dict.fromkeys(key for row in rows for key in row)
-            if key not in ("era", "system", "seed", "runs", "lumisections")]  # fmt: skip
+    keys = [key for key in dict.fromkeys(key for row in rows for key in row) if _shown(key)]
     head = ["", *(row["system"] for row in rows), *(["target"] if targets else [])]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for key in keys:
@@ -73,6 +74,16 @@ def _table(rows: Sequence[Mapping[str, Any]], targets: bool) -> str:
             cells.append(f"{TARGETS[key][1]} {TARGETS[key][0]:g}" if key in TARGETS else "")
         lines.append(f"| {key} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _shown(key: str) -> bool:
+    """Whether a row is shown; all are in the JSON file."""
+    name, _, what = key.partition(" from LS 1") if " from LS 1" in key else key.partition(" pileup < 20")
+    if key != name:
+        return name in ("channel ×0.9", "channel ×0.85", "RBX ×0.95")
+    if key.endswith("learned as health"):
+        return key.startswith(("channel ×0.9", "RM ×0.95", "RBX ×0.95"))
+    return not what and key not in ("era", "system", "seed", "runs", "lumisections")
 
 
 def _cell(value: float | None, key: str) -> str:
@@ -89,20 +100,21 @@ def _figure(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     names = ["channel ×0.93", "channel ×0.9", "channel ×0.85", "RM ×0.95", "RBX ×0.95", "RBX ×0.9"]
     width = 0.8 / len(mine)
     for k, row in enumerate(mine):
         shares = [share(row["captured"].get(name)) or 0.0 for name in names]
-        left.bar([x + k * width for x in range(len(names))], shares, width, label=row["system"])
+        colour = f"C{list(SYSTEMS).index(row['system'])}"
+        left.bar([x + k * width for x in range(len(names))], shares, width, label=row["system"], color=colour)
         if row["level_errors"]:
             errors = [100 * error for error in row["level_errors"]]
-            right.plot(range(1, len(errors) + 1), errors, marker=".", label=row["system"])
+            right.plot(range(1, len(errors) + 1), errors, marker=".", color=colour)
     left.set_xticks([x + 0.4 - width / 2 for x in range(len(names))], names, rotation=30, ha="right")
     left.set_ylabel("captured share of faulty (channel, LS) pairs")
-    left.legend(fontsize="small")
+    figure.legend(fontsize="small", loc="outside upper center", ncols=len(mine))
     right.set_xlabel("run")
     right.set_ylabel("median error of a channel's level [%]")
     right.set_ylim(bottom=0)
