@@ -32,7 +32,7 @@ STEADY = 0.15
 """A module that is off its box by more is not taken along."""
 SPLITS = ((0,), (1,), (2,), (3,), (0, 1), (0, 2), (0, 3))
 """Which of the four modules of a box may be off the others."""
-SPLIT_THRESHOLD, DECIDED = 5.0, 2.0
+SPLIT_THRESHOLD, DECIDED = 5.5, 2.0
 """Standard deviations by which they are; units of −ln L that say which of two pairs is at fault."""
 AGREE = 4.0
 """Modules this many standard deviations from their box do not speak for it."""
@@ -122,6 +122,8 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
         box_digis[:, some.box] = (weight * (digis - steady)[:, some.sound]).sum(axis=1) / weight.sum(axis=1)
     variance = own_variance
     box, box_variance = _box_rates(module - steady / slope, variance, say, tree)
+    for some in weak:  # what has no say in its box is off it by the error of both
+        variance[:, some.modules] += box_variance[:, [some.box]]
     # A box may move in rate or in digis, which differ where modules are saturated unlike: the smaller residual holds.
     by_rate, by_digis = module - box[:, tree.box_of_module], (digis - box_digis[:, tree.box_of_module]) / slope
     own_module = np.where(np.abs(by_digis) < np.abs(by_rate), by_digis, by_rate)

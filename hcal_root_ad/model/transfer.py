@@ -45,6 +45,8 @@ from hcal_root_ad.tables import read_toml
 
 ODD_CHANNEL = 1.0
 """A channel whose log rate is off its phi ring by more is worth a look; its level is learned all the same."""
+NARROW = 0.2
+"""Clean runs whose log pileup spans less teach nothing about how channels follow it."""
 SHOWN = 8
 """Names that a sentence lists at most."""
 
@@ -66,6 +68,8 @@ def learned(fitted: Reference, runs: Sequence[CleanRun]) -> Learned:
     """Hold what was fitted against the phi rings, so that a fault of the clean runs is not learned as health."""
     reference = against_rings(fitted)
     sentences = {"learned from": _amount(runs), "channels": _silent_channels(fitted, reference)}
+    if text := _narrow_pileup(fitted):
+        sentences["pileup"] = text
     dead = _names_of_modules(fitted, ~_any_live(fitted) & _any_live(reference))
     if dead:
         sentences["dead units"] = (
@@ -107,6 +111,19 @@ def _silent_channels(fitted: Reference, reference: Reference) -> str:
         names = [channels.name_of(int(row)) for row in np.flatnonzero(silent)]
         text += f", {len(names)} without a digi taken as masked: {_listed(names)}"
     return text + (f"; {empty} have no scintillator" if empty else "")
+
+
+def _narrow_pileup(fitted: Reference) -> str:
+    """What it means that the clean runs are all at one pileup; "" where they are not."""
+    low, high = fitted.pileup_range
+    if high - low > NARROW or not fitted.live.any():
+        return ""
+    error = float(np.median(fitted.power_error[fitted.live])) * np.log(2)
+    return (
+        f"between the lowest and highest rates of the clean runs lies a factor of {np.exp(high - low):.2f} only: how "
+        f"channels follow the pileup is assumed, and at half the rate each is known to {100 * error:.1f} % at best, so "
+        "small faults are found later there; add a clean run at another pileup"
+    )
 
 
 def _odd_channels(fitted: Reference) -> str:

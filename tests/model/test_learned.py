@@ -11,8 +11,9 @@ import pytest
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.model.model import load_model
+from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import odd_modules
-from hcal_root_ad.model.transfer import transfer
+from hcal_root_ad.model.transfer import learned, transfer
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "run306138_real"
 
@@ -27,6 +28,15 @@ def test_where_sound_modules_scatter_more_is_allowed() -> None:
     offsets = np.tile([0.12, -0.12], 72)
     offsets[:2] = -0.8, 0.3
     assert np.flatnonzero(odd_modules(offsets)).tolist() == [0]
+
+
+def test_clean_runs_at_one_pileup_are_said_to_teach_no_powers(reference: Reference) -> None:
+    """At half the rate an error of the power of 0.03 is 0.03 · ln 2 = 2.1 %."""
+    known = replace(reference, power_error=np.full(len(reference.level), 0.03))
+    narrow = learned(replace(known, pileup_range=(-0.01, 0.01)), []).sentences
+    assert "a factor of 1.02 only" in narrow["pileup"]
+    assert "known to 2.1 % at best" in narrow["pileup"]
+    assert "pileup" not in learned(replace(known, pileup_range=(-0.2, 0.2)), []).sentences
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real lumisections are not here")
