@@ -5,7 +5,7 @@ How far its channels scatter about the model says how far the verdict can be tru
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -146,7 +146,16 @@ class SharedPileup:
         faults = faults_of(judged, scan.units, scan.channels, self.live, self.tree)
         cut = (replace(fault, inside=fault.inside & present) for fault in faults)
         faults = [fault for fault in cut if fault.inside.any()]
-        return verdict_of(judged, faults, self.maps, self.rows, info, trust, width, came)
+        verdict = verdict_of(judged, faults, self.maps, self.rows, info, trust, width, came)
+        return replace(verdict, notes=tuple(self._undecided(verdict)))
+
+    def _undecided(self, verdict: Verdict) -> Iterator[str]:
+        """Of findings of two modules of a box that may as well be the other two."""
+        units, names = {finding.unit for finding in verdict.findings}, self.tree.module.names
+        for weak in self.units.weak:
+            named, others = ([names[m] for m in modules] for modules in (weak.modules, weak.sound))
+            if not weak.decided and units.issuperset(named):
+                yield f"{' and '.join(named)} are off {' and '.join(others)}; their box's level does not tell which"
 
 
 def _losses_before_gains(scans: list[_Scan], size: int) -> list[_Scan]:

@@ -55,6 +55,21 @@ def test_modules_that_were_better_than_the_others_and_are_not_are_told_by_their_
     assert all(finding.size == pytest.approx(1.06, abs=0.01) for finding in verdict.findings)
 
 
+def test_two_modules_that_were_weak_all_run_long_may_be_the_other_two(make_maps: MakeMaps, both: list[Model]) -> None:
+    """One pair 5 % below the other: which one is sound is told by the level of the box, or not at all."""
+    maps = make_maps(LENGTH)
+    box = modules(maps, "HBP13", 1, 2, 3, 4)
+    low = scaled(scaled(maps, box, 0.99), modules(maps, "HBP13", 1, 2), 0.95)
+    clear = judge_run(low, both)
+    assert said(clear.findings) == [(f"HBP13-RM{number}", ((1, LENGTH),)) for number in (1, 2)]
+    assert clear.every_note == ()
+    unclear = judge_run(scaled(scaled(maps, box, 1.03), modules(maps, "HBP13", 1, 2), 0.95), both)
+    assert said(unclear.findings) == said(clear.findings)
+    assert unclear.every_note == (
+        "HBP13-RM1 and HBP13-RM2 are off HBP13-RM3 and HBP13-RM4; their box's level does not tell which",
+    )
+
+
 def test_a_box_that_is_weak_as_a_whole_is_one_line(make_maps: MakeMaps, both: list[Model]) -> None:
     maps = make_maps(LENGTH)
     verdict = judge_run(scaled(maps, modules(maps, "HEP05", 1, 2, 3, 4), 0.95, 21), both)
