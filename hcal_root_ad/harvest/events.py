@@ -160,17 +160,18 @@ def _of_the_lumisection(
     if len(compared) == 1 and not plateaus.any() and not np.array_equal(says, grew):
         both = ~np.array([excluded(int(grew[n]), int(least[n])) for n in range(len(says))])
         return np.where(both & (says != grew), -1, says), ""  # alone, it may be the one or the other
-    if not _grows(*(values[compared] for values in (says, grew, plateaus, least, digis))):
-        counting = compared[says[compared] > 0]
-        uneven = len(counting) > 2 and _spread(digis[counting], says[counting]) >= _UNEVEN
-        if plateaus.any() or not (uneven or _absurd(sections, says)):
-            return says, ""
-        return np.full_like(says, -1), "An event counter does not go with the digis of the lumisections: not used."
-    rate = np.median(digis[compared] / np.maximum(grew[compared], 1))
-    began = (says == grew) & (digis > 0) & ((digis < rate / 2 * says) | (digis > rate * 2 * says))
-    grew[began] = -1  # the job had counted lumisections that are not in the file
-    which = "HCAL's event counter" if whose == "own" else "The other subsystem's event counter"
-    return grew, f"{which} counts the events of a job so far; its differences from LS to LS were used."
+    note = ""
+    if _grows(*(values[compared] for values in (says, grew, plateaus, least, digis))):
+        rate = np.median(digis[compared] / np.maximum(grew[compared], 1))
+        began = (says == grew) & (digis > 0) & ((digis < rate / 2 * says) | (digis > rate * 2 * says))
+        says = np.where(began, -1, grew)  # the job had counted lumisections that are not in the file
+        which = "HCAL's event counter" if whose == "own" else "The other subsystem's event counter"
+        note = f"{which} counts the events of a job so far; its differences from LS to LS were used."
+    counting = compared[says[compared] > 0]
+    uneven = len(counting) > 2 and _spread(digis[counting], says[counting]) >= _UNEVEN
+    if plateaus.any() or not (uneven or _absurd(sections, says)):
+        return says, note
+    return np.full_like(says, -1), "An event counter does not go with the digis of the lumisections: not used."
 
 
 def _grows(

@@ -104,14 +104,14 @@ def test_a_counter_of_a_job_that_began_long_before(
     assert maps.events[1:].tolist() == list(events[1:])
 
 
+@pytest.mark.parametrize("counts", [(100_000, 1100, 300_000, 2150), (403_387, 495_302, 238_704, 446_178)])
 def test_a_counter_that_has_nothing_to_do_with_the_digis_is_not_used(
-    tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made
+    tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made, counts: tuple[int, ...]
 ) -> None:
-    """Two jobs that took the lumisections in turn, and count both."""
-    in_turn = (100_000, 1100, 300_000, 2150)
+    """Two jobs that took the lumisections in turn, and count both; and numbers of which some rise, some fall."""
     rows = [
         (RUN, ls, [*elements(depth_maps(n, seed=ls, hf=False)), (ECAL, counted)])
-        for ls, (n, counted) in enumerate(zip(EVENTS, in_turn, strict=True), start=1)
+        for ls, (n, counted) in enumerate(zip(EVENTS, counts, strict=True), start=1)
     ]
     (maps,) = read_lumi_maps(write_dqmio(tmp_path / "n.root", rows))
     assert set(maps.event_source) == {EventSource.ESTIMATE}
