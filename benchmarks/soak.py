@@ -28,7 +28,7 @@ from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.lumi_maps import LumiMaps, Source
 from hcal_root_ad.model.model import load_model
 from hcal_root_ad.pipeline import Judging
-from hcal_root_ad.watch.service import Settings, Watch
+from hcal_root_ad.watch.service import Watch, WatchSettings
 
 RUN_FILE = Path("reference_runs/demonstration")
 MODELS = ("he-graphstad",)
@@ -69,7 +69,7 @@ def soak(lumisections: int, at_once: int) -> list[tuple[int, float, float]]:
     with TemporaryDirectory() as scratch:
         folder = Path(scratch) / "dqm"
         folder.mkdir()
-        watch = Watch(Settings(folder, Path(scratch) / "out"), judging, lambda _: None, read=Recurring(maps))
+        watch = Watch(WatchSettings(folder, Path(scratch) / "out"), judging, lambda _: None, read=Recurring(maps))
         for first in range(1, lumisections + 1, at_once):
             last = min(first + at_once - 1, lumisections)
             for number in range(first, last + 1):

@@ -38,7 +38,7 @@ from hcal_root_ad.provenance import (
     trust_in,
 )
 from hcal_root_ad.references.catalogue import ReferenceEntry, fitting_reference, trigger_of
-from hcal_root_ad.state.detector_state import COLLISIONS, COSMICS, IONS, UNKNOWN, DetectorState, RunConditions
+from hcal_root_ad.state.detector_state import COLLISIONS, COSMICS, IONS, UNKNOWN, DetectorState, RunFacts
 from hcal_root_ad.state.era import ConditionsSince, StateOfRun, state_of_run
 from hcal_root_ad.state.store import StateStore
 
@@ -118,7 +118,7 @@ class Judging:
         if self.false_alarms is not None:
             check_asked(self.false_alarms)
 
-    def run_judge(self, pileup: Mapping[int, float] | None = None, conditions: RunConditions = UNKNOWN) -> RunJudge:
+    def run_judge(self, pileup: Mapping[int, float] | None = None, conditions: RunFacts = UNKNOWN) -> RunJudge:
         """A judge of one run, to which lumisections can be added as they come.
 
         ``pileup`` by LS, where OMS gives it; ``conditions`` of the run, for the state.
@@ -135,7 +135,7 @@ class Judging:
         maps: LumiMaps,
         progress: Progress | None = None,
         pileup: Mapping[int, float] | None = None,
-        conditions: RunConditions = UNKNOWN,
+        conditions: RunFacts = UNKNOWN,
     ) -> RunVerdict:
         """The verdict on a run; ``pileup`` by LS, where OMS gives it, ``conditions`` of the run, for the state.
 
@@ -157,7 +157,7 @@ class Judging:
         if not self.states:
             return self
 
-        def known(start: int) -> RunConditions:
+        def known(start: int) -> RunFacts:
             conditions = conditions_since(start)
             events = conditions.trigger or kind_of_events(trigger_of(maps))
             return replace(conditions, trigger=events)
@@ -171,7 +171,7 @@ class Judging:
         maps: LumiMaps,
         progress: Progress | None = None,
         pileup: Mapping[int, float] | None = None,
-        conditions: RunConditions = UNKNOWN,
+        conditions: RunFacts = UNKNOWN,
     ) -> RunVerdict:
         """The verdict without what is said at its end: see :meth:`finished`. Of this a state learns."""
         judge = self.run_judge(pileup, conditions)

@@ -284,9 +284,7 @@ def strange_folders(draw: Draw, folder: Path) -> Hostile:
     maps = dict(zip(names.tolist(), truth.values(), strict=True))
     scopes = {f"By Lumi Section {name}": [one for _, one in elements(found)] for name, (found, _) in maps.items()}
     write_harvested(folder / f"DQM_V0001_R{RUN:09d}__A__B-v1__DQMIO.root", scopes)
-    return Hostile(
-        f"folders {' '.join(names)}", {int(n[-1]): maps[n] for n in names if re.fullmatch(r"0?\d-\d", n)}
-    )
+    return Hostile(f"folders {' '.join(names)}", {int(n[-1]): maps[n] for n in names if re.fullmatch(r"0?\d-\d", n)})
 
 
 def lying_counter(draw: Draw, folder: Path) -> Hostile:

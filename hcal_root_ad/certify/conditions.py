@@ -142,12 +142,12 @@ class RunConditions:
         fit = np.array([not cause for cause in self.standby(maps.lumisections)], dtype=np.bool_)
         return replace(maps, present=maps.present & fit)
 
-    def for_state(self, luminosity: float | None) -> state.RunConditions:
+    def for_state(self, luminosity: float | None) -> state.RunFacts:
         """What a detector state makes use of; ``luminosity``: :attr:`OmsRun.before` of the run from which it counts."""
         if self.oms is None:
             return state.UNKNOWN
         since = None if luminosity is None or self.oms.before is None else self.oms.before - luminosity
-        return state.RunConditions(self.oms.menu, self.oms.field, self.oms.events, since)
+        return state.RunFacts(self.oms.menu, self.oms.field, self.oms.events, since)
 
     def _causes(self) -> dict[int, str]:
         return dict(zip(self.oms.lumisections.tolist(), self.oms.causes, strict=True)) if self.oms else {}

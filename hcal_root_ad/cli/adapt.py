@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from hcal_root_ad.cli.options import add_judging, judging_of, read_runs
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.state.detector_state import UNKNOWN, RunConditions
+from hcal_root_ad.state.detector_state import UNKNOWN, RunFacts
 
 if TYPE_CHECKING:
     from hcal_root_ad.certify.conditions import Conditions
@@ -98,7 +98,7 @@ def _learn_run(maps: LumiMaps, store: StateStore, judging: Judging, conditions: 
     """Judge a run by the state and teach it; returns whether it taught, or had before."""
     from hcal_root_ad.state.era import learn, sentence_on
 
-    def since(start: int) -> RunConditions:
+    def since(start: int) -> RunFacts:
         return conditions.of(maps.run).for_state(conditions.before(start)) if conditions else UNKNOWN
 
     pileup = conditions.of(maps.run).pileup if conditions else {}

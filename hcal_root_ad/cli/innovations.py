@@ -17,7 +17,7 @@ from hcal_root_ad.cli.options import read_runs
 from hcal_root_ad.cli.terminal import progress, show
 
 if TYPE_CHECKING:
-    from hcal_root_ad.state.detector_state import RunConditions
+    from hcal_root_ad.state.detector_state import RunFacts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,11 +50,11 @@ class _Run:
     luminosity: float = float("nan")
 
 
-def _conditions(path: Path) -> Mapping[int, RunConditions]:
+def _conditions(path: Path) -> Mapping[int, RunFacts]:
     """Conditions by run; raises InputError where the file says something else."""
     from hcal_root_ad.errors import InputError
     from hcal_root_ad.schema import structure
-    from hcal_root_ad.state.detector_state import RunConditions
+    from hcal_root_ad.state.detector_state import RunFacts
     from hcal_root_ad.tables import read_toml
 
     table = read_toml(path, "conditions")
@@ -62,7 +62,7 @@ def _conditions(path: Path) -> Mapping[int, RunConditions]:
         raise InputError(f"The conditions {path} should hold [[run]] tables and nothing else.")
     rows = structure(table["run"], tuple[_Run, ...], f"The conditions {path}", place="run")
     return {
-        row.run: RunConditions(
+        row.run: RunFacts(
             menu=row.menu or None, luminosity=None if row.luminosity != row.luminosity else row.luminosity
         )
         for row in rows

@@ -37,9 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.watch.alarms import Severity
     from hcal_root_ad.watch.received import sole_watch
-    from hcal_root_ad.watch.service import Settings, Watch
+    from hcal_root_ad.watch.service import Watch, WatchSettings
 
-    settings = Settings(
+    settings = WatchSettings(
         arguments.folder,
         arguments.output,
         0.0 if arguments.once else arguments.patience,

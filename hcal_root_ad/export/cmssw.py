@@ -21,7 +21,7 @@ from hcal_root_ad.errors import DefinitionError, ModelError
 from hcal_root_ad.export.onnx_file import DARK, channel_threshold, describe, lumisection, write_onnx
 from hcal_root_ad.export.traceable import (
     TYPICAL_EVENTS,
-    Cells,
+    MapCells,
     Reconstruct,
     information,
     probability,
@@ -131,7 +131,7 @@ class HcalMLTaskModel(nn.Module):
         self.shape = (1, N_IETA, N_IPHI, DEPTHS[model.subdetector], 1)
         row, column, depth = model.channels.grid
         memory = (DEPTHS[model.subdetector], N_IETA, N_IPHI)
-        self.buffer = Cells(np.ravel_multi_index((depth, row, column), memory), int(np.prod(memory)))
+        self.buffer = MapCells(np.ravel_multi_index((depth, row, column), memory), int(np.prod(memory)))
 
     def forward(self, occupancy: Tensor, events: Tensor, threshold: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         """Digi counts, events (1, 1), threshold (1, 1) and eight states → outputs in the order of :data:`OUTPUTS`.

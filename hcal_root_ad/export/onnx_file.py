@@ -23,7 +23,7 @@ from hcal_root_ad.detector import N_DEPTH, N_IETA, N_IPHI
 from hcal_root_ad.errors import InputError, OutputError, UsageError
 from hcal_root_ad.export.traceable import (
     TYPICAL_EVENTS,
-    Cells,
+    MapCells,
     Reconstruct,
     information,
     probability,
@@ -175,7 +175,7 @@ class LumisectionModel(nn.Module):
         super().__init__()
         self.reconstruct = Reconstruct(model)
         row, column, depth = model.channels.grid
-        self.grid = Cells(np.ravel_multi_index((row, column, depth), GRID), int(np.prod(GRID)))
+        self.grid = MapCells(np.ravel_multi_index((row, column, depth), GRID), int(np.prod(GRID)))
         self.threshold = threshold
 
     def start(self) -> tuple[Tensor, ...]:

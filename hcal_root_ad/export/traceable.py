@@ -97,7 +97,7 @@ class GatheredMean(Aggregation):  # type: ignore[misc]  # PyG has no types
         return functional.pad(x, (0, 0, 0, 1))[:, self.table].sum(dim=2) / self.size
 
 
-class Cells(nn.Module):
+class MapCells(nn.Module):
     """Channels in the cells of a map, flattened: ``cell`` (channels,) says where each one lies."""
 
     cell: Tensor

@@ -16,7 +16,7 @@ from hcal_root_ad.judge.channels import ChannelScan, Residuals, scan_channels
 from hcal_root_ad.judge.levels import UnitLevels, common_part, unit_levels
 from hcal_root_ad.judge.lumisections import JudgedRows
 from hcal_root_ad.judge.measured import measure
-from hcal_root_ad.judge.subdetector import Judged, faults_of, not_judged, verdict_of
+from hcal_root_ad.judge.subdetector import JudgedDigis, faults_of, not_judged, verdict_of
 from hcal_root_ad.judge.units import SPEAKS, Expectation, UnitFault, expectation, scan_units
 from hcal_root_ad.judge.verdict import CommonPart, Level, ModelInfo, Trust, Verdict
 from hcal_root_ad.lumi_maps import Cells, LumiMaps
@@ -34,7 +34,7 @@ STRANGER = 4.0
 
 
 @dataclass(frozen=True, eq=False)
-class _Scan:
+class _ScanResults:
     """What the scans of one sub-detector gave, for ``asked`` false findings."""
 
     name: str
@@ -78,7 +78,7 @@ class SharedPileup:
         sound = {scan.name: scan.sound(len(self.rows)) for scan in judged}
         return verdicts, common_part(self.maps, self.rows, self.levels, self.units, self.tree, sound)
 
-    def _measured(self, verdict: Verdict, scan: _Scan) -> Verdict:
+    def _measured(self, verdict: Verdict, scan: _ScanResults) -> Verdict:
         """The verdict with what the run says of each unit."""
         came = self.maps.present_of(scan.name)
         present = np.array([came[position].all() for position in self.rows.position], dtype=bool)
@@ -118,7 +118,7 @@ class SharedPileup:
         """What is left of the channels."""
         return Residuals(self.reference, self.live, self.counts, self.events, self.levels)
 
-    def _scanned(self, name: str, asked: float) -> _Scan:
+    def _scanned(self, name: str, asked: float) -> _ScanResults:
         limits = thresholds(asked, _series(self.reference, name))
         d = self.tree.subdetector.names.index(name)
         units = scan_units(
@@ -127,9 +127,9 @@ class SharedPileup:
             log_pileup=self.levels.log_pileup.astype(np.float64),
         )  # fmt: skip
         columns = np.flatnonzero(self.tree.subdetector.of[self.live] == d)
-        return _Scan(name, units, scan_channels(self.residuals, columns, limits.channel), asked)
+        return _ScanResults(name, units, scan_channels(self.residuals, columns, limits.channel), asked)
 
-    def _verdict(self, scan: _Scan, model: Model | None, base: Trust, healthy: Expectation | None) -> Verdict:
+    def _verdict(self, scan: _ScanResults, model: Model | None, base: Trust, healthy: Expectation | None) -> Verdict:
         """The verdict on one sub-detector; without a healthy expectation nothing knows it, and it is not judged."""
         own, width = self.joint.rows_of(scan.name), scan.channels.width
         live = self.reference.live[own]
@@ -137,7 +137,7 @@ class SharedPileup:
         trust = trust_of(width, base, model.name if model else "the run itself")
         if healthy is None:
             return not_judged(scan.name, self.maps, live, info, trust, width)
-        judged = Judged(
+        judged = JudgedDigis(
             scan.name, self.reference.channels.take(own), own, live,
             self.rows.counts(self.maps, self.joint.columns[own]), healthy.counts(self.events, own), self.events,
         )  # fmt: skip
@@ -158,7 +158,7 @@ class SharedPileup:
                 yield f"{' and '.join(named)} are off {' and '.join(others)}; their box's level does not tell which"
 
 
-def _losses_before_gains(scans: list[_Scan], size: int) -> list[_Scan]:
+def _losses_before_gains(scans: list[_ScanResults], size: int) -> list[_ScanResults]:
     """Scans without the small gain of a sub-detector while another one loses.
 
     The pileup that they share takes up half of what they differ by, so a loss of the one looks like a gain of the

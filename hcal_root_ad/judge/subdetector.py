@@ -48,7 +48,7 @@ CERTAIN = 99.0
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class JudgedDigis:
     """Digis of one sub-detector: ``observed``, ``expected`` (rows, channels), ``events`` (rows,), ``live`` (channels,).
 
     ``columns``: rows of the joint reference.
@@ -74,7 +74,11 @@ class Judged:
 
 
 def faults_of(
-    judged: Judged, unit_faults: Sequence[UnitFault], scan: ChannelScan, live_columns: NDArray[np.intp], tree: UnitTree
+    judged: JudgedDigis,
+    unit_faults: Sequence[UnitFault],
+    scan: ChannelScan,
+    live_columns: NDArray[np.intp],
+    tree: UnitTree,
 ) -> list[Fault]:
     """Faults of units and channels of one sub-detector, those that fail alike joined.
 
@@ -111,14 +115,14 @@ def faults_of(
     return [flickering(fault, judged.observed, judged.expected) for fault in faults]
 
 
-def _members(judged: Judged, fault: UnitFault, tree: UnitTree) -> NDArray[np.intp]:
+def _members(judged: JudgedDigis, fault: UnitFault, tree: UnitTree) -> NDArray[np.intp]:
     """Live channels of the unit at fault."""
     units: Units = getattr(tree, UNITS_OF[fault.level])
     return np.flatnonzero((units.of[judged.columns] == fault.unit) & judged.live)
 
 
 def _unit_fault(
-    judged: Judged, fault: UnitFault, members: NDArray[np.intp], tree: UnitTree
+    judged: JudgedDigis, fault: UnitFault, members: NDArray[np.intp], tree: UnitTree
 ) -> tuple[Fault | None, list[Fault]]:
     """The fault with its channels; where a good part of the unit is sound, its channels one by one instead."""
     units: Units = getattr(tree, UNITS_OF[fault.level])
@@ -143,7 +147,7 @@ def _unit_fault(
     ]
 
 
-def _rings_joined(units: Sequence[Fault], judged: Judged) -> list[Fault]:
+def _rings_joined(units: Sequence[Fault], judged: JudgedDigis) -> list[Fault]:
     """Rings of one |ieta|, or of one depth, that fail alike are one fault."""
     out = [fault for fault in units if fault.level is not Level.RING]
     rings = [fault for fault in units if fault.level is Level.RING]
@@ -163,7 +167,7 @@ def _rings_joined(units: Sequence[Fault], judged: Judged) -> list[Fault]:
     return out + rings
 
 
-def _boxes_joined(units: Sequence[Fault], tree: UnitTree, judged: Judged) -> list[Fault]:
+def _boxes_joined(units: Sequence[Fault], tree: UnitTree, judged: JudgedDigis) -> list[Fault]:
     """Half of all boxes or more that fail alike, at the same time and by like factors, are one fault."""
     live = np.unique(tree.box.of[judged.columns[judged.live]])
     out = list(units)
@@ -181,21 +185,21 @@ def _boxes_joined(units: Sequence[Fault], tree: UnitTree, judged: Judged) -> lis
     return out
 
 
-def _log_size(judged: Judged, fault: Fault) -> float:
+def _log_size(judged: JudgedDigis, fault: Fault) -> float:
     """Log of the digis of a fault over those that were expected."""
     cells = np.ix_(fault.inside, fault.columns)
     n, e = judged.observed[cells].sum(dtype=np.float64), judged.expected[cells].sum(dtype=np.float64)
     return float(np.log(max(n, 1) / max(e, 1)))
 
 
-def _pull(judged: Judged, column: int, inside: NDArray[np.bool_]) -> float:
+def _pull(judged: JudgedDigis, column: int, inside: NDArray[np.bool_]) -> float:
     """Standard deviations by which the digis of a channel in some lumisections are off the expected ones."""
     n, e = judged.observed[inside, column].sum(dtype=np.float64), judged.expected[inside, column].astype(np.float64)
     return float((n - e.sum()) / np.sqrt(max(float((e * (1 - e / judged.events[inside])).sum()), 1.0)))
 
 
 def _without_spoken_for(
-    judged: Judged,
+    judged: JudgedDigis,
     column: int,
     sign: int,
     inside: NDArray[np.bool_],
@@ -220,7 +224,7 @@ def _without_spoken_for(
 
 
 def verdict_of(
-    judged: Judged, faults: Sequence[Fault], maps: LumiMaps, rows: JudgedRows, info: ModelInfo,
+    judged: JudgedDigis, faults: Sequence[Fault], maps: LumiMaps, rows: JudgedRows, info: ModelInfo,
     trust: tuple[Trust, str], width: float, came: NDArray[np.bool_],
 ) -> Verdict:  # fmt: skip
     """States, findings and intervals of one sub-detector.
@@ -249,7 +253,7 @@ def verdict_of(
 
 
 def _faults_and_findings(
-    judged: Judged, faults: Sequence[Fault], numbers: Sequence[NDArray[np.int32]]
+    judged: JudgedDigis, faults: Sequence[Fault], numbers: Sequence[NDArray[np.int32]]
 ) -> list[tuple[Fault, Finding]]:
     """Faults of some size with their findings, those that weigh most first."""
     pairs = [
@@ -265,7 +269,7 @@ def _matters(finding: Finding) -> bool:
     return finding.subdetector == "HF" or abs(finding.size - 1) >= least
 
 
-def _states(judged: Judged, pairs: Sequence[tuple[Fault, Finding]], row_of: NDArray[np.intp]) -> NDArray[np.uint8]:
+def _states(judged: JudgedDigis, pairs: Sequence[tuple[Fault, Finding]], row_of: NDArray[np.intp]) -> NDArray[np.uint8]:
     """(LS, channels) states; ``row_of``: (LS,) judged row of each LS, −1 where none is."""
     states = np.full((len(row_of), len(judged.live)), State.GOOD, dtype=np.uint8)
     states[row_of < 0] = State.NOT_ASSESSED
@@ -276,7 +280,7 @@ def _states(judged: Judged, pairs: Sequence[tuple[Fault, Finding]], row_of: NDAr
     return states
 
 
-def _scores(judged: Judged, pairs: Sequence[tuple[Fault, Finding]], row_of: NDArray[np.intp]) -> Cells[np.float32]:
+def _scores(judged: JudgedDigis, pairs: Sequence[tuple[Fault, Finding]], row_of: NDArray[np.intp]) -> Cells[np.float32]:
     """(LS, channels) significance of the finding where there is one, else the pull of the LS."""
 
     def computed(lumisections: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -307,7 +311,7 @@ def _where_judged(
     return out
 
 
-def _expected(judged: Judged, maps: LumiMaps, row_of: NDArray[np.intp]) -> Cells[np.float32]:
+def _expected(judged: JudgedDigis, maps: LumiMaps, row_of: NDArray[np.intp]) -> Cells[np.float32]:
     """(LS, channels) expectation of each LS: its share of the events where several were judged together."""
     share = np.zeros(len(row_of), dtype=np.float32)
     use = row_of >= 0
@@ -330,7 +334,7 @@ def _weight(finding: Finding) -> tuple[int, float, float]:
 
 
 def _intervals(
-    pairs: Sequence[tuple[Fault, Finding]], numbers: Sequence[NDArray[np.int32]], judged: Judged
+    pairs: Sequence[tuple[Fault, Finding]], numbers: Sequence[NDArray[np.int32]], judged: JudgedDigis
 ) -> Iterator[Interval]:
     for fault, finding in pairs:
         yield from intervals_of(finding, fault, numbers, judged.observed, judged.expected)

@@ -68,7 +68,7 @@ def how_sure(finding: Finding) -> str:
     return "likely" if finding.significance >= LIKELY else "weak"
 
 
-class Judged(Protocol):
+class HasTrust(Protocol):
     """A verdict on a sub-detector, or the record of one."""
 
     @property
@@ -94,7 +94,7 @@ def rests_on(trust: Trust, reason: str) -> str:
     return reason if trust is Trust.STATE else str(trust)
 
 
-def trust_sentences(judged: Mapping[str, Judged]) -> tuple[str, ...]:
+def trust_sentences(judged: Mapping[str, HasTrust]) -> tuple[str, ...]:
     """How far the verdicts on sub-detectors, by name, can be trusted, where it is not as it should be."""
     names: dict[str, list[str]] = {}
     for name, part in judged.items():
@@ -108,7 +108,7 @@ def enumerated(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def _doubts(part: Judged) -> Iterator[str]:
+def _doubts(part: HasTrust) -> Iterator[str]:
     if rests := _RESTS_ON[part.trust]:
         yield f"{rests} ({part.trust_reason.rstrip('.')})" if part.trust_reason else rests
     if part.sensitivity > NOTICEABLE and part.trust is not Trust.NONE:
@@ -117,7 +117,7 @@ def _doubts(part: Judged) -> Iterator[str]:
 
 def trust_of_run(verdict: RunVerdict) -> tuple[str, ...]:
     """As :func:`trust_sentences`, of all that was judged of a run."""
-    judged: dict[str, Judged] = {one.subdetector: one for one in verdict.verdicts}
+    judged: dict[str, HasTrust] = {one.subdetector: one for one in verdict.verdicts}
     if verdict.strips:
         judged["strips"] = verdict.strips
     return trust_sentences(judged)

@@ -142,7 +142,7 @@ def _events(axis: Axes, events: Array) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class History:
+class FindingHistory:
     """Digis per event of a finding's channels: (points,) LS, seen, expected and its sigma; and what is flagged."""
 
     lumisections: Array
@@ -153,7 +153,7 @@ class History:
 
 
 @in_cms_style
-def small_figure(history: History) -> Figure:
+def small_figure(history: FindingHistory) -> Figure:
     """Seen against expected, in a picture the size of a stamp."""
     figure = Figure(figsize=(2.9, 1.05))
     axis = figure.add_axes((0.12, 0.21, 0.82, 0.75))

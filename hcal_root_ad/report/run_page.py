@@ -16,7 +16,7 @@ from hcal_root_ad.report.page import Picture, picture, render
 from hcal_root_ad.report.pictures import (
     COLUMNS,
     POINTS,
-    History,
+    FindingHistory,
     Outline,
     events_figure,
     ratio_maps,
@@ -169,7 +169,7 @@ def _near(lumisections: Array, finding: ReportedFinding) -> Array:
     return (lumisections >= first - margin) & (lumisections <= last + margin)
 
 
-def _history(part: PartRecord, finding: ReportedFinding, rows: Array, record: RunRecord) -> History:
+def _history(part: PartRecord, finding: ReportedFinding, rows: Array, record: RunRecord) -> FindingHistory:
     """Digis per event at the given rows, neighbours summed where they are many."""
     size = max(1, -(-len(rows) // POINTS))
     starts = np.arange(0, len(rows), size)
@@ -181,12 +181,12 @@ def _history(part: PartRecord, finding: ReportedFinding, rows: Array, record: Ru
     variance = expected * (1 - share)
     sums = [np.add.reduceat(values, starts) for values in (observed, expected, variance, events)]
     times = np.add.reduceat(record.lumisections[rows].astype(float), starts) / np.diff(np.append(starts, len(rows)))
-    return History(
+    return FindingHistory(
         times, sums[0] / sums[3], sums[1] / sums[3], np.sqrt(sums[2]) / sums[3], list(finding.finding.ranges)
     )
 
 
-def _in_words(history: History, inside: Array) -> str:
+def _in_words(history: FindingHistory, inside: Array) -> str:
     seen, wanted = history.observed, history.expected
     sentences = [f"Digis per event, LS {history.lumisections[0]:.0f} to {history.lumisections[-1]:.0f}."]
     for where, name in ((inside, "flagged"), (~inside, "not flagged")):
@@ -266,7 +266,7 @@ def _channels(part: PartRecord) -> Iterator[Channel]:
 
 
 @dataclass(frozen=True)
-class Conditions:
+class PageConditions:
     """What the run was taken under, as far as its record tells."""
 
     picture: Picture
@@ -278,12 +278,12 @@ class Conditions:
     pileup: str
 
 
-def _conditions(record: RunRecord, events: Array, assessed: Array, pileup: Floats) -> Conditions:
+def _conditions(record: RunRecord, events: Array, assessed: Array, pileup: Floats) -> PageConditions:
     there = record.lumisections
     absent = np.setdiff1d(np.arange(1, len(events) + 1), there)
     dark = there[~assessed[there - 1]]
     words = f"Events per lumisection, LS 1 to {len(events)}; {quantity(int(assessed.sum()), 'lumisection')} judged."
-    return Conditions(
+    return PageConditions(
         picture=picture(events_figure(run_number(record.run, record.sources), events, assessed), words),
         lumisections=f"{len(there):,} ({listed(ranges_of(there), 6)})",
         missing=listed(ranges_of(absent)),

@@ -43,7 +43,7 @@ COLLISIONS, COSMICS, IONS = "collisions", "cosmics", "ions"
 
 
 @dataclass(frozen=True)
-class RunConditions:
+class RunFacts:
     """What is known of a run from elsewhere; None where nothing is.
 
     Attributes:
@@ -59,7 +59,7 @@ class RunConditions:
     missed: int | None = None
 
 
-UNKNOWN = RunConditions()
+UNKNOWN = RunFacts()
 """Nothing is known of a run but what its counts say."""
 
 
@@ -177,7 +177,7 @@ class DetectorState:
     menus: tuple[str, ...] = ()
     menu_runs: tuple[int, ...] = ()
     dose: float | None = None
-    conditions: RunConditions = UNKNOWN
+    conditions: RunFacts = UNKNOWN
     pace: float | None = None
 
     @property
@@ -185,12 +185,12 @@ class DetectorState:
         """The latest run that taught; 0 if none did."""
         return self.lessons[-1].run if self.lessons else 0
 
-    def knows(self, conditions: RunConditions) -> bool:
+    def knows(self, conditions: RunFacts) -> bool:
         """Whether rings can be held to what they do under these conditions."""
         known = dict(zip(self.menus, self.menu_runs, strict=True)).get(conditions.menu or "", 0)
         return known >= KNOWN_MENU and conditions.luminosity is not None and self.dose is not None
 
-    def misfit(self, conditions: RunConditions) -> str:
+    def misfit(self, conditions: RunFacts) -> str:
         """Why the state says nothing of a run under these conditions; "" if it does."""
         own = self.conditions
         if own.trigger is not None and conditions.trigger not in (None, own.trigger):
@@ -199,7 +199,7 @@ class DetectorState:
             return f"the state is of {own.field:g} T, the run of {conditions.field:g} T"
         return ""
 
-    def age(self, conditions: RunConditions) -> float:
+    def age(self, conditions: RunFacts) -> float:
         """Steps since the last run that taught: the runs since, or as many as the luminosity since is worth."""
         before, now = self.conditions.luminosity, conditions.luminosity
         steps = 1.0 + (conditions.missed or 0)
@@ -207,7 +207,7 @@ class DetectorState:
             return steps
         return max(steps, abs(now - before) / self.pace)
 
-    def place(self, conditions: RunConditions, terms: int) -> Floats:
+    def place(self, conditions: RunFacts, terms: int) -> Floats:
         """(terms,) where a unit is looked at: its level, and what dose and menu add."""
         out = np.zeros(terms)
         out[LEVEL] = 1.0
@@ -228,7 +228,7 @@ class DetectorState:
                     out[level] |= mask
         return out
 
-    def reference(self, name: str, conditions: RunConditions = UNKNOWN, age: float | None = None) -> Reference:
+    def reference(self, name: str, conditions: RunFacts = UNKNOWN, age: float | None = None) -> Reference:
         """What one sub-detector should do in a run, for the judge; ``age``: steps since the last run that taught."""
         part, frozen = self.subdetectors[name], self.frozen(name)
         age = self.age(conditions) if age is None else age
@@ -267,7 +267,7 @@ class DetectorState:
             unit_errors=errors,
         )
 
-    def informed(self, models: Iterable[Model], conditions: RunConditions = UNKNOWN) -> tuple[Model, ...]:
+    def informed(self, models: Iterable[Model], conditions: RunFacts = UNKNOWN) -> tuple[Model, ...]:
         """Models with the references of the state; those of other sub-detectors as they are.
 
         Raises:
@@ -382,5 +382,5 @@ def _unpacked(arrays: Mapping[str, NDArray[Any]]) -> DetectorState:
     findings = tuple(OpenFinding(**{**one, "rows": tuple(one["rows"])}) for one in head["findings"])
     return DetectorState(
         parts, findings, tuple(Lesson(**one) for one in head["lessons"]), head["update"], tuple(head["menus"]),
-        tuple(head["menu_runs"]), head["dose"], RunConditions(**head["conditions"]), head["pace"],
+        tuple(head["menu_runs"]), head["dose"], RunFacts(**head["conditions"]), head["pace"],
     )  # fmt: skip

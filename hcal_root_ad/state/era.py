@@ -19,7 +19,7 @@ from hcal_root_ad.judge.verdict import RunVerdict, Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Widths
-from hcal_root_ad.state.detector_state import UNKNOWN, DetectorState, OpenFinding, RunConditions
+from hcal_root_ad.state.detector_state import UNKNOWN, DetectorState, OpenFinding, RunFacts
 from hcal_root_ad.state.first_state import first_state
 from hcal_root_ad.state.guards import accept, close
 from hcal_root_ad.state.store import Action, Input, StateStore, Update, Version
@@ -34,7 +34,7 @@ def sentence_on(finding: OpenFinding) -> str:
     return f"{finding.identifier}: {finding.unit} {finding.kind} ×{np.exp(finding.size):.2f}, {runs}"
 
 
-ConditionsSince = Callable[[int], RunConditions]
+ConditionsSince = Callable[[int], RunFacts]
 """Conditions of a run, whose luminosity counts from the run that is given."""
 
 
@@ -51,7 +51,7 @@ class StateOfRun:
     version: Version
     state: DetectorState
     run: int
-    conditions: RunConditions
+    conditions: RunFacts
 
     @property
     def age(self) -> int:
@@ -160,7 +160,7 @@ def begin(
     models: Sequence[Model],
     runs: Sequence[LumiMaps],
     say: Callable[[str], None],
-    conditions: RunConditions = UNKNOWN,
+    conditions: RunFacts = UNKNOWN,
 ) -> None:
     """Begin a state with clean runs, or with what models say alone. ``say``: see :meth:`StateStore.alone`.
 

@@ -25,7 +25,7 @@ from hcal_root_ad.state.detector_state import (
     UNKNOWN,
     DetectorState,
     Lesson,
-    RunConditions,
+    RunFacts,
     SubdetectorState,
 )
 from hcal_root_ad.state.layers import Labels, Layer, new_layer
@@ -46,7 +46,7 @@ SUBDETECTOR_WIDTH = 0.03
 
 
 def first_state(
-    models: Sequence[Model], runs: Sequence[LumiMaps] = (), *, conditions: RunConditions = UNKNOWN
+    models: Sequence[Model], runs: Sequence[LumiMaps] = (), *, conditions: RunFacts = UNKNOWN
 ) -> DetectorState:
     """The state that models are, before any run; HF counts every event and has none.
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from hcal_root_ad.state.filter import Innovation
-from hcal_root_ad.state.layers import LEVEL, Layer, Mask, Window
+from hcal_root_ad.state.layers import LEVEL, LatestRuns, Layer, Mask
 from hcal_root_ad.stats.binomial import Floats
 from hcal_root_ad.stats.scan import robust_scale
 
@@ -47,7 +47,9 @@ def with_widths(layer: Layer, level: str) -> Layer:
     return replace(layer, walk=walk, noise=noise)
 
 
-def _most_likely(window: Window, columns: np.ndarray, typical: tuple[float, float], cap: float) -> tuple[float, float]:
+def _most_likely(
+    window: LatestRuns, columns: np.ndarray, typical: tuple[float, float], cap: float
+) -> tuple[float, float]:
     """Variances of walk and noise."""
     cost = _cost(window.position[:, columns], window.variance[:, columns], window.age, cap)
     for axis, (values, middle) in enumerate(zip((WALKS, NOISES), typical, strict=True)):

@@ -39,7 +39,7 @@ class Packed:
     @classmethod
     def of_arrays(cls, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """What :meth:`arrays` gave."""
-        parts: dict[str, type[Packed]] = {"past": Past, "window": Window}
+        parts: dict[str, type[Packed]] = {"past": Past, "window": LatestRuns}
         values = {
             field.name: parts[field.name].of_arrays(f"{prefix}/{field.name}", arrays)
             if field.name in parts
@@ -88,7 +88,7 @@ OLDEST = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Window(Packed):
+class LatestRuns(Packed):
     """Where some units were found in the latest runs, to learn ``walk`` and ``noise`` from.
 
     ``rows`` (n,) which units; ``position``, ``variance`` (T, n): level by that run alone and its variance by chance,
@@ -100,14 +100,14 @@ class Window(Packed):
     variance: NDArray[np.float32]
     age: Floats
 
-    def with_run(self, position: Floats, variance: Floats, age: float) -> Window:
+    def with_run(self, position: Floats, variance: Floats, age: float) -> LatestRuns:
         """With one more run; ``position``, ``variance``: (units,) of the layer. The oldest is dropped."""
 
         def joined(old: NDArray[Any], new: Floats) -> NDArray[np.float32]:
             return np.concatenate([old, new[self.rows][None].astype(np.float32)])[-LENGTH:]
 
         ages = np.append(self.age, age)[-LENGTH:]
-        return Window(self.rows, joined(self.position, position), joined(self.variance, variance), ages)
+        return LatestRuns(self.rows, joined(self.position, position), joined(self.variance, variance), ages)
 
 
 LENGTH = 12
@@ -139,7 +139,7 @@ class Layer(Packed):
     gated: NDArray[np.int8]
     clock: Floats
     past: Past
-    window: Window
+    window: LatestRuns
 
     def __len__(self) -> int:
         return len(self.mean)
@@ -184,7 +184,7 @@ def new_layer(mean: Floats, variance: Floats, group: Labels, walk: Floats, noise
     layer = Layer(
         mean=mean.astype(np.float64), covariance=covariance, group=group, walk=walk, noise=noise,
         multiplier=np.ones(units), taught=np.zeros(units, dtype=np.int32), gated=np.zeros(units, dtype=np.int8),
-        clock=np.zeros(groups), past=past, window=Window(rows, empty, empty, np.zeros(0)),
+        clock=np.zeros(groups), past=past, window=LatestRuns(rows, empty, empty, np.zeros(0)),
     )  # fmt: skip
     return replace(layer, past=past.with_present(update, layer))
 

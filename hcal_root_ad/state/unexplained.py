@@ -18,7 +18,7 @@ from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.counts import clean_runs, lumisections_of, shared_subdetectors
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference_fit import fit_reference
-from hcal_root_ad.state.detector_state import UNKNOWN, DetectorState, RunConditions
+from hcal_root_ad.state.detector_state import UNKNOWN, DetectorState, RunFacts
 from hcal_root_ad.state.filter import innovation, predict
 from hcal_root_ad.state.first_state import first_state
 from hcal_root_ad.state.guards import lined, silent
@@ -64,7 +64,7 @@ def models_of_run(maps: LumiMaps) -> tuple[Model, ...]:
 
 def unexplained(
     runs: Iterable[LumiMaps],
-    conditions: Mapping[int, RunConditions] | None = None,
+    conditions: Mapping[int, RunFacts] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Unexplained]:
     """The table of runs in order; the first is clean, and the state begins with it.
@@ -76,7 +76,7 @@ def unexplained(
     """
     conditions = conditions or {}
     pulls: dict[tuple[str, str], list[Floats]] = {}
-    known: list[RunConditions] = []
+    known: list[RunFacts] = []
     state: DetectorState | None = None
     models: tuple[Model, ...] = ()
     for done, maps in enumerate(runs, start=1):
@@ -116,9 +116,7 @@ def _pulls(state: DetectorState, verdict: RunVerdict) -> Iterator[tuple[tuple[st
             yield (judged.subdetector, level), np.where(sound, np.clip(off.pull, -LARGEST, LARGEST), np.nan)
 
 
-def _explained(
-    state: DetectorState, key: tuple[str, str], pulls: Floats, known: Sequence[RunConditions]
-) -> Unexplained:
+def _explained(state: DetectorState, key: tuple[str, str], pulls: Floats, known: Sequence[RunFacts]) -> Unexplained:
     """``pulls`` (runs, units)."""
     features = {
         "past": _past(pulls),

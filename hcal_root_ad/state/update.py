@@ -26,7 +26,7 @@ from hcal_root_ad.state.detector_state import (
     DetectorState,
     Lesson,
     OpenFinding,
-    RunConditions,
+    RunFacts,
     SubdetectorState,
 )
 from hcal_root_ad.state.filter import Innovation, innovation, learn, predict
@@ -75,7 +75,7 @@ class UpdateRecord:
 
     run: int
     trust: str
-    conditions: RunConditions = UNKNOWN
+    conditions: RunFacts = UNKNOWN
     lumisections: Mapping[str, int] = field(default_factory=dict)
     learned: Mapping[str, int] = field(default_factory=dict)
     frozen: Mapping[str, int] = field(default_factory=dict)
@@ -121,7 +121,7 @@ def advance(
     state: DetectorState,
     verdict: RunVerdict,
     *,
-    conditions: RunConditions | None = None,
+    conditions: RunFacts | None = None,
     guards: Guards = ALL_GUARDS,
 ) -> Advance:
     """The state after a run that was judged with it.
@@ -129,7 +129,7 @@ def advance(
     Sub-detectors whose verdict is not trusted teach nothing, nor does a run of another field or trigger. Order matters:
     runs come as they were taken (or all backwards).
     """
-    conditions = conditions or RunConditions()
+    conditions = conditions or RunFacts()
     run, trust = verdict.maps.run, str(verdict.trust)
     verdicts = {v.subdetector: v for v in verdict.verdicts if v.subdetector in state.subdetectors}
     if misfit := state.misfit(conditions):
@@ -173,13 +173,13 @@ def _refusal(verdict: Verdict | None) -> str:
     return ""
 
 
-def _merged(before: RunConditions, now: RunConditions) -> RunConditions:
+def _merged(before: RunFacts, now: RunFacts) -> RunFacts:
     """What is known of the latest run, and of those before where it says nothing."""
     known = {key: value for key, value in asdict(now).items() if value is not None}
     return replace(before, **known)
 
 
-def _with_conditions(state: DetectorState, conditions: RunConditions) -> DetectorState:
+def _with_conditions(state: DetectorState, conditions: RunFacts) -> DetectorState:
     """The state with the run's menu among those known, and with the pace of the luminosity."""
     menus, runs = list(state.menus), list(state.menu_runs)
     if conditions.menu is not None:
@@ -218,7 +218,7 @@ class _Notes:
         return len(self.lists["opened"]) + len(self.lists["crept"]) + 1
 
     def record(
-        self, run: int, trust: str, conditions: RunConditions, used: Mapping[str, int], refused: Mapping[str, str],
+        self, run: int, trust: str, conditions: RunFacts, used: Mapping[str, int], refused: Mapping[str, str],
         state: DetectorState,
     ) -> UpdateRecord:  # fmt: skip
         widths = {
@@ -239,7 +239,7 @@ class _Step(NamedTuple):
 
     name: str
     verdict: Verdict
-    conditions: RunConditions
+    conditions: RunFacts
     age: float
     run: int
     guards: Guards

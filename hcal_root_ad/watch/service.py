@@ -49,7 +49,7 @@ KEPT = 3
 
 
 @dataclass(frozen=True)
-class Settings:
+class WatchSettings:
     """``patience``: seconds that a missing lumisection, or a file that is not whole, is waited for.
 
     ``digest``: a status line comes every so many lumisections. ``minimum_severity``: alarms about less are in the log
@@ -112,7 +112,7 @@ class Watch:
     """
 
     def __init__(
-        self, settings: Settings, judging: Judging, say: Say,
+        self, settings: WatchSettings, judging: Judging, say: Say,
         clock: Callable[[], float] = time.time, read: Read | None = None,
     ) -> None:  # fmt: skip
         settings.check()

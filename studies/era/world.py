@@ -23,7 +23,7 @@ from hcal_root_ad.simulate.simulated_detector import (
     module_index,
     simulate_detector,
 )
-from hcal_root_ad.state.detector_state import RunConditions
+from hcal_root_ad.state.detector_state import RunFacts
 from hcal_root_ad.unit_names import rows_of_unit, unit_names
 
 FIRST_RUN = 380_001
@@ -127,7 +127,7 @@ class EraRun:
     index: int
     maps: LumiMaps
     mask: Mask | None
-    conditions: RunConditions
+    conditions: RunFacts
     healthy: Floats
     rates: NDArray[np.float32]
     factor: NDArray[np.float32]
@@ -251,7 +251,7 @@ class _Walker:
             events=events, event_source=np.full(n, EventSource.COUNTER, dtype=np.uint8), counts=counts,
             present=np.ones(n, dtype=np.bool_), definition="simulation",
         )  # fmt: skip
-        conditions = RunConditions("menu B" if second else "menu A", 3.8, "collisions", self.luminosity)
+        conditions = RunFacts("menu B" if second else "menu A", 3.8, "collisions", self.luminosity)
         return EraRun(index, maps, mask, conditions, healthy, rates, factor, float(pileup.mean()))
 
     def _jitter(self, rates: Floats, events: NDArray[np.int64], draw: np.random.Generator) -> Floats:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch_geometric.nn import SAGEConv
 
-from hcal_root_ad.export.traceable import Cells, GatheredMean, GroupSum, members
+from hcal_root_ad.export.traceable import GatheredMean, GroupSum, MapCells, members
 
 
 def test_members_of_three_groups_by_hand() -> None:
@@ -34,7 +34,7 @@ def test_mean_over_edges_is_that_of_pyg(targets: list[int]) -> None:
 
 
 def test_channels_to_cells_and_back() -> None:
-    cells = Cells(np.array([4, 0, 2]), 6)
+    cells = MapCells(np.array([4, 0, 2]), 6)
     values = torch.tensor([[1.0, 2.0, 3.0]])
     assert cells.to_cells(values).tolist() == [[2.0, 0.0, 3.0, 0.0, 1.0, 0.0]]
     assert cells.to_channels(cells.to_cells(values)).tolist() == values.tolist()

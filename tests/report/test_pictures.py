@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.report.pictures import (
     COLUMNS,
-    History,
+    FindingHistory,
     Outline,
     events_figure,
     ratio_maps,
@@ -92,7 +92,7 @@ def test_events(events: np.ndarray) -> None:
 
 def test_small_picture_spans_its_lumisections() -> None:
     x = np.arange(30.0, 50.0)
-    figure = small_figure(History(x, x / 10, x / 20, x / 100, [(40, 42)]))
+    figure = small_figure(FindingHistory(x, x / 10, x / 20, x / 100, [(40, 42)]))
     (axis,) = figure.axes
     assert axis.get_xlim() == (29.5, 49.5)
     assert axis.collections[0].get_paths()[0].get_extents().intervalx.tolist() == [39.5, 42.5]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcal_root_ad.errors import ModelError, UsageError
-from hcal_root_ad.state.detector_state import DetectorState, OpenFinding, RunConditions
+from hcal_root_ad.state.detector_state import DetectorState, OpenFinding, RunFacts
 from hcal_root_ad.state.first_state import first_state
 from hcal_root_ad.state.update import advance
 from tests.state.conftest import MakeVerdict, line_of_channel, model_of_he
@@ -31,18 +31,18 @@ def test_uncertainty_grows_with_age(state: DetectorState) -> None:
 
 
 def test_luminosity_tells_the_age(state: DetectorState) -> None:
-    known = replace(state, conditions=RunConditions(luminosity=10.0), pace=0.5)
-    assert known.age(RunConditions(luminosity=14.0)) == 8
-    assert known.age(RunConditions(luminosity=10.1)) == 1
-    assert known.age(RunConditions()) == 1
+    known = replace(state, conditions=RunFacts(luminosity=10.0), pace=0.5)
+    assert known.age(RunFacts(luminosity=14.0)) == 8
+    assert known.age(RunFacts(luminosity=10.1)) == 1
+    assert known.age(RunFacts()) == 1
 
 
 def test_a_state_of_another_field_or_trigger_says_nothing() -> None:
-    state = first_state([model_of_he()], conditions=RunConditions(field=3.8, trigger="collisions"))
-    assert state.misfit(RunConditions(field=3.8, trigger="collisions")) == ""
-    assert state.misfit(RunConditions()) == ""
-    assert state.misfit(RunConditions(field=0.0)) == "the state is of 3.8 T, the run of 0 T"
-    assert "cosmics" in state.misfit(RunConditions(trigger="cosmics"))
+    state = first_state([model_of_he()], conditions=RunFacts(field=3.8, trigger="collisions"))
+    assert state.misfit(RunFacts(field=3.8, trigger="collisions")) == ""
+    assert state.misfit(RunFacts()) == ""
+    assert state.misfit(RunFacts(field=0.0)) == "the state is of 3.8 T, the run of 0 T"
+    assert "cosmics" in state.misfit(RunFacts(trigger="cosmics"))
 
 
 def test_a_channel_that_is_frozen_grows_no_less_sure(state: DetectorState, row: int) -> None:

@@ -28,7 +28,7 @@ from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.formats import write_dials
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import simulate_run
-from hcal_root_ad.state.detector_state import DetectorState, RunConditions
+from hcal_root_ad.state.detector_state import DetectorState, RunFacts
 from hcal_root_ad.state.era import learn, state_of_run
 from hcal_root_ad.state.store import History, StateStore
 
@@ -210,14 +210,14 @@ def test_the_watch_judges_by_a_state_too(era: Era, tmp_path: Path, capsys: pytes
 
 def test_runs_that_were_missed_make_a_state_vague(era: Era) -> None:
     store = StateStore(era.state)
-    old = state_of_run([store], 370200, lambda _: RunConditions(), range(370100, 370201))
+    old = state_of_run([store], 370200, lambda _: RunFacts(), range(370100, 370201))
     assert old.words == "state of run 370103, 97 runs old"
-    near = state_of_run([store], 370105, lambda _: RunConditions(), (CLEAN, 370104, 370105))
+    near = state_of_run([store], 370105, lambda _: RunFacts(), (CLEAN, 370104, 370105))
     assert near.words == "state of run 370103, 2 runs old"
     assert 1.0 < near.vagueness("HE") < 1.3
     # A quarter of the variance between two runs is walk: √(1 + (97 − 2)/4) = 5 widths.
     assert old.vagueness("HE") == pytest.approx(5, abs=0.3)
-    unknown = state_of_run([store], 370105, lambda _: RunConditions())
+    unknown = state_of_run([store], 370105, lambda _: RunFacts())
     assert unknown.words == "state of run 370103, at least 1 run old"
 
 
@@ -258,13 +258,13 @@ def test_what_is_far_too_old_is_not_judged_and_does_not_teach(era: Era) -> None:
 @pytest.mark.parametrize(
     ("own", "other", "sentence"),
     [
-        (RunConditions(field=3.8), RunConditions(field=0.0), "the state is of 3.8 T, the run of 0 T"),
-        (RunConditions(trigger="collisions"), RunConditions(trigger="cosmics"), "the state is of collisions"),
-        (RunConditions(trigger="collisions"), RunConditions(trigger="ions"), "the state is of collisions"),
+        (RunFacts(field=3.8), RunFacts(field=0.0), "the state is of 3.8 T, the run of 0 T"),
+        (RunFacts(trigger="collisions"), RunFacts(trigger="cosmics"), "the state is of collisions"),
+        (RunFacts(trigger="collisions"), RunFacts(trigger="ions"), "the state is of collisions"),
     ],
 )  # fmt: skip
 def test_a_run_of_another_kind_is_not_assessed_without_a_state_for_it(
-    era: Era, tmp_path: Path, own: RunConditions, other: RunConditions, sentence: str
+    era: Era, tmp_path: Path, own: RunFacts, other: RunFacts, sentence: str
 ) -> None:
     store, fitting = StateStore(era.state), StateStore(tmp_path / "other")
     state = DetectorState.from_arrays(store.read(History.last).arrays)
@@ -276,7 +276,7 @@ def test_a_run_of_another_kind_is_not_assessed_without_a_state_for_it(
     with pytest.raises(NoHcalError, match=f"run 370104: {sentence}"):
         state_of_run([own_store], 370104, lambda _: other)
     assert state_of_run([own_store, fitting], 370104, lambda _: other).store is fitting
-    assert state_of_run([own_store], 370104, lambda _: RunConditions()).store is own_store
+    assert state_of_run([own_store], 370104, lambda _: RunFacts()).store is own_store
 
 
 def test_menu_field_and_luminosity_come_from_oms_and_standby_teaches_nothing(era: Era, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import ModelError
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.state.detector_state import RunConditions
+from hcal_root_ad.state.detector_state import RunFacts
 from hcal_root_ad.state.first_state import OUTER, first_state
 from hcal_root_ad.state.unexplained import models_of_run
 from studies.era.world import Era, Recipe
@@ -39,9 +39,9 @@ def test_hf_counts_every_event_and_has_no_state() -> None:
 
 
 def test_the_conditions_of_the_clean_run_are_the_first_known_ones() -> None:
-    state = first_state([model_of_he()], conditions=RunConditions(menu="A", luminosity=3.0, field=3.8))
+    state = first_state([model_of_he()], conditions=RunFacts(menu="A", luminosity=3.0, field=3.8))
     assert (state.menus, state.menu_runs, state.dose) == (("A",), (1,), 3.0)
-    assert state.misfit(RunConditions(field=0.0))
+    assert state.misfit(RunFacts(field=0.0))
 
 
 def test_several_clean_runs_of_different_pileup_tell_the_powers() -> None:

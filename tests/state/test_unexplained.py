@@ -9,7 +9,7 @@ import pytest
 
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.state.detector_state import RunConditions
+from hcal_root_ad.state.detector_state import RunFacts
 from hcal_root_ad.state.unexplained import Unexplained, r_squared, table_of, unexplained
 from studies.era.world import Era, Recipe
 
@@ -54,9 +54,7 @@ def test_too_few_runs_are_refused() -> None:
 
 
 def test_rings_follow_the_menu_and_channels_follow_nothing() -> None:
-    menus = {
-        380_001 + k: RunConditions(menu="B" if k > 1 and (k // 4) % 2 else "A", luminosity=float(k)) for k in range(13)
-    }
+    menus = {380_001 + k: RunFacts(menu="B" if k > 1 and (k // 4) % 2 else "A", luminosity=float(k)) for k in range(13)}
     rows = {(row.subdetector, row.level): row for row in unexplained(runs(13), menus)}
     assert set(rows) == {(name, level) for name in ("HB", "HE") for level in ("channel", "module", "box", "ring")}
     channel, ring = rows["HE", "channel"], rows["HE", "ring"]

@@ -9,7 +9,7 @@ import pytest
 
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.judge.verdict import Level, Trust
-from hcal_root_ad.state.detector_state import DetectorState, RunConditions
+from hcal_root_ad.state.detector_state import DetectorState, RunFacts
 from hcal_root_ad.state.guards import CLOSED_AFTER, Guards, accept, close
 from hcal_root_ad.state.update import advance
 from tests.state.conftest import MakeVerdict, line_of_box, line_of_channel
@@ -50,8 +50,8 @@ def test_a_verdict_that_is_not_trusted_teaches_nothing(
 
 
 def test_a_run_without_field_teaches_nothing(state: DetectorState, make_verdict: MakeVerdict) -> None:
-    state = replace(state, conditions=RunConditions(field=3.8))
-    after, record = advance(state, make_verdict(state, 370001), conditions=RunConditions(field=0.0))
+    state = replace(state, conditions=RunFacts(field=3.8))
+    after, record = advance(state, make_verdict(state, 370001), conditions=RunFacts(field=0.0))
     assert after is state
     assert record.refused == {"HE": "the state is of 3.8 T, the run of 0 T"}
 
@@ -215,18 +215,18 @@ def test_a_menu_shifts_rings_only_where_it_is_known(state: DetectorState, make_v
     rings = len(state.subdetectors["HE"].layers["ring"])
     other = dict.fromkeys(range(rings), 0.05)
     for k, (menu, shift) in enumerate([("A", {}), ("A", {}), ("B", other), ("B", other), ("A", {}), ("B", other)]):
-        conditions = RunConditions(menu=menu, luminosity=10.0 + k)
+        conditions = RunFacts(menu=menu, luminosity=10.0 + k)
         level_of = state.reference("HE", conditions).level - state.reference("HE").level
         shifts = {
             ring: x - float(level_of[state.subdetectors["HE"].of("ring") == ring][0]) for ring, x in shift.items()
         }
         verdict = make_verdict(state, 370001 + k, ring=shifts)
         state, _ = advance(state, verdict, conditions=conditions)
-    a, b = (state.reference("HE", RunConditions(menu=menu, luminosity=15.0)) for menu in "AB")
+    a, b = (state.reference("HE", RunFacts(menu=menu, luminosity=15.0)) for menu in "AB")
     assert (b.level - a.level)[state.subdetectors["HE"].live].mean() == pytest.approx(0.05, abs=0.01)
     assert b.limits.ring == 0.05
     assert b.limits.subdetector == 0.02
-    assert state.reference("HE", RunConditions(menu="C", luminosity=15.0)).limits.ring == 0.12
+    assert state.reference("HE", RunFacts(menu="C", luminosity=15.0)).limits.ring == 0.12
 
 
 def test_the_order_of_alike_channels_does_not_matter(state: DetectorState, make_verdict: MakeVerdict) -> None:

@@ -29,7 +29,7 @@ from hcal_root_ad.references.catalogue import fitting_reference
 from hcal_root_ad.watch import run_in_progress, service
 from hcal_root_ad.watch.alarms import Severity
 from hcal_root_ad.watch.received import ReceivedFiles
-from hcal_root_ad.watch.service import KEPT, RETRY, Settings, Watch
+from hcal_root_ad.watch.service import KEPT, RETRY, Watch, WatchSettings
 
 from .conftest import RUN, Clock, DqmFolder, maps_of, read, same_maps
 
@@ -100,7 +100,7 @@ Start = Callable[[], Watch]
 @pytest.fixture
 def start(published: Published, dqm: DqmFolder, tmp_path: Path, said: list[str], clock: Clock) -> Start:  # noqa: ARG001
     """Starts a watch, and starts it again as after a kill: nothing is left of the one before but its files."""
-    return lambda: Watch(Settings(dqm.path, tmp_path / "out", PATIENCE), Judging(()), said.append, clock, read)
+    return lambda: Watch(WatchSettings(dqm.path, tmp_path / "out", PATIENCE), Judging(()), said.append, clock, read)
 
 
 def lumisections(published: Published, run: int = RUN) -> list[list[int]]:
@@ -134,7 +134,7 @@ def test_each_publication_has_a_version_of_its_own_of_which_the_last_three_stay(
 
     monkeypatch.setattr(service, "publish", write)
     told = tmp_path / "told.txt"
-    settings = Settings(dqm.path, tmp_path / "out", PATIENCE, online=True, on_publish=f"sh -c 'echo $0 >> {told}'")
+    settings = WatchSettings(dqm.path, tmp_path / "out", PATIENCE, online=True, on_publish=f"sh -c 'echo $0 >> {told}'")
     watch = Watch(settings, Judging(()), said.append, clock, read)
     for ls in range(1, 6):
         dqm.leave(ls)
@@ -416,7 +416,7 @@ def test_a_run_that_stays_without_a_verdict_is_an_alarm_of_its_own(
 def test_status_comes_as_a_digest_and_at_once_where_something_is_late(
     dqm: DqmFolder, published: Published, clock: Clock, said: list[str], tmp_path: Path
 ) -> None:
-    watch = Watch(Settings(dqm.path, tmp_path / "out", PATIENCE, digest=10), Judging(()), said.append, clock, read)
+    watch = Watch(WatchSettings(dqm.path, tmp_path / "out", PATIENCE, digest=10), Judging(()), said.append, clock, read)
     for ls in (*range(1, 22), 23):
         dqm.leave(ls)
         watch.look()
@@ -456,7 +456,7 @@ def test_alarms_below_the_asked_severity_are_in_the_log_only_and_a_command_hears
     command = tmp_path / "tell.sh"
     command.write_text(f'#!/bin/sh\necho "$1" >> {heard}\ncat >> {heard}\n')
     command.chmod(0o755)
-    settings = Settings(
+    settings = WatchSettings(
         dqm.path, tmp_path / "out", 0.0, minimum_severity=Severity.MODULE, on_alarm=shlex.join([str(command)])
     )
     watch = Watch(settings, Judging(()), said.append, clock, read)
@@ -474,10 +474,10 @@ def test_alarms_below_the_asked_severity_are_in_the_log_only_and_a_command_hears
 
 def test_what_is_watched_and_written(tmp_path: Path, dqm: DqmFolder) -> None:
     with pytest.raises(InputError, match="is no folder; name the one"):
-        Settings(tmp_path / "none", tmp_path / "out").check()
+        WatchSettings(tmp_path / "none", tmp_path / "out").check()
     for inside in (dqm.path, dqm.path / "out"):
         with pytest.raises(UsageError, match="is in the folder that is watched"):
-            Settings(dqm.path, inside).check()
+            WatchSettings(dqm.path, inside).check()
 
 
 def test_forever_looks_and_sleeps(start: Start, dqm: DqmFolder, published: Published) -> None:
@@ -523,7 +523,7 @@ def test_whatever_happens_the_last_word_is_that_of_run(
     with replaced() as published:
 
         def begin() -> Watch:
-            return Watch(Settings(dqm.path, place / "out", 3.0), Judging(()), lambda _: None, clock, read)
+            return Watch(WatchSettings(dqm.path, place / "out", 3.0), Judging(()), lambda _: None, clock, read)
 
         watch = begin()
         for tick in range(30):
