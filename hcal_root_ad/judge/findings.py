@@ -224,10 +224,12 @@ def kind_of(observed: Floats, expected: Floats, size: float, sign: int) -> Kind:
         # The typical LS: of those at the edges only a part may be at fault.
         typical = float(np.median(observed / np.maximum(expected, 1e-9)))
         return Kind.DEAD if min(size, typical) <= DEAD_BELOW else Kind.DEGRADED
-    mean = expected * size
-    scatter = float(np.mean((observed - mean) ** 2 / np.maximum(mean, 1)))
-    if len(observed) >= 3 and scatter > NOISY_ABOVE:
-        return Kind.NOISY
+    if len(observed) >= 3:
+        # From one LS to the next: what drifts or steps is not noisy.
+        expected = np.maximum(expected, 1e-9)
+        chance = size * (1 / expected[1:] + 1 / expected[:-1])
+        if float(np.mean(np.diff(observed / expected) ** 2 / chance)) > NOISY_ABOVE:
+            return Kind.NOISY
     return Kind.HOT if size >= HOT_ABOVE else Kind.WARM
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from hcal_root_ad.judge.findings import kind_of
 from hcal_root_ad.judge.run import judge_run
-from hcal_root_ad.judge.verdict import Finding, Level
+from hcal_root_ad.judge.verdict import Finding, Kind, Level
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model
 
@@ -123,3 +124,11 @@ def test_the_size_of_a_weak_ring_is_that_of_its_digis(make_maps: MakeMaps, both:
     (finding,) = judge_run(scaled(maps, ring, kept, 21), both).findings
     assert (finding.level, finding.unit, finding.channels) == (Level.RING, "HE |ieta| 26", len(ring))
     assert finding.size == pytest.approx(kept, abs=0.01)
+
+
+def test_an_excess_that_drifts_is_warm_and_one_that_jumps_is_noisy() -> None:
+    """20,000 digis scatter by 0.7 %: a drift over 4 % is no noise, a rate that is there in every second LS only is."""
+    expected = np.full(100, 20_000.0)
+    assert kind_of(expected * np.linspace(1.03, 1.07, 100), expected, 1.05, 1) is Kind.WARM
+    assert kind_of(expected * np.tile([1.0, 1.1], 50), expected, 1.05, 1) is Kind.NOISY
+    assert kind_of(np.full(100, 40_000.0), expected, 2.0, 1) is Kind.HOT
