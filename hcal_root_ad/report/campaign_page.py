@@ -62,7 +62,7 @@ class Lumisections:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class BadStretch:
     """Lumisections of a run that are bad for one cause."""
 
     run: int
@@ -91,7 +91,7 @@ class Failed:
 
 
 @dataclass(frozen=True, eq=False)
-class Campaign:
+class CampaignSummary:
     """What a page on a campaign shows.
 
     ``good``: good ranges by run. ``bad``: bad stretches in order. ``policy``: the table of the provenance file.
@@ -102,7 +102,7 @@ class Campaign:
     folder: Path
     lumisections: Lumisections
     good: Mapping[int, tuple[Range, ...]]
-    bad: tuple[Stretch, ...]
+    bad: tuple[BadStretch, ...]
     failed: tuple[Failed, ...]
     policy: Mapping[str, Any]
     program: str
@@ -123,7 +123,7 @@ def is_campaign(path: Path) -> bool:
     return (path / GOLDEN).is_file()
 
 
-def load_campaign(folder: Path) -> Campaign:
+def load_campaign(folder: Path) -> CampaignSummary:
     """Read the folder of a campaign.
 
     Raises:
@@ -132,7 +132,7 @@ def load_campaign(folder: Path) -> Campaign:
     golden, registry, provenance = (_read_json(folder / name) for name in (GOLDEN, REGISTRY, PROVENANCE))
     table = _read_table(folder / TABLE)
     try:
-        return Campaign(
+        return CampaignSummary(
             folder=folder,
             lumisections=table,
             good={int(run): tuple((int(a), int(b)) for a, b in parts) for run, parts in golden.items()},
@@ -201,12 +201,12 @@ def _doubts(runs: Mapping[str, Any]) -> list[Doubt]:
     return sorted(doubts, key=lambda doubt: -len(doubt.runs))
 
 
-def _bad(registry: Mapping[str, Any]) -> Iterator[Stretch]:
+def _bad(registry: Mapping[str, Any]) -> Iterator[BadStretch]:
     for run, parts in registry.items():
         for part in parts:
             flag = part[_COLUMN]
             if flag["status"] == "BAD":
-                yield Stretch(int(run), int(part["start"]), int(part["end"]), flag["cause"], flag["comment"])
+                yield BadStretch(int(run), int(part["start"]), int(part["end"]), flag["cause"], flag["comment"])
 
 
 STRETCHES = 300
@@ -240,7 +240,7 @@ class RunRow:
     open_findings: tuple[str, ...]
 
 
-def campaign_page(campaign: Campaign, pages: Mapping[int, str] | None = None) -> str:
+def campaign_page(campaign: CampaignSummary, pages: Mapping[int, str] | None = None) -> str:
     """The page as HTML; ``pages`` are addresses of pages on single runs."""
     table = campaign.lumisections
     longest = sorted(campaign.bad, key=lambda one: (one.first - one.last, one.run, one.first))
@@ -269,7 +269,7 @@ def _by_name(table: Lumisections) -> dict[str, Array]:
     return {"HCAL": table.status} | {name: getattr(table, name.lower()) for name in SUBDETECTORS}
 
 
-def _sentence(campaign: Campaign) -> str:
+def _sentence(campaign: CampaignSummary) -> str:
     table = campaign.lumisections
     good, total = int((table.status == "GOOD").sum()), len(table)
     share = f" ({good / total:.1%})" if total else ""
@@ -278,7 +278,7 @@ def _sentence(campaign: Campaign) -> str:
     return f"{good:,} of {quantity(total, 'lumisection')} in {runs} are good for HCAL{share}{lost}."
 
 
-def _trust(campaign: Campaign) -> Iterator[str]:
+def _trust(campaign: CampaignSummary) -> Iterator[str]:
     """How far the verdicts can be trusted, where they cannot."""
     for doubt in campaign.doubts:
         named = ", ".join(map(str, doubt.runs[:_RUNS]))
@@ -296,7 +296,7 @@ def _good_luminosity(table: Lumisections) -> float | None:
     return float(table.recorded[known & (table.status == "GOOD")].sum()) / total if total > 0 else None
 
 
-def _overview(campaign: Campaign) -> Picture:
+def _overview(campaign: CampaignSummary) -> Picture:
     table, runs = campaign.lumisections, campaign.runs
     states: States = np.zeros((int(table.lumisection.max(initial=1)), len(runs)), dtype=np.uint8)
     rows = np.searchsorted(runs, table.run)
@@ -315,7 +315,7 @@ def _causes(table: Lumisections) -> Iterator[Cause]:
         yield Cause(words, lumisections, runs)
 
 
-def _row(campaign: Campaign, run: int, page: str | None) -> RunRow:
+def _row(campaign: CampaignSummary, run: int, page: str | None) -> RunRow:
     table = campaign.lumisections
     rows = table.rows_of(run)
     return RunRow(

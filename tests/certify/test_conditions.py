@@ -112,8 +112,8 @@ def test_menu_field_events_and_luminosity_of_a_run_for_a_detector_state(tmp_path
     assert [runs[run].before for run in (10, 11, 12, 13)] == [0.0, 0.25, 1.25, 1.25]
     conditions = Conditions(runs)
     since = conditions.before(11)
-    assert conditions.of(12).for_state(since) == state.RunConditions(None, 0.0, "cosmics", 1.0)
-    assert conditions.of(10).for_state(since) == state.RunConditions("menu/v1", 3.8, "collisions", -0.25)
+    assert conditions.of(12).for_state(since) == state.RunFacts(None, 0.0, "cosmics", 1.0)
+    assert conditions.of(10).for_state(since) == state.RunFacts("menu/v1", 3.8, "collisions", -0.25)
     assert conditions.of(11).for_state(conditions.before(99)).luminosity is None
     assert conditions.of(99).for_state(since) == state.UNKNOWN
     assert RunConditions().for_state(since) == state.UNKNOWN

@@ -15,7 +15,7 @@ from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.publish.saved_verdict import RunRecord, load_record, record_name, save_record
 from hcal_root_ad.report import campaign_page as campaign
-from hcal_root_ad.report.campaign_page import Stretch, campaign_page, is_campaign, load_campaign
+from hcal_root_ad.report.campaign_page import BadStretch, campaign_page, is_campaign, load_campaign
 from hcal_root_ad.report.pictures import runs_figure
 
 
@@ -34,7 +34,7 @@ def test_a_folder_is_read_as_certify_writes_it(campaign_folder: Path) -> None:
     found = load_campaign(campaign_folder)
     assert found.runs == [370101, 370102]
     assert found.good == {370101: ((1, 2), (4, 4))}
-    assert found.bad == (Stretch(370101, 3, 3, "HE: lost RBX", "HE up to 60.0% bad, lost HEP07; policy"),)
+    assert found.bad == (BadStretch(370101, 3, 3, "HE: lost RBX", "HE up to 60.0% bad, lost HEP07; policy"),)
     assert found.lumisections.status.tolist() == ["GOOD", "GOOD", "BAD", "GOOD", "STANDBY", "NOTSET"]
     assert found.lumisections.cause.tolist()[2] == "HE: lost RBX"
     assert found.lumisections.pileup[:2].tolist() == [50.9, 40]
