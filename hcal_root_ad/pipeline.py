@@ -40,7 +40,7 @@ from hcal_root_ad.provenance import (
 from hcal_root_ad.references.catalogue import ReferenceEntry, fitting_reference, trigger_of
 from hcal_root_ad.state.detector_state import COLLISIONS, COSMICS, IONS, UNKNOWN, DetectorState, RunFacts
 from hcal_root_ad.state.era import ConditionsSince, StateOfRun, state_of_run
-from hcal_root_ad.state.store import StateStore
+from hcal_root_ad.state.history import StateStore
 
 if TYPE_CHECKING:
     from hcal_root_ad.references.catalogue import NamedReference

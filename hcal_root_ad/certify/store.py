@@ -23,7 +23,7 @@ from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.files import folder_lock, write_text
 from hcal_root_ad.mask import Mask
 from hcal_root_ad.publish.saved_verdict import SUFFIX, record_name
-from hcal_root_ad.state.store import StateStore
+from hcal_root_ad.state.history import StateStore
 from hcal_root_ad.tables import read_json
 
 ROOT, RECORDS = "root", "records"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.certify.conditions import Conditions
     from hcal_root_ad.lumi_maps import LumiMaps
     from hcal_root_ad.pipeline import Judging
-    from hcal_root_ad.state.store import StateStore, Update
+    from hcal_root_ad.state.history import StateStore, Update
 
 _LISTED = 20
 """Updates that are listed."""
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.state.store import StateStore
+    from hcal_root_ad.state.history import StateStore
 
     store = StateStore(arguments.folder)
     if arguments.undo and (arguments.clean or arguments.runs):
@@ -57,7 +57,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _undo(store: StateStore, what: str, reason: str) -> int:
-    from hcal_root_ad.state.store import Action
+    from hcal_root_ad.state.history import Action
 
     store.history()  # a state that is not there is not made by its lock
     with store.alone(remark):

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.state.era import decide, open_findings
-    from hcal_root_ad.state.store import Action, StateStore
+    from hcal_root_ad.state.history import Action, StateStore
 
     store = StateStore(arguments.state)
     if arguments.action == "list":

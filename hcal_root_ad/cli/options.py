@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.harvest.inputs import InputFile
     from hcal_root_ad.harvest.read import LeftOut
     from hcal_root_ad.pipeline import Judging
-    from hcal_root_ad.state.store import StateStore
+    from hcal_root_ad.state.history import StateStore
 
 
 def positive(text: str) -> float:
@@ -68,7 +68,7 @@ def add_states(parser: argparse.ArgumentParser) -> None:
 
 def stores_of(folders: Sequence[Path] | None) -> tuple[StateStore, ...]:
     """The states of ``--state``; raises StateError where one is missing or damaged."""
-    from hcal_root_ad.state.store import StateStore
+    from hcal_root_ad.state.history import StateStore
 
     stores = tuple(StateStore(folder.absolute()) for folder in folders or ())
     for store in stores:

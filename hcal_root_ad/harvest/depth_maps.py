@@ -21,7 +21,7 @@ from hcal_root_ad.harvest.lumisection import (
 )
 from hcal_root_ad.parallel import in_order
 from hcal_root_ad.room import Shelf
-from hcal_root_ad.root_io.histograms import CELLS, Bins, HistogramReader, Stock
+from hcal_root_ad.root_io.histogram_bytes import CELLS, Bins, HistogramReader, Stock
 
 _FLOW_SHAPE = (MAP_SHAPE[1] + 2, MAP_SHAPE[0] + 2)
 """Rows and columns of a map's bins as stored, with under- and overflow: iphi × ieta."""

@@ -36,7 +36,7 @@ from hcal_root_ad.harvest.lumisection import (
     where,
     whole_column,
 )
-from hcal_root_ad.root_io.histograms import HistogramReader
+from hcal_root_ad.root_io.histogram_bytes import HistogramReader
 from hcal_root_ad.root_io.records import Objects, Record, basket_objects, fetch
 
 _STABLE = ("Ints", "Floats", "Strings", "TH1Fs", "TH1Ss", "TH1Ds", "TH2Fs", "TH2Ss", "TH2Ds")

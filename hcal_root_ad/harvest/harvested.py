@@ -42,7 +42,7 @@ from hcal_root_ad.harvest.lumisection import (
     whole_numbers,
 )
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource
-from hcal_root_ad.root_io.histograms import HistogramReader
+from hcal_root_ad.root_io.histogram_bytes import HistogramReader
 from hcal_root_ad.root_io.layout import DIRECTORY_CLASSES, Key, walk_folders
 from hcal_root_ad.root_io.records import LARGEST_ELEMENT, LARGEST_MAP, Objects, Record, check_size, fetch, key_object
 from hcal_root_ad.tables import shown

@@ -90,7 +90,7 @@ class Places:
 
     def _state(self, material: Material) -> str:
         """The folder of a detector state that has the version; as before, it judges by what stood before the run."""
-        from hcal_root_ad.state.store import FIRST, StateStore
+        from hcal_root_ad.state.history import FIRST, StateStore
 
         for folder in (first.parent for place in (*self.near, *self.folders) for first in _below(place, FIRST)):
             try:

@@ -22,7 +22,7 @@ from hcal_root_ad.model.reference import Widths
 from hcal_root_ad.state.detector_state import UNKNOWN, DetectorState, OpenFinding, RunFacts
 from hcal_root_ad.state.first_state import first_state
 from hcal_root_ad.state.guards import accept, close
-from hcal_root_ad.state.store import Action, Input, StateStore, Update, Version
+from hcal_root_ad.state.history import Action, Input, StateStore, Update, Version
 from hcal_root_ad.state.update import UpdateRecord, advance
 
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
-from hcal_root_ad.state.store import WHOLE, History, StateStore
+from hcal_root_ad.state.history import WHOLE, History, StateStore
 
 NOTHING = re.compile(r"[│\s]+")
 PAGE = Path(__file__).parents[2] / "docs" / "states.md"

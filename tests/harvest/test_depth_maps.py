@@ -18,7 +18,7 @@ from hcal_root_ad.detector import channel_table, era_of_run
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest import depth_maps
 from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
-from hcal_root_ad.root_io import histograms
+from hcal_root_ad.root_io import histogram_bytes
 from hcal_root_ad.root_io.records import key_object
 from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.formats import write_nanodqmio
@@ -108,7 +108,7 @@ def test_what_is_laid_out_otherwise_is_left_to_uproot_and_the_log_says_so(
     with caplog.at_level(logging.WARNING):
         (maps,) = read_lumi_maps(write_dqmio(tmp_path / "n.root", rows))
     np.testing.assert_array_equal(maps.counts, [channel_counts(one) for one in made])
-    assert [record.name for record in caplog.records] == ["hcal_root_ad.root_io.histograms"]
+    assert [record.name for record in caplog.records] == ["hcal_root_ad.root_io.histogram_bytes"]
     assert "TH2Fs of" in caplog.text
     assert "a TH2F is not laid out as the others; uproot decodes such ones" in caplog.text
 
@@ -171,7 +171,7 @@ def test_a_wrong_record_is_said_to_be_wrong(raw: memoryview, words: str) -> None
 def test_threads_and_batches_do_not_matter(
     nanodqmio: Path, simulated: SimulatedRun, monkeypatch: pytest.MonkeyPatch, threads: int, batch: int
 ) -> None:
-    monkeypatch.setattr(histograms, "cores", lambda: threads)
+    monkeypatch.setattr(histogram_bytes, "cores", lambda: threads)
     monkeypatch.setattr(depth_maps, "_BATCH_BYTES", batch)
     (maps,) = read_lumi_maps(nanodqmio)
     np.testing.assert_array_equal(maps.counts, simulated.maps.counts)

@@ -30,7 +30,7 @@ from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 from hcal_root_ad.state.detector_state import DetectorState, RunFacts
 from hcal_root_ad.state.era import learn, state_of_run
-from hcal_root_ad.state.store import History, StateStore
+from hcal_root_ad.state.history import History, StateStore
 
 LENGTH = 12
 CLEAN, BEFORE, AFTER = 370103, (370101, 370102), (370104, 370105)

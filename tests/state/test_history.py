@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.errors import StateError
-from hcal_root_ad.state.store import Action, History, Input, StateStore, Update, kept_whole
+from hcal_root_ad.state.history import Action, History, Input, StateStore, Update, kept_whole
 
 FORK = get_context("fork")
 
