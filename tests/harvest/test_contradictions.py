@@ -81,6 +81,18 @@ def test_a_counter_of_each_lumisection_is_still_used(
     assert events_and_sources(maps) == [(n, "OTHER_SUBSYSTEM") for n in growing]
 
 
+def test_hcal_s_own_counter_of_the_job_so_far(
+    tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made
+) -> None:
+    so_far = np.cumsum(EVENTS).tolist()
+    rows = [
+        (RUN, ls, [*elements(depth_maps(n, seed=ls, hf=False)), ("Hcal/EventInfo/processedEvents", counted)])
+        for ls, (n, counted) in enumerate(zip(EVENTS, so_far, strict=True), start=1)
+    ]
+    (maps,) = read_lumi_maps(write_dqmio(tmp_path / "n.root", rows))
+    assert events_and_sources(maps) == [(n, "COUNTER") for n in EVENTS]
+
+
 @pytest.mark.parametrize("counted", [(500, 900, 2000, 5000, 9000), (1000, 1001, 1002, 1003, 1004, 1005)])
 def test_a_counter_of_each_lumisection_that_rises_by_chance(
     tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made, counted: tuple[int, ...]
