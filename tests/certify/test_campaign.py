@@ -426,13 +426,15 @@ def asking(monkeypatch: pytest.MonkeyPatch) -> None:
         judging._reference(maps)
         raise NoHcalError("nothing to judge")
 
-    monkeypatch.setattr(Judging, "judge", judge)
+    monkeypatch.setattr(Judging, "judge_run", judge)
     monkeypatch.setattr(campaign_module, "fitting_reference", lambda _: flat)
 
 
 @pytest.mark.usefixtures("asking")
 def test_an_unknown_detector_may_be_held_against_a_reference_which_is_recorded(maps: LumiMaps) -> None:
-    verdict, record, provenance = campaign_module._judge(maps, CampaignJudging((), None, catalogue_digest()), {})
+    verdict, record, provenance, _ = campaign_module._judge(
+        maps, CampaignJudging((), None, catalogue_digest()), RunConditions()
+    )
     assert verdict is None
     assert Material("reference", "flat", "ab") in provenance.materials
     assert record.provenance == provenance
@@ -441,7 +443,7 @@ def test_an_unknown_detector_may_be_held_against_a_reference_which_is_recorded(m
 def test_what_is_masked_is_in_no_record_and_named_in_it(maps: LumiMaps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunJudge, "verdict", lambda _: RunVerdict(maps, ()))
     mask = Mask("known.toml", "ab12", (MaskEntry("no high voltage", units=("HEP07",)),))
-    _, record, provenance = campaign_module._judge(maps, CampaignJudging((), mask=mask), {})
+    _, record, provenance, _ = campaign_module._judge(maps, CampaignJudging((), mask=mask), RunConditions())
     assert record.masked == ("HEP07 (188 channels): no high voltage",)
     assert Material("mask", "known.toml", "ab12") in provenance.materials
 
@@ -449,4 +451,4 @@ def test_what_is_masked_is_in_no_record_and_named_in_it(maps: LumiMaps, monkeypa
 @pytest.mark.usefixtures("asking")
 def test_references_that_changed_since_are_not_used(maps: LumiMaps) -> None:
     with pytest.raises(CatalogueError, match="others than where the campaign began"):
-        campaign_module._judge(maps, CampaignJudging((), None, "another catalogue"), {})
+        campaign_module._judge(maps, CampaignJudging((), None, "another catalogue"), RunConditions())
