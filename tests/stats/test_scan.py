@@ -136,3 +136,13 @@ def test_the_bound_leaves_out_no_series(seed: int, length: int, size: float, pri
     every = [wide.significances(window, excess) for window, excess in zip(windows(90), null.excess, strict=True)]
     largest = np.sqrt(np.array([size.max(axis=0) for size in every]).max(axis=0))
     assert set(strongest(sums, null, threshold)) == set(np.flatnonzero(largest > threshold).tolist())
+
+
+def test_a_healthy_series_wanders_over_the_whole_run_and_not_only_outside_of_a_window() -> None:
+    """Of a walk of 0.0003 per LS the means of two halves of 40 LS differ by √(40 · 0.0003 / 3) = 0.063."""
+    still = np.full((40, 1), 1e9)
+    sums = Sums.of(np.zeros_like(still), still, np.array([1.0]), walk=3e-4)
+    by_length = {int(window.length): sums.deviations(window)[1] for window in windows(40)}
+    assert by_length[21] == pytest.approx(0.004, rel=1e-4)
+    assert by_length[1] == pytest.approx(0.004, rel=1e-4)
+    assert by_length[40] == pytest.approx(1.0, rel=1e-4), "over the whole run there is only the prior"
