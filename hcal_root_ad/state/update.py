@@ -283,8 +283,10 @@ def _subdetector(
         use = ~line[level] & ~frozen[level]
         if level == "channel":
             use &= ~silent(off[level], measured.digis)
-        if level == "ring":
+        if level in ("ring", "half"):
             use &= shared
+        if level == "half" and not use.all():  # what one side loses looks like a gain of the other
+            use[:] = False
         if guards.gate:
             layer, open_gate = gate(layer, off[level])
             use &= open_gate

@@ -253,3 +253,15 @@ def test_a_sub_detector_at_fault_teaches_nothing_and_is_frozen(state: DetectorSt
     again, record = advance(after, verdict)
     assert again is after
     assert record.refused == {"HE": "it is at fault as a whole"}
+
+
+def test_while_one_side_is_at_fault_the_other_learns_nothing_as_a_whole(
+    state: DetectorState, make_verdict: MakeVerdict
+) -> None:
+    part = state.subdetectors["HE"]
+    rows = tuple(np.flatnonzero((part.of("half") == 0) & part.live).tolist())
+    line = replace(line_of_channel(state, rows[0]), level=Level.HALF, unit=part.units("half").names[0], rows=rows)
+    after, record = advance(state, make_verdict(state, 370001, lines=(line,), half={0: LOSS, 1: -LOSS / 2}))
+    assert record.learned["HE half"] == 0
+    assert np.array_equal(after.subdetectors["HE"].layers["half"].mean, part.layers["half"].mean)
+    assert record.learned["HE box"] == 18
