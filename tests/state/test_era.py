@@ -442,3 +442,12 @@ def test_what_a_state_judged_is_made_again(era: Era, tmp_path: Path, capsys: pyt
     (era.state / "version-000001.npz").unlink()
     assert main(["reproduce", str(root), "--inputs", str(files), state]) == 2
     assert "version 1 of the state, which judged, is not kept whole any more." in capsys.readouterr().err
+
+
+def test_two_processes_that_adapt_at_once_lose_nothing(era: Era) -> None:
+    program = [sys.executable, "-c", "import sys; from hcal_root_ad.cli.main import main; sys.exit(main(sys.argv[1:]))"]
+    words = [[*program, "adapt", str(era.state), "--with", era.file(run)] for run in (370102, 370104)]
+    processes = [subprocess.Popen(one, stdout=subprocess.DEVNULL) for one in words]
+    assert [process.wait() for process in processes] == [0, 0]
+    assert learned(era.state) == (CLEAN, 370104)
+    assert learned(era.state, backwards=True) == (CLEAN, 370102)
