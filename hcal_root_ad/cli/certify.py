@@ -74,9 +74,9 @@ def execute(arguments: argparse.Namespace) -> int:
         run, lumisection = arguments.explain
         return _explain(store, run, lumisection, arguments.policy)
     names = ("model", "false_alarms", "without_reference", "mask", "state", "adapt", "retry_failed")
-    given = [name for name in names if getattr(arguments, name) and name not in arguments.from_settings]
-    if not arguments.inputs and given:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+    needless = [name for name in names if getattr(arguments, name) and name not in arguments.from_settings]
+    if not arguments.inputs and needless:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in needless)
         raise UsageError(f"Without INPUT nothing is judged: leave {options} out.")
     return _certify(arguments, store)
 
