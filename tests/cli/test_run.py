@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,3 +131,14 @@ def test_attach_takes_the_one_file_of_a_folder_or_pattern(
     monkeypatch.setattr(run, "_publish", lambda _, attach_to, *__, **___: attached.append(attach_to))
     assert main(["run", str(path.parent / pattern), "-o", str(tmp_path / "out"), "--attach"]) == 0
     assert attached == [path]
+
+
+def test_judging_and_publishing_import_no_network_and_no_pictures(tmp_path: Path) -> None:
+    heavy = ["torch", "torch_geometric", "matplotlib", "mplhep", "scipy.stats", "scipy.special"]
+    words = ["run", "demonstration", "-o", str(tmp_path)]
+    code = (
+        "import sys\nfrom hcal_root_ad.cli.main import main\n"
+        f"print(main({words}), [name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
