@@ -11,7 +11,7 @@ import math
 import mmap
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,6 +28,8 @@ TOGETHER = 2**21
 """Bytes of a file that Linux may bring into memory together, around the one that is looked at."""
 ROWS = 32
 """Rows that are looked at together, unless said otherwise."""
+TURNED = 1024
+"""Rows that are turned together: fewer would bring every column into memory for a few of its numbers."""
 
 
 def room(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -93,12 +95,13 @@ def largest(values: NDArray[Value]) -> NDArray[Value]:
     return most
 
 
-def picked(values: NDArray[Value], rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[Value]:
-    """(rows, columns) of an array; ``rows`` are ascending."""
-    out = np.empty((len(rows), len(columns)), dtype=values.dtype)
-    for few in sweep(out, rows=8 * ROWS):
-        out[few] = values[np.ix_(rows[few], columns)]
-        let_go(values[rows[few][0] : rows[few][-1] + 1])
+def turned(rows_of: Callable[[slice], NDArray[Value]], shape: tuple[int, int], dtype: DTypeLike) -> NDArray[Value]:
+    """(columns, rows) of what is made in some (rows, columns) at a time: a column then lies in one place."""
+    out: NDArray[Value] = room(shape[::-1], dtype)
+    for first in range(0, shape[0], TURNED):
+        rows = slice(first, min(first + TURNED, shape[0]))
+        out[:, rows] = rows_of(rows).T
+        let_go(out)
     return out
 
 

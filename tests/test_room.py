@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hcal_root_ad import room as of_room
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.room import LARGE, Shelf, copied, largest, let_go, picked, room, sweep
+from hcal_root_ad.room import LARGE, Shelf, copied, largest, let_go, room, sweep, turned
 
 MB = 2**20
 
@@ -132,13 +132,9 @@ def test_the_largest_of_each_row() -> None:
     assert largest(np.zeros((2, 0), dtype=np.int32)).tolist() == [0, 0]
 
 
-def test_rows_and_columns_are_picked(all_in_files: None) -> None:  # noqa: ARG001
-    values = room((600, 5), np.int32)
-    values[...] = np.arange(3000).reshape(600, 5)
-    rows = np.arange(1, 600, 2)
-    found = picked(values, rows, np.array([4, 0]))
-    assert found.tolist() == [[5 * row + 4, 5 * row] for row in rows.tolist()]
-    assert picked(values, rows[:0], np.array([1])).shape == (0, 1)
+def test_rows_are_turned_to_columns(all_in_files: None) -> None:  # noqa: ARG001
+    values = np.arange(2500 * 3, dtype=np.int32).reshape(2500, 3)
+    assert np.array_equal(turned(lambda rows: values[rows], values.shape, np.int32), values.T)
 
 
 def test_a_shelf_keeps_the_first_in_memory_and_others_in_files() -> None:

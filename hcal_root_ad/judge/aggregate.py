@@ -23,6 +23,7 @@ from hcal_root_ad.detector import (
 )
 from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.lumi_maps import Cells, row_blocks
+from hcal_root_ad.room import sweep
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -231,7 +232,7 @@ def flagged_fraction(verdict: Verdict) -> Floats:
 def channel_sums(verdict: Verdict) -> ChannelSums:
     """What maps of the run show of each channel."""
     observed, expected, size, largest, smallest, pairs = np.zeros((6, len(verdict.channels)))
-    for rows in row_blocks(len(verdict.states)):
+    for rows in sweep(verdict.observed):
         use = judged(verdict.states[rows])
         score = verdict.score[rows] * use
         observed += (verdict.observed[rows] * use).sum(axis=0)
@@ -300,7 +301,7 @@ def run_pull(verdict: Verdict) -> Floats:
 
 def _residuals(verdict: Verdict) -> Iterator[tuple[slice, Array, Array, NDArray[np.bool_]]]:
     """Rows, and of them (LS, channels) seen − expected (0 where not judged), its variance, and which were judged."""
-    for rows in row_blocks(len(verdict.states)):
+    for rows in sweep(verdict.observed):
         expected, use = verdict.expected[rows], judged(verdict.states[rows])
         residual = (verdict.observed[rows].astype(np.float32) - expected) * use
         yield rows, residual, variance(expected, verdict.events[rows, None].astype(np.float32)), use

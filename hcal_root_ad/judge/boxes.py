@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.lumi_maps import row_blocks
 from hcal_root_ad.model.common_part import DARK, CommonLevels, common_part_fit
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.unit_tree import UnitTree
@@ -127,6 +128,19 @@ def _boxes(module: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, Fl
     middle = np.nanmedian(value, axis=2)
     # Restless modules are no failed ones: their scatter in this run widens what agrees.
     scatter = float(np.nanmedian(np.abs(value - middle[..., None])[:, several])) if several.any() else 0.0
+    parts = [
+        _agreeing(value[rows], own[rows], middle[rows], scatter, there, several) for rows in row_blocks(len(value), 256)
+    ]
+    mean, agree = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    say, offset = np.zeros_like(module), np.zeros(module.shape[1])
+    say[:, members[there]], offset[members[there]] = agree[:, there], steady[there]
+    return mean, say, offset
+
+
+def _agreeing(
+    value: Floats, own: Floats, middle: Floats, scatter: float, there: NDArray[np.bool_], several: NDArray[np.bool_]
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Of some lumisections, (LS, boxes) shift of each box and (LS, boxes, modules) which modules agree on it."""
     width = own + max(MODULE_WIDTH, 1.5 * scatter) ** 2
     candidates = np.concatenate([value, middle[..., None], np.zeros_like(middle)[..., None]], axis=2)
     pull = (value[:, :, None, :] - candidates[..., None]) ** 2 / (2 * width[:, :, None, :])
@@ -137,10 +151,7 @@ def _boxes(module: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, Fl
     agree = there & (np.abs(value - centre) < AGREE * np.sqrt(width))
     agree |= there & ~agree.any(axis=2, keepdims=True)
     weight = np.where(agree, 1 / own, 0)
-    mean = np.nansum(weight * np.where(there, value, 0), axis=2) / weight.sum(axis=2)
-    say, offset = np.zeros_like(module), np.zeros(module.shape[1])
-    say[:, members[there]], offset[members[there]] = agree[:, there], steady[there]
-    return mean, say, offset
+    return np.nansum(weight * np.where(there, value, 0), axis=2) / weight.sum(axis=2), agree
 
 
 def _weak_modules(

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.lumi_maps import Cells, LumiMaps, Source, row_blocks
-from hcal_root_ad.room import copied, let_go
+from hcal_root_ad.lumi_maps import Cells, LumiMaps, Source
+from hcal_root_ad.room import LARGE, copied, let_go, turned
 
 Value = TypeVar("Value", bound=np.generic)
 
@@ -50,6 +50,21 @@ class JudgedRows:
             return counts
 
         return Cells((len(self), len(columns)), np.dtype(np.int32), computed)
+
+    def counts_by_channel(self, maps: LumiMaps, columns: NDArray[np.intp]) -> Cells[np.int32]:
+        """The same, to be looked at channel by channel: of a long run in a copy where each lies in one place."""
+        cells = self.counts(maps, columns)
+        if 4 * len(self) * len(columns) < LARGE:
+            return cells
+        by_channel: NDArray[np.int32] = turned(cells.__getitem__, cells.shape, np.int32)
+
+        def computed(rows: NDArray[np.intp], some: NDArray[np.intp]) -> NDArray[np.int32]:
+            own, lumisections = side_by_side(some), side_by_side(rows)
+            counts = np.ascontiguousarray(by_channel[own][:, lumisections].T)
+            let_go(by_channel[some[0] : some[-1] + 1])
+            return counts
+
+        return Cells(cells.shape, cells.dtype, computed)
 
     def row_of(self, lumisections: int) -> NDArray[np.intp]:
         """(LS,) the row that holds each LS of so many, −1 where none does."""
@@ -96,6 +111,8 @@ def _taken(maps: LumiMaps, position: NDArray[np.intp], columns: NDArray[np.intp]
     # What makes less of the array is done first.
     few_rows = len(position) * len(maps.channels) < len(columns) * len(maps)
     counts = (maps.counts[rows][:, own] if few_rows else maps.counts[:, own][rows]).astype(np.int32)
+    if len(position):
+        let_go(maps.counts[position[0] : position[-1] + 1])
     most = np.minimum(maps.events[position, None], np.iinfo(np.int32).max).astype(np.int32)
     return np.minimum(counts, most, out=counts)
 
@@ -153,7 +170,6 @@ class GrowingRun:
     def __init__(self, first: LumiMaps) -> None:
         self._maps = first
         self._counts = GrowingRows(first.counts)
-        self.seen = _seen(first)
 
     @property
     def maps(self) -> LumiMaps:
@@ -169,7 +185,6 @@ class GrowingRun:
         have = self._maps
         _check(have, further)
         self._counts.add(further.counts)
-        self.seen = self.seen | _seen(further)
         joined: dict[str, Any] = {
             name: np.append(getattr(have, name), getattr(further, name))
             for name in ("lumisections", "events", "event_source", "present")
@@ -188,14 +203,6 @@ class GrowingRun:
 def _lacking(maps: LumiMaps, subdetector: str) -> NDArray[np.bool_]:
     """(LS,) where a sub-detector's element is missing."""
     return np.asarray(maps.missing.get(subdetector, np.zeros(len(maps), dtype=np.bool_)))
-
-
-def _seen(maps: LumiMaps) -> NDArray[np.bool_]:
-    """(channels,) whether a channel had a digi in any LS that came with maps."""
-    seen = np.zeros(len(maps.channels), dtype=np.bool_)
-    for rows in row_blocks(len(maps)):
-        seen |= maps.counts[rows][maps.present[rows]].any(axis=0)
-    return seen
 
 
 def _check(have: LumiMaps, further: LumiMaps) -> None:

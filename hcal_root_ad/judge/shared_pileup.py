@@ -101,7 +101,7 @@ class SharedPileup:
     @cached_property
     def counts(self) -> Cells[np.int32]:
         """(rows, channels of the joint reference) digis."""
-        return self.rows.counts(self.maps, self.joint.columns)
+        return self.rows.counts_by_channel(self.maps, self.joint.columns)
 
     @cached_property
     def events(self) -> NDArray[np.int64]:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.judge.levels import UnitLevels
 from hcal_root_ad.judge.verdict import Level
-from hcal_root_ad.lumi_maps import Cells
-from hcal_root_ad.model.common_part import BLOCK, CommonLevels
+from hcal_root_ad.lumi_maps import ROWS, Cells, row_blocks
+from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.model import Thresholds
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CHANNEL_POWER
@@ -39,6 +39,8 @@ DARK = float(np.log(0.1))
 """A unit with less than a tenth of its digis is dark, and so is all that is in it."""
 SHARE = 0.3
 """What moves by less than this share of its larger unit's shift moves with it."""
+CELLS = 2**17
+"""Expectations that are computed together."""
 
 
 @dataclass(frozen=True)
@@ -231,13 +233,13 @@ class Expectation:
 
         def computed(rows: NDArray[np.intp], some: NDArray[np.intp]) -> NDArray[np.float32]:
             out = np.empty((len(rows), len(some)), dtype=np.float32)
-            for first in range(0, len(rows), BLOCK):
-                few = rows[first : first + BLOCK]
+            for block in row_blocks(len(rows), max(ROWS, CELLS // max(len(some), 1))):
+                few = rows[block]
                 eta = np.multiply.outer(self.log_pileup[few], power[some])
                 eta += level[some]
                 eta += np.take(self.ring[few], ring[some], axis=1)
                 eta += np.take(self.module[few], module[some], axis=1)
-                out[first : first + BLOCK] = probability(eta)
+                out[block] = probability(eta)
             out *= live[some]
             out *= trials[rows, None]
             return out
