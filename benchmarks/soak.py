@@ -3,8 +3,9 @@
     python -m benchmarks.soak --lumisections 2000 -o docs/results/soak
 
 The lumisections are those of the demonstration run, again and again under rising numbers, each in a file of its own;
-the watch judges, publishes and keeps what it received as ever. Memory is what the process holds at that time
-(``VmRSS``), looked at after each hundredth of the run.
+the watch judges, publishes and keeps what it received as ever. Memory is what the process has of its own after each
+look (``RssAnon``), and, beside it, the pages of files that it looked at (``RssFile``): those of its scratch files grow
+with the run, and the system takes them back where it needs them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -36,10 +38,19 @@ MODELS = ("he-graphstad",)
 DEFINITION = choose_definitions("dqmio-occupancy")[0]
 
 
-def resident() -> float:
-    """MB that this process holds."""
+class Look(NamedTuple):
+    """Lumisections so far, memory of its own and pages of files (MB) after a look, and how long it took (s)."""
+
+    lumisections: int
+    own: float
+    files: float
+    seconds: float
+
+
+def resident(kind: str) -> float:
+    """MB that this process holds: ``RssAnon`` or ``RssFile``."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+    return int(next(line for line in lines if line.startswith(kind)).split()[1]) / 1024
 
 
 class Recurring:
@@ -61,8 +72,8 @@ class Recurring:
         return FileContent(path, DEFINITION, (section,)), source_of(path)
 
 
-def soak(lumisections: int, at_once: int) -> list[tuple[int, float, float]]:
-    """Lumisections so far, MB held and seconds of the last look, after each look at ``at_once`` more files."""
+def soak(lumisections: int, at_once: int) -> list[Look]:
+    """What a watch holds after each look at ``at_once`` more files."""
     (maps,) = read_lumi_maps(RUN_FILE)
     judging = Judging(tuple(load_model(name) for name in MODELS))
     figures = []
@@ -76,46 +87,54 @@ def soak(lumisections: int, at_once: int) -> list[tuple[int, float, float]]:
                 (folder / f"DQM_V0001_Soak_R{maps.run:09d}_L{number:06d}.root").write_text(f"{number:06d}")
             begun = time.perf_counter()
             watch.look()
-            figures.append((last, resident(), time.perf_counter() - begun))
-            print(f"LS {last}: {figures[-1][1]:.0f} MB, {figures[-1][2]:.2f} s", flush=True)
+            took = time.perf_counter() - begun
+            figures.append(Look(last, resident("RssAnon"), resident("RssFile"), took))
+            print(
+                f"LS {last}: {figures[-1].own:.0f} MB and {figures[-1].files:.0f} MB of files, {took:.0f} s", flush=True
+            )
     return figures
 
 
-def slope(figures: Sequence[tuple[int, float, float]]) -> float:
-    """kB per lumisection that were held more, over the second half of the run."""
+def slope(figures: Sequence[Look]) -> float:
+    """kB of its own that the process held more for each lumisection, over the second half of the run."""
     half = figures[len(figures) // 2 :]
-    return 1024 * float(np.polyfit([n for n, _, _ in half], [held for _, held, _ in half], 1)[0])
+    return 1024 * float(np.polyfit([one.lumisections for one in half], [one.own for one in half], 1)[0])
 
 
-def page(figures: Sequence[tuple[int, float, float]], facts: Mapping[str, str]) -> str:
+def page(figures: Sequence[Look], facts: Mapping[str, str]) -> str:
     """The figures as Markdown."""
-    rows = "\n".join(f"| {number:,} | {held:.0f} | {took:.0f} |" for number, held, took in figures)
+    rows = "\n".join(f"| {n:,} | {own:.0f} | {files:.0f} | {took:.0f} |" for n, own, files, took in figures)
     about = "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
     return f"""# Soak of the watch
 
 One run of {figures[-1][0]:,} lumisections, watched from its first to its last, {figures[0][0]} new files at each look:
-memory that the process holds (VmRSS), and the time of a look, in which all new files are read, judged and kept, and the
-run so far is published. In its second half the run took {slope(figures):.0f} kB more for each lumisection. The counts
-that were received, and the large arrays of the run, lie in scratch files. All sub-detectors are received, HE is judged.
+memory that the process has of its own, pages of files that it looked at, and the time of a look, in which all new files
+are read, judged and kept, and the run so far is published. In its second half the run took {slope(figures):.0f} kB more
+of the former for each lumisection. The counts that were received, and the large arrays of the run, lie in scratch
+files. All sub-detectors are received, HE is judged.
 `python -m benchmarks.soak -o docs/results/soak` makes this page anew.
 
 ![Memory and time of a look](soak.png)
 
-| lumisections | memory (MB) | this look (s) |
-|---|---|---|
+| lumisections | own memory (MB) | pages of files (MB) | this look (s) |
+|---|---|---|---|
 {rows}
 
 {about}
 """
 
 
-def draw(figures: Sequence[tuple[int, float, float]], path: Path) -> None:
+def draw(figures: Sequence[Look], path: Path) -> None:
     """Memory and time of a look against the lumisections so far."""
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
-    numbers, held, took = zip(*figures, strict=True)
-    for axis, values, name in zip(figure.subplots(1, 2), (held, took), ("memory [MB]", "one look [s]"), strict=True):
-        axis.plot(numbers, values, marker=".")
+    numbers, own, files, took = zip(*figures, strict=True)
+    memory, seconds = figure.subplots(1, 2)
+    memory.plot(numbers, own, marker=".", label="of its own")
+    memory.plot(numbers, np.add(own, files), marker=".", label="with pages of files")
+    memory.legend()
+    seconds.plot(numbers, took, marker=".")
+    for axis, name in ((memory, "memory [MB]"), (seconds, "one look [s]")):
         axis.set(xlabel="lumisections so far", ylabel=name, xlim=(0, None), ylim=(0, None))
     figure.savefig(path, dpi=100)
 
