@@ -34,7 +34,9 @@ class Sizes:
 
     small: int = 200
     middle: int = 1_000
+    late: int = 2_000
     large: int = 4_000
+    longest: int = 10_000
     network: int = 200
     """Lumisections that the production-shaped network is given at a time."""
     alone: int = 50
@@ -45,7 +47,7 @@ class Sizes:
     slow: int = 1
 
 
-QUICK = Sizes(small=2, middle=3, large=4, network=1, alone=2, runs=2, pairs=1, slow=1)
+QUICK = Sizes(small=2, middle=3, late=3, large=4, longest=4, network=1, alone=2, runs=2, pairs=1, slow=1)
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def rows() -> Iterator[Row]:
     """All rows, in the order of the table."""
     for codec in CODECS:
         yield from _reading(codec)
-    yield Row("reading-memory", "peak memory of streaming 4,000 LS ÷ 200 LS", Target(1.25, False), _flat_memory)
+    yield Row("reading-memory", "peak memory of streaming 4,000 LS ÷ 200 LS", Target(1.1, False), _flat_memory)
     yield Row("reading-memory-whole", "peak memory of reading 4,000 LS into one LumiMaps, all imports included",
               Target(1.0, False, "GB"), _whole_memory)  # fmt: skip
     yield Row("reading-harvested", "one `values()` per object of uproot ÷ ours, harvested file of 1,000 LS",
@@ -195,9 +197,14 @@ def _judging() -> Iterator[Row]:
     for subdetectors in (("HE",), ("HB", "HE")):
         name = "-".join(subdetectors)
         yield Row(f"judging-production-{name}", f"LS per second of judging HB and HE ÷ the production-shaped network "
-                  f"on {' and '.join(subdetectors)} in ONNX Runtime, one LS per call, two threads", Target(10, True),
+                  f"on {' and '.join(subdetectors)} in ONNX Runtime, one LS per call, two threads", Target(20, True),
                   lambda bench, them=subdetectors: _production(bench, them))  # type: ignore[misc]  # fmt: skip
-    yield Row("judging-one", "one LS alone, HB and HE, from cold state to verdict", Target(20, False, "ms"), _one)
+    for cores, limit in ((1, 3.5), (2, 2.0)):
+        yield Row(f"judging-cost-{cores}", f"judging HB, HE, HF and HO, 1,000 LS, on {cores} core{'s'[: cores - 1]}",
+                  Target(limit, False, "ms/LS"), lambda bench, n=cores: _cost(bench, n))  # type: ignore[misc]  # fmt: skip
+    yield Row("judging-one", "one LS alone, all of HCAL, from cold state to verdict", Target(8, False, "ms"), _one)
+    yield Row("judging-late", "judging a run of 2,000 LS again, as `watch` does when an LS comes late",
+              Target(1, False, "s"), _late)  # fmt: skip
     yield Row("judging-linear", "time per LS of judging 4,000 LS ÷ of 200 LS", Target(1.1, False), _linear)
 
 
@@ -209,6 +216,18 @@ def _production(bench: Bench, subdetectors: tuple[str, ...]) -> Found:
     times = [(ours.seconds / ours.answer, theirs.seconds / theirs.answer) for ours, theirs in pairs]
     a, b = (1e3 * statistics.median(time[n] for time in times) for n in (0, 1))
     return Found(tuple(theirs / ours for ours, theirs in times), f"{a:.2f} ms per LS against {b:.1f} ms")
+
+
+def _cost(bench: Bench, cores: int) -> Found:
+    task = Task("judging:run", (str(bench.inputs.nanodqmio(bench.sizes.middle)),), cores)
+    samples = bench.stopwatch.often(task, bench.sizes.pairs)
+    return Found(tuple(1e3 * sample.seconds / sample.answer for sample in samples), f"{samples[0].seconds:.3g} s")
+
+
+def _late(bench: Bench) -> Found:
+    task = Task("judging:run", (str(bench.inputs.nanodqmio(bench.sizes.late)),))
+    times = [bench.stopwatch.once(task).seconds for _ in range(bench.sizes.slow)]
+    return Found(tuple(times), "all of them, from the first")
 
 
 def _one(bench: Bench) -> Found:
@@ -231,12 +250,22 @@ def _whole_run() -> Iterator[Row]:
               Target(1.5, False), _steps)  # fmt: skip
     yield Row("run-publishing", "share of publishing in reading, judging and publishing 4,000 LS",
               Target(15, False, "%"), _publishing)  # fmt: skip
-    yield Row("run-memory", "largest peak memory of `hcal-root-ad run` on 200, 1,000 and 4,000 LS",
-              Target(1.5, False, "GB"), _run_memory)  # fmt: skip
+    yield Row("run-memory", "largest peak memory of `hcal-root-ad run` on 200, 1,000, 4,000 and 10,000 LS",
+              Target(0.9, False, "GB"), _run_memory)  # fmt: skip
+    yield Row("run-small", "`hcal-root-ad run demonstration` (60 LS), the whole process",
+              Target(1.5, False, "s"),
+              lambda bench: _process_seconds(bench, "small_run", str(bench.folder)))  # fmt: skip
+    yield Row("import-read", "`import hcal_root_ad` and `read_lumi_maps` of 60 LS, the whole process",
+              Target(0.6, False, "s"), lambda bench: _process_seconds(bench, "import_and_read"))  # fmt: skip
 
 
 def _run_task(bench: Bench, function: str, size: int) -> Task:
     return Task(f"whole_run:{function}", (str(bench.inputs.nanodqmio(size)), str(bench.folder)))
+
+
+def _process_seconds(bench: Bench, function: str, *arguments: str) -> Found:
+    samples = bench.stopwatch.often(Task(f"start_up:{function}", arguments), 2 * bench.sizes.pairs)
+    return Found(tuple(sample.seconds for sample in samples), f"{len(samples)} times")
 
 
 def _steps(bench: Bench) -> Found:
@@ -255,7 +284,7 @@ def _publishing(bench: Bench) -> Found:
 
 
 def _run_memory(bench: Bench) -> Found:
-    sizes = (bench.sizes.small, bench.sizes.middle, bench.sizes.large)
+    sizes = (bench.sizes.small, bench.sizes.middle, bench.sizes.large, bench.sizes.longest)
     peaks = [bench.stopwatch.once(_run_task(bench, "command", size)).peak_mb for size in sizes]
     return Found((max(peaks) / 1024,), ", ".join(f"{peak:.0f} MB" for peak in peaks))
 
