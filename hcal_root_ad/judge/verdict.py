@@ -241,9 +241,10 @@ class Verdict:
         lumisections, events: (LS,) of the run.
         assessed: (LS,) whether the LS could be judged.
         observed: (LS, channels) int32 digis as they are in the maps (a view), also where nothing was judged.
-        expected: (LS, channels) float32, reconstruction; 0 where the LS was not assessed.
-        score: (LS, channels) float32 signed significance in standard deviations, positive for an excess: of the finding
-            where there is one, else of the LS by itself.
+        expected: (LS, channels) float32, reconstruction, computed where it is looked at (``numpy.asarray`` gives all of
+            it); 0 where the LS was not assessed.
+        score: (LS, channels), likewise: signed significance in standard deviations, positive for an excess; of the
+            finding where there is one, else of the LS by itself.
         states: (LS, channels) uint8, values of :class:`State`.
         intervals: the flags, channel by channel.
         judge: what judged.
