@@ -6,6 +6,7 @@ HF has a place of its own there, are an axis of another name, ``dqm_ieta``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from hcal_root_ad.errors import UsageError
 
 if TYPE_CHECKING:
     from hist import Hist
-    from hist.axis import Integer
+    from hist.axis import Regular
 
 Numbers = int | Iterable[int] | None
 """One number, several (``range(10, 21)``), or None for all."""
@@ -123,26 +124,25 @@ def _check(names: Sequence[str], channels: ChannelTable) -> None:
             raise UsageError(f"{pair[0]} and {pair[1]} share {cell} on these axes; choose one with subdetector=…")
 
 
-def _bins(names: Sequence[str], channels: ChannelTable, lumisections: NDArray[np.int32]) -> dict[str, Integer]:
+def _bins(names: Sequence[str], channels: ChannelTable, lumisections: NDArray[np.int32]) -> dict[str, Regular]:
     """Axes by name, wide enough for the channels and lumisections."""
-    from hist.axis import Integer
+    from hist.axis import Regular  # not Integer, of which every bin is named on plots
 
     furthest = int(np.abs(channels.ieta).max())
     limits = {
         "ls": (int(lumisections[0]), int(lumisections[-1])), "ieta": (-furthest, furthest), "iphi": (1, N_IPHI),
-        "depth": (1, int(channels.depth.max())), DQM_IETA: (0, N_DQM_IETA - 1),
+        "depth": (1, int(channels.depth.max())),
     }  # fmt: skip
-    return {
-        name: Integer(limits[name][0], limits[name][1] + 1, name=name, label=_LABELS[name], flow=False)
-        for name in names
-    }
+    edges = {name: (last - first + 1, first - 0.5, last + 0.5) for name, (first, last) in limits.items()}
+    edges[DQM_IETA] = (N_DQM_IETA, 0, N_DQM_IETA)
+    return {name: Regular(*edges[name], name=name, label=_LABELS[name], flow=False) for name in names}
 
 
 def _filled(
     channels: ChannelTable,
     values: Array,
     lumisections: NDArray[np.int32],
-    bins: Mapping[str, Integer],
+    bins: Mapping[str, Regular],
     together: Callable[[Array], Array],
     label: str,
 ) -> Hist[Any]:
@@ -156,7 +156,7 @@ def _filled(
     shape = [len(bins[name]) for name in inner]
     place = np.zeros(len(channels), dtype=np.intp)
     for name, size in zip(inner, shape, strict=True):
-        place = place * size + places[name] - round(float(bins[name].edges[0]))
+        place = place * size + places[name] - math.ceil(bins[name].edges[0])
     grouped = _grouped(values, place, int(np.prod(shape, dtype=int)), together)
     storage = Int64() if np.issubdtype(grouped.dtype, np.integer) else Double()
     histogram: Hist[Any] = Hist(*bins.values(), storage=storage, label=label)

@@ -30,7 +30,7 @@ Array = NDArray[Any]
 P = ParamSpec("P")
 
 STYLE = mplhep.style.CMS | {
-    "font.size": 13, "axes.linewidth": 1.2, "savefig.dpi": 120,
+    "font.size": 13, "mathtext.cal": "sans", "axes.linewidth": 1.2, "savefig.dpi": 120,
     "xtick.major.size": 6, "xtick.minor.size": 3, "ytick.major.size": 6, "ytick.minor.size": 3,
 }  # fmt: skip
 LABEL_VARIABLE = "HCAL_ROOT_AD_LABEL"
