@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
 
 if TYPE_CHECKING:
+    from hcal_root_ad.lumi_maps import LumiMaps
     from hcal_root_ad.model.model import Model
 
 
@@ -41,8 +43,24 @@ def execute(arguments: argparse.Namespace) -> int:
     )
     show(f"{arguments.output}: model {model.name} for {model.subdetector}, from {source.name}")
     show(*(f"{key}: {text}" for key, text in model.story.items() if key not in ("data", "adapted from")))
-    show(*_next_steps(model, arguments.output))
+    show(*_fit(model, runs), *_next_steps(model, arguments.output))
     return 0
+
+
+def _fit(model: Model, runs: Sequence[LumiMaps]) -> Iterator[str]:
+    """How the model fits the runs that it learned from: their scatter about it, and what it would flag in them."""
+    if model.subdetector == "HF":
+        return  # every event counts in HF: there is nothing to fit
+    from hcal_root_ad.pipeline import Judging
+
+    for maps in runs:
+        (verdict,) = Judging((model,)).judge(maps).verdicts
+        number = len(verdict.findings)
+        flagged = f"{number} finding{'s' * (number != 1)}" if number else "no finding"
+        yield (
+            f"fit to run {maps.run}: channels scatter {verdict.sensitivity:.2f} times as much as it allows for, "
+            f"{flagged} in {int(verdict.assessed.sum())} LS"
+        )
 
 
 def _next_steps(model: Model, folder: Path) -> list[str]:

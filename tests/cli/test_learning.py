@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from hcal_root_ad.cli import transfer
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.detector import Era
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.model import Model
 
 STORY = {"data": "real", "learned from": "3 LS", "odd units": "HEP07-RM2 at × 0.50 of the phi ring"}
 Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -33,6 +36,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
         monkeypatch.setattr(f"hcal_root_ad.cli.{verb}.read_runs", lambda names, *_: tuple(names))
         monkeypatch.setattr("hcal_root_ad.model.model.load_model", lambda name: SimpleNamespace(name=name))
         monkeypatch.setattr("hcal_root_ad.provenance.write_model_provenance", lambda *_: None)
+        monkeypatch.setattr(transfer, "_fit", lambda *_: iter(()))
         return calls
 
     return replace
@@ -108,3 +112,9 @@ def test_transfer_without_runs_needs_a_reference_whose_files_are_there(
     assert main(["transfer", "--from", "he", "-o", "mine"]) == 2
     assert "--runs is missing, and no reference of the catalogue for Run3 and Occupancy" in capsys.readouterr().err
     assert of_run3 == []
+
+
+def test_transfer_says_how_the_model_fits_its_clean_run(models: Mapping[str, Model], clean_run: LumiMaps) -> None:
+    (line,) = transfer._fit(models["HE"], [clean_run])
+    assert line == "fit to run 370100: channels scatter 1.00 times as much as it allows for, no finding in 60 LS"
+    assert list(transfer._fit(models["HF"], [clean_run])) == []
