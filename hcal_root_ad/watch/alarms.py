@@ -3,7 +3,8 @@
 A fault raises an alarm when it is found in the newest lumisections. Where a larger unit turns out to fail, the alarm
 of a part of it grows, and those of the other parts are folded into it. It is cleared after ``CLEARED_AFTER`` assessed
 lumisections without a flag, or withdrawn where the judge, who knows more by then, no longer finds the fault at all.
-A weak finding of a single channel raises none: most of the false ones that are asked for are such.
+A weak finding of a single channel raises none, nor one of a unit in fewer than three LS: most of the false ones that
+are asked for are such.
 
 ``DIR/alarms.jsonl`` has every change of an alarm as one line of JSON, from which the alarms are known after a restart.
 Keys: ``time`` (UTC), ``run``, ``lumisection`` (the newest one judged), ``event`` (raised, amended, grown, cleared,
@@ -38,6 +39,8 @@ from hcal_root_ad.provenance import Provenance, provenance_of_table
 
 CLEARED_AFTER = 5
 """Assessed lumisections without a flag after which an alarm is over (two minutes)."""
+LASTING = 2
+"""LS after its first in which a weak finding of a unit still stands when it raises an alarm."""
 SHARED = 0.5
 """A new finding that has this share of an alarm's channels is the same fault under another name."""
 _BOX, _SUBDETECTOR = 100, 1000
@@ -207,7 +210,7 @@ def _take(alarm: Alarm, after: dict[Place, Alarm], shown: Mapping[Place, Alarm])
     elif holders := [other for other in alike if _share(alarm.rows, other.rows) == 1]:
         holder = holders[0]  # a part of what is under alarm already, which goes on
         after[holder.place] = replace(holder, last=max(holder.last, alarm.last))
-    elif alarm.severity is not Severity.CHANNEL or alarm.sure != WEAK:
+    elif alarm.sure != WEAK or (alarm.severity is not Severity.CHANNEL and alarm.last - alarm.first >= LASTING):
         after[alarm.place] = alarm
         yield Change(Event.RAISED, alarm)
 

@@ -173,9 +173,14 @@ def test_a_weak_channel_raises_nothing_until_it_is_surer_and_then_stays(dqm: Dqm
         log += [(length, *one) for one in told(found)]
     assert log == [(7, "raised", "HE +20/5/3")]
     assert active[("HE", "HE +20/5/3", "loss")].last == 9
-    module = finding("HEP07-RM1", 5, 5, significance=5.2)
-    (raised,) = changes({}, verdict(dqm, 5, module))[1]
-    assert alarm_sentence(1, raised).endswith(", LS 5, ×0, weak [module]")
+
+
+def test_a_weak_unit_raises_an_alarm_once_it_lasts(dqm: DqmFolder) -> None:
+    for last in (5, 6):
+        assert changes({}, verdict(dqm, last, finding("HEP07-RM1", 5, last, significance=5.2)))[1] == ()
+    module = finding("HEP07-RM1", 5, 7, significance=5.2)
+    (raised,) = changes({}, verdict(dqm, 7, module))[1]
+    assert alarm_sentence(1, raised).endswith(", LS 5–7, ×0, weak [module]")
 
 
 @pytest.mark.parametrize(
