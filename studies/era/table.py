@@ -43,10 +43,11 @@ Pileup lies between 5 and 65. In half of the runs something fails, half of it fr
 runs; some channels and boxes creep to ×0.7 in ten runs.
 
 *Fixed model*: that of the clean run. *Refit on the last good run*: made anew after each run with less than 2 % flagged,
-what was named keeping its reference; its levels are at the pileup of that run, so what it learned as health is
-known to 4 % only, and it is renewed seldom once it is off. *State*: the detector state, judged with and advanced after each run; a person
-answers what is asked with the truth. *Oracle*: knows the healthy rates. Captured: share of faulty (channel, LS) pairs
-that were flagged. A false line is one whose cells are mostly healthy; it is known where it was open before the run."""
+what was named keeping its reference; its levels are at the pileup of that run, so what it learned as health is known to
+4 % only, and it is renewed seldom once it is off. *State*: the detector state, judged with and advanced after each
+run; a person answers what is asked with the truth. *Oracle*: knows the healthy rates. Captured: share of faulty
+(channel, LS) pairs that were flagged. A false line is one whose cells are mostly healthy; it is known where it was open
+before the run."""
 
 
 def write_results(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
