@@ -37,8 +37,8 @@ from hcal_root_ad.files import write_text
 
 SHORT = 50
 """Lumisections of the short runs; with the long ones they tell the cost of a run from that of its lumisections."""
-TASKS = {50: (1_000, 1.0), 500: (3_000, 4.0), 5_000: (7_500, 40.0)}
-"""Workers to tasks and the mean seconds that a task sleeps: about a minute each."""
+TASKS = {50: (1_000, 1.0), 500: (3_000, 4.0), 5_000: (7_500, 20.0)}
+"""Workers to tasks and the mean seconds that a task sleeps: a minute or two each."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample", type=int, default=4, help="runs of each length that tell the cost (default: 4)")
     parser.add_argument("--skip-simulation", action="store_true", help="leave the Dask scheduler out")
     arguments = parser.parse_args(argv)
-    about: dict[str, Any] = {"machine": machine(), "program": program(), "command": "python -m benchmarks.scale"}
+    made = program()
+    made["command"] = made["command"].replace("benchmarks", "benchmarks.scale", 1)
+    about: dict[str, Any] = {"machine": machine(), "program": made}
     length = arguments.lumisections
     long = inputs(arguments.scratch / f"{arguments.runs}_runs_{length}_LS", arguments.runs, length)
     short = inputs(arguments.scratch / f"{arguments.sample}_runs_{SHORT}_LS", arguments.sample, SHORT)
