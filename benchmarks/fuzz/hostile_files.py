@@ -235,7 +235,7 @@ def the_same_twice(draw: Draw, folder: Path) -> Hostile:
     elif how == "honest half":
         other = true_maps(draw, more)
         truth[1] = (maps + other, events + more)
-    if how in ("in part", "nearly"):
+    if how in ("in part", "nearly") and not np.array_equal(other, maps):
         del truth[1]
     again = [(1, elements(other))]
     first = [(1, elements(maps)), *_rows({2: truth[2]})]
