@@ -52,13 +52,12 @@ class Residuals:
 
     def log_rate(self, columns: NDArray[np.intp]) -> NDArray[np.float32]:
         """(LS, columns) expected log rate of some of the live channels, their units' faults included."""
-        module, (near, far) = self._module[columns], self._shifts
+        module = self._module[columns]
         eta = self.plain_log_rate(columns)
-        eta += np.take(near, module, axis=1)
-        for column in np.flatnonzero(self._touched[module]):
-            ls = np.flatnonzero(far[:, module[column]])
-            p = -np.expm1(-np.exp(eta[ls, column])) * np.exp(self.levels.module[ls, module[column]])
-            eta[ls, column] = np.log(-np.log1p(-np.clip(p, 1e-5, 0.9999)))
+        eta += np.take(self._near, module, axis=1)
+        ls, k = _cells(self.levels.far, self._touched, module)
+        p = -np.expm1(-np.exp(eta[ls, k])) * np.exp(self.levels.module[ls, module[k]])
+        eta[ls, k] = np.log(-np.log1p(-np.clip(p, 1e-5, 0.9999)))
         return eta
 
     def plain_log_rate(self, columns: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -82,15 +81,14 @@ class Residuals:
         trials = self.events[:, None].astype(np.float32)
         b, w = newton_step(n, trials, self.log_rate(columns))
         module = self._module[columns]
-        for k in np.flatnonzero(self._touched[module]):
-            # In a dark module a channel is dark with it, or alive: then it is like any other.
-            ls = np.flatnonzero(self.levels.far[:, module[k]] & (self.levels.module[:, module[k]] < DARK))
-            if not len(ls):
-                continue
-            eta = self.plain_log_rate(columns[[k]])[ls]
-            alive = n[ls, k] > ALIVE * trials[ls, 0] * -np.expm1(-np.exp(eta[:, 0]))
-            own_b, own_w = newton_step(n[ls, k, None], trials[ls], eta)
-            b[ls, k], w[ls, k] = np.where(alive, own_b[:, 0], 0), np.where(alive, own_w[:, 0], 0)
+        # In a dark module a channel is dark with it, or alive: then it is like any other.
+        ls, k = _cells(self._dark, self._dark.any(axis=0), module)
+        if len(ls):
+            some, place = np.unique(k, return_inverse=True)
+            eta = self.plain_log_rate(columns[some])[ls, place]
+            alive = n[ls, k] > ALIVE * trials[ls, 0] * -np.expm1(-np.exp(eta))
+            own_b, own_w = newton_step(n[ls, k], trials[ls, 0], eta)
+            b[ls, k], w[ls, k] = np.where(alive, own_b, 0), np.where(alive, own_w, 0)
         return b, w
 
     @cached_property
@@ -99,9 +97,14 @@ class Residuals:
         return self.reference.tree.module.of[self.live]
 
     @cached_property
-    def _shifts(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """(LS, modules) shifts of log rate of the modules that are near, and which are far."""
-        return np.where(self.levels.far, np.float32(0), self.levels.module), self.levels.far
+    def _near(self) -> NDArray[np.float32]:
+        """(LS, modules) shifts of log rate of the modules that are not far."""
+        return np.where(self.levels.far, np.float32(0), self.levels.module)
+
+    @cached_property
+    def _dark(self) -> NDArray[np.bool_]:
+        """(LS, modules) which are dark."""
+        return np.asarray(self.levels.far & (self.levels.module < DARK))
 
     @cached_property
     def _touched(self) -> NDArray[np.bool_]:
@@ -183,6 +186,15 @@ class Residuals:
         )
         root = np.sqrt(deviance(np.array(n), np.array(total), np.array(np.clip(mean / total, 1e-9, 1 - 1e-9))))
         return float(np.sign(n - mean) * root)
+
+
+def _cells(
+    inside: NDArray[np.bool_], ever: NDArray[np.bool_], module: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """LS and place in ``module`` of the channels whose module is ``inside`` (LS, modules); ``ever``: in any LS."""
+    some = np.flatnonzero(ever[module])
+    ls, place = np.nonzero(inside[:, module[some]])
+    return ls, some[place]
 
 
 def sample_of(columns: NDArray[np.intp], information: Floats) -> NDArray[np.intp]:

@@ -93,12 +93,14 @@ def faults_of(
         whole, parts = _unit_fault(judged, fault, members, tree)
         if whole:
             units.append(whole)
-            speaking.append((whole, np.isin(np.arange(len(judged.columns)), members)))
+            inside = np.zeros(len(judged.columns), dtype=bool)
+            inside[members] = True
+            speaking.append((whole, inside))
         pieces += parts
     units = _boxes_joined(_rings_joined(units, judged), tree, judged)
-    own = {int(row): k for k, row in enumerate(judged.columns)}
+    own = np.searchsorted(judged.columns, live_columns)
     for column, stretches in scan.faults.items():
-        k = own[int(live_columns[column])]
+        k = int(own[column])
         for sign in (-1, 1):
             mine = [s for s in stretches if np.sign(s.shift) == sign]
             if not mine:

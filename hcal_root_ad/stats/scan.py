@@ -156,10 +156,12 @@ class Sums:
         np.clip(off, -limit, limit, out=off)
         shift -= off
         lumisections = len(self.b) - 1
-        # Of a random walk a third of all steps lies between the means of two neighbouring stretches.
-        variance += np.float32(self.walk / 3) * min(lumisections, MOST_STEPS) * (window.length < lumisections)
+        whole = isinstance(window.length, int) and window.length == lumisections
+        if not whole:
+            # Of a random walk a third of all steps lies between the means of two neighbouring stretches.
+            variance += np.float32(self.walk / 3) * min(lumisections, MOST_STEPS) * (window.length < lumisections)
         variance += np.multiply(clipped, limit**2, out=off)
-        if self.condition is not None and self.response is not None:
+        if not whole and self.condition is not None and self.response is not None:
             apart = window.apart(self.condition).astype(np.float32)
             variance += np.multiply(apart[:, None] ** 2, self.response.astype(np.float32), out=off)
         return shift, variance
@@ -208,6 +210,8 @@ def excess_variance(shift: Floats, variance: Floats) -> Floats:
         return excess
     allowed = 1.0 if shift.shape[1] >= MANY_SERIES else 1 + 1 / np.sqrt(shift.shape[1])
     rows = np.flatnonzero(robust_scale(shift / np.sqrt(variance)) > allowed)
+    if not len(rows):
+        return excess
     typical = np.median(variance[rows], axis=1)
     for _ in range(5):
         own = excess[rows]
@@ -236,9 +240,12 @@ class Null:
 def empirical_null(sums: Sums) -> Null:
     """The scatter of a group of series, in every window."""
     every = windows(len(sums.b) - 1)
-    prior = float(excess_variance(*sums.deviations(every[-1]))[0])
-    sums = sums.widened(prior)
-    return Null(prior, [excess_variance(*sums.deviations(window)) for window in every])
+    whole = excess_variance(*sums.deviations(every[-1]))
+    prior = float(whole[0])
+    if prior:
+        sums = sums.widened(prior)
+        whole = excess_variance(*sums.deviations(every[-1]))
+    return Null(prior, [*(excess_variance(*sums.deviations(window)) for window in every[:-1]), whole])
 
 
 @dataclass(frozen=True)
@@ -256,6 +263,8 @@ def strongest(sums: Sums, null: Null, threshold: float) -> dict[int, Stretch]:
     """Of each series that is off by more than ``threshold`` in any window, the one in which it is off most."""
     sums = sums.widened(null.prior)
     near = np.flatnonzero(_bounds(sums, null) > 0.999 * threshold**2)
+    if not len(near):
+        return {}
     every, sums = windows(len(sums.b) - 1), sums.take(near)
     best = np.zeros((len(every), len(near)), dtype=np.float32)
     row = np.zeros(best.shape, dtype=np.intp)
