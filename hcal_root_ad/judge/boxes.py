@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from hcal_root_ad.model.common_part import DARK, CommonLevels, common_part_fit
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats
-from hcal_root_ad.stats.scan import Stretch, Sums, empirical_null, stretches, strongest
+from hcal_root_ad.stats.scan import Stretch, Sums, empirical_null, medians, stretches, strongest
 
 FAILED_MODULE, MOVED_BOX = 10.0, 12.0
 """Costs of a module that fails by itself, and of a box."""
@@ -94,10 +95,11 @@ def box_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> Bo
     return BoxLevels(box, box_variance, own, rate_variance, slope, weak)
 
 
-def _padded(of: NDArray[np.intp], units: int) -> NDArray[np.intp]:
-    """(units, most members) members of each unit, −1 beyond."""
-    members = [np.flatnonzero(of == unit) for unit in range(units)]
-    out = np.full((units, max(len(m) for m in members)), -1, dtype=np.intp)
+@lru_cache(maxsize=8)
+def _modules_of_boxes(tree: UnitTree) -> NDArray[np.intp]:
+    """(boxes, most modules) modules of each box, −1 beyond."""
+    members = [np.flatnonzero(tree.box_of_module == box) for box in range(len(tree.box))]
+    out = np.full((len(members), max(len(m) for m in members)), -1, dtype=np.intp)
     for row, m in zip(out, members, strict=True):
         row[: len(m)] = m
     return out
@@ -118,14 +120,14 @@ def _boxes(module: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, Fl
     What a module is off its box for the whole run (the third answer, (modules,)) is taken out first, so that it neither
     takes its box along nor is left out of it in some lumisections only.
     """
-    members = _padded(tree.box_of_module, len(tree.box))
+    members = _modules_of_boxes(tree)
     there = members >= 0
     several = there.sum(axis=1) > 1
     value = np.where(there, module[:, members], np.nan)
     own = np.where(there, variance[:, members], np.inf)
     steady = _steady_offsets(value, there)
     value = value - steady
-    middle = np.nanmedian(value, axis=2)
+    middle = medians(value)
     # Restless modules are no failed ones: their scatter in this run widens what agrees.
     scatter = float(np.nanmedian(np.abs(value - middle[..., None])[:, several])) if several.any() else 0.0
     parts = [
@@ -159,7 +161,7 @@ def _weak_modules(
 ) -> Iterator[WeakModules]:
     """Boxes of four modules of which one or two are off the others; one LS cannot tell, their mean would hide it."""
     width, walk = reference.widths.module, reference.widths.walk_module
-    members = _padded(tree.box_of_module, len(tree.box))
+    members = _modules_of_boxes(tree)
     of_four = np.flatnonzero((members >= 0).sum(axis=1) == 4)
     share = np.array([[1 / len(weak) if m in weak else 1 / (len(weak) - 4) for m in range(4)] for weak in SPLITS])
     for d in range(len(tree.subdetector)):
@@ -213,8 +215,6 @@ def _weaker(
 
 def _steady_offsets(value: Floats, there: NDArray[np.bool_]) -> Floats:
     """(boxes, modules) how far each module is off the middle of its box in the typical LS; 0 where that is a fault."""
-    offset = np.nanmedian(np.where(there, value - np.nanmedian(value, axis=2)[..., None], 0.0), axis=0)
+    offset = medians(np.moveaxis(np.where(there, value - medians(value)[..., None], 0.0), 0, -1))
     offset = np.where(there & (np.abs(offset) < STEADY), offset, np.nan)
-    with np.errstate(invalid="ignore"):
-        centre = np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else 0.0 for row in offset])
-    return np.asarray(np.nan_to_num(offset - centre[:, None]))
+    return np.asarray(np.nan_to_num(offset - medians(offset)[:, None]))

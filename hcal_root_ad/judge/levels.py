@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from hcal_root_ad.model.common_part import FAILED_BOX, CommonLevels
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats
+from hcal_root_ad.stats.scan import medians
 
 MOVED_HALF = 60.0
 """Cost (units of −ln L) of a half that moves as a whole; a box that fails by itself costs 10."""
@@ -112,7 +114,7 @@ def _halves(box: Floats, variance: Floats, tree: UnitTree) -> Floats:
     for h in range(len(tree.half)):
         mine = np.flatnonzero(tree.half_of_box == h)
         width = variance[:, mine] + BOX_WIDTH**2
-        middle = np.median(box[:, mine], axis=1)
+        middle = medians(box[:, mine])
         cost_of = [
             np.minimum((box[:, mine] - centre[:, None]) ** 2 / (2 * width), FAILED_BOX).sum(axis=1)
             for centre in (middle, np.zeros_like(middle))
@@ -132,10 +134,7 @@ def _halves(box: Floats, variance: Floats, tree: UnitTree) -> Floats:
 def _phi_waves(box: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, Floats]:
     """(LS, boxes) wave a·cos φ + b·sin φ of each sub-detector's boxes, and (LS, sub-detectors) its amplitude."""
     out, amplitude = np.zeros_like(box), np.zeros((len(box), len(tree.subdetector)))
-    angle = np.zeros(len(tree.box))
-    for unit in range(len(tree.box)):
-        phi = 2 * np.pi * tree.channels.iphi[tree.box.of == unit] / 72
-        angle[unit] = np.angle(np.exp(1j * phi).sum()) if len(phi) else 0.0
+    angle = _angles(tree)
     for d in range(len(tree.subdetector)):
         mine = np.flatnonzero(tree.subdetector_of_box == d)
         design = np.stack([np.cos(angle[mine]), np.sin(angle[mine])], axis=1)
@@ -148,6 +147,16 @@ def _phi_waves(box: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, F
             fit = factor @ design.T
         out[:, mine], amplitude[:, d] = fit, np.hypot(*factor.T)
     return out, amplitude
+
+
+@lru_cache(maxsize=8)
+def _angles(tree: UnitTree) -> Floats:
+    """(boxes,) mean φ of each box."""
+    angle = np.zeros(len(tree.box))
+    for unit in range(len(tree.box)):
+        phi = 2 * np.pi * tree.channels.iphi[tree.box.of == unit] / 72
+        angle[unit] = np.angle(np.exp(1j * phi).sum()) if len(phi) else 0.0
+    return angle
 
 
 def _ring_residuals(ring: Floats, levels: CommonLevels, tree: UnitTree, reference: Reference) -> tuple[Floats, Floats]:
@@ -176,15 +185,23 @@ def _ring_residuals(ring: Floats, levels: CommonLevels, tree: UnitTree, referenc
 def _conditions(ring: Floats, tree: UnitTree) -> Floats:
     """(LS, rings) robust fit of [1, e, e², depth, e·depth] per sub-detector and LS, e = |ieta| scaled to −1 … 1."""
     out = np.zeros_like(ring)
+    for mine, design in _designs(tree):
+        fits = [_robust_fit(ring[:, mine], design, start) for start in (None, medians(ring[:, mine]))]
+        costs = [cost for _, cost in fits]
+        out[:, mine] = np.where((costs[0] <= costs[1])[:, None], fits[0][0], fits[1][0])
+    return out
+
+
+@lru_cache(maxsize=8)
+def _designs(tree: UnitTree) -> list[tuple[NDArray[np.intp], Floats]]:
+    """The rings of each sub-detector, and (rings, 5) what is fitted to them."""
+    out = []
     ieta, depth = (np.zeros(len(tree.ring)) for _ in range(2))
     ieta[tree.ring.of], depth[tree.ring.of] = np.abs(tree.channels.ieta), tree.channels.depth
     for d in range(len(tree.subdetector)):
         mine = np.flatnonzero(tree.subdetector_of_ring == d)
         e, z = (_scaled(values[mine]) for values in (ieta, depth))
-        design = np.stack([np.ones(len(mine)), e, e**2, z, e * z], axis=1)
-        fits = [_robust_fit(ring[:, mine], design, start) for start in (None, np.median(ring[:, mine], axis=1))]
-        costs = [cost for _, cost in fits]
-        out[:, mine] = np.where((costs[0] <= costs[1])[:, None], fits[0][0], fits[1][0])
+        out.append((mine, np.stack([np.ones(len(mine)), e, e**2, z, e * z], axis=1)))
     return out
 
 
@@ -200,7 +217,7 @@ def _robust_fit(values: Floats, design: Floats, start: Floats | None) -> tuple[F
     for step in range(6):
         if start is not None or step:
             left = values - fit
-            scale = np.maximum(1.4826 * np.median(np.abs(left), axis=1, keepdims=True), FLOOR)
+            scale = np.maximum(1.4826 * medians(np.abs(left))[:, None], FLOOR)
             weight = np.maximum(1 - (left / (TUKEY * scale)) ** 2, 0) ** 2
         gram = np.einsum("tr,ri,rj->tij", weight, design, design) + 1e-6 * np.eye(design.shape[1])
         fit = np.linalg.solve(gram, ((weight * values) @ design)[..., None])[..., 0] @ design.T

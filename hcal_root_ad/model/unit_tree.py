@@ -69,7 +69,7 @@ class UnitTree:
     subdetector_of_ring: Labels
     box_of_module: Labels
 
-    @property
+    @cached_property
     def subdetector_of_box(self) -> Labels:
         return self.subdetector_of_half[self.half_of_box]
 

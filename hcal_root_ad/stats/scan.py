@@ -185,6 +185,16 @@ def _cumulative(values: Floats) -> Floats:
     return out
 
 
+def medians(values: Floats) -> Floats:
+    """Medians over the last axis, NaN left out; NaN where nothing is left. For short rows, where numpy's are slow."""
+    values = np.sort(values, axis=-1)  # NaN last
+    count = np.count_nonzero(~np.isnan(values), axis=-1)[..., None]
+    low, high = (
+        np.take_along_axis(values, np.maximum(middle, 0), axis=-1) for middle in ((count - 1) // 2, count // 2)
+    )
+    return np.asarray((low + high)[..., 0] / 2)
+
+
 def robust_scale(values: Floats) -> Floats:
     """(rows,) standard deviation of the healthy majority of each row: the smaller of the quartile scale and 1.3 × the
     densest 42 %."""
