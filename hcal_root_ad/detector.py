@@ -107,7 +107,7 @@ class ChannelTable:
 
     def select(self, *subdetectors: str) -> ChannelTable:
         """The rows of the named sub-detectors, in table order."""
-        return self.take(self.rows_of(*subdetectors))
+        return _selected(self, subdetectors)
 
     @property
     def instrumented(self) -> NDArray[np.bool_]:
@@ -219,6 +219,12 @@ class ChannelTable:
     def _boxes(self) -> list[int]:
         boxes: list[int] = self.box.tolist()
         return boxes
+
+
+@lru_cache(maxsize=64)
+def _selected(table: ChannelTable, subdetectors: tuple[str, ...]) -> ChannelTable:
+    """Of :meth:`ChannelTable.select`."""
+    return table.take(table.rows_of(*subdetectors))
 
 
 @lru_cache(maxsize=64)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +83,7 @@ class Residuals:
         b, w = newton_step(n, trials, self.log_rate(columns))
         module = self._module[columns]
         # In a dark module a channel is dark with it, or alive: then it is like any other.
-        ls, k = _cells(self._dark, self._dark.any(axis=0), module)
+        ls, k = _cells(self._dark, self._touched, module)
         if len(ls):
             some, place = np.unique(k, return_inverse=True)
             eta = self.plain_log_rate(columns[some])[ls, place]
@@ -171,22 +172,6 @@ class Residuals:
         size = np.maximum(np.bincount(tree.ring.of, live, len(tree.ring)), 1)
         return np.asarray(np.bincount(tree.ring.of, live * self.reference.level, len(tree.ring)) / size)
 
-    def exact(self, column: int, rate: Floats, first: int, last: int, off: float) -> float:
-        """Signed root of the binomial deviance of one channel's digis in a stretch, from its level outside.
-
-        ``rate``: (LS,) its log rate. ``off``: the level outside.
-        """
-        rows = slice(first, last + 1)
-        events = self.events[rows].astype(np.float64)
-        p = probability(rate[rows] + off)
-        n, total, mean = (
-            float(self.counts[rows, self.live[column]].sum()),
-            events.sum(),
-            float(events @ p),
-        )
-        root = np.sqrt(deviance(np.array(n), np.array(total), np.array(np.clip(mean / total, 1e-9, 1 - 1e-9))))
-        return float(np.sign(n - mean) * root)
-
 
 def _cells(
     inside: NDArray[np.bool_], ever: NDArray[np.bool_], module: NDArray[np.intp]
@@ -226,14 +211,18 @@ class ChannelScan:
 
 def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: float) -> ChannelScan:
     """Scan the channels of one sub-detector."""
-    sums = residuals.sums(sample_of(columns, residuals.information))
+    sample = sample_of(columns, residuals.information)
+    together = list(islice(blocks(columns, len(residuals.events)), 2))
+    # Of a short run all channels are looked at together, and those of the sample need not be looked at twice.
+    every = residuals.sums(columns) if len(together) == 1 else None
+    sums = every.take(np.searchsorted(columns, sample)) if every else residuals.sums(sample)
     null = empirical_null(sums)
     width = whole_run_width(sums, null, residuals.reference)
-    walk = residuals.reference.widths.walk_channel
     coarse: dict[int, Stretch] = {}
 
     def scanned(some: NDArray[np.intp]) -> dict[int, Stretch]:
-        return {int(some[k]): stretch for k, stretch in strongest(residuals.sums(some), null, threshold).items()}
+        off = strongest(every or residuals.sums(some), null, threshold)
+        return {int(some[k]): stretch for k, stretch in off.items()}
 
     for near in in_order(scanned, blocks(columns, len(residuals.events))):
         coarse |= near
@@ -241,23 +230,43 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: fl
     if len(coarse) > FLOOD:
         faults = {column: [s] for column, s in coarse.items() if abs(s.shift) >= residuals.reference.limits.channel}
     else:
-        for column in coarse:
-            if stretches_found := _stretches(residuals, column, walk, null, threshold):
-                faults[column] = stretches_found
+        for some in blocks(np.array(list(coarse), dtype=np.intp), len(residuals.events)):
+            faults |= _stretches(residuals, some, null, threshold)
     return ChannelScan(faults, threshold, width, null)
 
 
-def _stretches(residuals: Residuals, column: int, walk: float, null: Null, threshold: float) -> list[Stretch]:
-    one = np.array([column])
-    b, w = residuals.steps(one)
-    rate = residuals.log_rate(one)[:, 0].astype(np.float64)
+def _stretches(
+    residuals: Residuals, columns: NDArray[np.intp], null: Null, threshold: float
+) -> dict[int, list[Stretch]]:
+    """Stretches at fault of the channels that have any."""
+    b, w = residuals.steps(columns)
+    rate = residuals.log_rate(columns).astype(np.float64)
+    counts = residuals.counts[:, residuals.live[columns]]
+    walk, least = residuals.reference.widths.walk_channel, residuals.reference.limits.channel
+    faults: dict[int, list[Stretch]] = {}
+    for k, column in enumerate(columns.tolist()):
+        exact = partial(_exact, counts[:, k], residuals.events, rate[:, k])
+        prior, response = residuals.prior[column], residuals.response[column]
+        if own := stretches(
+            b[:, k], w[:, k], prior, walk, null, threshold, least, exact, residuals.levels.log_pileup, response
+        ):
+            faults[column] = own
+    return faults
 
-    def exact(first: int, last: int, off: float) -> float:
-        return residuals.exact(column, rate, first, last, off)
 
-    prior, response, pileup = residuals.prior[column], residuals.response[column], residuals.levels.log_pileup
-    least = residuals.reference.limits.channel
-    return stretches(b[:, 0], w[:, 0], prior, walk, null, threshold, least, exact, pileup, response)
+def _exact(
+    counts: NDArray[np.int32], events: NDArray[np.int64], rate: Floats, first: int, last: int, off: float
+) -> float:
+    """Signed root of the binomial deviance of one channel's digis in a stretch, from its level outside.
+
+    ``rate``: (LS,) its log rate. ``off``: the level outside.
+    """
+    rows = slice(first, last + 1)
+    trials = events[rows].astype(np.float64)
+    p = probability(rate[rows] + off)
+    n, total, mean = float(counts[rows].sum()), trials.sum(), float(trials @ p)
+    root = np.sqrt(deviance(np.array(n), np.array(total), np.array(np.clip(mean / total, 1e-9, 1 - 1e-9))))
+    return float(np.sign(n - mean) * root)
 
 
 def whole_run_width(sums: Sums, null: Null, reference: Reference) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,13 +66,19 @@ def grouped(faults: Sequence[Fault], channels: ChannelTable, live: NDArray[np.bo
     """Channels that fail alike joined to the unit that they share, the largest first; then crowds without a unit."""
     left = list(faults)
     out: list[Fault] = []
-    levels = list(_levels(channels, live)) if len(left) >= FEWEST else []
+    levels = _levels_of(channels, live.tobytes()) if len(left) >= FEWEST else ()
     while levels and (best := _largest(left, levels)):
         fault, used = best
         out.append(fault)
         left = [f for i, f in enumerate(left) if i not in used]
     crowds, left = _crowds(left, channels)
     return out + crowds + left
+
+
+@lru_cache(maxsize=8)
+def _levels_of(channels: ChannelTable, live: bytes) -> tuple[_Level, ...]:
+    """The levels, once for a detector."""
+    return tuple(_levels(channels, np.frombuffer(live, dtype=np.bool_)))
 
 
 def _levels(channels: ChannelTable, live: NDArray[np.bool_]) -> Iterator[_Level]:

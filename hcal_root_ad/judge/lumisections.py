@@ -108,9 +108,12 @@ def side_by_side(numbers: NDArray[np.intp]) -> slice | NDArray[np.intp]:
 def _taken(maps: LumiMaps, position: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.int32]:
     """(positions, columns) digis, never more than the events; a copy."""
     rows, own = side_by_side(position), side_by_side(columns)
-    # What makes less of the array is done first.
-    few_rows = len(position) * len(maps.channels) < len(columns) * len(maps)
-    counts = (maps.counts[rows][:, own] if few_rows else maps.counts[:, own][rows]).astype(np.int32)
+    # Nothing but these cells is looked at: the counts of a long run lie in a file.
+    if isinstance(rows, slice):
+        counts = maps.counts[rows][:, own]
+    else:
+        counts = maps.counts[:, own][rows] if isinstance(own, slice) else maps.counts[np.ix_(rows, own)]
+    counts = counts.astype(np.int32)
     if len(position):
         let_go(maps.counts[position[0] : position[-1] + 1])
     most = np.minimum(maps.events[position, None], np.iinfo(np.int32).max).astype(np.int32)

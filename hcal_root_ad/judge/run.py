@@ -324,7 +324,7 @@ def _judge_hf(
         trust = Trust.OTHER_PERIOD, "; ".join(filter(None, (trust[1], doubt)))
     rows, events = rows.chosen(agree), events[agree]
     counts = rows.counts(maps, own)
-    channels = maps.channels.take(own)
+    channels = maps.channels.select("HF")
     trials = events.astype(np.float32)
     expected = Cells(counts.shape, np.dtype(np.float32), lambda r, c: np.multiply.outer(trials[r], live[c]))
     judged = JudgedDigis("HF", channels, own, live, counts, expected, events)
@@ -360,6 +360,12 @@ def _dark_note(rows: JudgedRows, maps: LumiMaps, dark: NDArray[np.bool_]) -> lis
     return [f"{len(numbers)} lumisections not assessed, hardly a digi in HB and HE (no collisions?): LS {shown}"]
 
 
+def _slopes_from(x: Floats, y: Floats) -> Floats:
+    """Slopes from the first point to all that are not too near to it; each pair of points is looked at once."""
+    apart = np.abs(x - x[0]) > 0.02
+    return np.asarray((y[apart] - y[0]) / (x[apart] - x[0]))
+
+
 def expected_log_pileup(pileup: Floats, observed: Floats) -> Floats:
     """(LS,) the log pileup that counts should show, NaN where none is given.
 
@@ -372,8 +378,7 @@ def expected_log_pileup(pileup: Floats, observed: Floats) -> Floats:
         return out
     x, y = np.log(pileup[usable]), observed[usable].astype(np.float64)
     middle = np.median(x)
-    pairs = np.abs(x[:, None] - x) > 0.02
-    slopes = ((y[:, None] - y) / np.where(pairs, x[:, None] - x, 1.0))[pairs]
+    slopes = np.concatenate([_slopes_from(x[k:], y[k:]) for k in range(len(x))])
     reach = float(np.std(x))
     believed = reach**2 / (reach**2 + (NOISE / POWER_WIDTH) ** 2)
     power = TYPICAL_POWER + (believed * (np.median(slopes) - TYPICAL_POWER) if len(slopes) else 0.0)

@@ -138,7 +138,7 @@ class SharedPileup:
         if healthy is None:
             return not_judged(scan.name, self.maps, live, info, trust, width)
         judged = JudgedDigis(
-            scan.name, self.reference.channels.take(own), own, live,
+            scan.name, self.reference.channels.select(scan.name), own, live,
             self.rows.counts(self.maps, self.joint.columns[own]), healthy.counts(self.events, own), self.events,
         )  # fmt: skip
         came = self.maps.present_of(scan.name)
