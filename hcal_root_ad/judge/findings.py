@@ -166,10 +166,13 @@ def _crowds(faults: list[Fault], channels: ChannelTable) -> tuple[list[Fault], l
     """Many channels of an RM, an RBX or the sub-detector that fail alike, without being most of it: one line."""
     out: list[Fault] = []
     for level, least in ((Level.SUBDETECTOR, HUNDREDS), *CLUSTER.items()):
+        if len(faults) < least:
+            continue
         clusters: dict[tuple[int, int], list[int]] = defaultdict(list)
+        crowd_of = _crowd_keys(level, channels)
         for i, fault in enumerate(faults):
             if fault.level == Level.CHANNEL:
-                clusters[fault.sign, _crowd_key(level, channels, int(fault.columns[0]))].append(i)
+                clusters[fault.sign, int(crowd_of[fault.columns[0]])].append(i)
         used: set[int] = set()
         for (_, key), members in clusters.items():
             if key < 0 or len(members) < least:
@@ -183,12 +186,14 @@ def _crowds(faults: list[Fault], channels: ChannelTable) -> tuple[list[Fault], l
     return out, faults
 
 
-def _crowd_key(level: Level, channels: ChannelTable, row: int) -> int:
+@lru_cache(maxsize=32)
+def _crowd_keys(level: Level, channels: ChannelTable) -> NDArray[np.intp]:
+    """(channels,) the unit in which each may be in a crowd, −1 in none."""
     if level == Level.SUBDETECTOR:
-        return 0
-    if channels.rm[row] == 0 and (level == Level.RM or channels.subdetector[row] > Subdetector.HE):
-        return -1
-    return int(channels.box[row]) * 8 + (int(channels.rm[row]) if level == Level.RM else 0)
+        return np.zeros(len(channels), dtype=np.intp)
+    by_itself = (channels.rm == 0) & ((level == Level.RM) | (channels.subdetector > Subdetector.HE))
+    key = channels.box.astype(np.intp) * 8 + (channels.rm if level == Level.RM else 0)
+    return np.asarray(np.where(by_itself, -1, key))
 
 
 def _crowd_name(level: Level, channels: ChannelTable, row: int) -> str:

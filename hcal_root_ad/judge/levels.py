@@ -214,12 +214,13 @@ def _robust_fit(values: Floats, design: Floats, start: Floats | None) -> tuple[F
     """Fits (LS, rings) with Tukey's weights, from a plain fit or from a constant, and what each costs."""
     weight = np.ones_like(values)
     fit = np.zeros_like(values) if start is None else np.broadcast_to(start[:, None], values.shape)
+    steady = 1e-6 * np.eye(design.shape[1])
     for step in range(6):
         if start is not None or step:
             left = values - fit
             scale = np.maximum(1.4826 * medians(np.abs(left))[:, None], FLOOR)
             weight = np.maximum(1 - (left / (TUKEY * scale)) ** 2, 0) ** 2
-        gram = np.einsum("tr,ri,rj->tij", weight, design, design) + 1e-6 * np.eye(design.shape[1])
+        gram = np.einsum("tr,ri,rj->tij", weight, design, design) + steady
         fit = np.linalg.solve(gram, ((weight * values) @ design)[..., None])[..., 0] @ design.T
     left = values - fit
     return fit, np.minimum((left / FLOOR) ** 2, TUKEY**2).sum(axis=1)
@@ -244,10 +245,8 @@ def common_part(
     names = tree.subdetector.names
     box = np.full((len(levels), 72), np.nan, dtype=np.float32)
     half = np.full((len(levels), 4), np.nan, dtype=np.float32)
-    order = {box_name(b): b for b in range(72)}
-    for unit, name in enumerate(tree.box.names):
-        if name in order:
-            box[:, order[name]] = units.box[:, unit] + units.half[:, tree.half_of_box[unit]]
+    own, place = _boxes_of_readout(tree)
+    box[:, place] = units.box[:, own] + units.half[:, tree.half_of_box[own]]
     for unit, name in enumerate(tree.half.names):
         if name in ("HBM", "HBP", "HEM", "HEP"):
             half[:, ("HBM", "HBP", "HEM", "HEP").index(name)] = units.half[:, unit]
@@ -262,6 +261,14 @@ def common_part(
         box=everywhere(box),
         sentences=tuple(_sentences(rows.lumisections(maps), units, tree, sound)),
     )
+
+
+@lru_cache(maxsize=8)
+def _boxes_of_readout(tree: UnitTree) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Boxes of HB and HE among the units, and their numbers."""
+    order = {box_name(b): b for b in range(72)}
+    own = [unit for unit, name in enumerate(tree.box.names) if name in order]
+    return np.array(own, dtype=np.intp), np.array([order[tree.box.names[unit]] for unit in own], dtype=np.intp)
 
 
 def _sentences(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,6 +188,7 @@ def asked_of(model: Model | None, false_alarms: float | None) -> float:
     return model.false_alarms if model else ASKED
 
 
+@lru_cache(maxsize=16)
 def _series(reference: Reference, name: str) -> dict[str, int]:
     """How many series of each level one sub-detector has."""
     part = reference.select(name)

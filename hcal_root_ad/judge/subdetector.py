@@ -153,6 +153,8 @@ def _rings_joined(units: Sequence[Fault], judged: JudgedDigis) -> list[Fault]:
     """Rings of one |ieta|, or of one depth, that fail alike are one fault."""
     out = [fault for fault in units if fault.level is not Level.RING]
     rings = [fault for fault in units if fault.level is Level.RING]
+    if len(rings) < 2:
+        return out + rings
     ieta, depth = np.abs(judged.channels.ieta), judged.channels.depth
     for key, name, level in ((ieta, "|ieta|", Level.RING), (depth, "depth", Level.DEPTH)):
         for value in np.unique(key[judged.live]):

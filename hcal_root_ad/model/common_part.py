@@ -122,6 +122,9 @@ class CommonPartFit:
         self._power = reference.power[self._live].astype(np.float32)[:, None]
         self._power_2 = self._power**2
         self._thin = Units(tree.subdetector.of[::THINNED], tree.subdetector.names)
+        self._thin_level, self._thin_power, self._thin_power_2 = (
+            np.ascontiguousarray(values[::THINNED]) for values in (self._level, self._power, self._power_2)
+        )
         self._subdetectors = len(tree.subdetector)
         weight = -np.expm1(-np.exp(self._level[:, 0]))
         self._box_power = _means(tree.box, self._power[:, 0], weight)
@@ -226,7 +229,7 @@ class CommonPartFit:
     def _rough_pileup(self, n: Single, trials: Single) -> Single:
         """(sub-detectors, LS) log pileup that the digis of each sub-detector ask for."""
         units, n = self._thin, np.ascontiguousarray(n[::THINNED])
-        level, power, power_2 = self._level[::THINNED], self._power[::THINNED], self._power_2[::THINNED]
+        level, power, power_2 = self._thin_level, self._thin_power, self._thin_power_2
         u = np.zeros((self._subdetectors, n.shape[1]), dtype=np.float32)
         for _ in range(7):
             b, w = newton_step(n, trials, level + power * units.spread(u))
