@@ -10,6 +10,7 @@ from hcal_root_ad.stats.scan import (
     Window,
     empirical_null,
     excess_variance,
+    medians,
     robust_scale,
     stretches,
     strongest,
@@ -29,6 +30,14 @@ def test_windows_begin_everywhere_when_short_and_end_with_the_whole_run():
     assert every[1].first.tolist() == list(range(9))
     assert every[-1].first.tolist() == [0]
     assert [window.length for window in windows(1)] == [1]
+
+
+def test_medians_of_rows_leave_out_what_is_not_a_number():
+    nan = np.nan
+    rows = np.array([[3.0, 1.0, 2.0, 10.0], [nan, 4.0, 1.0, nan], [nan, 7.0, nan, nan], [nan] * 4])
+    assert medians(rows)[:3].tolist() == [2.5, 2.5, 7.0]
+    assert np.isnan(medians(rows)[3])
+    assert medians(rows[:, 1:3].T[:, :1]).tolist() == [1.0, 2.0]
 
 
 def test_a_window_is_held_against_the_level_outside_of_it():
