@@ -35,8 +35,8 @@ def row_blocks(lumisections: int, rows: int = ROWS) -> Iterator[slice]:
     yield from (slice(first, min(first + rows, lumisections)) for first in range(0, lumisections, rows))
 
 
-KEPT, KEPT_AT_ONCE = 4_000_000, 2**15
-"""Most cells that are kept: HB in 440 lumisections, 16 MB; and of how many all are made at the first look."""
+KEPT = 4_000_000
+"""Most cells that are kept: HB in 440 lumisections, 16 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +44,7 @@ class Cells(Generic[Number]):
     """(LS, channels) numbers that are computed when they are looked at: ``cells[rows]``, ``cells[rows, columns]``.
 
     They take no memory until then; ``np.asarray`` makes all of them. ``compute``: from row and column numbers, each
-    cell by itself. Those of a short run (:data:`KEPT`) are kept once all channels of some lumisections were looked at,
-    those of a few lumisections at the first look.
+    cell by itself. Those of a short run (:data:`KEPT`) are kept once all channels of some lumisections were looked at.
     """
 
     shape: tuple[int, int]
@@ -61,8 +60,7 @@ class Cells(Generic[Number]):
         r, c = np.arange(self.shape[0])[rows], np.arange(self.shape[1])[columns]
         if r.ndim == c.ndim == 1 and not isinstance(rows, slice) and not isinstance(columns, slice):
             raise IndexError("rows and columns one by one; take them with np.ix_")
-        every = self.shape[0] * self.shape[1]
-        if "_kept" in self.__dict__ or every <= (KEPT if c.size == self.shape[1] else KEPT_AT_ONCE):
+        if "_kept" in self.__dict__ or (c.size == self.shape[1] and self.shape[0] * self.shape[1] <= KEPT):
             cells = self._kept[r.ravel()]  # a copy
             cells = cells if isinstance(columns, slice) and columns == slice(None) else cells[:, c.ravel()]
         else:
