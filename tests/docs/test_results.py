@@ -28,4 +28,4 @@ def test_every_number_of_an_entry_stands_in_its_table(entry: str) -> None:
 
 
 def test_every_table_has_an_entry() -> None:
-    assert {table.parent for entry in ENTRIES for table in tables_of(entry)} == FOLDERS
+    assert {table.parent for entry in ENTRIES for table in tables_of(entry)} - {PAGE.parent} == FOLDERS
