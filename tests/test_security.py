@@ -90,7 +90,7 @@ def test_no_module_executes_what_it_reads(path: Path) -> None:
 def test_verbs_and_containers_are_imported_by_fixed_names_only(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["../../os"])
-    assert "invalid choice" in capsys.readouterr().err
+    assert "is no verb" in capsys.readouterr().err
     assert main(["simulate", "-o", "nowhere", "--format", "../os"]) == 2
 
 

@@ -61,7 +61,7 @@ def test_they_are_in_the_table_the_json_and_the_flags(everything: RunVerdict, tm
     console = Console(file=io.StringIO(), width=80)
     console.print(*run_summary(everything))
     text = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "half, 100 channels" in text
+    assert "half of 100" in text
     (run,) = verdicts_table([everything], provenance_of_run(everything))["runs"]
     assert set(run["subdetectors"]) == {"HB", "HE", "HO", "HF"}
     cells = {finding["unit"]: finding["cells"] for finding in run["findings"]}

@@ -204,7 +204,7 @@ LEARN = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_store import StateStore, learn
+from test_history import StateStore, learn
 for _ in range(20):
     learn(StateStore(Path(sys.argv[2])), int(sys.argv[3]))
 """

@@ -92,6 +92,5 @@ def test_studies_are_called_by_name(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run_study(["stress", "-o", str(tmp_path), "--worlds", "nowhere"]) == 2
     assert run_study([]) == 2
     assert run_study(["--help"]) == 0
-    assert (
-        "Studies: classifiers, evaluate, false-alarms, forecasts, stress, transfer, widths" in capsys.readouterr().out
-    )
+    names = "alarms, classifiers, era, evaluate, false-alarms, forecasts, stress, transfer, widths"
+    assert f"Studies: {names}" in capsys.readouterr().out
