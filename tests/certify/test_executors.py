@@ -130,14 +130,13 @@ def test_nothing_listens_while_processes_work() -> None:
 
 
 INTERRUPTED = """
-import sys, time
+import signal, sys
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import urlopen
 from hcal_root_ad.certify.executors import open_executor
 sys.path.insert(0, sys.argv[2])
 from slow import slow
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     with open_executor(workers=2) as executor:
         list(executor.results(slow, [Path(sys.argv[1]) / name for name in "abcd"]))
 """
