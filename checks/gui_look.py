@@ -29,7 +29,6 @@ _FRAME = (4, 28)
 """What a canvas of ROOT is larger than its picture (pixels)."""
 LOG_X, LOG_Y, LOG_Z, LS_AXIS = (1 << bit for bit in (19, 20, 21, 22))
 """Object bits of hcaldqm (``DQM/HcalCommon``)."""
-_REFERENCE_COLOURS = ("kGray", "kAzure", "kOrange+7", "kRed+1", "kMagenta+2", "kGreen-3")
 _TEXT = re.compile(r"<(?P<name>.*?)>(?P<kind>i|f|s|e|t|qr)=(?P<value>.*)</.*?>", re.DOTALL)
 
 

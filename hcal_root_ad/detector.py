@@ -190,21 +190,14 @@ class ChannelTable:
 
     def rows_on_grid(self) -> NDArray[np.intp]:
         """Row in each cell of the (64, 72, 7) grid, −1 in empty ones; for tables of HB and HE."""
-        return self._rows_in((N_IETA, N_IPHI, N_DEPTH), self.grid)
-
-    def rows_on_dqm_axes(self) -> NDArray[np.intp]:
-        """Row in each bin of the DQM's maps, (84, 72, 8), −1 in empty ones: ``depth1`` … ``depth7``, ``depthHO``."""
-        return self._rows_in((N_DQM_IETA, N_IPHI, N_MAPS), (self.dqm_x, self.dqm_y, self.dqm_map - 1))
+        rows = np.full((N_IETA, N_IPHI, N_DEPTH), -1, dtype=np.intp)
+        rows[self.grid] = np.arange(len(self))
+        return rows
 
     @property
     def dqm_map(self) -> IntArray:
         """Number of a channel's DQM map: its depth, and :data:`HO_MAP` for HO, which has a map of its own."""
         return np.where(self.subdetector == Subdetector.HO, HO_MAP, self.depth).astype(np.int16)
-
-    def _rows_in(self, shape: tuple[int, ...], place: tuple[IntArray, ...]) -> NDArray[np.intp]:
-        rows = np.full(shape, -1, dtype=np.intp)
-        rows[place] = np.arange(len(self))
-        return rows
 
     def name_of(self, row: int) -> str:
         """Name of a row's channel, for example ``HE +20/5/3``: sub-detector, ieta/iphi/depth."""

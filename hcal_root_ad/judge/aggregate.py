@@ -214,13 +214,10 @@ def unit_states(states: States, boxes: NDArray[np.intp], modules: NDArray[np.int
 
 @dataclass(frozen=True, eq=False)
 class ChannelSums:
-    """(channels,) digis seen and expected, summed over the judged lumisections; largest score with its sign, and
-    mean of its size."""
+    """(channels,) digis seen and expected, summed over the judged lumisections."""
 
     observed: Floats
     expected: Floats
-    score: Floats
-    mean_score: Floats
 
 
 def flagged_fraction(verdict: Verdict) -> Floats:
@@ -231,17 +228,21 @@ def flagged_fraction(verdict: Verdict) -> Floats:
 
 def channel_sums(verdict: Verdict) -> ChannelSums:
     """What maps of the run show of each channel."""
-    observed, expected, size, largest, smallest, pairs = np.zeros((6, len(verdict.channels)))
+    observed, expected = np.zeros((2, len(verdict.channels)))
     for rows in sweep(verdict.observed):
         use = judged(verdict.states[rows])
-        score = verdict.score[rows] * use
         observed += (verdict.observed[rows] * use).sum(axis=0)
         expected += (verdict.expected[rows] * use).sum(axis=0, dtype=np.float64)
-        size += np.abs(score).sum(axis=0, dtype=np.float64)
+    return ChannelSums(observed, expected)
+
+
+def strongest_scores(verdict: Verdict) -> Floats:
+    """(channels,) the largest score of the judged lumisections, with its sign."""
+    largest, smallest = np.zeros((2, len(verdict.channels)))
+    for rows in sweep(verdict.observed):
+        score = verdict.score[rows] * judged(verdict.states[rows])
         largest, smallest = np.maximum(largest, score.max(axis=0)), np.minimum(smallest, score.min(axis=0))
-        pairs += np.count_nonzero(use, axis=0)
-    strongest = np.where(largest >= -smallest, largest, smallest)
-    return ChannelSums(observed, expected, strongest, size / np.maximum(pairs, 1))
+    return np.where(largest >= -smallest, largest, smallest)
 
 
 _box_states: WeakKeyDictionary[Verdict | StripVerdict, States] = WeakKeyDictionary()

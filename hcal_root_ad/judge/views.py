@@ -22,6 +22,7 @@ from hcal_root_ad.judge.aggregate import (
     flagged_fraction,
     has_boxes,
     judged,
+    strongest_scores,
     worst_state,
 )
 from hcal_root_ad.judge.verdict import Finding, Interval, RunVerdict, State, StripVerdict, Verdict
@@ -186,7 +187,7 @@ def _channels_of(run: RunVerdict, verdict: Verdict) -> pa.Table:
             **{name: pa.array(values, mask=values == 0) for name, values in readout.items()},
             "state": worst_state(verdict.states), "judged": count_by_channel(verdict.states, judged),
             "flagged": flagged_fraction(verdict), "observed": sums.observed.astype(np.int64),
-            "expected": sums.expected, "score": sums.score,
+            "expected": sums.expected, "score": strongest_scores(verdict),
         }
     )  # fmt: skip
 

@@ -29,6 +29,7 @@ from hcal_root_ad.judge.aggregate import (
     exactly,
     flagged_fraction,
     judged,
+    strongest_scores,
     unit_states,
     worst_state,
 )
@@ -221,7 +222,7 @@ def _maps(verdict: Verdict) -> dict[str, Any]:
         "fraction": flagged_fraction(verdict),
         "observed": sums.observed,
         "expected": sums.expected,
-        "score": sums.score,
+        "score": strongest_scores(verdict),
     }
     return {name: depth_maps(verdict.channels, values).astype(_MAPS[name]) for name, values in maps.items()}
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.judge import aggregate
-from hcal_root_ad.judge.aggregate import channel_sums, reconstruction_error
+from hcal_root_ad.judge.aggregate import channel_sums, reconstruction_error, strongest_scores
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import row_blocks
 from hcal_root_ad.publish.elements import CLIENT, TASK, MonitorElements, QualityResult, QualityStatus
@@ -91,8 +91,9 @@ def test_words_of_quality_results(channels: MonitorElements, strips: MonitorElem
 
 def test_a_long_run_is_summed_in_blocks(verdict: RunVerdict, monkeypatch: pytest.MonkeyPatch) -> None:
     hb = verdict.verdicts[0]
-    whole, error = channel_sums(hb), reconstruction_error(hb)
+    whole, strongest, error = channel_sums(hb), strongest_scores(hb), reconstruction_error(hb)
     monkeypatch.setattr(aggregate, "row_blocks", partial(row_blocks, rows=5))
     np.testing.assert_allclose(reconstruction_error(hb), error)
-    for name in ("observed", "expected", "score", "mean_score"):
+    np.testing.assert_array_equal(strongest_scores(hb), strongest)
+    for name in ("observed", "expected"):
         np.testing.assert_allclose(getattr(channel_sums(hb), name), getattr(whole, name), rtol=1e-6)

@@ -28,7 +28,7 @@ def test_run() -> TestRun:
     return next(runs_of(QUICK, "HE"))
 
 
-def test_every_condition_of_the_issue_is_in_the_full_suite() -> None:
+def test_every_condition_is_in_the_full_suite() -> None:
     names = {condition.name for condition in conditions_of(FACTORS, SCALES)}
     assert len(names) == 6 * (8 * 2 + 3)
     assert {"R=0.8 RM isolated", "R=4 sector persistent", "flickering card persistent"} <= names
