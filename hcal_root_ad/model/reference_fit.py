@@ -201,10 +201,11 @@ def overdispersion_of(reference: Reference, levels: CommonLevels) -> Overdispers
         return Overdispersion()
     tree = reference.tree
     module, variance = levels.digis, levels.module_variance
-    weight = 1 / variance
     of = tree.box_of_module
-    total = np.stack([np.bincount(of, row, len(tree.box)) for row in weight])
-    box = np.stack([np.bincount(of, row, len(tree.box)) for row in weight * module]) / np.maximum(total, 1e-9)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a module without digis: its box becomes NaN, and is left out
+        weight = 1 / variance
+        total = np.stack([np.bincount(of, row, len(tree.box)) for row in weight])
+        box = np.stack([np.bincount(of, row, len(tree.box)) for row in weight * module]) / np.maximum(total, 1e-9)
 
     def ratio(values: Floats, variances: Floats) -> float:
         step = np.diff(values, axis=0) / np.sqrt(variances[1:] + variances[:-1])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import hist
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -11,6 +14,13 @@ from hcal_root_ad.errors import UsageError
 from hcal_root_ad.judge.verdict import RunVerdict, State
 
 HOT = "HB +4/33/2"
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> Iterator[None]:
+    """Pictures on request are figures of pyplot, as notebooks want them; others of the same process do not."""
+    yield
+    plt.close("all")
 
 
 def test_findings_are_a_table_with_all_names(verdict: RunVerdict) -> None:

@@ -305,11 +305,12 @@ def test_drift_is_one_line_per_run(tmp_path: Path) -> None:
 
 
 def test_pictures_are_written_whole_and_leave_no_pyplot_state_behind(comparison: Comparison, tmp_path: Path) -> None:
+    before = plt.get_fignums()
     paths = draw_comparison(comparison, tmp_path / "comparison_R370101")
     assert [path.name for path in paths] == ["comparison_R370101.png", "comparison_R370101_channels.png"]
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     assert all(np.ptp(imread(path)[..., :3]) == 1 for path in paths)
-    assert plt.get_fignums() == []
+    assert plt.get_fignums() == before
 
 
 def test_a_lost_box_and_quiet_ones_leave_the_panels_their_room() -> None:

@@ -37,13 +37,13 @@ def drawn(monkeypatch):
 
 
 def test_pictures_are_written_whole_and_leave_no_pyplot_state_behind(verdict, tmp_path):
-    before = dict(mpl.rcParams)
+    before, figures = dict(mpl.rcParams), plt.get_fignums()
     paths = run_plots.draw_plots(verdict, tmp_path / "plots")
     assert [path.name for path in paths] == [f"{name}.png" for name in ALL]
     assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == sorted(path.name for path in paths)
     for path in paths:
         assert np.ptp(imread(path)[..., :3]) == 1  # black on white at least
-    assert plt.get_fignums() == []
+    assert plt.get_fignums() == figures
     assert dict(mpl.rcParams) == before
 
 
