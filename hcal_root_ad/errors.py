@@ -1,4 +1,4 @@
-"""Every error that a user can cause, as one tree.
+"""Every error that a user can cause, as one tree; and what is said of an error of ours.
 
 ::
 
@@ -14,8 +14,15 @@
     ├── OutputError        the output cannot be written, or would be refused by a GUI
     └── UsageError         options that contradict each other, values out of range
 
-Each message is one sentence: the file, what was expected, what was found, what to do.
+Each message is one sentence: the file, what was expected, what was found, what to do. Of an error of ours all that is
+known goes into a file that one can send, and one sentence to people.
 """
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
 
 
 class HcalRootAdError(Exception):
@@ -60,3 +67,35 @@ class OutputError(HcalRootAdError):
 
 class UsageError(HcalRootAdError):
     """Options that contradict each other, or values out of range."""
+
+
+def fault_sentence(error: BaseException) -> str:
+    """What to say of an error of ours, once its traceback lies in a file of its own, readable by the user alone."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    what = f"A fault of the program ({type(error).__name__}{where})"
+    try:
+        return f"{what}; please report it with the file {_write(error)}."
+    except OSError as refusal:
+        return f"{what}; please report it (what is known of it could not be written: {refusal.strerror})."
+
+
+def _write(error: BaseException) -> str:
+    import platform
+    import tempfile
+    import traceback
+    from datetime import UTC, datetime
+    from importlib.metadata import version
+
+    handle, name = tempfile.mkstemp(prefix="hcal-root-ad-fault-", suffix=".txt")
+    lines = [
+        f"{datetime.now(UTC):%F %T} UTC, hcal-root-ad {version('hcal-root-ad')}, "
+        f"Python {platform.python_version()}, {platform.platform()}",
+        f"command: {sys.argv!r}",
+        "".join(traceback.format_exception(error)),
+    ]
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write("\n".join(lines))
+    return name

@@ -14,7 +14,6 @@ FLOOR = {
     "content",
     "detector",
     "errors",
-    "fault_report",
     "files",
     "histograms",
     "lumi_maps",

@@ -19,8 +19,7 @@ from hcal_root_ad.pipeline import SHIPPED_MODELS, Judging, load_models
 from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.publish.publish import publish
 from hcal_root_ad.publish.saved_verdict import RunRecord, load_record, record_of
-from hcal_root_ad.reproduce.diff import differences, parts_of
-from hcal_root_ad.reproduce.origins import origins
+from hcal_root_ad.reproduce.read_back import differences, origins, parts_of
 from hcal_root_ad.simulate.faults import make_fault
 from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.formats import write_format

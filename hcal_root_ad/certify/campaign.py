@@ -29,8 +29,7 @@ from hcal_root_ad.certify.store import (
     Store,
     items_of,
 )
-from hcal_root_ad.errors import CatalogueError, HcalRootAdError, ModelError, NoHcalError
-from hcal_root_ad.fault_report import fault_sentence
+from hcal_root_ad.errors import CatalogueError, HcalRootAdError, ModelError, NoHcalError, fault_sentence
 from hcal_root_ad.harvest.inputs import InputFile
 from hcal_root_ad.harvest.read import LeftOut, read_lumi_maps
 from hcal_root_ad.judge.verdict import RunVerdict

@@ -1,5 +1,5 @@
-"""Command line: one module per verb, each a thin shell over one library function.
+"""Command line: each verb is a thin shell over one library function; verbs that share an idea share a module.
 
-A verb's module has two functions: ``add_arguments(parser)`` declares its options, and
-``execute(arguments)`` calls the library, prints, and returns the exit code. Its docstring is its help.
+``add_VERB(parser)`` declares the options of a verb, and ``execute_VERB(arguments)`` calls the library, prints, and
+returns the exit code. The docstring of the second is the verb's help.
 """

@@ -1,9 +1,4 @@
-"""Certify many runs: judge what is new, apply a policy, and write which lumisections are good, and why.
-
-The folder DIR keeps every run's record: the same command goes on where it was stopped, and without INPUT the runs
-that DIR holds are certified anew, without their files, for example by another --policy. Exit codes: 0 done, 1 some
-file or run could not be judged, or its verdict is not trusted (the others are certified), 2 wrong use.
-"""
+"""Which lumisections of many runs are good: ``certify``."""
 
 from __future__ import annotations
 
@@ -42,7 +37,7 @@ _DOUBTS = 8
 """Runs that are not trusted and named; certification.provenance.json has all."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_certify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "inputs", nargs="*", metavar="INPUT",
         help="file, folder, pattern, address, dataset list (.txt, .list, .json), or dials:RUN; none: the runs in DIR",
@@ -66,7 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_without_reference(parser)
 
 
-def execute(arguments: argparse.Namespace) -> int:
+def execute_certify(arguments: argparse.Namespace) -> int:
+    """Certify many runs: judge what is new, apply a policy, and write which lumisections are good, and why.
+
+    The folder DIR keeps every run's record: the same command goes on where it was stopped, and without INPUT the runs
+    that DIR holds are certified anew, without their files, for example by another --policy. Exit codes: 0 done, 1 some
+    file or run could not be judged, or its verdict is not trusted (the others are certified), 2 wrong use.
+    """
     from hcal_root_ad.certify.store import Store
 
     store = Store(arguments.output.absolute())

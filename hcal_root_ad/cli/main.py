@@ -11,38 +11,54 @@ import errno
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
+from inspect import getdoc
 from io import TextIOWrapper
-from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
-from hcal_root_ad.cli.config import add_config, apply
-from hcal_root_ad.cli.plain import plain, plain_line
+from hcal_root_ad.cli.options import add_settings, apply
+from hcal_root_ad.cli.terminal import plain, plain_line
 from hcal_root_ad.errors import HcalRootAdError
 
+AddArguments = Callable[[argparse.ArgumentParser], None]
+Execute = Callable[[argparse.Namespace], int]
+
+
+class Verb(NamedTuple):
+    """The module of this package that has ``add_VERB`` and ``execute_VERB``, imported once the verb is chosen."""
+
+    module: str
+    what: str
+
+    def functions(self, name: str) -> tuple[AddArguments, Execute]:
+        """What declares its options, and what does it."""
+        module = import_module(f"hcal_root_ad.cli.{self.module}")
+        return getattr(module, f"add_{name}"), getattr(module, f"execute_{name}")
+
+
 VERBS = {
-    "inspect": "what is in this file, and which harvester definition fits",
-    "harvest": "save the digi counts per lumisection and channel as a tensor file",
-    "run": "judge runs and write the ROOT file for the DQM GUI",
-    "report": "make an HTML page to look at, of a run or a campaign",
-    "certify": "which lumisections of many runs are good, by a written policy",
-    "watch": "judge a run while it is taken: a folder that fills, published anew after each LS",
-    "check": "will both DQM GUIs take this file?",
-    "provenance": "what was this output made of, and with which versions?",
-    "reproduce": "make an output again and compare it, object by object",
-    "simulate": "write runs of a simulated detector, with known faults",
-    "train": "make a model of clean runs alone",
-    "transfer": "adapt a model to your detector, or to another sub-detector, on clean runs",
-    "adapt": "keep a detector state that learns from run to run, and never a fault",
-    "innovations": "what runs do beyond what a detector state expects, and what of it follows something",
-    "findings": "open findings of a detector state: list, accept, close",
-    "compare": "hold runs against a reference run: what differs, as table, ROOT file, JSON and picture",
-    "reference": "keep the catalogue of reference runs: add, list, show, verify",
-    "export": "write a model as ONNX, or as a model for CMSSW's HcalMLTask",
-    "config": "which settings hold, and where they come from",
+    "inspect": Verb("dqm_files", "what is in this file, and which harvester definition fits"),
+    "harvest": Verb("dqm_files", "save the digi counts per lumisection and channel as a tensor file"),
+    "run": Verb("run", "judge runs and write the ROOT file for the DQM GUI"),
+    "report": Verb("run", "make an HTML page to look at, of a run or a campaign"),
+    "certify": Verb("certify", "which lumisections of many runs are good, by a written policy"),
+    "watch": Verb("run", "judge a run while it is taken: a folder that fills, published anew after each LS"),
+    "check": Verb("dqm_files", "will both DQM GUIs take this file?"),
+    "provenance": Verb("origins", "what was this output made of, and with which versions?"),
+    "reproduce": Verb("origins", "make an output again and compare it, object by object"),
+    "simulate": Verb("dqm_files", "write runs of a simulated detector, with known faults"),
+    "train": Verb("models", "make a model of clean runs alone"),
+    "transfer": Verb("models", "adapt a model to your detector, or to another sub-detector, on clean runs"),
+    "adapt": Verb("states", "keep a detector state that learns from run to run, and never a fault"),
+    "innovations": Verb("states", "what runs do beyond what a state expects, and what of it follows something"),
+    "findings": Verb("states", "open findings of a detector state: list, accept, close"),
+    "compare": Verb("references", "hold runs against a reference run: what differs, as table, file and picture"),
+    "reference": Verb("references", "keep the catalogue of reference runs: add, list, show, verify"),
+    "export": Verb("models", "write a model as ONNX, or as a model for CMSSW's HcalMLTask"),
+    "config": Verb("options", "which settings hold, and where they come from"),
 }
-"""Verb to what it does. The verb's module in this package has the same name and is imported only when it is chosen."""
+"""All verbs."""
 
 PROGRAM = "hcal-root-ad"
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
@@ -77,22 +93,22 @@ def _execute(words: list[str]) -> int:
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     verb = _front_door().parse_args(words[:1]).verb
-    module, parser = _parser_of(verb)
+    execute, parser = _parser_of(verb)
     arguments = parser.parse_args(words[1:])
     apply(arguments)
-    code = int(module.execute(arguments))
+    code = execute(arguments)
     sys.stdout.flush()
     return code
 
 
-def _parser_of(verb: str) -> tuple[ModuleType, _Parser]:
-    """A verb's module, and the parser of its options."""
-    module = import_module(f"hcal_root_ad.cli.{verb}")
+def _parser_of(verb: str) -> tuple[Execute, _Parser]:
+    """What executes a verb, and the parser of its options."""
+    add_arguments, execute = VERBS[verb].functions(verb)
     width = {} if verb != "config" else {"formatter_class": argparse.RawDescriptionHelpFormatter}
-    parser = _Parser(f"{PROGRAM} {verb}", description=module.__doc__, **width)
-    module.add_arguments(parser)
-    add_config(parser)
-    return module, parser
+    parser = _Parser(f"{PROGRAM} {verb}", description=getdoc(execute), **width)
+    add_arguments(parser)
+    add_settings(parser)
+    return execute, parser
 
 
 def _complete() -> None:
@@ -104,12 +120,12 @@ def _complete() -> None:
     asked = os.environ.get("COMP_LINE", "").split()[1:2]
     for verb in VERBS:
         own = _parser_of(verb)[1] if [verb] == asked else None
-        verbs.add_parser(verb, help=VERBS[verb], parents=[own] if own else [], add_help=own is None)
+        verbs.add_parser(verb, help=VERBS[verb].what, parents=[own] if own else [], add_help=own is None)
     argcomplete.autocomplete(parser)
 
 
 def _fault(error: BaseException | None) -> str:
-    from hcal_root_ad.fault_report import fault_sentence
+    from hcal_root_ad.errors import fault_sentence
 
     return fault_sentence(error or RuntimeError())
 
@@ -188,7 +204,7 @@ def _front_door() -> argparse.ArgumentParser:
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=100),
         description="Finds dead, hot, noisy and degraded HCAL channels in CMS DQM files.",
         epilog="verbs:\n"
-        + "\n".join(f"  {verb:{width}}  {what}" for verb, what in VERBS.items())
+        + "\n".join(f"  {name:{width}}  {verb.what}" for name, verb in VERBS.items())
         + f"\n\n{PROGRAM} VERB --help tells more.",
     )  # fmt: skip
     parser.add_argument("verb", type=_verb, metavar="VERB", help="one of the verbs below")

@@ -1,21 +1,30 @@
-"""What several verbs share: options declared once, number types, inputs by path or name, and who judges."""
+"""What verbs share: options declared once, settings that stand in for them, inputs by path or name, and who judges."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hcal_root_ad.cli.terminal import progress
+from hcal_root_ad.cli.terminal import progress, show
+from hcal_root_ad.content import SEARCH_VARIABLE
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
     from hcal_root_ad.harvest.inputs import InputFile
     from hcal_root_ad.harvest.read import LeftOut
+    from hcal_root_ad.lumi_maps import LumiMaps
     from hcal_root_ad.pipeline import Judging
     from hcal_root_ad.state.history import StateStore
+
+CONFIG_VARIABLE, LABEL_VARIABLE = "HCAL_ROOT_AD_CONFIG", "HCAL_ROOT_AD_LABEL"
+OF_OPTIONS = {"models": "model", "policy": "policy", "mask": "mask", "definition": "definition",
+              "false_alarms": "false_alarms"}  # fmt: skip
+"""Settings that stand in for an option that is not given, wherever a verb has it."""
+OF_ENVIRONMENT = {"folders": SEARCH_VARIABLE, "label": LABEL_VARIABLE}
 
 
 def positive(text: str) -> float:
@@ -118,3 +127,132 @@ def read_runs(
     paths = [path for name in names for path in input_paths(name)]
     with progress("Reading") as report:
         return read_lumi_maps(paths, definition, report, left_out)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a user wrote once; None where nothing is said."""
+
+    folders: tuple[str, ...] | None = None
+    models: tuple[str, ...] | None = None
+    policy: str | None = None
+    mask: str | None = None
+    definition: str | None = None
+    false_alarms: float | None = None
+    label: str | None = None
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """None of its own; ``--config`` is one of every verb."""
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """``--config``."""
+    parser.add_argument("--config", type=Path, metavar="FILE.toml",
+                        help="settings (default: ~/.config/hcal_root_ad/config.toml; see `config`)")  # fmt: skip
+
+
+def execute_config(arguments: argparse.Namespace) -> int:
+    """Show the settings that hold, and where each comes from: an option, the environment, your file, or the default.
+
+    The file is ``~/.config/hcal_root_ad/config.toml``, or what ``--config`` or ``HCAL_ROOT_AD_CONFIG`` names (empty:
+    none). An option beats the environment, and the environment beats the file::
+
+        folders = ["/eos/user/y/you/hcal"]    # with models/, harvesters/, policies/, reference_runs/ inside
+        models = ["my-hb", "my-he", "hb-2018"]  # each knows its sub-detector and its era; a run takes those of its own
+        policy = "my-policy"
+        mask = "/eos/user/y/you/hcal/known.toml"
+        definition = "Occupancy"
+        false_alarms = 0.5
+        label = "HCAL Preliminary"            # on plots, behind CMS
+    """
+    show(*_lines(arguments.config))
+    return 0
+
+
+def config_file(given: Path | None = None) -> Path | None:
+    """The file of settings: what was given, else what the environment names, else the user's own where there is one.
+
+    Raises:
+        UsageError: a file that was named is not there.
+    """
+    named = given or os.environ.get(CONFIG_VARIABLE)
+    if named is not None:
+        path = Path(named).expanduser()
+        if given and not path.is_file():
+            raise UsageError(f"--config {given}: no such file.")
+        if named and not path.is_file():
+            raise UsageError(f"{CONFIG_VARIABLE} names {named}, which is no file; correct or unset it.")
+        return path if str(named) else None
+    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    path = Path(home).expanduser() / "hcal_root_ad" / "config.toml"
+    return path if path.is_file() else None
+
+
+def read_settings(path: Path | None) -> Settings:
+    """The settings in a file; nothing without one.
+
+    Raises:
+        UsageError: it is no TOML, a key is unknown, or a value of another kind.
+    """
+    if path is None:
+        return Settings()
+    from hcal_root_ad.schema import structure
+    from hcal_root_ad.tables import read_toml
+
+    return structure(read_toml(path, "settings", UsageError), Settings, f"The file {path}", UsageError)
+
+
+def apply(arguments: argparse.Namespace) -> None:
+    """Let the settings stand in for what neither the options nor the environment say; ``from_settings`` names them.
+
+    Raises:
+        UsageError: as :func:`config_file` and :func:`read_settings` do.
+    """
+    settings = read_settings(config_file(arguments.config))
+    for setting, variable in OF_ENVIRONMENT.items():
+        value = getattr(settings, setting)
+        if value is not None and variable not in os.environ:
+            os.environ[variable] = value if isinstance(value, str) else os.pathsep.join(map(_expanded, value))
+    arguments.from_settings = set()
+    for setting, option in OF_OPTIONS.items():
+        if getattr(arguments, option, ...) is None and (value := getattr(settings, setting)) is not None:
+            setattr(arguments, option, _as_option(setting, value))
+            arguments.from_settings.add(option)
+
+
+def _as_option(setting: str, value: Any) -> Any:
+    if setting == "models":
+        return [_expanded(name) for name in value]
+    return Path(value).expanduser() if setting == "mask" else value
+
+
+def _expanded(name: str) -> str:
+    return str(Path(name).expanduser()) if name.startswith("~") else name
+
+
+def _lines(given: Path | None) -> Iterator[str]:
+    path = config_file(given)
+    settings = read_settings(path)
+    yield f"settings: {path or 'no file; defaults hold'}"
+    defaults = {"folders": "none of your own", "models": "the shipped ones", "policy": "standard", "mask": "none",
+                "definition": "the one that fits", "false_alarms": "the models' own", "label": "HCAL DQM"}  # fmt: skip
+    for name, default in defaults.items():
+        value, origin = getattr(settings, name), f"from {path}"
+        variable = OF_ENVIRONMENT.get(name, "")
+        if variable in os.environ and os.environ[variable] != _joined(value):
+            value, origin = os.environ[variable], f"from {variable}"
+        yield f"{name:<13} {default if value is None else _joined(value)}  ({'default' if value is None else origin})"
+    yield from _models(settings)
+
+
+def _joined(value: Any) -> str:
+    return os.pathsep.join(map(_expanded, value)) if isinstance(value, tuple) else str(value)
+
+
+def _models(settings: Settings) -> Iterator[str]:
+    """Who judges which sub-detector of which era."""
+    from hcal_root_ad.pipeline import load_models
+
+    for model in load_models([_expanded(name) for name in settings.models or ()] or None):
+        yield f"  {model.subdetector} of {model.channels.era.value}: {model.name}"

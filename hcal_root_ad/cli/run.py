@@ -1,4 +1,4 @@
-"""Judge the runs in the inputs and write, for each, the ROOT file that the DQM GUI shows."""
+"""Judge runs: ``run`` what is there, ``watch`` what comes, and ``report`` on a run or a campaign as a page."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from hcal_root_ad.cli.options import (
     add_output,
     add_states,
     add_without_reference,
+    count,
     input_files,
     judging_of,
+    positive,
     read_runs,
 )
-from hcal_root_ad.cli.terminal import be_quiet, progress, remark, show
+from hcal_root_ad.cli.terminal import be_quiet, plain_line, progress, remark, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places, plain_name
 from hcal_root_ad.lumi_maps import LumiMaps
@@ -29,9 +31,10 @@ if TYPE_CHECKING:
     from hcal_root_ad.judge.verdict import RunVerdict
     from hcal_root_ad.pipeline import Judging
     from hcal_root_ad.provenance import Provenance
+    from hcal_root_ad.publish.saved_verdict import RunRecord
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_run(parser: argparse.ArgumentParser) -> None:
     add_inputs(parser)
     add_output(parser, "DIR", "folder for the ROOT files")
     add_judging(parser)
@@ -52,7 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="write a copy of the harvested input file with our folders added")  # fmt: skip
 
 
-def execute(arguments: argparse.Namespace) -> int:
+def execute_run(arguments: argparse.Namespace) -> int:
+    """Judge the runs in the inputs and write, for each, the ROOT file that the DQM GUI shows."""
     if arguments.attach and arguments.online:
         raise UsageError("--attach keeps the input's file name, so it cannot go with --online; leave one of them out.")
     from hcal_root_ad.harvest.inputs import digest_ahead
@@ -176,3 +180,142 @@ def _save_verdicts(verdicts: Sequence[RunVerdict], made: Sequence[Provenance], f
         path = folder / record_name(verdict.maps.run)
         save_record(record_of(verdict, provenance), path)
         show(f"verdict:   {path}")
+
+
+SEVERITIES = ("channel", "module", "box", "sub-detector")
+
+
+def add_watch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the files come")
+    add_output(parser, "DIR", "folder for ROOT files, log of alarms and state; outside of FOLDER")
+    add_judging(parser)
+    add_states(parser)
+    parser.add_argument("--patience", type=positive, default=60.0, metavar="SECONDS",
+                        help="how long a missing LS or a half-written file is waited for (default: 60)")  # fmt: skip
+    parser.add_argument("--once", action="store_true", help="handle what is there, wait for nothing, then stop")
+    parser.add_argument("--digest", type=count, default=10, metavar="LS",
+                        help="a status line every so many LS (default: 10); alarms are told at once")  # fmt: skip
+    parser.add_argument("--minimum-severity", choices=SEVERITIES, default=SEVERITIES[0],
+                        help="tell no alarm about less; the log has all (default: channel)")  # fmt: skip
+    parser.add_argument("--on-alarm", default="", metavar="COMMAND",
+                        help="run it for each alarm told: sentence as last argument, JSON on its input")  # fmt: skip
+    parser.add_argument("--on-publish", default="", metavar="COMMAND",
+                        help="run it for each published file, with its path as last argument")  # fmt: skip
+    parser.add_argument("--register", default="", metavar="URL",
+                        help="tell this GUI of each published file (POST to URL/api/v1/register)")  # fmt: skip
+    parser.add_argument("--online", action="store_true", help="name the ROOT files as the online GUI wants it")
+
+
+def execute_watch(arguments: argparse.Namespace) -> int:
+    """Watch a folder in which the DQM leaves its files; judge each lumisection and publish the run anew each time."""
+    from hcal_root_ad.watch.alarms import Severity
+    from hcal_root_ad.watch.received import sole_watch
+    from hcal_root_ad.watch.service import Watch, WatchSettings
+
+    settings = WatchSettings(
+        arguments.folder,
+        arguments.output,
+        0.0 if arguments.once else arguments.patience,
+        arguments.online,
+        arguments.digest,
+        Severity(arguments.minimum_severity),
+        arguments.on_alarm,
+        arguments.on_publish,
+        arguments.register,
+    )
+    settings.check()
+    check_places([], [arguments.output])
+    judging = judging_of(arguments)
+    with sole_watch(arguments.output, _say):
+        watch = Watch(settings, judging, _say)
+        if arguments.once:
+            watch.once()
+        else:
+            _say(f"watching {arguments.folder}, writing to {arguments.output}")
+            watch.forever()
+    return 0
+
+
+def _say(sentence: str) -> None:
+    """A line with its time (UTC)."""
+    import time
+
+    from hcal_root_ad.watch.alarms import utc
+
+    show(plain_line(f"{utc(time.time())} {sentence}"))
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", metavar="PATH",
+                        help="folder of a campaign; verdict on a run (R<run>.verdict.npz, from `run --save-verdict`); "
+                             "or DQM file or reference run, which is judged first")  # fmt: skip
+    add_output(parser, "FILE.html", "page to write")
+    add_judging(parser)
+    add_definition(parser)
+    parser.add_argument("--runs", action="store_true",
+                        help="of a campaign: a page for each run too, in FILE_runs/, with links")  # fmt: skip
+
+
+def execute_report(arguments: argparse.Namespace) -> int:
+    """Make an HTML page to look at, of a run or of a campaign of certify; it opens anywhere, without a network."""
+    from hcal_root_ad.report.campaign_page import is_campaign
+
+    path, output = Path(arguments.path), arguments.output
+    if is_campaign(path):
+        _report_campaign(path, output, arguments.runs)
+    elif arguments.runs:
+        raise UsageError(f"--runs goes with the folder of a campaign, but {path} is none; leave it out.")
+    else:
+        _report_run(arguments)
+    show(f"report:    {output}")
+    return 0
+
+
+def _report_run(arguments: argparse.Namespace) -> None:
+    from hcal_root_ad.publish.saved_verdict import SUFFIX, load_record
+
+    name, output = arguments.path, arguments.output
+    recorded = name.endswith(SUFFIX)
+    check_places([output], inputs=[Path(name)] if recorded else input_files([name]))
+    record = load_record(Path(name)) if recorded else _judged(arguments)
+
+    from hcal_root_ad.report.page import write_page
+    from hcal_root_ad.report.run_page import run_page
+
+    write_page(run_page(record), output)
+
+
+def _judged(arguments: argparse.Namespace) -> RunRecord:
+    """The record of a run that is judged now, as `run` does it."""
+    from hcal_root_ad.publish.saved_verdict import record_of
+
+    runs = read_runs([arguments.path], arguments.definition)
+    if len(runs) != 1:
+        numbers = ", ".join(str(maps.run) for maps in runs)
+        raise UsageError(
+            f"{arguments.path} holds runs {numbers}, but a report is of one; "
+            "use `run --save-verdict` and name a verdict."
+        )
+    judging = judging_of(arguments)
+    verdict = judge(runs[0], judging)
+    return record_of(verdict, judging.provenance("run", [verdict]))
+
+
+def _report_campaign(folder: Path, output: Path, with_runs: bool) -> None:
+    from hcal_root_ad.publish.saved_verdict import load_record, record_name
+    from hcal_root_ad.report.campaign_page import RECORDS, campaign_page, load_campaign
+    from hcal_root_ad.report.page import write_page
+    from hcal_root_ad.report.run_page import run_page
+
+    campaign = load_campaign(folder)
+    runs = campaign.runs if with_runs else []
+    pages = {run: f"{output.stem}_runs/R{run}.html" for run in runs}
+    check_places([output, *(output.parent / page for page in pages.values())])
+    with progress("Drawing runs") as report:
+        for done, (run, page) in enumerate(pages.items(), start=1):
+            record = load_record(folder / RECORDS / record_name(run))
+            pileup = campaign.lumisections.pileup[campaign.lumisections.rows_of(run)]
+            write_page(run_page(record, pileup), output.parent / page)
+            if report:
+                report(done, len(pages))
+    write_page(campaign_page(campaign, pages), output)

@@ -1,18 +1,19 @@
-"""What people see: results on stdout, progress and remarks on stderr, a bar only where stderr is a terminal."""
+"""What people see: results on stdout, progress and remarks on stderr, a bar only where stderr is a terminal.
+
+A terminal shows text and does not act on it: names out of files may hold escape sequences. Rich, which draws tables and
+bars, is imported where there is one to draw.
+"""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.segment import Segment
-from rich.text import Text
-
-from hcal_root_ad.cli.plain import plain, plain_line
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 Report = Callable[[int, int], None]
 """What the library calls while it works: ``report(done, total)``."""
@@ -20,11 +21,30 @@ Report = Callable[[int, int], None]
 CampaignReport = Callable[[int, int, int], None]
 """As :data:`Report`, for runs, and with the lumisections judged so far."""
 
+_ACTED_ON = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but for tab and line feed, marks that turn the direction of writing, and halves of characters."""
+_OF_A_LINE = re.compile("[\t\n\u2028\u2029]")
 _WIDTH_OF_A_PIPE = 160
-
-
 _QUIET = False
 """Whether results are printed; for the process, which runs one verb."""
+
+
+def plain(text: str) -> str:
+    r"""The text with characters that a terminal acts on spelled out.
+
+    >>> plain("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    return _ACTED_ON.sub(_spelled, text)
+
+
+def plain_line(text: str) -> str:
+    """The same, in one line."""
+    return _OF_A_LINE.sub(_spelled, plain(text))
+
+
+def _spelled(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
 
 
 def be_quiet(quiet: bool = True) -> None:
@@ -35,30 +55,22 @@ def be_quiet(quiet: bool = True) -> None:
 
 def show(*results: RenderableType) -> None:
     """Print results (text or rich tables) on stdout, uncut where it goes to a file or a pipe."""
-    if _QUIET:
-        return
-    width = None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE
-    console = _Console(width=width, highlight=False, markup=False, emoji=False)
-    for result in results:
-        console.print(plain(result) if isinstance(result, str) else _Plain(result), soft_wrap=isinstance(result, str))
+    if not _QUIET:
+        for result in results:
+            print(plain(result) if isinstance(result, str) else _drawn(result))
 
 
-class _Console(Console):
-    """Leaves it to the front door to end where nobody reads any more."""
-
-    def on_broken_pipe(self) -> None:
-        raise BrokenPipeError
-
-
-@dataclass(frozen=True)
-class _Plain:
+def _drawn(result: RenderableType) -> str:
     """What rich draws, but for characters out of its texts that the terminal would act on."""
+    from rich.console import Console
+    from rich.segment import Segments
 
-    drawn: RenderableType
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
-        for segment in console.render(self.drawn, options):
-            yield segment if segment.control else segment._replace(text=plain(segment.text))
+    width = None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
+    drawn = (part if part.control else part._replace(text=plain(part.text)) for part in console.render(result))
+    with console.capture() as capture:
+        console.print(Segments(drawn), end="")
+    return capture.get().rstrip("\n")
 
 
 def remark(*sentences: str) -> None:
@@ -73,19 +85,13 @@ def progress(task: str) -> Iterator[Report | None]:
     if not sys.stderr.isatty():
         yield None
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         row = bar.add_task(task, total=None)
         yield lambda done, total: bar.update(row, completed=done, total=total)
-
-
-class _Throughput(ProgressColumn):
-    """Lumisections so far, and how many a second."""
-
-    def render(self, task: Task) -> Text:
-        lumisections = int(task.fields["lumisections"])
-        rate = lumisections / task.elapsed if task.elapsed else 0.0
-        return Text(f"{lumisections} LS, {rate:.1f} LS/s,")
 
 
 @contextmanager
@@ -94,12 +100,21 @@ def campaign_progress(task: str) -> Iterator[CampaignReport | None]:
     if not sys.stderr.isatty():
         yield None
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs,"), _Throughput(),
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs, {task.fields[judged]}"),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     # A run may take minutes: the speed is that of the last hour.
     bar = Progress(*columns, console=Console(stderr=True), transient=True, speed_estimate_period=3600)
     with bar:
-        row = bar.add_task(task, total=None, lumisections=0)
-        yield lambda done, total, lumisections: bar.update(row, completed=done, total=total, lumisections=lumisections)
+        row = bar.add_task(task, total=None, judged="")
+
+        def advance(done: int, total: int, lumisections: int) -> None:
+            elapsed = bar.tasks[row].elapsed
+            rate = lumisections / elapsed if elapsed else 0.0
+            bar.update(row, completed=done, total=total, judged=f"{lumisections} LS, {rate:.1f} LS/s,")
+
+        yield advance

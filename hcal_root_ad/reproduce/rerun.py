@@ -20,8 +20,7 @@ from hcal_root_ad import content
 from hcal_root_ad.errors import CatalogueError, HcalRootAdError, InputError
 from hcal_root_ad.files import plain_name
 from hcal_root_ad.provenance import INPUTS, Material, Option, Provenance, sha256_of, versions_here
-from hcal_root_ad.reproduce.diff import differences, parts_of
-from hcal_root_ad.reproduce.origins import Origin
+from hcal_root_ad.reproduce.read_back import Origin, differences, parts_of
 
 
 @dataclass(frozen=True)

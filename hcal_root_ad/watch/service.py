@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from hcal_root_ad.errors import HcalRootAdError, InputError, NoHcalError, OutputError, UsageError
-from hcal_root_ad.fault_report import fault_sentence
+from hcal_root_ad.errors import HcalRootAdError, InputError, NoHcalError, OutputError, UsageError, fault_sentence
 from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.provenance import Option, Provenance

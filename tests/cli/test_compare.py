@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hcal_root_ad import content
-from hcal_root_ad.cli import compare
+from hcal_root_ad.cli import references
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.lumi_maps import LumiMaps
 
@@ -100,7 +100,7 @@ def test_several_runs_find_their_reference_and_strict_tells_that_one_differs(
 def test_only_strict_makes_a_difference_a_failure(
     files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], code: int
 ) -> None:
-    monkeypatch.setattr(compare, "_compare", lambda *_: (None, True))
+    monkeypatch.setattr(references, "_compare", lambda *_: (None, True))
     assert main(["compare", str(files["other"]), "-o", str(tmp_path), *options]) == code
 
 
@@ -118,7 +118,7 @@ def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(
 def test_without_a_fitting_reference_one_must_be_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], make_maps: MakeMaps
 ) -> None:
-    monkeypatch.setattr(compare, "read_runs", lambda *_: (make_maps(370101, "a.root"),))
+    monkeypatch.setattr(references, "read_runs", lambda *_: (make_maps(370101, "a.root"),))
     (tmp_path / "a.root").touch()
     assert main(["compare", str(tmp_path / "a.root"), "-o", str(tmp_path / "out")]) == 2
     err = capsys.readouterr().err
@@ -190,8 +190,7 @@ def test_a_terminal_shows_how_far_it_is(
     def bar(task: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: seen.setdefault(task, []).append((done, total))
 
-    for verb in ("compare", "reference"):
-        monkeypatch.setattr(f"hcal_root_ad.cli.{verb}.progress", bar)
+    monkeypatch.setattr(references, "progress", bar)
     assert main(["reference", "verify", "mine", "mine"]) == 0
     assert main(["compare", str(files["other"]), "--reference", "mine", "-o", str(tmp_path)]) == 0
     assert seen == {"Verifying": [(1, 2), (2, 2)], "Comparing run 374001": [(0, 1)]}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hcal_root_ad.cli.config import Settings, apply, config_file, read_settings
 from hcal_root_ad.cli.main import main
+from hcal_root_ad.cli.options import Settings, apply, config_file, read_settings
 from hcal_root_ad.errors import UsageError
 
 TEXT = """

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hcal_root_ad.cli import transfer
+from hcal_root_ad.cli import models as verbs
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.detector import Era
 from hcal_root_ad.lumi_maps import LumiMaps
@@ -33,10 +33,10 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
             return SimpleNamespace(name="new", subdetector="HE", story=STORY)
 
         monkeypatch.setattr(f"hcal_root_ad.model.transfer.{verb}", function)
-        monkeypatch.setattr(f"hcal_root_ad.cli.{verb}.read_runs", lambda names, *_: tuple(names))
+        monkeypatch.setattr("hcal_root_ad.cli.models.read_runs", lambda names, *_: tuple(names))
         monkeypatch.setattr("hcal_root_ad.model.model.load_model", lambda name: SimpleNamespace(name=name))
         monkeypatch.setattr("hcal_root_ad.provenance.write_model_provenance", lambda *_: None)
-        monkeypatch.setattr(transfer, "_fit", lambda *_: iter(()))
+        monkeypatch.setattr(verbs, "_fit", lambda *_: iter(()))
         return calls
 
     return replace
@@ -115,6 +115,6 @@ def test_transfer_without_runs_needs_a_reference_whose_files_are_there(
 
 
 def test_transfer_says_how_the_model_fits_its_clean_run(models: Mapping[str, Model], clean_run: LumiMaps) -> None:
-    (line,) = transfer._fit(models["HE"], [clean_run])
+    (line,) = verbs._fit(models["HE"], [clean_run])
     assert line == "fit to run 370100: channels scatter 1.00 times as much as it allows for, no finding in 60 LS"
-    assert list(transfer._fit(models["HF"], [clean_run])) == []
+    assert list(verbs._fit(models["HF"], [clean_run])) == []

@@ -5,25 +5,24 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from hcal_root_ad import cli
-from hcal_root_ad.cli import check
+from hcal_root_ad.cli import dqm_files
 from hcal_root_ad.cli.main import VERBS, main
 from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.references.catalogue import input_paths
 
 
-def test_every_verb_has_a_module_and_every_module_is_known() -> None:
+def test_every_verb_has_its_functions_and_every_module_is_known() -> None:
     modules = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
-    assert modules == {*VERBS, "__init__", "main", "options", "plain", "terminal"}
-    for verb in VERBS:
-        module = import_module(f"hcal_root_ad.cli.{verb}")
-        assert module.__doc__
-        module.add_arguments(argparse.ArgumentParser())
+    assert modules == {*(verb.module for verb in VERBS.values()), "__init__", "main", "options", "terminal"}
+    for name, verb in VERBS.items():
+        add_arguments, execute = verb.functions(name)
+        assert execute.__doc__
+        add_arguments(argparse.ArgumentParser())
 
 
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +100,7 @@ def end_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
     def execute(_: argparse.Namespace) -> int:
         raise error
 
-    monkeypatch.setattr(check, "execute", execute)
+    monkeypatch.setattr(dqm_files, "execute_check", execute)
     return main(["check", "file.root"])
 
 

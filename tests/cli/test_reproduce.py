@@ -12,7 +12,7 @@ import pytest
 
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.provenance import Provenance, write_beside
-from hcal_root_ad.reproduce.origins import origins
+from hcal_root_ad.reproduce.read_back import origins
 
 LUMISECTIONS = 6
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hcal_root_ad.cli.watch import SEVERITIES
+from hcal_root_ad.cli.run import SEVERITIES
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo, RunVerdict, Trust, Verdict
 from hcal_root_ad.provenance import Material, Provenance
-from hcal_root_ad.reproduce.origins import origins
+from hcal_root_ad.reproduce.read_back import origins
 from hcal_root_ad.watch.alarms import (
     CLEARED_AFTER,
     Alarm,

@@ -1,17 +1,19 @@
-"""Materials are found by name, and believed by digest."""
+"""Materials are found by name and believed by digest; only options that count are taken from a file."""
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from hcal_root_ad.cli.main import VERBS
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.model.model import load_model
-from hcal_root_ad.provenance import Material, file_material, reference_material
+from hcal_root_ad.provenance import Material, Provenance, file_material, reference_material
 from hcal_root_ad.references.catalogue import entry_of
-from hcal_root_ad.reproduce.rerun import Places
+from hcal_root_ad.reproduce.rerun import RECIPES, REFUSED, Places, recipe_for, words_of
 
 
 @pytest.fixture
@@ -63,3 +65,36 @@ def test_references_are_those_of_the_catalogue() -> None:
         Places(()).find(replace(one, sha256="00"))
     with pytest.raises(InputError, match="not in the catalogue"):
         Places(()).find(replace(one, name="no-such-reference"))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_each_recipe_is_of_options_that_its_verb_has(name: str) -> None:
+    recipe = RECIPES[name]
+    add_arguments, parser = VERBS[recipe.verb].functions(recipe.verb)[0], argparse.ArgumentParser()
+    add_arguments(parser)
+    known = {action.dest for action in parser._actions}
+    assert {*recipe.options, *recipe.named} <= known
+
+
+def test_words_cannot_be_taken_for_other_options() -> None:
+    options = {"false_alarms": "--output=/etc", "online": True}
+    words = words_of(RECIPES["run"], options, [("inputs", "/a.root"), ("model", "/b"), ("definition", "d")])
+    assert words == ["run", "/a.root", "--false-alarms=--output=/etc", "--online", "--model=/b"]
+
+
+@pytest.mark.parametrize("option", ["output", "plots", "flags", "save_verdict", "model", "policy"])
+def test_a_file_names_no_place_to_write(option: str) -> None:
+    with pytest.raises(InputError, match=option):
+        recipe_for(Provenance("run", (), {option: "/etc"}), "x.root")
+
+
+def test_faults_are_none_or_mixed_or_a_material() -> None:
+    assert recipe_for(Provenance("simulate", (), {"faults": "mixed"}), "x") is RECIPES["simulate"]
+    with pytest.raises(InputError, match="faults"):
+        recipe_for(Provenance("simulate", (), {"faults": "/etc/passwd"}), "x")
+
+
+@pytest.mark.parametrize("verb", [*REFUSED, "rm"])
+def test_what_is_not_reproduced_is_said(verb: str) -> None:
+    with pytest.raises(InputError, match=verb):
+        recipe_for(Provenance(verb), "x")

@@ -1,16 +1,10 @@
-"""Keep a detector state: what every channel does today, learned from run to run, and never a fault.
-
-STATE is a folder. `--from` begins it with clean runs (several, of a wide range of pileup, are best); without, it
-begins with the models. `--with` judges runs in their order, each by what was known before it, and learns what is
-trusted. Every update is kept: `--undo` goes back to before a run, or before a person's word on a finding. With STATE
-alone its updates are listed. `run`, `watch` and `certify` judge by it with --state.
-"""
+"""Detector states: ``adapt`` keeps one, ``findings`` are what it asks people, ``innovations`` what it does not know."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,16 +14,20 @@ from hcal_root_ad.errors import UsageError
 from hcal_root_ad.state.detector_state import UNKNOWN, RunFacts
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from hcal_root_ad.certify.conditions import Conditions
     from hcal_root_ad.lumi_maps import LumiMaps
     from hcal_root_ad.pipeline import Judging
+    from hcal_root_ad.state.detector_state import OpenFinding, RunFacts
     from hcal_root_ad.state.history import StateStore, Update
+
 
 _LISTED = 20
 """Updates that are listed."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_adapt(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="STATE", help="folder of the state")
     parser.add_argument(
         "--from", dest="clean", nargs="+", metavar="CLEAN_RUN", help="clean runs that begin a new state"
@@ -42,7 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_judging(parser)
 
 
-def execute(arguments: argparse.Namespace) -> int:
+def execute_adapt(arguments: argparse.Namespace) -> int:
+    """Keep a detector state: what every channel does today, learned from run to run, and never a fault.
+
+    STATE is a folder. `--from` begins it with clean runs (several, of a wide range of pileup, are best); without, it
+    begins with the models. `--with` judges runs in their order, each by what was known before it, and learns what is
+    trusted. Every update is kept: `--undo` goes back to before a run, or before a person's word on a finding. With
+    STATE alone its updates are listed. `run`, `watch` and `certify` judge by it with --state.
+    """
     from hcal_root_ad.state.history import StateStore
 
     store = StateStore(arguments.folder)
@@ -153,3 +158,108 @@ def _what(update: Update) -> str:
     words += [f"opened {', '.join(str(one['unit']) for one in opened)}"] if opened else []
     words += [update.reason] if update.reason else []
     return ", ".join(words)
+
+
+def add_findings(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|accept|close")
+    listed = actions.add_parser("list", help="all that are open")
+    listed.add_argument("state", type=Path, metavar="STATE", help="folder of the state")
+    for action, what in (("accept", "it is a change that is meant, and stays"), ("close", "it is over")):
+        one = actions.add_parser(action, help=what)
+        one.add_argument("state", type=Path, metavar="STATE", help="folder of the state")
+        one.add_argument("finding", metavar="ID", help="which, as `findings list` names it")
+        one.add_argument("--reason", required=True, metavar="TEXT", help="who says so, and why; kept with the state")
+
+
+def execute_findings(arguments: argparse.Namespace) -> int:
+    """Open findings of a detector state: list them, accept one as the detector's new state, or close it.
+
+    What an open finding touches is not learned. `accept`: the change is meant (a new high voltage, say), and from now
+    on it is how the detector is. `close`: it is over, and what it touched is as it was before. `adapt STATE --undo ID`
+    takes a word back.
+    """
+    from hcal_root_ad.state.era import decide, open_findings
+    from hcal_root_ad.state.history import Action, StateStore
+
+    store = StateStore(arguments.state)
+    if arguments.action == "list":
+        findings = [finding for _, finding in open_findings(store)]
+        show(findings_table(findings) if findings else "no finding is open")
+        return 0
+    store.history()  # a state that is not there is not made by its lock
+    with store.alone(remark):
+        action = Action.ACCEPTED if arguments.action == "accept" else Action.CLOSED
+        finding = decide(store, action, arguments.finding, arguments.reason)
+    show(f"{finding.identifier} {finding.subdetector} {finding.unit}: {action}")
+    return 0
+
+
+def findings_table(findings: list[OpenFinding]) -> Table:
+    """In at most 80 columns; what was there in three runs asks for a person's word."""
+    from math import exp
+
+    from rich.table import Table
+
+    table = Table("ID", "unit", "kind", "rate", "since", "runs", "last", "", box=None)
+    table.columns[1].max_width = 20
+    for one in findings:
+        unit = one.unit if one.unit.startswith(one.subdetector) else f"{one.subdetector} {one.unit}"
+        runs = (str(one.first_run), str(one.runs), str(one.last_run))
+        question = "decide!" if one.asked else ""
+        table.add_row(one.identifier, unit, one.kind, f"×{exp(one.size):.2f}", *runs, question)
+    return table
+
+
+def add_innovations(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="DQM files, folders or reference runs; seven runs or more"
+    )
+    parser.add_argument("--definition", metavar="NAME", help="harvester definition (default: the one that fits)")
+    parser.add_argument("--conditions", type=Path, metavar="FILE.toml",
+                        help="tables [[run]] with run, menu and luminosity (since the beginning, in /fb): by menu and "
+                        "dose as well")  # fmt: skip
+
+
+def execute_innovations(arguments: argparse.Namespace) -> int:
+    """What runs do beyond what a detector state expects, and what of it still follows something.
+
+    R² on runs that were not learned from, by the past of each unit, its neighbours in the same run, trigger menu and
+    dose. Where all are near 0 the state knows what can be known; above 0.1 there is more to learn. The runs are judged
+    in the order of their numbers; the first one must be clean.
+    """
+    from hcal_root_ad.state.unexplained import table_of, unexplained
+
+    conditions = _conditions_by_run(arguments.conditions) if arguments.conditions else None
+    runs = sorted(read_runs(arguments.runs, arguments.definition), key=lambda maps: maps.run)
+    with progress("Judging") as report:
+        rows = unexplained(runs, conditions, lambda done: report(done, len(runs)) if report else None)
+    show(table_of(rows))
+    return 0
+
+
+@dataclass(frozen=True)
+class _ConditionsOfRun:
+    """One table of the file."""
+
+    run: int
+    menu: str = ""
+    luminosity: float = float("nan")
+
+
+def _conditions_by_run(path: Path) -> Mapping[int, RunFacts]:
+    """Conditions by run; raises InputError where the file says something else."""
+    from hcal_root_ad.errors import InputError
+    from hcal_root_ad.schema import structure
+    from hcal_root_ad.state.detector_state import RunFacts
+    from hcal_root_ad.tables import read_toml
+
+    table = read_toml(path, "conditions")
+    if set(table) != {"run"}:
+        raise InputError(f"The conditions {path} should hold [[run]] tables and nothing else.")
+    rows = structure(table["run"], tuple[_ConditionsOfRun, ...], f"The conditions {path}", place="run")
+    return {
+        row.run: RunFacts(
+            menu=row.menu or None, luminosity=None if row.luminosity != row.luminosity else row.luminosity
+        )
+        for row in rows
+    }

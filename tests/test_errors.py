@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from hcal_root_ad.cli import check
+from hcal_root_ad.cli import dqm_files
 from hcal_root_ad.cli.main import main
-from hcal_root_ad.fault_report import fault_sentence
+from hcal_root_ad.errors import fault_sentence
 
 FAULTS = [
     KeyError("odd\x1b[31m\nkey"),
@@ -36,7 +36,7 @@ def fails(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
     def execute(_: object) -> int:
         raise error
 
-    monkeypatch.setattr(check, "execute", execute)
+    monkeypatch.setattr(dqm_files, "execute_check", execute)
     return main(["check", "file.root"])
 
 
@@ -49,7 +49,7 @@ def test_one_sentence_and_the_traceback_in_a_named_file(
     assert out == ""
     (line,) = err.splitlines()
     name = type(error).__name__
-    assert line.startswith(f"hcal-root-ad: A fault of the program ({name} in test_fault_report.py, line ")
+    assert line.startswith(f"hcal-root-ad: A fault of the program ({name} in test_errors.py, line ")
     (path,) = temporary.iterdir()
     assert line.endswith(f"please report it with the file {path}.")
     assert path.stat().st_mode & 0o077 == 0
@@ -80,7 +80,7 @@ def test_where_no_file_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(**_: object) -> tuple[int, str]:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("hcal_root_ad.fault_report.mkstemp", full)
+    monkeypatch.setattr("tempfile.mkstemp", full)
     assert fault_sentence(ValueError()).endswith("could not be written: No space left on device).")
 
 
@@ -95,7 +95,7 @@ def test_a_thread_that_fails_leaves_no_traceback_either(
         thread.join()
         return 0
 
-    monkeypatch.setattr(check, "execute", execute)
+    monkeypatch.setattr(dqm_files, "execute_check", execute)
     assert main(["check", "file.root"]) == 0
     assert "A fault of the program (KeyError" in capsys.readouterr().err
 
