@@ -1,6 +1,6 @@
 """``DetectorState``: what every channel and unit does today, how surely that is known, and what is at fault.
 
-A state begins with a model (:mod:`hcal_root_ad.state.first_state`) and learns from each run that was judged with it
+A state begins with a model (:mod:`hcal_root_ad.state.era`) and learns from each run that was judged with it
 (:mod:`hcal_root_ad.state.update`). It gives the judge a reference in place of the model's.
 """
 

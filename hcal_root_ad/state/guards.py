@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.judge.verdict import Finding, Level, Verdict
 from hcal_root_ad.lumi_ranges import within
 from hcal_root_ad.state.detector_state import DetectorState, OpenFinding, SubdetectorState
-from hcal_root_ad.state.filter import Innovation
-from hcal_root_ad.state.layers import LEVEL, Layer, Mask
+from hcal_root_ad.state.layers import LEVEL, Innovation, Layer, Mask
 from hcal_root_ad.stats.binomial import Floats
 
 NEAR_THE_END = 2

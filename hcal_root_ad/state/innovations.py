@@ -11,8 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hcal_root_ad.state.filter import Innovation
-from hcal_root_ad.state.layers import LEVEL, LatestRuns, Layer, Mask
+from hcal_root_ad.state.layers import LEVEL, Innovation, LatestRuns, Layer, Mask
 from hcal_root_ad.stats.binomial import Floats
 from hcal_root_ad.stats.scan import robust_scale
 

@@ -29,8 +29,6 @@ from hcal_root_ad.state.detector_state import (
     RunFacts,
     SubdetectorState,
 )
-from hcal_root_ad.state.filter import Innovation, innovation, learn, predict
-from hcal_root_ad.state.first_state import MENU_WIDTH
 from hcal_root_ad.state.guards import (
     ALL_GUARDS,
     Guards,
@@ -44,7 +42,7 @@ from hcal_root_ad.state.guards import (
     silent,
 )
 from hcal_root_ad.state.innovations import changed_settings, with_multipliers, with_settings, with_widths
-from hcal_root_ad.state.layers import DOSE, LEVEL, POWER, Layer, Mask
+from hcal_root_ad.state.layers import DOSE, LEVEL, POWER, Innovation, Layer, Mask, innovation, learn, predict
 from hcal_root_ad.stats.binomial import log_rate
 
 SPREAD_MEMORY, PRIOR_RUNS = 12.0, 2.0
@@ -53,6 +51,8 @@ LEAST_SPREAD = 0.004**2
 OVERDISPERSION_MEMORY = 10.0
 LEAST_DIGIS = 50
 """A channel that was not live begins with so many digis in a run."""
+MENU_WIDTH = 0.08
+"""Prior width of a ring's shift under another trigger menu."""
 FIRST_ERROR = 0.02
 """Least error of the level of a channel that was met for the first time."""
 

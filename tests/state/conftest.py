@@ -15,7 +15,7 @@ from hcal_root_ad.lumi_maps import EventSource, LumiMaps
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Overdispersion, Reference
 from hcal_root_ad.state.detector_state import LAYERS, DetectorState
-from hcal_root_ad.state.first_state import first_state
+from hcal_root_ad.state.era import first_state
 
 INFORMATION = 10_000.0
 """Of every channel in a run: its rate is known to 1 %."""

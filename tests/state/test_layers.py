@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcal_root_ad.judge.measured import RunSums
-from hcal_root_ad.state.filter import innovation, learn, predict
-from hcal_root_ad.state.layers import Layer, new_layer
+from hcal_root_ad.state.layers import Layer, innovation, learn, new_layer, predict
 
 HERE = np.array([1.0, 0.0])
 
