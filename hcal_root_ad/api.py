@@ -99,19 +99,17 @@ def judge_run(
         ModelError: no model serves what the run holds, or two are for the same sub-detector. NoHcalError: no
             lumisection can be judged. UsageError: so many false findings cannot be asked for.
     """
-    from hcal_root_ad.mask import read_mask
     from hcal_root_ad.pipeline import Judging, load_models
 
-    masked = read_mask(Path(mask)) if isinstance(mask, str | PathLike) else mask
-    judging = Judging(load_models(models), false_alarms, without_reference, masked)
+    judging = Judging(load_models(models), false_alarms, without_reference, _mask(mask))
     verdict = judging.judge(maps, progress, pileup)
     for part in (*verdict.verdicts, *filter(None, (verdict.strips, verdict.common))):
         read_only(part)
     return verdict
 
 
-def compare_run(maps: LumiMaps, reference: NamedReference | str) -> Comparison:
-    """Compare a run with a reference run of the catalogue, at the run's own pileup.
+def compare_run(maps: LumiMaps, reference: NamedReference | str, mask: Mask | Name | None = None) -> Comparison:
+    """Compare a run with a reference run of the catalogue, at the run's own pileup; masked channels are left out.
 
     Raises:
         CatalogueError: the reference is unknown, of another era, or counts something else. NoHcalError: there is no
@@ -120,7 +118,7 @@ def compare_run(maps: LumiMaps, reference: NamedReference | str) -> Comparison:
     from hcal_root_ad.compare.comparison import compare
     from hcal_root_ad.references.catalogue import load_reference
 
-    return compare(maps, load_reference(reference) if isinstance(reference, str) else reference)
+    return compare(maps, load_reference(reference) if isinstance(reference, str) else reference, _mask(mask))
 
 
 def certify_run(run: RunVerdict | RunRecord, policy: Policy | Name = "standard") -> RunCertification:
@@ -162,6 +160,12 @@ def transfer(
 
     model = load_model(Path(source)) if isinstance(source, str | PathLike) else source
     return transfer_model(model, _runs(runs), Path(folder), to=to, data=data)
+
+
+def _mask(mask: Mask | Name | None) -> Mask | None:
+    from hcal_root_ad.mask import read_mask
+
+    return read_mask(Path(mask)) if isinstance(mask, str | PathLike) else mask
 
 
 def _runs(runs: LumiMaps | Sequence[LumiMaps]) -> Sequence[LumiMaps]:

@@ -1,4 +1,4 @@
-"""What the watch tells people in a whole fill: a run is judged LS by LS, and every line about an alarm is kept.
+"""What the watch tells people in a whole fill: a run is judged as it grows, and every line about an alarm is kept.
 
 Once with ordinary conditions alone (pileup that falls, prescale changes, stops, beam gaps), once with faults on top.
 The judge and the alarms are those of ``watch``; there are no files in between. The detector is the one that the shipped
@@ -29,8 +29,10 @@ from studies.folder import study_folder
 
 DETECTOR, SEED = 2022, 77
 """Seed of the detector of the shipped models, and of the run."""
-LENGTHS = {"quick": (30, 30), "part": (400, 80), "presets": (2000, 200)}
+LENGTHS = {"quick": (30, 30), "part": (400, 80), "presets": (2000, 100)}
 """LS of the fill with ordinary conditions alone, and of that with faults."""
+EACH, STEP = 100, 20
+"""The judge looks after each of so many LS, and from then on after so many at a time: each look scans the whole run."""
 SEVERITIES = ("channel", "module", "box", "sub-detector")
 
 Progress = Callable[[int, int], None]
@@ -57,10 +59,12 @@ def faults_of(detector: SimulatedDetector, length: int) -> tuple[InjectedFault, 
 
 
 def told_of(maps: LumiMaps, progress: Progress | None = None) -> list[Told]:
-    """Every line about an alarm of a run that is judged LS by LS."""
+    """Every line about an alarm of a run that is judged as it grows."""
     judge, active, told = Judging(load_models()).run_judge(), dict[Place, Alarm](), list[Told]()
     for number, one in enumerate(maps):
         judge.add(one)
+        if number >= EACH and (number + 1) % STEP:
+            continue
         try:
             verdict = judge.verdict()
         except HcalRootAdError:  # the first lumisections may be too few
@@ -96,8 +100,9 @@ def run_alarms(grid: str, folder: Path, resume: bool = False, progress: Progress
         logs[words] = told_of(run.maps, progress)
     head = (
         f"`python -m studies alarms --grid {grid}`, version {version('hcal-root-ad')}, {date.today()}: simulated fills "
-        f"(detector {DETECTOR}, seed {SEED}), judged LS by LS by the shipped models, which know this "
-        "detector. Lines that `watch` prints about alarms, by severity; `--minimum-severity` leaves out the lower ones."
+        f"(detector {DETECTOR}, seed {SEED}), judged by the shipped models, which know this detector, after each of "
+        f"the first {EACH} LS and after every {STEP} LS from then on, because each look scans the whole run so far. "
+        "Lines that `watch` prints about alarms, by severity; `--minimum-severity` leaves out the lower ones."
     )
     written = [folder / "table.md", folder / "results.json"]
     write_text(written[0], page(logs, head))

@@ -47,7 +47,7 @@ def test_thirty_two_faults_fit_on_a_screen(judged: RunVerdict) -> None:
     for part in run_summary(judged):
         console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
     lines = console.file.getvalue().splitlines()
-    conditions = next((n for n, line in enumerate(lines) if line == "FillConditions:"), len(lines))
+    conditions = next((n for n, line in enumerate(lines) if line == "Conditions:"), len(lines))
     assert conditions <= 36
     assert all(len(line) <= 80 for line in lines[:conditions])
 

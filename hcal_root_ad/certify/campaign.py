@@ -177,7 +177,7 @@ def judge_item(item: Item, judging: CampaignJudging, folder: Path) -> ItemResult
     Whatever goes wrong with its files comes back as a sentence.
     """
     try:
-        runs, failures = _read(item.files)
+        runs, failures = _read(item.files, judging.definition)
     except Exception as error:
         return ItemResult(item.identity, item.files, failures=(Failure(_names(item.files), _sentence(error)),))
     judged = []
@@ -204,11 +204,11 @@ def _names(files: Sequence[SurveyedFile]) -> str:
     return ", ".join(file.path for file in files)
 
 
-def _read(files: Sequence[SurveyedFile]) -> tuple[Sequence[LumiMaps], list[Failure]]:
+def _read(files: Sequence[SurveyedFile], definition: str | None) -> tuple[Sequence[LumiMaps], list[Failure]]:
     """Runs of the files; where one of several is bad, the runs of the others."""
     left_out: list[LeftOut] = []
     in_order = sorted(files, key=lambda file: file.path)  # as every other verb reads them
-    runs = read_lumi_maps([file.file for file in in_order], left_out=left_out)
+    runs = read_lumi_maps([file.file for file in in_order], definition, left_out=left_out)
     return runs, [Failure(str(bad.path), str(bad.error)) for bad in left_out]
 
 
@@ -245,19 +245,20 @@ def _judge(
         judging.mask, _fitting_as_at_first(judging.references), states=tuple(place.store for place in judging.states),
         taken=judging.taken,
     )  # fmt: skip
+    options = {"definition": judging.definition}
     luminosity = {place.store.history().start: place.luminosity for place in judging.states}
     try:
         own = judge.for_run(maps, lambda start: conditions.for_state(luminosity[start]))
         untold = own.judge_run(maps, pileup=conditions.pileup)
         verdict = own.finished(untold)
     except NoHcalError as error:
-        program, made = f"hcal-root-ad {version('hcal-root-ad')}", judge.provenance_of([maps], "certify")
+        program, made = f"hcal-root-ad {version('hcal-root-ad')}", judge.provenance_of([maps], "certify", options)
         notes = (*maps.notes, str(error))
         record = RunRecord(
             maps.run, maps.definition, maps.lumisections, maps.events, maps.sources, notes, program, (), made
         )
         return None, record, made, lambda: None
-    made = judge.provenance("certify", [verdict])
+    made = judge.provenance("certify", [verdict], options)
     chosen = own.chosen if judging.adapt else None
     teach = partial(learn, chosen, untold) if chosen and chosen.may_learn else lambda: None
     return verdict, record_of(verdict, made), made, teach

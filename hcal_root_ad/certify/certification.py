@@ -222,7 +222,7 @@ def _flags(
     causes = broken(counts, rules)
     lasting = _lasting(np.array([bool(cause) for cause in causes]), assessed, rules.consecutive)
     return tuple(
-        flag or _own_flag(bool(judged), cause if long_enough else "")
+        flag or _own_flag(bool(judged), cause if long_enough or (cause == LOST_RBX and rules.any_lost_rbx) else "")
         for flag, judged, cause, long_enough in zip(common, assessed, causes, lasting, strict=True)
     )
 
@@ -251,7 +251,7 @@ def broken(counts: tuple[RbxCounts, ...], rules: Rules) -> list[str]:
     """The first rule that each LS breaks in any component, or ""."""
     length = len(counts[0].assessed)
     hits = {
-        LOST_RBX: [component.lost(rules).sum(axis=1) > rules.lost_rbx for component in counts],
+        LOST_RBX: [component.lost(rules).sum(axis=1) > rules.most_lost for component in counts],
         BAD_CHANNELS: [component.bad_share > rules.bad_channels for component in counts],
         PROBLEMATIC_CHANNELS: [component.problematic_share > rules.problematic_channels for component in counts],
     }

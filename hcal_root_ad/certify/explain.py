@@ -144,8 +144,8 @@ def _by_rule(counts: RbxCounts, rules: Rules, row: int, decides: bool) -> Iterat
                        f"at most {rules.bad_channels:.2%} may be"),
         PROBLEMATIC_CHANNELS: (problematic > rules.problematic_channels, f"{problematic:.2%} problematic or bad, "
                                f"at most {rules.problematic_channels:.2%} may be"),
-        LOST_RBX: (len(lost) > rules.lost_rbx, f"{len(lost)} RBX lost{': ' + _some(lost) if lost else ''}, "
-                   f"at most {rules.lost_rbx} may be"),
+        LOST_RBX: (len(lost) > rules.most_lost, f"{len(lost)} RBX lost{': ' + _some(lost) if lost else ''}, "
+                   f"{f'at most {rules.most_lost}' if rules.most_lost else 'none'} may be"),
     }  # fmt: skip
     for rule, (is_broken, line) in lines.items():
         sign = ("✖" if is_broken else "✔") if decides else " "

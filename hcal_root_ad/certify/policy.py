@@ -40,6 +40,7 @@ class Rules:
         lost_rbx_share: share of bad channels from which an RBX counts as lost.
         lost_rbx: largest number of lost RBX.
         consecutive: a rule must be broken in so many assessed LS in a row to make them bad.
+        any_lost_rbx: any lost RBX makes an LS bad, be it one LS alone, whatever ``lost_rbx`` and ``consecutive`` say.
     """
 
     bad_channels: float
@@ -47,6 +48,17 @@ class Rules:
     lost_rbx_share: float
     lost_rbx: int
     consecutive: int
+    any_lost_rbx: bool = False
+
+    @property
+    def most_lost(self) -> int:
+        """Largest number of lost RBX of a good LS."""
+        return 0 if self.any_lost_rbx else self.lost_rbx
+
+    def as_table(self) -> dict[str, Any]:
+        """The rules as a file gives them; what need not stand there is left out, so digests stay."""
+        table = asdict(self)
+        return table if self.any_lost_rbx else {key: table[key] for key in table if key != "any_lost_rbx"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +99,7 @@ class Policy:
         return {
             "name": self.name, "version": self.version, "description": self.description,
             "untrusted": str(self.untrusted), "needed": list(self.needed), "counted": list(self.counted),
-            "rules": {name: asdict(rules) for name, rules in self.rules.items()},
+            "rules": {name: rules.as_table() for name, rules in self.rules.items()},
         }  # fmt: skip
 
 
@@ -170,7 +182,7 @@ def _rules(origin: str, table: Mapping[str, Any]) -> dict[str, Rules]:
 
 
 def _check_range(rules: Rules, origin: str, place: str) -> None:
-    for key, value in asdict(rules).items():
+    for key, value in rules.as_table().items():
         lowest, highest = _BETWEEN.get(key, (0, 1))
         expected = f"{'a whole number' if key in _BETWEEN else 'a share'} between {lowest} and {highest}"
         if not lowest <= value <= highest:

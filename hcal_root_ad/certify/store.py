@@ -56,7 +56,7 @@ class CampaignJudging:
     """What the runs of a campaign are judged with, on every worker alike; policies do not belong to it.
 
     ``references``: digest of the catalogue of reference runs for detectors that no model knows.
-    ``mask``: channels that are not judged.
+    ``mask``: channels that are not judged. ``definition``: harvester definition (or quantity) that reads the files.
     ``states``: detector states that judge, the first that fits a run. ``taken``: numbers of runs that were taken, as
     far as they are known. ``adapt``: whether the (one) state learns from the runs, which then are judged in order.
     """
@@ -69,6 +69,7 @@ class CampaignJudging:
     states: tuple[StatePlace, ...] = ()
     taken: frozenset[int] = frozenset()
     adapt: bool = False
+    definition: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +126,8 @@ def _item(files: list[SurveyedFile], judging: CampaignJudging, conditions_of: Co
     }
     if judging.mask:
         depends["mask"] = judging.mask.sha256
+    if judging.definition:
+        depends["definition"] = judging.definition
     if judging.states:
         depends["states"] = [_before(place, runs, conditions, judging) for place in judging.states]
     text = json.dumps(depends, sort_keys=True)

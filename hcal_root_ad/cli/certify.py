@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from hcal_root_ad.cli.options import (
+    add_definition,
     add_judging,
     add_output,
     add_states,
@@ -55,6 +56,7 @@ def add_certify(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--condor", type=Path, metavar="FILE", help="HTCondor jobs as the file says (docs/certify.md)")
     parser.add_argument("--retry-failed", action="store_true", help="try again what could not be judged")
     add_judging(parser)
+    add_definition(parser)
     add_states(parser)
     parser.add_argument("--adapt", type=Path, metavar="STATE",
                         help="certify runs in their order, and let this detector state learn from each")  # fmt: skip
@@ -74,7 +76,7 @@ def execute_certify(arguments: argparse.Namespace) -> int:
     if arguments.explain:
         run, lumisection = arguments.explain
         return _explain(store, run, lumisection, arguments.policy)
-    names = ("model", "false_alarms", "without_reference", "mask", "state", "adapt", "retry_failed")
+    names = ("model", "false_alarms", "without_reference", "mask", "definition", "state", "adapt", "retry_failed")
     needless = [name for name in names if getattr(arguments, name) and name not in arguments.from_settings]
     if not arguments.inputs and needless:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in needless)
@@ -177,8 +179,10 @@ def _judge(
     from hcal_root_ad.certify.campaign import judge_all, judge_in_order, judging_with, survey_all
     from hcal_root_ad.certify.dataset import Survey, campaign_files
     from hcal_root_ad.certify.executors import open_executor
+    from hcal_root_ad.harvest.definition import choose_definitions
     from hcal_root_ad.mask import read_mask
 
+    choose_definitions(arguments.definition)
     mask = read_mask(arguments.mask) if arguments.mask else None
     judging = judging_with(arguments.model, arguments.false_alarms, arguments.without_reference, mask)
     places = _states(arguments, conditions_of)
@@ -191,7 +195,8 @@ def _judge(
                 surveyed = survey_all(files, store, executor, retry, report)
             remark(*(f"{file.path} holds no lumisection: left out." for file in surveyed if file.empty))
             taken = {run for file in surveyed for run in file.runs} | set((conditions and conditions.oms) or ())
-            own = replace(judging, states=places, taken=frozenset(taken), adapt=bool(arguments.adapt))
+            own = replace(judging, states=places, taken=frozenset(taken), adapt=bool(arguments.adapt),
+                          definition=arguments.definition)  # fmt: skip
             start = perf_counter()
             with campaign_progress("Judging") as advance:
                 if own.adapt:

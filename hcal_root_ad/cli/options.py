@@ -64,8 +64,13 @@ def add_judging(parser: argparse.ArgumentParser) -> None:
                         help="who judges; repeatable, one per sub-detector (default: the shipped ones)")  # fmt: skip
     parser.add_argument("--false-alarms", type=positive, metavar="PER_100_LS",
                         help="false findings per 100 LS and sub-detector (default: the model's)")  # fmt: skip
+    add_mask(parser, "not judged, gray")
+
+
+def add_mask(parser: argparse.ArgumentParser, effect: str) -> None:
+    """``--mask``; ``effect``: what becomes of the channels."""
     parser.add_argument("--mask", type=Path, metavar="FILE.toml",
-                        help="channels that are known to be broken: not judged, gray (docs/masks.md)")  # fmt: skip
+                        help=f"channels that are known to be broken: {effect} (docs/masks.md)")  # fmt: skip
 
 
 def add_states(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad.cli.options import add_definition, add_output, all_files, count, input_files, read_runs
+from hcal_root_ad.cli.options import add_definition, add_mask, add_output, all_files, count, input_files, read_runs
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import CatalogueError
 from hcal_root_ad.files import check_places
@@ -17,9 +17,14 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from hcal_root_ad.compare.comparison import DriftPoint
+    from hcal_root_ad.mask import Mask
     from hcal_root_ad.provenance import Provenance
     from hcal_root_ad.references.catalogue import NamedReference, ReferenceEntry
     from hcal_root_ad.references.rates import Rates
+
+
+_NAME = 36
+"""Characters of the longest name that stands in one line; longer ones go on below."""
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
@@ -28,16 +33,20 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
                         help="reference of the catalogue (default: the one that fits each run best)")  # fmt: skip
     add_output(parser, "DIR", "folder to write into")
     add_definition(parser)
+    add_mask(parser, "left out on both sides")
     parser.add_argument("--strict", action="store_true", help="exit code 1 if anything differs beyond its threshold")
 
 
 def execute_compare(arguments: argparse.Namespace) -> int:
     """Hold runs against a reference run: what differs, as a table, a ROOT file for the DQM GUI, JSON and pictures."""
+    from hcal_root_ad.mask import read_mask
+
     runs = read_runs(arguments.runs, arguments.definition)
     reference = _reference(arguments.reference, runs[0])
+    mask = read_mask(arguments.mask) if arguments.mask else None
     check_places(_places(runs, arguments.output), inputs=input_files(arguments.runs))
     arguments.output.mkdir(parents=True, exist_ok=True)
-    found = [_compare(maps, reference, arguments) for maps in runs]
+    found = [_compare(maps, reference, mask, arguments) for maps in runs]
     if len(found) > 1:
         provenance = _provenance(runs, reference, arguments)
         _write_drift(reference, [drift for drift, _ in found], provenance, arguments.output)
@@ -57,13 +66,16 @@ def _reference(name: str | None, maps: LumiMaps) -> NamedReference:
 
 
 def _provenance(runs: Sequence[LumiMaps], reference: NamedReference, arguments: argparse.Namespace) -> Provenance:
-    from hcal_root_ad.provenance import provenance_of_maps, reference_material
+    from hcal_root_ad.provenance import file_material, provenance_of_maps, reference_material
 
     others = [reference_material(reference.entry)]
+    others += [file_material("mask", arguments.mask)] if arguments.mask else []
     return provenance_of_maps("compare", runs, others, {"definition": arguments.definition})
 
 
-def _compare(maps: LumiMaps, reference: NamedReference, arguments: argparse.Namespace) -> tuple[DriftPoint, bool]:
+def _compare(
+    maps: LumiMaps, reference: NamedReference, mask: Mask | None, arguments: argparse.Namespace
+) -> tuple[DriftPoint, bool]:
     """Compare one run and write what was found; returns its shifts, and whether anything differs."""
     from hcal_root_ad.compare.comparison import compare
     from hcal_root_ad.compare.comparison_outputs import (
@@ -81,7 +93,7 @@ def _compare(maps: LumiMaps, reference: NamedReference, arguments: argparse.Name
     with progress(f"Comparing run {maps.run}") as report:
         if report:
             report(0, 1)
-        comparison, provenance = compare(maps, reference), _provenance([maps], reference, arguments)
+        comparison, provenance = compare(maps, reference, mask), _provenance([maps], reference, arguments)
         root_file, stem = _root_file(maps, arguments.output), _stem(maps, arguments.output)
         write_root_file(comparison_elements(comparison, provenance), root_file)
         numbers = save_json(comparison_numbers(comparison, provenance), stem.with_name(f"{stem.name}.json"))
@@ -199,17 +211,20 @@ def _verify_references(arguments: argparse.Namespace) -> int:
 
 
 def entries_table(entries: Sequence[ReferenceEntry]) -> Table:
-    """One line per reference run, in the order of the search path."""
+    """One line per reference run, in the order of the search path; in 80 columns every name is whole."""
     from rich.table import Table
 
-    table = Table(title="Reference runs", caption="rates: whether runs can be compared with it")
-    for name in ("name", "runs", "era", "trigger", "counts", "state", "LS", "rates", "what"):
+    table = Table(box=None, pad_edge=False, caption="rates: whether runs can be compared with it")
+    table.caption_justify = "left"
+    for name in ("name", "runs", "era", "LS", "rates", "what"):
         table.add_column(name, justify="right" if name == "LS" else "left")
+    table.columns[0].no_wrap = max((len(entry.name) for entry in entries), default=0) <= _NAME
     for entry in entries:
-        state = ", ".join(text for text in (entry.state, _validity(entry)) if text)
+        counts = f"{entry.quantity} of {entry.trigger or 'every trigger'}"
+        what = "; ".join(text for text in (counts, entry.state, _validity(entry), entry.what) if text)
         table.add_row(
-            entry.name, ", ".join(map(str, entry.runs)), entry.era.value, entry.trigger or "every", entry.quantity,
-            state, str(entry.lumisections or "–"), "yes" if entry.rates else "no", entry.what,
+            entry.name, ", ".join(map(str, entry.runs)), entry.era.value, str(entry.lumisections or "–"),
+            "yes" if entry.rates else "no", what,
         )  # fmt: skip
     return table
 

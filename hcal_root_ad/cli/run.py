@@ -189,6 +189,7 @@ def add_watch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the files come")
     add_output(parser, "DIR", "folder for ROOT files, log of alarms and state; outside of FOLDER")
     add_judging(parser)
+    add_definition(parser)
     add_states(parser)
     parser.add_argument("--patience", type=positive, default=60.0, metavar="SECONDS",
                         help="how long a missing LS or a half-written file is waited for (default: 60)")  # fmt: skip
@@ -222,6 +223,7 @@ def execute_watch(arguments: argparse.Namespace) -> int:
         arguments.on_alarm,
         arguments.on_publish,
         arguments.register,
+        arguments.definition,
     )
     settings.check()
     check_places([], [arguments.output])
@@ -261,6 +263,7 @@ def execute_report(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.report.campaign_page import is_campaign
 
     path, output = Path(arguments.path), arguments.output
+    _refuse_needless(arguments, is_campaign(path))
     if is_campaign(path):
         _report_campaign(path, output, arguments.runs)
     elif arguments.runs:
@@ -269,6 +272,18 @@ def execute_report(arguments: argparse.Namespace) -> int:
         _report_run(arguments)
     show(f"report:    {output}")
     return 0
+
+
+def _refuse_needless(arguments: argparse.Namespace, campaign: bool) -> None:
+    """Options of the judgement do nothing where the verdict is made already."""
+    from hcal_root_ad.publish.saved_verdict import SUFFIX
+
+    if campaign or arguments.path.endswith(SUFFIX):
+        names = ("model", "false_alarms", "mask", "definition")
+        given = [name for name in names if getattr(arguments, name) and name not in arguments.from_settings]
+        if given:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            raise UsageError(f"{arguments.path} is judged already: leave {options} out, or name the run's files.")
 
 
 def _report_run(arguments: argparse.Namespace) -> None:

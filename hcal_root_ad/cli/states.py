@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad.cli.options import add_judging, judging_of, read_runs
+from hcal_root_ad.cli.options import add_definition, add_judging, judging_of, read_runs
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.state.detector_state import UNKNOWN, RunFacts
@@ -38,6 +38,7 @@ def add_adapt(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--oms", type=Path, metavar="FILE",
                         help="OMS lumisections: menu, field, luminosity, LS to leave out")  # fmt: skip
     add_judging(parser)
+    add_definition(parser)
 
 
 def execute_adapt(arguments: argparse.Namespace) -> int:
@@ -83,8 +84,8 @@ def _learn(store: StateStore, arguments: argparse.Namespace) -> int:
 
     conditions = read_conditions(arguments.oms, None)
     judging = judging_of(arguments)
-    clean = read_runs(arguments.clean) if arguments.clean else ()
-    runs = read_runs(arguments.runs) if arguments.runs else ()
+    clean = read_runs(arguments.clean, arguments.definition) if arguments.clean else ()
+    runs = read_runs(arguments.runs, arguments.definition) if arguments.runs else ()
     if arguments.clean or not store.exists:
         start = max((maps.run for maps in clean), default=0)
         own = conditions.of(start).for_state(conditions.before(start)) if conditions and clean else UNKNOWN

@@ -54,7 +54,7 @@ def be_quiet(quiet: bool = True) -> None:
 
 
 def show(*results: RenderableType) -> None:
-    """Print results (text or rich tables) on stdout, uncut where it goes to a file or a pipe."""
+    """Print results (text or rich tables) on stdout; what is too wide for a cell goes on below and is never cut."""
     if not _QUIET:
         for result in results:
             print(plain(result) if isinstance(result, str) else _drawn(result))
@@ -64,8 +64,11 @@ def _drawn(result: RenderableType) -> str:
     """What rich draws, but for characters out of its texts that the terminal would act on."""
     from rich.console import Console
     from rich.segment import Segments
+    from rich.table import Table
 
     width = None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE
+    for column in result.columns if isinstance(result, Table) else ():
+        column.overflow = "fold"
     console = Console(width=width, highlight=False, markup=False, emoji=False)
     drawn = (part if part.control else part._replace(text=plain(part.text)) for part in console.render(result))
     with console.capture() as capture:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -23,11 +23,12 @@ from hcal_root_ad.compare.shifts import (
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, N_RBX, SUBDET_PM
 from hcal_root_ad.errors import CatalogueError, NoHcalError
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.mask import Mask
 from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.model.counts import MINIMUM_EVENTS
 from hcal_root_ad.model.reference import joint_reference
 from hcal_root_ad.references.catalogue import NamedReference, quantity_of, trigger_of
-from hcal_root_ad.references.rates import comparable
+from hcal_root_ad.references.rates import Rates, comparable
 from hcal_root_ad.stats.root_tests import Chi2Result, KolmogorovResult, beyond_chance, chi2_test, kolmogorov_test
 
 Counts = NDArray[np.floating]
@@ -255,15 +256,15 @@ class Comparison:
         return bool(self.changes or self.differing)
 
 
-def compare(maps: LumiMaps, reference: NamedReference) -> Comparison:
-    """Hold a run against a reference, at the run's own pileup.
+def compare(maps: LumiMaps, reference: NamedReference, mask: Mask | None = None) -> Comparison:
+    """Hold a run against a reference, at the run's own pileup; channels that are masked count on neither side.
 
     Raises:
         CatalogueError: the reference is of another detector era, or counts something else.
         NoHcalError: there is no lumisection, or no run total, that can be compared.
     """
     _refuse_another(maps, reference)
-    parts, notes = _parts(maps, reference)
+    parts, notes = _parts(maps, reference, mask)
     shifts = (
         tuple(shift for fit in parts.values() for shift in unit_shifts(fit, depth)) for depth in (HALF_LEVEL, BOX_LEVEL)
     )
@@ -295,10 +296,17 @@ def _refuse_another(maps: LumiMaps, reference: NamedReference) -> None:
         )
 
 
-def _parts(maps: LumiMaps, reference: NamedReference) -> tuple[dict[str, Against], list[str]]:
+def _parts(maps: LumiMaps, reference: NamedReference, mask: Mask | None) -> tuple[dict[str, Against], list[str]]:
     """Sub-detectors of the reference at the lumisections that can be compared, and sentences on what was left out."""
     rates = {name: reference.rates[name] for name in COMPARED if name in reference.rates}
     series = {name: comparable(maps, name) for name in rates}
+    notes = [f"masked {sentence}" for sentence in mask.sentences(maps.channels, maps.run)] if mask else []
+    if mask:
+        masked = np.isin(np.arange(len(maps.channels)), mask.rows(maps.channels, maps.run))
+        for name, own in rates.items():
+            there = ~masked[maps.channels.rows_of(name)]
+            rates[name] = _only(own, there)
+            series[name] = replace(series[name], counts=series[name].counts * there)
     events = next(iter(series.values())).events
     joint = joint_reference([subdetector.reference for subdetector in rates.values()], maps.channels).reference
     counts = np.concatenate([subdetector.counts for subdetector in series.values()], axis=1)
@@ -309,14 +317,20 @@ def _parts(maps: LumiMaps, reference: NamedReference) -> tuple[dict[str, Against
             f"run {maps.run}: no lumisection and no run total with digis and at least {MINIMUM_EVENTS} events; "
             "nothing can be compared"
         )
-    notes = [f"{name}: the reference {reference.name} has none, its channels were not compared"
-             for name in maps.found if name in COMPARED and name not in rates]  # fmt: skip
+    notes += [f"{name}: the reference {reference.name} has none, its channels were not compared"
+              for name in maps.found if name in COMPARED and name not in rates]  # fmt: skip
     if left := len(maps) - len(kept) if maps.coarse is None else 0:
         notes.append(f"{left} of {len(maps)} lumisections not compared: no maps, few events, or no collisions")
     return {
         name: hold_against(subdetector, series[name].rows(kept), log_pileup[kept])
         for name, subdetector in rates.items()
     }, notes
+
+
+def _only(rates: Rates, there: NDArray[np.bool_]) -> Rates:
+    """What the reference knows of some channels alone."""
+    live = replace(rates.reference, live=rates.reference.live & there)
+    return replace(rates, reference=live, digis=rates.digis * there)
 
 
 def _about(maps: LumiMaps, reference: NamedReference, parts: Mapping[str, Against]) -> Iterator[str]:

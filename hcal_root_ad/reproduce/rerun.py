@@ -148,8 +148,10 @@ RECIPES = {
     ),
     "watch": Recipe("run", ("definition", "false_alarms", "without_reference", "online"), _JUDGED_BY),
     "harvest": Recipe("harvest", ("definition",)),
-    "certify": Recipe("certify", ("false_alarms", "without_reference"), ("oms", "dcs", "labels", *_JUDGED_BY)),
-    "compare": Recipe("compare", ("definition",), ("reference",)),
+    "certify": Recipe(
+        "certify", ("definition", "false_alarms", "without_reference"), ("oms", "dcs", "labels", *_JUDGED_BY)
+    ),
+    "compare": Recipe("compare", ("definition",), ("reference", "mask")),
     "simulate": Recipe("simulate", ("format", "lumisections", "runs", "detector_seed", "seed", "faults"), ("faults",)),
     "export": Recipe("export", ("cmssw", "false_alarms"), first="model"),
 }

@@ -91,10 +91,14 @@ FIRST_PAUSE = 0.2
 """Seconds after which an unchanged file that was not whole is looked at again; each pause is twice the one before."""
 
 
-def reader() -> Read:
-    """Reads a file by the definition that fits best."""
-    allowed = choose_definitions(None)
-    return lambda path: read_content(path, allowed)
+def reader(definition: str | None = None) -> Read:
+    """Reads a file by the definition (name or quantity) that is given, else by the one that fits best.
+
+    Raises:
+        DefinitionError: there is none of that name.
+    """
+    allowed = choose_definitions(definition)
+    return lambda path: read_content(path, allowed, definition)
 
 
 @dataclass

@@ -21,7 +21,7 @@ import numpy as np
 
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import clear_left, folder_lock
-from hcal_root_ad.harvest.definition import Definition, FileContent, RunTotal, load_definitions
+from hcal_root_ad.harvest.definition import Definition, FileContent, RunTotal, choose_definitions
 from hcal_root_ad.harvest.lumisection import LumisectionCounts, table_of_run
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.room import Shelf
@@ -140,7 +140,7 @@ def from_arrays(arrays: Arrays, folder: Path, definitions: Mapping[str, Definiti
     head = head_of(arrays)
     definition = definitions.get(head["definition"])
     if definition is None:
-        raise ValueError("made with a harvester definition that is no more")
+        raise ValueError("made with a harvester definition that is no more, or not the one that is asked for")
     run, path = int(head["run"]), folder / head["path"]
     counts = iter(arrays["counts"])
     sections = [
@@ -178,11 +178,14 @@ Value = TypeVar("Value")
 
 
 class ReceivedFiles:
-    """The files below ``output/.watch``; ``say`` gets a sentence on each that cannot be used, which is then removed."""
+    """The files below ``output/.watch``; ``say`` gets a sentence on each that cannot be used, which is then removed.
 
-    def __init__(self, output: Path, folder: Path, say: Callable[[str], None]) -> None:
+    ``definition``: what was read by another one cannot be used.
+    """
+
+    def __init__(self, output: Path, folder: Path, say: Callable[[str], None], definition: str | None = None) -> None:
         self._place, self._folder, self._say = output / PLACE, folder, say
-        self._definitions = {repr(definition): definition for definition in load_definitions()}
+        self._definitions = {repr(definition): definition for definition in choose_definitions(definition)}
         for partial in self._place.glob(f"R*/*{_PARTIAL}"):
             partial.unlink()
 

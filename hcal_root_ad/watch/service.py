@@ -53,7 +53,7 @@ class WatchSettings:
 
     ``digest``: a status line comes every so many lumisections. ``minimum_severity``: alarms about less are in the log
     only. ``on_alarm``, ``on_publish``: commands for each alarm and each published file, "" for none. ``register``:
-    address of a GUI that is told of each file. ``mask``: channels that are not judged.
+    address of a GUI that is told of each file. ``definition``: harvester definition, None for the one that fits.
     """
 
     folder: Path
@@ -65,11 +65,12 @@ class WatchSettings:
     on_alarm: str = ""
     on_publish: str = ""
     register: str = ""
+    definition: str | None = None
 
     @property
     def options(self) -> dict[str, Option | None]:
         """What changes the file of a run."""
-        return {"online": self.online}
+        return {"online": self.online, "definition": self.definition}
 
     def check(self) -> None:
         """Raises InputError or UsageError where there is nothing to watch, or the output would be watched, too."""
@@ -121,8 +122,8 @@ class Watch:
         self._on_publish = Command("--on-publish", settings.on_publish, self._complaints, clock)
         self._registration = Registration(settings.register, self._complaints)
         self._log = AlarmLog(settings.output / NAME, judging.provenance("watch", [], settings.options))
-        self._files = ReceivedFiles(settings.output, settings.folder, say)
-        self._intake = Intake(settings.folder, settings.patience, say, read or reader())
+        self._files = ReceivedFiles(settings.output, settings.folder, say, settings.definition)
+        self._intake = Intake(settings.folder, settings.patience, say, read or reader(settings.definition))
         self._unsaved: list[Received] = []
         self._runs: dict[int, _Open] = {}
         self._begun, self._newest = clock(), 0

@@ -90,5 +90,5 @@ def certified(
         lost = np.stack([np.bincount(box, row, len(size)) >= rules.lost_rbx_share * size for row in bad[:, rows]])
         broken |= bad[:, rows].mean(axis=1) > rules.bad_channels
         broken |= problematic[:, rows].mean(axis=1) > rules.problematic_channels
-        broken |= lost.sum(axis=1) > rules.lost_rbx
+        broken |= lost.sum(axis=1) > rules.most_lost
     return tuple(Certified.BAD if hit else Certified.GOOD for hit in broken)

@@ -83,6 +83,17 @@ def test_lost_rbx_may_be_allowed(make_record: MakeRecord, policy: Policy) -> Non
     assert [letters(certify_run(make_record(1, bad), patient)) for bad in (one, two)] == ["G", "B"]
 
 
+def test_any_lost_rbx_is_bad_in_a_single_lumisection(make_record: MakeRecord, policy: Policy) -> None:
+    """Patience with everything else holds on: a tenth of HE bad in LS 3, HEP07 lost in LS 5."""
+    many = {(3, box): 40 for box in range(40, 57)}
+    record = make_record(6, {**many, (5, HEP07): 188})
+    patient = with_rules(policy, lost_rbx=3, consecutive=4)
+    assert letters(certify_run(record, patient)) == "GGGGGG"
+    run = certify_run(record, with_rules(policy, lost_rbx=3, consecutive=4, any_lost_rbx=True))
+    assert letters(run) == "GGGGBG"
+    assert run.flags["HE"][4].cause == LOST_RBX
+
+
 def test_fewer_in_a_row_than_asked_are_good_and_a_gap_in_the_assessment_interrupts_nothing(
     make_record: MakeRecord, policy: Policy
 ) -> None:

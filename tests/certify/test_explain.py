@@ -38,8 +38,8 @@ def test_a_bad_lumisection_is_explained_rule_by_rule(dead_box: RunRecord, policy
     assert "HB          GOOD" in text
     assert "✖ 2.78% of 6768 channels bad, at most 2.00% may be   ← broken: bad channels" in text
     assert "✔ 2.78% problematic or bad, at most 5.00% may be\n" in text
-    assert "✖ 1 RBX lost: HEP07, at most 0 may be   ← broken: lost RBX" in text
-    assert "✔ 0 RBX lost, at most 0 may be\n" in text
+    assert "✖ 1 RBX lost: HEP07, none may be   ← broken: lost RBX" in text
+    assert "✔ 0 RBX lost, none may be\n" in text
     assert "finding: HEP07 dead (RBX, 188 channels), LS 4–6, ×0, certain: 0 digis observed, 9000 expected" in text
     assert "he-graphstad 1 (HE, ab12cd34ef56), adapted model" in text
     assert "file        nanodqmio.root" in text

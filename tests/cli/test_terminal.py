@@ -12,7 +12,10 @@ from rich.table import Table
 
 from hcal_root_ad.cli import terminal
 from hcal_root_ad.cli.main import main
+from hcal_root_ad.cli.references import entries_table
 from hcal_root_ad.cli.terminal import plain, plain_line
+from hcal_root_ad.detector import Era
+from hcal_root_ad.references.catalogue import ReferenceEntry
 
 HOSTILE = ["\x1b[31mred", "\x1b]0;title\x07", "\x9b2J", "a\rb", "a\x08b", "\u202etxt.exe", "\x7f", "\x00"]
 
@@ -41,6 +44,38 @@ def test_a_piped_table_is_not_cut(capsys: pytest.CaptureFixture[str]) -> None:
     table.add_row("HEP07", "x" * 120)
     terminal.show(table)
     assert "x" * 120 in capsys.readouterr().out
+
+
+def test_a_table_on_a_narrow_terminal_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "80")
+    table = Table("unit", "file", "remark", box=None)
+    table.add_row("HEP07", "A" * 90, "X" * 60)
+    terminal.show(table)
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert (screen.getvalue().count("A"), screen.getvalue().count("X")) == (90, 60)
+
+
+def test_names_of_reference_runs_are_whole_in_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "zerobias-2026C-after-the-stop-of-may"
+    entry = ReferenceEntry(
+        name, Path(), (399001, 399002), Era.RUN3, "Occupancy", (), "EphemeralZeroBias0",
+        state="new high voltage", first_run=398000, rates="rates", lumisections=1200, what="clean",
+    )  # fmt: skip
+    screen = Screen()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "80")
+    terminal.show(entries_table([entry]))
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    (line,) = (line for line in lines if line.startswith(name))
+    assert "1200" in line
+    what = "".join(line[lines[0].index("what") :] for line in lines).replace(" ", "")
+    assert "OccupancyofEphemeralZeroBias0;newhighvoltage;runs398000to" in what
 
 
 def test_no_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,3 +113,29 @@ def test_what_cannot_be_read_is_one_sentence_and_leaves_nothing(
     assert err.startswith("hcal-root-ad: ")
     assert err.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before
+
+
+DEMONSTRATION = Path(__file__).parents[2] / "reference_runs" / "demonstration"
+
+
+@pytest.mark.parametrize(
+    "words", ["certify demonstration -o {out}", "watch {folder} -o {out} --once", "adapt {out} --from demonstration"]
+)
+def test_a_definition_can_be_chosen(words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The demonstration run has maps of Occupancy alone."""
+    out = [word.format(out=tmp_path / "out", folder=DEMONSTRATION) for word in words.split()]
+    assert main([*out, "--definition", "Ocupancy"]) == 2
+    assert "the nearest known one is 'Occupancy'" in capsys.readouterr().err
+    main([*out, "--definition", "OccupancyCut"])
+    captured = capsys.readouterr()
+    assert "holds no HCAL maps such as Hcal/DigiTask/OccupancyCut/depth/depth1" in captured.out + captured.err
+    assert not list((tmp_path / "out").rglob("*.root"))
+
+
+def test_a_report_of_a_verdict_takes_no_options_of_the_judgement(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = str(tmp_path / "R1.verdict.npz")
+    words = ["report", record, "-o", str(tmp_path / "page.html")]
+    assert main([*words, "--model", "ho", "--mask", "known.toml"]) == 2
+    assert f"{record} is judged already: leave --model, --mask out" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from hcal_root_ad.compare.shifts import ChangeKind
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import CatalogueError, NoHcalError
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps, Source
+from hcal_root_ad.mask import Mask, MaskEntry
 from hcal_root_ad.references.catalogue import NamedReference
 from hcal_root_ad.stats.root_tests import chi2_test, kolmogorov_test
 
@@ -227,3 +228,15 @@ def test_what_cannot_be_compared_is_one_sentence(make_maps: MakeMaps, make_refer
         compare(maps, make_reference())
     with pytest.raises(NoHcalError, match="nothing can be compared"):
         compare(make_maps(3, events=50), make_reference())
+
+
+def test_masked_channels_count_on_neither_side(make_maps: MakeMaps, make_reference: MakeReference) -> None:
+    maps, reference = make_maps(), make_reference()
+    maps.counts[:, HEP07] = 0
+    entry = MaskEntry("no high voltage", units=("HEP07",))
+    masked = compare(maps, reference, Mask("known.toml", "", (entry,)))
+    assert (masked.changes, masked.differs) == ((), False)
+    assert masked.notes == (f"masked HEP07 ({len(HEP07)} channels): no high voltage",)
+    box = element(masked, "OccupancyvsRBX/SubdetPM/HEP")
+    assert (box.observed[6], box.expected[6], box.observed[7]) == (0, 0, 188 * 3600)
+    assert [change.unit for change in compare(maps, reference).changes] == ["HEP07"]
