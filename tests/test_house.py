@@ -19,7 +19,7 @@ FLOOR = {
     "lumi_maps",
     "lumi_ranges",
     "parallel",
-    "room",
+    "scratch",
     "schema",
     "style",
     "tables",

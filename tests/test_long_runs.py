@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hcal_root_ad import room as of_room
+from hcal_root_ad import scratch
 from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
 from hcal_root_ad.judge.run import RunJudge, judge_run
 from hcal_root_ad.judge.verdict import RunVerdict
@@ -17,7 +17,7 @@ from hcal_root_ad.model.model import load_model
 from hcal_root_ad.publish.publish import monitor_elements
 from hcal_root_ad.publish.run_plots import draw_plots
 from hcal_root_ad.publish.saved_verdict import record_of, save_record
-from hcal_root_ad.room import let_go, room
+from hcal_root_ad.scratch import release, zeros
 from hcal_root_ad.simulate.faults import mixed_faults
 from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.formats import write_nanodqmio
@@ -47,7 +47,7 @@ def in_memory(path: Path) -> RunVerdict:
 @pytest.fixture(scope="module")
 def in_files(path: Path) -> RunVerdict:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(of_room, "LARGE", 1)
+        patch.setattr(scratch, "LARGE", 1)
         (maps,) = read_lumi_maps(path)
         return judge_run(maps, MODELS)
 
@@ -83,7 +83,7 @@ def test_counts_are_the_same(path: Path, in_memory: RunVerdict, in_files: RunVer
     assert in_files.maps.counts.tobytes() == in_memory.maps.counts.tobytes()
     assert in_files.maps.notes == in_memory.maps.notes
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(of_room, "LARGE", 1)
+        patch.setattr(scratch, "LARGE", 1)
         pieces = [piece.counts for piece in stream_lumi_maps(path, lumisections=25)]
     assert np.concatenate(pieces).tobytes() == in_memory.maps.counts.tobytes()
 
@@ -97,7 +97,7 @@ def test_a_run_that_grows_in_files_is_judged_the_same(in_memory: RunVerdict, mon
     for first in range(0, LUMISECTIONS, 17):
         wanted.add(in_memory.maps.rows(slice(first, first + 17)))
         with monkeypatch.context() as patch:
-            patch.setattr(of_room, "LARGE", 1)
+            patch.setattr(scratch, "LARGE", 1)
             found.add(in_memory.maps.rows(slice(first, first + 17)))
             verdict = found.verdict()
         assert_same(verdict, wanted.verdict())
@@ -153,10 +153,10 @@ def test_publishing_holds_a_long_run_a_few_rows_at_a_time(in_memory: RunVerdict,
 
 
 def repeated(values: np.ndarray, times: int) -> np.ndarray:
-    made = room((times * len(values), values.shape[1]), values.dtype)
+    made = zeros((times * len(values), values.shape[1]), values.dtype)
     for first in range(0, len(made), len(values)):
         made[first : first + len(values)] = values
-    let_go(made)
+    release(made)
     return made
 
 

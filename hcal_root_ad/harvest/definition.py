@@ -21,7 +21,7 @@ from hcal_root_ad import content
 from hcal_root_ad.detector import HO_MAP, Era, Subdetector, era_of_run
 from hcal_root_ad.errors import DefinitionError, InputError
 from hcal_root_ad.harvest.inputs import InputFile
-from hcal_root_ad.harvest.lumisection import LAST_LUMISECTION, LumisectionCounts, check_events, needed_depths
+from hcal_root_ad.harvest.lumisection import LAST_LUMISECTION, LumisectionCounts, ceiling, check_events, needed_depths
 from hcal_root_ad.schema import check_keys, nearest, structure
 from hcal_root_ad.tables import read_toml, shown
 
@@ -243,9 +243,9 @@ def fitting_subsystem(container: Reader, definition: Definition) -> str | None:
 
 
 def entries_of_bins(histogram: Any, classname: str) -> NDArray[np.float64]:
-    """Events in the bins of an element against the LS, under- and overflow included."""
-    bins = histogram.member("fBinEntries") if classname == "TProfile" else histogram.values(flow=True)
-    return np.asarray(bins, dtype=np.float64)
+    """Events in the bins of an element against the LS, under- and overflow included; 0 where a bin is full."""
+    bins = np.asarray(histogram.member("fBinEntries") if classname == "TProfile" else histogram.values(flow=True))
+    return np.where(bins < ceiling(bins.dtype), bins, 0).astype(np.float64)
 
 
 def events_against_ls(contents: NDArray[np.generic], low_edge: float, words: str) -> dict[int, int]:

@@ -20,8 +20,8 @@ from hcal_root_ad.harvest.lumisection import (
     ho_rows,
 )
 from hcal_root_ad.parallel import in_order
-from hcal_root_ad.room import Shelf
 from hcal_root_ad.root_io.histogram_bytes import CELLS, Bins, HistogramReader, Stock
+from hcal_root_ad.scratch import ScratchStore
 
 _FLOW_SHAPE = (MAP_SHAPE[1] + 2, MAP_SHAPE[0] + 2)
 """Rows and columns of a map's bins as stored, with under- and overflow: iphi × ieta."""
@@ -101,9 +101,9 @@ def read_maps(stock: Stock, batches: Iterable[Sequence[WantedMaps]], era: str) -
     def read(batch: Sequence[WantedMaps]) -> list[PartMaps]:
         return list(_read_batch(reader, batch, era, CELLS[stock.classname]))
 
-    shelf = Shelf()
+    store = ScratchStore()
     for batch_maps in in_order(read, batches):
-        yield from (maps._replace(counts=shelf.keep(maps.counts)) for maps in batch_maps)
+        yield from (maps._replace(counts=store.keep(maps.counts)) for maps in batch_maps)
 
 
 def _read_batch(

@@ -138,6 +138,9 @@ class TableFile:
         """
         datasets: dict[int, str] = {}
         for name in (name for name in _DATASETS if name in self._parquet.schema_arrow.names):
+            kind = self._parquet.schema_arrow.field(name).type
+            if pa.types.is_nested(kind):
+                raise InputError(f"The column {name} of {self.path} holds {kind}; names were expected.")
             column = self._parquet.read(columns=[name])[name].cast(pa.string()).fill_null("").dictionary_encode()
             coded = column.unify_dictionaries().combine_chunks()
             texts = coded.dictionary.to_pylist()

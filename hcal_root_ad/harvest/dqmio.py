@@ -31,6 +31,7 @@ from hcal_root_ad.harvest.inputs import InputFile
 from hcal_root_ad.harvest.lumisection import (
     LumisectionCounts,
     check_numbers,
+    counter_of,
     growth_of_counter,
     maps_of,
     where,
@@ -171,15 +172,15 @@ class ElementTree:
         often = np.bincount(name, weights=place < len(sections))
         return {self.names[n]: int(often[n]) for n in np.unique(name)}
 
-    def counts(self, entries: NDArray[np.int64]) -> Iterator[int]:
-        """What (ascending) entries count: the value of a number, the sum over the bins of a histogram."""
+    def counts(self, entries: NDArray[np.int64]) -> Iterator[int | None]:
+        """What (ascending) entries count: the value of a number, or that of a histogram."""
         if self.classname in _NUMBERS:
             yield from self._values.array(library="np")[entries].astype(np.int64).tolist()
             return
         reader = HistogramReader(self)
         for basket, numbers, _ in self.baskets(entries):
             (histograms,) = reader.read([basket], [numbers])
-            yield from (round(float(bins.inside().sum())) for bins in histograms)
+            yield from (counter_of(bins.inside()) for bins in histograms)
 
     def baskets(self, entries: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64], slice]]:
         """Baskets that hold the (ascending) entries: number, entries within it, and which of the entries these are."""
@@ -368,7 +369,9 @@ class DqmioFile:
         for name, count in ((own, LumisectionCounts.count_own), (other, LumisectionCounts.count_other)):
             if name not in self._counters_of:
                 counts = self._counts(name)
-                self._counters_of[name] = {(row.run, row.lumisection, row.number): events for row, events in counts}
+                self._counters_of[name] = {
+                    (row.run, row.lumisection, row.number): events for row, events in counts if events is not None
+                }
             counted = self._counters_of[name]
             growth = growth_of_counter(counted)
             for place in counted.keys() & sections.keys():
@@ -378,8 +381,8 @@ class DqmioFile:
         """The first of the names that any lumisection has."""
         return next((name for name in names if name in self.elements and self.elements[name].lumisections), None)
 
-    def _counts(self, name: str | None) -> Iterator[tuple[Row, int]]:
-        """Events that a scalar or a histogram of one bin holds, row by row."""
+    def _counts(self, name: str | None) -> Iterator[tuple[Row, int | None]]:
+        """Events that a scalar or a histogram of one bin holds, row by row; None for one that is full."""
         rows = [row for row in self._rows if row.lumisection]
         for tree, hits in self._found(rows, (name,)) if name else ():
             own = sorted(hits, key=lambda hit: hit.entry)

@@ -13,7 +13,7 @@ from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.harvest.lumisection import LumisectionCounts, hbhe_rows, hf_rows, table_of_run
 from hcal_root_ad.lumi_maps import EventSource
 from hcal_root_ad.lumi_ranges import ls_ranges
-from hcal_root_ad.room import let_go
+from hcal_root_ad.scratch import release
 
 DISAGREEMENT = 0.01
 """Counter and HF plateau that differ by more than this share contradict each other: the counter loses."""
@@ -123,7 +123,7 @@ def _of_maps(section: LumisectionCounts, use_hf: bool) -> tuple[int, int, int]:
     least = least_events(barrel_and_endcap)
     plateau = (hf_plateau(section.counts[hf_rows(era)]) or 0) if use_hf else 0
     digis = int(barrel_and_endcap.sum(dtype=np.int64))
-    let_go(section.counts)
+    release(section.counts)
     return (0 if excluded(plateau, least) else plateau), least, digis
 
 

@@ -32,9 +32,12 @@ from hcal_root_ad.harvest.depth_maps import WantedMaps, in_batches, is_map, read
 from hcal_root_ad.harvest.events import events_of
 from hcal_root_ad.harvest.inputs import InputFile
 from hcal_root_ad.harvest.lumisection import (
+    SATURATED,
     LumisectionCounts,
+    ceiling,
     check_events,
     check_numbers,
+    counter_of,
     growth_of_counter,
     maps_of,
     table_of_run,
@@ -148,15 +151,15 @@ class DqmFolders:
             raise InputError(f"{self._path} has an event counter that says {text[:40]!r}; a whole number was expected.")
         return int(number)
 
-    def counts(self, elements: Sequence[Stored]) -> list[int]:
-        """What elements count: the number that a scalar tells, the sum over the bins of a histogram."""
-        counts = [0 if element.key else self._number(element.text) for element in elements]
+    def counts(self, elements: Sequence[Stored]) -> list[int | None]:
+        """What elements count: the number that a scalar tells, or that of a histogram; None for one that is full."""
+        counts = [None if element.key else self._number(element.text) for element in elements]
         for classname in {element.classname for element in elements if element.key}:
             places = [n for n, element in enumerate(elements) if element.key and element.classname == classname]
             reader = HistogramReader(self.stock([elements[n] for n in places]))
             read = reader.read(range(len(places)), [np.zeros(1, dtype=np.int64)] * len(places))
             for n, (bins,) in zip(places, read, strict=True):
-                counts[n] = round(float(bins.inside().sum()))
+                counts[n] = counter_of(bins.inside())
         return counts
 
 
@@ -348,7 +351,8 @@ class DqmFile:
                 element = self._folders.scopes(scope.run, name.split("/")[0]).get(scope, {}).get(name)
                 if element:
                     counters.setdefault(scope, element)
-        yield from zip(counters, self._folders.counts(list(counters.values())), strict=True)
+        counted = zip(counters, self._folders.counts(list(counters.values())), strict=True)
+        yield from ((scope, events) for scope, events in counted if events is not None)
 
     def events_versus_ls(
         self, run: int, definition: Definition, subsystem: str, within: range | None = None
@@ -378,7 +382,7 @@ class DqmFile:
         """Strips per LS, totals and mean digis of a run, the LS that they stand for (without maps), and notes."""
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
         stored = self._folders.scopes(run, subsystem).get(Scope(run), {})
-        strips = self._strips(run, stored, definition, subsystem)
+        strips, full = self._strips(run, stored, definition, subsystem)
         events, beyond = self._versus_ls(run, definition, subsystem)
         lumisections = sorted({*events, *(int(ls) for ls in np.flatnonzero(strips.any(axis=(1, 2))))})
         section = LumisectionCounts(run, 0)
@@ -401,7 +405,7 @@ class DqmFile:
             events=whole.events,
             event_source=whole.source,
         )
-        sections = [LumisectionCounts(run, ls) for ls in lumisections]
+        sections = [LumisectionCounts(run, ls, doubts=(SATURATED,) * (ls in full)) for ls in lumisections]
         if not sections and usable:
             last = self._label(run, subsystem)[0] or 1
             sections = [LumisectionCounts(run, last, 1, own_events=whole.events, own_growth=whole.events)]
@@ -410,23 +414,25 @@ class DqmFile:
 
     def _strips(
         self, run: int, stored: Mapping[str, Stored], definition: Definition, subsystem: str
-    ) -> NDArray[np.int64]:
-        """Counts by LS number (0 … last), half and iphi; no LS where the file has no strips."""
-        strips = np.zeros((0, len(SUBDET_PM), N_IPHI), dtype=np.int64)
+    ) -> tuple[NDArray[np.int64], set[int]]:
+        """Counts by LS number (0 … last; none without strips), half and iphi, and LS with contents at a ceiling."""
+        strips, full = np.zeros((0, len(SUBDET_PM), N_IPHI), dtype=np.int64), set[int]()
         for half, half_name in enumerate(SUBDET_PM):
             name = definition.strips.format(subsystem=subsystem, half=half_name)
             if name not in stored:
                 continue
             words = where(self.path, name, run, 0)
             histogram = self._folders.histogram(stored[name])
-            values = whole_numbers(histogram.values(), words)
+            contents = histogram.values()
+            values = whole_numbers(contents, words)
             first = first_lumisection(histogram.axis(0).low, len(values), words)
             if values.shape[1] != N_IPHI or histogram.axis(0).width != 1:
                 raise InputError(f"{words} has {values.shape[1]} iphi bins; LS × 72 were expected.")
             missing = first + len(values) - len(strips)
             strips = np.pad(strips, ((0, max(missing, 0)), (0, 0), (0, 0)))
             strips[first : first + len(values), half] = values
-        return strips
+            full |= {first + int(n) for n in np.flatnonzero((contents >= ceiling(contents.dtype)).any(axis=1))}
+        return strips, full
 
     def _mean_digis(
         self, run: int, stored: Mapping[str, Stored], definition: Definition, subsystem: str, lumisections: list[int]

@@ -190,6 +190,11 @@ def saturated(values: NDArray[np.generic]) -> bool:
     return bool(values.size and np.max(values) >= ceiling(values.dtype))
 
 
+def counter_of(bins: NDArray[Any]) -> int | None:
+    """What a histogram of events counts; None where it is at the ceiling of its type."""
+    return None if saturated(bins) else round(float(bins.sum()))
+
+
 def sum_of_counts(a: NDArray[np.int32], b: NDArray[np.int32], where: str) -> NDArray[np.int32]:
     """The sum of counts, none of them negative.
 
@@ -259,6 +264,7 @@ def whole_column(values: NDArray[Any], where: str) -> NDArray[np.int64]:
     if kind in "iu" and (kind == "i" or not values.size or values.max() <= np.iinfo(np.int64).max):
         return values.astype(np.int64)
     if kind == "f":
+        values = values.astype(np.float64)
         odd = values[~(np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2**53))]
         if not len(odd):
             return values.astype(np.int64)

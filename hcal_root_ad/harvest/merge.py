@@ -23,7 +23,7 @@ from hcal_root_ad.harvest.events import events_of
 from hcal_root_ad.harvest.lumisection import LumisectionCounts, check_events, sum_of_counts, table_of_run
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps, Source
 from hcal_root_ad.lumi_ranges import ls_ranges
-from hcal_root_ad.room import largest, let_go, room
+from hcal_root_ad.scratch import release, row_maxima, zeros
 
 
 def sections_of(totals: list[RunTotal], cumulative: bool | None) -> tuple[list[LumisectionCounts], list[str]] | None:
@@ -188,8 +188,10 @@ def _each_once(sections: list[LumisectionCounts]) -> list[LumisectionCounts]:
 
 _TELLING_DIGIS, _TELLING_CHANNELS = 20, 20
 """Channels with fewer digis are equal by chance; maps with fewer such channels tell nothing."""
-_ALIKE = 3 / 4
-"""Share of channels with the same count in two maps from which on these are of the same events."""
+_DEPENDENT, _MANY_CHANNELS = 0.4, 100
+"""Scatter of two maps about a common ratio below which they hold the same events; channels that it takes to tell."""
+_HALF_OF_CHI_SQUARED = 0.455
+"""Median of a squared normal number (``scipy.stats.chi2(1).median()``)."""
 
 
 def merge(
@@ -222,11 +224,11 @@ def merge(
     events[doubted], event_source[doubted] = 0, EventSource.NONE
     missing = _missing_elements(ordered, present, definition)
     remarks = list(_remarks(ordered, present, missing, coarse is None))
-    counts = room((len(ordered), len(rows)), np.int32)
+    counts = zeros((len(ordered), len(rows)), np.int32)
     for n in np.flatnonzero(present):
         taken = ordered[n].take_counts()
         counts[n] = taken[rows]
-        let_go(taken, counts[n])
+        release(taken, counts[n])
     zero_suppressed = counts[:, : len(channels.rows_of("HB", "HE"))]  # HF can hold no more than events by itself
     return LumiMaps(
         run=run,
@@ -286,7 +288,7 @@ def _same_events(a: LumisectionCounts, b: LumisectionCounts) -> bool:
     """Whether two sections of an LS hold the same maps, as where a job was sent twice.
 
     Raises:
-        InputError: some maps are the same and others not, or most channels have the same counts.
+        InputError: some maps are the same and others not, or the counts go together as those of the same events do.
     """
     both = np.flatnonzero((a.seen > 0) & (b.seen > 0)) + 1  # numbers of maps
     if a.counts is None or b.counts is None or not len(both):
@@ -298,15 +300,29 @@ def _same_events(a: LumisectionCounts, b: LumisectionCounts) -> bool:
         return True
     telling = shared & (table.subdetector <= Subdetector.HE) & (np.maximum(a.counts, b.counts) >= _TELLING_DIGIS)
     maps = [equal[telling & (table.dqm_map == number)] for number in both]
-    if any(same.all() for same in maps if len(same) >= _TELLING_CHANNELS) or (
-        telling.sum() >= _TELLING_CHANNELS and equal[telling].mean() > _ALIKE
-    ):
+    if any(same.all() for same in maps if len(same) >= _TELLING_CHANNELS) or _dependent(a.counts, b.counts, telling):
         files = " and ".join(dict.fromkeys(same.origin or "the same file" for same in (a, b)))
         raise InputError(
-            f"LS {a.lumisection} of run {a.run} comes twice, from {files}, and the two are equal in part: the same "
-            "events in two versions cannot be added up; give one of them."
+            f"LS {a.lumisection} of run {a.run} comes twice, from {files}, and the two are equal in part, or differ by "
+            "less than chance: the same events in two versions cannot be added up; give one of them."
         )
     return False
+
+
+def _dependent(a: NDArray[np.int32], b: NDArray[np.int32], telling: NDArray[np.bool_]) -> bool:
+    """Whether two maps hold the same events, of which some digis, or some events, were lost.
+
+    Counts a, b of different events are independent: with w = a / b over all channels, (a − w b)² is on average
+    w (a + b) (1 − p), with 1 − p above a half in channels below half of the fullest one. Of the same events, of which a
+    share f was lost, it is f / (2 − f) of that.
+    """
+    low = telling & (np.minimum(a, b) > 0) & (2 * a < a[telling].max(initial=0)) & (2 * b < b[telling].max(initial=0))
+    if low.sum() < _MANY_CHANNELS:
+        return False
+    one, other = a[low].astype(np.float64), b[low].astype(np.float64)
+    w = np.median(one / other)
+    scatter = np.median((one - w * other) ** 2 / (w * (one + other))) / _HALF_OF_CHI_SQUARED
+    return bool(scatter < _DEPENDENT)
 
 
 def _sum(parts: Sequence[LumisectionCounts]) -> LumisectionCounts:
@@ -372,7 +388,7 @@ def _assessable(section: LumisectionCounts) -> bool:
     if section.counts is None or not section.complete or section.doubts:
         return False
     read_out = bool(section.counts.any())
-    let_go(section.counts)
+    release(section.counts)
     return read_out
 
 
@@ -387,7 +403,7 @@ def _missing_elements(
         section = sections[n]
         lacking[n] = not section.has_ho
         if section.counts is not None:
-            let_go(section.counts)
+            release(section.counts)
     return {"HO": lacking} if lacking.any() else {}
 
 
@@ -437,7 +453,7 @@ def _too_many(
     sections: list[LumisectionCounts], counts: NDArray[np.int32], events: NDArray[np.int64], present: NDArray[np.bool_]
 ) -> Iterator[str]:
     """A sentence on lumisections with channels that hold more digis than there are events."""
-    above = np.flatnonzero(present & (largest(counts) > events) & (events > 0))
+    above = np.flatnonzero(present & (row_maxima(counts) > events) & (events > 0))
     if len(above):
         worst = int((counts[above] > events[above, np.newaxis]).any(axis=0).sum())
         which = ls_ranges([sections[n].lumisection for n in above])

@@ -23,7 +23,7 @@ from hcal_root_ad.detector import (
 )
 from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, StripVerdict, Verdict
 from hcal_root_ad.lumi_maps import Cells, row_blocks
-from hcal_root_ad.room import sweep
+from hcal_root_ad.scratch import iter_chunks
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -229,7 +229,7 @@ def flagged_fraction(verdict: Verdict) -> Floats:
 def channel_sums(verdict: Verdict) -> ChannelSums:
     """What maps of the run show of each channel."""
     observed, expected = np.zeros((2, len(verdict.channels)))
-    for rows in sweep(verdict.observed):
+    for rows in iter_chunks(verdict.observed):
         use = judged(verdict.states[rows])
         observed += (verdict.observed[rows] * use).sum(axis=0)
         expected += (verdict.expected[rows] * use).sum(axis=0, dtype=np.float64)
@@ -239,7 +239,7 @@ def channel_sums(verdict: Verdict) -> ChannelSums:
 def strongest_scores(verdict: Verdict) -> Floats:
     """(channels,) the largest score of the judged lumisections, with its sign."""
     largest, smallest = np.zeros((2, len(verdict.channels)))
-    for rows in sweep(verdict.observed):
+    for rows in iter_chunks(verdict.observed):
         score = verdict.score[rows] * judged(verdict.states[rows])
         largest, smallest = np.maximum(largest, score.max(axis=0)), np.minimum(smallest, score.min(axis=0))
     return np.where(largest >= -smallest, largest, smallest)
@@ -302,7 +302,7 @@ def run_pull(verdict: Verdict) -> Floats:
 
 def _residuals(verdict: Verdict) -> Iterator[tuple[slice, Array, Array, NDArray[np.bool_]]]:
     """Rows, and of them (LS, channels) seen − expected (0 where not judged), its variance, and which were judged."""
-    for rows in sweep(verdict.observed):
+    for rows in iter_chunks(verdict.observed):
         expected, use = verdict.expected[rows], judged(verdict.states[rows])
         residual = (verdict.observed[rows].astype(np.float32) - expected) * use
         yield rows, residual, variance(expected, verdict.events[rows, None].astype(np.float32)), use

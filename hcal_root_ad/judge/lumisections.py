@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import Cells, LumiMaps, Source
-from hcal_root_ad.room import LARGE, copied, let_go, turned
+from hcal_root_ad.scratch import LARGE, extended, release, transposed
 
 Value = TypeVar("Value", bound=np.generic)
 
@@ -56,12 +56,12 @@ class JudgedRows:
         cells = self.counts(maps, columns)
         if 4 * len(self) * len(columns) < LARGE:
             return cells
-        by_channel: NDArray[np.int32] = turned(cells.__getitem__, cells.shape, np.int32)
+        by_channel: NDArray[np.int32] = transposed(cells.__getitem__, cells.shape, np.int32)
 
         def computed(rows: NDArray[np.intp], some: NDArray[np.intp]) -> NDArray[np.int32]:
             own, lumisections = side_by_side(some), side_by_side(rows)
             counts = np.ascontiguousarray(by_channel[own][:, lumisections].T)
-            let_go(by_channel[some[0] : some[-1] + 1])
+            release(by_channel[some[0] : some[-1] + 1])
             return counts
 
         return Cells(cells.shape, cells.dtype, computed)
@@ -115,7 +115,7 @@ def _taken(maps: LumiMaps, position: NDArray[np.intp], columns: NDArray[np.intp]
         counts = maps.counts[:, own][rows] if isinstance(own, slice) else maps.counts[np.ix_(rows, own)]
     counts = counts.astype(np.int32)
     if len(position):
-        let_go(maps.counts[position[0] : position[-1] + 1])
+        release(maps.counts[position[0] : position[-1] + 1])
     most = np.minimum(maps.events[position, None], np.iinfo(np.int32).max).astype(np.int32)
     return np.minimum(counts, most, out=counts)
 
@@ -156,13 +156,13 @@ class GrowingRows(Generic[Value]):
         if len(position):
             self.until(int(position[-1]) + 1)
             self._room[position] = rows
-            let_go(self._room[position[0] : position[-1] + 1])
+            release(self._room[position[0] : position[-1] + 1])
 
     def until(self, length: int) -> NDArray[Value]:
         """A view of the rows up to a length; zeros where there were none yet."""
         if length > len(self._room):
             # The first array may be somebody else's: it is copied, and stays as it is.
-            self._room = copied(self._room[: self._used], max(length, 2 * self._used))
+            self._room = extended(self._room[: self._used], max(length, 2 * self._used))
         self._used = max(self._used, length)
         return self._room[:length]
 

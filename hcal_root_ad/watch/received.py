@@ -24,7 +24,7 @@ from hcal_root_ad.files import clear_left, folder_lock
 from hcal_root_ad.harvest.definition import Definition, FileContent, RunTotal, choose_definitions
 from hcal_root_ad.harvest.lumisection import LumisectionCounts, table_of_run
 from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.room import Shelf
+from hcal_root_ad.scratch import ScratchStore
 
 FORMAT = 3
 Arrays = Mapping[str, Any]
@@ -65,11 +65,11 @@ class Received:
         assert isinstance(self.content.path, Path)
         return self.content.path
 
-    def on(self, shelf: Shelf) -> Received:
-        """The same with its counts on a shelf, where those of a long run take no memory."""
+    def on(self, store: ScratchStore) -> Received:
+        """The same with its counts on a store, where those of a long run take no memory."""
 
         def kept(section: LumisectionCounts) -> LumisectionCounts:
-            return section if section.counts is None else replace(section, counts=shelf.keep(section.counts))
+            return section if section.counts is None else replace(section, counts=store.keep(section.counts))
 
         sections = tuple(map(kept, self.content.sections))
         totals = tuple(replace(total, section=kept(total.section)) for total in self.content.totals)

@@ -21,7 +21,7 @@ from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.lumi_ranges import ls_ranges
 from hcal_root_ad.pipeline import Judging
-from hcal_root_ad.room import Shelf
+from hcal_root_ad.scratch import ScratchStore, iter_chunks
 from hcal_root_ad.watch.received import Arrival, Received
 
 
@@ -86,7 +86,7 @@ class RunInProgress:
         self._judging, self._say = judging, say
         self._own = judging
         self._received: dict[Path, Received] = {}
-        self._shelf = Shelf()
+        self._store = ScratchStore()
         self._used: dict[Path, Received] = {}
         self._aside: dict[Path, Received] = {}
         self._last = 0
@@ -106,7 +106,7 @@ class RunInProgress:
 
     def take(self, received: Received) -> None:
         """A file, or the changed content of one."""
-        self._received[received.path] = received.on(self._shelf)
+        self._received[received.path] = received.on(self._store)
 
     def advance(self, now: float, patience: float) -> Step | None:
         """Judge what has become ready; None where nothing has.
@@ -209,6 +209,10 @@ def _begins_with(maps: LumiMaps, earlier: LumiMaps) -> bool:
         (maps.events, earlier.events),
         (maps.present, earlier.present),
         *((maps.present_of(name), earlier.present_of(name)) for name in ("HO", "HF")),
-        (maps.counts, earlier.counts),
     )
-    return all(np.array_equal(now[: len(before)], before) for now, before in pairs)
+    now, before = maps.counts[: len(earlier)], earlier.counts
+    return (
+        len(now) == len(before)
+        and all(np.array_equal(array[: len(other)], other) for array, other in pairs)
+        and all(np.array_equal(now[rows], before[rows]) for rows in iter_chunks(now, before))
+    )

@@ -14,6 +14,7 @@ from hcal_root_ad.judge.verdict import RunVerdict
 from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.provenance import Option, Provenance
 from hcal_root_ad.publish.publish import publish, target_path
+from hcal_root_ad.scratch import release_all
 from hcal_root_ad.watch.alarms import (
     NAME,
     Alarm,
@@ -168,6 +169,7 @@ class Watch:
             self._end(self._runs[run])
         self._on_alarm.look()
         self._on_publish.look()
+        release_all()
 
     def _open(self, run: int) -> _Open:
         """A run with what is kept of it."""

@@ -219,15 +219,34 @@ def test_partly_equal_lumisections_are_refused(
         read_lumi_maps(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: np.where((a < 1000) & (np.indices(a.shape)[2] % 7 == 0), np.maximum(a, 1) - 1, a),  # a seventh
+        lambda a: np.where(a < 1000, np.rint(0.93 * a), a),  # a higher threshold
+        lambda a: hf(lambda _: np.array(700.0), np.random.default_rng(5).binomial(a.astype(int), 0.7).astype(float)),
+        lambda a: np.maximum(a - np.random.default_rng(5).integers(0, 3, a.shape), 0),  # everywhere, HF as well
+    ],
+)
 def test_another_reconstruction_of_the_same_events_is_refused(
-    tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made
+    tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made, change: Made
 ) -> None:
     a = depth_maps(1000, seed=1)
-    b = np.where((a > 0) & (a < 1000) & (np.indices(a.shape)[2] % 7 == 0), a - 1, a)  # a seventh of the channels
+    b = change(a)
     for name, maps in (("1.root", a), ("2.root", b)):
         write_dqmio(tmp_path / name, [(RUN, 1, elements(maps))])
     with pytest.raises(InputError, match="the same events in two versions"):
         read_lumi_maps(tmp_path)
+
+
+@pytest.mark.parametrize("events", [(1000, 1000), (1000, 150)])
+def test_different_events_are_summed_however_many(
+    tmp_path: Path, write_dqmio: Made, elements: Made, depth_maps: Made, events: tuple[int, int]
+) -> None:
+    for seed, number in enumerate(events):
+        write_dqmio(tmp_path / f"{seed}.root", [(RUN, 1, elements(depth_maps(number, seed=seed)))])
+    (maps,) = read_lumi_maps(tmp_path)
+    assert list(maps.events) == [sum(events)]
 
 
 def test_the_newest_version_of_a_file(tmp_path: Path, write_harvested: Made, depth_maps: Made) -> None:
@@ -374,6 +393,42 @@ def test_a_file_of_contents_at_the_ceiling_alone_says_why_it_cannot_be_judged(
     assert not maps.present.any()
     with pytest.raises(NoHcalError, match="contents at the ceiling of their type"):
         judge_run(maps, [])
+
+
+@pytest.mark.parametrize(("classname", "most"), [("TH1S", 32767), ("TH1F", 2**24), ("TH1D", 40_000)])
+def test_a_counter_at_the_ceiling_counts_nothing(
+    tmp_path: Path, root: Any, write_harvested: Made, depth_maps: Made, classname: str, most: int
+) -> None:
+    """Only the last one may have counted them all."""
+    path = write_harvested(tmp_path / f"DQM_V0001_{NAME}", {"Hcal/By Lumi Section 1-1": depth_maps(40_000, hf=False)})
+    counter = getattr(root, classname)("NumberOfEvents", "", 1, 0, 1)
+    counter.SetDirectory(0)
+    counter.SetBinContent(1, most)
+    file = root.TFile(str(path), "UPDATE")
+    folder = file.mkdir(f"DQMData/Run {RUN}/Hcal/By Lumi Section 1-1/RunInfo", "", True)
+    folder.WriteTObject(counter, "NumberOfEvents")
+    file.Close()
+    (maps,) = read_lumi_maps(path)
+    assert events_and_sources(maps)[0][1] == ("COUNTER" if classname == "TH1D" else "ESTIMATE")
+
+
+@pytest.mark.parametrize(("classname", "most"), [("TH2S", 32767), ("TH2F", 2**24), ("TH2D", 4000)])
+def test_strips_at_the_ceiling(tmp_path: Path, root: Any, classname: str, most: int) -> None:
+    """Of LS × iphi, too: that LS is not assessed."""
+    path, place = tmp_path / f"DQM_V0001_Hcal_R{RUN:09d}.root", f"DQMData/Run {RUN}/Hcal/Run summary/DigiTask"
+    file = root.TFile(str(path), "RECREATE")
+    for half in ("HBM", "HBP", "HEM", "HEP"):
+        strips = getattr(root, classname)(half, "", 4, 1, 5, 72, 0.5, 72.5)
+        strips.SetDirectory(0)
+        for ls, iphi in np.ndindex(4, 72):
+            strips.SetBinContent(ls + 1, iphi + 1, most if (half, ls, iphi) == ("HEM", 2, 9) else 4000)
+        file.mkdir(f"{place}/OccupancyCutvsiphivsLS/SubdetPM", "", True).WriteTObject(strips, half)
+    file.mkdir(f"{place}/OccupancyvsLS/Subdet", "", True).WriteTObject(profile(root, "HB", 4, EVENTS), "HB")
+    file.Close()
+    (maps,) = read_lumi_maps(path)
+    full = classname != "TH2D"
+    assert events_and_sources(maps)[2] == ((0, "NONE") if full else (900, "COUNTER"))
+    assert any(note.startswith("LS 3: contents at the ceiling") for note in maps.notes) == full
 
 
 def test_sums_that_leave_32_bits_are_refused(

@@ -57,6 +57,7 @@ def write(path: Path, columns: dict[str, Any]) -> Path:
         ({"run_number": lambda _: float("nan")}, "column run_number of .* holds nan"),
         ({"run_number": pa.array([2**63] * 7, pa.uint64())}, "column run_number of .* holds 9223372036854775808"),
         ({"me": lambda ls: ls}, "column me of .* holds int64; names were expected"),
+        ({"dataset": lambda _: ["/A/B/DQMIO"]}, "column dataset of .* holds list<.*; names were expected"),
         ({"data": lambda _: [[True] * 84] * 72}, "column data of .* holds bool; counts"),
         ({"data": lambda _: [["1"] * 84] * 72}, "column data of .* holds string; counts"),
         ({"data": lambda _: [[0.5] * 84] * 72}, r"holds the fraction 0\.5"),
@@ -67,8 +68,10 @@ def test_columns_that_are_no_whole_numbers(tmp_path: Path, depth_maps: Made, col
         read_lumi_maps(write(tmp_path / "d.parquet", dials({1: depth_maps(100)}, **columns)))
 
 
-def test_whole_numbers_in_other_types_are_numbers(tmp_path: Path, depth_maps: Made) -> None:
-    columns = dials({1: depth_maps(100)}, run_number=lambda _: float(RUN), ls_number=pa.array([1] * 7, pa.uint8()))
+@pytest.mark.parametrize("kind", [pa.uint8(), pa.float16(), pa.float32()])
+def test_whole_numbers_in_other_types_are_numbers(tmp_path: Path, depth_maps: Made, kind: pa.DataType) -> None:
+    ones = pa.array(np.ones(7, dtype=kind.to_pandas_dtype()), kind)
+    columns = dials({1: depth_maps(100)}, run_number=lambda _: float(RUN), ls_number=ones)
     (maps,) = read_lumi_maps(write(tmp_path / "d.parquet", columns))
     assert (maps.run, maps.lumisections.tolist(), maps.events.tolist()) == (RUN, [1], [100])
 

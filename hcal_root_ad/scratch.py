@@ -1,6 +1,6 @@
-"""Room for the arrays of a long run: memory while they are small, beyond that a file that the system keeps at hand.
+"""Arrays of a long run: in memory while they are small, beyond that in a scratch file.
 
-Such an array is like any other, but what of it was looked at can be let go: then it takes no memory of this process
+Such an array is like any other, but what of it was looked at can be released: then it takes no memory of this process
 until it is looked at again, and comes back from the system's cache or from the disk. The file has no name, and is gone
 with the last array in it, however the process ends.
 """
@@ -11,6 +11,7 @@ import math
 import mmap
 import os
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -28,11 +29,12 @@ TOGETHER = 2**21
 """Bytes of a file that Linux may bring into memory together, around the one that is looked at."""
 ROWS = 32
 """Rows that are looked at together, unless said otherwise."""
-TURNED = 1024
-"""Rows that are turned together: fewer would bring every column into memory for a few of its numbers."""
+TRANSPOSED = 1024
+"""Rows that are transposed together: fewer would bring every column into memory for a few of its numbers."""
+_files: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
 
-def room(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+def zeros(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """Zeros.
 
     Raises:
@@ -47,18 +49,20 @@ def _file(size: int) -> mmap.mmap:
         with tempfile.TemporaryFile() as file:
             # All of it now: writing where the disk has no room for it would end the process without a word.
             os.posix_fallocate(file.fileno(), 0, size)
-            return mmap.mmap(file.fileno(), size)
+            mapped = mmap.mmap(file.fileno(), size)
     except OSError as error:
         raise OutputError(
             f"{tempfile.tempdir or 'temporary files'}: a long run needs {size / 1e6:.0f} MB here for a while "
             f"({error.strerror or error}); free some, or name another folder in TMPDIR."
         ) from error
+    _files.add(mapped)
+    return mapped
 
 
-def let_go(*arrays: NDArray[Any]) -> None:
+def release(*arrays: NDArray[Any]) -> None:
     """Let arrays, or parts of them, take no memory of this process until they are looked at again.
 
-    Only of those that lie in a file; nothing that is in them is lost.
+    Only those that lie in a file; nothing that is in them is lost.
     """
     for values in arrays:
         whole = values
@@ -70,42 +74,48 @@ def let_go(*arrays: NDArray[Any]) -> None:
             whole.base.madvise(mmap.MADV_DONTNEED, first, end - first)
 
 
-def sweep(*arrays: NDArray[Any], rows: int = ROWS) -> Iterator[slice]:
-    """A few rows after the other of arrays of one length, which are let go before the next."""
+def release_all() -> None:
+    """Release every array that lies in a file, whoever has it."""
+    for file in tuple(_files):
+        file.madvise(mmap.MADV_DONTNEED)
+
+
+def iter_chunks(*arrays: NDArray[Any], rows: int = ROWS) -> Iterator[slice]:
+    """A few rows after the other of arrays of one length, which are released before the next."""
     length = len(arrays[0])
     for first in range(0, length, rows):
         few = slice(first, min(first + rows, length))
         yield few
-        let_go(*(values[few] for values in arrays))
+        release(*(values[few] for values in arrays))
 
 
-def copied(values: NDArray[Value], length: int) -> NDArray[Value]:
+def extended(values: NDArray[Value], length: int) -> NDArray[Value]:
     """A copy, with zeros behind it up to a length."""
-    copy: NDArray[Value] = room((length, *values.shape[1:]), values.dtype)
-    for rows in sweep(values, copy[: len(values)]):
+    copy: NDArray[Value] = zeros((length, *values.shape[1:]), values.dtype)
+    for rows in iter_chunks(values, copy[: len(values)]):
         copy[rows] = values[rows]
     return copy
 
 
-def largest(values: NDArray[Value]) -> NDArray[Value]:
+def row_maxima(values: NDArray[Value]) -> NDArray[Value]:
     """(rows,) the largest number of each row of (rows, columns); 0 where all are negative."""
     most = np.zeros(len(values), dtype=values.dtype)
-    for rows in sweep(values):
+    for rows in iter_chunks(values):
         values[rows].max(axis=1, initial=0, out=most[rows])
     return most
 
 
-def turned(rows_of: Callable[[slice], NDArray[Value]], shape: tuple[int, int], dtype: DTypeLike) -> NDArray[Value]:
+def transposed(rows_of: Callable[[slice], NDArray[Value]], shape: tuple[int, int], dtype: DTypeLike) -> NDArray[Value]:
     """(columns, rows) of what is made in some (rows, columns) at a time: a column then lies in one place."""
-    out: NDArray[Value] = room(shape[::-1], dtype)
-    for first in range(0, shape[0], TURNED):
-        rows = slice(first, min(first + TURNED, shape[0]))
+    out: NDArray[Value] = zeros(shape[::-1], dtype)
+    for first in range(0, shape[0], TRANSPOSED):
+        rows = slice(first, min(first + TRANSPOSED, shape[0]))
         out[:, rows] = rows_of(rows).T
-        let_go(out)
+        release(out)
     return out
 
 
-class Shelf:
+class ScratchStore:
     """Keeps arrays whose number nobody knows beforehand; the first few in memory."""
 
     def __init__(self) -> None:
@@ -114,9 +124,9 @@ class Shelf:
     def keep(self, values: NDArray[Value]) -> NDArray[Value]:
         """An equal array, which takes no memory until it is looked at."""
         if len(self._free) < values.nbytes:
-            self._free = room((max(values.nbytes, LARGE),), np.uint8)
+            self._free = zeros((max(values.nbytes, LARGE),), np.uint8)
         place, self._free = np.split(self._free, [values.nbytes])
         kept = place.view(values.dtype).reshape(values.shape)
         kept[...] = values
-        let_go(kept)
+        release(kept)
         return kept

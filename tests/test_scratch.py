@@ -1,4 +1,4 @@
-"""Room for long runs: arrays in files are arrays like any other, but take memory only while they are looked at."""
+"""Scratch files: arrays in them are arrays like any other, but take memory only while they are looked at."""
 
 from __future__ import annotations
 
@@ -13,9 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcal_root_ad import room as of_room
+from hcal_root_ad import scratch
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.room import LARGE, Shelf, copied, largest, let_go, room, sweep, turned
+from hcal_root_ad.scratch import (
+    LARGE,
+    ScratchStore,
+    extended,
+    iter_chunks,
+    release,
+    release_all,
+    row_maxima,
+    transposed,
+    zeros,
+)
 
 MB = 2**20
 
@@ -33,7 +43,7 @@ def open_files() -> int:
 
 @pytest.fixture
 def all_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(of_room, "LARGE", 1)
+    monkeypatch.setattr(scratch, "LARGE", 1)
 
 
 @pytest.fixture
@@ -44,10 +54,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("rows", [LARGE // MB - 1, LARGE // MB])
-def test_room_is_zeros_in_memory_or_in_a_file(rows: int) -> None:
+def test_zeros_are_in_memory_or_in_a_file(rows: int) -> None:
     before = open_files()
-    made = room((rows, MB // 4), np.float32)
-    assert (made.shape, made.dtype) == ((rows, MB // 4), np.float32)
+    made = zeros((rows, MB // 4), np.float32)
+    assert made.shape == (rows, MB // 4)
+    assert made.dtype == np.float32
     assert not made[0].any()
     assert not made[-1].any()
     assert open_files() - before == (made.nbytes >= LARGE)
@@ -56,38 +67,48 @@ def test_room_is_zeros_in_memory_or_in_a_file(rows: int) -> None:
 
 
 def test_what_was_let_go_takes_no_memory_and_comes_back(folder: Path) -> None:  # noqa: ARG001
-    before, made = resident(), room((100, MB), np.uint8)
+    before, made = resident(), zeros((100, MB), np.uint8)
     for row in range(100):
         made[row] = row
     assert resident() - before >= 99
-    let_go(made[10:])
+    release(made[10:])
     assert resident() - before <= 20
     assert made[:, ::4096].tolist() == [[row] * 256 for row in range(100)]
-    let_go(made)
-    for rows in sweep(made, rows=10):
+    release(made)
+    for rows in iter_chunks(made, rows=10):
         assert made[rows].sum(axis=1, dtype=np.int64).tolist() == [row * MB for row in range(rows.start, rows.stop)]
         assert resident() - before <= 20
 
 
+def test_all_are_released_at_once(all_in_files: None) -> None:  # noqa: ARG001
+    before, kept = resident(), [zeros((20, MB), np.uint8) for _ in range(3)]
+    for number, made in enumerate(kept, start=1):
+        made[...] = number
+    assert resident() - before >= 60
+    release_all()
+    assert resident() - before <= 2
+    assert [made.mean() for made in kept] == [1, 2, 3]
+
+
 def test_neighbours_that_came_along_are_let_go_too() -> None:
-    before, made = resident(), room((1000, 84_000), np.uint8)
-    for rows in sweep(made):
+    before, made = resident(), zeros((1000, 84_000), np.uint8)
+    for rows in iter_chunks(made):
         made[rows] = 1
-    for rows in sweep(made, rows=1):
+    for rows in iter_chunks(made, rows=1):
         assert made[rows].all()
     assert resident() - before <= 10
 
 
 def test_parts_whose_edges_are_within_a_page_lose_nothing(all_in_files: None) -> None:  # noqa: ARG001
-    made = room((10, 1000), np.int32)
+    made = zeros((10, 1000), np.int32)
     made[...] = np.arange(10_000).reshape(10, 1000)
-    let_go(made[3:7, 5:9], made[9], made[:0], made.T[2])
+    release(made[3:7, 5:9], made[9], made[:0], made.T[2])
     assert made.ravel().tolist() == list(range(10_000))
 
 
 def test_what_lies_in_memory_cannot_be_let_go() -> None:
     made = np.arange(10)
-    let_go(made, made[2:5], np.zeros((0, 3)), np.frombuffer(b"abc", dtype=np.uint8))
+    release(made, made[2:5], np.zeros((0, 3)), np.frombuffer(b"abc", dtype=np.uint8))
     assert made.tolist() == list(range(10))
 
 
@@ -96,7 +117,7 @@ def test_a_disk_without_room_is_one_sentence(folder: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (MB, limits[1]))
     try:
         with pytest.raises(OutputError, match=rf"{folder}: a long run needs 67 MB here .* TMPDIR\.$"):
-            room((LARGE,), np.uint8)
+            zeros((LARGE,), np.uint8)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
@@ -104,19 +125,21 @@ def test_a_disk_without_room_is_one_sentence(folder: Path) -> None:
 def test_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(OutputError, match=r"none: a long run needs .*No such file or directory"):
-        room((LARGE,), np.uint8)
+        zeros((LARGE,), np.uint8)
 
 
 @given(st.integers(0, 70), st.integers(1, 40))
-def test_a_sweep_meets_every_row_once(length: int, rows: int) -> None:
-    met = [row for part in sweep(np.zeros(length), np.zeros((length, 2)), rows=rows) for row in range(length)[part]]
+def test_chunks_meet_every_row_once(length: int, rows: int) -> None:
+    met = [
+        row for part in iter_chunks(np.zeros(length), np.zeros((length, 2)), rows=rows) for row in range(length)[part]
+    ]
     assert met == list(range(length))
 
 
 @pytest.mark.parametrize("length", [0, 1, 33])
 def test_a_copy_has_zeros_behind_it(all_in_files: None, length: int) -> None:  # noqa: ARG001
     values = np.arange(2 * length, dtype=np.int32).reshape(length, 2)
-    copy = copied(values, 40)
+    copy = extended(values, 40)
     assert copy[:length].tolist() == values.tolist()
     assert copy.shape == (40, 2)
     assert not copy[length:].any()
@@ -128,24 +151,24 @@ def test_the_largest_of_each_row() -> None:
     values = np.zeros((70, 3), dtype=np.int32)
     values[:, 1] = np.arange(70)
     values[69] = -1
-    assert largest(values).tolist() == [*range(69), 0]
-    assert largest(np.zeros((2, 0), dtype=np.int32)).tolist() == [0, 0]
+    assert row_maxima(values).tolist() == [*range(69), 0]
+    assert row_maxima(np.zeros((2, 0), dtype=np.int32)).tolist() == [0, 0]
 
 
 def test_rows_are_turned_to_columns(all_in_files: None) -> None:  # noqa: ARG001
     values = np.arange(2500 * 3, dtype=np.int32).reshape(2500, 3)
-    assert np.array_equal(turned(lambda rows: values[rows], values.shape, np.int32), values.T)
+    assert np.array_equal(transposed(lambda rows: values[rows], values.shape, np.int32), values.T)
 
 
-def test_a_shelf_keeps_the_first_in_memory_and_others_in_files() -> None:
-    before, shelf, row = open_files(), Shelf(), LARGE // 12
-    kept = [shelf.keep(np.full((row // 4, 1), number, dtype=np.int32)) for number in range(3 + 12 + 1)]
+def test_a_store_keeps_the_first_in_memory_and_others_in_files() -> None:
+    before, store, row = open_files(), ScratchStore(), LARGE // 12
+    kept = [store.keep(np.full((row // 4, 1), number, dtype=np.int32)) for number in range(3 + 12 + 1)]
     assert [int(one[0, 0]) for one in kept] == list(range(16))
     assert all((one == number).all() and one.shape == (row // 4, 1) for number, one in enumerate(kept))
     assert open_files() - before == 2
     del kept[:15]
     assert open_files() - before == 1
-    large = shelf.keep(np.ones(2 * LARGE, dtype=np.uint8))
+    large = store.keep(np.ones(2 * LARGE, dtype=np.uint8))
     assert large.all()
-    del kept, shelf, large
+    del kept, store, large
     assert open_files() == before
