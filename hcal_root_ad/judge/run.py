@@ -47,6 +47,8 @@ AWAKE, SHOWN = 0.01, 8
 """Digis per event from which on a masked channel is alive; names that a note lists at most."""
 FEWEST = 5
 """Lumisections with a pileup that are needed to tell anything."""
+PARTNERS = 100
+"""Others that each lumisection is held against, so that the work grows with their number only."""
 
 
 def judge_run(
@@ -360,10 +362,12 @@ def _dark_note(rows: JudgedRows, maps: LumiMaps, dark: NDArray[np.bool_]) -> lis
     return [f"{len(numbers)} lumisections not assessed, hardly a digi in HB and HE (no collisions?): LS {shown}"]
 
 
-def _slopes_from(x: Floats, y: Floats) -> Floats:
-    """Slopes from the first point to all that are not too near to it; each pair of points is looked at once."""
-    apart = np.abs(x - x[0]) > 0.02
-    return np.asarray((y[apart] - y[0]) / (x[apart] - x[0]))
+def _slopes(x: Floats, y: Floats) -> Floats:
+    """Slopes between points that are not too near to each other: of all pairs, or of ``PARTNERS`` for each point."""
+    steps = np.unique(np.linspace(1, len(x) - 1, min(len(x) - 1, PARTNERS)).astype(int)).tolist()
+    run, rise = (np.concatenate([values[step:] - values[:-step] for step in steps]) for values in (x, y))
+    apart = np.abs(run) > 0.02
+    return np.asarray(rise[apart] / run[apart])
 
 
 def expected_log_pileup(pileup: Floats, observed: Floats) -> Floats:
@@ -378,7 +382,7 @@ def expected_log_pileup(pileup: Floats, observed: Floats) -> Floats:
         return out
     x, y = np.log(pileup[usable]), observed[usable].astype(np.float64)
     middle = np.median(x)
-    slopes = np.concatenate([_slopes_from(x[k:], y[k:]) for k in range(len(x))])
+    slopes = _slopes(x, y)
     reach = float(np.std(x))
     believed = reach**2 / (reach**2 + (NOISE / POWER_WIDTH) ** 2)
     power = TYPICAL_POWER + (believed * (np.median(slopes) - TYPICAL_POWER) if len(slopes) else 0.0)

@@ -28,7 +28,7 @@ from hcal_root_ad.judge.lumisections import JudgedRows, side_by_side
 from hcal_root_ad.judge.units import SPEAKS, UNITS_OF, UnitFault
 from hcal_root_ad.judge.verdict import Finding, Interval, Level, ModelInfo, State, Trust, Verdict
 from hcal_root_ad.lumi_maps import Cells, LumiMaps
-from hcal_root_ad.model.common_part import BLOCK
+from hcal_root_ad.model.cell_block import BLOCK
 from hcal_root_ad.model.unit_tree import Units, UnitTree
 
 ALIVE_UNIT = 0.3

@@ -16,34 +16,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from hcal_root_ad.lumi_maps import Cells
+from hcal_root_ad.model.cell_block import BIWEIGHT, BLOCK, CHANNEL_WIDTH, CellBlock
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.unit_tree import Units, UnitTree
 from hcal_root_ad.parallel import in_order
-from hcal_root_ad.stats.binomial import HIGHEST_RATE, LOWEST_RATE, newton_step, newton_step_at
+from hcal_root_ad.stats.binomial import HIGHEST_RATE, LOWEST_RATE
 
 Single = NDArray[np.float32]
 
-BLOCK = 16
-"""Lumisections that are fitted together: their arrays stay in a processor's cache."""
-THINNED = 5
-"""Every fifth channel is enough for a first value of the pileup."""
-BIWEIGHT = 6.0
-"""Tukey's constant: a channel this many standard deviations away has no say."""
+PILEUPS = 385
+"""Values of the log pileup, evenly spaced, at which the digis of a sub-detector are tabulated."""
 FAR, FAR_ALONE = 0.05, 0.09
 """A box, or a module, that is off by more may lose (or gain) digis by one factor in all channels, saturated or not."""
 DARK = 6.0
 """A module without a digi counts as this much below expectation, in log."""
-LEAST_AGREEMENT = 0.3
-"""Share of a unit's information that must agree for a robust mean."""
-CHANNEL_WIDTH = 0.0155
-"""Shift of a channel's log rate from run to run (measured 0.015 to 0.016 between pairs of clean runs)."""
 BOX_WIDTH = 0.02
-"""The same of a readout box (0.015 to 0.021)."""
+"""Shift of a readout box's log rate from run to run (0.015 to 0.021)."""
 FAILED_BOX, MOVED_SUBDETECTOR = 10.0, 200.0
 """Costs in units of −ln L: a box that fails alone; a sub-detector that moves as a whole."""
 FREE = 0.15
@@ -120,11 +115,6 @@ class CommonPartFit:
         self.tree: UnitTree = tree
         self._level = reference.level[self._live].astype(np.float32)[:, None]
         self._power = reference.power[self._live].astype(np.float32)[:, None]
-        self._power_2 = self._power**2
-        self._thin = Units(tree.subdetector.of[::THINNED], tree.subdetector.names)
-        self._thin_level, self._thin_power, self._thin_power_2 = (
-            np.ascontiguousarray(values[::THINNED]) for values in (self._level, self._power, self._power_2)
-        )
         self._subdetectors = len(tree.subdetector)
         weight = -np.expm1(-np.exp(self._level[:, 0]))
         self._box_power = _means(tree.box, self._power[:, 0], weight)
@@ -167,12 +157,9 @@ class CommonPartFit:
         outside: NDArray[np.floating],
         first: int,
     ) -> CommonLevels:
-        """Levels of a block; a lone LS is fitted beside itself, as sums of one column are rounded otherwise."""
+        """Levels of a block. No sum may depend on how many lumisections are beside each other."""
         rows = np.arange(first, min(first + BLOCK, len(counts)))
-        if len(rows) > 1:
-            return self._block(counts[rows], events[rows], outside[rows])
-        twice = np.repeat(rows, 2)
-        return self._block(counts[twice], events[twice], outside[twice]).rows(slice(0, 1))
+        return self._block(counts[rows], events[rows], outside[rows])
 
     def _empty(self) -> CommonLevels:
         tree = self.tree
@@ -184,30 +171,32 @@ class CommonPartFit:
     def _block(
         self, counts: NDArray[np.integer], events: NDArray[np.integer], outside: NDArray[np.floating]
     ) -> CommonLevels:
-        tree = self.tree
-        trials = events.astype(np.float32)
-        n = counts[:, self._live].astype(np.float32)
-        n = np.ascontiguousarray(np.minimum(n, trials[:, None], out=n).T)
-        rough = self._rough_pileup(n, trials)
-        boxes, box_variance = self._boxes(n, trials, rough)
+        tree, cells = self.tree, CellBlock(counts, events, self._live)
+        boxes, box_variance = self._boxes(cells, self._rough_pileup(cells.n, events))
         u, centre, sound = self._explained(boxes, box_variance, outside)
-        rate = self._rate(u, centre)
+        self._expect(cells, u, centre)
         say = tree.box.spread(sound)
-        b, w = newton_step_at(n, trials, rate)
-        ring, _ = _robust_mean(tree.ring, b, w, _clipped_mean(tree.ring, b, w, say), say)
-        rate = _moved(rate, tree.ring, ring)
-        b, w = newton_step_at(n, trials, rate)
-        module, _ = _robust_mean(tree.module, b, w, _clipped_mean(tree.module, b, w, None), None)
-        module, far_variance, far = self._digi_factors(n, trials, rate, module)
-        b, w = newton_step_at(n, trials, _moved(rate, tree.module, np.where(far, np.float32(0), module)))
+        cells.newton_step()
+        start = cells.clipped_mean(tree.ring, say)
+        cells.weigh()
+        ring, _ = cells.robust_mean(tree.ring, start, say)
+        cells.move(tree.ring, ring)
+        cells.newton_step()
+        start = cells.clipped_mean(tree.module)
+        cells.weigh()
+        module, _ = cells.robust_mean(tree.module, start)
+        module, far_variance, far = self._digi_factors(cells, module)
+        cells.move(tree.module, np.where(far, np.float32(0), module))
+        cells.newton_step()
         if far.any():
             say &= ~tree.module.spread(far)
-        ring_step, ring_variance = _robust_mean(tree.ring, b, w, np.zeros_like(ring), say)
-        b -= w * tree.ring.spread(ring_step)
-        step, variance = _robust_mean(tree.module, b, w, np.zeros_like(module), None)
+        cells.weigh()
+        ring_step, ring_variance = cells.robust_mean(tree.ring, None, say)
+        cells.without(tree.ring, ring_step)
+        step, variance = cells.robust_mean(tree.module)
         ring, module = ring + ring_step + centre[tree.subdetector_of_ring], np.where(far, module, module + step)
         variance = np.where(far, far_variance, variance)
-        error = np.sqrt(1 / np.maximum((w * self._power_2).sum(axis=0), 1e-9))
+        error = np.sqrt(1 / np.maximum(self._power_2 @ cells.w, 1e-9))[0]
         slope = self.slope(u)
         digis, variance = np.where(far, module, module * slope), np.where(far, variance, variance * slope**2)
         return CommonLevels(
@@ -217,34 +206,53 @@ class CommonPartFit:
             far=far.T.copy(), sound=sound.T.copy(),
         )  # fmt: skip
 
-    def _rate(self, log_pileup: Single, shift: Single | None = None) -> Single:
-        """(channels, LS) expected rate at a log pileup, one for all or (sub-detectors, LS), and shifts of these."""
-        units = self.tree.subdetector
-        rate = self._power * (log_pileup if log_pileup.ndim == 1 else units.spread(log_pileup))
-        rate += self._level
+    def _expect(self, cells: CellBlock, log_pileup: Single, shift: Single | None = None) -> None:
+        """Set the rates at a log pileup, one for all or (sub-detectors, LS), and shifts of these."""
+        u, units = log_pileup, self.tree.subdetector
+        np.multiply(self._power, u if u.ndim == 1 else units.spread(u), out=cells.rate)
+        cells.rate += self._level
         if shift is not None:
-            rate += units.spread(shift)
-        return np.clip(np.exp(rate, out=rate), LOWEST_RATE, HIGHEST_RATE, out=rate)
+            cells.rate += units.spread(shift)
+        np.exp(cells.rate, out=cells.rate)
+        cells.clip()
 
-    def _rough_pileup(self, n: Single, trials: Single) -> Single:
-        """(sub-detectors, LS) log pileup that the digis of each sub-detector ask for."""
-        units, n = self._thin, np.ascontiguousarray(n[::THINNED])
-        level, power, power_2 = self._thin_level, self._thin_power, self._thin_power_2
-        u = np.zeros((self._subdetectors, n.shape[1]), dtype=np.float32)
-        for _ in range(7):
-            b, w = newton_step(n, trials, level + power * units.spread(u))
-            step = (units.sums @ (b * power)) / np.maximum(units.sums @ (w * power_2), 1e-9)
-            u = np.clip(u + np.clip(step, -1, 1), LOWEST, HIGHEST)
-        return u
+    @cached_property
+    def _digis(self) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Log pileups, ascending, and (sub-detectors, pileups) digis per event, each times its channel's power."""
+        u, power = np.linspace(LOWEST, HIGHEST, PILEUPS), np.maximum(self._power, 0)
+        digis = [
+            self.tree.subdetector.sums @ (power * -np.expm1(-np.exp(np.clip(self._level + power * one, -12, 2.4))))
+            for one in u
+        ]
+        return u, np.concatenate(digis, axis=1)
 
-    def _boxes(self, n: Single, trials: Single, rough: Single) -> tuple[Single, Single]:
+    def _rough_pileup(self, n: Single, events: NDArray[np.integer]) -> Single:
+        """(sub-detectors, LS) log pileup that the digis of each sub-detector ask for, all together."""
+        u, digis = self._digis
+        share = self._by_power @ n / np.maximum(events, 1)
+        return np.stack([np.interp(own, table, u) for own, table in zip(share, digis, strict=True)]).astype(np.float32)
+
+    @cached_property
+    def _by_power(self) -> sparse.csr_array:
+        """(sub-detectors, channels) power of each channel: times (channels, LS) digis."""
+        sums = self.tree.subdetector.sums
+        return sparse.csr_array((np.maximum(self._power[sums.indices, 0], 0), sums.indices, sums.indptr), sums.shape)
+
+    @cached_property
+    def _power_2(self) -> sparse.csr_array:
+        """(1, channels) squared powers."""
+        return sparse.csr_array(self._power.T**2)
+
+    def _boxes(self, cells: CellBlock, rough: Single) -> tuple[Single, Single]:
         """(boxes, LS) log pileup that each box asks for, and its variance."""
         tree = self.tree
-        rate = self._rate(rough)
-        b, w = newton_step_at(n, trials, rate)
-        first = np.clip(_clipped_mean(tree.box, b, w, None), -STEP, STEP)
-        b, w = newton_step_at(n, trials, _moved(rate, tree.box, first))
-        second, variance = _robust_mean(tree.box, b, w, np.zeros_like(first), None)
+        self._expect(cells, rough)
+        cells.newton_step()
+        first = np.clip(cells.clipped_mean(tree.box), -STEP, STEP)
+        cells.move(tree.box, first)
+        cells.newton_step()
+        cells.weigh()
+        second, variance = cells.robust_mean(tree.box)
         second = np.clip(second, -STEP, STEP)
         power = self._box_power[:, None]
         asked = rough[tree.subdetector_of_box] + (first + second) / power
@@ -271,7 +279,7 @@ class CommonPartFit:
         best = []
         for d, rows in enumerate(members):
             pull = (boxes[rows, None] - candidates) ** 2 / (2 * width[rows, None])
-            own = np.minimum(pull, FAILED_BOX).sum(axis=0)  # (candidates, LS): centre of this sub-detector
+            own = _down(np.minimum(pull, FAILED_BOX))  # (candidates, LS): centre of this sub-detector
             free = FREE + FREE_BY_PILEUP * beyond
             apart = np.abs(candidates[:, None] - candidates) * power[d] / free
             cost = own[:, None] + MOVED_SUBDETECTOR * np.minimum(apart**2, 1)  # (centre, pileup, LS)
@@ -285,13 +293,14 @@ class CommonPartFit:
             near = np.abs(boxes[rows] - centres[d]) * power[d]
             sound[rows] = near < np.maximum(LOST, 4 * np.sqrt(width[rows]) * power[d])
             weight = sound[rows] / width[rows]
-            mean = (weight * boxes[rows]).sum(axis=0) / np.maximum(weight.sum(axis=0), 1e-9)
-            centres[d] = np.where(weight.sum(axis=0) > 0, mean, centres[d])
+            total = _down(weight)
+            centres[d] = np.where(total > 0, _down(weight * boxes[rows]) / np.maximum(total, 1e-9), centres[d])
         u = candidates[chosen, ls]
         agree = np.abs(centres - u) * power[:, None] < FREE + FREE_BY_PILEUP * beyond[chosen, ls]
         say = agree * np.array([len(rows) for rows in members])[:, None] * self._say[:, None]
-        mean = (say * centres).sum(axis=0) / np.maximum(say.sum(axis=0), 1e-9)
-        u = np.where(np.isfinite(outside), outside, np.where(say.sum(axis=0) > 0, mean, u))
+        total = _down(say)
+        mean = _down(say * centres) / np.maximum(total, 1e-9)
+        u = np.where(np.isfinite(outside), outside, np.where(total > 0, mean, u))
         return u.astype(np.float32), ((centres - u) * power[:, None]).astype(np.float32), sound
 
     @property
@@ -300,9 +309,7 @@ class CommonPartFit:
         names = self.tree.subdetector.names
         return np.array([1.0 if name != "HO" or len(names) == 1 else 0.0 for name in names])
 
-    def _digi_factors(
-        self, n: Single, trials: Single, rate: Single, module: Single
-    ) -> tuple[Single, Single, NDArray[np.bool_]]:
+    def _digi_factors(self, cells: CellBlock, module: Single) -> tuple[Single, Single, NDArray[np.bool_]]:
         """Modules that are far off: what is lost are digis, whatever the rate. Log of observed over expected digis.
 
         Returns the shifts with those of far modules replaced, their variances (0 for others), and which are far.
@@ -317,7 +324,7 @@ class CommonPartFit:
             return module, variance, far
         rows = np.flatnonzero(np.isin(self.tree.module.of, touched))
         units = Units(np.searchsorted(touched, self.tree.module.of[rows]), tuple(map(str, touched)))
-        n, rate = n[rows], rate[rows]
+        n, trials, rate = cells.n[rows], cells.trials[rows], cells.rate[rows]
         p = -np.expm1(-rate)
         expected = trials * p
         # A module may be lost as a whole, in part, or not at all: what fits most channels holds.
@@ -379,61 +386,7 @@ def _means(units: Units, values: NDArray[np.floating], weight: NDArray[np.floati
     return np.asarray((units.sums @ (values * weight)) / np.maximum(units.sums @ weight, 1e-12))
 
 
-def _moved(rate: Single, units: Units, shift: Single) -> Single:
-    """Rates with the log rate of each unit shifted; ``shift``: (units, LS)."""
-    moved = units.spread(np.exp(shift))
-    moved *= rate
-    return np.clip(moved, LOWEST_RATE, HIGHEST_RATE, out=moved)
-
-
-def _clipped_mean(units: Units, b: Single, w: Single, say: NDArray[np.bool_] | None) -> Single:
-    """(units, LS) mean shift with each channel's pull cut at 4: where a robust mean starts."""
-    limit = np.sqrt(w)
-    limit *= 4
-    b = np.minimum(b, limit)
-    np.maximum(b, np.negative(limit, out=limit), out=b)
-    if say is not None:
-        b *= say
-        w = w * say
-    return np.asarray((units.sums @ b) / np.maximum(units.sums @ w, 1e-6))
-
-
-def _robust_mean(
-    units: Units, b: Single, w: Single, start: Single, say: NDArray[np.bool_] | None
-) -> tuple[Single, Single]:
-    """(units, LS) mean shift b/w with Tukey's weights around ``start``, and its statistical variance."""
-    softened = w * np.float32(CHANNEL_WIDTH**2)
-    softened += 1
-    np.reciprocal(softened, out=softened)
-    weight = w * softened
-    scale = weight * np.float32(-1 / BIWEIGHT**2)
-    if say is not None:
-        weight *= say
-    x = b / w
-    everyone = units.sums @ weight
-    mean = start
-    tukey, weighted = np.empty_like(x), np.empty_like(x)
-    for _ in range(2):
-        units.spread(mean, out=tukey)
-        np.subtract(x, tukey, out=tukey)
-        np.square(tukey, out=tukey)
-        tukey *= scale
-        tukey += 1
-        np.maximum(tukey, 0, out=tukey)
-        np.square(tukey, out=tukey)
-        total = units.sums @ np.multiply(tukey, weight, out=weighted)
-        weighted *= x
-        mean = (units.sums @ weighted) / np.maximum(total, np.float32(1e-6))
-    np.square(tukey, out=tukey)
-    tukey *= weight
-    tukey *= softened
-    variance = (units.sums @ tukey) / np.maximum(total, 1e-6) ** 2
-    few = total < LEAST_AGREEMENT * everyone
-    if few.any():
-        # Most channels are far from each other and from the start: there is no robust mean, only the plain one.
-        plain = (units.sums @ (b if say is None else b * say)) / np.maximum(
-            units.sums @ (w if say is None else w * say), 1e-6
-        )
-        mean = np.where(few, plain, mean)
-        variance = np.where(few, 1 / np.maximum(everyone, 1e-6), variance)
-    return np.asarray(mean), np.where(everyone > 1e-6, variance, np.float32(1e6))
+def _down(values: NDArray[Any]) -> NDArray[Any]:
+    """Sums over the first axis, in the same order however many there are beside each other."""
+    sums: NDArray[Any] = np.add.accumulate(values, axis=0)[-1]
+    return sums

@@ -107,16 +107,21 @@ def newton_step(counts: Floats, events: Floats, log_rate: Floats) -> tuple[Float
     return newton_step_at(counts, events, lam)
 
 
-def newton_step_at(counts: Floats, events: Floats, rate: Floats) -> tuple[Floats, Floats]:
-    """The same at rates λ, inside of what the smallest and largest probabilities allow."""
-    q = np.negative(rate)
-    np.exp(q, out=q)
-    p = 1 - q
-    steep = rate / p
-    p *= events
-    b = np.subtract(counts, p, out=p)
-    b *= steep
-    q *= rate
-    q *= steep
-    q *= events
-    return b, q
+def newton_step_at(
+    counts: Floats, events: Floats, rate: Floats, room: tuple[Floats, Floats, Floats] | None = None
+) -> tuple[Floats, Floats]:
+    """The same at rates λ, inside of what the smallest and largest probabilities allow.
+
+    b = n·(λ/p) − N·λ and w = q·(λ/p)·N·λ, step by step in three arrays: those of ``room``, if given.
+    """
+    b, w, mean = room or (np.empty_like(rate), np.empty_like(rate), np.empty_like(rate))
+    np.negative(rate, out=w)
+    np.exp(w, out=w)
+    np.subtract(1, w, out=b)
+    np.divide(rate, b, out=b)
+    np.multiply(rate, events, out=mean)
+    w *= b
+    w *= mean
+    b *= counts
+    b -= mean
+    return b, w
