@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from hcal_root_ad.detector import channel_table
     from hcal_root_ad.errors import HcalRootAdError
     from hcal_root_ad.harvest.read import stream_lumi_maps
-    from hcal_root_ad.judge.verdict import CommonPart, Finding, Interval, Kind, Level, RunVerdict, State, Trust, Verdict
+    from hcal_root_ad.judge.run_verdict import RunVerdict
+    from hcal_root_ad.judge.verdict import CommonPart, Finding, Interval, Kind, Level, State, Trust, Verdict
     from hcal_root_ad.lumi_maps import LumiMaps
     from hcal_root_ad.model.model import Model, load_model
     from hcal_root_ad.publish.gui_rules import check_file
@@ -64,8 +65,9 @@ _HOMES = {
     "detector": ("channel_table",),
     "errors": ("HcalRootAdError",),
     "harvest.read": ("stream_lumi_maps",),
+    "judge.run_verdict": ("RunVerdict",),
     "judge.verdict": (
-        "CommonPart", "Finding", "Interval", "Kind", "Level", "RunVerdict", "State", "Trust", "Verdict",
+        "CommonPart", "Finding", "Interval", "Kind", "Level", "State", "Trust", "Verdict",
     ),
     "lumi_maps": ("LumiMaps",),
     "model.model": ("Model", "load_model"),

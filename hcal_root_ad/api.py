@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.certify.policy import Policy
     from hcal_root_ad.compare.comparison import Comparison
     from hcal_root_ad.harvest.inspect import Inspection
-    from hcal_root_ad.judge.verdict import RunVerdict
+    from hcal_root_ad.judge.run_verdict import RunVerdict
     from hcal_root_ad.mask import Mask
     from hcal_root_ad.model.model import Model
     from hcal_root_ad.publish.published_run import PublishedRun
@@ -129,7 +129,7 @@ def certify_run(run: RunVerdict | RunRecord, policy: Policy | Name = "standard")
     """
     from hcal_root_ad.certify.certification import certify_run as certify
     from hcal_root_ad.certify.policy import load_policy
-    from hcal_root_ad.judge.verdict import RunVerdict
+    from hcal_root_ad.judge.run_verdict import RunVerdict
     from hcal_root_ad.publish.saved_verdict import record_of
 
     record = record_of(run) if isinstance(run, RunVerdict) else run

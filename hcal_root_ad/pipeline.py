@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.errors import ModelError
 from hcal_root_ad.files import plain_name
 from hcal_root_ad.judge.run import Progress, RunJudge
-from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.mask import Mask, masked
 from hcal_root_ad.model.model import Model, check_asked, load_model

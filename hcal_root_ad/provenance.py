@@ -25,7 +25,7 @@ from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import HEAD, REFERENCE, WEIGHTS, Model
 
 if TYPE_CHECKING:
-    from hcal_root_ad.judge.verdict import RunVerdict
+    from hcal_root_ad.judge.run_verdict import RunVerdict
     from hcal_root_ad.references.catalogue import ReferenceEntry
 
 PACKAGES = ("hcal-root-ad", "numpy", "torch", "uproot")

@@ -15,17 +15,8 @@ import pytest
 
 from hcal_root_ad.content import SEARCH_VARIABLE
 from hcal_root_ad.detector import Era, channel_table
-from hcal_root_ad.judge.verdict import (
-    Finding,
-    Interval,
-    Kind,
-    Level,
-    ModelInfo,
-    RunVerdict,
-    State,
-    StripVerdict,
-    Verdict,
-)
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Finding, Interval, Kind, Level, ModelInfo, State, StripVerdict, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps, Source
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.pipeline import Judging, load_models
 from hcal_root_ad.publish.verdict_tables import run_summary
 from hcal_root_ad.simulate.faults import make_fault

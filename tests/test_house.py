@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "references": {"stats", "harvest", "model"},
     "judge": {"stats", "model"},
     "provenance": {"judge", "model", "references"},
-    "compare": {"stats", "model", "judge", "references", "provenance", "publish"},
+    "compare": {"stats", "model", "judge", "references", "provenance", "publish", "mask"},
     "mask": {"judge"},
     "publish": {"root_io", "harvest", "model", "judge", "references", "provenance"},
     "state": {"stats", "model", "judge"},

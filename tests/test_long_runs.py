@@ -11,7 +11,7 @@ import pytest
 from hcal_root_ad import scratch
 from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
 from hcal_root_ad.judge.run import RunJudge, judge_run
-from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.lumi_maps import Cells
 from hcal_root_ad.model.model import load_model
 from hcal_root_ad.publish.publish import monitor_elements

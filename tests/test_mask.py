@@ -9,14 +9,8 @@ import pytest
 
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.judge.verdict import (
-    Interval,
-    Kind,
-    ModelInfo,
-    RunVerdict,
-    State,
-    StripVerdict,
-)
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Interval, Kind, ModelInfo, State, StripVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.mask import Mask, masked, read_mask
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.judge.run import judge_run
-from hcal_root_ad.judge.verdict import RunVerdict, State
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.model.model import load_model
 from hcal_root_ad.model.transfer import transfer
 from hcal_root_ad.simulate.faults import InjectedFault, make_fault

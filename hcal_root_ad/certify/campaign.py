@@ -32,7 +32,7 @@ from hcal_root_ad.certify.store import (
 from hcal_root_ad.errors import CatalogueError, HcalRootAdError, ModelError, NoHcalError, fault_sentence
 from hcal_root_ad.harvest.inputs import InputFile
 from hcal_root_ad.harvest.read import LeftOut, read_lumi_maps
-from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.mask import Mask
 from hcal_root_ad.model.model import Model, check_asked, load_model

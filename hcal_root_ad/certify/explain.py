@@ -23,8 +23,7 @@ from hcal_root_ad.certify.certification import (
 )
 from hcal_root_ad.certify.policy import SUBDETECTORS, Rules, Untrusted
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.judge.verdict import Finding
-from hcal_root_ad.judge.wording import how_large, how_sure, what, when
+from hcal_root_ad.judge.verdict import Finding, how_large, how_sure, what, when
 from hcal_root_ad.publish.saved_verdict import STRIPS
 
 _SHOWN = 3

@@ -26,7 +26,7 @@ from hcal_root_ad.certify.policy import SUBDETECTORS, Policy, load_policy, polic
 from hcal_root_ad.certify.store import Campaign, ConditionsOf, Failure, Store
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import plain_name, whole_file, write_text
-from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.views import COLUMNS as FLAG_COLUMNS
 from hcal_root_ad.judge.views import flag_rows
 from hcal_root_ad.judge.wording import rests_on

@@ -28,7 +28,7 @@ from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
     from hcal_root_ad.harvest.read import LeftOut
-    from hcal_root_ad.judge.verdict import RunVerdict
+    from hcal_root_ad.judge.run_verdict import RunVerdict
     from hcal_root_ad.pipeline import Judging
     from hcal_root_ad.provenance import Provenance
     from hcal_root_ad.publish.saved_verdict import RunRecord

@@ -21,7 +21,7 @@ from hcal_root_ad.detector import (
     ChannelTable,
     rbx_of,
 )
-from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import Kind, RunParts, State, StripVerdict, Verdict
 from hcal_root_ad.lumi_maps import Cells, row_blocks
 from hcal_root_ad.scratch import iter_chunks
 
@@ -42,7 +42,7 @@ _SMALLEST = 4
 """Fewer judged channels make no unit that could be lost."""
 
 
-def axis_length(run: RunVerdict) -> int:
+def axis_length(run: RunParts) -> int:
     """Last lumisection of the run, and so the length of an axis from LS 1."""
     return int(run.maps.lumisections.max(initial=1))
 

@@ -18,7 +18,8 @@ from hcal_root_ad.detector import N_IPHI, N_RBX, SUBDET_PM, ChannelTable, box_na
 from hcal_root_ad.errors import ModelError, NoHcalError
 from hcal_root_ad.judge.findings import Fault, finding_of, intervals_of, with_gaps_closed
 from hcal_root_ad.judge.lumisections import MINIMUM_EVENTS
-from hcal_root_ad.judge.verdict import Level, ModelInfo, RunVerdict, State, StripVerdict, Trust, Verdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Level, ModelInfo, State, StripVerdict, Trust, Verdict
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
 from hcal_root_ad.model.model import SHARES, thresholds
 from hcal_root_ad.stats.binomial import Floats

@@ -1,4 +1,4 @@
-"""``Measurement``: what a judged run says of each unit against the reference it was judged by, as sums over its LS.
+"""What a judged run says of each unit against the reference it was judged by, as sums over its LS.
 
 For a unit with scores x (the shift of log rate that an LS asks for) and information w (its inverse variance), at log
 pileup u, the sums Σw·uʲ and Σw·x·uʲ are all that an estimate of its level and power needs. A detector state learns from
@@ -7,54 +7,15 @@ them (:mod:`hcal_root_ad.state`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.channels import Residuals, blocks
 from hcal_root_ad.judge.levels import UnitLevels
-from hcal_root_ad.model.reference import Overdispersion
+from hcal_root_ad.judge.verdict import Measurement, RunSums
 from hcal_root_ad.model.reference_fit import overdispersion_of
 from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats
-
-LEVELS = ("channel", "module", "box", "half", "ring", "subdetector")
-
-
-@dataclass(frozen=True, eq=False)
-class RunSums:
-    """Of each unit of a level: ``information`` (3, units) Σw, Σw·u, Σw·u², and ``score`` (2, units) Σw·x, Σw·x·u."""
-
-    information: Floats
-    score: Floats
-
-    @classmethod
-    def of(cls, b: Floats, w: Floats, u: Floats) -> RunSums:
-        """From b = w·x and w, both (LS, units), and u (LS,)."""
-        b, w, u = b.astype(np.float64), w.astype(np.float64), u.astype(np.float64)
-        return cls(np.stack([w.sum(axis=0), u @ w, u**2 @ w]), np.stack([b.sum(axis=0), u @ b]))
-
-
-@dataclass(frozen=True, eq=False)
-class Measurement:
-    """What one run says of one sub-detector.
-
-    Attributes:
-        lumisections: how many LS count: judged, and the sub-detector not at fault as a whole.
-        log_pileup: lowest, mean and highest u of them.
-        sums: by level (:data:`LEVELS`), in the order of the sub-detector's units.
-        digis: (channels,) in these LS. events: in these LS.
-        overdispersion: how sums scattered in this run.
-    """
-
-    lumisections: int
-    log_pileup: tuple[float, float, float]
-    sums: Mapping[str, RunSums]
-    digis: NDArray[np.int64]
-    events: int
-    overdispersion: Overdispersion
 
 
 def measure(residuals: Residuals, units: UnitLevels, subdetector: str, rows: NDArray[np.bool_]) -> Measurement | None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import IETA_LABELS, N_IPHI, N_RBX, SUBDET_PM
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.judge.aggregate import Array, box_states, depth_maps, has_boxes, on_axis, variance, worst_state
-from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import RunParts, State, Verdict
 from hcal_root_ad.lumi_ranges import Range, ranges_of
 from hcal_root_ad.style import HB_HE, NO_CHANNEL, STATES, STYLE, cms_label, lumi_axis, lumi_map, patch, state_colours
 
@@ -30,7 +30,7 @@ _NAMED = ("-29", "-20", "-10", "10", "20", "29")
 class VerdictPlots:
     """Pictures of one verdict. Each takes matplotlib axes (``ax=``) or makes a figure, and gives the axes back."""
 
-    run: RunVerdict
+    run: RunParts
 
     def states(self, depth: int | None = None, ax: Axes | None = None) -> Axes:
         """Worst state of the channels of HB and HE in the run, ieta × iphi; of all depths, or of one.
@@ -66,7 +66,7 @@ class VerdictPlots:
         """State of each of the 72 readout boxes of HB and HE against lumisections."""
         length = int(self.run.maps.lumisections.max(initial=1))
         states = np.zeros((length, len(SUBDET_PM) * N_RBX))
-        for one in _judgements(self.run):
+        for one in self.run.judged:
             if has_boxes(one) and len(one.assessed) == len(one.lumisections):
                 own = on_axis(box_states(one), one.lumisections, length, State.NOT_ASSESSED)
                 own[:, ~box_states(one).any(axis=0)] = 0
@@ -136,10 +136,6 @@ class VerdictPlots:
             axis = ax if ax is not None else plt.subplots(figsize=size, layout="constrained")[1]
             yield axis
             cms_label(axis, self.run.maps.run, self.run.maps.sources)
-
-
-def _judgements(run: RunVerdict) -> tuple[Verdict | StripVerdict, ...]:
-    return (*run.verdicts, run.strips) if run.strips else run.verdicts
 
 
 def _state_legend(axis: Axes, title: str, states: Array | None) -> None:

@@ -17,9 +17,10 @@ from hcal_root_ad.errors import ModelError, NoHcalError, UsageError
 from hcal_root_ad.judge.findings import grouped
 from hcal_root_ad.judge.forecast import with_forecasts
 from hcal_root_ad.judge.lumisections import MINIMUM_EVENTS, GrowingRun, JudgedRows, judged_rows
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.shared_pileup import ASKED, SharedPileup, asked_of, hf_trust, info_of, one_against_the_others
 from hcal_root_ad.judge.subdetector import JudgedDigis, channel_name, hf_faults, trusted_rows, verdict_of
-from hcal_root_ad.judge.verdict import RunVerdict, Trust, Verdict
+from hcal_root_ad.judge.verdict import Trust, Verdict
 from hcal_root_ad.lumi_maps import Cells, LumiMaps
 from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit, common_part_fit, joined
 from hcal_root_ad.model.model import Model

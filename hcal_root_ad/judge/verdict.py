@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any
+from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
-from hcal_root_ad.histograms import Names, Numbers
 from hcal_root_ad.lumi_maps import Cells, LumiMaps
-
-if TYPE_CHECKING:
-    import awkward as ak
-    import pandas as pd
-    import pyarrow as pa
-    from hist import Hist
-
-    from hcal_root_ad.judge.measured import Measurement
-    from hcal_root_ad.judge.plots import VerdictPlots
+from hcal_root_ad.lumi_ranges import listed
+from hcal_root_ad.model.reference import Overdispersion
+from hcal_root_ad.stats.binomial import Floats
 
 
 class State(IntEnum):
@@ -94,6 +87,18 @@ class Trust(StrEnum):
 _TRUST = (Trust.ADAPTED, Trust.STATE, Trust.REFERENCE_RUN, Trust.OLD_STATE, Trust.OTHER_PERIOD, Trust.NONE)
 
 
+STEADY = 0.9
+"""From this duty on a fault is steady; below it comes and goes."""
+CERTAIN, LIKELY = 7.0, 6.0
+"""Standard deviations from which a finding is certain, or likely. A run of 1,000 LS has some 10⁶ independent channels
+and stretches: a fluctuation of 6 σ comes about once in a thousand such runs, one of 5 σ about once in three."""
+_RANGES = 3
+"""Stretches of a fault that are listed; more are counted."""
+_ENORMOUS = 1000.0
+COLOURS = {0: "#ffffff", 1: "#737373", 2: "#ffffff", 3: "#7fc97f", 4: "#ffd92f", 5: "#c1121f"}
+"""Of states, on pages and in notebooks."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One fault: one unit, one kind, its lumisections.
@@ -142,14 +147,67 @@ class Finding:
         return self.kind.state
 
     def __repr__(self) -> str:
-        from hcal_root_ad.judge.views import finding_text
-
         return f"<Finding {finding_text(self)}>"
 
     def _repr_html_(self) -> str:
-        from hcal_root_ad.judge.views import findings_html
-
         return findings_html([(self, "channel")])
+
+
+Named = tuple[Finding, str]
+"""A finding, and what its rows are: ``channel`` or ``strip``."""
+
+
+def what(finding: Finding, noun: str = "channel") -> str:
+    """What fails: ``channel``, ``RBX, 184 channels``, ``11 channels``."""
+    if finding.level is Level.CHANNEL:
+        return noun if finding.channels == 1 else f"{finding.channels:,} {noun}s"
+    many = f"{finding.channels:,} {noun}{'s' * (finding.channels != 1)}"
+    return many if finding.level is Level.CHANNELS else f"{finding.level}, {many}"
+
+
+def when(finding: Finding) -> str:
+    """Its lumisections: ``18–31``, ``5–9, 20–31``, or ``flickers: 31 of 80 LS, 20–99``."""
+    if finding.duty >= STEADY or 1 < len(finding.ranges) <= _RANGES:
+        return listed(finding.ranges)
+    span = round(finding.lumisections / finding.duty) if finding.duty > 0 else finding.lumisections
+    return f"flickers: {finding.lumisections} of {span} LS, {listed([(finding.first, finding.last)])}"
+
+
+def how_large(finding: Finding) -> str:
+    """Rate over the expected one, with its error: ``×0.85 ± 0.01``; ``×0`` without a digi."""
+    if finding.observed == 0:
+        return "×0"
+    if finding.size >= _ENORMOUS:
+        return f"over ×{_ENORMOUS:.0f}"
+    digits = 2 if finding.size < 10 else 0
+    return f"×{finding.size:.{digits}f} ± {max(finding.size_error, 10.0**-digits):.{digits}f}"
+
+
+def how_sure(finding: Finding) -> str:
+    """``certain``, ``likely`` or ``weak``, by its significance."""
+    if finding.significance >= CERTAIN:
+        return "certain"
+    return "likely" if finding.significance >= LIKELY else "weak"
+
+
+def finding_text(finding: Finding) -> str:
+    """One line, such as ``HEP07: RBX, 184 channels, dead, LS 18–31, ×0, certain``."""
+    words = (what(finding), str(finding.kind), f"LS {when(finding)}", how_large(finding), how_sure(finding))
+    return f"{finding.unit}: {', '.join(words)}"
+
+
+def findings_html(findings: Iterable[Named]) -> str:
+    """A table of findings."""
+    head = "".join(f"<th>{name}</th>" for name in ("unit", "what", "kind", "LS", "rate", "how sure"))
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(_finding_rows(findings))}</tbody></table>"
+
+
+def _finding_rows(findings: Iterable[Named]) -> Iterator[str]:
+    for one, noun in findings:
+        cells = (one.unit, what(one, noun), str(one.kind), when(one), how_large(one), how_sure(one))
+        colour = COLOURS[one.state]
+        first, *others = (f"<td>{escape(cell)}</td>" for cell in cells)
+        yield f'<tr>{first.replace("<td>", f"""<td style="border-left:.4em solid {colour}">""")}{"".join(others)}</tr>'
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,6 +290,41 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, eq=False)
+class RunSums:
+    """Of each unit of a level: ``information`` (3, units) Σw, Σw·u, Σw·u², and ``score`` (2, units) Σw·x, Σw·x·u."""
+
+    information: Floats
+    score: Floats
+
+    @classmethod
+    def of(cls, b: Floats, w: Floats, u: Floats) -> RunSums:
+        """From b = w·x and w, both (LS, units), and u (LS,)."""
+        b, w, u = b.astype(np.float64), w.astype(np.float64), u.astype(np.float64)
+        return cls(np.stack([w.sum(axis=0), u @ w, u**2 @ w]), np.stack([b.sum(axis=0), u @ b]))
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What one run says of one sub-detector.
+
+    Attributes:
+        lumisections: how many LS count: judged, and the sub-detector not at fault as a whole.
+        log_pileup: lowest, mean and highest u of them.
+        sums: by level (``channel``, ``module``, ``box``, ``half``, ``ring``, ``subdetector``), in the order of the
+            sub-detector's units.
+        digis: (channels,) in these LS. events: in these LS.
+        overdispersion: how sums scattered in this run.
+    """
+
+    lumisections: int
+    log_pileup: tuple[float, float, float]
+    sums: Mapping[str, RunSums]
+    digis: NDArray[np.int64]
+    events: int
+    overdispersion: Overdispersion
+
+
+@dataclass(frozen=True, eq=False)
 class Verdict:
     """Judgement of one sub-detector of one run, channel by channel.
 
@@ -303,8 +396,8 @@ class StripVerdict:
 
 
 @dataclass(frozen=True, eq=False)
-class RunVerdict:
-    """All that was judged of one run.
+class RunParts:
+    """All that was judged of one run; what people ask of it is in :mod:`~hcal_root_ad.judge.run_verdict`.
 
     ``common``: the common part, None where there are no maps per LS. ``masked``: what a person asked to leave out,
     in words. ``unjudged``: sub-detectors with digis that no model serves. ``open_findings``: what the detector state
@@ -327,10 +420,14 @@ class RunVerdict:
         return tuple(sorted(every, key=lambda finding: (-finding.state, -finding.channels * finding.lumisections)))
 
     @property
+    def judged(self) -> tuple[Verdict | StripVerdict, ...]:
+        """Each of its judgements."""
+        return (*self.verdicts, self.strips) if self.strips else self.verdicts
+
+    @property
     def trust(self) -> Trust:
         """The least trust in any of its parts."""
-        parts = [verdict.trust for verdict in self.verdicts] + ([self.strips.trust] if self.strips else [])
-        return max(parts, key=_TRUST.index, default=Trust.NONE)
+        return max((part.trust for part in self.judged), key=_TRUST.index, default=Trust.NONE)
 
     @property
     def every_note(self) -> tuple[str, ...]:
@@ -338,59 +435,3 @@ class RunVerdict:
         strips = self.strips.notes if self.strips else ()
         judged = (note for verdict in self.verdicts for note in verdict.notes)
         return tuple(dict.fromkeys((*self.maps.notes, *self.notes, *judged, *strips)))
-
-    def __repr__(self) -> str:
-        from hcal_root_ad.judge.views import run_text
-
-        return f"<RunVerdict {run_text(self)}>"
-
-    def _repr_html_(self) -> str:
-        from hcal_root_ad.judge.views import run_html
-
-        return run_html(self)
-
-    def to_hist(
-        self, quantity: str, *axes: str, subdetector: Names = None, ls: Numbers = None, ieta: Numbers = None,
-        iphi: Numbers = None, depth: Numbers = None,
-    ) -> Hist[Any]:  # fmt: skip
-        """``observed``, ``expected``, ``score`` or ``states`` as ``hist.Hist``; axes as in :meth:`LumiMaps.to_hist`.
-
-        What falls into one bin is summed, but of scores the largest counts and of states the worst.
-
-        Raises:
-            UsageError: nothing of that is there, or the run was judged in strips.
-        """
-        from hcal_root_ad.judge.views import histogram_of
-
-        cells = {"ieta": ieta, "iphi": iphi, "depth": depth}
-        histogram: Hist[Any] = histogram_of(self, quantity, axes, subdetector, ls, cells)
-        return histogram
-
-    def to_arrow(self, table: str = "findings") -> pa.Table:
-        """``findings``, ``intervals`` or ``channels`` as an Arrow table, the names of the readout in columns.
-
-        Raises:
-            UsageError: there is no such table.
-        """
-        from hcal_root_ad.judge.views import table_of
-
-        return table_of(self, table)
-
-    def to_awkward(self, table: str = "findings") -> ak.Array:
-        """As :meth:`to_arrow`, as an awkward array of records."""
-        from hcal_root_ad.judge.views import awkward_of
-
-        return awkward_of(self, table)
-
-    def to_pandas(self, table: str = "findings") -> pd.DataFrame:
-        """As :meth:`to_arrow`, as a DataFrame; UsageError where pandas is not installed."""
-        from hcal_root_ad.judge.views import pandas_of
-
-        return pandas_of(self, table)
-
-    @property
-    def plot(self) -> VerdictPlots:
-        """Pictures on matplotlib axes: ``plot.states()``, ``plot.timeline()``, ``plot.channel("HE +20/5/3")``."""
-        from hcal_root_ad.judge.plots import VerdictPlots
-
-        return VerdictPlots(self)

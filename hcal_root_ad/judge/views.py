@@ -1,43 +1,34 @@
-"""A verdict as scripts and notebooks want it: tables (Arrow, awkward, pandas), histograms, and HTML to look at."""
+"""A verdict as scripts want it: tables (Arrow, awkward, pandas) and histograms."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from html import escape
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_IPHI, N_RBX, SUBDET_PM, box_name
+from hcal_root_ad.detector import N_IPHI, SUBDET_PM, box_name
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.histograms import AXES, Names, Numbers, channel_histogram, strongest, total, worst
 from hcal_root_ad.judge.aggregate import (
-    N_BOXES,
-    box_states,
     boxes_of,
     channel_sums,
     count_by_channel,
     flagged_fraction,
-    has_boxes,
     judged,
     strongest_scores,
     worst_state,
 )
-from hcal_root_ad.judge.verdict import Finding, Interval, RunVerdict, State, StripVerdict, Verdict
-from hcal_root_ad.judge.wording import (
-    Named,
-    enumerated,
-    every_finding,
-    how_large,
+from hcal_root_ad.judge.verdict import (
+    Finding,
+    Interval,
+    RunParts,
+    StripVerdict,
+    Verdict,
     how_sure,
-    rests_on,
-    trust_of_run,
-    what,
-    when,
 )
-from hcal_root_ad.lumi_ranges import ls_ranges
+from hcal_root_ad.judge.wording import every_finding, rests_on
 
 COLUMNS = (
     "run", "subdetector", "ieta", "iphi", "depth", "rbx", "rm", "kind",
@@ -48,12 +39,9 @@ Row = tuple[int | float | str, ...]
 TABLES = ("findings", "intervals", "channels")
 QUANTITIES = {"observed": total, "expected": total, "score": strongest, "states": worst}
 """What histograms hold, and how values of one bin are put together."""
-COLOURS = {0: "#ffffff", 1: "#737373", 2: "#ffffff", 3: "#7fc97f", 4: "#ffd92f", 5: "#c1121f"}
-_SHOWN = 12
-"""Findings in the HTML of a verdict."""
 
 
-def table_of(run: RunVerdict, name: str) -> pa.Table:
+def table_of(run: RunParts, name: str) -> pa.Table:
     """``findings``, ``intervals`` or ``channels`` of a run, one row each, with the names of the readout in columns.
 
     Raises:
@@ -64,7 +52,7 @@ def table_of(run: RunVerdict, name: str) -> pa.Table:
     return {"findings": _findings, "intervals": _intervals, "channels": _channels}[name](run)
 
 
-def pandas_of(run: RunVerdict, name: str) -> Any:
+def pandas_of(run: RunParts, name: str) -> Any:
     """As :func:`table_of`, as a pandas DataFrame.
 
     Raises:
@@ -76,7 +64,7 @@ def pandas_of(run: RunVerdict, name: str) -> Any:
         raise UsageError("pandas is not installed; pip install pandas, or take to_arrow or to_awkward.") from error
 
 
-def awkward_of(run: RunVerdict, name: str) -> Any:
+def awkward_of(run: RunParts, name: str) -> Any:
     """As :func:`table_of`, as an awkward array of records."""
     import awkward as ak
 
@@ -87,8 +75,8 @@ def awkward_of(run: RunVerdict, name: str) -> Any:
     return ak.from_arrow(table.cast(pa.schema(fields)))
 
 
-def _findings(run: RunVerdict) -> pa.Table:
-    trust = {one.subdetector: one.trust for one in _judgements(run) if isinstance(one, Verdict)}
+def _findings(run: RunParts) -> pa.Table:
+    trust = {one.subdetector: one.trust for one in run.judged if isinstance(one, Verdict)}
     rows = [
         {
             "run": run.maps.run, "subdetector": one.subdetector, "level": str(one.level), "unit": one.unit,
@@ -122,7 +110,7 @@ def _box(finding: Finding) -> str:
     return head if head[:3] in SUBDET_PM and head[3:].isdigit() else ""
 
 
-def flag_rows(run: RunVerdict) -> Iterator[Row]:
+def flag_rows(run: RunParts) -> Iterator[Row]:
     """The intervals of a run, in the order of :data:`COLUMNS`; "" where there is none."""
     for verdict in run.verdicts:
         for interval in _in_order(verdict):
@@ -158,7 +146,7 @@ def _numbers(interval: Interval) -> Row:
     return (str(interval.kind), interval.first, interval.last, interval.observed, expected, score, interval.group)
 
 
-def _intervals(run: RunVerdict) -> pa.Table:
+def _intervals(run: RunParts) -> pa.Table:
     columns: list[list[Any]] = [list(column) for column in zip(*flag_rows(run), strict=True)] or [[] for _ in COLUMNS]
     arrays = {}
     for name, values in zip(COLUMNS, columns, strict=True):
@@ -168,14 +156,14 @@ def _intervals(run: RunVerdict) -> pa.Table:
     return pa.table(arrays)
 
 
-def _channels(run: RunVerdict) -> pa.Table:
+def _channels(run: RunParts) -> pa.Table:
     parts = [_channels_of(run, verdict) for verdict in run.verdicts]
     if not parts:
         raise UsageError(f"run {run.maps.run} was judged in strips, not by channel; take the findings.")
     return pa.concat_tables(parts)
 
 
-def _channels_of(run: RunVerdict, verdict: Verdict) -> pa.Table:
+def _channels_of(run: RunParts, verdict: Verdict) -> pa.Table:
     table, sums = verdict.channels, channel_sums(verdict)
     size = len(table)
     numbers = {name: getattr(table, name) for name in ("ieta", "iphi", "depth")}
@@ -193,7 +181,7 @@ def _channels_of(run: RunVerdict, verdict: Verdict) -> pa.Table:
 
 
 def histogram_of(
-    run: RunVerdict, quantity: str, axes: Sequence[str], subdetector: Names, ls: Numbers, cells: Mapping[str, Numbers]
+    run: RunParts, quantity: str, axes: Sequence[str], subdetector: Names, ls: Numbers, cells: Mapping[str, Numbers]
 ) -> Any:
     """A quantity of :data:`QUANTITIES` of a verdict as ``hist.Hist``; see :meth:`LumiMaps.to_hist` for the axes.
 
@@ -220,79 +208,3 @@ def histogram_of(
         channels, values, lumisections, wanted, subdetector=of, ls=None if whole else ls, cells=cells,
         together=QUANTITIES[quantity], label=quantity,
     )  # fmt: skip
-
-
-def _judgements(run: RunVerdict) -> tuple[Verdict | StripVerdict, ...]:
-    return (*run.verdicts, run.strips) if run.strips else run.verdicts
-
-
-def finding_text(finding: Finding) -> str:
-    """One line, such as ``HEP07: RBX, 184 channels, dead, LS 18–31, ×0, certain``."""
-    words = (what(finding), str(finding.kind), f"LS {when(finding)}", how_large(finding), how_sure(finding))
-    return f"{finding.unit}: {', '.join(words)}"
-
-
-def run_text(run: RunVerdict) -> str:
-    """One line on a verdict."""
-    number = len(every_finding(run))
-    names = enumerated([one.subdetector for one in run.verdicts]) or "strips of HB and HE"
-    plural = "finding" if number == 1 else "findings"
-    return (
-        f"run {run.maps.run}: {number or 'no'} {plural} in {ls_ranges(run.maps.lumisections)} of {names}, {run.trust}"
-    )
-
-
-def findings_html(findings: Iterable[Named]) -> str:
-    """A table of findings."""
-    head = "".join(f"<th>{name}</th>" for name in ("unit", "what", "kind", "LS", "rate", "how sure"))
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(_finding_rows(findings))}</tbody></table>"
-
-
-def _finding_rows(findings: Iterable[Named]) -> Iterator[str]:
-    for one, noun in findings:
-        cells = (one.unit, what(one, noun), str(one.kind), when(one), how_large(one), how_sure(one))
-        colour = COLOURS[one.state]
-        first, *others = (f"<td>{escape(cell)}</td>" for cell in cells)
-        yield f'<tr>{first.replace("<td>", f"""<td style="border-left:.4em solid {colour}">""")}{"".join(others)}</tr>'
-
-
-def run_html(run: RunVerdict) -> str:
-    """A verdict to look at: in a line, its trust, the state of every readout box, and the strongest findings."""
-    findings = every_finding(run)
-    parts = [f"<p><strong>{escape(run_text(run))}</strong></p>"]
-    parts += [f"<p>Trust: {escape(sentence)}</p>" for sentence in trust_of_run(run)]
-    boxes = worst_boxes(run)
-    if boxes.any():
-        parts.append(_box_map(boxes))
-    if findings:
-        parts.append(findings_html(findings[:_SHOWN]))
-        if len(findings) > _SHOWN:
-            parts.append(f"<p>and {len(findings) - _SHOWN} weaker; <code>findings</code> has all</p>")
-    return "\n".join(parts)
-
-
-def worst_boxes(run: RunVerdict) -> NDArray[np.uint8]:
-    """(72,) worst state of each readout box of HB and HE; 0 where none was judged."""
-    states = np.zeros(N_BOXES, dtype=np.uint8)
-    for one in _judgements(run):
-        if has_boxes(one):
-            np.maximum(states, worst_state(box_states(one)), out=states)
-    return states
-
-
-def _box_map(states: NDArray[np.uint8]) -> str:
-    """The 72 readout boxes as a small picture, four halves by eighteen."""
-    side, left = 16, 34
-    shapes = []
-    for box, state in enumerate(states.tolist()):
-        row, column = divmod(box, N_RBX)
-        name = State(state).name.lower().replace("_", " ") if state else "not judged"
-        shapes.append(
-            f'<rect x="{left + side * column}" y="{side * row + 1}" width="{side - 2}" height="{side - 2}" '
-            f'fill="{COLOURS[state]}" stroke="#888"><title>{box_name(box)}: {name}</title></rect>'
-        )
-    for row, half in enumerate(SUBDET_PM):
-        shapes.append(f'<text x="0" y="{side * row + 12}" font-size="12" fill="currentColor">{half}</text>')
-    width, height = left + side * N_RBX, side * len(SUBDET_PM) + 2
-    title = "worst state of the run of each readout box, RBX 1 to 18"
-    return f'<svg width="{width}" height="{height}" role="img" aria-label="{title}">{"".join(shapes)}</svg>'

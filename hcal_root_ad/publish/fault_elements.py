@@ -27,7 +27,8 @@ from hcal_root_ad.judge.aggregate import (
     kinds_by_lumi,
     sum_by_box,
 )
-from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Kind, State, StripVerdict, Verdict
 from hcal_root_ad.lumi_ranges import Range
 from hcal_root_ad.publish.elements import (
     CLIENT,

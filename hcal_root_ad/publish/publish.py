@@ -30,7 +30,8 @@ from hcal_root_ad.judge.aggregate import (
     map_of,
     reconstruction_error,
 )
-from hcal_root_ad.judge.verdict import CommonPart, ModelInfo, RunVerdict, Verdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import CommonPart, ModelInfo, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps, Source
 from hcal_root_ad.provenance import INPUTS, Material, Provenance, provenance_of_run, provenance_of_text
 from hcal_root_ad.publish import fault_elements, state_elements

@@ -34,8 +34,8 @@ from hcal_root_ad.judge.aggregate import (
     variance,
     worst_state,
 )
-from hcal_root_ad.judge.verdict import Finding, RunVerdict, State, StripVerdict, Verdict
-from hcal_root_ad.judge.wording import how_large, what, when
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Finding, State, StripVerdict, Verdict, how_large, what, when
 from hcal_root_ad.lumi_ranges import ranges_of
 from hcal_root_ad.style import (
     BOX,

@@ -33,6 +33,7 @@ from hcal_root_ad.judge.aggregate import (
     unit_states,
     worst_state,
 )
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import (
     CommonPart,
     Finding,
@@ -40,7 +41,6 @@ from hcal_root_ad.judge.verdict import (
     Kind,
     Level,
     ModelInfo,
-    RunVerdict,
     State,
     StripVerdict,
     Trust,

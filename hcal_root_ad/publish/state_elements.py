@@ -25,7 +25,8 @@ from hcal_root_ad.judge.aggregate import (
     lost_units,
     worst_state,
 )
-from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Trust, Verdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import State, StripVerdict, Trust, Verdict
 from hcal_root_ad.publish.elements import (
     CLIENT,
     RBX_LABELS,

@@ -18,9 +18,22 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from hcal_root_ad.files import whole_file, write_text
-from hcal_root_ad.judge.verdict import CommonPart, Finding, Level, RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import (
+    STEADY,
+    CommonPart,
+    Finding,
+    Level,
+    Named,
+    State,
+    StripVerdict,
+    Verdict,
+    how_large,
+    how_sure,
+    what,
+)
 from hcal_root_ad.judge.views import COLUMNS, flag_rows
-from hcal_root_ad.judge.wording import STEADY, Named, enumerated, every_finding, how_large, how_sure, trust_of_run, what
+from hcal_root_ad.judge.wording import enumerated, every_finding, trust_of_run
 from hcal_root_ad.lumi_ranges import listed, ranges_of
 from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.tables import write_rows

@@ -16,8 +16,9 @@ import numpy as np
 from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.errors import ModelError, NoHcalError, StateError, UsageError
 from hcal_root_ad.judge.run import TOGETHER
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.shared_pileup import LESS_SENSITIVE
-from hcal_root_ad.judge.verdict import RunVerdict, Trust, Verdict
+from hcal_root_ad.judge.verdict import Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.counts import clean_runs, lumisections_of, name_of_clean_runs, shared_subdetectors
 from hcal_root_ad.model.model import Model

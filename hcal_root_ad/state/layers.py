@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.judge.measured import RunSums
+from hcal_root_ad.judge.verdict import RunSums
 from hcal_root_ad.stats.binomial import Floats
 
 Mask = NDArray[np.bool_]

@@ -13,7 +13,7 @@ import numpy as np
 
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.run import judge_run
-from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.counts import clean_runs, lumisections_of, shared_subdetectors
 from hcal_root_ad.model.model import Model

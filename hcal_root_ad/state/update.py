@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hcal_root_ad.judge.measured import Measurement
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.shared_pileup import LESS_SENSITIVE
-from hcal_root_ad.judge.verdict import Level, RunVerdict, Trust, Verdict
+from hcal_root_ad.judge.verdict import Level, Measurement, Trust, Verdict
 from hcal_root_ad.model.reference import Overdispersion
 from hcal_root_ad.state.detector_state import (
     LAYERS,

@@ -32,8 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.judge.verdict import Finding, Kind, Level, RunVerdict, Verdict
-from hcal_root_ad.judge.wording import Named, how_large, how_sure, what
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Finding, Kind, Level, Named, Verdict, how_large, how_sure, what
 from hcal_root_ad.lumi_ranges import ranges_of
 from hcal_root_ad.provenance import Provenance, provenance_of_table
 

@@ -23,7 +23,8 @@ import numpy as np
 
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.harvest.read import granularity
-from hcal_root_ad.judge.verdict import RunVerdict, State, StripVerdict, Verdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import State, StripVerdict, Verdict
 from hcal_root_ad.lumi_ranges import ls_ranges
 from hcal_root_ad.publish.gui_rules import dataset_of_name
 from hcal_root_ad.watch.alarms import CERTAINLY, CLEARED_AFTER, Alarm, Change, Event

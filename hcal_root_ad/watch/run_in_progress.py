@@ -17,7 +17,7 @@ import numpy as np
 from hcal_root_ad.errors import InputError, NoHcalError
 from hcal_root_ad.harvest.read import lumi_maps_of
 from hcal_root_ad.judge.run import RunJudge
-from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.lumi_ranges import ls_ranges
 from hcal_root_ad.pipeline import Judging

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from hcal_root_ad.errors import HcalRootAdError, InputError, NoHcalError, OutputError, UsageError, fault_sentence
-from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.provenance import Option, Provenance
 from hcal_root_ad.publish.publish import publish, target_path

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from hcal_root_ad.certify.certification import HCAL, certify_run
 from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.judge.run import judge_run
-from hcal_root_ad.judge.verdict import RunVerdict, State
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.model.transfer import transfer

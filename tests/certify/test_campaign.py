@@ -30,7 +30,8 @@ from hcal_root_ad.cli.main import main
 from hcal_root_ad.detector import Era
 from hcal_root_ad.errors import CatalogueError, InputError, ModelError, NoHcalError
 from hcal_root_ad.judge.run import RunJudge
-from hcal_root_ad.judge.verdict import RunVerdict, Trust
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Trust
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.lumi_ranges import within
 from hcal_root_ad.mask import Mask, MaskEntry

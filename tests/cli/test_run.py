@@ -11,7 +11,7 @@ import pytest
 
 from hcal_root_ad.cli import run
 from hcal_root_ad.cli.main import main
-from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.pipeline import Judging
 

@@ -14,7 +14,8 @@ from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import ModelError, NoHcalError
 from hcal_root_ad.judge.coarse import BLINDNESS, expected_strips, judge_strips, strip_names
 from hcal_root_ad.judge.run import RunJudge, judge_run
-from hcal_root_ad.judge.verdict import Kind, Level, RunVerdict, State, StripVerdict, Trust
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Kind, Level, State, StripVerdict, Trust
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
 from hcal_root_ad.model.model import Model
 

@@ -14,7 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.run import judge_run
-from hcal_root_ad.judge.verdict import Kind, RunVerdict, State
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Kind, State
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.simulate.fill import FillConditions

@@ -9,10 +9,9 @@ import pytest
 
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.judge.channels import whole_run_width
-from hcal_root_ad.judge.measured import RunSums
 from hcal_root_ad.judge.shared_pileup import _only_a_gain
 from hcal_root_ad.judge.units import UnitFault
-from hcal_root_ad.judge.verdict import Level
+from hcal_root_ad.judge.verdict import Level, RunSums
 from hcal_root_ad.model.reference import Reference, Widths, joint_reference
 from hcal_root_ad.stats.scan import Null, Stretch, Sums
 

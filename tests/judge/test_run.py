@@ -14,7 +14,8 @@ from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import InputError, ModelError, NoHcalError, UsageError
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.judge.run import RunJudge, judge_run
-from hcal_root_ad.judge.verdict import Kind, RunVerdict, State, Trust
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Kind, State, Trust
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.detector import channel_table
-from hcal_root_ad.judge.verdict import Kind, ModelInfo, RunVerdict, State, StripVerdict, Trust, Verdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Kind, ModelInfo, State, StripVerdict, Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 
 

@@ -11,7 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.judge.verdict import RunVerdict, State
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import State
 
 HOT = "HB +4/33/2"
 

@@ -6,17 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from hcal_root_ad.judge.verdict import Finding, Kind, Level, RunVerdict, Trust
-from hcal_root_ad.judge.wording import (
-    enumerated,
-    every_finding,
-    how_large,
-    how_sure,
-    trust_of_run,
-    trust_sentences,
-    what,
-    when,
-)
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Finding, Kind, Level, Trust, how_large, how_sure, what, when
+from hcal_root_ad.judge.wording import enumerated, every_finding, trust_of_run, trust_sentences
 
 STEADY = Finding("HE", Level.RBX, "HEP07", Kind.DEGRADED, ((18, 31),), 14, 1.0, tuple(range(184)), 850, 1000.0, 0.85,
                  0.012, 7.0)  # fmt: skip

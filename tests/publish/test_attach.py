@@ -161,7 +161,7 @@ def test_a_file_that_uproot_cannot_extend_is_one_sentence(own_harvested_file, ve
 def test_attaching_to_a_file_of_another_run_is_refused_and_leaves_nothing(own_harvested_file, small_run, tmp_path):
     from dataclasses import replace
 
-    from hcal_root_ad.judge.verdict import RunVerdict
+    from hcal_root_ad.judge.run_verdict import RunVerdict
 
     other = RunVerdict(replace(small_run.maps(), run=370102), (small_run.verdict("HE"),))
     with pytest.raises(OutputError, match="of run 370101"):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.detector import Era, channel_table
-from hcal_root_ad.judge.verdict import CommonPart, Finding, Interval, Kind, Level, RunVerdict, State, Trust
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import CommonPart, Finding, Interval, Kind, Level, State, Trust
 from hcal_root_ad.publish.elements import AXIS_LIMIT, TITLE_LIMIT
 from hcal_root_ad.publish.fault_elements import ROWS
 from hcal_root_ad.publish.publish import monitor_elements

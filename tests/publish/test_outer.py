@@ -16,7 +16,8 @@ from hcal_root_ad.certify.certification import BAD_CHANNELS, certify_run
 from hcal_root_ad.certify.outputs import TABLE_COLUMNS, lumisection_rows
 from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.detector import Era, channel_table
-from hcal_root_ad.judge.verdict import Finding, Interval, Kind, Level, RunVerdict, State, Verdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Finding, Interval, Kind, Level, State, Verdict
 from hcal_root_ad.provenance import provenance_of_run
 from hcal_root_ad.publish.run_plots import draw_plots
 from hcal_root_ad.publish.saved_verdict import load_record, record_of, save_record

@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from hcal_root_ad import style
 from hcal_root_ad.detector import N_RBX, SUBDET_PM
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.publish import run_plots
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.provenance import provenance_of_run
 from hcal_root_ad.publish import publish as publishing
 from hcal_root_ad.publish.elements import Scalar

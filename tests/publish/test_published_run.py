@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.errors import InputError, UsageError
-from hcal_root_ad.judge.verdict import RunVerdict, Trust
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Trust
 from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.publish.publish import monitor_elements, publish
 from hcal_root_ad.publish.published_run import is_published, read_published

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.harvest.read import read_lumi_maps
-from hcal_root_ad.judge.verdict import ModelInfo, RunVerdict, State, Verdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import ModelInfo, State, Verdict
 from hcal_root_ad.publish.gui_rules import check_file
 from hcal_root_ad.publish.publish import publish
 

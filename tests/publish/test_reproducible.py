@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import uproot
 
-from hcal_root_ad.judge.verdict import RunVerdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.publish.publish import publish
 
 RUN_REFERENCE = Path(__file__).parents[2] / "reference_runs" / "demonstration"

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import InputError, OutputError
-from hcal_root_ad.judge.verdict import CommonPart, Forecast, Kind, Level, RunVerdict, State, Trust
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import CommonPart, Forecast, Kind, Level, State, Trust
 from hcal_root_ad.publish.saved_verdict import (
     SUFFIX,
     PartRecord,

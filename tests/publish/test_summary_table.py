@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 from rich.console import Console, RenderableType
 
-from hcal_root_ad.judge.verdict import CommonPart, Finding, Kind, Level, RunVerdict, Trust
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import CommonPart, Finding, Kind, Level, Trust
 from hcal_root_ad.publish.verdict_tables import LONGEST, run_summary
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.judge.verdict import CommonPart, RunVerdict, Trust
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import CommonPart, Trust
 from hcal_root_ad.provenance import provenance_of_run
 from hcal_root_ad.publish.verdict_tables import write_verdicts
 

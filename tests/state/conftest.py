@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.detector import channel_table
-from hcal_root_ad.judge.measured import Measurement, RunSums
-from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo, RunVerdict, State, Trust, Verdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Finding, Kind, Level, Measurement, ModelInfo, RunSums, State, Trust, Verdict
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Overdispersion, Reference

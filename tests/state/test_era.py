@@ -20,7 +20,8 @@ import pytest
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import NoHcalError
 from hcal_root_ad.harvest.read import read_lumi_maps
-from hcal_root_ad.judge.verdict import RunVerdict, Trust
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Trust
 from hcal_root_ad.pipeline import Judging, kind_of_events, load_models
 from hcal_root_ad.publish.saved_verdict import load_record
 from hcal_root_ad.simulate.faults import make_fault

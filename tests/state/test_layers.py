@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcal_root_ad.judge.measured import RunSums
+from hcal_root_ad.judge.verdict import RunSums
 from hcal_root_ad.state.layers import Layer, innovation, learn, new_layer, predict
 
 HERE = np.array([1.0, 0.0])

@@ -16,7 +16,8 @@ import pytest
 from hcal_root_ad.cli.run import SEVERITIES
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo, RunVerdict, Trust, Verdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo, Trust, Verdict
 from hcal_root_ad.provenance import Material, Provenance
 from hcal_root_ad.reproduce.read_back import origins
 from hcal_root_ad.watch.alarms import (

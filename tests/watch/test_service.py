@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from hcal_root_ad import pipeline
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError, NoHcalError, OutputError, UsageError
-from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo, RunVerdict, Verdict
+from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.references.catalogue import fitting_reference
