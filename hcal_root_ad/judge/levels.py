@@ -137,15 +137,19 @@ def _phi_waves(box: Floats, variance: Floats, tree: UnitTree) -> tuple[Floats, F
     angle = _angles(tree)
     for d in range(len(tree.subdetector)):
         mine = np.flatnonzero(tree.subdetector_of_box == d)
-        design = np.stack([np.cos(angle[mine]), np.sin(angle[mine])], axis=1)
+        cos, sin = np.cos(angle[mine]), np.sin(angle[mine])
+        design, squares = np.stack([cos, sin], axis=1), np.stack([cos**2, sin**2, cos * sin], axis=1)
+        own = np.ascontiguousarray(box[:, mine])
         width = variance[:, mine] + BOX_WIDTH**2
-        fit = np.zeros((len(box), len(mine)))
+        fit = np.zeros_like(own)
         for _ in range(4):
-            weight = np.maximum(1 - (box[:, mine] - fit) ** 2 / width / TUKEY**2, 0) ** 2 / width
-            gram = np.einsum("tr,ri,rj->tij", weight, design, design) + np.eye(2) / WAVE_WIDTH**2
-            factor = np.linalg.solve(gram, ((weight * box[:, mine]) @ design)[..., None])[..., 0]
-            fit = factor @ design.T
-        out[:, mine], amplitude[:, d] = fit, np.hypot(*factor.T)
+            weight = np.maximum(1 - (own - fit) ** 2 / width / TUKEY**2, 0) ** 2 / width
+            aa, bb, ab = (weight @ squares).T
+            aa, bb = aa + WAVE_WIDTH**-2, bb + WAVE_WIDTH**-2
+            along, across = ((weight * own) @ design).T
+            factor = np.stack([bb * along - ab * across, aa * across - ab * along]) / (aa * bb - ab**2)
+            fit = factor.T @ design.T
+        out[:, mine], amplitude[:, d] = fit, np.hypot(*factor)
     return out, amplitude
 
 
@@ -165,8 +169,6 @@ def _ring_residuals(ring: Floats, levels: CommonLevels, tree: UnitTree, referenc
     Conditions may act on the rate or on the digis (which differ in saturated rings): of the two smooth fits, what is
     left of a ring is the smaller residual.
     """
-    rate_condition = _conditions(ring, tree)
-    by_rate = ring - rate_condition
     live = reference.live.astype(float)
     size = np.maximum(np.bincount(tree.ring.of, live, len(tree.ring)), 1)
     level, power = (
@@ -174,8 +176,8 @@ def _ring_residuals(ring: Floats, levels: CommonLevels, tree: UnitTree, referenc
     )
     rate = np.exp(np.clip(level + np.multiply.outer(levels.log_pileup.astype(np.float64), power), -12, 2))
     digis = np.log(-np.expm1(-rate * np.exp(np.clip(ring, -12, 4)))) - np.log(-np.expm1(-rate))
-    digi_condition = _conditions(digis, tree)
-    by_digis = digis - digi_condition
+    rate_condition, digi_condition = np.split(_conditions(np.concatenate([ring, digis]), tree), 2)
+    by_rate, by_digis = ring - rate_condition, digis - digi_condition
     p = np.clip(-np.expm1(-rate) * np.exp(digi_condition), 1e-6, 1 - 1e-4)
     as_rate = np.log(-np.log1p(-p)) - np.log(rate)
     smaller = np.abs(by_digis) < np.abs(by_rate)
@@ -186,9 +188,9 @@ def _conditions(ring: Floats, tree: UnitTree) -> Floats:
     """(LS, rings) robust fit of [1, e, e², depth, e·depth] per sub-detector and LS, e = |ieta| scaled to −1 … 1."""
     out = np.zeros_like(ring)
     for mine, design in _designs(tree):
-        fits = [_robust_fit(ring[:, mine], design, start) for start in (None, medians(ring[:, mine]))]
-        costs = [cost for _, cost in fits]
-        out[:, mine] = np.where((costs[0] <= costs[1])[:, None], fits[0][0], fits[1][0])
+        own = np.ascontiguousarray(ring[:, mine])
+        fits, cost = _robust_fits(own, design)
+        out[:, mine] = np.where((cost[0] <= cost[1])[:, None], *fits)
     return out
 
 
@@ -210,20 +212,21 @@ def _scaled(values: Floats) -> Floats:
     return 2 * (values - values.min()) / reach - 1 if reach > 0 else np.zeros(len(values))
 
 
-def _robust_fit(values: Floats, design: Floats, start: Floats | None) -> tuple[Floats, Floats]:
-    """Fits (LS, rings) with Tukey's weights, from a plain fit or from a constant, and what each costs."""
-    weight = np.ones_like(values)
-    fit = np.zeros_like(values) if start is None else np.broadcast_to(start[:, None], values.shape)
+def _robust_fits(values: Floats, design: Floats) -> tuple[Floats, Floats]:
+    """(2, LS, rings) fits with Tukey's weights, from a plain fit and from the median, and (2, LS) what each costs."""
+    products = (design[:, :, None] * design[:, None]).reshape(len(design), -1)
     steady = 1e-6 * np.eye(design.shape[1])
+    fit = np.broadcast_to(medians(values)[:, None], (2, *values.shape))
     for step in range(6):
-        if start is not None or step:
-            left = values - fit
-            scale = np.maximum(1.4826 * medians(np.abs(left))[:, None], FLOOR)
-            weight = np.maximum(1 - (left / (TUKEY * scale)) ** 2, 0) ** 2
-        gram = np.einsum("tr,ri,rj->tij", weight, design, design) + steady
+        left = values - fit
+        scale = np.maximum(1.4826 * medians(np.abs(left))[..., None], FLOOR)
+        left /= TUKEY * scale
+        weight = np.maximum(1 - np.square(left, out=left), 0) ** 2
+        if step == 0:
+            weight[0] = 1
+        gram = (weight @ products).reshape(*weight.shape[:2], *steady.shape) + steady
         fit = np.linalg.solve(gram, ((weight * values) @ design)[..., None])[..., 0] @ design.T
-    left = values - fit
-    return fit, np.minimum((left / FLOOR) ** 2, TUKEY**2).sum(axis=1)
+    return fit, np.minimum(((values - fit) / FLOOR) ** 2, TUKEY**2).sum(axis=2)
 
 
 def common_part(
