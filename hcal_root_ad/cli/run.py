@@ -294,10 +294,10 @@ def _report_run(arguments: argparse.Namespace) -> None:
     check_places([output], inputs=[Path(name)] if recorded else input_files([name]))
     record = load_record(Path(name)) if recorded else _judged(arguments)
 
-    from hcal_root_ad.report.page import write_page
+    from hcal_root_ad.files import write_text
     from hcal_root_ad.report.run_page import run_page
 
-    write_page(run_page(record), output)
+    write_text(output, run_page(record))
 
 
 def _judged(arguments: argparse.Namespace) -> RunRecord:
@@ -317,9 +317,9 @@ def _judged(arguments: argparse.Namespace) -> RunRecord:
 
 
 def _report_campaign(folder: Path, output: Path, with_runs: bool) -> None:
+    from hcal_root_ad.files import write_text
     from hcal_root_ad.publish.saved_verdict import load_record, record_name
     from hcal_root_ad.report.campaign_page import RECORDS, campaign_page, load_campaign
-    from hcal_root_ad.report.page import write_page
     from hcal_root_ad.report.run_page import run_page
 
     campaign = load_campaign(folder)
@@ -330,7 +330,7 @@ def _report_campaign(folder: Path, output: Path, with_runs: bool) -> None:
         for done, (run, page) in enumerate(pages.items(), start=1):
             record = load_record(folder / RECORDS / record_name(run))
             pileup = campaign.lumisections.pileup[campaign.lumisections.rows_of(run)]
-            write_page(run_page(record, pileup), output.parent / page)
+            write_text(output.parent / page, run_page(record, pileup))
             if report:
                 report(done, len(pages))
-    write_page(campaign_page(campaign, pages), output)
+    write_text(output, campaign_page(campaign, pages))

@@ -47,7 +47,6 @@ from hcal_root_ad.publish.state_elements import (
     N_UHTRS,
     NOW,
     bad_share,
-    judgements,
     newest,
     run_box_states,
     subdetector_states,
@@ -108,7 +107,7 @@ def fault_list(run: RunVerdict, axis: LumiAxis) -> MonitorElement:
     for place, row in enumerate(shown):
         states[:, ROWS - 1 - place], labels[ROWS - 1 - place] = _row_states(run, row, axis), row.label
     if not shown:
-        states[:, ROWS - 1] = np.max([_assessed(source, axis) for source in judgements(run)], axis=0, initial=0)
+        states[:, ROWS - 1] = np.max([_assessed(source, axis) for source in run.judged], axis=0, initial=0)
         labels[ROWS - 1] = f"#scale[{_SCALE}]{{#splitline{{nothing}}{{flagged}}}}"
     hidden = len(every) - len(shown)
     title = "strongest faults" + (f", {hidden} more not shown" if hidden else "")
@@ -116,7 +115,7 @@ def fault_list(run: RunVerdict, axis: LumiAxis) -> MonitorElement:
 
 
 def _row_states(run: RunVerdict, row: FaultRow, axis: LumiAxis) -> States:
-    sources = [s for s in judgements(run) if isinstance(s, StripVerdict) or s.subdetector == row.subdetector]
+    sources = [s for s in run.judged if isinstance(s, StripVerdict) or s.subdetector == row.subdetector]
     states: States = np.max([_assessed(source, axis) for source in sources], axis=0, initial=0)
     for first, last in row.ranges:
         inside = states[max(first - axis.first, 0) : last - axis.first + 1]
@@ -272,7 +271,7 @@ def _reaches(fault: FaultRow, half: str) -> bool:
 def _rates(run: RunVerdict) -> np.ndarray:
     """(4,) share of the judged (channel, LS) pairs of each half that are flagged."""
     flags, pairs = np.zeros((2, len(SUBDET_PM)))
-    for source in judgements(run):
+    for source in run.judged:
         if has_boxes(source):
             half = boxes_of(source) // N_RBX
             for counts, which in ((flags, flagged), (pairs, judged)):
@@ -282,7 +281,7 @@ def _rates(run: RunVerdict) -> np.ndarray:
 
 def _events(run: RunVerdict) -> QualityResult:
     assessed = np.zeros(len(run.maps.lumisections), dtype=np.bool_)
-    for source in judgements(run):
+    for source in run.judged:
         assessed |= np.isin(run.maps.lumisections, source.lumisections[source.assessed])
     status = QualityStatus.OK if assessed.any() else QualityStatus.INSUFFICIENT_STATISTICS
     message = f"{int(assessed.sum())} of {len(assessed)} LS had enough events and data to be judged"

@@ -20,8 +20,15 @@ from hcal_root_ad.errors import InputError, UsageError
 from hcal_root_ad.histograms import Names, Numbers, channel_histogram, worst
 from hcal_root_ad.judge.verdict import Trust
 from hcal_root_ad.lumi_ranges import ls_ranges
-from hcal_root_ad.publish.dqm_strings import scalar_of_text
-from hcal_root_ad.publish.elements import CLIENT, PRODUCTION, TASK, MonitorElement, MonitorElements, Scalar
+from hcal_root_ad.publish.elements import (
+    CLIENT,
+    PRODUCTION,
+    TASK,
+    MonitorElement,
+    MonitorElements,
+    Scalar,
+    scalar_of_text,
+)
 
 _STATES = f"{CLIENT}/StateSummary/depth"
 _OURS = {folder.partition("/")[2]: folder for folder in (TASK, CLIENT)}

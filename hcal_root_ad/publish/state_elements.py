@@ -122,7 +122,7 @@ def run_box_states(run: RunVerdict, axis: LumiAxis) -> States:
     What was judged of the run as a whole says nothing of an LS, where anything else was judged by LS.
     """
     states = np.zeros((axis.length, N_BOXES), dtype=np.uint8)
-    for source in per_lumisection(run) or judgements(run):
+    for source in per_lumisection(run) or run.judged:
         if has_boxes(source):
             np.maximum(states, _spread(source, box_states(source), axis), out=states)
     return states
@@ -162,15 +162,10 @@ def fed_states(run: RunVerdict, axis: LumiAxis, boxes: States) -> dict[int, Stat
     return dict(sorted(states.items()))
 
 
-def judgements(run: RunVerdict) -> tuple[Verdict | StripVerdict, ...]:
-    """All that was judged: sub-detectors by channel, and strips."""
-    return (*run.verdicts, run.strips) if run.strips else run.verdicts
-
-
 def per_lumisection(run: RunVerdict) -> tuple[Verdict | StripVerdict, ...]:
     """What was judged LS by LS."""
     return tuple(
-        source for source in judgements(run) if isinstance(source, StripVerdict) or source.granularity == "lumisection"
+        source for source in run.judged if isinstance(source, StripVerdict) or source.granularity == "lumisection"
     )
 
 
@@ -233,7 +228,7 @@ def bad_share(states: States) -> float | None:
 
 def trusted(run: RunVerdict) -> bool:
     """Whether everything that was judged rests on a trusted reference."""
-    return all(_trust(source, run).trusted for source in judgements(run)) and bool(judgements(run))
+    return all(_trust(source, run).trusted for source in run.judged) and bool(run.judged)
 
 
 def run_state(run: RunVerdict, axis: LumiAxis) -> State:
@@ -253,7 +248,7 @@ def run_state(run: RunVerdict, axis: LumiAxis) -> State:
 def summary_elements(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
     """The one cell of the run, and a cell for the trust in each judgement: green, yellow for another period, or red."""
     yield cells(f"{SUMMARY_FOLDER}/runSummary", [run_state(run, axis)], "state of the run", (f"run {run.maps.run}",))
-    trusts = {_name(source): _trust(source, run) for source in judgements(run)} or {"run": Trust.NONE}
+    trusts = {_name(source): _trust(source, run) for source in run.judged} or {"run": Trust.NONE}
     states = [_TRUST_STATES[trust] for trust in trusts.values()]
     yield cells(f"{SUMMARY_FOLDER}/TrustSummary", states, "may the verdict be trusted?", tuple(trusts))
 

@@ -12,14 +12,16 @@ from hcal_root_ad.judge.aggregate import Array, Floats, States, flagged, on_axis
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_ranges import listed, ranges_of
 from hcal_root_ad.publish.saved_verdict import HBHE_BOXES, STRIPS, PartRecord, RunRecord
-from hcal_root_ad.report.page import Picture, picture, render
-from hcal_root_ad.report.pictures import (
+from hcal_root_ad.report.page import (
     COLUMNS,
     POINTS,
     FindingHistory,
     Outline,
+    Picture,
     events_figure,
+    picture,
     ratio_maps,
+    render,
     small_figure,
     state_maps,
     timeline_figure,

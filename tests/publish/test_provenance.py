@@ -28,7 +28,7 @@ from hcal_root_ad.provenance import (
     versions_here,
     write_beside,
 )
-from hcal_root_ad.publish.dqm_strings import scalar_text
+from hcal_root_ad.publish.elements import scalar_text
 from hcal_root_ad.publish.publish import made_of, provenance_of_scalars
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

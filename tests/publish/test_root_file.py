@@ -9,7 +9,7 @@ import pytest
 
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import Kind
-from hcal_root_ad.publish.dqm_strings import efficiency_text, quality_text, scalar_text
+from hcal_root_ad.publish.elements import efficiency_text, quality_text, scalar_text
 from hcal_root_ad.publish.fault_elements import FaultRow
 from hcal_root_ad.publish.publish import monitor_elements, publish
 from hcal_root_ad.publish.root_file import file_folder

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from hcal_root_ad.files import write_text
 from hcal_root_ad.report.campaign_page import campaign_page, load_campaign
-from hcal_root_ad.report.page import write_page
 
 CONTRAST = 4.5
 """Least contrast of text (WCAG 2.2, level AA, text of any size)."""
@@ -46,8 +46,8 @@ return found;
 def pages(run_html: str, campaign_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with the pages of the small run and of the small campaign."""
     folder = tmp_path_factory.mktemp("pages")
-    write_page(run_html, folder / "run.html")
-    write_page(campaign_page(load_campaign(campaign_folder), {370101: "run.html"}), folder / "campaign.html")
+    write_text(folder / "run.html", run_html)
+    write_text(folder / "campaign.html", campaign_page(load_campaign(campaign_folder), {370101: "run.html"}))
     return folder
 
 
@@ -236,7 +236,7 @@ def test_print_shows_all_that_is_folded_or_wide(chromium: Any) -> None:
 
 def test_a_long_run_opens(chromium: Any, long_html: str, tmp_path: Path) -> None:
     path = tmp_path / "long.html"
-    write_page(long_html, path)
+    write_text(path, long_html)
     chromium.get(path.as_uri())
     assert chromium.execute_script("return document.querySelectorAll('*').length") < 6000
     assert chromium.execute_script("return [...document.images].every(i => i.complete && i.naturalWidth > 0)")

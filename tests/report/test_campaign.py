@@ -16,7 +16,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.publish.saved_verdict import RunRecord, load_record, record_name, save_record
 from hcal_root_ad.report import campaign_page as campaign
 from hcal_root_ad.report.campaign_page import BadStretch, campaign_page, is_campaign, load_campaign
-from hcal_root_ad.report.pictures import runs_figure
+from hcal_root_ad.report.page import runs_figure
 
 
 def test_names_are_those_of_certify() -> None:

@@ -4,16 +4,13 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hcal_root_ad.errors import OutputError
 from hcal_root_ad.judge.verdict import CommonPart, State, Trust
 from hcal_root_ad.publish.saved_verdict import PartRecord, RunRecord
-from hcal_root_ad.report.page import picture, write_page
-from hcal_root_ad.report.pictures import events_figure
+from hcal_root_ad.report.page import events_figure, picture
 from hcal_root_ad.report.run_page import run_page
 
 MakePart = Callable[..., PartRecord]
@@ -187,12 +184,3 @@ def test_the_timeline_outlines_what_it_shows(record: RunRecord, monkeypatch: pyt
     monkeypatch.setattr("hcal_root_ad.report.run_page.timeline_figure", lambda *arguments: drawn.append(arguments[3]))
     run_page(replace(record, parts=(totals, strips)))
     assert [(one.number, one.box, one.first, one.last) for one in drawn[0]] == [(1, 60, 5, 12)]
-
-
-def test_a_page_is_whole_or_not_there(tmp_path: Path) -> None:
-    write_page("<p>é", tmp_path / "new" / "page.html")
-    assert (tmp_path / "new" / "page.html").read_bytes() == "<p>é\n".encode()
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(OutputError, match="cannot be written"):
-        write_page("", tmp_path / "taken")
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["new", "page.html", "taken"]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hcal_root_ad.judge.verdict import State
-from hcal_root_ad.report.pictures import (
+from hcal_root_ad.report.page import (
     COLUMNS,
     FindingHistory,
     Outline,
