@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.errors import ModelError, NoHcalError, UsageError
-from hcal_root_ad.judge.findings import grouped
+from hcal_root_ad.judge.findings import JudgedDigis, channel_name
 from hcal_root_ad.judge.forecast import with_forecasts
+from hcal_root_ad.judge.grouping import grouped
 from hcal_root_ad.judge.lumisections import MINIMUM_EVENTS, GrowingRun, JudgedRows, judged_rows
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.shared_pileup import ASKED, SharedPileup, asked_of, hf_trust, info_of, one_against_the_others
-from hcal_root_ad.judge.subdetector import JudgedDigis, channel_name, hf_faults, trusted_rows, verdict_of
+from hcal_root_ad.judge.subdetector import hf_faults, trusted_rows, verdict_of
 from hcal_root_ad.judge.verdict import Trust, Verdict
 from hcal_root_ad.lumi_maps import Cells, LumiMaps
 from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit, common_part_fit, joined
@@ -330,7 +331,7 @@ def _judge_hf(
     channels = maps.channels.select("HF")
     trials = events.astype(np.float32)
     expected = Cells(counts.shape, np.dtype(np.float32), lambda r, c: np.multiply.outer(trials[r], live[c]))
-    judged = JudgedDigis("HF", channels, own, live, counts, expected, events)
+    judged = JudgedDigis("HF", channels, own, live, counts, expected, events, np.zeros(len(own)))
     faults = grouped(hf_faults(counts, events, channels, live), channels, live)
     info = info_of(model, 0.0, asked_of(model, false_alarms))
     return verdict_of(judged, faults, maps, rows, info, trust, 1.0, maps.present_of("HF"))

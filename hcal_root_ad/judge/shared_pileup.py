@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.channels import ChannelScan, Residuals, scan_channels
+from hcal_root_ad.judge.faults import faults_of
+from hcal_root_ad.judge.findings import JudgedDigis
 from hcal_root_ad.judge.levels import UnitLevels, common_part, unit_levels
 from hcal_root_ad.judge.lumisections import JudgedRows
 from hcal_root_ad.judge.measured import measure
-from hcal_root_ad.judge.subdetector import JudgedDigis, faults_of, not_judged, verdict_of
+from hcal_root_ad.judge.subdetector import not_judged, verdict_of
 from hcal_root_ad.judge.units import SPEAKS, Expectation, UnitFault, expectation, scan_units
 from hcal_root_ad.judge.verdict import CommonPart, Level, ModelInfo, Trust, Verdict
 from hcal_root_ad.lumi_maps import Cells, LumiMaps
@@ -24,6 +26,7 @@ from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.model import Model, thresholds
 from hcal_root_ad.model.reference import JointReference, Reference
 from hcal_root_ad.model.unit_tree import UnitTree
+from hcal_root_ad.stats.binomial import Floats
 
 ASKED = 0.5
 """False findings per 100 LS that are asked for where no model says how many."""
@@ -118,6 +121,13 @@ class SharedPileup:
         """What is left of the channels."""
         return Residuals(self.reference, self.live, self.counts, self.events, self.levels)
 
+    @cached_property
+    def _width(self) -> Floats:
+        """(channels of the joint reference,) how far a healthy channel is off, of its rate; 0 where none is live."""
+        width = np.zeros(len(self.reference.live))
+        width[self.live] = np.sqrt(self.residuals.prior)
+        return width
+
     def _scanned(self, name: str, asked: float) -> _ScanResults:
         limits = thresholds(asked, _series(self.reference, name))
         d = self.tree.subdetector.names.index(name)
@@ -140,6 +150,7 @@ class SharedPileup:
         judged = JudgedDigis(
             scan.name, self.reference.channels.select(scan.name), own, live,
             self.rows.counts(self.maps, self.joint.columns[own]), healthy.counts(self.events, own), self.events,
+            self._width[own],
         )  # fmt: skip
         came = self.maps.present_of(scan.name)
         present = np.array([came[position].all() for position in self.rows.position], dtype=bool)

@@ -40,10 +40,12 @@ def test_a_steady_loss_a_ramp_and_a_weak_one_stay_whole() -> None:
         assert left(ratio, expected) == list(range(SIZE))
 
 
-def test_a_single_pause_is_none() -> None:
+def test_a_pause_between_clear_losses_is_left_out() -> None:
     ratio = np.zeros(SIZE)
-    ratio[10] = ratio[30] = 1.0
-    assert left(ratio) == list(range(SIZE))
+    ratio[10] = ratio[30:32] = 1.0
+    assert left(ratio) == [row for row in range(SIZE) if row not in (10, 30, 31)]
+    ratio[10] = 0.6  # in between: part of the fault
+    assert left(ratio) == [row for row in range(SIZE) if row not in (30, 31)]
 
 
 @given(st.lists(st.floats(0, 3), min_size=SIZE, max_size=SIZE), st.sampled_from([-1, 1]))
