@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.channels import ChannelScan
-from hcal_root_ad.judge.findings import Fault, JudgedDigis, flickering, with_gaps_closed
+from hcal_root_ad.judge.findings import Fault, JudgedDigis, crowd_timed, flickering, with_gaps_closed
 from hcal_root_ad.judge.grouping import boxes_joined, grouped, rings_joined
 from hcal_root_ad.judge.members import is_left, members_of, unit_fault
 from hcal_root_ad.judge.units import SPEAKS, UnitFault
@@ -44,13 +44,16 @@ def faults_of(
         inside[members] = True
         shifted.append(_ShiftedUnit(whole, inside, fault.rows(len(judged.events))))
     units = boxes_joined(rings_joined(units, judged), tree, judged)
+    by_channel = {(int(piece.columns[0]), piece.sign): piece for piece in _by_channel(pieces)}
     own = np.searchsorted(judged.columns, live_columns)
     for column, stretches in scan.faults.items():
         for sign in (-1, 1):
             mine = [s for s in stretches if np.sign(s.shift) == sign]
-            pieces += _channel_fault(judged, int(own[column]), sign, mine, shifted, scan.threshold)
+            of_unit = by_channel.get((int(own[column]), sign))
+            pieces += _channel_fault(judged, int(own[column]), sign, mine, shifted, of_unit, scan.threshold)
     faults = (*units, *grouped(_by_channel(pieces), judged.channels, judged.live))
-    return [flickering(with_gaps_closed(fault), judged.observed, judged.expected) for fault in faults]
+    timed = (crowd_timed(with_gaps_closed(fault), judged.observed, judged.expected) for fault in faults)
+    return [flickering(fault, judged.observed, judged.expected) for fault in timed]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,15 +67,20 @@ class _ShiftedUnit:
 
 def _channel_fault(
     judged: JudgedDigis, column: int, sign: int, stretches: Sequence[Stretch], shifted: Sequence[_ShiftedUnit],
-    threshold: float,
+    of_unit: Fault | None, threshold: float,
 ) -> Iterator[Fault]:  # fmt: skip
-    """The fault of a channel that is off its unit, beyond what that is at fault."""
+    """The fault of a channel that is off its unit, beyond what that is at fault.
+
+    ``of_unit``: the fault of this channel that it has as one of a unit.
+    """
     units = [unit for unit in shifted if unit.members[column]]
     mine = [s for s in stretches if not _only_its_unit(judged, column, s, units)]
     inside = np.zeros(len(judged.events), dtype=bool)
     for stretch in mine:
         inside[stretch.first : stretch.last + 1] = True
-    left = _without_spoken_for(judged, column, sign, inside, [unit.fault for unit in units if unit.fault])
+    left = _without_spoken_for(
+        judged, column, sign, inside, [f for f in (of_unit, *(unit.fault for unit in units)) if f]
+    )
     if left.any() and (left[inside].all() or sign * _pull(judged, column, left) > threshold):
         significance = max(abs(s.significance) for s in mine)
         name = judged.name_of(column)

@@ -21,6 +21,8 @@ TOLD_APART = 8.0
 """Loss over the statistical error of an LS from which an LS that is sound can be told from one that fails."""
 COMES_AND_GOES = 2
 """Interruptions of a fault in each half of its stretch from which on it flickers."""
+HUNDREDS = 100
+"""From so many on, all over a sub-detector, one line says it all."""
 FEWEST_LS = 4
 """Lumisections of a fault from which on pauses in it are looked for."""
 
@@ -175,6 +177,26 @@ def with_gaps_closed(fault: Fault) -> Fault:
             if sound is not None:
                 sound[row : row + gap] = sound[row] | sound[row + gap]
     return replace(fault, inside=inside, sound=sound)
+
+
+def crowd_timed(fault: Fault, observed: Cells[np.int32], expected: Cells[np.float32]) -> Fault:
+    """A fault of hundreds of channels from its first to its last lumisection, which their sum tells one by one.
+
+    ``observed``, ``expected``: (LS, channels). Each channel by itself was only looked at in coarse windows.
+    """
+    if fault.level is not Level.CHANNELS or len(fault.columns) < HUNDREDS:
+        return fault
+    every = np.arange(len(fault.inside))
+    n, e = (values[np.ix_(every, fault.columns)].sum(axis=1, dtype=np.float64) for values in (observed, expected))
+    off = fault.sign * np.log(np.maximum(n, 1) / np.maximum(e, 1))
+    size, error = float(np.median(off[fault.inside])), float(1 / np.sqrt(max(np.median(e), 1.0)))
+    if size < TOLD_APART * error:
+        return fault
+    fails = off > size / 2
+    inside = np.zeros_like(fails)
+    for stretch in np.split(every, np.flatnonzero(np.diff(fails)) + 1):
+        inside[stretch] = fails[stretch[0]] and fault.inside[stretch].any()
+    return replace(fault, inside=inside, sound=None)
 
 
 def flickering(fault: Fault, observed: Cells[np.int32], expected: Cells[np.float32]) -> Fault:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable, Subdetector
-from hcal_root_ad.judge.findings import Fault, JudgedDigis
+from hcal_root_ad.judge.findings import HUNDREDS, Fault, JudgedDigis
 from hcal_root_ad.judge.verdict import Level
 from hcal_root_ad.model.unit_tree import UnitTree
 
@@ -23,8 +23,6 @@ FEWEST = 4
 """Channels from which on a unit is named."""
 CLUSTER = {Level.RM: 6, Level.RBX: 10, Level.SUBDETECTOR: 25}
 """Channels that fail alike in an RM, an RBX or a sub-detector from which on they are one line."""
-HUNDREDS = 100
-"""From so many on, all over a sub-detector, one line says it all."""
 HALF_OF, LIKE_FACTORS = 0.5, 0.2
 """Share of a sub-detector's boxes that fail alike from which on they are one line; how far their log sizes differ."""
 

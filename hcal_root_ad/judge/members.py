@@ -42,8 +42,8 @@ def unit_fault(
     whole = Fault(
         fault.level, units.names[fault.unit], fault.sign, members, fault.rows(len(judged.events)), fault.significance
     )
-    if not len(members) or fault.level is Level.SUBDETECTOR:
-        return (whole if len(members) else None), []
+    if not len(members):
+        return None, []
     fails = np.zeros((len(judged.events), len(members)), dtype=bool)
     for stretch in fault.stretches:
         rows = slice(stretch.first, stretch.last + 1)
@@ -80,7 +80,7 @@ def _group_of(level: Level, members: NDArray[np.intp], judged: JudgedDigis, tree
     match level:
         case Level.HALF:
             key = tree.box.of[rows]
-        case Level.RING:
+        case Level.RING | Level.SUBDETECTOR:
             key = tree.half.of[rows]
         case Level.RBX:
             key = tree.module.of[rows]
@@ -117,9 +117,10 @@ class UnitDigis:
     def at_fault(self, sign: int) -> NDArray[np.bool_]:
         """(channels,) which fail; all of them unless the digis say clearly that some are sound.
 
-        Either all channels have one size of fault, or each has it or is sound, with a share at fault for each group
-        (a mixture, fitted by expectation maximization: Dempster, Laird, Rubin, J. R. Stat. Soc. B 39 (1977) 1).
-        Losses and gains take a share of the digis; noise may as well add as many to a busy channel as to a quiet one.
+        Either all channels have one size of fault, give or take, or each has it or is sound, with a share at fault for
+        each group (a mixture, fitted by expectation maximization: Dempster, Laird, Rubin, J. R. Stat. Soc. B 39 (1977)
+        1). Losses and gains take a share of the digis; noise may as well add as many to a busy channel as to a quiet
+        one.
         """
         models = [self.expected] if sign < 0 else [self.expected, self.trials - self.expected]
         spreads = (SPREAD_LOSS, SPREAD_NOISE)
@@ -131,9 +132,10 @@ class UnitDigis:
         return fails
 
     def _alike(self, base: Floats, spread: float) -> float:
-        """ln L if all channels fail by one size, in units of ``base``."""
+        """ln L if all channels fail by one size, in units of ``base``, or by sizes that scatter as much as they do."""
         size = (self.observed - self.expected).sum() / max(base.sum(), 1e-9)
-        return float(self._log_likelihood(size * base, spread).sum())
+        scatter = float(np.std((self.observed - self.expected) / np.maximum(base, 1e-9)) / max(abs(size), 1e-9))
+        return max(float(self._log_likelihood(size * base, s).sum()) for s in (spread, scatter))
 
     def _mixture(self, base: Floats, spread: float, sign: int) -> tuple[float, NDArray[np.bool_]]:
         """ln L if some channels are sound, and which are not."""

@@ -49,6 +49,8 @@ LOWEST, HIGHEST = -8.0, 4.0
 """Log pileup is sought between these."""
 STEP = 1.5
 """Largest shift of a log rate in one Newton step."""
+FAR_FROM_SUM = 0.1
+"""Log pileup that the boxes ask for is found anew if it is farther from that of their sum."""
 LOST = 0.06
 """A box that is off its sub-detector by less than this may have a say in the rings."""
 
@@ -172,8 +174,12 @@ class CommonPartFit:
         self, counts: NDArray[np.integer], events: NDArray[np.integer], outside: NDArray[np.floating]
     ) -> CommonLevels:
         tree, cells = self.tree, CellBlock(counts, events, self._live)
-        boxes, box_variance = self._boxes(cells, self._rough_pileup(cells.n, events))
-        u, centre, sound = self._explained(boxes, box_variance, outside)
+        rough = self._rough_pileup(cells.n, events)
+        u, centre, sound = self._explained(*self._boxes(cells, rough), outside)
+        asked = u + centre / self._mean_power[:, None]
+        # Where many boxes are lost the sum was a bad beginning: the others ask for more than one step from there.
+        if (far := (np.abs(asked - rough) > FAR_FROM_SUM).any(axis=0)).any():
+            u, centre, sound = self._explained(*self._boxes(cells, np.where(far, asked, rough)), outside)
         self._expect(cells, u, centre)
         say = tree.box.spread(sound)
         cells.newton_step()

@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcal_root_ad.publish.elements import QualityResult, QualityStatus, Scalar, complaint, in_ascii, quality_text, scalar_text
+from hcal_root_ad.publish.elements import (
+    QualityResult,
+    QualityStatus,
+    Scalar,
+    complaint,
+    in_ascii,
+    quality_text,
+    scalar_text,
+)
 
 
 @pytest.mark.parametrize(
