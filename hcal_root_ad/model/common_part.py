@@ -178,8 +178,8 @@ class CommonPartFit:
         u, centre, sound = self._explained(*self._boxes(cells, rough), outside)
         asked = u + centre / self._mean_power[:, None]
         # Where many boxes are lost the sum was a bad beginning: the others ask for more than one step from there.
-        if (far := (np.abs(asked - rough) > FAR_FROM_SUM).any(axis=0)).any():
-            u, centre, sound = self._explained(*self._boxes(cells, np.where(far, asked, rough)), outside)
+        if (lost := (np.abs(asked - rough) > FAR_FROM_SUM).any(axis=0)).any():
+            u, centre, sound = self._explained(*self._boxes(cells, np.where(lost, asked, rough)), outside)
         self._expect(cells, u, centre)
         say = tree.box.spread(sound)
         cells.newton_step()
