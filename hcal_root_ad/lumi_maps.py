@@ -61,8 +61,8 @@ class Cells(Generic[Number]):
         if r.ndim == c.ndim == 1 and not isinstance(rows, slice) and not isinstance(columns, slice):
             raise IndexError("rows and columns one by one; take them with np.ix_")
         if "_kept" in self.__dict__ or (c.size == self.shape[1] and self.shape[0] * self.shape[1] <= KEPT):
-            cells = self._kept[r.ravel()]  # a copy
-            cells = cells if isinstance(columns, slice) and columns == slice(None) else cells[:, c.ravel()]
+            every = isinstance(columns, slice) and columns == slice(None)
+            cells = self._kept[r.ravel() if every else np.ix_(r.ravel(), c.ravel())]  # a copy
         else:
             cells = self.compute(r.ravel(), c.ravel())
         return cells if r.ndim and c.ndim else cells.reshape(r.shape + c.shape)

@@ -6,7 +6,7 @@ import hashlib
 import re
 import struct
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import astuple, dataclass
@@ -250,11 +250,14 @@ def _checked(path: InputFile) -> Iterator[None]:
 
 
 @contextmanager
-def open_root(path: InputFile) -> Iterator[Any]:
-    """Open a ROOT file; anything that breaks while it is read ends in an :class:`InputError`."""
+def open_root(path: InputFile, classes: Mapping[str, Any] | None = None) -> Iterator[Any]:
+    """Open a ROOT file; anything that breaks while it is read ends in an :class:`InputError`.
+
+    ``classes``: what objects are decoded by, instead of uproot's own.
+    """
     # As a key, the path is not searched for a colon with the name of an object behind it.
     opened = {str(path): None}
-    options = {} if isinstance(path, RemoteFile) else {"handler": LocalSource}
+    options = {"custom_classes": classes} | ({} if isinstance(path, RemoteFile) else {"handler": LocalSource})
     with (
         damage_as_input_error(path),
         bounded_records(),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import uproot
 
 from hcal_root_ad.detector import N_DQM_IETA, era_of_run
 from hcal_root_ad.errors import InputError, OutputError
@@ -139,12 +140,13 @@ _COUNTS = re.compile(r"(Events|Occupancy|Expected\w*)vsLS")
 _HIGHEST_STATE = 6
 
 
-def check_file(path: Path) -> tuple[str, ...]:
+def check_file(path: Path, *, labels: bool = True) -> tuple[str, ...]:
     """Sentences on what a GUI would refuse or show wrong; empty if both take the file.
 
     Rules on the container, the folders and the texts hold for everything in the file. Rules on classes and contents
-    hold for our own folders, or for all elements of a file that has none of ours. Raises InputError if the file
-    is missing, truncated or not a ROOT file.
+    hold for our own folders, or for all elements of a file that has none of ours. ``labels``: decode those of bins,
+    too, of which no rule speaks, so that damage in them is found; it takes most of the time. Raises InputError if the
+    file is missing, truncated or not a ROOT file.
     """
     path = Path(path)
     container = read_layout(path)
@@ -159,7 +161,7 @@ def check_file(path: Path) -> tuple[str, ...]:
         *_summaries(container.objects),
         *_collision(ours),
         *_classes(container, shown),
-        *_contents(path, shown, ours),
+        *_contents(path, shown, ours, labels),
     )
 
 
@@ -291,13 +293,20 @@ def _collision(ours: Iterable[LayoutRecord]) -> Iterator[str]:
         yield f"{folder!r} takes the place of CMSSW's own HcalMLTask; only --as-hcalmltask asks for that."
 
 
-def _contents(path: Path, shown: Iterable[LayoutRecord], ours: Iterable[LayoutRecord]) -> Iterator[str]:
+class Model_THashList(uproot.model.Model):  # type: ignore[misc]
+    """Labels of bins that are passed over; uproot takes the name of ROOT's class from that of ours."""
+
+    def read_members(self, _: Any, cursor: Any, *__: Any) -> None:
+        cursor.skip_after(self)
+
+
+def _contents(path: Path, shown: Iterable[LayoutRecord], ours: Iterable[LayoutRecord], labels: bool) -> Iterator[str]:
     """What the HCAL render plugin and HCAL's axes ask of our histograms."""
     own = {record.path for record in ours}
     efficiencies = {(record.directory, record.name) for record in ours if ">e=1</" in record.name}
     histograms = _CLASSES - {"TObjString"}
     drawn = [r for r in shown if r.class_name in histograms and "/Hcal/" in r.path and _NAME.fullmatch(r.path)]
-    with open_root(path) as file:
+    with open_root(path, None if labels else uproot.classes | {"THashList": Model_THashList}) as file:
         read = _reader(file, path)
         for record in drawn:
             histogram = read(record)

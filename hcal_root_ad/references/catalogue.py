@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tomli_w
 from safetensors import SafetensorError
@@ -28,9 +28,11 @@ from hcal_root_ad.files import staging_folder
 from hcal_root_ad.harvest.definition import load_definitions
 from hcal_root_ad.harvest.inputs import InputFile, RemoteFile, input_file, source_of
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.references.rates import Progress, Rates, fit_rates, load_rates, save_rates
 from hcal_root_ad.schema import check_keys, nearest, structure
 from hcal_root_ad.tables import read_toml, shown
+
+if TYPE_CHECKING:
+    from hcal_root_ad.references.rates import Progress, Rates
 
 CATALOGUE = "catalogue.toml"
 _OFFLINE = re.compile(r"DQM_V\d+_R\d+__(?P<primary>.+?)__.+")
@@ -192,6 +194,8 @@ def loaded(entry: ReferenceEntry) -> NamedReference:
             raise CatalogueError(
                 f"The rates {path} of the reference {entry.name} do not match the digest in {CATALOGUE}; {again}."
             )
+        from hcal_root_ad.references.rates import load_rates  # rates need what fits models, which reading does not
+
         return NamedReference(entry, load_rates(path, entry.era))
     except FileNotFoundError as error:
         raise CatalogueError(f"The rates {path} of the reference {entry.name} are not there; {again}.") from error
@@ -313,6 +317,8 @@ def add_reference(
     Raises:
         UsageError: as :func:`own_catalogue`. InputError: the runs make no reference. OutputError: it cannot be written.
     """
+    from hcal_root_ad.references.rates import fit_rates, save_rates
+
     folder = own_catalogue(name)
     _common_quantity(runs)
     rates = fit_rates(runs, progress)

@@ -46,7 +46,7 @@ def rates(run: LumiMaps) -> dict[str, Rates]:
 @pytest.fixture(autouse=True)
 def _learned_once(rates: dict[str, Rates], monkeypatch: pytest.MonkeyPatch) -> None:
     """The rates are the same in every test."""
-    monkeypatch.setattr("hcal_root_ad.references.catalogue.fit_rates", lambda *_: rates)
+    monkeypatch.setattr("hcal_root_ad.references.rates.fit_rates", lambda *_: rates)
 
 
 @pytest.fixture
