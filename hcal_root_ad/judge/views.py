@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from hcal_root_ad.detector import N_IPHI, SUBDET_PM, box_name
 from hcal_root_ad.errors import UsageError
@@ -29,6 +28,9 @@ from hcal_root_ad.judge.verdict import (
     how_sure,
 )
 from hcal_root_ad.judge.wording import every_finding, rests_on
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 COLUMNS = (
     "run", "subdetector", "ieta", "iphi", "depth", "rbx", "rm", "kind",
@@ -67,6 +69,7 @@ def pandas_of(run: RunParts, name: str) -> Any:
 def awkward_of(run: RunParts, name: str) -> Any:
     """As :func:`table_of`, as an awkward array of records."""
     import awkward as ak
+    import pyarrow as pa
 
     table = table_of(run, name)
     fields = [
@@ -76,6 +79,8 @@ def awkward_of(run: RunParts, name: str) -> Any:
 
 
 def _findings(run: RunParts) -> pa.Table:
+    import pyarrow as pa
+
     trust = {one.subdetector: one.trust for one in run.judged if isinstance(one, Verdict)}
     rows = [
         {
@@ -88,19 +93,16 @@ def _findings(run: RunParts) -> pa.Table:
         }
         for one, _ in every_finding(run)
     ]  # fmt: skip
-    return pa.Table.from_pylist(rows, schema=_FINDINGS)
+    small, whole, real, text = pa.int32(), pa.int64(), pa.float64(), pa.string()
+    kinds = {
+        "run": whole, "subdetector": text, "level": text, "unit": text, "rbx": text, "kind": text, "state": pa.int8(),
+        "ls_first": small, "ls_last": small, "ranges": pa.list_(pa.list_(small, 2)), "lumisections": small,
+        "duty": real, "channels": small, "observed": whole, "expected": real, "size": real, "size_error": real,
+        "significance": real, "sure": text, "trust": text,
+    }  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=pa.schema(kinds))
 
 
-_FINDINGS = pa.schema(
-    [
-        ("run", pa.int64()), ("subdetector", pa.string()), ("level", pa.string()), ("unit", pa.string()),
-        ("rbx", pa.string()), ("kind", pa.string()), ("state", pa.int8()), ("ls_first", pa.int32()),
-        ("ls_last", pa.int32()), ("ranges", pa.list_(pa.list_(pa.int32(), 2))), ("lumisections", pa.int32()),
-        ("duty", pa.float64()), ("channels", pa.int32()), ("observed", pa.int64()), ("expected", pa.float64()),
-        ("size", pa.float64()), ("size_error", pa.float64()), ("significance", pa.float64()), ("sure", pa.string()),
-        ("trust", pa.string()),
-    ]
-)  # fmt: skip
 _TEXTS = ("subdetector", "rbx", "kind", "group", "trust")
 
 
@@ -147,6 +149,8 @@ def _numbers(interval: Interval) -> Row:
 
 
 def _intervals(run: RunParts) -> pa.Table:
+    import pyarrow as pa
+
     columns: list[list[Any]] = [list(column) for column in zip(*flag_rows(run), strict=True)] or [[] for _ in COLUMNS]
     arrays = {}
     for name, values in zip(COLUMNS, columns, strict=True):
@@ -157,6 +161,8 @@ def _intervals(run: RunParts) -> pa.Table:
 
 
 def _channels(run: RunParts) -> pa.Table:
+    import pyarrow as pa
+
     parts = [_channels_of(run, verdict) for verdict in run.verdicts]
     if not parts:
         raise UsageError(f"run {run.maps.run} was judged in strips, not by channel; take the findings.")
@@ -164,6 +170,8 @@ def _channels(run: RunParts) -> pa.Table:
 
 
 def _channels_of(run: RunParts, verdict: Verdict) -> pa.Table:
+    import pyarrow as pa
+
     table, sums = verdict.channels, channel_sums(verdict)
     size = len(table)
     numbers = {name: getattr(table, name) for name in ("ieta", "iphi", "depth")}

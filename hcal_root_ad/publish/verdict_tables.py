@@ -10,12 +10,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import RenderableType
-from rich.table import Table
 
 from hcal_root_ad.files import whole_file, write_text
 from hcal_root_ad.judge.run_verdict import RunVerdict
@@ -32,11 +30,14 @@ from hcal_root_ad.judge.verdict import (
     how_sure,
     what,
 )
-from hcal_root_ad.judge.views import COLUMNS, flag_rows
 from hcal_root_ad.judge.wording import enumerated, every_finding, trust_of_run
 from hcal_root_ad.lumi_ranges import listed, ranges_of
 from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.tables import write_rows
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
 
 LONGEST = 30
 """Findings shown at most; those beyond are counted."""
@@ -67,6 +68,8 @@ def run_summary(verdict: RunVerdict) -> Iterator[RenderableType]:
 
 def _table(findings: Sequence[Named]) -> Table:
     """One line each, within 80 columns."""
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("", "unit", "what", "kind", "LS", "rate", "how sure"):
         table.add_column(name, no_wrap=name != "LS")
@@ -153,6 +156,8 @@ def write_flags(verdict: RunVerdict | Sequence[RunVerdict], path: Path) -> None:
     Strips (files without maps per lumisection) have no ieta, depth and RM. Raises OutputError if the
     file cannot be written; a file of that name is replaced only by a whole one.
     """
+    from hcal_root_ad.judge.views import COLUMNS, flag_rows
+
     runs = [verdict] if isinstance(verdict, RunVerdict) else verdict
     path = Path(path)
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
