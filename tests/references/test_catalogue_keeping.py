@@ -125,7 +125,7 @@ def test_runs_of_an_unknown_quantity_are_refused(home: Path, run: LumiMaps, file
     assert not home.exists()
 
 
-@pytest.mark.parametrize("step", ["hcal_root_ad.references.catalogue.save_rates", "pathlib.Path.replace"])
+@pytest.mark.parametrize("step", ["hcal_root_ad.references.rates.save_rates", "pathlib.Path.replace"])
 def test_a_failure_leaves_nothing_behind(
     home: Path, run: LumiMaps, file: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
