@@ -15,8 +15,11 @@ from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import HcalRootAdError
 
 COMMANDS = {
+    "drop-in": "studies.drop_in",
     "era": "studies.era.command",
     "evaluate": "studies.evaluate.command",
+    "few": "studies.transfer.few",
+    "network": "studies.network.command",
     "stress": "studies.stress.command",
     "widths": "studies.widths.command",
 }

@@ -176,7 +176,7 @@ def _ring_residuals(ring: Floats, levels: CommonLevels, tree: UnitTree, referenc
     )
     rate = np.exp(np.clip(level + np.multiply.outer(levels.log_pileup.astype(np.float64), power), -12, 2))
     digis = np.log(-np.expm1(-rate * np.exp(np.clip(ring, -12, 4)))) - np.log(-np.expm1(-rate))
-    rate_condition, digi_condition = np.split(_conditions(np.concatenate([ring, digis]), tree), 2)
+    rate_condition, digi_condition = np.split(smooth_conditions(np.concatenate([ring, digis]), tree), 2)
     by_rate, by_digis = ring - rate_condition, digis - digi_condition
     p = np.clip(-np.expm1(-rate) * np.exp(digi_condition), 1e-6, 1 - 1e-4)
     as_rate = np.log(-np.log1p(-p)) - np.log(rate)
@@ -184,7 +184,7 @@ def _ring_residuals(ring: Floats, levels: CommonLevels, tree: UnitTree, referenc
     return np.where(smaller, by_digis, by_rate), np.where(smaller, as_rate, rate_condition)
 
 
-def _conditions(ring: Floats, tree: UnitTree) -> Floats:
+def smooth_conditions(ring: Floats, tree: UnitTree) -> Floats:
     """(LS, rings) robust fit of [1, e, e², depth, e·depth] per sub-detector and LS, e = |ieta| scaled to −1 … 1."""
     out = np.zeros_like(ring)
     for mine, design in _designs(tree):

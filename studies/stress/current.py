@@ -34,7 +34,7 @@ def current_judge(clean_runs: Sequence[LumiMaps], maps: LumiMaps, asked: float) 
         Certified(flag.status.value) if flag.status.value in Certified.__members__ else Certified.NOTSET
         for flag in certify_run(record_of(verdict), load_policy()).flags[HCAL]
     )
-    lines, flagged = _lines(verdict), _flagged(verdict)
+    lines, flagged = lines_of_verdict(verdict), flagged_pairs(verdict)
     notes = tuple(dict.fromkeys(verdict.every_note))
     trust = verdict.trust
     return JudgedRun(lines, flagged, str(trust), trust.trusted, certification, len(verdict.verdicts), notes)
@@ -52,7 +52,7 @@ def _without_network(name: str) -> Model:
     return replace(load_model(name), architecture={}, weights={})
 
 
-def _flagged(verdict: RunVerdict) -> NDArray[np.bool_]:
+def flagged_pairs(verdict: RunVerdict) -> NDArray[np.bool_]:
     """(LS, channels of the maps) pairs that are problematic or bad."""
     flagged = np.zeros(verdict.maps.counts.shape, dtype=np.bool_)
     for judged in verdict.verdicts:
@@ -60,7 +60,8 @@ def _flagged(verdict: RunVerdict) -> NDArray[np.bool_]:
     return flagged
 
 
-def _lines(verdict: RunVerdict) -> tuple[Line, ...]:
+def lines_of_verdict(verdict: RunVerdict) -> tuple[Line, ...]:
+    """The findings as lines; rows are columns of the maps."""
     lines = []
     for finding in verdict.findings:
         columns = verdict.maps.channels.rows_of(finding.subdetector)[list(finding.rows)]

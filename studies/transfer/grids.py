@@ -37,6 +37,7 @@ ANNEALINGS = ("cosine", "constant", "step", "one-cycle")
 _KEY_BLOCKS = (SCRATCH, INITIALISED, SPATIAL_ENCODER_AND_TEMPORAL_DECODER)
 _SMALL = Size(runs=4, lumisections=60, held_out=2, epochs=6, source_epochs=8)
 _LONGER = replace(_SMALL, epochs=16)
+_FEW = Size(runs=2, lumisections=50, held_out=1, epochs=6, source_epochs=8)
 _TINY = Size(runs=2, lumisections=12, held_out=1, epochs=1, source_epochs=1)
 _LARGE = Size(runs=16, lumisections=200, held_out=8, epochs=16, source_epochs=32)
 
@@ -81,6 +82,15 @@ def presets() -> Iterator[Point]:
         yield Point(MAIN, _LONGER, blocks, contamination=contamination)
 
 
+def few() -> Iterator[Point]:
+    """100, 30 or 10 lumisections and no more: what weights are worth, block by block."""
+    ways = (SCRATCH, INITIALISED, "FFFII", FROZEN)
+    for seed, fraction, blocks in product((1, 2), (1.0, 0.3, 0.1), ways):
+        yield Point(MAIN, _FEW, blocks, fraction=fraction, seed=seed)
+    for direction, blocks in product(("HB→HE", "HE minus→plus", "HE 2018→Run3"), ways):
+        yield Point(direction, _FEW, blocks, fraction=0.1)
+
+
 def blocks() -> Iterator[Point]:
     """All 243 ways to treat the blocks, HE→HB, at all and at a tenth of the lumisections."""
     for fraction, letters in product((1.0, 0.1), product("SIF", repeat=5)):
@@ -95,7 +105,7 @@ def full() -> Iterator[Point]:
 
 
 GRIDS: dict[str, Callable[[], Iterable[Point]]] = {
-    "quick": quick, "presets": presets, "blocks": blocks, "full": full,
+    "quick": quick, "presets": presets, "few": few, "blocks": blocks, "full": full,
 }  # fmt: skip
 
 

@@ -1,0 +1,112 @@
+"""What a network can do on top of the model, role by role: ``python -m studies network -o DIR``.
+
+Roles: condition shapes (``limits``, ``unseen``, ``absorbed``), few events (``few-events``), run-to-run prior
+(``history``), cause (``cause``), and how much of a fault the default judge and the shipped network take for health
+(``default``). One JSON file per role, trained networks beside them: what is there is not made again. Table and figure
+are made of all that is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hcal_root_ad.cli.terminal import progress, show
+from hcal_root_ad.errors import UsageError
+from hcal_root_ad.files import write_text
+from studies.folder import POINTS
+from studies.network.table import write_results
+
+Rows = list[dict[str, Any]]
+Step = Callable[[], None]
+SEEDS = (1, 2, 3)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure what lacks, and write table and figure."""
+    parser = argparse.ArgumentParser("python -m studies network", description=__doc__, allow_abbrev=False)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of numbers and table")
+    parser.add_argument("--roles", nargs="*", default=list(ROLES), metavar="NAME", help=f"of {', '.join(ROLES)}")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), metavar="N", help="of the networks")
+    arguments = parser.parse_args(argv)
+    if unknown := [name for name in arguments.roles if name not in ROLES]:
+        raise UsageError(f"no role is called {unknown[0]}; there are {', '.join(ROLES)}.")
+    torch.set_num_threads(1)
+    folder = arguments.output / POINTS
+    for name in arguments.roles:
+        path = folder / f"{name}.json"
+        if not path.exists():
+            with progress(name) as report:
+                done = 0
+
+                def step(report: Callable[[int, int], None] | None = report) -> None:
+                    nonlocal done
+                    done += 1
+                    if report:
+                        report(done, max(done, 100))
+
+                write_text(path, json.dumps(ROLES[name](folder, arguments.seeds, step), indent=1) + "\n")
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    show(*map(str, write_results(found, arguments.output)))
+    return 0
+
+
+def _limits(folder: Path, seeds: Sequence[int], step: Step) -> Rows:
+    from studies.network import conditions, shapes
+
+    return conditions.limits(conditions.Predictors.learned(shapes.FAMILIES, seeds, folder), step)
+
+
+def _unseen(folder: Path, seeds: Sequence[int], step: Step) -> Rows:
+    """The same of networks that never met jet triggers."""
+    from studies.network import conditions
+
+    predictors = conditions.Predictors.learned(conditions.LEFT_OUT, seeds[:1], folder)
+    return conditions.limits(predictors, step, ("jet triggers",))
+
+
+def _absorbed(folder: Path, seeds: Sequence[int], step: Step) -> Rows:
+    from studies.network import conditions, shapes
+
+    return conditions.absorbed(conditions.Predictors.learned(shapes.FAMILIES, seeds, folder), step)
+
+
+def _few_events(folder: Path, seeds: Sequence[int], step: Step) -> Rows:
+    from studies.network import conditions, shapes
+
+    return conditions.few_events(conditions.Predictors.learned(shapes.FAMILIES, seeds, folder), step)
+
+
+def _history(folder: Path, seeds: Sequence[int], step: Step) -> Rows:  # noqa: ARG001
+    from studies.network import history
+
+    return [row for world in history.WORLDS for row in history.foreseen(world, folder, progress=step)]
+
+
+def _cause(folder: Path, seeds: Sequence[int], step: Step) -> Rows:  # noqa: ARG001
+    from studies.network import cause
+
+    return cause.named(seeds)
+
+
+def _default(folder: Path, seeds: Sequence[int], step: Step) -> Rows:  # noqa: ARG001
+    from studies.network import absorption
+
+    return absorption.by_judge(step) + absorption.by_shipped_network(step)
+
+
+ROLES: dict[str, Callable[[Path, Sequence[int], Step], Rows]] = {
+    "default": _default,
+    "limits": _limits,
+    "absorbed": _absorbed,
+    "few-events": _few_events,
+    "cause": _cause,
+    "unseen": _unseen,
+    "history": _history,
+}
+"""Measurements by name."""

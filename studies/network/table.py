@@ -1,0 +1,324 @@
+"""What was measured of the network's roles: one table, details by role, and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hcal_root_ad.files import write_text
+from hcal_root_ad.publish.run_plots import save
+from studies.network.absorption import LARGEST
+
+Row = dict[str, Any]
+Found = Mapping[str, Sequence[Row]]
+UNLEARNED = ("menu of an era", "dose of an era")
+
+HEAD = """\
+# What a network can do on top of the model
+
+`python -m studies network -o DIR`. On simulated detectors. Each role is asked with and without the network, beside
+what the same material gives a plain linear method, and beside a bound that nobody can pass. Errors are standard errors
+over {seeds} networks (first weights and order of training) and the test detectors or eras. *More than its error* asks
+whether the network is better than the model alone, and than the best that needs no network, by more than twice the
+error of the difference. Networks are small (some 10,000 weights, minutes of CPU): CNN, message passing, RNN and a
+variational bottleneck as in GraphSTAD for the condition shapes, recurrent ones elsewhere. Faults are put into what
+they see in training, never into what they are charged for.
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure of merit: values of each alternative; ``better``: −1 where small is good, 1 where large is."""
+
+    role: str
+    figure: str
+    better: int
+    alone: Sequence[float]
+    linear: Sequence[float]
+    network: Sequence[float]
+    bound: Sequence[float]
+
+    def cells(self) -> list[str]:
+        values = [_number(values) for values in (self.alone, self.linear, self.network, self.bound)]
+        return [self.role, self.figure, *values, self._beats(self.alone), self._beats(self.linear)]
+
+    def _beats(self, other: Sequence[float]) -> str:
+        if not len(other) or not len(self.network):
+            return "–"
+        difference = self.better * (np.mean(self.network) - np.mean(other))
+        error = np.hypot(_error(self.network), _error(other))
+        return "yes" if difference > 2 * error else "no"
+
+
+def _error(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+
+
+def _number(values: Sequence[float]) -> str:
+    if not len(values):
+        return "–"
+    return f"{np.mean(values):.4f}" + (f" ± {_error(values):.4f}" if len(values) > 1 else "")
+
+
+def write_results(found: Found, folder: Path) -> list[Path]:
+    """``table.md`` and ``roles.png``, of what there is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = list(_lines(found))
+    seeds = len({row["seed"] for row in found.get("cause", ()) if row["method"] == "network"}) or 1
+    text = [HEAD.format(seeds=seeds)]
+    if lines:
+        head = ["role", "figure of merit", "model alone", "linear", "network", "bound",
+                "better than the model by more than its error", "better than what needs no network"]  # fmt: skip
+        text += [_row(head), _row(["---"] * len(head)), *(_row(line.cells()) for line in lines), "", NOTES]
+    text += [part for make in (_limits, _absorbed, _few, _history, _cause, _default) for part in make(found)]
+    paths = [folder / "table.md"]
+    if found.get("limits"):
+        paths.append(save(_figure(found), folder / "roles.png"))
+        text.append(
+            "![what is left of the rings, errors with few events, R² of the next run, reliability](roles.png)\n"
+        )
+    write_text(paths[0], "\n".join(text))
+    return paths
+
+
+NOTES = """\
+*Model alone*: today's smooth fit (rings), nothing (HE against HB), robust means of one LS (few events), the detector
+state (next run, R² = 0), the judge's rule (cause). *Linear*: a Gaussian's conditional mean, ridge regression, and for
+the cause the likelihood of the five kinds with wide priors. *Bound*: the true shift, the true parameters, or the share
+of variance that is no chance.
+"""
+
+
+def _lines(found: Found) -> Iterator[Line]:
+    for some, role, name in (
+        ("limits", "condition shapes", "conditions like those learned on"),
+        ("limits", "condition shapes", "conditions not learned on (menu, dose)"),
+        ("unseen", "condition shapes", "jet triggers, learned without them"),
+    ):
+        rows = [
+            row for row in found.get(some, ()) if some == "unseen" or (row["world"] in UNLEARNED) == ("not" in name)
+        ]
+        if rows:
+            yield Line(
+                role, f"rings, largest deviation left, {name}", -1, *_by_method(rows, lambda row: row["ring"][2])
+            )
+            alone, linear, network, bound = _by_method(rows, lambda row: abs(row["apart"]))
+            yield Line(role, f"HE against HB, deviation left, {name}", -1, alone, linear, network, bound)
+    for events in (5, 20, 50, 200):
+        rows = [row for row in found.get("few-events", ()) if row["events"] == events]
+        if rows:
+            alone, linear, network = (
+                _means(rows, name, lambda row: row["error"]) for name in ("medians", "linear", "network")
+            )
+            yield Line("few events", f"error of the rings of one LS of {events} events", -1, alone, linear, network, [])
+    for world, level in ((w, lv) for w in ("facts", "own") for lv in ("channel", "module", "box", "ring")):
+        rows = [row for row in found.get("history", ()) if (row["world"], row["level"]) == (world, level)]
+        if rows:
+            linear, network, bound = ([row[name] for row in rows] for name in ("linear", "network", "bound"))
+            nothing = [0.0] * len(rows)
+            yield Line("next run", f"R² of innovations, {level}, era *{world}*", 1, nothing, linear, network, bound)
+    for key, figure, better in (
+        ("log_loss", "log loss", -1), ("right", "share named rightly", 1), ("calibration", "calibration error", -1)
+    ):  # fmt: skip
+        rows = list(found.get("cause", ()))
+        if rows:
+            alone, linear, network, bound = (
+                [row[key] for row in rows if row["method"] == name]
+                for name in ("rule", "likelihood", "network", "oracle")
+            )
+            yield Line("cause", figure, better, alone, linear, network, bound)
+
+
+def _by_method(rows: Sequence[Row], value: Any) -> Iterator[list[float]]:
+    """Smooth, linear, network, oracle; each the largest over worlds, by detector (and network)."""
+    yield from (_largest(rows, name, value) for name in ("smooth", "linear", "network", "oracle"))
+
+
+def _largest(rows: Sequence[Row], method: str, value: Any) -> list[float]:
+    """The largest over worlds, of each detector and network."""
+    by: dict[tuple[int, int], float] = {}
+    seen: dict[tuple[str, int], int] = {}
+    for row in (row for row in rows if row["method"] == method):
+        place = row["world"], row["detector"]
+        seen[place] = seen.get(place, -1) + 1
+        key = row["detector"], seen[place]
+        by[key] = max(by.get(key, 0.0), value(row))
+    return list(by.values())
+
+
+def _means(rows: Sequence[Row], method: str, value: Any) -> list[float]:
+    """The mean over worlds, of each detector and network."""
+    by: dict[tuple[int, int], list[float]] = {}
+    seen: dict[tuple[str, int], int] = {}
+    for row in (row for row in rows if row["method"] == method):
+        place = row["world"], row["detector"]
+        seen[place] = seen.get(place, -1) + 1
+        by.setdefault((row["detector"], seen[place]), []).append(value(row))
+    return [float(np.mean(values)) for values in by.values()]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _grid(title: str, names: Sequence[str], columns: Sequence[str], value: Any) -> list[str]:
+    """A section with one row per name and one column per method."""
+    rows = [_row([name, *(value(name, column) for column in columns)]) for name in names]
+    return [f"## {title}\n", _row(["", *columns]), _row(["---"] * (len(columns) + 1)), *rows, ""]
+
+
+def _limits(found: Found) -> Iterator[str]:
+    rows = found.get("limits", ())
+    methods = ("nothing", "smooth", "linear", "network", "oracle")
+
+    def ring(world: str, method: str) -> str:
+        mine = [row["ring"] for row in rows if (row["world"], row["method"]) == (world, method)]
+        return " / ".join(f"{100 * np.mean([r[k] for r in mine]):.1f}" for k in (0, 2))
+
+    def apart(world: str, method: str) -> str:
+        mine = [row["apart"] for row in rows if (row["world"], row["method"]) == (world, method)]
+        return f"{100 * np.mean(mine):+.1f}"
+
+    if rows:
+        worlds = list(dict.fromkeys(row["world"] for row in rows))
+        yield from _grid("Rings that are healthy: width / largest deviation left, in %", worlds, methods, ring)
+        yield from _grid("HE against HB, both healthy: deviation left, in %", worlds, methods[1:], apart)
+
+
+def _absorbed(found: Found) -> Iterator[str]:
+    rows = found.get("absorbed", ())
+    if not rows:
+        return
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+
+    def share(unit: str, method: str) -> str:
+        mine = [row["share"] for row in rows if (row["unit"], row["method"]) == (unit, method)]
+        return f"{max(mine, key=abs):+.3f}" if mine else "–"
+
+    units = list(dict.fromkeys(row["unit"] for row in rows))
+    yield from _grid(
+        "Share of a fault that is taken for a condition, the largest of × 0.5 to × 0.95", units, methods, share
+    )
+
+
+def _few(found: Found) -> Iterator[str]:
+    rows = found.get("few-events", ())
+
+    def error(name: str, method: str) -> str:
+        mine = [row["error"] for row in rows if (f"{row['events']} events", row["method"]) == (name, method)]
+        return f"{100 * np.mean(mine):.2f}"
+
+    if rows:
+        names = [f"{events} events" for events in dict.fromkeys(row["events"] for row in rows)]
+        methods = ("medians", "smooth", "linear", "network", "pileup")
+        yield from _grid("One LS of few events: error of the rings (and of log pileup), in %", names, methods, error)
+
+
+def _history(found: Found) -> Iterator[str]:
+    rows = found.get("history", ())
+
+    def value(name: str, method: str) -> str:
+        mine = [row[method] for row in rows if f"{row['world']}: {row['subdetector']} {row['level']}" == name]
+        return _number(mine)
+
+    if rows:
+        names = list(dict.fromkeys(f"{row['world']}: {row['subdetector']} {row['level']}" for row in rows))
+        yield from _grid("The next run: R² of innovations, out of sample", names, ("linear", "network", "bound"), value)
+
+
+def _cause(found: Found) -> Iterator[str]:
+    rows = found.get("cause", ())
+
+    def share(name: str, method: str) -> str:
+        mine = [row["right_by_kind"] | row["right_by_scale"] for row in rows if row["method"] == method]
+        return f"{np.mean([one[name] for one in mine]):.3f}"
+
+    if rows:
+        names = [*rows[0]["right_by_kind"], *rows[0]["right_by_scale"]]
+        methods = ("rule", "likelihood", "network", "oracle")
+        yield from _grid("Cause: share named rightly, by kind and by unit", names, methods, share)
+
+
+def _default(found: Found) -> Iterator[str]:
+    rows = found.get("default", ())
+
+    def share(name: str, method: str) -> str:
+        mine = [row["share"] for row in rows if (f"{row['unit']} × {row['factor']:g}", row["method"]) == (name, method)]
+        return f"{mine[0]:+.3f}" + (" **more than a tenth**" if abs(mine[0]) > LARGEST else "") if mine else "–"
+
+    if rows:
+        names = list(dict.fromkeys(f"{row['unit']} × {row['factor']:g}" for row in rows))
+        methods = list(dict.fromkeys(row["method"] for row in rows))
+        title = "Share of a fault that is taken for health: the default judge, and the network of the shipped models"
+        yield from _grid(title, names, methods, share)
+
+
+def _figure(found: Found) -> Figure:
+    """What is left of rings by world; errors with few events; R² of the next run; reliability of causes."""
+    figure = Figure(figsize=(13, 9), layout="constrained")
+    axes = figure.subplots(2, 2).ravel()
+    _bars(axes[0], found["limits"])
+    _courses(axes[1], found.get("few-events", ()))
+    _r_squared(axes[2], found.get("history", ()))
+    _reliability(axes[3], found.get("cause", ()))
+    return figure
+
+
+COLOURS = {"smooth": "#9c9ca1", "medians": "#9c9ca1", "rule": "#9c9ca1", "linear": "#5790fc", "likelihood": "#5790fc",
+           "network": "#e42536", "oracle": "#000000", "bound": "#000000"}  # fmt: skip
+
+
+def _bars(axes: Axes, rows: Sequence[Row]) -> None:
+    worlds = list(dict.fromkeys(row["world"] for row in rows))
+    for k, method in enumerate(("smooth", "linear", "network", "oracle")):
+        means = [
+            100 * np.mean([row["ring"][2] for row in rows if (row["world"], row["method"]) == (world, method)])
+            for world in worlds
+        ]
+        axes.barh(np.arange(len(worlds)) + 0.2 * k, means, 0.2, color=COLOURS[method], label=method)
+    axes.set_yticks(np.arange(len(worlds)) + 0.3, worlds)
+    axes.invert_yaxis()
+    axes.set_xlabel("largest deviation of a healthy ring that is left (%)")
+    axes.legend(frameon=False)
+
+
+def _courses(axes: Axes, rows: Sequence[Row]) -> None:
+    if rows:
+        events = list(dict.fromkeys(row["events"] for row in rows))
+        for method in ("medians", "linear", "network"):
+            means = [100 * np.mean(_means([r for r in rows if r["events"] == n], method, lambda r: r["error"]))
+                     for n in events]  # fmt: skip
+            axes.plot(events, means, "o-", color=COLOURS[method], label=method)
+        axes.set(xscale="log", yscale="log", xlabel="events in the LS", ylabel="error of the rings (%)")
+        axes.legend(frameon=False)
+
+
+def _r_squared(axes: Axes, rows: Sequence[Row]) -> None:
+    names = list(dict.fromkeys(f"{row['subdetector']} {row['level']}" for row in rows))
+    for k, method in enumerate(("linear", "network", "bound")):
+        for place, name in enumerate(names):
+            mine = [row[method] for row in rows if f"{row['subdetector']} {row['level']}" == name]
+            axes.errorbar(np.mean(mine), place + 0.2 * k, xerr=_error(mine), fmt="o", color=COLOURS[method],
+                          label=method if place == 0 else None)  # fmt: skip
+    if names:
+        axes.set_yticks(np.arange(len(names)) + 0.2, names)
+        axes.axvline(0, color="#9c9ca1", lw=1)
+        axes.set_xlabel("R² of the next run's innovations, out of sample")
+        axes.legend(frameon=False)
+
+
+def _reliability(axes: Axes, rows: Sequence[Row]) -> None:
+    for row in rows:
+        if row["method"] != "oracle" and (row["method"] != "network" or row["seed"] == rows[-1]["seed"]):
+            confidence, right, _ = np.array(row["reliability"]).T
+            axes.plot(confidence, right, "o-", color=COLOURS[row["method"]], label=row["method"])
+    if rows:
+        axes.plot([0.3, 1], [0.3, 1], ":", color="black")
+        axes.set(xlabel="probability that the named cause was given", ylabel="share that was right")
+        axes.legend(frameon=False)
