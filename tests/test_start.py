@@ -13,8 +13,7 @@ HEAVY = ("awkward", "matplotlib", "pandas", "pyarrow", "scipy", "torch", "torch_
 def loaded(code: str) -> set[str]:
     """The heavy packages that are loaded, and not only known by name, once some code has run."""
     report = (
-        "import sys\n"
-        f"print([name for name in {HEAVY} if len(getattr(sys.modules.get(name), '__dict__', ())) > 12])"
+        f"import sys\nprint([name for name in {HEAVY} if len(getattr(sys.modules.get(name), '__dict__', ())) > 12])"
     )
     command = [sys.executable, "-c", f"{code}\n{report}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.channels import ChannelScan, Residuals, scan_channels
-from hcal_root_ad.judge.faults import faults_of
 from hcal_root_ad.judge.findings import JudgedDigis
 from hcal_root_ad.judge.levels import UnitLevels, common_part, unit_levels
 from hcal_root_ad.judge.lumisections import JudgedRows
 from hcal_root_ad.judge.measured import measure
 from hcal_root_ad.judge.subdetector import not_judged, verdict_of
+from hcal_root_ad.judge.unit_faults import faults_of
 from hcal_root_ad.judge.units import SPEAKS, Expectation, UnitFault, expectation, scan_units
 from hcal_root_ad.judge.verdict import CommonPart, Level, ModelInfo, Trust, Verdict
 from hcal_root_ad.lumi_maps import Cells, LumiMaps

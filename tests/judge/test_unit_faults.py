@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.findings import Fault, crowd_timed
-from hcal_root_ad.judge.members import UnitDigis
 from hcal_root_ad.judge.run import judge_run
+from hcal_root_ad.judge.unit_faults import UnitDigis
 from hcal_root_ad.judge.verdict import Level, State
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model
