@@ -30,9 +30,9 @@ from hcal_root_ad.files import whole_file
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.state.detector_state import DetectorState
-from hcal_root_ad.state.filter import innovation, predict
-from hcal_root_ad.state.first_state import first_state
+from hcal_root_ad.state.era import first_state
 from hcal_root_ad.state.guards import lined, silent
+from hcal_root_ad.state.layers import innovation, predict
 from hcal_root_ad.state.unexplained import LARGEST, models_of_run
 from hcal_root_ad.state.update import advance
 from hcal_root_ad.stats.binomial import Floats
