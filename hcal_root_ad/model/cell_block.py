@@ -16,7 +16,7 @@ from hcal_root_ad.stats.binomial import HIGHEST_RATE, LOWEST_RATE, newton_step_a
 
 Single = NDArray[np.float32]
 
-BLOCK = 8
+BLOCK = 16
 """Lumisections that are looked at together: their arrays stay near the processor."""
 BIWEIGHT = 6.0
 """Tukey's constant: a channel this many standard deviations away has no say."""

@@ -8,7 +8,7 @@ them: it widens all (the empirical null, see Efron, J. Am. Stat. Assoc. 99 (2004
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -107,7 +107,8 @@ class Sums:
     """Cumulative sums of b and w, (T + 1, series), and the prior variance of each series (series,).
 
     ``walk``: variance per LS by which a healthy series wanders within the run. ``condition``: (T + 1,) cumulative sums
-    of what a healthy series may follow, and ``response``: (series,) variance of how much it does.
+    of what a healthy series may follow, and ``response``: (series,) variance of how much it does. ``steps``: b and w of
+    each LS, (T, series), which are enough for a first look.
     """
 
     b: Floats
@@ -116,6 +117,7 @@ class Sums:
     walk: float
     condition: Floats | None = None
     response: Floats | None = None
+    steps: tuple[Floats, Floats] | None = None
 
     @classmethod
     def of(
@@ -124,7 +126,7 @@ class Sums:
     ) -> Sums:  # fmt: skip
         """From b and w (T, series); ``condition`` (T,)."""
         sums = None if condition is None else np.concatenate([[0.0], np.cumsum(condition, dtype=np.float64)])
-        return cls(_cumulative(b), _cumulative(w), prior, walk, sums, response)
+        return cls(_cumulative(b), _cumulative(w), prior, walk, sums, response, (b, w))
 
     def widened(self, variance: float) -> Sums:
         """The same under a wider prior."""
@@ -133,7 +135,8 @@ class Sums:
     def take(self, series: NDArray[np.intp]) -> Sums:
         """Of some of the series."""
         response = None if self.response is None else self.response[series]
-        return replace(self, b=self.b[:, series], w=self.w[:, series], prior=self.prior[series], response=response)
+        b, w = (np.take(sums, series, axis=1) for sums in (self.b, self.w))
+        return replace(self, b=b, w=w, prior=self.prior[series], response=response, steps=None)
 
     def deviations(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(windows, series) mean shift against the level outside, and its variance; variance inf where nothing is."""
@@ -305,18 +308,17 @@ def _bounds(sums: Sums, null: Null) -> Floats:
     lumisections = len(sums.b) - 1
     bound = np.zeros(len(sums.prior))
     level = sums.b[-1] / (sums.w[-1] + 1 / sums.prior)
-    left = np.multiply(level, sums.w)
-    np.subtract(sums.b, left, out=left)
     size, least, most, more = [], [], [], []
+    short = _short_windows(sums, level)
     for window, excess in zip(windows(lumisections), null.excess, strict=True):
         if 4 * int(window.length) > lumisections:
             np.maximum(bound, sums.significances(window, excess).max(axis=0), out=bound)
             continue
-        r, w = window.sums(left), window.sums(sums.w)
+        r, w = next(short, None) or _off_level(sums, window, level)
         least.append(w.min(axis=0))
         most.append(w.max(axis=0))
-        np.square(r, out=r)
-        size.append(np.divide(r, np.maximum(w, LEAST_INFORMATION, out=w), out=r).max(axis=0))
+        r = np.square(r)
+        size.append(np.divide(r, w, out=r).max(axis=0))
         more.append(float(excess.min()) + sums.walk * min(lumisections, MOST_STEPS) / 3)
     if not size:
         return bound
@@ -326,6 +328,29 @@ def _bounds(sums: Sums, null: Null) -> Floats:
     clipped = np.maximum(np.abs(level) + np.sqrt(np.array(size) * most) / outside - limit, 0) / limit
     sizes = size * whole / outside * (chance / (chance + np.array(more)[:, None])) + clipped**2
     return np.asarray(np.maximum(bound, sizes.max(axis=0)))
+
+
+def _short_windows(sums: Sums, level: Floats) -> Iterator[tuple[Floats, Floats]]:
+    """b − o·w and w of the windows of ``FIRST_LENGTHS``, (windows, series): each the sum of shorter ones."""
+    if sums.steps is None:
+        return
+    b, w = sums.steps
+    w1 = (w + LEAST_INFORMATION).astype(np.float32, copy=False)
+    r1 = np.multiply(w, level.astype(np.float32), dtype=np.float32)
+    np.subtract(b, r1, out=r1, casting="same_kind")
+    yield r1, w1
+    r2, w2 = (values[1:] + values[:-1] for values in (r1, w1))
+    yield r2, w2
+    r3, w3 = (two[:-1] + one[2:] for two, one in ((r2, r1), (w2, w1)))
+    yield r3, w3
+    yield r3[:-2] + r2[3:], w3[:-2] + w2[3:]
+
+
+def _off_level(sums: Sums, window: Window, level: Floats) -> tuple[Floats, Floats]:
+    """b − o·w and w of windows, (windows, series)."""
+    r, w = window.sums(sums.b), window.sums(sums.w)
+    r -= w * level.astype(np.float32)
+    return r, np.maximum(w, LEAST_INFORMATION, out=w)
 
 
 Exact = Callable[[int, int, float], float]
