@@ -60,6 +60,11 @@ def test_a_flickering_module_is_one_line_with_its_share(judged: RunVerdict) -> N
 
 
 def test_a_steady_unit_is_one_line_with_one_stretch(judged: RunVerdict) -> None:
-    for unit, ranges in {"HEP07": ((9, 15),), "HBM12-RM2": ((12, 26),), "HBP05-RM1-card2": ((17, 30),)}.items():
+    for unit, ranges in {
+        "HEP07": ((9, 15),),
+        "HBM12-RM2": ((12, 26),),
+        "HBP05-RM1-card2": ((17, 30),),
+        "HO1P02": ((10, 20),),
+    }.items():
         (finding,) = (one for one in judged.findings if one.unit == unit)
         assert (finding.ranges, finding.duty) == (ranges, 1)

@@ -80,9 +80,12 @@ def _levels(channels: ChannelTable, live: NDArray[np.bool_]) -> Iterator[_Level]
         Level.WEDGE, channels.iphi.astype(int) * 2 + channels.side,
         lambda row: f"{sub}{side[channels.side[row]]} iphi {channels.iphi[row]}",
     )  # fmt: skip
-    if Subdetector[sub] > Subdetector.HE:
+    if sub == "HF":  # whose boxes follow no rule
         return
     box, rm = channels.box.astype(int), channels.rm.astype(int)
+    if sub == "HO":
+        yield level(Level.RBX, box, channels.box_name)
+        return
     yield level(Level.FED, np.where(channels.crate > 0, channels.fed, -1), lambda row: f"{sub} FED {channels.fed[row]}")
     yield level(
         Level.UHTR, np.where(channels.crate > 0, channels.crate.astype(int) * 16 + channels.slot, -1),
