@@ -15,7 +15,7 @@ from hcal_root_ad.judge.findings import Fault, JudgedDigis, channel_name, findin
 from hcal_root_ad.judge.lumisections import JudgedRows, side_by_side
 from hcal_root_ad.judge.verdict import Finding, Interval, Level, ModelInfo, State, Trust, Verdict
 from hcal_root_ad.lumi_maps import Cells, LumiMaps
-from hcal_root_ad.model.cell_block import BLOCK
+from hcal_root_ad.model.unit_tree import BLOCK
 
 LEAST_DIGIS, LEAST_CHANNEL_DIGIS = 0.02, 0.03
 """What changes the digis of a unit, or of a channel, by less is no fault."""

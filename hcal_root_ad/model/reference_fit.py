@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable, Subdetector
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.model.cell_block import BIWEIGHT, BLOCK
 from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit
 from hcal_root_ad.model.reference import Overdispersion, Reference, Widths
+from hcal_root_ad.model.unit_tree import BIWEIGHT, BLOCK
 from hcal_root_ad.stats.binomial import Floats, log_rate, newton_step
 
 ROUNDS = 6
