@@ -34,6 +34,10 @@ LIMITS = {"channel": 0.05, "module": 0.02}
 LIMITS_OF_CONDITIONS = {"ring": 0.05, "subdetector": 0.02}
 """The same where the trigger menu and the luminosity of the run are known. The pileup takes up half of what HE and HB
 differ by, so 4 % of one against the other are 2 % of each against the pileup."""
+LARGEST_LIMITS = {"channel": 0.08, "box": 0.045, "module": 0.03}
+"""What the smallest shifts may grow to, where people accept larger ones as health."""
+ACCEPTED_MEMORY, ACCEPTED_RATE = 20, 0.1
+"""Smallest shifts grow until fewer than so many changes per run, of those accepted over so many runs, were larger."""
 ASKED = 0.2
 """False findings per 100 LS and sub-detector that are asked for at most: a line of a state opens a finding."""
 MOST_OF = 0.6
@@ -94,6 +98,15 @@ class OpenFinding:
     @property
     def sign(self) -> int:
         return 1 if self.size > 0 else -1
+
+
+@dataclass(frozen=True)
+class AcceptedChange:
+    """A change that a person accepted as health: a unit of which level moved, by how much, at which update."""
+
+    level: str
+    size: float
+    update: int
 
 
 @dataclass(frozen=True)
@@ -163,7 +176,7 @@ class DetectorState:
 
     Attributes:
         subdetectors: their states by name.
-        findings: those that are open.
+        findings: those that are open. accepted: changes that people accepted in the latest runs.
         lessons: runs that taught it, in order. update: how often it was advanced, taught or not.
         menus: trigger menus that rings were seen under, the first is the one that others are held against.
         menu_runs: how many runs each taught. dose: luminosity of the first run that had one.
@@ -179,6 +192,7 @@ class DetectorState:
     dose: float | None = None
     conditions: RunFacts = UNKNOWN
     pace: float | None = None
+    accepted: tuple[AcceptedChange, ...] = ()
 
     @property
     def last_run(self) -> int:
@@ -218,6 +232,18 @@ class DetectorState:
                 out[DOSE + self.menus.index(conditions.menu)] = 1.0
         return out
 
+    @property
+    def recently_accepted(self) -> tuple[AcceptedChange, ...]:
+        """Changes that were accepted in the latest runs."""
+        return tuple(change for change in self.accepted if change.update > self.update - ACCEPTED_MEMORY)
+
+    def limit(self, level: str, otherwise: float) -> float:
+        """Smallest shift of a unit that is a fault: larger than what people call health in this detector."""
+        sizes = sorted((abs(one.size) for one in self.recently_accepted if one.level == level), reverse=True)
+        allowed = max(1, int(ACCEPTED_RATE * min(self.update, ACCEPTED_MEMORY)))
+        smallest = sizes[allowed] if len(sizes) > allowed else 0.0
+        return float(np.clip(smallest, otherwise, LARGEST_LIMITS.get(level, otherwise)))
+
     def frozen(self, name: str) -> dict[str, Mask]:
         """(units,) by level of a sub-detector: touched by an open finding."""
         part = self.subdetectors[name]
@@ -247,7 +273,8 @@ class DetectorState:
             known = layer.variance(self.place(conditions, layer.terms)) + layer.noise[layer.group]
             errors[key] = np.sqrt(known + np.where(frozen[key], 0, layer.walked(age)))[of]
             errors[f"{key} power"] = np.sqrt(layer.covariance[of, POWER, POWER])
-        limits = dict(LIMITS)
+        plain = asdict(Limits()) | LIMITS
+        limits = plain | {level: self.limit(level, plain[level]) for level in LARGEST_LIMITS}
         if self.knows(conditions):
             limits |= LIMITS_OF_CONDITIONS
             errors["subdetector"] = np.full(len(part.channels), np.sqrt(part.spread))
@@ -310,6 +337,7 @@ class DetectorState:
             "menu_runs": self.menu_runs,
             "dose": self.dose,
             "pace": self.pace,
+            "accepted": [asdict(change) for change in self.accepted],
             "conditions": asdict(self.conditions),
             "subdetectors": {name: _head(part) for name, part in self.subdetectors.items()},
         }
@@ -383,4 +411,5 @@ def _unpacked(arrays: Mapping[str, NDArray[Any]]) -> DetectorState:
     return DetectorState(
         parts, findings, tuple(Lesson(**one) for one in head["lessons"]), head["update"], tuple(head["menus"]),
         tuple(head["menu_runs"]), head["dose"], RunFacts(**head["conditions"]), head["pace"],
+        tuple(AcceptedChange(**one) for one in head["accepted"]),
     )  # fmt: skip

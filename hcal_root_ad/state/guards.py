@@ -16,8 +16,13 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.judge.verdict import Finding, Level, Verdict
 from hcal_root_ad.lumi_ranges import within
-from hcal_root_ad.state.detector_state import DetectorState, OpenFinding, SubdetectorState
-from hcal_root_ad.state.layers import LEVEL, Innovation, Layer, Mask
+from hcal_root_ad.state.detector_state import (
+    AcceptedChange,
+    DetectorState,
+    OpenFinding,
+    SubdetectorState,
+)
+from hcal_root_ad.state.layers import FACTORS, LEVEL, Innovation, Layer, Mask
 from hcal_root_ad.stats.binomial import Floats
 
 NEAR_THE_END = 2
@@ -38,6 +43,8 @@ GATE, GATED_RUNS = 3.5, 2
 """Innovations beyond this many standard deviations are not learned, but for so many runs in a row only."""
 ACCEPTED_ERROR = 0.3
 """Share of an accepted change by which its size may be wrong: the next runs tell."""
+STEPPED = 3.0
+"""Log odds by which an accepted change speaks for a restless unit."""
 HIGHEST_LEVEL = 1.4
 """Log rate beyond which a channel has a digi in 98 % of the events, and more is not seen."""
 SILENT = -1.5
@@ -231,15 +238,14 @@ def accept(state: DetectorState, identifier: str) -> DetectorState:
     finding = state.finding(identifier)
     part = state.subdetectors[finding.subdetector]
     touched = part.touched(finding.rows)
-    level = next((k for k in ("ring", "half", "box", "module") if touched[k].sum() == 1 and _is(finding, part, k)), "")
-    moved = {level or "channel": touched[level or "channel"]}
-    layers = dict(part.layers)
+    whole = (k for k in ("ring", "half", "box", "module") if touched[k].sum() == 1 and _is(finding, part, k))
+    level = next(whole, "channel")
     highest = float(state.reference(finding.subdetector).level[list(finding.rows)].max())
-    shift = finding.size if level else min(finding.size, max(0.0, HIGHEST_LEVEL - highest))
-    for key, mask in moved.items():
-        layers[key] = _shifted(layers[key], mask, shift)
+    shift = finding.size if level != "channel" else min(finding.size, max(0.0, HIGHEST_LEVEL - highest))
+    layers = {**part.layers, level: _shifted(part.layers[level], touched[level], shift)}
     parts = {**state.subdetectors, finding.subdetector: replace(part, layers=layers)}
-    return replace(state, subdetectors=parts, findings=_without(state, identifier))
+    accepted = (*state.recently_accepted, AcceptedChange(level, finding.size, state.update))
+    return replace(state, subdetectors=parts, findings=_without(state, identifier), accepted=accepted)
 
 
 def close(state: DetectorState, identifier: str) -> DetectorState:
@@ -273,8 +279,11 @@ def _shifted(layer: Layer, mask: Mask, shift: float) -> Layer:
     level[:, mask] += np.float32(shift)
     position = layer.window.position.copy()
     position[:, mask[layer.window.rows]] += np.float32(shift)
-    window = replace(layer.window, position=position)
-    return replace(layer, mean=mean, covariance=covariance, past=replace(layer.past, level=level), window=window)
+    restless = layer.restless + STEPPED * np.multiply.outer(mask, FACTORS > 1)
+    return replace(
+        layer, mean=mean, covariance=covariance, restless=restless, past=replace(layer.past, level=level),
+        window=replace(layer.window, position=position),
+    )  # fmt: skip
 
 
 def gate(layer: Layer, off: Innovation) -> tuple[Layer, Mask]:

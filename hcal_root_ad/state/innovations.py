@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hcal_root_ad.state.layers import LEVEL, Innovation, LatestRuns, Layer, Mask
+from hcal_root_ad.state.layers import FACTORS, LEVEL, RARE, Innovation, LatestRuns, Layer, Mask
 from hcal_root_ad.stats.binomial import Floats
 from hcal_root_ad.stats.scan import robust_scale
 
@@ -29,9 +29,8 @@ FEWEST_RUNS = 2
 WIDER = {"channel": 1.35, "module": 1.5, "box": 1.8, "half": 4.0, "ring": 4.0}
 """Innovations wider than predicted by this factor in variance: the settings changed."""
 FEWEST_UNITS = 12
-MULTIPLIER = 20.0
-"""A unit's own walk counts as much as that of its group after so many runs."""
-LARGEST_MULTIPLIER = 10.0
+REMEMBERED = 0.98
+"""What is kept from run to run of what is known of a unit's restlessness."""
 
 
 def with_widths(layer: Layer, level: str) -> Layer:
@@ -42,15 +41,17 @@ def with_widths(layer: Layer, level: str) -> Layer:
     cap = CAP_OF_BOXES if level == "box" else CAP
     group = layer.group[layer.window.rows]
     for g in range(len(walk)):
-        walk[g], noise[g] = _most_likely(layer.window, np.flatnonzero(group == g), TYPICAL[level], cap)
+        walk[g], noise[g] = _most_likely(
+            layer.window, np.flatnonzero(group == g), layer.window.age[:, g], TYPICAL[level], cap
+        )
     return replace(layer, walk=walk, noise=noise)
 
 
 def _most_likely(
-    window: LatestRuns, columns: np.ndarray, typical: tuple[float, float], cap: float
+    window: LatestRuns, columns: np.ndarray, age: Floats, typical: tuple[float, float], cap: float
 ) -> tuple[float, float]:
     """Variances of walk and noise."""
-    cost = _cost(window.position[:, columns], window.variance[:, columns], window.age, cap)
+    cost = _cost(window.position[:, columns], window.variance[:, columns], age, cap)
     for axis, (values, middle) in enumerate(zip((WALKS, NOISES), typical, strict=True)):
         prior = (np.log(values / middle) / PRIOR_WIDTH) ** 2
         cost = cost + (prior[:, None] if axis == 0 else prior[None])
@@ -69,6 +70,9 @@ def _cost(position: Floats, variance: Floats, age: Floats, cap: float) -> Floats
     for x, v, step in zip(position.astype(np.float64), variance.astype(np.float64), age, strict=True):
         there = np.isfinite(x)
         x, v = np.where(there, x, 0), np.where(there, v, 1)
+        if np.isinf(step):  # the settings changed: each unit begins anew
+            spread = np.full(shape, np.nan)
+            step = 0.0
         started = np.isfinite(spread)
         before = np.where(started, spread + walk * step, 0)
         total = before + noise + v
@@ -97,17 +101,23 @@ def changed_settings(layer: Layer, off: Innovation, level: str, sound: Mask) -> 
 
 
 def with_settings(layer: Layer, excess: Floats) -> Layer:
-    """The layer with so much more walk in this step only; where units were before it tells nothing of their walk."""
-    covariance, position = layer.covariance.copy(), layer.window.position.copy()
+    """The layer with so much more walk in this step only."""
+    covariance = layer.covariance.copy()
     covariance[:, LEVEL, LEVEL] += excess[layer.group]
-    position[:, excess[layer.group[layer.window.rows]] > 0] = np.nan
-    window = replace(layer.window, position=position)
-    return replace(layer, covariance=covariance, clock=layer.clock + excess, window=window)
+    return replace(layer, covariance=covariance, clock=layer.clock + excess)
 
 
-def with_multipliers(layer: Layer, off: Innovation, use: Mask) -> Layer:
-    """The layer with each unit's own restlessness; steady units walk like their group."""
-    pull2 = np.minimum(off.pull**2, CAP)
-    now = (MULTIPLIER * layer.multiplier + pull2 * layer.multiplier) / (MULTIPLIER + 1)
-    now = np.clip(now + (1 - layer.multiplier) / MULTIPLIER / 4, 1.0, LARGEST_MULTIPLIER)
-    return replace(layer, multiplier=np.where(use & off.measured, now, layer.multiplier))
+def with_restlessness(layer: Layer, off: Innovation, use: Mask, age: float) -> Layer:
+    """The layer with how likely each unit is a restless one; what it was seen to do is forgotten by and by.
+
+    A step that is far off makes a unit restless for some runs, and its level less sure: such are tails of walks.
+    """
+    total = off.chance + off.expected
+    walk = layer.walk[layer.group] * age
+    under = total[:, None] + (FACTORS - layer.multiplier[:, None]) * walk[:, None]
+    under = np.maximum(under, (off.chance + layer.noise[layer.group])[:, None])
+    shift2 = np.minimum(off.shift**2, CAP * total)
+    said = -(shift2[:, None] / under + np.log(under)) / 2
+    prior = np.log(RARE)
+    restless = prior + REMEMBERED * (layer.restless - prior) + said - said[:, :1]
+    return replace(layer, restless=np.where((use & off.measured)[:, None], restless, layer.restless))

@@ -99,7 +99,7 @@ class LatestRuns(Packed):
     """Where some units were found in the latest runs, to learn ``walk`` and ``noise`` from.
 
     ``rows`` (n,) which units; ``position``, ``variance`` (T, n): level by that run alone and its variance by chance,
-    NaN where not measured; ``age`` (T,): steps since the run before.
+    NaN where not measured; ``age`` (T, groups): steps since the run before, infinite where the settings changed.
     """
 
     rows: Labels
@@ -107,13 +107,13 @@ class LatestRuns(Packed):
     variance: NDArray[np.float32]
     age: Floats
 
-    def with_run(self, position: Floats, variance: Floats, age: float) -> LatestRuns:
-        """With one more run; ``position``, ``variance``: (units,) of the layer. The oldest is dropped."""
+    def with_run(self, position: Floats, variance: Floats, age: Floats) -> LatestRuns:
+        """With one more run; ``position``, ``variance``: (units,) of the layer, ``age`` (groups,). The oldest goes."""
 
         def joined(old: NDArray[Any], new: Floats) -> NDArray[np.float32]:
             return np.concatenate([old, new[self.rows][None].astype(np.float32)])[-LENGTH:]
 
-        ages = np.append(self.age, age)[-LENGTH:]
+        ages = np.concatenate([self.age, age[None]])[-LENGTH:]
         return LatestRuns(self.rows, joined(self.position, position), joined(self.variance, variance), ages)
 
 
@@ -121,6 +121,12 @@ LENGTH = 12
 """Runs of a window."""
 SAMPLE = 800
 """Units of a group that are kept in a window."""
+
+
+FACTORS = np.array([1.0, 6.0, 36.0])
+"""Variances of a restless unit's walk over that of its group."""
+RARE = np.array([0.95, 0.04, 0.01])
+"""How many units are thought to be so restless, before any run."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +137,7 @@ class Layer(Packed):
         mean: (units, terms) level, power[, dose slope, menu offsets]. covariance: (units, terms, terms).
         group: (units,) which units share ``walk`` (groups,), variance per step of the level, and ``noise`` (groups,),
             variance of a run about it.
-        multiplier: (units,) how much farther than its group a unit walks, in variance.
+        restless: (units, factors) log odds that a unit walks by each of :data:`FACTORS` farther than its group.
         taught: (units,) runs that taught it. gated: (units,) runs in a row that were too far off to be learned.
         clock: (groups,) variance by which a unit has walked since the beginning.
     """
@@ -141,7 +147,7 @@ class Layer(Packed):
     group: Labels
     walk: Floats
     noise: Floats
-    multiplier: Floats
+    restless: Floats
     taught: NDArray[np.int32]
     gated: NDArray[np.int8]
     clock: Floats
@@ -154,6 +160,11 @@ class Layer(Packed):
     @property
     def terms(self) -> int:
         return int(self.mean.shape[1])
+
+    @property
+    def multiplier(self) -> Floats:
+        """(units,) how much farther than its group a unit walks, in variance; a unit that was never seen counts 1."""
+        return np.asarray(np.maximum(1.0, 1.0 + (chances(self.restless) - RARE) @ FACTORS))
 
     def walked(self, age: float) -> Floats:
         """(units,) variance that so many steps add to the level."""
@@ -178,6 +189,12 @@ class Layer(Packed):
         return replace(self, mean=mean, covariance=covariance)
 
 
+def chances(restless: Floats) -> Floats:
+    """(units, factors) probabilities of log odds."""
+    odds = np.exp(restless - restless.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+
 def new_layer(mean: Floats, variance: Floats, group: Labels, walk: Floats, noise: Floats, update: int = 0) -> Layer:
     """A layer that has learned nothing yet: ``mean``, ``variance`` (units, terms)."""
     units, groups = len(mean), len(walk)
@@ -190,8 +207,9 @@ def new_layer(mean: Floats, variance: Floats, group: Labels, walk: Floats, noise
     empty = np.zeros((0, len(rows)), dtype=np.float32)
     layer = Layer(
         mean=mean.astype(np.float64), covariance=covariance, group=group, walk=walk, noise=noise,
-        multiplier=np.ones(units), taught=np.zeros(units, dtype=np.int32), gated=np.zeros(units, dtype=np.int8),
-        clock=np.zeros(groups), past=past, window=LatestRuns(rows, empty, empty, np.zeros(0)),
+        restless=np.tile(np.log(RARE), (units, 1)), taught=np.zeros(units, dtype=np.int32),
+        gated=np.zeros(units, dtype=np.int8), clock=np.zeros(groups), past=past,
+        window=LatestRuns(rows, empty, empty, np.zeros((0, groups))),
     )  # fmt: skip
     return replace(layer, past=past.with_present(update, layer))
 

@@ -74,7 +74,7 @@ def unexplained(
     Raises:
         InputError: there are too few runs.
     """
-    conditions = conditions or {}
+    conditions = {} if conditions is None else conditions  # it may fill as the runs come
     pulls: dict[tuple[str, str], list[Floats]] = {}
     known: list[RunFacts] = []
     state: DetectorState | None = None
@@ -173,28 +173,24 @@ def _means_before(values: Floats) -> Floats:
 
 
 def _neighbours(state: DetectorState, key: tuple[str, str], pulls: Floats) -> Floats:
-    """Mean of the others in the same run: those of the same larger unit, and the nearest in order of the table."""
-    part, level = state.subdetectors[key[0]], key[1]
-    tree = part.tree
-    above = {
-        "channel": [tree.module.of, tree.ring.of, tree.box.of], "module": [tree.box_of_module],
-        "box": [tree.half_of_box], "ring": [np.zeros(pulls.shape[1], dtype=np.intp)],
-    }[level]  # fmt: skip
-    out = [_means_of_others(pulls, of) for of in above]
-    beside = np.stack([np.roll(pulls, 1, axis=1), np.roll(pulls, -1, axis=1)])
+    """Of the same run, the mean of the two nearest units of the same kind, and for rings that of all others.
+
+    Units are held against the one above them, so what is in it sums to zero: the mean of all others would be the unit
+    itself with its sign turned. Of modules the nearest are those in the same place of the neighbouring boxes.
+    """
+    tree = state.subdetectors[key[0]].tree
+    step = max(1, len(tree.module) // max(len(tree.box), 1)) if key[1] == "module" else 1
+    beside = np.stack([np.roll(pulls, step, axis=1), np.roll(pulls, -step, axis=1)])
     there = np.isfinite(beside)
-    out.append(np.where(there, beside, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1))
-    return np.stack(out)
+    near = np.where(there, beside, 0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+    return np.stack([near, _means_of_others(pulls)]) if key[1] == "ring" else near[None]
 
 
-def _means_of_others(pulls: Floats, of: np.ndarray) -> Floats:
-    out = np.zeros(pulls.shape)
-    for run, row in enumerate(pulls):
-        there = np.isfinite(row)
-        own = np.where(there, row, 0)
-        total, count = np.bincount(of, own), np.bincount(of, there)
-        out[run] = (total[of] - own) / np.maximum(count[of] - there, 1)
-    return out
+def _means_of_others(pulls: Floats) -> Floats:
+    there = np.isfinite(pulls)
+    own = np.where(there, pulls, 0)
+    others = own.sum(axis=1, keepdims=True) - own
+    return np.asarray(others / np.maximum(there.sum(axis=1, keepdims=True) - there, 1))
 
 
 def _same_menu(pulls: Floats, menus: Sequence[str | None]) -> Floats | None:

@@ -41,9 +41,9 @@ from hcal_root_ad.state.guards import (
     rolled_back,
     silent,
 )
-from hcal_root_ad.state.innovations import changed_settings, with_multipliers, with_settings, with_widths
+from hcal_root_ad.state.innovations import changed_settings, with_restlessness, with_settings, with_widths
 from hcal_root_ad.state.layers import DOSE, LEVEL, POWER, Innovation, Layer, Mask, innovation, learn, predict
-from hcal_root_ad.stats.binomial import log_rate
+from hcal_root_ad.stats.binomial import Floats, log_rate
 
 SPREAD_MEMORY, PRIOR_RUNS = 12.0, 2.0
 """Runs over which the shift of a sub-detector against the others is averaged, and what the first guess counts."""
@@ -258,11 +258,13 @@ def _subdetector(
     place = {level: state.place(conditions, layer.terms) for level, layer in layers.items()}
     line = lined(part, verdict.findings)
     off = {level: innovation(layers[level], measured.sums[level], place[level]) for level in LAYERS}
+    steps = {level: np.full(len(layer.walk), age) for level, layer in layers.items()}
     for level, layer in layers.items():
         excess = changed_settings(layer, off[level], level, ~line[level] & ~frozen[level])
         if excess.any():
             layers[level] = with_settings(layer, np.where(excess > 0, excess, 0))
             off[level] = innovation(layers[level], measured.sums[level], place[level])
+            steps[level][excess > 0] = np.inf
             notes.settings |= {f"{name} {level} {g}": float(x) for g, x in enumerate(excess) if x > 0}
     if guards.findings:
         changes = follow_findings(findings, name, part, verdict, off, run, notes.number)
@@ -292,9 +294,9 @@ def _subdetector(
             use &= open_gate
         key = f"{name} {level}"
         notes.learned[key], notes.frozen[key] = int((use & measurable).sum()), int((~use & measurable).sum())
-        layer = _with_window(layer, off[level], use, age)
+        layer = _with_window(layer, off[level], use, steps[level])
         before = layer
-        layer = with_multipliers(learn(layer, measured.sums[level], place[level], use), off[level], use)
+        layer = with_restlessness(learn(layer, measured.sums[level], place[level], use), off[level], use, age)
         layers[level] = with_widths(replace(layer, clock=before.clock), level)
     part = replace(part, layers=layers)
     if guards.creep:
@@ -313,7 +315,7 @@ def _subdetector(
     return _with_run(part, measured, update, shared), findings
 
 
-def _with_window(layer: Layer, off: Innovation, use: Mask, age: float) -> Layer:
+def _with_window(layer: Layer, off: Innovation, use: Mask, age: Floats) -> Layer:
     """The layer with where its units were found in this run; those at fault were not."""
     there = use & off.measured
     position = np.where(there, layer.mean[:, LEVEL] + off.shift, np.nan)
