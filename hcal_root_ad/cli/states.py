@@ -34,7 +34,8 @@ def add_adapt(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--with", dest="runs", nargs="+", metavar="RUN", help="runs to learn from, in any order")
     parser.add_argument("--undo", metavar="RUN_OR_ID", help="go back to before this run, or this word on a finding")
-    parser.add_argument("--reason", default="", metavar="TEXT", help="who undoes, and why; kept with the state")
+    parser.add_argument("--reason", default="", metavar="TEXT",
+                        help="who undoes; with --with: who says that all channels were changed")  # fmt: skip
     parser.add_argument("--oms", type=Path, metavar="FILE",
                         help="OMS lumisections: menu, field, luminosity, LS to leave out")  # fmt: skip
     add_judging(parser)
@@ -46,8 +47,9 @@ def execute_adapt(arguments: argparse.Namespace) -> int:
 
     STATE is a folder. `--from` begins it with clean runs (several, of a wide range of pileup, are best); without, it
     begins with the models. `--with` judges runs in their order, each by what was known before it, and learns what is
-    trusted. Every update is kept: `--undo` goes back to before a run, or before a person's word on a finding. With
-    STATE alone its updates are listed. `run`, `watch` and `certify` judge by it with --state.
+    trusted; with `--reason` also a run whose channels were all changed. Every update is kept: `--undo` goes back to
+    before a run, or before a person's word on a finding. With STATE alone its updates are listed. `run`, `watch` and
+    `certify` judge by it with --state.
     """
     from hcal_root_ad.state.history import StateStore
 
@@ -96,11 +98,11 @@ def _learn(store: StateStore, arguments: argparse.Namespace) -> int:
     judging = replace(judging, states=(store,), taken=taken)
     history = store.history()
     in_order = sorted(runs, key=lambda maps: history.order(maps.run))
-    taught = [_learn_run(maps, store, judging, conditions) for maps in in_order]
+    taught = [_learn_run(maps, store, judging, conditions, arguments.reason) for maps in in_order]
     return int(not all(taught))
 
 
-def _learn_run(maps: LumiMaps, store: StateStore, judging: Judging, conditions: Conditions | None) -> bool:
+def _learn_run(maps: LumiMaps, store: StateStore, judging: Judging, conditions: Conditions | None, reason: str) -> bool:
     """Judge a run by the state and teach it; returns whether it taught, or had before."""
     from hcal_root_ad.state.era import learn, sentence_on
 
@@ -119,7 +121,7 @@ def _learn_run(maps: LumiMaps, store: StateStore, judging: Judging, conditions: 
             remark(f"run {maps.run}: the state has learned up to run {chosen.reached} already, so it teaches nothing; "
                    "to learn it, undo what lies beyond it and give that again.")  # fmt: skip
             return False
-        record = learn(chosen, own.judge_run(_fit_for_physics(maps, conditions), report, pileup))
+        record = learn(chosen, own.judge_run(_fit_for_physics(maps, conditions), report, pileup), reason)
     show(f"run {maps.run}: judged by the {chosen.words}", *(f"  {sentence}" for sentence in record.sentences))
     show(*(f"  still open: {sentence_on(finding)}" for finding in record.still))
     return bool(record.lumisections)

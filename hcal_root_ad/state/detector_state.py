@@ -157,17 +157,19 @@ class SubdetectorState:
         """(channels,) unit of each channel on a level."""
         return np.arange(len(self.channels)) if level == "channel" else getattr(self.tree, level).of
 
+    @cached_property
+    def _live(self) -> dict[str, NDArray[np.intp]]:
+        """(units,) live channels by level."""
+        return {level: np.bincount(self.of(level), self.live, len(layer)) for level, layer in self.layers.items()}
+
     def touched(self, rows: Sequence[int]) -> dict[str, Mask]:
         """(units,) by level: units most of whose live channels are among ``rows``."""
-        chosen = np.zeros(len(self.channels), dtype=bool)
-        chosen[list(rows)] = True
-        out = {}
-        for level, layer in self.layers.items():
-            of = self.of(level)
-            live = np.bincount(of, self.live, len(layer))
-            out[level] = np.bincount(of, chosen, len(layer)) > MOST_OF * np.maximum(live, 1)
-        out["channel"] = chosen
-        return out
+        chosen = np.asarray(rows, dtype=np.intp)
+        return {
+            level: np.bincount(self.of(level)[chosen], minlength=len(layer))
+            > (MOST_OF * np.maximum(self._live[level], 1) if level != "channel" else 0)
+            for level, layer in self.layers.items()
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,6 +295,12 @@ class DetectorState:
             covariance=channel.covariance[:, LEVEL, POWER],
             unit_errors=errors,
         )
+
+    def vagueness(self, name: str, conditions: RunFacts, log_pileup: float = 0.0) -> float:
+        """How badly a typical channel is known by now, in the widths that a model of clean runs allows for."""
+        known = self.reference(name, conditions)
+        error = np.sqrt(known.level_error**2 + known.widths.channel**2 + (known.power_error * log_pileup) ** 2)
+        return float(np.median(error[known.live])) / Widths().channel if known.live.any() else 1.0
 
     def informed(self, models: Iterable[Model], conditions: RunFacts = UNKNOWN) -> tuple[Model, ...]:
         """Models with the references of the state; those of other sub-detectors as they are.

@@ -22,7 +22,7 @@ from hcal_root_ad.judge.verdict import Trust, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.counts import clean_runs, lumisections_of, name_of_clean_runs, shared_subdetectors
 from hcal_root_ad.model.model import Model
-from hcal_root_ad.model.reference import Reference, Widths
+from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CHANNEL_POWER, fit_reference
 from hcal_root_ad.state.detector_state import (
     LAYERS,
@@ -36,7 +36,7 @@ from hcal_root_ad.state.detector_state import (
 from hcal_root_ad.state.guards import accept, close
 from hcal_root_ad.state.history import Action, Input, StateStore, Update, Version
 from hcal_root_ad.state.layers import Labels, Layer, new_layer
-from hcal_root_ad.state.update import UpdateRecord, advance
+from hcal_root_ad.state.update import UpdateRecord, advance, changed, pileup_of
 from hcal_root_ad.stats.binomial import Floats
 
 OUTER = 24
@@ -191,17 +191,12 @@ class StateOfRun:
         known = self.conditions.missed is not None or self.conditions.luminosity is not None
         return f"{whose}, {'' if known else 'at least '}{self.age} run{'s' if self.age > 1 else ''} old"
 
-    def vagueness(self, subdetector: str) -> float:
-        """How badly a typical channel is known by now, in the widths that a model of clean runs allows for."""
-        reference = self.state.reference(subdetector, self.conditions)
-        error = np.hypot(reference.level_error, reference.widths.channel)[reference.live]
-        return float(np.median(error)) / Widths().channel if len(error) else 1.0
-
     def is_only_old(self, verdict: Verdict) -> bool:
         """Whether a verdict is not trusted because the state is old, and not because the detector is another."""
         if verdict.trust is not Trust.OTHER_PERIOD or verdict.subdetector not in self.state.subdetectors:
             return False
-        return verdict.sensitivity <= LESS_SENSITIVE * self.vagueness(verdict.subdetector)
+        vagueness = self.state.vagueness(verdict.subdetector, self.conditions, pileup_of(verdict))
+        return verdict.sensitivity <= LESS_SENSITIVE * vagueness
 
     @cached_property
     def has_learned(self) -> bool:
@@ -240,6 +235,9 @@ class StateOfRun:
                 "from the runs in between, or from this one"
             )
             return replace(verdict, trust=Trust.OLD_STATE, trust_reason=reason)
+        if verdict.trust is Trust.OTHER_PERIOD and verdict.sensitivity > LESS_SENSITIVE:
+            reason = f"{self.words}, and {changed(verdict.sensitivity)}"
+            return replace(verdict, trust_reason=reason)
         return replace(verdict, trust_reason="; ".join(filter(None, (self.words, verdict.trust_reason))))
 
 
@@ -296,19 +294,20 @@ def _check_new(store: StateStore) -> None:
         raise StateError(f"{store.folder} holds a state already; give it runs with --with, or choose another folder.")
 
 
-def learn(chosen: StateOfRun, verdict: RunVerdict) -> UpdateRecord:
+def learn(chosen: StateOfRun, verdict: RunVerdict, reason: str = "") -> UpdateRecord:
     """Teach the state a run that was judged by it; within :meth:`StateStore.alone`, since it was chosen.
 
-    Where nothing of the run is trusted, nothing is written; the record says why.
+    ``reason``: a person's word that all channels were changed, and are healthy as they are now. Where nothing of the
+    run is trusted, nothing is written; the record says why.
     """
     if not chosen.may_learn:
         raise ValueError(f"run {chosen.run} is not the next in order")
-    state, record = advance(chosen.state, verdict, conditions=chosen.conditions)
+    state, record = advance(chosen.state, verdict, conditions=chosen.conditions, confirmed=bool(reason))
     if record.lumisections:
         chosen.store.add(
             state.to_arrays(),
             Update(0, chosen.version.update.number, chosen.backwards, Action.LEARNED, (chosen.run,),
-                   record=_table(record), inputs=_inputs([verdict.maps])),
+                   reason=reason, record=_table(record), inputs=_inputs([verdict.maps])),
         )  # fmt: skip
     return record
 

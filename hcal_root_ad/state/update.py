@@ -51,6 +51,7 @@ LEAST_SPREAD = 0.004**2
 OVERDISPERSION_MEMORY = 10.0
 LEAST_DIGIS = 50
 """A channel that was not live begins with so many digis in a run."""
+ALL_MOVED = "it is another than the state knows"
 MENU_WIDTH = 0.08
 """Prior width of a ring's shift under another trigger menu."""
 FIRST_ERROR = 0.02
@@ -94,6 +95,11 @@ class UpdateRecord:
         return asdict(self)
 
     @property
+    def asks_for_a_word(self) -> bool:
+        """Whether it would teach if a person said that all channels were changed, and are healthy."""
+        return any(why.startswith(ALL_MOVED) for why in self.refused.values())
+
+    @property
     def sentences(self) -> tuple[str, ...]:
         """For people."""
         out = [f"{name}: nothing learned, {why}" for name, why in self.refused.items()]
@@ -123,18 +129,20 @@ def advance(
     *,
     conditions: RunFacts | None = None,
     guards: Guards = ALL_GUARDS,
+    confirmed: bool = False,
 ) -> Advance:
     """The state after a run that was judged with it.
 
     Sub-detectors whose verdict is not trusted teach nothing, nor does a run of another field or trigger. Order matters:
-    runs come as they were taken (or all backwards).
+    runs come as they were taken (or all backwards). ``confirmed``: a person says that channels that scatter more than
+    the state can explain were changed, and are healthy as they are.
     """
     conditions = conditions or RunFacts()
     run, trust = verdict.maps.run, str(verdict.trust)
     verdicts = {v.subdetector: v for v in verdict.verdicts if v.subdetector in state.subdetectors}
     if misfit := state.misfit(conditions):
         return Advance(state, UpdateRecord(run, trust, conditions, refused=dict.fromkeys(state.subdetectors, misfit)))
-    refused = {name: _refusal(verdicts.get(name)) for name in state.subdetectors}
+    refused = {name: _refusal(name, verdicts.get(name), state, conditions, confirmed) for name in state.subdetectors}
     refused = {name: why for name, why in refused.items() if why}
     if len(refused) == len(state.subdetectors):
         return Advance(state, UpdateRecord(run, trust, conditions, refused=refused))
@@ -158,13 +166,29 @@ def advance(
     return Advance(state, notes.record(run, trust, conditions, used, refused, state))
 
 
-def _refusal(verdict: Verdict | None) -> str:
+def pileup_of(verdict: Verdict) -> float:
+    """Mean log pileup of a judged run against the clean ones; 0 where it was not measured."""
+    return verdict.measured.log_pileup[1] if verdict.measured else 0.0
+
+
+def changed(scatter: float) -> str:
+    """What is said where channels scatter more than a state can explain."""
+    return (
+        f"its channels scatter {scatter:.1f} times as much as health allows; if all were changed, and are healthy as "
+        "they are, say so: adapt STATE --with RUN --reason TEXT"
+    )
+
+
+def _refusal(name: str, verdict: Verdict | None, state: DetectorState, conditions: RunFacts, confirmed: bool) -> str:
     """Why a sub-detector teaches nothing; "" if it does."""
     if verdict is None:
         return "it was not judged"
-    # What is known too little to be certified by may still be learned from: that is how it becomes known.
     scatters = verdict.trust is Trust.OTHER_PERIOD and verdict.sensitivity > LESS_SENSITIVE
-    if not verdict.trust.trusted and not scatters:
+    if scatters and not confirmed:
+        # What is known too little to be certified by may still be learned from: that is how it becomes known.
+        if verdict.sensitivity > LESS_SENSITIVE * state.vagueness(name, conditions, pileup_of(verdict)):
+            return f"{ALL_MOVED}: {changed(verdict.sensitivity)}"
+    elif not verdict.trust.trusted and not scatters:
         return f"the verdict rests on {verdict.trust}" + (f" ({verdict.trust_reason})" if verdict.trust_reason else "")
     if verdict.measured is None:
         if any(finding.level is Level.SUBDETECTOR for finding in verdict.findings):

@@ -99,6 +99,7 @@ def _add(scores: Scores, era: Era, run: EraRun, answer: Answer, before: Sequence
     scores.lumisections += len(run.maps)
     scores.events += int(run.maps.events.sum())
     scores.lines += len(answer.lines)
+    scores.benign_questions += answer.confirmed
     scores.distrusted += answer.trust not in ("adapted model", "the true rates")
     for line in _false(answer.lines, at_fault):
         scores.false_lines += 1
@@ -172,10 +173,11 @@ def _level_errors(run: EraRun, reference: np.ndarray) -> np.ndarray:
 def _off_rings(run: EraRun, values: Floats) -> Floats:
     """(channels,) values less the median of their ring."""
     ring = run.maps.channels.ring.astype(int) + 1000 * (run.maps.channels.subdetector == Subdetector.HE)
-    for value in np.unique(ring):
-        mine = ring == value
-        if np.isfinite(values[mine]).any():
-            values[mine] -= np.nanmedian(values[mine])
+    there = np.flatnonzero(np.isfinite(values))
+    order = there[np.lexsort((values[there], ring[there]))]
+    _, first, of, size = np.unique(ring[order], return_index=True, return_inverse=True, return_counts=True)
+    middle = (values[order[first + (size - 1) // 2]] + values[order[first + size // 2]]) / 2
+    values[order] -= middle[of]
     return values
 
 

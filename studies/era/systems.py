@@ -50,7 +50,7 @@ class Answer:
         lines: findings. flagged: (LS, channels).
         reference: (channels,) log rate at u = 0 by which the next run is judged; None for the oracle.
         trust: in words. questions: findings that a person was asked about.
-        record: of the update of a state.
+        record: of the update of a state. confirmed: whether a person said that all channels were changed.
     """
 
     lines: tuple[Line, ...]
@@ -59,6 +59,7 @@ class Answer:
     trust: str
     questions: tuple[OpenFinding, ...] = ()
     record: UpdateRecord | None = None
+    confirmed: bool = False
 
 
 class System(Protocol):
@@ -159,8 +160,12 @@ class Filter:
             return Answer((), np.zeros(run.maps.counts.shape, dtype=bool), self._level(), "clean run")
         known = self.state.findings
         verdict = Judging(self.models, state=self.state, mask=run.mask).judge(run.maps, conditions=conditions)
-        lines, flagged = _lines(verdict, known), _flagged(verdict)
-        self.state, record = advance(self.state, verdict, conditions=conditions, guards=self.guards)
+        lines, flagged, confirmed = _lines(verdict, known), _flagged(verdict), False
+        after, record = advance(self.state, verdict, conditions=conditions, guards=self.guards)
+        if record.asks_for_a_word:  # no fault of this study moves all channels
+            after, record = advance(self.state, verdict, conditions=conditions, guards=self.guards, confirmed=True)
+            confirmed = True
+        self.state = after
         named = {(f.subdetector, row) for f in verdict.findings for row in f.rows}
         for finding in (*record.still, *record.crept):
             rows = run.maps.channels.rows_of(finding.subdetector)[list(finding.rows)]
@@ -172,7 +177,7 @@ class Filter:
         for question in record.asked:
             if not self._is_fault(question, run):
                 self.state = accept(self.state, question.identifier)
-        return Answer(tuple(lines), flagged, self._level(), str(verdict.trust), record.asked, record)
+        return Answer(tuple(lines), flagged, self._level(), str(verdict.trust), record.asked, record, confirmed)
 
     def _is_fault(self, finding: OpenFinding, run: EraRun) -> bool:
         rows = run.maps.channels.rows_of(finding.subdetector)[list(finding.rows)]

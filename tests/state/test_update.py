@@ -9,7 +9,8 @@ import pytest
 
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.judge.verdict import Level, Trust
-from hcal_root_ad.state.detector_state import DetectorState, RunFacts
+from hcal_root_ad.model.reference import Limits
+from hcal_root_ad.state.detector_state import LARGEST_LIMITS, LIMITS, AcceptedChange, DetectorState, RunFacts
 from hcal_root_ad.state.guards import CLOSED_AFTER, Guards, accept, close
 from hcal_root_ad.state.update import advance
 from tests.state.conftest import MakeVerdict, line_of_box, line_of_channel
@@ -189,6 +190,46 @@ def test_a_change_of_settings_is_recognised_in_its_run(state: DetectorState, mak
     state, record = advance(state, make_verdict(state, 370005, channel=drawn(0.03)))
     assert np.sqrt(record.settings["HE channel 0"]) == pytest.approx(0.03, rel=0.2)
     assert any("settings changed" in sentence for sentence in record.sentences)
+
+
+def test_a_unit_that_is_often_far_off_walks_farther_than_the_others(
+    state: DetectorState, row: int, make_verdict: MakeVerdict
+) -> None:
+    for k, run in enumerate(range(370001, 370013)):
+        state, _ = advance(state, make_verdict(state, run, channel={row: 0.03 if k % 2 else -0.03}))
+    multiplier = state.subdetectors["HE"].layers["channel"].multiplier
+    assert multiplier[row] > 4
+    assert np.delete(multiplier, row).max() == pytest.approx(1)
+
+
+def test_what_people_accept_as_health_is_no_fault_any_more(state: DetectorState) -> None:
+    def accepted(*sizes: float) -> Limits:
+        changes = tuple(AcceptedChange("channel", size, 30) for size in sizes)
+        return replace(state, update=30, accepted=changes).reference("HE").limits
+
+    assert accepted().channel == LIMITS["channel"]
+    assert accepted(-0.07, 0.06).channel == LIMITS["channel"]  # two in twenty runs may happen
+    assert accepted(-0.07, 0.055, 0.06).channel == 0.055
+    assert accepted(-0.3, 0.2, 0.1, -0.09).channel == LARGEST_LIMITS["channel"]
+    old = replace(state, update=60, accepted=(AcceptedChange("channel", 0.07, 30),) * 9)
+    assert old.reference("HE").limits.channel == LIMITS["channel"]
+
+
+def test_channels_that_scatter_beyond_what_is_known_teach_only_with_a_persons_word(
+    state: DetectorState, row: int, make_verdict: MakeVerdict
+) -> None:
+    verdict = make_verdict(state, 370001, channel={row: 0.02}, trust=Trust.OTHER_PERIOD)
+    (judged,) = verdict.verdicts
+    verdict = replace(verdict, verdicts=(replace(judged, sensitivity=2.5),))
+    after, record = advance(state, verdict)
+    assert after is state
+    assert record.asks_for_a_word
+    assert "--reason" in record.refused["HE"]
+    after, record = advance(state, verdict, confirmed=True)
+    assert level(after, row) > level(state, row)
+    # An old state knows channels badly, and expects them to scatter.
+    _, record = advance(state, verdict, conditions=RunFacts(missed=60))
+    assert not record.refused
 
 
 def test_a_channel_that_appears_gets_its_level_from_its_first_run(
