@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from hcal_root_ad.certify.agreement import REGISTRY_COLUMNS, Agreement
 from hcal_root_ad.certify.certification import HCAL, RbxCounts, RunCertification, certify_run
 from hcal_root_ad.certify.conditions import QUANTITIES, golden_text
 from hcal_root_ad.certify.dataset import SurveyedFile
 from hcal_root_ad.certify.explain import comment
-from hcal_root_ad.certify.labels import REGISTRY_COLUMNS, Agreement
 from hcal_root_ad.certify.policy import SUBDETECTORS, Policy, load_policy, policy_of
-from hcal_root_ad.certify.store import Campaign, ConditionsOf, Failure, Store
+from hcal_root_ad.certify.store import TABLE, TABLE_COLUMNS, Campaign, ConditionsOf, Failure, Store
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import plain_name, whole_file, write_text
 from hcal_root_ad.judge.run_verdict import RunVerdict
@@ -36,15 +36,7 @@ from hcal_root_ad.publish.saved_verdict import RunRecord, load_record
 from hcal_root_ad.tables import read_json, write_rows
 
 GOLDEN, REGISTRY, PROVENANCE = "certification.json", "run_registry.json", "certification.provenance.json"
-TABLE, FLAGS, AGREEMENT = "lumisections.csv", "flags.parquet", "agreement.json"
-
-_BY_SUBDETECTOR = ("judged", "bad", "problematic", "lost_rbx", "trust")
-TABLE_COLUMNS = (
-    "run", "lumisection", "status", "cause", *(name.lower() for name in SUBDETECTORS), "events", *QUANTITIES,
-    *(f"{name.lower()}_{what}" for name in SUBDETECTORS for what in _BY_SUBDETECTOR), "policy",
-)  # fmt: skip
-"""``bad`` and ``problematic`` count channels, the latter with the bad ones; ``lost_rbx`` names the RBX that are lost;
-``trust`` says what the verdict on the sub-detector rests on, empty where it was not judged."""
+FLAGS, AGREEMENT = "flags.parquet", "agreement.json"
 
 _TYPES = {
     "run": "int64", "ieta": "?int64", "iphi": "int64", "depth": "?int64", "rm": "?int64",

@@ -24,8 +24,8 @@ from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
 
 if TYPE_CHECKING:
+    from hcal_root_ad.certify.agreement import Labels, MissingRuns
     from hcal_root_ad.certify.conditions import Conditions
-    from hcal_root_ad.certify.labels import Labels, MissingRuns
     from hcal_root_ad.certify.outputs import Summary
     from hcal_root_ad.certify.policy import Policy
     from hcal_root_ad.certify.store import Campaign, ConditionsOf, StatePlace, Store
@@ -85,8 +85,8 @@ def execute_certify(arguments: argparse.Namespace) -> int:
 
 
 def _certify(arguments: argparse.Namespace, store: Store) -> int:
+    from hcal_root_ad.certify.agreement import Agreement, read_labels
     from hcal_root_ad.certify.conditions import read_conditions
-    from hcal_root_ad.certify.labels import Agreement, read_labels
     from hcal_root_ad.certify.outputs import write_outputs
     from hcal_root_ad.certify.policy import load_policy
 
@@ -137,7 +137,7 @@ def _missing_runs(
     arguments: argparse.Namespace, conditions: Conditions | None, labels: Labels | None, runs: Sequence[int]
 ) -> list[MissingRuns]:
     """Which of the files of conditions and flags lack runs."""
-    from hcal_root_ad.certify.labels import missing_runs
+    from hcal_root_ad.certify.agreement import missing_runs
 
     covers: dict[Path, Callable[[int], bool]] = {}
     if conditions and conditions.oms is not None:
@@ -256,8 +256,9 @@ def _report(campaign: Campaign, summary: Summary, policy: Policy, store: Store) 
     from rich.table import Table
 
     from hcal_root_ad.certify.certification import HCAL, Status
-    from hcal_root_ad.certify.outputs import FLAGS, GOLDEN, REGISTRY, TABLE
+    from hcal_root_ad.certify.outputs import FLAGS, GOLDEN, REGISTRY
     from hcal_root_ad.certify.policy import SUBDETECTORS
+    from hcal_root_ad.certify.store import TABLE
 
     runs = "1 run" if len(campaign.runs) == 1 else f"{len(campaign.runs)} runs"
     table = Table("LS", *Status)
@@ -276,7 +277,7 @@ def _report(campaign: Campaign, summary: Summary, policy: Policy, store: Store) 
 
 def _show_causes(summary: Summary) -> None:
     """Why lumisections are not good for HCAL, the most frequent cause first."""
-    from hcal_root_ad.certify.outputs import TABLE
+    from hcal_root_ad.certify.store import TABLE
 
     causes = [(n, status, cause) for (status, cause), n in summary.causes.most_common() if cause]
     for n, status, cause in causes[:_CAUSES]:

@@ -43,8 +43,8 @@ GATE, GATED_RUNS = 3.5, 2
 """Innovations beyond this many standard deviations are not learned, but for so many runs in a row only."""
 ACCEPTED_ERROR = 0.3
 """Share of an accepted change by which its size may be wrong: the next runs tell."""
-STEPPED = 3.0
-"""Log odds by which an accepted change speaks for a restless unit."""
+STEPPED = 5.0
+"""Log odds by which an accepted change speaks for a restless channel; modules and boxes step without being restless."""
 HIGHEST_LEVEL = 1.4
 """Log rate beyond which a channel has a digi in 98 % of the events, and more is not seen."""
 SILENT = -1.5
@@ -242,7 +242,10 @@ def accept(state: DetectorState, identifier: str) -> DetectorState:
     level = next(whole, "channel")
     highest = float(state.reference(finding.subdetector).level[list(finding.rows)].max())
     shift = finding.size if level != "channel" else min(finding.size, max(0.0, HIGHEST_LEVEL - highest))
-    layers = {**part.layers, level: _shifted(part.layers[level], touched[level], shift)}
+    moved = _shifted(part.layers[level], touched[level], shift)
+    if level == "channel":
+        moved = replace(moved, restless=moved.restless + STEPPED * np.multiply.outer(touched[level], FACTORS > 1))
+    layers = {**part.layers, level: moved}
     parts = {**state.subdetectors, finding.subdetector: replace(part, layers=layers)}
     accepted = (*state.recently_accepted, AcceptedChange(level, finding.size, state.update))
     return replace(state, subdetectors=parts, findings=_without(state, identifier), accepted=accepted)
@@ -279,11 +282,8 @@ def _shifted(layer: Layer, mask: Mask, shift: float) -> Layer:
     level[:, mask] += np.float32(shift)
     position = layer.window.position.copy()
     position[:, mask[layer.window.rows]] += np.float32(shift)
-    restless = layer.restless + STEPPED * np.multiply.outer(mask, FACTORS > 1)
-    return replace(
-        layer, mean=mean, covariance=covariance, restless=restless, past=replace(layer.past, level=level),
-        window=replace(layer.window, position=position),
-    )  # fmt: skip
+    window = replace(layer.window, position=position)
+    return replace(layer, mean=mean, covariance=covariance, past=replace(layer.past, level=level), window=window)
 
 
 def gate(layer: Layer, off: Innovation) -> tuple[Layer, Mask]:
@@ -310,13 +310,16 @@ class Creep:
 
 
 def creeping(layer: Layer, level: str, update: int, sound: Mask) -> Creep:
-    """Units whose level is off that of many runs ago; the multiplier is that of before. ``sound``: (units,) to test."""
+    """Units whose level is off that of many runs ago; ``sound``: (units,) to test.
+
+    A unit that is known to be restless, before or now, walks farther.
+    """
     now, variance = layer.mean[:, LEVEL], layer.covariance[:, LEVEL, LEVEL]
     best = np.zeros(len(layer))
     which = np.full(len(layer), -1)
-    past = layer.past
+    past, multiplier = layer.past, layer.multiplier
     for k in _entries(past.update, update):
-        walked = (layer.clock - past.clock[k])[layer.group] * past.multiplier[k]
+        walked = (layer.clock - past.clock[k])[layer.group] * np.maximum(past.multiplier[k], multiplier)
         # The later level was learned from the earlier one: what both share is no reason to differ.
         pull = (now - past.level[k]) / np.sqrt(walked + np.maximum(variance, past.variance[k]) + 1e-12)
         better = np.abs(pull) > np.abs(best)

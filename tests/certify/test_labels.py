@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hcal_root_ad.certify.agreement import Agreement, Labels, MissingRuns, missing_runs, read_labels
 from hcal_root_ad.certify.certification import certify_run
-from hcal_root_ad.certify.labels import Agreement, Labels, MissingRuns, missing_runs, read_labels
 from hcal_root_ad.certify.outputs import registry_ranges
 from hcal_root_ad.certify.policy import Policy
 from hcal_root_ad.cli.main import main

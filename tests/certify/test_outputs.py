@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 from hcal_root_ad.certify.certification import certify_run
 from hcal_root_ad.certify.conditions import OmsRun, RunConditions
 from hcal_root_ad.certify.outputs import (
-    TABLE_COLUMNS,
     flags_array,
     join_flags,
     lumisection_rows,
@@ -21,6 +20,7 @@ from hcal_root_ad.certify.outputs import (
     write_run_flags,
 )
 from hcal_root_ad.certify.policy import Policy
+from hcal_root_ad.certify.store import TABLE_COLUMNS
 from hcal_root_ad.publish.saved_verdict import RunRecord
 from hcal_root_ad.publish.verdict_tables import COLUMNS
 

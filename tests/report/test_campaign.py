@@ -10,7 +10,7 @@ import pytest
 
 from hcal_root_ad.certify import outputs, policy, store
 from hcal_root_ad.certify.certification import Status
-from hcal_root_ad.certify.outputs import TABLE_COLUMNS
+from hcal_root_ad.certify.store import TABLE_COLUMNS
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.publish.saved_verdict import RunRecord, load_record, record_name, save_record
@@ -22,7 +22,7 @@ from hcal_root_ad.report.page import runs_figure
 def test_names_are_those_of_certify() -> None:
     """Written down twice, because certify brings the judge, which a page does not need."""
     assert (campaign.GOLDEN, campaign.REGISTRY, campaign.PROVENANCE, campaign.TABLE) == (
-        outputs.GOLDEN, outputs.REGISTRY, outputs.PROVENANCE, outputs.TABLE,
+        outputs.GOLDEN, outputs.REGISTRY, outputs.PROVENANCE, store.TABLE,
     )  # fmt: skip
     assert campaign.RECORDS == store.RECORDS
     assert tuple(Status) == campaign.STATUSES

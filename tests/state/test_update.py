@@ -161,7 +161,7 @@ def test_a_channel_that_creeps_is_named_and_set_back(state: DetectorState, row: 
     assert named.kind == "creeping"
     assert named.unit == state.subdetectors["HE"].channels.name_of(row)
     assert true - start > -0.25
-    assert abs(level(state, row) - start) < 0.03
+    assert abs(level(state, row) - start) < 0.05  # the level of six runs ago
     assert [finding.identifier for finding in state.findings] == [named.identifier]
 
 
