@@ -18,6 +18,7 @@ from hcal_root_ad.errors import OutputError, UsageError
 from hcal_root_ad.files import whole_file
 from hcal_root_ad.histograms import Names, Numbers, channel_histogram, chosen, chosen_channels
 from hcal_root_ad.lumi_ranges import ls_ranges
+from hcal_root_ad.scratch import iter_chunks
 
 if TYPE_CHECKING:
     from hist import Hist
@@ -262,8 +263,12 @@ class LumiMaps:
         rows = {sub.name: self.channels.rows_of(sub.name) for sub in Subdetector}
         if totals is not None:
             return tuple(name for name, own in rows.items() if (totals[own] > 0).any())
-        present = np.flatnonzero(self.present).tolist()
-        return tuple(name for name, own in rows.items() if any(self.counts[row, own].any() for row in present))
+        filled = np.zeros(len(self.channels), dtype=np.bool_)
+        for some in iter_chunks(self.counts):
+            filled |= self.counts[some][self.present[some]].any(axis=0)
+            if all(filled[own].any() for own in rows.values() if len(own)):
+                break
+        return tuple(name for name, own in rows.items() if filled[own].any())
 
     def grid(self) -> NDArray[np.int32]:
         """Counts of HB and HE in the LS that are present as (LS, 64, 72, 7); empty cells are 0."""

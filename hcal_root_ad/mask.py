@@ -34,7 +34,7 @@ from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import Finding, Interval, State, StripVerdict
 from hcal_root_ad.lumi_ranges import Range
 from hcal_root_ad.schema import structure
-from hcal_root_ad.tables import read_toml
+from hcal_root_ad.tables import read_toml, shown
 from hcal_root_ad.unit_names import UNIT_FORMS, rows_of_unit, scale_of_unit
 
 Rows = NDArray[np.intp]
@@ -175,7 +175,7 @@ def _complaint(entry: MaskEntry) -> str:
         return f"has the subdetector {entry.subdetector!r}; known are {', '.join(Subdetector.__members__)}"
     wrong = [unit for unit in entry.units if not scale_of_unit(unit)]
     if wrong:
-        return f"has the unit {wrong[0]!r}; names are like {UNIT_FORMS}"
+        return f"has the unit {shown(wrong[0])}; names are like {UNIT_FORMS}"
     return "" if entry.reason.strip() else "should say a reason"
 
 

@@ -27,7 +27,7 @@ from hcal_root_ad.tables import read_toml, shown
 
 
 class ContainerKind(StrEnum):
-    """Kinds of file that maps come in; each has its own module in :mod:`hcal_root_ad.harvest`."""
+    """Kinds of file that maps come in."""
 
     DQMIO = "dqmio"
     DQM_FILE = "dqm_file"

@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 
 from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.errors import DefinitionError, EmptyFileError, InputError, NoHcalError
+from hcal_root_ad.harvest.analysis_files import FlatFile, HcalAnalyzerFile, is_flat
 from hcal_root_ad.harvest.definition import Definition, FileContent, Reader, choose_definitions, fitting_subsystem
 from hcal_root_ad.harvest.dqmio import DqmioFile
-from hcal_root_ad.harvest.flat import FlatFile, is_flat
 from hcal_root_ad.harvest.harvested import DqmFile
-from hcal_root_ad.harvest.hcalanalyzer import HcalAnalyzerFile
 from hcal_root_ad.harvest.inputs import (
     PARQUET_MAGIC,
     ROOT_MAGIC,
