@@ -3,18 +3,20 @@
     python -m benchmarks.soak --lumisections 2000 -o docs/results/soak
 
 The lumisections are those of the demonstration run, again and again under rising numbers, each in a file of its own;
-the watch judges, publishes and keeps what it received as ever. Memory is what the process has of its own after each
-look (``RssAnon``), and, beside it, the pages of files that it looked at (``RssFile``): those of its scratch files grow
-with the run, and the system takes them back where it needs them.
+the watch judges, publishes and keeps what it received as ever. Memory is what the process has of its own (``RssAnon``)
+and the pages of files that it looked at (``RssFile``: its libraries, and of its scratch files what is looked at; the
+system takes them back where it needs them), after each look, and the most within it.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event, Thread
 from typing import NamedTuple
 
 import numpy as np
@@ -39,18 +41,39 @@ DEFINITION = choose_definitions("dqmio-occupancy")[0]
 
 
 class Look(NamedTuple):
-    """Lumisections so far, memory of its own and pages of files (MB) after a look, and how long it took (s)."""
+    """Lumisections; memory of its own and pages of files (MB) after a look, and at most within it; CPU time (s)."""
 
     lumisections: int
     own: float
     files: float
+    most_own: float
+    most_files: float
     seconds: float
 
 
-def resident(kind: str) -> float:
-    """MB that this process holds: ``RssAnon`` or ``RssFile``."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(kind)).split()[1]) / 1024
+def resident() -> tuple[float, float]:
+    """MB of its own, and of files, that this process holds."""
+    status = Path("/proc/self/status").read_text()
+    own, files = (int(status.partition(f"{name}:")[2].split()[0]) / 1024 for name in ("RssAnon", "RssFile"))
+    return own, files
+
+
+@contextmanager
+def most_resident() -> Iterator[list[float]]:
+    """The most MB of its own, and of files, that this process holds meanwhile; looked at twenty times a second."""
+    most, over = [0.0, 0.0], Event()
+
+    def look() -> None:
+        while not over.wait(0.05):
+            most[:] = np.maximum(most, resident()).tolist()
+
+    thread = Thread(target=look)
+    thread.start()
+    try:
+        yield most
+    finally:
+        over.set()
+        thread.join()
 
 
 class Recurring:
@@ -85,13 +108,12 @@ def soak(lumisections: int, at_once: int) -> list[Look]:
             last = min(first + at_once - 1, lumisections)
             for number in range(first, last + 1):
                 (folder / f"DQM_V0001_Soak_R{maps.run:09d}_L{number:06d}.root").write_text(f"{number:06d}")
-            begun = time.perf_counter()
-            watch.look()
-            took = time.perf_counter() - begun
-            figures.append(Look(last, resident("RssAnon"), resident("RssFile"), took))
-            print(
-                f"LS {last}: {figures[-1].own:.0f} MB and {figures[-1].files:.0f} MB of files, {took:.0f} s", flush=True
-            )
+            begun = time.process_time()
+            with most_resident() as most:
+                watch.look()
+            own, files = resident()
+            figures.append(Look(last, own, files, most[0], most[1], time.process_time() - begun))
+            print(figures[-1], flush=True)
     return figures
 
 
@@ -103,21 +125,22 @@ def slope(figures: Sequence[Look]) -> float:
 
 def page(figures: Sequence[Look], facts: Mapping[str, str]) -> str:
     """The figures as Markdown."""
-    rows = "\n".join(f"| {n:,} | {own:.0f} | {files:.0f} | {took:.0f} |" for n, own, files, took in figures)
+    rows = "\n".join(f"| {' | '.join(f'{number:,.0f}' for number in look)} |" for look in figures)
     about = "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
     return f"""# Soak of the watch
 
 One run of {figures[-1][0]:,} lumisections, watched from its first to its last, {figures[0][0]} new files at each look:
-memory that the process has of its own, pages of files that it looked at, and the time of a look, in which all new files
-are read, judged and kept, and the run so far is published. In its second half the run took {slope(figures):.0f} kB more
-of the former for each lumisection. The counts that were received, and the large arrays of the run, lie in scratch
-files. All sub-detectors are received, HE is judged.
+memory that the process has of its own, pages of files that it looked at (libraries included), and the CPU time of a
+look, in which all new files are read, judged and kept, and the run so far is published. In its second half the run took
+{slope(figures):.0f} kB more of its own for each lumisection. The counts that were received, and the large arrays of the
+run, lie in scratch files; what of them a look brought into memory is released at its end, and the system takes it back
+before where it needs the room. All sub-detectors are received, HE is judged.
 `python -m benchmarks.soak -o docs/results/soak` makes this page anew.
 
 ![Memory and time of a look](soak.png)
 
-| lumisections | own memory (MB) | pages of files (MB) | this look (s) |
-|---|---|---|---|
+| lumisections | own memory (MB) | pages of files (MB) | own, most within the look | pages, most | CPU time (s) |
+|---|---|---|---|---|---|
 {rows}
 
 {about}
@@ -128,13 +151,15 @@ def draw(figures: Sequence[Look], path: Path) -> None:
     """Memory and time of a look against the lumisections so far."""
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
-    numbers, own, files, took = zip(*figures, strict=True)
+    numbers, own, files, most_own, most_files, took = zip(*figures, strict=True)
     memory, seconds = figure.subplots(1, 2)
-    memory.plot(numbers, own, marker=".", label="of its own")
-    memory.plot(numbers, np.add(own, files), marker=".", label="with pages of files")
-    memory.legend()
+    memory.plot(numbers, own, marker=".", color="C0", label="of its own, after a look")
+    memory.plot(numbers, most_own, marker=".", color="C0", ls=":", label="at most within it")
+    memory.plot(numbers, files, marker=".", color="C1", label="pages of files, after a look")
+    memory.plot(numbers, most_files, marker=".", color="C1", ls=":", label="at most within it")
+    memory.legend(fontsize="x-small")
     seconds.plot(numbers, took, marker=".")
-    for axis, name in ((memory, "memory [MB]"), (seconds, "one look [s]")):
+    for axis, name in ((memory, "memory [MB]"), (seconds, "CPU time of a look [s]")):
         axis.set(xlabel="lumisections so far", ylabel=name, xlim=(0, None), ylim=(0, None))
     figure.savefig(path, dpi=100)
 

@@ -7,12 +7,14 @@ with the last array in it, however the process ends.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 import os
 import tempfile
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,13 +25,13 @@ from hcal_root_ad.errors import OutputError
 
 Value = TypeVar("Value", bound=np.generic)
 
-LARGE = 2**26
-"""Bytes from which on an array lies in a file: some 800 lumisections of counts, twice as many of HE or HB."""
+LARGE = 2**24
+"""Bytes from which on an array lies in a file: some 200 lumisections of counts, thrice as many of HE or HB."""
 TOGETHER = 2**21
 """Bytes of a file that Linux may bring into memory together, around the one that is looked at."""
 ROWS = 32
 """Rows that are looked at together, unless said otherwise."""
-TRANSPOSED = 1024
+TRANSPOSED = 256
 """Rows that are transposed together: fewer would bring every column into memory for a few of its numbers."""
 _files: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 
@@ -75,9 +77,11 @@ def release(*arrays: NDArray[Any]) -> None:
 
 
 def release_all() -> None:
-    """Release every array that lies in a file, whoever has it."""
+    """Release every array that lies in a file, whoever has it, and give back what the allocator kept of freed ones."""
     for file in tuple(_files):
         file.madvise(mmap.MADV_DONTNEED)
+    with suppress(AttributeError):  # of glibc alone
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def iter_chunks(*arrays: NDArray[Any], rows: int = ROWS) -> Iterator[slice]:

@@ -116,7 +116,7 @@ def test_a_disk_without_room_is_one_sentence(folder: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (MB, limits[1]))
     try:
-        with pytest.raises(OutputError, match=rf"{folder}: a long run needs 67 MB here .* TMPDIR\.$"):
+        with pytest.raises(OutputError, match=rf"{folder}: a long run needs 17 MB here .* TMPDIR\.$"):
             zeros((LARGE,), np.uint8)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

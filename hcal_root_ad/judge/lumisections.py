@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import Cells, LumiMaps, Source
-from hcal_root_ad.scratch import LARGE, extended, release, transposed
+from hcal_root_ad.scratch import LARGE, TRANSPOSED, extended, release, transposed
 
 Value = TypeVar("Value", bound=np.generic)
 
@@ -107,15 +107,14 @@ def side_by_side(numbers: NDArray[np.intp]) -> slice | NDArray[np.intp]:
 
 def _taken(maps: LumiMaps, position: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.int32]:
     """(positions, columns) digis, never more than the events; a copy."""
-    rows, own = side_by_side(position), side_by_side(columns)
-    # Nothing but these cells is looked at: the counts of a long run lie in a file.
-    if isinstance(rows, slice):
-        counts = maps.counts[rows][:, own]
-    else:
-        counts = maps.counts[:, own][rows] if isinstance(own, slice) else maps.counts[np.ix_(rows, own)]
-    counts = counts.astype(np.int32)
-    if len(position):
-        release(maps.counts[position[0] : position[-1] + 1])
+    own = side_by_side(columns)
+    counts = np.empty((len(position), len(columns)), dtype=np.int32)
+    for first in range(0, len(position), TRANSPOSED):  # the counts of a long run lie in a file
+        some = position[first : first + TRANSPOSED]
+        rows = side_by_side(some)
+        cells = (rows, own) if isinstance(rows, slice) or isinstance(own, slice) else np.ix_(rows, own)
+        counts[first : first + len(some)] = maps.counts[cells]
+        release(maps.counts[some[0] : some[-1] + 1])
     most = np.minimum(maps.events[position, None], np.iinfo(np.int32).max).astype(np.int32)
     return np.minimum(counts, most, out=counts)
 

@@ -51,6 +51,7 @@ from hcal_root_ad.publish.state_elements import (
     run_box_states,
     subdetector_states,
 )
+from hcal_root_ad.scratch import iter_chunks
 
 ROWS = 16
 """Rows of the list of faults: with more, two lines of text would not fit into one."""
@@ -202,16 +203,23 @@ def box_percentages(sources: Sequence[Verdict | StripVerdict], axis: LumiAxis) -
         yield lumi_map(path, axis, shown, f"{title} of flagged channels [% of RBX]", _LABELLED_BOXES, "RBX")
 
 
+_ROWS = 256
+"""Lumisections of a run whose counts are in memory together."""
+
+
 def box_changes(source: Verdict | StripVerdict) -> tuple[Floats, Floats]:
     """(LS, 72) digis that the flagged channels of a box miss, and those that they have too many."""
     boxes, rows = boxes_of(source), source.lumisections
     missing, surplus = np.zeros((2, len(rows), N_BOXES))
-    for interval in source.intervals:
-        at: slice = slice(*np.searchsorted(rows, [interval.first, interval.last + 1]).tolist())
-        judged: NDArray[np.bool_] = source.states[at, interval.channel] >= State.GOOD
-        change = (source.observed[at, interval.channel] - source.expected[at, interval.channel]) * judged
-        target, sign = (missing, -1) if interval.kind in LOSSES else (surplus, 1)
-        target[at, boxes[interval.channel]] += np.maximum(sign * change, 0)
+    starts = np.searchsorted(rows, [interval.first for interval in source.intervals])
+    stops = np.searchsorted(rows, [interval.last + 1 for interval in source.intervals])
+    for some in iter_chunks(source.observed, source.states, rows=_ROWS):
+        for n in np.flatnonzero((starts < some.stop) & (stops > some.start)).tolist():
+            interval, at = source.intervals[n], slice(max(starts[n], some.start), min(stops[n], some.stop))
+            judged: NDArray[np.bool_] = source.states[at, interval.channel] >= State.GOOD
+            change = (source.observed[at, interval.channel] - source.expected[at, interval.channel]) * judged
+            target, sign = (missing, -1) if interval.kind in LOSSES else (surplus, 1)
+            target[at, boxes[interval.channel]] += np.maximum(sign * change, 0)
     return missing, surplus
 
 
