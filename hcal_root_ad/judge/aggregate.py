@@ -73,7 +73,7 @@ def exactly(state: State) -> Which:
 def worst_state(states: States) -> States:
     """(columns,) highest state over the rows; what is masked whenever it is not assessed counts as not connected."""
     lowest, highest = np.full(states.shape[1], State.BAD), np.zeros(states.shape[1])
-    for rows in row_blocks(len(states)):
+    for rows in iter_chunks(states):
         np.minimum(lowest, states[rows].min(axis=0), out=lowest)
         np.maximum(highest, states[rows].max(axis=0), out=highest)
     masked = (highest == State.NOT_ASSESSED) & (lowest == State.NOT_CONNECTED)
@@ -83,7 +83,7 @@ def worst_state(states: States) -> States:
 def count_by_channel(states: States, which: Which) -> Counts:
     """(columns,) in how many lumisections a state is such."""
     counts = np.zeros(states.shape[1], dtype=np.int64)
-    for rows in row_blocks(len(states)):
+    for rows in iter_chunks(states):
         counts += np.count_nonzero(which(states[rows]), axis=0)
     return counts
 
@@ -91,7 +91,7 @@ def count_by_channel(states: States, which: Which) -> Counts:
 def count_by_lumi(states: States, which: Which) -> Counts:
     """(LS,) how many columns have such a state."""
     counts = np.zeros(len(states), dtype=np.int64)
-    for rows in row_blocks(len(states)):
+    for rows in iter_chunks(states):
         counts[rows] = np.count_nonzero(which(states[rows]), axis=1)
     return counts
 
@@ -229,7 +229,7 @@ def flagged_fraction(verdict: Verdict) -> Floats:
 def channel_sums(verdict: Verdict) -> ChannelSums:
     """What maps of the run show of each channel."""
     observed, expected = np.zeros((2, len(verdict.channels)))
-    for rows in iter_chunks(verdict.observed):
+    for rows in iter_chunks(verdict.observed, verdict.states):
         use = judged(verdict.states[rows])
         observed += (verdict.observed[rows] * use).sum(axis=0)
         expected += (verdict.expected[rows] * use).sum(axis=0, dtype=np.float64)
@@ -239,7 +239,7 @@ def channel_sums(verdict: Verdict) -> ChannelSums:
 def strongest_scores(verdict: Verdict) -> Floats:
     """(channels,) the largest score of the judged lumisections, with its sign."""
     largest, smallest = np.zeros((2, len(verdict.channels)))
-    for rows in iter_chunks(verdict.observed):
+    for rows in iter_chunks(verdict.observed, verdict.states):
         score = verdict.score[rows] * judged(verdict.states[rows])
         largest, smallest = np.maximum(largest, score.max(axis=0)), np.minimum(smallest, score.min(axis=0))
     return np.where(largest >= -smallest, largest, smallest)
@@ -302,7 +302,7 @@ def run_pull(verdict: Verdict) -> Floats:
 
 def _residuals(verdict: Verdict) -> Iterator[tuple[slice, Array, Array, NDArray[np.bool_]]]:
     """Rows, and of them (LS, channels) seen − expected (0 where not judged), its variance, and which were judged."""
-    for rows in iter_chunks(verdict.observed):
+    for rows in iter_chunks(verdict.observed, verdict.states):
         expected, use = verdict.expected[rows], judged(verdict.states[rows])
         residual = (verdict.observed[rows].astype(np.float32) - expected) * use
         yield rows, residual, variance(expected, verdict.events[rows, None].astype(np.float32)), use
