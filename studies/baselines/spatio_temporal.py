@@ -16,8 +16,8 @@ from studies.baselines.blocks import Bottleneck, BoxGNN, PoolingCNN, RingMean, S
 class Parts:
     """Which parts the autoencoder has; all lie on the sides stacked as a batch (dimension compression)."""
 
-    latent: int = 4
-    """L, the public trainer's default; all other widths are 4·L. CMSSW's has 32."""
+    latent: int = 8
+    """L; all other widths are 4·L. The public trainer has 4, the authors' test of their export 8, CMSSW 32."""
     graph: bool = True
     recurrent: bool = True
     """An LSTM over the window; False gives fully connected layers, LS by LS."""

@@ -6,63 +6,125 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hcal_root_ad.files import write_text
 from studies.evaluate import limit, unit_limit
+from studies.evaluate.authors_test import measure_boxes
 from studies.evaluate.material import Fold, Material
 from studies.evaluate.measure import measure
-from studies.evaluate.protocol import System
+from studies.evaluate.protocol import System, Trained
 from studies.folder import POINTS
 
 Progress = Callable[[int, int], None]
 Row = dict[str, Any]
-"""System, sub-detector, origin, share of the published training, seconds to fit and to score an LS, and per test run
-its numbers."""
+"""System, sub-detector, origin, seconds of a processor to fit and to score an LS, and per test run its numbers; of deep
+systems how each training went, and where a suite has the authors' own test, what it gave."""
 LIMITS = {
     limit.NAME: ("the true rates and the fault known", limit.measure_limit),
     unit_limit.NAME: ("the same, and which channels would fail together", unit_limit.measure_unit_limit),
 }
 """Rows that are no systems: what they know, and how they are measured."""
+WEIGHTS = "weights"
+"""Folder of trained weights, whose trainings are gone on with."""
+MOST_SEEDS = 10
+"""Trainings of a deep system that are looked for."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A row to be: a limit (by name) or a system of one sub-detector; ``seed``: which of a deep system's trainings."""
+
+    entry: str | System
+    subdetector: str
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.entry if isinstance(self.entry, str) else self.entry.name
+
+    def path(self, material: Material, folder: Path) -> Path:
+        """Where its numbers are kept."""
+        settings = "" if isinstance(self.entry, str) else self.entry.settings
+        more = f" seed {self.seed}" if self.seed else ""
+        return folder / POINTS / f"{_digest(material, self.subdetector, self.name, settings + more)}.json"
 
 
 def evaluate(
-    material: Material, systems: Sequence[System], folder: Path, progress: Progress | None = None
+    material: Material,
+    systems: Sequence[System],
+    folder: Path,
+    progress: Progress | None = None,
+    again: bool = False,
+    known: Sequence[System] = (),
 ) -> list[Row]:
-    """Measure the limits and the systems; results that are there already are taken over."""
+    """Measure the limits and the systems; results that are there already are taken over, but for ``again``.
+
+    Of ``known`` systems, and of further trainings, what was measured before is a row, too. Limits come first.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    entries: dict[str, tuple[str | System, ...]] = {
-        name: (*LIMITS, *_measured_on(name, systems)) for name in material.subdetectors
-    }
-    total = sum(map(len, entries.values()))
+    points = [
+        point
+        for subdetector in material.subdetectors
+        for point in (*(Point(name, subdetector) for name in LIMITS), *_points(material, subdetector, systems))
+    ]
+    if again:
+        for point in points:
+            if isinstance(point.entry, System):
+                point.path(material, folder).unlink(missing_ok=True)
+    for done, point in enumerate(points):
+        path = point.path(material, folder)
+        if not path.exists():
+            written = {"system": point.name, "subdetector": point.subdetector} | _measured_point(
+                point, material, folder
+            )
+            write_text(path, json.dumps(written, indent=1))
+        if progress:
+            progress(done + 1, len(points))
+    return _rows(material, (*systems, *(one for one in known if one not in systems)), folder)
+
+
+def _points(material: Material, subdetector: str, systems: Sequence[System]) -> list[Point]:
+    """Every training of every system that is measured on a sub-detector."""
+    measured = [
+        system
+        for system in systems
+        if (not system.only or subdetector in system.only) and (material.told_rates or not system.told_rates)
+    ]
+    return [Point(one, subdetector, seed) for one in measured for seed in range(material.seeds if one.deep else 1)]
+
+
+def _rows(material: Material, systems: Sequence[System], folder: Path) -> list[Row]:
+    """All rows that are there, the trainings of a deep system in one."""
     rows: list[Row] = []
     for subdetector in material.subdetectors:
-        folds = material.folds(subdetector)
-        for entry in entries[subdetector]:
-            rows.append(_taken_or_measured(entry, material, subdetector, folds, folder))
-            if progress:
-                progress(len(rows), total)
+        entries: tuple[str | System, ...] = (*LIMITS, *systems)
+        for entry in entries:
+            seeds = MOST_SEEDS if isinstance(entry, System) and entry.deep else 1
+            paths = [Point(entry, subdetector, seed).path(material, folder) for seed in range(seeds)]
+            found = [json.loads(path.read_text()) for path in paths if path.exists()]
+            if found:
+                rows.append(_together(found, entry))
     return rows
 
 
-def _measured_on(subdetector: str, systems: Sequence[System]) -> list[System]:
-    return [system for system in systems if not system.only or subdetector in system.only]
-
-
-def _taken_or_measured(
-    entry: str | System, material: Material, subdetector: str, folds: Sequence[Fold], folder: Path
-) -> Row:
-    """The row of a limit (by name) or of a system."""
-    name, settings = (entry, "") if isinstance(entry, str) else (entry.name, entry.settings)
-    path = folder / POINTS / f"{_digest(material, subdetector, name, settings)}.json"
-    if not path.exists():
-        measured = _limit(entry, folds) if isinstance(entry, str) else _measured(entry, folds)
-        write_text(path, json.dumps({"system": name, "subdetector": subdetector} | measured, indent=1))
-    row: Row = json.loads(path.read_text())
-    if isinstance(entry, System) and entry.trained:
-        row["trained"] = entry.trained(material.effort, folds[0].lumisections)
+def _together(found: Sequence[Row], entry: str | System) -> Row:
+    """One row of several trainings: their runs one after the other, their other numbers side by side."""
+    row = dict(found[0]) | {"runs": [run for one in found for run in one["runs"]]}
+    row["trainings"] = [one["training"] | {"runs": len(one["runs"])} for one in found if "training" in one]
+    row["boxes"] = [one["boxes"] for one in found if "boxes" in one]
+    if isinstance(entry, System):
+        row |= {"origin": entry.origin, "changed": entry.changed}
     return row
+
+
+def _measured_point(point: Point, material: Material, folder: Path) -> Row:
+    folds = material.folds(point.subdetector)
+    if isinstance(point.entry, str):
+        return _limit(point.entry, folds)
+    return _measured(point.entry, folds, point.seed, folder / WEIGHTS)
 
 
 def _limit(name: str, folds: Sequence[Fold]) -> Row:
@@ -70,27 +132,25 @@ def _limit(name: str, folds: Sequence[Fold]) -> Row:
     return {"origin": origin, "deep": False, "runs": [run for fold in folds for run in measured(fold.tests())]}
 
 
-def _measured(system: System, folds: Sequence[Fold]) -> Row:
+def _measured(system: System, folds: Sequence[Fold], seed: int, weights: Path) -> Row:
     to_fit = to_score = 0.0
-    runs: list[dict[str, Any]] = []
-    thresholds = []
+    row: Row = {"origin": system.origin, "deep": system.deep, "thresholds": [], "runs": []}
     for fold in folds:
-        training, tests = fold.training(system.deep), fold.tests()
-        start = time.perf_counter()
+        training = fold.training(system.deep)
+        training = replace(training, seed=training.seed + seed, weights=weights if len(folds) == 1 else None)
+        tests = fold.tests()
+        start = time.process_time()
         fitted = system.fit(training)
-        learned = time.perf_counter()
-        runs += measure(fitted, tests)
-        thresholds.append(float(fitted.threshold))
-        to_fit, to_score = to_fit + learned - start, to_score + time.perf_counter() - learned
+        learned = time.process_time()
+        row["runs"] += measure(fitted, tests)
+        row["thresholds"].append(float(fitted.threshold))
+        to_fit, to_score = to_fit + learned - start, to_score + time.process_time() - learned
+        if isinstance(fitted, Trained):
+            row["training"] = fitted.training
+        if fold.boxes:
+            row["boxes"] = measure_boxes(fitted, fold.boxes())
     lumisections = sum(len(test.series) for fold in folds for test in fold.tests())
-    return {
-        "origin": system.origin,
-        "deep": system.deep,
-        "thresholds": thresholds,
-        "seconds_to_fit": to_fit,
-        "milliseconds_per_LS": 1e3 * to_score / lumisections,
-        "runs": runs,
-    }
+    return row | {"seconds_to_fit": to_fit, "milliseconds_per_LS": 1e3 * to_score / lumisections}
 
 
 def _digest(material: Material, subdetector: str, name: str, settings: str) -> str:

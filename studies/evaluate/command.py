@@ -6,6 +6,7 @@ import argparse
 import datetime
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = _parser().parse_args(argv)
     material, systems = _material(arguments), chosen(arguments.systems)
     with progress("Evaluating") as report:
-        rows = evaluate(material, systems, arguments.output, report)
+        rows = evaluate(material, systems, arguments.output, report, arguments.again, chosen([]))
     command = f"python -m studies evaluate --suite {material.name}"
     made = f"`{command}`, version {version('hcal-root-ad')}, {datetime.date.today()}."
     table = arguments.output / "table.md"
@@ -54,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
                         help="quick, short (default), full; or real: ten LS of a real run, see --data")  # fmt: skip
     parser.add_argument("--data", nargs="+", metavar="PATH", help="the real run: its DQM files, or their folder")
     parser.add_argument("--systems", nargs="+", default=[], metavar="NAME", help="some of the systems (default: all)")
+    parser.add_argument("--again", action="store_true", help="measure the systems anew that were measured before")
+    parser.add_argument("--seeds", type=int, metavar="N", help="trainings of each deep system (default: of the suite)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here, too")
     return parser
 
@@ -69,7 +72,8 @@ def _material(arguments: argparse.Namespace) -> Material:
     if arguments.suite != NAME:
         if arguments.data:
             raise UsageError(f"--data is for --suite {NAME}; the suite {arguments.suite} simulates its runs.")
-        return simulated(suite_named(arguments.suite))
+        material = simulated(suite_named(arguments.suite))
+        return replace(material, seeds=arguments.seeds or material.seeds)
     if not arguments.data:
         raise UsageError(f"--suite {NAME} needs a real run; name its DQM files, or their folder, with --data.")
     runs = read_runs(arguments.data)

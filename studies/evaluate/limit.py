@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from hcal_root_ad.stats.binomial import Floats
-from studies.evaluate.measure import fault_pairs, healthy_pairs
+from studies.evaluate.measure import fault_pairs, negative_pairs, rankings
 from studies.evaluate.suite import AGEING, FLICKER_ON, NOISE, Condition, TestRun
 from studies.evaluate.systems.oracle import Alternative, ageing, constant, flickering, noisy, oracle_scores
-from studies.metrics import ranking
 
 NAME = "oracle"
 
@@ -34,12 +33,12 @@ def measure_limit(tests: Iterable[TestRun]) -> list[dict[str, Any]]:
 
 
 def _one_run(test: TestRun) -> dict[str, dict[str, float]]:
-    healthy = healthy_pairs(test)
+    healthy = negative_pairs(test)
     conditions = sorted({placed.condition for placed in test.placed}, key=lambda c: (c.kind, c.persistence))
     numbers: dict[str, dict[str, float]] = {}
     known: tuple[str, str] | None = None
     scores: Floats = np.zeros(0)
-    negatives: Floats = np.zeros(0)
+    negatives: dict[str, Floats] = {}
     for condition in conditions:
         pairs = fault_pairs(test, condition)
         if not pairs.any():
@@ -47,6 +46,6 @@ def _one_run(test: TestRun) -> dict[str, dict[str, float]]:
         if known != (condition.kind, condition.persistence):
             known = (condition.kind, condition.persistence)
             scores = oracle_scores(test.series, test.truth.healthy, alternative_of(condition))
-            negatives = np.sort(scores[healthy])
-        numbers[condition.name] = ranking(scores[pairs], negatives)
+            negatives = {kind: np.sort(scores[chosen]) for kind, chosen in healthy.items()}
+        numbers[condition.name] = rankings(scores[pairs], negatives)
     return numbers

@@ -7,11 +7,9 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from studies.evaluate.authors_test import BoxWindows, box_windows
 from studies.evaluate.protocol import Effort, Training
-from studies.evaluate.suite import COURSES, Suite, TestRun, learned_lumisections, test_runs_of, training_of
+from studies.evaluate.suite import COURSES, FairSuite, Suite, TestRun, test_runs_of, training_of
 
 SIMULATED = (
     "Detector seed {detector_seed}, seed {seed}; {learning_runs} + {calibration_runs} clean runs of {run_length} LS "
@@ -24,14 +22,13 @@ SIMULATED = (
 class Fold:
     """Clean runs of one sub-detector, and other runs with faults.
 
-    ``training``: what deep systems learn from, or the others. ``tests``: the runs with faults. Both make their runs
-    when first called, and keep them. ``lumisections``: numbers of those of each run that deep systems learn from,
-    known without making the run.
+    ``training``: what deep systems learn from, or the others. ``tests``: the runs with faults. ``boxes``: the
+    authors' own test, if the suite has it. All make their runs when first called, and keep them.
     """
 
     training: Callable[[bool], Training]
     tests: Callable[[], Sequence[TestRun]]
-    lumisections: Sequence[NDArray[np.int32]]
+    boxes: Callable[[], Sequence[BoxWindows]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +36,8 @@ class Material:
     """An evaluation's runs.
 
     ``kinds``, ``scales``: of faults, in the order of the table. ``settings``: all that results depend on,
-    as JSON takes it. ``head``: what the runs are, for the table. ``folds``: of a sub-detector.
+    as JSON takes it. ``head``: what the runs are, for the table. ``folds``: of a sub-detector. ``seeds``: trainings
+    of each deep system. ``told_rates``: the true rates of clean runs are known.
     """
 
     name: str
@@ -50,6 +48,8 @@ class Material:
     settings: dict[str, Any]
     head: str
     folds: Callable[[str], Sequence[Fold]]
+    seeds: int = 1
+    told_rates: bool = False
 
 
 def simulated(suite: Suite) -> Material:
@@ -58,7 +58,8 @@ def simulated(suite: Suite) -> Material:
     def folds(subdetector: str) -> Sequence[Fold]:
         training = cache(lambda: training_of(suite, subdetector))
         tests = cache(lambda: list(test_runs_of(suite, subdetector)))
-        return [Fold(lambda _deep: training(), tests, learned_lumisections(suite))]
+        boxes = cache(lambda: list(box_windows(suite, subdetector))) if isinstance(suite, FairSuite) else None
+        return [Fold(lambda _deep: training(), tests, boxes)]
 
     return Material(
         name=suite.name,
@@ -69,6 +70,8 @@ def simulated(suite: Suite) -> Material:
         settings=asdict(suite),
         head=SIMULATED.format(**asdict(suite)),
         folds=folds,
+        seeds=suite.seeds if isinstance(suite, FairSuite) else 1,
+        told_rates=True,
     )
 
 

@@ -16,6 +16,8 @@ from studies.metrics import delays, detection, false_intervals, ranking
 FEWEST_EVENTS = 200
 """Lumisections with fewer events are neither positives nor negatives."""
 
+CLEAN, BESIDE = "clean", "beside"
+"""Healthy pairs of lumisections without any fault, and those beside a fault."""
 Numbers = dict[str, float]
 
 
@@ -31,7 +33,7 @@ def measure(fitted: Fitted, tests: Iterable[TestRun]) -> list[dict[str, Any]]:
 
 def _one_run(test: TestRun, scores: Floats, flags: NDArray[np.bool_]) -> dict[str, Any]:
     healthy = healthy_pairs(test)
-    negatives = np.sort(scores[healthy])
+    negatives = {kind: np.sort(scores[pairs]) for kind, pairs in negative_pairs(test).items()}
     false = int(flags[healthy].sum())
     positives, flagged = 0, 0
     by_condition: dict[str, Numbers] = {}
@@ -39,7 +41,7 @@ def _one_run(test: TestRun, scores: Floats, flags: NDArray[np.bool_]) -> dict[st
         pairs = fault_pairs(test, condition)
         if not pairs.any():
             continue
-        numbers = ranking(scores[pairs], negatives)
+        numbers = rankings(scores[pairs], negatives)
         numbers |= {"recall": float(flags[pairs].mean()), "pairs": float(pairs.sum())}
         numbers["delay"] = float(
             np.concatenate([_delays(test, one, flags) for one in placed_of(test, condition)]).mean()
@@ -50,6 +52,9 @@ def _one_run(test: TestRun, scores: Floats, flags: NDArray[np.bool_]) -> dict[st
     wrong = false_intervals(flags & test.live, within_memory(test))
     overall["false_intervals_per_100_LS"] = 100 * wrong / len(test.series)
     overall["false_positive_rate"] = false / max(int(healthy.sum()), 1)
+    clean = negative_pairs(test)[CLEAN].any(axis=1)
+    mistaken = false_intervals((flags & test.live)[clean], np.zeros((int(clean.sum()), flags.shape[1]), dtype=bool))
+    overall["false_intervals_per_100_clean_LS"] = 100 * mistaken / max(int(clean.sum()), 1)
     return {"conditions": by_condition, "overall": overall}
 
 
@@ -76,6 +81,24 @@ def healthy_pairs(test: TestRun) -> NDArray[np.bool_]:
     """(LS, channels) live channels with enough events, away from their faults."""
     healthy: NDArray[np.bool_] = ~within_memory(test) & test.live & (test.series.events >= FEWEST_EVENTS)[:, None]
     return healthy
+
+
+def negative_pairs(test: TestRun) -> dict[str, NDArray[np.bool_]]:
+    """(LS, channels) healthy pairs: all of them, those of LS without any fault in the window, and those beside one."""
+    healthy, near = healthy_pairs(test), np.zeros((len(test.series), 1), dtype=bool)
+    for placed in test.placed:
+        near[_rows(test, placed.first, placed.last + WINDOW - 1)] = True
+    return {"": healthy, CLEAN: healthy & ~near, BESIDE: healthy & near}
+
+
+def rankings(positives: Floats, negatives: dict[str, Floats]) -> Numbers:
+    """Ranking numbers against each kind of negatives, sorted; ``_kind`` behind the names of all but the first."""
+    numbers: Numbers = {}
+    for kind, scores in negatives.items():
+        suffix = f"_{kind}" if kind else ""
+        if len(scores):
+            numbers |= {name + suffix: value for name, value in ranking(positives, scores).items()}
+    return numbers
 
 
 def fault_pairs(test: TestRun, condition: Condition) -> NDArray[np.bool_]:

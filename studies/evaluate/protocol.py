@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -24,10 +25,7 @@ WINDOW = 5
 
 @dataclass(frozen=True)
 class Effort:
-    """How long the deep rivals train: as long as published, but at most ``most`` times their quick training.
-
-    The quick one takes a minute or two on one core.
-    """
+    """How long deep rivals train at most, in multiples of their recipes' steps; held-out runs may end it earlier."""
 
     most: float = 1.0
 
@@ -36,7 +34,9 @@ class Effort:
 class Training:
     """What systems learn from: clean series of one sub-detector, split by run.
 
-    ``learn``: for weights, rates and normalisation. ``calibrate``: for errors and thresholds.
+    ``learn``: for weights, rates and normalisation. ``calibrate``: for errors and thresholds. ``rates``: (LS, channels)
+    true digi probabilities of the runs to calibrate on, for what is told them; empty where nobody knows them.
+    ``weights``: folder of trained weights, where trainings are gone on with; None keeps none.
     """
 
     subdetector: str
@@ -45,6 +45,8 @@ class Training:
     calibrate: Sequence[SubdetectorCounts]
     seed: int
     effort: Effort = Effort()
+    rates: Sequence[Floats] = ()
+    weights: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +82,9 @@ class System:
 
     ``fit`` learns; ``origin`` says in a few words where the idea comes from, for the table;
     ``deep`` marks systems that train a network; ``settings`` holds whatever else a result depends on.
-    ``trained`` gives the share of the published training, from the effort and the LS of each run learned from;
-    None where nothing is published. ``only``: sub-detectors that it is measured on; all of them if empty.
+    ``changed``: where a published system is not the public code. ``only``: sub-detectors that it is measured on; all
+    of them if empty. ``told_rates``: it is no system but a bound, and is told the true rates, also of the runs to
+    calibrate on.
     """
 
     name: str
@@ -89,8 +92,26 @@ class System:
     fit: Callable[[Training], Fitted]
     deep: bool = False
     settings: str = ""
-    trained: Callable[[Effort, Sequence[NDArray[np.int32]]], float] | None = None
+    changed: str = ""
     only: tuple[str, ...] = ()
+    told_rates: bool = False
+
+
+@runtime_checkable
+class Trained(Protocol):
+    """A fitted system that says how its training went."""
+
+    @property
+    def training(self) -> dict[str, float]:
+        """Numbers by name, see :class:`studies.evaluate.systems.training.Course`."""
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A fitted system that can score some lumisections without the others."""
+
+    def score_rows(self, series: SubdetectorCounts, rows: NDArray[np.intp]) -> Floats:
+        """(rows, channels) scores of these lumisections, each with those before it in view."""
 
 
 def clean_threshold(scores: Sequence[Floats], false_alarm_share: float) -> float:

@@ -36,7 +36,17 @@ from hcal_root_ad.simulate.simulated_run import Drift, simulate_run
 from hcal_root_ad.stats.binomial import LARGEST, Floats
 from studies.evaluate.material import Fold, Material, kinds_of
 from studies.evaluate.protocol import WINDOW, Effort, Training, Truth
-from studies.evaluate.suite import BLOCK, FACTORS, SCALES, Condition, TestRun, conditions_of, fault_of, place
+from studies.evaluate.suite import (
+    BLOCK,
+    FACTORS,
+    SCALES,
+    Condition,
+    TestRun,
+    conditions_of,
+    fault_of,
+    place,
+    with_faults,
+)
 
 NAME = "real"
 NO_DRIFT = Drift(box=0.0, module=0.0, channel=0.0, run_box=0.0, run_channel=0.0)
@@ -156,8 +166,7 @@ def _fold(
     def tests() -> Sequence[TestRun]:
         return list(_replicas(ten, fold, suite))
 
-    lasting = [run.lumisections[run.events >= MINIMUM_EVENTS] for _, run in _twin_conditions(suite, fold)]
-    return Fold(training, tests, [learned.lumisections, *lasting[: suite.twins]])
+    return Fold(training, tests)
 
 
 def _replicas(ten: SubdetectorCounts, fold: int, suite: RealSuite) -> Iterator[TestRun]:
@@ -181,18 +190,6 @@ def shares(counts: NDArray[np.int32], events: Floats) -> Floats:
     """(channels,) share of events with a digi, of (LS, channels) counts; half a digi and half a miss added if any."""
     digis = counts.sum(axis=0)
     return np.where(digis > 0, (digis + 0.5) / (events.sum() + 1), 0.0)
-
-
-def with_faults(
-    counts: NDArray[np.int32], events: Floats, healthy: Floats, faulty: Floats, draw: np.random.Generator
-) -> NDArray[np.int32]:
-    """(LS, channels) counts as if each digi probability had been the faulty one; unchanged where both are equal."""
-    p, q = healthy.astype(np.float64), faulty.astype(np.float64)
-    lower, higher = q < p, q > p
-    kept = draw.binomial(counts, np.where(lower, q / np.where(lower, p, 1), 1.0))
-    misses = events.astype(np.int64)[:, None] - counts
-    added = draw.binomial(misses, np.where(higher, (q - p) / np.where(higher, 1 - p, 1), 0.0))
-    return (kept + added).astype(np.int32)
 
 
 def _twin_conditions(suite: RealSuite, fold: int) -> Iterator[tuple[int, FillConditions]]:

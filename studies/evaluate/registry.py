@@ -15,12 +15,13 @@ from studies.evaluate.systems import (
     low_rank,
     oracle,
     ours,
+    perfect,
     robust_z,
     rule_based,
     template,
 )
 
-FAMILIES = (ours, template, robust_z, ewma, low_rank, rule_based, deep_graphstad, deep_images, oracle)
+FAMILIES = (ours, perfect, template, robust_z, ewma, low_rank, rule_based, deep_graphstad, deep_images, oracle)
 
 
 def systems() -> dict[str, System]:

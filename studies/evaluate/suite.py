@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.model.counts import MINIMUM_EVENTS, SubdetectorCounts, subdetector_counts
+from hcal_root_ad.model.counts import SubdetectorCounts, subdetector_counts
 from hcal_root_ad.simulate.faults import FaultKind, InjectedFault
 from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
+from hcal_root_ad.stats.binomial import Floats
 from studies.evaluate.protocol import WINDOW, Effort, Training, Truth
 
 FACTORS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.5, 2.0, 4.0)
@@ -75,11 +76,60 @@ class Suite:
     scales: tuple[str, ...] = SCALES
     effort: Effort = field(default_factory=Effort)
 
+    @property
+    def conditions(self) -> list[Condition]:
+        """All conditions of the suite; a course needs several LS, so it has no isolated form."""
+        return conditions_of(self.factors, self.scales)
+
+    def conditions_of_run(self, number: int) -> list[Condition]:  # noqa: ARG002
+        """Those that a test run meets: all of them, so that several units may be at fault in a block."""
+        return self.conditions
+
+
+@dataclass(frozen=True)
+class FairSuite(Suite):
+    """One unit at fault in a block, and the authors' own test beside it.
+
+    ``windows``: of that test, for each factor and persistence. ``seeds``: trainings of each deep system.
+    """
+
+    windows: int = 24
+    seeds: int = 3
+
+    def conditions_of_run(self, number: int) -> list[Condition]:
+        """Every so many-th condition, no more than the run has blocks."""
+        parts = -(-len(self.conditions) // (self.test_length // BLOCK))
+        return self.conditions[number % parts :: parts]
+
 
 SUITES = {
     suite.name: suite
     for suite in (
         Suite("full", test_runs=4, test_length=480, effort=Effort(most=4)),
+        FairSuite(
+            "fair",
+            learning_runs=60,
+            calibration_runs=8,
+            run_length=40,
+            test_runs=4,
+            test_length=360,
+            factors=(0.0, 0.4, 0.6, 0.8, 1.5, 2.0),
+            scales=("channel", "RM", "RBX", "box"),
+        ),
+        FairSuite(
+            "fair-quick",
+            learning_runs=3,
+            calibration_runs=2,
+            run_length=20,
+            test_runs=2,
+            test_length=48,
+            subdetectors=("HE",),
+            factors=(0.0, 0.4),
+            scales=("channel",),
+            effort=Effort(most=0.01),
+            windows=3,
+            seeds=2,
+        ),
         Suite("short", learning_runs=6, calibration_runs=2, test_runs=3, test_length=480, subdetectors=("HE",)),
         Suite(
             "quick",
@@ -139,35 +189,33 @@ class TestRun:
 def training_of(suite: Suite, subdetector: str) -> Training:
     """Clean runs of the suite's detector, split by run."""
     detector = simulate_detector(suite.detector_seed)
-    series = [
-        subdetector_counts(
-            simulate_run(detector, simulate_conditions(suite.run_length, seed), seed=seed).maps, subdetector
-        )
+    runs = [
+        simulate_run(detector, simulate_conditions(suite.run_length, seed), seed=seed)
         for seed in range(suite.seed, suite.seed + suite.learning_runs + suite.calibration_runs)
     ]
+    series = [subdetector_counts(run.maps, subdetector) for run in runs]
     learn, calibrate = series[: suite.learning_runs], series[suite.learning_runs :]
-    return Training(subdetector, series[0].channels, learn, calibrate, suite.seed, suite.effort)
-
-
-def learned_lumisections(suite: Suite) -> list[NDArray[np.int32]]:
-    """Numbers of the assessable LS of every run that :func:`training_of` learns from, without simulating its counts."""
-    runs = [simulate_conditions(suite.run_length, suite.seed + number) for number in range(suite.learning_runs)]
-    return [run.lumisections[run.events >= MINIMUM_EVENTS] for run in runs]
+    rows = detector.channels.rows_of(subdetector)
+    rates = [
+        run.rates[np.ix_(one.position, rows)] for run, one in zip(runs[suite.learning_runs :], calibrate, strict=True)
+    ]
+    return Training(subdetector, series[0].channels, learn, calibrate, suite.seed, suite.effort, rates)
 
 
 def test_runs_of(suite: Suite, subdetector: str) -> Iterator[TestRun]:
     """The test runs of a suite, one at a time; other seeds than any clean run."""
     detector = simulate_detector(suite.detector_seed)
     for number in range(suite.test_runs):
-        yield _test_run(suite, detector, subdetector, suite.seed + 500 + number)
+        seed = suite.seed + 500 + number
+        yield _test_run(suite, suite.conditions_of_run(number), detector, subdetector, seed)
 
 
-def _test_run(suite: Suite, detector: SimulatedDetector, subdetector: str, seed: int) -> TestRun:
+def _test_run(
+    suite: Suite, conditions: list[Condition], detector: SimulatedDetector, subdetector: str, seed: int
+) -> TestRun:
     rows = detector.channels.rows_of(subdetector)
     channels, live = detector.channels.take(rows), detector.live[rows]
-    placed = place(
-        conditions_of(suite.factors, suite.scales), channels, live, suite.test_length, np.random.default_rng(seed)
-    )
+    placed = place(conditions, channels, live, suite.test_length, np.random.default_rng(seed))
     faults = [fault_of(one, rows, np.random.default_rng([seed, n])) for n, one in enumerate(placed)]
     simulated = simulate_run(detector, simulate_conditions(suite.test_length, seed), faults, seed=seed)
     series = subdetector_counts(simulated.maps, subdetector)
@@ -266,3 +314,15 @@ def fault_of(placed: Placed, rows: NDArray[np.intp], draw: np.random.Generator) 
     return InjectedFault(
         what, placed.condition.name, rows[placed.rows], placed.first + 1, placed.last + 1, 0.0, factor, added
     )
+
+
+def with_faults(
+    counts: NDArray[np.int32], events: Floats, healthy: Floats, faulty: Floats, draw: np.random.Generator
+) -> NDArray[np.int32]:
+    """(LS, channels) counts as if each digi probability had been the faulty one; unchanged where both are equal."""
+    p, q = healthy.astype(np.float64), faulty.astype(np.float64)
+    lower, higher = q < p, q > p
+    kept = draw.binomial(counts, np.where(lower, q / np.where(lower, p, 1), 1.0))
+    misses = events.astype(np.int64)[:, None] - counts
+    added = draw.binomial(misses, np.where(higher, (q - p) / np.where(higher, 1 - p, 1), 0.0))
+    return (kept + added).astype(np.int32)

@@ -31,10 +31,9 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.stats.binomial import Floats
 from studies.evaluate.limit import alternative_of
-from studies.evaluate.measure import Numbers, fault_pairs, healthy_pairs, placed_of, within_memory
+from studies.evaluate.measure import Numbers, fault_pairs, negative_pairs, placed_of, rankings, within_memory
 from studies.evaluate.suite import Condition, TestRun, unit_labels
 from studies.evaluate.systems.oracle import Alternative, Ratios, Units, over_window, state_ratios, summed
-from studies.metrics import ranking
 
 NAME = "oracle (whole unit)"
 BOX_PERIOD, AROUND = 4, 72
@@ -62,29 +61,30 @@ def _one_kind(test: TestRun, conditions: list[Condition]) -> dict[str, Numbers]:
     ratios = state_ratios(test.series, test.truth.healthy, longest)
     away = ~within_memory(test) & test.live
     undisturbed = {state: np.where(away, ratio, 0) for state, ratio in ratios.items()}
-    numbers = {}
+    numbers, healthy = {}, negative_pairs(test)
     for condition, alternative in alternatives.items():
         pairs = fault_pairs(test, condition)
         if not pairs.any():
             continue
         if condition.scale == "channel":
             scores = over_window(test.series, ratios, alternative)
-            positives, negatives = scores[pairs], scores[healthy_pairs(test)]
+            positives, negatives = scores[pairs], {kind: scores[chosen] for kind, chosen in healthy.items()}
         else:
             at_fault = [placed.rows for placed in placed_of(test, condition)]
-            positives = _of_units(test, at_fault, pairs, ratios, alternative)
-            negatives = _of_units(test, _candidates(test, condition), healthy_pairs(test), undisturbed, alternative)
-        if len(negatives):
-            numbers[condition.name] = ranking(positives, np.sort(negatives))
+            positives = _of_units(test, at_fault, [pairs], ratios, alternative)[0]
+            others = _of_units(test, _candidates(test, condition), healthy.values(), undisturbed, alternative)
+            negatives = dict(zip(healthy, others, strict=True))
+        if len(negatives[""]):
+            numbers[condition.name] = rankings(positives, {kind: np.sort(one) for kind, one in negatives.items()})
     return numbers
 
 
 def _of_units(
-    test: TestRun, units: Units, pairs: NDArray[np.bool_], ratios: Ratios, alternative: Alternative
-) -> Floats:
-    """(pairs of units,) the unit's ratio, as often as it has such pairs in an LS."""
+    test: TestRun, units: Units, kinds: Iterable[NDArray[np.bool_]], ratios: Ratios, alternative: Alternative
+) -> list[Floats]:
+    """Of every kind of pairs: (pairs of units,) the unit's ratio, as often as it has such pairs in an LS."""
     scores = over_window(test.series, {state: summed(ratio, units) for state, ratio in ratios.items()}, alternative)
-    return np.repeat(scores.ravel(), summed(pairs, units).astype(np.intp).ravel())
+    return [np.repeat(scores.ravel(), summed(pairs, units).astype(np.intp).ravel()) for pairs in kinds]
 
 
 def _candidates(test: TestRun, condition: Condition) -> Units:

@@ -23,9 +23,9 @@ from studies.evaluate.campaign import evaluate
 from studies.evaluate.material import Fold
 from studies.evaluate.measure import fault_pairs, healthy_pairs
 from studies.evaluate.protocol import WINDOW
-from studies.evaluate.real import RealSuite, real, shares, ten_lumisections, with_faults
+from studies.evaluate.real import RealSuite, real, shares, ten_lumisections
 from studies.evaluate.registry import chosen
-from studies.evaluate.suite import TestRun
+from studies.evaluate.suite import TestRun, with_faults
 from studies.evaluate.table import markdown
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "run306138_real"

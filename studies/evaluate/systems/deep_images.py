@@ -17,6 +17,7 @@ from studies.evaluate.systems.deep import (
     sigmas_from_mean,
     system_of,
 )
+from studies.evaluate.systems.training import Schedule
 
 
 def _network(filters: tuple[int, ...], channels: ChannelTable) -> ConvolutionalAutoencoder:
@@ -36,11 +37,9 @@ def _convolutional(name: str, origin: str, filters: tuple[int, ...], steps: int)
         scaling=share_of_largest,
         window=1,
         scored=1,
-        batch=50,
-        steps=steps,
+        schedule=Schedule(25, steps, partial(torch.optim.Adadelta, lr=1.0), 0.0),
         epochs=200,
-        optimiser=partial(torch.optim.Adadelta, lr=1.0),
-        divergence=0.0,
+        batch=100,
         error=torch.square,
         standard=plain,
         threshold=None,
@@ -54,19 +53,17 @@ DEPTH_VIT = Recipe(
     scaling=quartiles,
     window=1,
     scored=1,
-    batch=32,
-    steps=300,
+    schedule=Schedule(16, 400, partial(torch.optim.Adam, lr=1e-3, amsgrad=True, weight_decay=1e-7), 1e-6),
     epochs=100,
-    optimiser=partial(torch.optim.Adam, lr=1e-3, amsgrad=True, weight_decay=1e-7),
-    divergence=1e-6,
+    batch=32,
     error=torch.abs,
     standard=sigmas_from_mean,
     threshold=5.5,
 )
 """Sizes, rates and the cut of 5.5 standard deviations are those of the working group's public scripts."""
 RECIPES = (
-    _convolutional("cms-ibm-ae", "CMS–IBM HCAL study: convolutional autoencoder", SHALLOW, 800),
-    _convolutional("cms-ibm-deep-ae", "student slides: 86-64-32 filters", DEEP, 150),
+    _convolutional("cms-ibm-ae", "CMS–IBM HCAL study: convolutional autoencoder", SHALLOW, 600),
+    _convolutional("cms-ibm-deep-ae", "student slides: 86-64-32 filters", DEEP, 200),
     DEPTH_VIT,
 )
 
