@@ -21,6 +21,7 @@ COMMANDS = {
     "few": "studies.transfer.few",
     "network": "studies.network.command",
     "stress": "studies.stress.command",
+    "weights-of-2018": "studies.weights_of_2018.command",
     "widths": "studies.widths.command",
 }
 """Studies with options of their own, and the modules whose ``main`` runs them."""

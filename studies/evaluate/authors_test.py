@@ -116,9 +116,12 @@ def _measured(fitted: Fitted, test: BoxWindows) -> dict[str, float]:
 def _last_lumisections(fitted: Fitted, test: BoxWindows) -> Iterator[tuple[Floats, NDArray[np.bool_]]]:
     """(channels,) scores and flags in the last LS of every window."""
     for window, truth in zip(test.windows, test.truths, strict=True):
+        if isinstance(fitted, Judging):
+            scores, flags = (every[-1] for every in fitted.looked_at(window))
+            yield scores, flags
+            continue
         if isinstance(fitted, Selective):
-            scores = fitted.score_rows(window, np.array([WINDOW - 1]))[0]
+            (scores,) = fitted.score_rows(window, np.array([WINDOW - 1]))
         else:
             scores = fitted.score(window, truth)[-1]
-        flags = fitted.flags(window)[-1] if isinstance(fitted, Judging) else scores > fitted.threshold
-        yield scores, flags
+        yield scores, scores > fitted.threshold

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +75,13 @@ def evaluate(
         for point in points:
             if isinstance(point.entry, System):
                 point.path(material, folder).unlink(missing_ok=True)
+    folds = cache(material.folds)
     for done, point in enumerate(points):
         path = point.path(material, folder)
         if not path.exists():
-            written = {"system": point.name, "subdetector": point.subdetector} | _measured_point(
-                point, material, folder
-            )
-            write_text(path, json.dumps(written, indent=1))
+            measured = _measured_point(point, folds(point.subdetector), folder)
+            measured |= {"system": point.name, "subdetector": point.subdetector}
+            write_text(path, json.dumps(measured, indent=1))
         if progress:
             progress(done + 1, len(points))
     return _rows(material, (*systems, *(one for one in known if one not in systems)), folder)
@@ -88,19 +89,20 @@ def evaluate(
 
 def _points(material: Material, subdetector: str, systems: Sequence[System]) -> list[Point]:
     """Every training of every system that is measured on a sub-detector."""
-    measured = [
-        system
-        for system in systems
-        if (not system.only or subdetector in system.only) and (material.told_rates or not system.told_rates)
-    ]
+    measured = [system for system in systems if _is_measured(system, material, subdetector)]
     return [Point(one, subdetector, seed) for one in measured for seed in range(material.seeds if one.deep else 1)]
+
+
+def _is_measured(system: System, material: Material, subdetector: str) -> bool:
+    return (not system.only or subdetector in system.only) and (material.told_rates or not system.told_rates)
 
 
 def _rows(material: Material, systems: Sequence[System], folder: Path) -> list[Row]:
     """All rows that are there, the trainings of a deep system in one."""
     rows: list[Row] = []
     for subdetector in material.subdetectors:
-        entries: tuple[str | System, ...] = (*LIMITS, *systems)
+        measured = [system for system in systems if _is_measured(system, material, subdetector)]
+        entries: tuple[str | System, ...] = (*LIMITS, *measured)
         for entry in entries:
             seeds = MOST_SEEDS if isinstance(entry, System) and entry.deep else 1
             paths = [Point(entry, subdetector, seed).path(material, folder) for seed in range(seeds)]
@@ -120,8 +122,7 @@ def _together(found: Sequence[Row], entry: str | System) -> Row:
     return row
 
 
-def _measured_point(point: Point, material: Material, folder: Path) -> Row:
-    folds = material.folds(point.subdetector)
+def _measured_point(point: Point, folds: Sequence[Fold], folder: Path) -> Row:
     if isinstance(point.entry, str):
         return _limit(point.entry, folds)
     return _measured(point.entry, folds, point.seed, folder / WEIGHTS)

@@ -15,6 +15,7 @@ from hcal_root_ad.cli.terminal import progress, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import write_text
 from hcal_root_ad.provenance import INPUTS, Provenance, file_material, write_beside
+from studies.evaluate import fair_table
 from studies.evaluate.campaign import evaluate
 from studies.evaluate.figures import partial_auc_figure
 from studies.evaluate.material import Material, simulated
@@ -33,9 +34,10 @@ def main(argv: Sequence[str]) -> int:
     command = f"python -m studies evaluate --suite {material.name}"
     made = f"`{command}`, version {version('hcal-root-ad')}, {datetime.date.today()}."
     table = arguments.output / "table.md"
-    write_text(table, markdown(rows, material, made))
+    fair = "windows" in material.settings
+    write_text(table, (fair_table.markdown if fair else markdown)(rows, material, made))
     written = [table]
-    for subdetector in material.subdetectors:
+    for subdetector in () if fair else material.subdetectors:
         figure = partial_auc_figure(rows, material, subdetector)
         written.append(arguments.output / f"partial_auc_{subdetector}.png")
         figure.savefig(written[-1], dpi=110)
@@ -52,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
                         help="folder of the table and the figures; an interrupted evaluation is continued")  # fmt: skip
     parser.add_argument("--suite", default="short", metavar="NAME",
-                        help="quick, short (default), full; or real: ten LS of a real run, see --data")  # fmt: skip
+                        help="quick, short (default), full; fair: one unit at fault at a time, and the authors' own "
+                             "test; or real: ten LS of a real run, see --data")  # fmt: skip
     parser.add_argument("--data", nargs="+", metavar="PATH", help="the real run: its DQM files, or their folder")
     parser.add_argument("--systems", nargs="+", default=[], metavar="NAME", help="some of the systems (default: all)")
     parser.add_argument("--again", action="store_true", help="measure the systems anew that were measured before")

@@ -25,8 +25,11 @@ def measure(fitted: Fitted, tests: Iterable[TestRun]) -> list[dict[str, Any]]:
     """Per test run: numbers per condition, and over all."""
     numbers = []
     for test in tests:
-        scores = fitted.score(test.series, test.truth)
-        flags = fitted.flags(test.series) if isinstance(fitted, Judging) else scores > fitted.threshold
+        if isinstance(fitted, Judging):
+            scores, flags = fitted.looked_at(test.series)
+        else:
+            scores = fitted.score(test.series, test.truth)
+            flags = scores > fitted.threshold
         numbers.append(_one_run(test, scores, flags))
     return numbers
 

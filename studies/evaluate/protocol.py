@@ -72,8 +72,8 @@ class Fitted(Protocol):
 class Judging(Protocol):
     """A fitted system whose flags are more than a score above a threshold."""
 
-    def flags(self, series: SubdetectorCounts) -> NDArray[np.bool_]:
-        """(LS, channels) what it flags, as it would be shipped."""
+    def looked_at(self, series: SubdetectorCounts) -> tuple[Floats, NDArray[np.bool_]]:
+        """(LS, channels) scores, and what it flags, as it would be shipped."""
 
 
 @dataclass(frozen=True)

@@ -109,9 +109,9 @@ SUITES = {
         FairSuite(
             "fair",
             learning_runs=60,
-            calibration_runs=8,
-            run_length=40,
-            test_runs=4,
+            calibration_runs=10,
+            run_length=20,
+            test_runs=2,
             test_length=360,
             factors=(0.0, 0.4, 0.6, 0.8, 1.5, 2.0),
             scales=("channel", "RM", "RBX", "box"),

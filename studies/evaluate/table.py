@@ -16,12 +16,11 @@ LEGEND = f"""\
 **`{limit.NAME}`** knows the true rates and the fault's kind, strength and course, and looks at single channels;
 **`{unit_limit.NAME}`** also knows which channels would fail together, and adds them up. Neither knows where nor since
 when. *Mean* is the average over all conditions of a system's partial AUC (FPR ≤ 10⁻³) over the limit's; *worst kind*
-that of the fault kind where it is lowest, over all scales and persistences. *Trained* is the share of the published
-gradient steps that a deep rival was given."""
+that of the fault kind where it is lowest, over all scales and persistences."""
 
 HEAD = (
     "system", "of whole unit's limit: mean", "worst kind", "worst condition", "of single channel's: mean", "worst kind",
-    "worst condition", "AUC", "precision", "recall", "F1", "delay (LS)", "false intervals per 100 LS", "trained",
+    "worst condition", "AUC", "precision", "recall", "F1", "delay (LS)", "false intervals per 100 LS",
 )  # fmt: skip
 
 
@@ -46,7 +45,6 @@ def _systems_table(entries: Sequence[Entry]) -> list[str]:
 
 
 def _cells(entry: Entry) -> list[str]:
-    trained = entry.row.get("trained")
     return [
         *_share(entry.of_unit),
         *_share(entry.of_channel),
@@ -54,7 +52,6 @@ def _cells(entry: Entry) -> list[str]:
         *(_interval(entry.overall[number]) for number in OVERALL[:3]),
         _number(entry.delay, 2),
         _interval(entry.overall[OVERALL[3]], 2),
-        "–" if trained is None else f"{trained:.0%}",
     ]
 
 

@@ -70,8 +70,6 @@ def test_results_of_the_full_suite_keep_their_names() -> None:
     """So that what took hours is taken over."""
     full = simulated(SUITES["full"])
     assert campaign._digest(full, "HE", "oracle", "") == "HE-oracle-649f13010a"
-    (graphstad,) = chosen(["graphstad"])
-    assert campaign._digest(full, "HE", graphstad.name, graphstad.settings) == "HE-graphstad-5823b78e78"
 
 
 def test_names_of_systems() -> None:
@@ -83,7 +81,7 @@ def test_names_of_systems() -> None:
 
 def test_the_verb_refuses_what_it_does_not_know(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", "--suite", "huge", "-o", str(tmp_path / "out")]) == 2
-    assert "no suite 'huge'; there are full, short, quick and real." in capsys.readouterr().err
+    assert "no suite 'huge'; there are full, fair, fair-quick, short, quick and real." in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -11,19 +11,20 @@ from hcal_root_ad.detector import ChannelTable, channel_table
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.model.counts import SubdetectorCounts
 from studies.baselines.blocks import BoxGNN, PoolingCNN, RingMean, UnpoolingCNN
-from studies.evaluate.protocol import Effort, Training, Truth
+from studies.evaluate.protocol import Training, Truth
 from studies.evaluate.systems import deep_graphstad, deep_images
 from studies.evaluate.systems.deep import (
     Recipe,
+    Scaled,
+    error_over_binomial,
     fit_autoencoder,
     minimum_to_maximum,
+    occupancy,
     quartiles,
     share_of_largest,
-    share_of_published,
     side_by_side,
     sigmas,
     sigmas_from_mean,
-    steps_of,
     trailing,
 )
 
@@ -53,9 +54,10 @@ def training(channels: ChannelTable) -> Training:
     return Training("HE", channels, learn, [run_of(channels, 3)], seed=7)
 
 
-def quick(name: str) -> Recipe:
-    """One step with two windows."""
-    return replace(RECIPES[name], steps=1, batch=2)
+def quick(name: str, steps: int = 1, batch: int = 2) -> Recipe:
+    """Some steps with some windows."""
+    recipe = RECIPES[name]
+    return replace(recipe, schedule=replace(recipe.schedule, steps=steps, batch=batch))
 
 
 def network_of(name: str, channels: ChannelTable) -> torch.nn.Module:
@@ -111,7 +113,7 @@ def test_the_same_seed_gives_the_same_weights_and_scores(name: str, training: Tr
 )
 def test_a_dead_box_scores_above_healthy_ones(name: str, steps: int, batch: int, training: Training) -> None:
     channels = training.channels
-    fitted = fit_autoencoder(replace(RECIPES[name], steps=steps, batch=batch), training)
+    fitted = fit_autoencoder(quick(name, steps, batch), training)
     healthy = run_of(channels, 4, lumisections=8)
     counts = healthy.counts.copy()
     dead = channels.box == 60
@@ -155,9 +157,9 @@ def test_scalings_by_hand(channels: ChannelTable) -> None:
     counts = np.array([[10, 20, 0], [30, 20, 0]], np.int32)
     run = SubdetectorCounts(three, counts, np.array([100.0, 100.0]), np.array([1, 2], np.int32), np.arange(2))
     later = replace(run, counts=np.array([[50, 30, 10], [20, 10, 0]], np.int32))
-    assert np.allclose(minimum_to_maximum([run])(later), [[2, 0.1, 0.1], [0.5, -0.1, 0]], atol=1e-6)
-    assert np.allclose(share_of_largest([run])(later), [[1, 0.6, 0.2], [1, 0.5, 0]])
-    assert np.allclose(quartiles([run])(later), [[1.5, 0.5, -0.5], [1.5, 0.5, -0.5]], atol=1e-5)
+    assert np.allclose(minimum_to_maximum([run])(later).values, [[2, 0.1, 0.1], [0.5, -0.1, 0]], atol=1e-6)
+    assert np.allclose(share_of_largest([run])(later).values, [[1, 0.6, 0.2], [1, 0.5, 0]])
+    assert np.allclose(quartiles([run])(later).values, [[1.5, 0.5, -0.5], [1.5, 0.5, -0.5]], atol=1e-5)
 
 
 def test_standards_by_hand() -> None:
@@ -166,10 +168,35 @@ def test_standards_by_hand() -> None:
     assert [part.tolist() for part in sigmas_from_mean(errors)] == [[2, 2], [1, 2]]
 
 
-def test_published_effort_counts_epochs() -> None:
-    recipe = RECIPES["graphstad"]
-    assert steps_of(recipe, Effort(most=100), windows=41) == 10 * 10
-    assert steps_of(recipe, Effort(most=0.5), windows=1000) == recipe.steps // 2
+@pytest.mark.parametrize("scaling", [minimum_to_maximum, share_of_largest, quartiles])
+def test_a_unit_is_the_occupancy_that_one_stands_for(scaling, channels: ChannelTable) -> None:
+    """A digi more in a channel that is neither the largest nor at a quartile moves it by its share over the unit."""
+    run = run_of(channels, 1)
+    learned = scaling([run])
+    channel = int(np.argsort(run.counts[0])[len(channels) // 3])
+    counts = run.counts.copy()
+    counts[0, channel] += 1
+    before, after = learned(run), learned(replace(run, counts=counts))
+    moved = (after.values - before.values)[0, channel] * before.unit[0, channel]
+    assert moved == pytest.approx(1 / run.events[0], rel=1e-2)
+
+
+def test_the_true_rate_has_an_error_of_one_sigma(channels: ChannelTable) -> None:
+    class Constant(torch.nn.Module):
+        """Always reconstructs the rate 0.4."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.nothing = torch.nn.Parameter(torch.zeros(()))
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return torch.full_like(x, 0.4), x.new_zeros(())
+
+    draw = np.random.default_rng(3)
+    counts = draw.binomial(1000, 0.4, (10, len(channels))).astype(np.int32)
+    run = replace(run_of(channels, 1, lumisections=10), counts=counts, events=np.full(10, 1000.0))
+    known = error_over_binomial(Constant(), 5, lambda one: Scaled(occupancy(one), np.ones_like(occupancy(one))), [run])
+    assert known == pytest.approx(1, abs=0.02)
 
 
 def test_ring_mean_is_over_channels_that_are_not_zero(channels: ChannelTable) -> None:
@@ -206,11 +233,3 @@ def test_unpooling_puts_values_where_the_maxima_were() -> None:
     assert small.shape == (1, 2, 1, 1, 5)
     assert [tuple(shape) for _, shape in places] == [(7, 16, 72), (4, 8, 36), (2, 4, 18), (1, 2, 9)]
     assert up(small, places).shape == maps.shape
-
-
-def test_share_of_the_published_training_by_hand() -> None:
-    """Runs of 20 LS, one with a gap, give 4 + 3 windows of 5: one batch of 4 per epoch, 10 epochs; 2 % of 300 steps."""
-    recipe = RECIPES["graphstad"]
-    runs = [np.arange(20, dtype=np.int32), np.r_[0:12, 13:21].astype(np.int32)]
-    assert share_of_published(recipe, Effort(most=1), runs) == 1.0
-    assert share_of_published(recipe, Effort(most=0.02), runs) == 6 / 10

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.detector import channel_table
-from studies.evaluate.measure import fault_pairs, healthy_pairs
+from studies.evaluate.measure import BESIDE, CLEAN, fault_pairs, healthy_pairs, negative_pairs
 from studies.evaluate.protocol import WINDOW
 from studies.evaluate.suite import (
     BLOCK,
@@ -13,7 +13,6 @@ from studies.evaluate.suite import (
     SUITES,
     TestRun,
     conditions_of,
-    learned_lumisections,
     training_of,
     unit_labels,
     unit_rows,
@@ -77,9 +76,25 @@ def test_units_without_a_rule_have_stand_ins_within_their_box() -> None:
     assert np.bincount(unit_labels("sector", channels)).tolist() == [144] * 18
 
 
-def test_the_learned_lumisections_are_known_without_the_counts() -> None:
-    known, made = learned_lumisections(QUICK), training_of(QUICK, "HE").learn
-    assert [numbers.tolist() for numbers in known] == [series.lumisections.tolist() for series in made]
+def test_a_fair_suite_has_one_unit_at_fault_in_a_block_and_meets_every_condition() -> None:
+    suite = SUITES["fair-quick"]
+    runs = list(runs_of(suite, "HE"))
+    assert {placed.condition for run in runs for placed in run.placed} == set(suite.conditions)
+    for run in runs:
+        blocks = [placed.first // BLOCK for placed in run.placed]
+        assert sorted(blocks) == list(range(suite.test_length // BLOCK))
+
+
+def test_negatives_of_two_kinds_share_nothing_and_are_all_there_are() -> None:
+    """In a block of 12 LS with a fault in the last five, those are beside it, and so are four of the next block."""
+    run = next(runs_of(SUITES["fair-quick"], "HE"))
+    kinds = negative_pairs(run)
+    assert not (kinds[CLEAN] & kinds[BESIDE]).any()
+    assert np.array_equal(kinds[CLEAN] | kinds[BESIDE], kinds[""])
+    clean = {int(position) for position in run.series.position[kinds[CLEAN].any(axis=1)]}
+    for placed in run.placed:
+        assert not clean & set(range(placed.first, placed.last + WINDOW))
+    assert {4, 5, 6} <= {position % BLOCK for position in clean}
 
 
 def test_no_run_is_both_learned_from_and_tested() -> None:

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.run import judge_run
-from hcal_root_ad.judge.verdict import State, Verdict
+from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
 from hcal_root_ad.model.counts import SubdetectorCounts
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
 from hcal_root_ad.stats.binomial import Floats
-from studies.evaluate.protocol import Fitted, System, Training, Truth
+from studies.evaluate.protocol import System, Training, Truth
 
 FALSE_ALARMS = 0.5
 """Per 100 LS, the default of a model."""
@@ -26,22 +26,20 @@ THRESHOLD = 5.4
 
 
 @dataclass(frozen=True, eq=False)
-class _Judge:
+class Judge:
     """Score: the pull of a pair, or the significance of the fault that it is part of, as published."""
 
     model: Model
     threshold: float = THRESHOLD
 
     def score(self, series: SubdetectorCounts, truth: Truth) -> Floats:  # noqa: ARG002
-        verdict = self._verdict(series)
-        return np.where(self.model.reference.live, np.abs(verdict.score), -np.inf)
+        return self.looked_at(series)[0]
 
-    def flags(self, series: SubdetectorCounts) -> NDArray[np.bool_]:
-        return np.asarray(self._verdict(series).states >= State.PROBLEMATIC)
-
-    def _verdict(self, series: SubdetectorCounts) -> Verdict:
+    def looked_at(self, series: SubdetectorCounts) -> tuple[Floats, NDArray[np.bool_]]:
+        """(LS, channels) scores and flags."""
         (verdict,) = judge_run(maps_of(series), [self.model]).verdicts
-        return verdict
+        live = self.model.reference.live
+        return np.where(live, np.abs(verdict.score), -np.inf), np.asarray(verdict.states >= State.PROBLEMATIC)
 
 
 def maps_of(series: SubdetectorCounts) -> LumiMaps:
@@ -59,12 +57,12 @@ def maps_of(series: SubdetectorCounts) -> LumiMaps:
     )
 
 
-def _fit(training: Training) -> Fitted:
+def fit(training: Training) -> Judge:
     series = [*training.learn, *training.calibrate]
     run = np.repeat(np.arange(len(series)), [len(one) for one in series])
     counts, events = (np.concatenate([getattr(one, name) for one in series]) for name in ("counts", "events"))
     reference = fit_reference(CleanLumisections(training.channels, counts, events.astype(np.int64), run))
-    return _Judge(Model("evaluated", training.subdetector, reference, false_alarms=FALSE_ALARMS))
+    return Judge(Model("evaluated", training.subdetector, reference, false_alarms=FALSE_ALARMS))
 
 
-SYSTEMS = (System("ours", "common part estimated and judged level by level; looks at the whole run", _fit),)
+SYSTEMS = (System("ours", "common part estimated and judged level by level; looks at the whole run", fit),)
