@@ -29,7 +29,7 @@ LAYERS = ("channel", "module", "box", "half", "ring")
 """Levels whose shifts add up to what a channel does."""
 KNOWN_MENU = 2
 """Runs that a trigger menu must have taught before rings are held to what they do under it."""
-LIMITS = {"channel": 0.05, "module": 0.02}
+LIMITS = {"channel": 0.05, "module": 0.02, "box": 0.035}
 """Smallest shifts of a state that knows its channels from run to run."""
 LIMITS_OF_CONDITIONS = {"ring": 0.05, "subdetector": 0.02}
 """The same where the trigger menu and the luminosity of the run are known. The pileup takes up half of what HE and HB
@@ -38,7 +38,7 @@ LARGEST_LIMITS = {"channel": 0.08, "box": 0.045, "module": 0.03}
 """What the smallest shifts may grow to, where people accept larger ones as health."""
 ACCEPTED_MEMORY, ACCEPTED_RATE = 20, 0.1
 """Smallest shifts grow until fewer than so many changes per run, of those accepted over so many runs, were larger."""
-ASKED = 0.2
+ASKED = 0.1
 """False findings per 100 LS and sub-detector that are asked for at most: a line of a state opens a finding."""
 MOST_OF = 0.6
 """A unit of which more channels are at fault is at fault."""

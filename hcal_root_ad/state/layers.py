@@ -125,7 +125,7 @@ SAMPLE = 800
 
 FACTORS = np.array([1.0, 6.0, 36.0])
 """Variances of a restless unit's walk over that of its group."""
-RARE = np.array([0.95, 0.04, 0.01])
+RARE = np.array([0.97, 0.025, 0.005])
 """How many units are thought to be so restless, before any run."""
 
 
