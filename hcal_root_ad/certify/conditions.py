@@ -199,6 +199,10 @@ class Conditions:
         """Luminosity delivered before a run, in inverse femtobarn; None where the export does not hold the run."""
         return self.oms[run].before if self.oms and run in self.oms else None
 
+    def for_state(self, run: int, start: int) -> state.RunFacts:
+        """What a detector state that began with ``start`` makes use of in a run."""
+        return self.of(run).for_state(self.before(start))
+
 
 def read_conditions(oms: Path | None, selection: Path | None) -> Conditions | None:
     """Conditions from an OMS export and a selection, None without either.

@@ -80,6 +80,12 @@ def add_states(parser: argparse.ArgumentParser) -> None:
                         " repeatable, the first that fits")  # fmt: skip
 
 
+def add_oms(parser: argparse.ArgumentParser) -> None:
+    """``--oms``, for verbs that make use of all that it says of a run."""
+    parser.add_argument("--oms", type=Path, metavar="FILE",
+                        help="OMS lumisections: pileup, LS to leave out, and what a state asks for")  # fmt: skip
+
+
 def stores_of(folders: Sequence[Path] | None) -> tuple[StateStore, ...]:
     """The states of ``--state``; raises StateError where one is missing or damaged."""
     from hcal_root_ad.state.history import StateStore

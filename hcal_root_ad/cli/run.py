@@ -12,6 +12,7 @@ from hcal_root_ad.cli.options import (
     add_definition,
     add_inputs,
     add_judging,
+    add_oms,
     add_output,
     add_states,
     add_without_reference,
@@ -27,6 +28,7 @@ from hcal_root_ad.files import check_places, plain_name
 from hcal_root_ad.lumi_maps import LumiMaps
 
 if TYPE_CHECKING:
+    from hcal_root_ad.certify.conditions import Conditions
     from hcal_root_ad.harvest.read import LeftOut
     from hcal_root_ad.judge.run_verdict import RunVerdict
     from hcal_root_ad.pipeline import Judging
@@ -40,6 +42,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     add_judging(parser)
     add_definition(parser)
     add_states(parser)
+    add_oms(parser)
     add_without_reference(parser)
     parser.add_argument("--flags", type=Path, metavar="FILE.csv", help="write every flagged interval, one row each")
     parser.add_argument("--json", type=Path, metavar="FILE.json",
@@ -69,9 +72,11 @@ def execute_run(arguments: argparse.Namespace) -> int:
     attached = [_harvested_file(maps, files) if arguments.attach else None for maps in runs]
     plots = _plot_folders(arguments.plots, runs)
     _check_places(arguments, runs, attached, plots, files)
-    judging = replace(judging_of(arguments), taken=frozenset(maps.run for maps in runs))
+    conditions = _conditions(arguments.oms)
+    taken = frozenset(maps.run for maps in runs) | frozenset(conditions.oms or () if conditions else ())
+    judging = replace(judging_of(arguments), taken=taken)
     ahead = digest_ahead(source for maps in runs for source in maps.sources)
-    verdicts = [judge(maps, judging) for maps in runs]
+    verdicts = [judge(maps, judging, conditions) for maps in runs]
     ahead.join()
     options = {name: getattr(arguments, name) for name in ("definition", "online", "attach", "as_hcalmltask")}
     made = [judging.provenance("run", [verdict], options) for verdict in verdicts]
@@ -89,6 +94,15 @@ def execute_run(arguments: argparse.Namespace) -> int:
         _save_verdicts(verdicts, made, arguments.save_verdict)
     remark(*(f"{one.path} was left out: {one.error}" for one in left_out))
     return int(bool(left_out))
+
+
+def _conditions(oms: Path | None) -> Conditions | None:
+    """What OMS says of the runs; None without an export."""
+    if oms is None:
+        return None
+    from hcal_root_ad.certify.conditions import read_conditions
+
+    return read_conditions(oms, None)
 
 
 def _harvested_file(maps: LumiMaps, files: Sequence[Path]) -> Path:
@@ -128,10 +142,14 @@ def _check_places(
     check_places([*targets, *tables, *saved], [folder for folder in plots if folder], inputs)
 
 
-def judge(maps: LumiMaps, judging: Judging) -> RunVerdict:
-    """The verdict on a run, with a progress bar."""
+def judge(maps: LumiMaps, judging: Judging, conditions: Conditions | None = None) -> RunVerdict:
+    """The verdict on a run, with a progress bar; under its conditions, without the lumisections on standby."""
     with progress(f"Judging run {maps.run}") as report:
-        return judging.judge(maps, report)
+        if conditions is None:
+            return judging.judge(maps, report)
+        known, of_run = conditions, conditions.of(maps.run)
+        own = judging.for_run(maps, lambda start: known.for_state(maps.run, start))
+        return own.finished(own.judge_run(of_run.without_standby(maps), report, of_run.pileup))
 
 
 def _publish(

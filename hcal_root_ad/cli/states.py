@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcal_root_ad.cli.options import add_definition, add_judging, judging_of, read_runs
+from hcal_root_ad.cli.options import add_definition, add_judging, add_oms, judging_of, read_runs
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.state.detector_state import UNKNOWN, RunFacts
@@ -36,8 +36,7 @@ def add_adapt(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--undo", metavar="RUN_OR_ID", help="go back to before this run, or this word on a finding")
     parser.add_argument("--reason", default="", metavar="TEXT",
                         help="who undoes; with --with: who says that all channels were changed")  # fmt: skip
-    parser.add_argument("--oms", type=Path, metavar="FILE",
-                        help="OMS lumisections: menu, field, luminosity, LS to leave out")  # fmt: skip
+    add_oms(parser)
     add_judging(parser)
     add_definition(parser)
 
@@ -90,7 +89,7 @@ def _learn(store: StateStore, arguments: argparse.Namespace) -> int:
     runs = read_runs(arguments.runs, arguments.definition) if arguments.runs else ()
     if arguments.clean or not store.exists:
         start = max((maps.run for maps in clean), default=0)
-        own = conditions.of(start).for_state(conditions.before(start)) if conditions and clean else UNKNOWN
+        own = conditions.for_state(start, start) if conditions and clean else UNKNOWN
         with progress("Fitting the clean runs"):
             begin(store, judging.models, [_fit_for_physics(maps, conditions) for maps in clean], remark, own)
         show(f"{store.folder}: state begun with {_names(clean) if clean else 'the models'}")
@@ -107,7 +106,7 @@ def _learn_run(maps: LumiMaps, store: StateStore, judging: Judging, conditions: 
     from hcal_root_ad.state.era import learn, sentence_on
 
     def since(start: int) -> RunFacts:
-        return conditions.of(maps.run).for_state(conditions.before(start)) if conditions else UNKNOWN
+        return conditions.for_state(maps.run, start) if conditions else UNKNOWN
 
     pileup = conditions.of(maps.run).pileup if conditions else {}
     with store.alone(remark), progress(f"Judging run {maps.run}") as report:

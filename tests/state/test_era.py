@@ -300,6 +300,11 @@ def test_menu_field_and_luminosity_come_from_oms_and_standby_teaches_nothing(era
     assert learned_from.record["conditions"] == {
         "menu": "menu/v3", "field": 3.8, "trigger": "collisions", "luminosity": 2.4, "missed": 1,
     }  # fmt: skip
+    judging = ["--state", str(state), "--oms", str(oms), "-o", str(tmp_path), "--save-verdict", str(tmp_path)]
+    assert main(["run", era.file(370105), *judging]) == 0
+    (he,) = (part for part in load_record(tmp_path / "R370105.verdict.npz").parts if part.name == "HE")
+    assert he.assessed.sum() == 9
+    assert "state of run 370103, 2 runs old" in he.trust_reason
 
 
 def test_cosmics_are_told_by_the_name_of_the_data_set() -> None:
