@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import islice
 
 import numpy as np
@@ -63,11 +63,9 @@ class Residuals:
 
     def plain_log_rate(self, columns: NDArray[np.intp]) -> NDArray[np.float32]:
         """(LS, columns) expected log rate if no unit were at fault: pileup and rings only."""
-        rows = self.live[columns]
-        level, power = (a[rows].astype(np.float32) for a in (self.reference.level, self.reference.power))
-        eta = np.multiply.outer(self.levels.log_pileup, power)
-        eta += level
-        eta += np.take(self.levels.ring, self.reference.tree.ring.of[rows], axis=1)
+        eta = np.multiply.outer(self.levels.log_pileup, self._still.power_32[columns])
+        eta += self._still.level_32[columns]
+        eta += np.take(self.levels.ring, self._still.ring[columns], axis=1)
         return eta
 
     def sums(self, columns: NDArray[np.intp]) -> Sums:
@@ -95,7 +93,11 @@ class Residuals:
     @cached_property
     def _module(self) -> NDArray[np.intp]:
         """(live channels,) module of each."""
-        return self.reference.tree.module.of[self.live]
+        return self._still.module
+
+    @cached_property
+    def _still(self) -> _Still:
+        return _still(self.reference)
 
     @cached_property
     def _near(self) -> NDArray[np.float32]:
@@ -115,23 +117,19 @@ class Residuals:
     @cached_property
     def prior(self) -> Floats:
         """(live channels,) variance of a healthy channel's own shift: run to run, of its level, of its power."""
-        rows, reference = self.live, self.reference
-        away, lowest = float(np.mean(self.levels.log_pileup)), float(np.quantile(self.levels.log_pileup, 0.1))
-        noise = self._noise * min(lowest, 0.0)
-        together = 0.0 if reference.covariance is None else 2 * away * reference.covariance[rows]
-        return np.asarray(
-            reference.widths.channel**2
-            + reference.level_error[rows] ** 2
-            + together
-            + (reference.power_error[rows] * away) ** 2
-            + noise**2
-            + self._thinned**2
-        )
+        still, away = self._still, float(np.mean(self.levels.log_pileup))
+        noise = self._noise * min(self._lowest, 0.0)
+        together = 0.0 if still.covariance is None else 2 * away * still.covariance
+        return np.asarray(still.prior + together + still.response * away**2 + noise**2 + self._thinned**2)
 
     @cached_property
     def response(self) -> Floats:
         """(live channels,) variance of the change of a channel's log rate with log pileup."""
-        return np.asarray(self.reference.power_error[self.live] ** 2 + self._noise**2)
+        return np.asarray(self._still.response + self._noise**2)
+
+    @cached_property
+    def _lowest(self) -> float:
+        return float(np.quantile(self.levels.log_pileup, 0.1))
 
     @cached_property
     def _noise(self) -> Floats:
@@ -139,38 +137,64 @@ class Residuals:
 
         They are part of the level, and stay where the pileup falls.
         """
-        reference, rows, lowest = self.reference, self.live, min(float(np.quantile(self.levels.log_pileup, 0.1)), -0.01)
-        own = np.array([NOISE_RATE[code] for code in sorted(NOISE_RATE)])[reference.channels.subdetector[rows] - 1]
-        if reference.unit_errors:
-            own = own * NOT_IN_POWER
-        shift = own * np.expm1(-reference.power[rows] * lowest) / np.exp(reference.level[rows])
-        return np.asarray(shift / -lowest)
+        lowest = min(self._lowest, -0.01)
+        return np.asarray(self._still.noise * np.expm1(self._still.power * -lowest) / -lowest)
 
     @cached_property
     def _thinned(self) -> Floats:
         """(live channels,) how much farther than its ring a channel moves if the ring lost digis, not rate."""
-        reference, rows = self.reference, self.live
-        ring = reference.tree.ring.of[rows]
-        shift = np.median(self.levels.ring, axis=0).astype(np.float64)
-        rate = np.exp(self._ring_level)
-        factor = np.expm1(-rate * np.exp(shift)) / np.expm1(-rate)
-        p = -np.expm1(-np.exp(reference.level[rows]))
-        moved = np.log(-np.log1p(-np.clip(p * factor[ring], 1e-6, 0.9999)))
-        return np.asarray(moved - reference.level[rows] - shift[ring])
+        still, shift = self._still, np.median(self.levels.ring, axis=0).astype(np.float64)
+        factor = np.expm1(-still.ring_rate * np.exp(shift)) / np.expm1(-still.ring_rate)
+        moved = np.log(-np.log1p(-np.clip(still.share * factor[still.ring], 1e-6, 0.9999)))
+        return np.asarray(moved - still.level - shift[still.ring])
 
     @cached_property
     def information(self) -> Floats:
         """(live channels,) what a typical lumisection says of each."""
-        rows = self.live
-        eta = self.reference.level[rows] + self.reference.power[rows] * float(np.median(self.levels.log_pileup))
-        return np.asarray(newton_step(np.zeros(len(rows)), np.ones(len(rows)), eta)[1])
+        still = self._still
+        eta = still.level_32 + still.power_32 * np.float32(np.median(self.levels.log_pileup))
+        return np.asarray(newton_step(np.zeros_like(eta), np.ones_like(eta), eta)[1])
 
-    @cached_property
-    def _ring_level(self) -> Floats:
-        """(rings,) mean level of the live channels."""
-        tree, live = self.reference.tree, self.reference.live.astype(float)
-        size = np.maximum(np.bincount(tree.ring.of, live, len(tree.ring)), 1)
-        return np.asarray(np.bincount(tree.ring.of, live * self.reference.level, len(tree.ring)) / size)
+
+@dataclass(frozen=True, eq=False)
+class _Still:
+    """What a reference says of its live channels whatever the run, (live channels,); ``ring_rate``: (rings,).
+
+    ``prior``: variance of a channel's own shift at the clean runs' pileup, ``response`` of its change with log pileup.
+    ``share``: digis per event. ``noise``: digis without collisions over all.
+    """
+
+    module: NDArray[np.intp]
+    ring: NDArray[np.intp]
+    level: Floats
+    power: Floats
+    level_32: NDArray[np.float32]
+    power_32: NDArray[np.float32]
+    share: Floats
+    noise: Floats
+    prior: Floats
+    response: Floats
+    covariance: Floats | None
+    ring_rate: Floats
+
+
+@lru_cache(maxsize=8)
+def _still(reference: Reference) -> _Still:
+    """The same for a reference, worked out once."""
+    rows, tree = np.flatnonzero(reference.live), reference.tree
+    level, power, live = reference.level[rows], reference.power[rows], reference.live.astype(float)
+    noise = np.array([NOISE_RATE[code] for code in sorted(NOISE_RATE)])[reference.channels.subdetector[rows] - 1]
+    if reference.unit_errors:
+        noise = noise * NOT_IN_POWER
+    size = np.maximum(np.bincount(tree.ring.of, live, len(tree.ring)), 1)
+    ring_level = np.bincount(tree.ring.of, live * reference.level, len(tree.ring)) / size
+    return _Still(
+        module=tree.module.of[rows], ring=tree.ring.of[rows],
+        level=level, power=power, level_32=level.astype(np.float32), power_32=power.astype(np.float32),
+        share=-np.expm1(-np.exp(level)), noise=noise / np.exp(level),
+        prior=reference.widths.channel**2 + reference.level_error[rows] ** 2, response=reference.power_error[rows] ** 2,
+        covariance=None if reference.covariance is None else reference.covariance[rows], ring_rate=np.exp(ring_level),
+    )  # fmt: skip
 
 
 def _cells(
