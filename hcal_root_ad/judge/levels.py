@@ -278,16 +278,17 @@ def _sentences(
     lumisections: list[NDArray[np.int32]], units: UnitLevels, tree: UnitTree, sound: Mapping[str, NDArray[np.bool_]]
 ) -> list[str]:
     out: list[str] = []
+    sure = medians(units.ring_variance.T) < SURE**2
     for d, name in enumerate(tree.subdetector.names):
         rows = np.flatnonzero(sound.get(name, np.zeros(0, dtype=bool)))
-        rings = (tree.subdetector_of_ring == d) & (np.median(units.ring_variance, axis=0) < SURE**2)
+        rings = (tree.subdetector_of_ring == d) & sure
         if not len(rows) or not rings.any():
             continue
         shift = float(np.median(units.subdetector[rows, d]))
         if abs(shift) > SAID:
             out.append(f"{name} counts {_percent(shift)} against the other sub-detectors, all rings alike")
         condition = units.condition[rows][:, rings]
-        typical = np.median(condition, axis=0)
+        typical = medians(condition.T)
         if np.abs(typical - np.median(typical)).max() > RINGS_SAID:
             low, high = _percent(float(typical.min())), _percent(float(typical.max()))
             out.append(

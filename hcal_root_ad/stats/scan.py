@@ -130,7 +130,7 @@ class Sums:
 
     def widened(self, variance: float) -> Sums:
         """The same under a wider prior."""
-        return replace(self, prior=self.prior + variance)
+        return replace(self, prior=self.prior + variance) if variance else self
 
     def take(self, series: NDArray[np.intp]) -> Sums:
         """Of some of the series."""
@@ -140,6 +140,17 @@ class Sums:
 
     def deviations(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(windows, series) mean shift against the level outside, and its variance; variance inf where nothing is."""
+        if window is windows(len(self.b) - 1)[-1]:
+            shift, variance = self._whole
+            return shift.copy(), variance.copy()
+        return self._deviations(window)
+
+    @cached_property
+    def _whole(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Those of the whole run, which is looked at more than once."""
+        return self._deviations(windows(len(self.b) - 1)[-1])
+
+    def _deviations(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         b, w = window.sums(self.b), window.sums(self.w)
         prior = self.prior.astype(np.float32)
         limit = CLIP * np.sqrt(prior)
