@@ -36,6 +36,8 @@ FEWEST_SERIES, MANY_SERIES = 6, 300
 """Fewer series than the first tell no scatter; fewer than the second tell it badly from one window."""
 MOST_STEPS = 400
 """Lumisections after which a healthy series has wandered as far as it does."""
+TOGETHER = 2**18
+"""Windows times series up to which all windows are looked at in one array."""
 MOST_STRETCHES = 60
 """Stretches looked for in one series."""
 
@@ -85,9 +87,9 @@ def windows(lumisections: int) -> tuple[Window, ...]:
 
 
 @lru_cache(maxsize=64)
-def _together(lumisections: int) -> tuple[Window, NDArray[np.intp]]:
-    """The same windows in one, and where each length begins among them."""
-    every = windows(lumisections)
+def _together(lumisections: int, shortest: int = 1) -> tuple[Window, NDArray[np.intp]]:
+    """The same windows, from a length on, in one, and where each length begins among them."""
+    every = [window for window in windows(lumisections) if int(window.length) >= shortest]
     counts = [len(window.first) for window in every]
     lengths = np.repeat([window.length for window in every], counts)[:, None]
     together = Window(lengths, np.concatenate([window.first for window in every]))
@@ -223,11 +225,11 @@ def robust_scale(values: Floats) -> Floats:
     return np.asarray(np.minimum(quartile, SHORTEST * densest))
 
 
-def excess_variance(shift: Floats, variance: Floats) -> Floats:
+def excess_variance(shift: Floats, variance: Floats, begin: NDArray[np.intp] | None = None) -> Floats:
     """(windows,) what must be added to the variances of all series so that the majority scatters as expected.
 
     ``shift``, ``variance``: (windows, series). Of few series one window knows little: there the excess that is typical
-    of all windows of this length counts at least.
+    of all windows of this length counts at least. ``begin``: where each length begins, if there are several.
     """
     if not (use := np.isfinite(variance).all(axis=0)).all():
         shift, variance = shift[:, use], variance[:, use]
@@ -244,7 +246,10 @@ def excess_variance(shift: Floats, variance: Floats) -> Floats:
         own = excess[rows]
         scale = robust_scale(shift[rows] / np.sqrt(variance[rows] + own[:, None].astype(np.float32)))
         excess[rows] = np.maximum(0.0, scale**2 * (typical + own) - typical)
-    return np.maximum(excess, np.median(excess)) if shift.shape[1] < MANY_SERIES else excess
+    if shift.shape[1] >= MANY_SERIES:
+        return excess
+    lengths = [excess] if begin is None else np.split(excess, begin[1:])
+    return np.concatenate([np.maximum(own, np.median(own)) for own in lengths])
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,6 +277,11 @@ def empirical_null(sums: Sums) -> Null:
     if prior:
         sums = sums.widened(prior)
         whole = excess_variance(*sums.deviations(every[-1]))
+    together, begin = _together(len(sums.b) - 1)
+    if len(together.first) * len(sums.prior) < TOGETHER:
+        shift, variance = sums.deviations(together)
+        if np.isfinite(variance).all():
+            return Null(prior, np.split(excess_variance(shift, variance, begin), begin[1:]))
     return Null(prior, [*(excess_variance(*sums.deviations(window)) for window in every[:-1]), whole])
 
 
@@ -289,23 +299,21 @@ class Stretch:
 def strongest(sums: Sums, null: Null, threshold: float) -> dict[int, Stretch]:
     """Of each series that is off by more than ``threshold`` in any window, the one in which it is off most."""
     sums = sums.widened(null.prior)
-    near = np.flatnonzero(_bounds(sums, null) > 0.999 * threshold**2)
+    every, _ = _together(len(sums.b) - 1)
+    near = np.arange(len(sums.prior))
+    if len(every.first) * len(near) >= TOGETHER:
+        near = np.flatnonzero(_bounds(sums, null) > 0.999 * threshold**2)
+        sums = sums.take(near)
     if not len(near):
         return {}
-    every, sums = windows(len(sums.b) - 1), sums.take(near)
-    best = np.zeros((len(every), len(near)), dtype=np.float32)
-    row = np.zeros(best.shape, dtype=np.intp)
-    for k, (window, excess) in enumerate(zip(every, null.excess, strict=True)):
-        size = sums.significances(window, excess)
-        row[k] = size.argmax(axis=0)
-        best[k] = size[row[k], np.arange(len(near))]
+    size = sums.significances(every, null.together)
+    most = size.argmax(axis=0)
     out: dict[int, Stretch] = {}
-    for k in np.flatnonzero(best.max(axis=0, initial=0) > threshold**2).tolist():
-        which = int(best[:, k].argmax())
-        first = int(every[which].first[row[which, k]])
-        last = first + int(every[which].length) - 1
+    for k in np.flatnonzero(size[most, np.arange(len(near))] > threshold**2).tolist():
+        first = int(every.first[most[k]])
+        last = first + int(np.ravel(every.length)[most[k]]) - 1
         b, w = (float(cumulative[last + 1, k] - cumulative[first, k]) for cumulative in (sums.b, sums.w))
-        z = float(np.sqrt(best[which, k]) * np.sign(b))
+        z = float(np.sqrt(size[most[k], k]) * np.sign(b))
         out[int(near[k])] = Stretch(first, last, b / w, float(1 / np.sqrt(w)), z)
     return out
 
@@ -317,14 +325,14 @@ def _bounds(sums: Sums, null: Null) -> Floats:
     z² ≤ r²/w · W'/(W' − w). Where the level outside was clipped, (a + b)²/(p + q) ≤ a²/p + b²/q adds a term.
     """
     lumisections = len(sums.b) - 1
-    bound = np.zeros(len(sums.prior))
     level = sums.b[-1] / (sums.w[-1] + 1 / sums.prior)
     size, least, most, more = [], [], [], []
+    long, _ = _together(lumisections, lumisections // 4 + 1)
+    bound: Floats = sums.significances(long, null.together[-len(long.first) :]).max(axis=0)
     short = _short_windows(sums, level)
     for window, excess in zip(windows(lumisections), null.excess, strict=True):
         if 4 * int(window.length) > lumisections:
-            np.maximum(bound, sums.significances(window, excess).max(axis=0), out=bound)
-            continue
+            break
         r, w = next(short, None) or _off_level(sums, window, level)
         least.append(w.min(axis=0))
         most.append(w.max(axis=0))
