@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -41,7 +42,11 @@ WORLD = World(
     "drop-in", "standard and weak faults", Setting(lumisections=60, failures=(*STANDARD, *WEAK)),
     Setting(lumisections=1), origin=Origin.SHIPPED,
 )  # fmt: skip
-SYSTEMS = ("run", "file of one's own", "HcalMLTask, states carried", "HcalMLTask, states reset")
+SYSTEMS = ("run", "file of one's own", "HcalMLTask, states carried", "HcalMLTask, states reset",
+           "file of one's own, silenced", "HcalMLTask, silenced")  # fmt: skip
+"""*Silenced*: the same files of models whose network moves nothing."""
+LAST = ("decoder_cnn.near", "decoder_gnn.to_modules")
+"""Layers of the network from which its answer comes."""
 Mask = NDArray[np.bool_]
 
 
@@ -78,12 +83,20 @@ def measured(runs: WorldRuns) -> dict[str, Any]:
         for model in models:
             own = maps.channels.rows_of(model.subdetector)
             path = Path(folder) / f"{model.subdetector}.onnx"
-            write_model(model, path)
-            flags[SYSTEMS[1]][:, own] = flags_of_file(model, path, maps)
-            write_cmssw_model(model, path)
-            for name, carry in ((SYSTEMS[2], True), (SYSTEMS[3], False)):
-                flags[name][:, own] = flags_of_task(model, path, maps, score, carry=carry)
+            for some, names in ((model, SYSTEMS[1:4]), (silenced(model), (SYSTEMS[4], "", SYSTEMS[5]))):
+                write_model(some, path)
+                flags[names[0]][:, own] = flags_of_file(model, path, maps)
+                write_cmssw_model(some, path)
+                for name, carry in zip(names[1:], (True, False), strict=True):
+                    if name:
+                        flags[name][:, own] = flags_of_task(model, path, maps, score, carry=carry)
     return {name: _numbers(runs, flagged) for name, flagged in flags.items()}
+
+
+def silenced(model: Model) -> Model:
+    """The model with a network that moves nothing."""
+    zeros = {name: np.zeros_like(w) if name.startswith(LAST) else w for name, w in model.weights.items()}
+    return replace(model, weights=zeros)
 
 
 def flags_of_file(model: Model, path: Path, maps: LumiMaps) -> Mask:
@@ -157,8 +170,9 @@ HEAD = """\
 
 `python -m studies drop-in -o DIR`. The shipped models on the detector that they know, {runs} runs of 60 LS with 34
 standard faults and 16 weak ones. Shares are faulty (channel, LS) pairs that were flagged, over all runs; false pairs
-and false intervals of single channels per 100 LS of HB and HE, the LS beside a fault not counted. `run` sees the whole
-run before it answers, and names units; the graphs answer LS by LS, channel by channel.
+and false intervals of single channels per 100 LS of HB and HE, the LS beside a fault not counted. `run` sees the
+whole run before it answers, and names units; the graphs answer LS by LS, channel by channel. *Silenced*: the same
+graphs with a network that moves nothing.
 """
 
 

@@ -1,9 +1,9 @@
 """What a network can do on top of the model, role by role: ``python -m studies network -o DIR``.
 
-Roles: condition shapes (``limits``, ``unseen``, ``absorbed``), few events (``few-events``), run-to-run prior
-(``history``), cause (``cause``), and how much of a fault the default judge and the shipped network take for health
-(``default``). One JSON file per role, trained networks beside them: what is there is not made again. Table and figure
-are made of all that is there.
+Roles: condition shapes (``limits``, ``unseen``, ``absorbed``), few events (``few-events``, ``few-findings``,
+``few-absorbed``), run-to-run prior (``history``), cause (``cause``), and how much of a fault the default judge and
+the shipped network take for health (``default``). One JSON file per role, trained networks beside them: what is
+there is not made again. Table and figure are made of all that is there.
 """
 
 from __future__ import annotations
@@ -77,9 +77,21 @@ def _absorbed(folder: Path, seeds: Sequence[int], step: Step) -> Rows:
 
 
 def _few_events(folder: Path, seeds: Sequence[int], step: Step) -> Rows:
-    from studies.network import conditions, shapes
+    from studies.network import conditions, few_events, shapes
 
-    return conditions.few_events(conditions.Predictors.learned(shapes.FAMILIES, seeds, folder), step)
+    return few_events.few_events(conditions.Predictors.learned(shapes.FAMILIES, seeds, folder), step)
+
+
+def _few_findings(folder: Path, seeds: Sequence[int], step: Step) -> Rows:
+    from studies.network import conditions, few_events, shapes
+
+    return few_events.few_findings(conditions.Predictors.learned(shapes.FAMILIES, seeds, folder), step)
+
+
+def _taken_up(folder: Path, seeds: Sequence[int], step: Step) -> Rows:
+    from studies.network import conditions, few_events, shapes
+
+    return few_events.absorbed_by_estimate(conditions.Predictors.learned(shapes.FAMILIES, seeds, folder), step)
 
 
 def _history(folder: Path, seeds: Sequence[int], step: Step) -> Rows:  # noqa: ARG001
@@ -105,6 +117,8 @@ ROLES: dict[str, Callable[[Path, Sequence[int], Step], Rows]] = {
     "limits": _limits,
     "absorbed": _absorbed,
     "few-events": _few_events,
+    "few-findings": _few_findings,
+    "few-absorbed": _taken_up,
     "cause": _cause,
     "unseen": _unseen,
     "history": _history,

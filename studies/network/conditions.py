@@ -24,7 +24,7 @@ from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit
 from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import RateChange
-from hcal_root_ad.stats.binomial import Floats
+from hcal_root_ad.stats.binomial import Floats, information, log_rate
 from hcal_root_ad.unit_names import rows_of_unit
 from studies.network.shapes import (
     CLEAN_PILEUP,
@@ -40,6 +40,7 @@ from studies.network.shapes import (
     rates_at,
     relative,
     rings_of,
+    robust_relative,
     train_shapes,
     true_reference,
 )
@@ -245,13 +246,17 @@ UNITS = ("HEM05", "HBP03-RM2", "HE |ieta| 26", "HE |ieta| 20 depth 3", "HB |ieta
 
 
 def absorbed(predictors: Predictors, progress: Callable[[], None] | None = None) -> list[dict[str, Any]]:
-    """Share of a unit's fault that is taken for a condition: how far the expectation follows it, over its size."""
+    """Share of a unit's fault that is taken for a condition of its rings, or of HE against HB.
+
+    How far the expectation follows, over the fault's size in log rate. What all rings of a sub-detector do alike is no
+    condition of theirs and taken out.
+    """
     out = []
     own = detector(TEST_DETECTORS[0])
     tree = predictors.rings.tree
     healthy = measured(own, (), 7)
     for unit in UNITS:
-        rows = _rows(own, unit)
+        rows = rows_at_fault(own, unit)
         mine = np.unique(tree.ring.of[rows])
         for strength in FACTORS:
             factor = np.ones(len(own.channels))
@@ -263,8 +268,8 @@ def absorbed(predictors: Predictors, progress: Callable[[], None] | None = None)
                 change = (after - before).mean(axis=0)[mine]
                 return float((weight * change).sum() / weight.sum())
 
-            size = followed(healthy.ring * 0, np.broadcast_to(np.log(strength), healthy.ring.shape))
-            smooth = followed(healthy.ring - healthy.smooth, run.ring - run.smooth)
+            size = log_rate_shift(own, rows, strength)
+            smooth = followed(_shape(predictors.rings, healthy), _shape(predictors.rings, run))
             row = {"unit": unit, "factor": strength}
             out.append(row | {"method": "smooth", "share": smooth / size})
             for name, beyond in predictors.beyond_smooth():
@@ -279,41 +284,22 @@ def absorbed(predictors: Predictors, progress: Callable[[], None] | None = None)
     return out
 
 
-def _rows(own: SimulatedDetector, unit: str) -> NDArray[np.intp]:
+def _shape(rings: Rings, run: Measured) -> Floats:
+    """(LS, rings) what the smooth fit takes for a condition, against the typical ring of the sub-detector."""
+    return robust_relative(rings, run.ring - run.smooth, np.broadcast_to(run.information, run.ring.shape))
+
+
+def log_rate_shift(own: SimulatedDetector, rows: NDArray[np.intp], strength: float) -> float:
+    """Mean shift of log rate of channels that keep a share of their digis, weighted by what they say of it."""
+    p = np.clip(rates_at(own, np.array([CLEAN_PILEUP]))[0, rows].astype(np.float64), 1e-4, 1 - 1e-4)
+    weight = information(np.ones_like(p), p)
+    return float(np.average(log_rate(p * strength) - log_rate(p), weights=weight))
+
+
+def rows_at_fault(own: SimulatedDetector, unit: str) -> NDArray[np.intp]:
     if unit.endswith("depth 3") and "ieta" not in unit:
         return np.flatnonzero((own.channels.subdetector == Subdetector[unit[:2]]) & (own.channels.depth == 3))
     return rows_of_unit(own.channels, unit)
-
-
-FEW = (5, 10, 20, 50, 200)
-FEW_WORLDS = ("nothing", "trigger mix", "jet triggers", "menu of an era")
-
-
-def few_events(predictors: Predictors, progress: Callable[[], None] | None = None) -> list[dict[str, Any]]:
-    """Errors of the ring shifts of one LS with few events, and of log pileup, root mean square over rings and LS."""
-    out, rings = [], predictors.rings
-    for events in FEW:
-        for world in FEW_WORLDS:
-            for seed in TEST_DETECTORS[:2]:
-                own = detector(seed)
-                run = measured(own, WORLDS[world], seed + 50, events=float(events), lumisections=12)
-                truth = relative(rings, run.truth, run.information)
-                weight = np.broadcast_to(run.information, run.ring.shape)
-                use = run.information > 0.5
-
-                def error(estimate: Floats, weight: Any = weight, truth: Any = truth, use: Any = use) -> float:
-                    own_shift = relative(rings, estimate, weight)
-                    return float(np.sqrt(np.mean((own_shift - truth)[:, use] ** 2)))
-
-                row = {"events": events, "world": world, "detector": seed}
-                out.append(row | {"method": "medians", "error": error(run.ring)})
-                out.append(row | {"method": "smooth", "error": error(run.ring - run.smooth)})
-                for name, predict in predictors.of_rings():
-                    out.append(row | {"method": name, "error": error(predict(run.ring, run.variance, hide=False)[0])})
-                out.append(row | {"method": "pileup", "error": float(np.sqrt(np.mean(run.pileup_error**2)))})
-                if progress:
-                    progress()
-    return out
 
 
 def kept_shapes(families: Sequence[str], path: Path) -> Shapes:

@@ -42,11 +42,11 @@ LEVELS = ("channel", "module", "box", "ring")
 NAMES = ("HB", "HE")
 WORLDS = ("facts", "own")
 SEEDS = (1, 2, 3)
-RUNS = 30
-MOST = 1500
+RUNS = 22
+MOST = 800
 """Units of a level that are looked at: channels are thinned evenly."""
 HIDDEN = 16
-EPOCHS = 60
+EPOCHS = 40
 RIDGE = 10.0
 INPUTS = 7
 

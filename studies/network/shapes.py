@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from hcal_root_ad.detector import N_DEPTH, ChannelTable
 from hcal_root_ad.judge.levels import smooth_conditions
-from hcal_root_ad.model.common_part import CHANNEL_WIDTH
+from hcal_root_ad.model.cell_block import CHANNEL_WIDTH
 from hcal_root_ad.model.graphstad import BoxRNN, Context, GraphSTADConfig, VariationalBottleneck
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.unit_tree import UnitTree, unit_tree

@@ -76,7 +76,7 @@ def write_results(found: Found, folder: Path) -> list[Path]:
         head = ["role", "figure of merit", "model alone", "linear", "network", "bound",
                 "better than the model by more than its error", "better than what needs no network"]  # fmt: skip
         text += [_row(head), _row(["---"] * len(head)), *(_row(line.cells()) for line in lines), "", NOTES]
-    text += [part for make in (_limits, _absorbed, _few, _history, _cause, _default) for part in make(found)]
+    text += [part for make in (_limits, _absorbed, _few, _taken_up, _history, _cause, _default) for part in make(found)]
     paths = [folder / "table.md"]
     if found.get("limits"):
         paths.append(save(_figure(found), folder / "roles.png"))
@@ -117,6 +117,16 @@ def _lines(found: Found) -> Iterator[Line]:
                 _means(rows, name, lambda row: row["error"]) for name in ("medians", "linear", "network")
             )
             yield Line("few events", f"error of the rings of one LS of {events} events", -1, alone, linear, network, [])
+    rows = list(found.get("few-findings", ()))
+    if rows:
+        for key, figure, better in (
+            ("captured", "weak channels captured", 1),
+            ("false", "false findings per 100 LS", -1),
+        ):
+            alone, linear, network, bound = (
+                _means(rows, name, lambda row, key=key: row[key]) for name in ("medians", "linear", "network", "oracle")
+            )
+            yield Line("few events", f"{figure}, 200 events per LS", better, alone, linear, network, bound)
     for world, level in ((w, lv) for w in ("facts", "own") for lv in ("channel", "module", "box", "ring")):
         rows = [row for row in found.get("history", ()) if (row["world"], row["level"]) == (world, level)]
         if rows:
@@ -169,7 +179,7 @@ def _row(cells: Sequence[str]) -> str:
 
 def _grid(title: str, names: Sequence[str], columns: Sequence[str], value: Any) -> list[str]:
     """A section with one row per name and one column per method."""
-    rows = [_row([name, *(value(name, column) for column in columns)]) for name in names]
+    rows = [_row([name.replace("|", "\\|"), *(value(name, column) for column in columns)]) for name in names]
     return [f"## {title}\n", _row(["", *columns]), _row(["---"] * (len(columns) + 1)), *rows, ""]
 
 
@@ -218,6 +228,22 @@ def _few(found: Found) -> Iterator[str]:
         names = [f"{events} events" for events in dict.fromkeys(row["events"] for row in rows)]
         methods = ("medians", "smooth", "linear", "network", "pileup")
         yield from _grid("One LS of few events: error of the rings (and of log pileup), in %", names, methods, error)
+
+
+def _taken_up(found: Found) -> Iterator[str]:
+    rows = found.get("few-absorbed", ())
+
+    def name_of(row: Row) -> str:
+        return f"{row['unit']} × {row['factor']:g}, {row['events']:.0f} events"
+
+    def share(name: str, method: str) -> str:
+        mine = [row["share"] for row in rows if (name_of(row), row["method"]) == (name, method)]
+        return f"{np.mean(mine):+.3f}"
+
+    if rows:
+        names = list(dict.fromkeys(map(name_of, rows)))
+        title = "Share of a ring's fault that its estimate takes up where nothing is hidden"
+        yield from _grid(title, names, ("linear", "network"), share)
 
 
 def _history(found: Found) -> Iterator[str]:

@@ -85,9 +85,9 @@ def presets() -> Iterator[Point]:
 def few() -> Iterator[Point]:
     """100, 30 or 10 lumisections and no more: what weights are worth, block by block."""
     ways = (SCRATCH, INITIALISED, "FFFII", FROZEN)
-    for seed, fraction, blocks in product((1, 2), (1.0, 0.3, 0.1), ways):
-        yield Point(MAIN, _FEW, blocks, fraction=fraction, seed=seed)
-    for direction, blocks in product(("HB→HE", "HE minus→plus", "HE 2018→Run3"), ways):
+    for fraction, blocks in product((1.0, 0.3, 0.1), ways):
+        yield Point(MAIN, _FEW, blocks, fraction=fraction)
+    for direction, blocks in product(("HB→HE", "HE minus→plus"), ways):
         yield Point(direction, _FEW, blocks, fraction=0.1)
 
 
