@@ -1,49 +1,57 @@
-"""The network as it judges gives what the network gives."""
+"""A segment moved by a network: LS after LS, the state carried, and anew after a gap."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from hcal_root_ad.detector import Era, channel_table
+from hcal_root_ad.model import counts as blocks_of
+from hcal_root_ad.model.counts import SubdetectorCounts
 from hcal_root_ad.model.graphstad import GraphSTAD
-from hcal_root_ad.model.inference import FoldedGraphSTAD
-
-STEPS = 5
+from hcal_root_ad.model.inference import Segment, reconstruct, reconstruction_metrics
 
 
-def made(era: Era, subdetector: str) -> tuple[GraphSTAD, torch.Tensor]:
-    """A network with weights and biases of some size, and features (LS, channels, 3)."""
+def made(lumisections: list[int]) -> tuple[GraphSTAD, Segment]:
+    """A network with weights and biases of some size, and counts that follow their expectation."""
     torch.manual_seed(3)
-    network = GraphSTAD(channel_table(era).select(subdetector)).eval()
+    channels = channel_table(Era.RUN3).select("HB")
+    network = GraphSTAD(channels).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
-    return network, torch.randn(STEPS, len(network.side_maps.cell), 3)
+    draw = np.random.default_rng(4)
+    size = len(lumisections), len(channels)
+    counts = SubdetectorCounts(
+        channels, draw.binomial(1000, 0.3, size).astype(np.int32), np.full(size[0], 1000.0),
+        np.array(lumisections, dtype=np.int32), np.arange(size[0]),
+    )  # fmt: skip
+    expected = np.full(size, np.log(-np.log1p(-0.3)), dtype=np.float32)
+    return network, Segment(counts, expected, np.ones(size[1], dtype=bool))
 
 
-@pytest.mark.parametrize(
-    ("era", "subdetector"), [(Era.RUN3, "HB"), (Era.RUN3, "HE"), (Era.RUN2_2017, "HB"), (Era.RUN2_2017, "HE")]
-)
-def test_it_gives_what_the_network_gives(era: Era, subdetector: str) -> None:
-    network, features = made(era, subdetector)
-    with torch.inference_mode():
-        wanted, _, state = network(features[None], network.start())
-    folded = FoldedGraphSTAD(network)
-    found, after = folded(features.transpose(1, 2).contiguous(), folded.start())
-    assert 0.02 < wanted.abs().max() < 0.1  # not near the bound, which would hide a difference
-    assert torch.allclose(found, wanted[0], rtol=1e-4, atol=2e-6)
-    for one, other in zip(after, state, strict=True):
-        assert torch.allclose(one, other, rtol=1e-4, atol=2e-5)
+def test_lumisections_in_any_blocks_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, segment = made([1, 2, 3, 4, 5])
+    whole = reconstruct(network, segment)
+    assert 0.001 < np.abs(whole - segment.log_rate).max() < 0.15
+    monkeypatch.setattr(blocks_of, "BLOCK", 2)
+    assert np.allclose(reconstruct(network, segment), whole, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 2])
-def test_lumisections_may_come_in_any_number(size: int) -> None:
-    network, features = made(Era.RUN3, "HE")
-    folded = FoldedGraphSTAD(network)
-    turned = features.transpose(1, 2).contiguous()
-    whole, _ = folded(turned, folded.start())
-    state, parts = folded.start(), []
-    for piece in torch.split(turned, size):
-        part, state = folded(piece, state)
-        parts.append(part)
-    assert np.allclose(torch.cat(parts).numpy(), whole.numpy(), atol=1e-7)
+def test_the_state_is_carried_and_begins_anew_after_a_gap() -> None:
+    network, segment = made([1, 2, 3])
+    together = reconstruct(network, segment)
+    apart = reconstruct(network, replace(segment, counts=replace(segment.counts, lumisections=np.array([1, 2, 9]))))
+    first = reconstruct(network, Segment(segment.counts.rows(slice(2, 3)), segment.log_rate[2:], segment.live))
+    assert np.array_equal(together[:2], apart[:2])
+    assert np.allclose(apart[2], first[0], atol=1e-6)
+    assert not np.allclose(together[2], first[0], atol=1e-6)
+
+
+def test_metrics_of_counts_that_follow_their_expectation_are_one() -> None:
+    network, segment = made([1, 2])
+    metrics = reconstruction_metrics(network, [segment])
+    assert abs(metrics["deviance_per_count_reference_only"] - 1) < 0.05
+    assert abs(metrics["pull_spread_reference_only"] - 1) < 0.03
+    assert metrics["deviance_per_count"] != metrics["deviance_per_count_reference_only"]
