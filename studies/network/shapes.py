@@ -26,7 +26,6 @@ from torch.nn import functional
 
 from hcal_root_ad.detector import N_DEPTH, ChannelTable
 from hcal_root_ad.judge.levels import smooth_conditions
-from hcal_root_ad.model.cell_block import CHANNEL_WIDTH
 from hcal_root_ad.model.graphstad import BoxRNN, Context, GraphSTADConfig, VariationalBottleneck
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.unit_tree import UnitTree, unit_tree
@@ -52,7 +51,8 @@ WINDOW = 4
 WIDTH = 16
 INETA = 29
 FAR_OFF = 4.0
-TYPICAL_EVENTS = 1400
+TYPICAL_EVENTS, CHANNEL_WIDTH = 1400, 0.0155
+"""A channel says at most this much of its sub-detector, as in the fit of the common part."""
 
 
 @dataclass(frozen=True, eq=False)
