@@ -27,6 +27,7 @@ from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit, common_p
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import JointReference, Reference, joint_reference
 from hcal_root_ad.model.reference_fit import reference_of_run
+from hcal_root_ad.scratch import ROWS
 from hcal_root_ad.stats.binomial import Floats
 
 Progress = Callable[[int, int], None]
@@ -111,6 +112,7 @@ class RunJudge:
         self._fit: CommonPartFit | None = None
         self._joint: JointReference | None = None
         self._levels: list[CommonLevels] = []
+        self._before: RunJudge | None = None
 
     def __len__(self) -> int:
         """Lumisections so far."""
@@ -140,9 +142,33 @@ class RunJudge:
             rows = judged_rows(run)
             new = rows.from_row(sum(map(len, self._levels)))
             if len(new):
-                self._levels.append(self._fit.fit(new.counts(run, self._joint.columns), new.events(run)))
+                self._levels.append(self._fitted(run, new))
             if progress:
                 progress(len(rows), len(rows))
+
+    def after(self, before: RunJudge) -> RunJudge:
+        """This judge, before it is given anything, taking over what another has fitted of the same run.
+
+        A lumisection came late, or another way: the common part of those that are as before is not fitted again.
+        """
+        self._before = before
+        return self
+
+    def _fitted(self, run: LumiMaps, rows: JudgedRows) -> CommonLevels:
+        """The common part of rows, which those beside them do not change."""
+        assert self._joint is not None
+        assert self._fit is not None
+        counts, events = rows.counts(run, self._joint.columns), rows.events(run)
+        before, self._before = self._before, None
+        if before is None or before._run is None or before._joint is None or not _same(before._joint, self._joint):
+            return self._fit.fit(counts, events)
+        earlier = judged_rows(before._run.maps)
+        own = earlier.counts(before._run.maps, before._joint.columns), earlier.events(before._run.maps)
+        same = _equal_rows((counts, events, rows.lumisections(run)), (*own, earlier.lumisections(before._run.maps)))
+        new = np.flatnonzero(same < 0)
+        kept = joined([*before._levels, self._fit.fit(rows.chosen(new).counts(run, self._joint.columns), events[new])])
+        same[new] = len(earlier) + np.arange(len(new))
+        return kept.rows(same)
 
     def _served(self, run: LumiMaps) -> list[str]:
         """Sub-detectors that are judged together: in the maps, with a model of these channels, and not all masked."""
@@ -312,6 +338,28 @@ class RunJudge:
             from hcal_root_ad.judge.lumisections import unpacked
 
             self.add(unpacked(state))
+
+
+_Rows = tuple[Cells[np.int32], NDArray[np.int64], list[NDArray[np.int32]]]
+"""Counts, events and lumisections of judged rows."""
+
+
+def _same(one: JointReference, other: JointReference) -> bool:
+    """Whether fits against two references are the same: only who is masked may be written anew."""
+    a, b = one.reference, other.reference
+    return a is b or (a.level is b.level and np.array_equal(a.live, b.live))
+
+
+def _equal_rows(now: _Rows, before: _Rows) -> NDArray[np.intp]:
+    """(rows now,) which row before is of the same lumisections and equal to the last digi, −1 where none is."""
+    place = {tuple(numbers.tolist()): row for row, numbers in enumerate(before[2])}
+    same = np.array([place.get(tuple(numbers.tolist()), -1) for numbers in now[2]], dtype=np.intp)
+    there = np.flatnonzero(same >= 0)
+    for first in range(0, len(there), ROWS):
+        some = there[first : first + ROWS]
+        equal = (now[1][some] == before[1][same[some]]) & (now[0][some] == before[0][same[some]]).all(axis=1)
+        same[some[~equal]] = -1
+    return same
 
 
 def _judge_hf(

@@ -2,7 +2,8 @@
 
 One that is missing is waited for, but not for ever. What was judged must be how the run begins. Where it is not,
 because a lumisection came late, came again or changed what is known of others, the run is judged again from its
-beginning; so the verdict is always the one on all files at once.
+beginning, but what is common in the others, which they do not change, is not fitted again; so the verdict is always the
+one on all files at once.
 """
 
 from __future__ import annotations
@@ -177,6 +178,7 @@ class RunInProgress:
         if judge is None or self._judged is None or not _begins_with(maps, self._judged):
             self._own = self._judging.for_run(maps)
             judge = self._own.run_judge()
+            judge = judge.after(self._judge) if self._judge else judge
         else:
             done = len(self._judged)
         self._judge = None  # what breaks while it is judged is judged anew

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +18,7 @@ from hcal_root_ad.judge.run import RunJudge, judge_run
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import Kind, State, Trust
 from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.simulate.fill import simulate_conditions
@@ -31,6 +33,12 @@ HB, HE = CHANNELS.rows_of("HB"), CHANNELS.rows_of("HE")
 HEP = HE[CHANNELS.ieta[HE] > 0]
 HEP07 = HEP[CHANNELS.rbx[HEP] == 7]
 Lines = list[tuple[str, Kind, tuple[tuple[int, int], ...], int]]
+
+
+def _rows(maps: LumiMaps, rows: np.ndarray) -> LumiMaps:
+    """Some lumisections, in arrays of their own."""
+    names = ("lumisections", "events", "event_source", "present", "counts")
+    return replace(maps, **{name: getattr(maps, name)[rows] for name in names})
 
 
 def lines(verdict: RunVerdict) -> Lines:
@@ -243,6 +251,36 @@ def test_pieces_are_judged_as_the_whole(make_maps: MakeMaps, both: list[Model]) 
             assert np.array_equal(one.states, other.states)
             assert np.array_equal(one.score, other.score)
             assert np.array_equal(one.expected, other.expected)
+
+
+def test_a_late_lumisection_has_the_others_fitted_no_more(
+    make_maps: MakeMaps, both: list[Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps = make_maps(40)
+    maps.counts[:] = np.random.default_rng(6).binomial(1000, 0.3, maps.counts.shape)
+    maps.counts[6:18, HEP07] //= 2
+    maps.events[[20, 21, 22]] = 80  # judged together: a late one changes who goes with whom
+    maps.counts[20:23] //= 13
+    early = np.delete(np.arange(40), [9, 21])
+    before = RunJudge(both)
+    before.add(_rows(maps, early))
+    maps.counts[30, HB] += 1
+    fitted: list[int] = []
+    fit = CommonPartFit.fit
+
+    def counting(self: CommonPartFit, counts: Any, *rest: Any) -> CommonLevels:
+        fitted.append(len(counts))
+        return fit(self, counts, *rest)
+
+    monkeypatch.setattr(CommonPartFit, "fit", counting)
+    judge = RunJudge(both).after(before)
+    judge.add(maps)
+    assert sum(fitted) == 3  # LS 10, the three with few events as one, and LS 31, which came again
+    for one, other in zip(judge.verdict().verdicts, judge_run(maps, both).verdicts, strict=True):
+        assert (one.findings, one.intervals, one.trust) == (other.findings, other.intervals, other.trust)
+        assert np.array_equal(one.states, other.states)
+        assert np.array_equal(one.score, other.score)
+        assert np.array_equal(one.expected, other.expected)
 
 
 def test_pieces_must_follow_each_other(make_maps: MakeMaps, both: list[Model]) -> None:
