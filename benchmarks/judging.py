@@ -44,12 +44,30 @@ def one_lumisection(path: str) -> Action:
     return judge
 
 
+def late_lumisection(path: str) -> Action:
+    """The verdict on a run once a lumisection came late, as ``watch`` makes it; gives the number of lumisections."""
+    from hcal_root_ad.judge.run import RunJudge
+
+    maps, models, before = _read(path), _models(), RunJudge(_models())
+    middle = len(maps) // 2
+    before.add(maps.rows(slice(0, middle)))
+    before.add(maps.rows(slice(middle + 1, None)))
+
+    def judge() -> int:
+        judge = RunJudge(models).after(before)
+        judge.add(maps)
+        judge.verdict()
+        return len(maps)
+
+    return judge
+
+
 def production(path: str, folder: str, *subdetectors: str) -> Action:
     """The production-shaped network, one lumisection per call; gives the number of lumisections.
 
     Only the network is run: its inputs are ready, and nothing is made of its outputs.
     """
-    from benchmarks.production_network import INPUT, export
+    from benchmarks.networks import INPUT, export
     from hcal_root_ad.export.onnx_file import session
 
     maps = _read(path)

@@ -25,7 +25,6 @@ from hcal_root_ad.files import plain_name
 from hcal_root_ad.judge.run import Progress, RunJudge
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.mask import Mask, masked
 from hcal_root_ad.model.model import Model, check_asked, load_model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.provenance import (
@@ -39,11 +38,12 @@ from hcal_root_ad.provenance import (
 )
 from hcal_root_ad.references.catalogue import ReferenceEntry, fitting_reference, trigger_of
 from hcal_root_ad.state.detector_state import COLLISIONS, COSMICS, IONS, UNKNOWN, DetectorState, RunFacts
-from hcal_root_ad.state.era import ConditionsSince, StateOfRun, state_of_run
-from hcal_root_ad.state.history import StateStore
 
 if TYPE_CHECKING:
+    from hcal_root_ad.mask import Mask
     from hcal_root_ad.references.catalogue import NamedReference
+    from hcal_root_ad.state.era import ConditionsSince, StateOfRun
+    from hcal_root_ad.state.history import StateStore
 
 SHIPPED_MODELS = ("hb-graphstad-from-he", "he-graphstad", "ho", "hf")
 """Who judges HB, HE, HO and HF where no model is named; the judge takes those that the run needs."""
@@ -157,6 +157,8 @@ class Judging:
         if not self.states:
             return self
 
+        from hcal_root_ad.state.era import state_of_run  # without a state nothing of it is imported
+
         def known(start: int) -> RunFacts:
             conditions = conditions_since(start)
             events = conditions.trigger or kind_of_events(trigger_of(maps))
@@ -185,7 +187,11 @@ class Judging:
 
     def without_masked(self, verdict: RunVerdict) -> RunVerdict:
         """A verdict of :meth:`run_judge` without the channels that are masked."""
-        return masked(verdict, self.mask) if self.mask else verdict
+        if not self.mask:
+            return verdict
+        from hcal_root_ad.mask import masked
+
+        return masked(verdict, self.mask)
 
     def finished(self, verdict: RunVerdict) -> RunVerdict:
         """The verdict with what the age of its state means for trust in it."""

@@ -88,9 +88,11 @@ def add_oms(parser: argparse.ArgumentParser) -> None:
 
 def stores_of(folders: Sequence[Path] | None) -> tuple[StateStore, ...]:
     """The states of ``--state``; raises StateError where one is missing or damaged."""
+    if not folders:
+        return ()
     from hcal_root_ad.state.history import StateStore
 
-    stores = tuple(StateStore(folder.absolute()) for folder in folders or ())
+    stores = tuple(StateStore(folder.absolute()) for folder in folders)
     for store in stores:
         store.history()
     return stores
@@ -104,11 +106,13 @@ def add_without_reference(parser: argparse.ArgumentParser) -> None:
 
 def judging_of(arguments: argparse.Namespace) -> Judging:
     """What the options ask for, with the models loaded."""
-    from hcal_root_ad.mask import read_mask
     from hcal_root_ad.pipeline import Judging, load_models
 
-    without_reference = getattr(arguments, "without_reference", False)
-    mask = read_mask(arguments.mask) if arguments.mask else None
+    without_reference, mask = getattr(arguments, "without_reference", False), None
+    if arguments.mask:
+        from hcal_root_ad.mask import read_mask
+
+        mask = read_mask(arguments.mask)
     stores = stores_of(getattr(arguments, "state", None))
     if stores and without_reference:
         raise UsageError("--without-reference judges a run against itself, not by a state; leave one of them out.")

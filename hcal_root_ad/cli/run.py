@@ -131,14 +131,17 @@ def _check_places(
 ) -> None:
     """Refuse what cannot be written while nothing is."""
     from hcal_root_ad.publish.publish import target_path
-    from hcal_root_ad.publish.saved_verdict import record_name
 
     targets = [
         target_path(maps, arguments.output, online=arguments.online, attach_to=attach_to)
         for maps, attach_to in zip(runs, attached, strict=True)
     ]
     tables = [path for path in (arguments.flags, arguments.json) if path]
-    saved = [arguments.save_verdict / record_name(maps.run) for maps in runs] if arguments.save_verdict else []
+    saved = []
+    if arguments.save_verdict:
+        from hcal_root_ad.publish.saved_verdict import record_name
+
+        saved = [arguments.save_verdict / record_name(maps.run) for maps in runs]
     check_places([*targets, *tables, *saved], [folder for folder in plots if folder], inputs)
 
 

@@ -16,9 +16,7 @@ from typing import Any, NamedTuple
 
 from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.errors import DefinitionError, EmptyFileError, InputError, NoHcalError
-from hcal_root_ad.harvest.analysis_files import FlatFile, HcalAnalyzerFile, is_flat
 from hcal_root_ad.harvest.definition import Definition, FileContent, Reader, choose_definitions, fitting_subsystem
-from hcal_root_ad.harvest.dqmio import DqmioFile
 from hcal_root_ad.harvest.harvested import DqmFile
 from hcal_root_ad.harvest.inputs import (
     PARQUET_MAGIC,
@@ -75,9 +73,13 @@ def open_reader(path: InputFile) -> Iterator[Reader]:
 def _root_container(root: Any, path: InputFile) -> Reader:
     top = root.keys(recursive=False, cycle=False)
     if "Indices" in top:
+        from hcal_root_ad.harvest.dqmio import DqmioFile  # of the kinds of files, one run has one
+
         return DqmioFile(root, path)
     if "DQMData" in top:
         return DqmFile(root, path)
+    from hcal_root_ad.harvest.analysis_files import FlatFile, HcalAnalyzerFile, is_flat
+
     if is_flat(top):
         return FlatFile(root, path)
     if any(kind.startswith("TH3") for kind in root.classnames().values()):

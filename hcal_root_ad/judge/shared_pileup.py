@@ -16,7 +16,6 @@ from hcal_root_ad.judge.channels import ChannelScan, Residuals, scan_channels
 from hcal_root_ad.judge.findings import JudgedDigis
 from hcal_root_ad.judge.levels import UnitLevels, common_part, unit_levels
 from hcal_root_ad.judge.lumisections import JudgedRows
-from hcal_root_ad.judge.measured import measure
 from hcal_root_ad.judge.subdetector import not_judged, verdict_of
 from hcal_root_ad.judge.unit_faults import faults_of
 from hcal_root_ad.judge.units import SPEAKS, Expectation, UnitFault, expectation, scan_units
@@ -83,6 +82,8 @@ class SharedPileup:
 
     def _measured(self, verdict: Verdict, scan: _ScanResults) -> Verdict:
         """The verdict with what the run says of each unit."""
+        from hcal_root_ad.judge.measured import measure
+
         came = self.maps.present_of(scan.name)
         present = np.array([came[position].all() for position in self.rows.position], dtype=bool)
         teaching = scan.sound(len(self.rows)) & present

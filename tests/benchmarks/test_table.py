@@ -62,7 +62,7 @@ def test_a_target_is_a_least_or_a_most(target: Target, value: float, met: bool) 
 
 
 def test_a_worker_measures_in_a_process_of_its_own() -> None:
-    pairs = Stopwatch().alternate(Task("start_up:empty_python"), Task("start_up:empty_python", cores=1), 2)
+    pairs = Stopwatch().alternate(Task("commands:empty_python"), Task("commands:empty_python", cores=1), 2)
     assert len(pairs) == 2
     assert all(sample.seconds > 0 and sample.peak_mb > 0 for pair in pairs for sample in pair)
     assert all(ratio > 0 for ratio in ratios(pairs))
