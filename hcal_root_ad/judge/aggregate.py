@@ -160,14 +160,15 @@ def sum_by_box(values: Array | Cells[np.float32], boxes: NDArray[np.intp], state
 def _by_unit(part: Callable[[slice], Array], units: NDArray[np.intp], n_units: int, length: int) -> Floats:
     """What is found in some rows, summed to units: a product with their members."""
     columns = np.flatnonzero(units >= 0)
-    members = sparse.csr_array(
-        (np.ones(len(columns), dtype=np.float32), (units[columns], columns)), shape=(n_units, len(units))
-    )
+    members: dict[type, sparse.csr_array] = {}
     sums = np.zeros((length, n_units))
     for rows in row_blocks(length):
         found = part(rows)
         precision = np.float32 if found.dtype in (np.bool_, np.uint8, np.float32) else np.float64
-        sums[rows] = (members.astype(precision) @ np.ascontiguousarray(found.astype(precision, copy=False).T)).T
+        if precision not in members:
+            ones = np.ones(len(columns), dtype=precision)
+            members[precision] = sparse.csr_array((ones, (units[columns], columns)), shape=(n_units, len(units)))
+        sums[rows] = (members[precision] @ np.ascontiguousarray(found.astype(precision, copy=False).T)).T
     return sums
 
 
