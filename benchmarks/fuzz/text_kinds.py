@@ -19,6 +19,7 @@ from hcal_root_ad.certify.executors import read_condor
 from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.harvest.definition import read_definition
 from hcal_root_ad.harvest.inputs import RemoteFile
+from hcal_root_ad.mask import read_mask
 from hcal_root_ad.references.catalogue import read_catalogue
 
 NUMBER, SHARE, REAL, FLAG, TEXT, NAME = "number", "share", "real", "flag", "text", "name"
@@ -73,6 +74,11 @@ def _catalogue(path: Path) -> object:
     return read_catalogue(path.parent)
 
 
+def _mask(path: Path) -> object:
+    """The entries, without the digest of the file."""
+    return read_mask(path).entries
+
+
 def _dataset(path: Path) -> object:
     """The names in a list, wherever their files are."""
     return campaign_files([str(path)], (), lambda name: [RemoteFile(f"here://{name}")])
@@ -108,6 +114,10 @@ CATALOGUE = {
            "trigger": "ZeroBias", "sha256": {"a.root": "00ff"}}
     for name in ("one", "two")
 }  # fmt: skip
+MASK = {"mask": [
+    {"units": ["HEP07-RM2", "HE +20/5/3"], "runs": [370000, 370999], "reason": "no high voltage"},
+    {"subdetector": "HB", "ieta": [-16, -13], "iphi": [3, 6], "depth": [1, 2], "reason": "noisy"},
+]}  # fmt: skip
 CONDOR = {"jobs": 5, "cluster": {"cores": 1, "memory": "3 GB"}}
 
 KINDS: Mapping[str, TextKind] = {
@@ -130,6 +140,7 @@ KINDS: Mapping[str, TextKind] = {
                             "hf_holds_events": FLAG, "": TEXT}),
     "catalogue": TextKind("catalogue.toml", CATALOGUE, tomli_w.dumps, _catalogue,
                           {"era": TEXT, "quantity": TEXT, "trigger": TEXT, "first_run": NUMBER, "a.root": TEXT}),
+    "mask": TextKind("mask.toml", MASK, tomli_w.dumps, _mask, {"reason": TEXT, "subdetector": TEXT, "": REAL}),
     "HTCondor": TextKind("condor.toml", CONDOR, tomli_w.dumps, read_condor, {"jobs": NUMBER}),
     "dataset list, JSON": TextKind("set.json", {"/ZeroBias": ["a.root", "b.root"]}, as_json,
                                    _dataset, {"": NAME}),
