@@ -7,8 +7,8 @@ import pytest
 from benchmarks.soak import slope, soak
 
 KB_PER_LUMISECTION = 450
-"""Over its first lumisections, whose counts are too few for scratch files: three times those of an LS, and as much again.
-Over a long run it is some ten."""
+"""Over the first lumisections, whose counts are too few for scratch files: three times those of an LS, and as much
+again. Over a long run it is some ten."""
 
 
 @pytest.mark.slow
