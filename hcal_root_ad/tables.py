@@ -189,7 +189,8 @@ def _harmless(cell: object) -> object:
     return f"'{line}" if line.lstrip()[:1] in _FORMULA and not _NUMBER.fullmatch(line) else line
 
 
-_FORMULA = ("=", "+", "-", "@")
+_FORMULA = tuple("=+-@＝＋－＠")
+"""The wide ones are taken for the others where people write with them."""
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 

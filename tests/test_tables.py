@@ -276,13 +276,14 @@ def test_what_is_shown_is_short_and_harmless(value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "=", "-", "−5=", "--1", "-HEP07"]
+    "text",
+    ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "=", "-", "−5=", "--1", "-HEP07", "＝1+1", "＠SUM(A1)"],
 )
 def test_a_text_is_no_formula(text: str) -> None:
     file = io.StringIO(newline="")
     write_rows(file, [("a", text)])
     ((_, cell),) = csv.reader(io.StringIO(file.getvalue(), newline=""))
-    assert cell.lstrip()[0] not in "=+-@"
+    assert cell.lstrip()[0] not in "=+-@＝＋－＠"
     assert cell.lstrip("'") == text
 
 
