@@ -9,7 +9,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("numpy", "uproot", "awkward", "imagecodecs", "torch", "onnxruntime", "root")
+PACKAGES = ("numpy", "uproot", "awkward", "deflate", "cramjam", "torch", "onnxruntime", "root")
 
 
 def machine() -> dict[str, str]:

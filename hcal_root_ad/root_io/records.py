@@ -9,6 +9,7 @@ but a file that shrinks while it is mapped ends the whole process.
 
 from __future__ import annotations
 
+import lzma
 import os
 import struct
 import threading
@@ -19,7 +20,8 @@ from pathlib import Path
 from queue import Queue
 from typing import Any, NamedTuple
 
-import imagecodecs
+import cramjam
+import deflate
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
@@ -288,15 +290,36 @@ def _decompress_block(codec: bytes, block: memoryview, out: memoryview) -> int:
         if xxhash.xxh64(block).intdigest() != checksum:
             raise ValueError("a compressed block whose checksum does not fit")
     try:
-        return len(_CODECS[codec](block, out=out))
-    except RuntimeError as error:  # the base of all errors of imagecodecs
+        return _CODECS[codec](block, out)
+    except (deflate.DeflateError, lzma.LZMAError, cramjam.DecompressionError, OverflowError) as error:
         raise ValueError(f"a compressed block that is damaged ({error})") from error
 
 
 _LZ4 = b"L4"
-_CODECS: dict[bytes, Callable[..., Any]] = {
-    b"ZL": imagecodecs.deflate_decode,
-    b"XZ": imagecodecs.lzma_decode,
-    _LZ4: imagecodecs.lz4_decode,
-    b"ZS": imagecodecs.zstd_decode,
-}
+
+
+def _zlib(block: memoryview, out: memoryview) -> int:
+    content = deflate.zlib_decompress(block, len(out))
+    out[: len(content)] = content
+    return len(content)
+
+
+def _lzma(block: memoryview, out: memoryview) -> int:
+    stream = lzma.LZMADecompressor()
+    content = stream.decompress(block, len(out) + 1)
+    if not stream.eof or len(content) > len(out):
+        raise lzma.LZMAError("it does not end where it should")
+    out[: len(content)] = content
+    return len(content)
+
+
+def _lz4(block: memoryview, out: memoryview) -> int:
+    return int(cramjam.lz4.decompress_block_into(block, out, output_len=len(out)))
+
+
+def _zstd(block: memoryview, out: memoryview) -> int:
+    return int(cramjam.zstd.decompress_into(block, out))
+
+
+_CODECS: dict[bytes, Callable[[memoryview, memoryview], int]] = {b"ZL": _zlib, b"XZ": _lzma, _LZ4: _lz4, b"ZS": _zstd}
+"""Quickest of what is small: libdeflate, Python's own lzma, and cramjam, which uproot needs as well."""
