@@ -21,6 +21,8 @@ TOLD_APART = 8.0
 """Loss over the statistical error of an LS from which an LS that is sound can be told from one that fails."""
 COMES_AND_GOES = 2
 """Interruptions of a fault in each half of its stretch from which on it flickers."""
+LEAST_DIGIS = 0.02
+"""What changes the digis by less is no fault."""
 HUNDREDS = 100
 """From so many on, all over a sub-detector, one line says it all."""
 FEWEST_LS = 4

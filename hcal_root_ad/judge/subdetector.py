@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
-from hcal_root_ad.judge.findings import Fault, JudgedDigis, channel_name, finding_of, intervals_of
+from hcal_root_ad.judge.findings import LEAST_DIGIS, Fault, JudgedDigis, channel_name, finding_of, intervals_of
 from hcal_root_ad.judge.lumisections import JudgedRows, side_by_side
 from hcal_root_ad.judge.verdict import Finding, Interval, Level, ModelInfo, State, Trust, Verdict
 from hcal_root_ad.lumi_maps import Cells, LumiMaps
 from hcal_root_ad.model.unit_tree import BLOCK
 
-LEAST_DIGIS, LEAST_CHANNEL_DIGIS = 0.02, 0.03
-"""What changes the digis of a unit, or of a channel, by less is no fault."""
+LEAST_CHANNEL_DIGIS = 0.03
+"""What changes the digis of a channel by less is no fault."""
 AGREE = 0.5
 """Share of HF's live channels that hold one other count: then the event count is in doubt, and HF is not judged."""
 CERTAIN = 99.0

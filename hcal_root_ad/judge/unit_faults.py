@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.channels import ChannelScan
-from hcal_root_ad.judge.findings import Fault, JudgedDigis, crowd_timed, flickering, with_gaps_closed
+from hcal_root_ad.judge.findings import LEAST_DIGIS, Fault, JudgedDigis, crowd_timed, flickering, with_gaps_closed
 from hcal_root_ad.judge.grouping import boxes_joined, grouped, rings_joined
 from hcal_root_ad.judge.units import SPEAKS, UNITS_OF, UnitFault
 from hcal_root_ad.judge.verdict import Level
@@ -217,8 +217,8 @@ def _group_of(level: Level, members: NDArray[np.intp], judged: JudgedDigis, tree
 
 def _is_left(ratio: float, stretch: Stretch) -> bool:
     """Whether digis over the healthy expectation show the shift; those of a hot channel saturate."""
-    shift = abs(stretch.shift)
-    return bool(np.sign(stretch.shift) * np.log(max(ratio, 1e-9)) >= LEFT_OF_SHIFT * min(shift, SPEAKS))
+    least = max(LEFT_OF_SHIFT * min(abs(stretch.shift), SPEAKS), LEAST_DIGIS)
+    return bool(np.sign(stretch.shift) * np.log(max(ratio, 1e-9)) >= least)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,14 +259,17 @@ class UnitDigis:
 
     def _alike(self, base: Floats, spread: float) -> float:
         """ln L if all channels fail by one size, in units of ``base``, or by sizes that scatter as much as they do."""
-        size = (self.observed - self.expected).sum() / max(base.sum(), 1e-9)
-        scatter = float(np.std((self.observed - self.expected) / np.maximum(base, 1e-9)) / max(abs(size), 1e-9))
+        size, scatter = self._size(base, np.ones_like(base))
         return max(float(self._log_likelihood(size * base, s).sum()) for s in (spread, scatter))
 
     def _mixture(self, base: Floats, spread: float, sign: int) -> tuple[float, NDArray[np.bool_]]:
-        """ln L if some channels are sound, and which are not."""
+        """ln L if some channels are sound, and which are not; by one size or by sizes that scatter."""
         off = (self.observed - self.expected) / np.maximum(base, 1e-9)
-        size = sign * max(float(np.quantile(sign * off, 0.9)), 1e-6)
+        start = sign * max(float(np.quantile(sign * off, 0.9)), 1e-6)
+        fits = [self._fitted(base, start, spread, scatters) for scatters in (False, True)]
+        return max(fits, key=lambda fit: fit[0])
+
+    def _fitted(self, base: Floats, size: float, spread: float, scatters: bool) -> tuple[float, NDArray[np.bool_]]:
         share = np.full(self.group.max() + 1, 0.5)
         members = np.bincount(self.group)
         sound = self._log_likelihood(np.zeros_like(base), 0.0)
@@ -276,8 +279,16 @@ class UnitDigis:
             both = np.logaddexp(np.log(own) + failing, np.log1p(-own) + sound)
             posterior = np.exp(np.log(own) + failing - both)
             share = np.bincount(self.group, posterior) / members
-            size = (posterior * (self.observed - self.expected)).sum() / max((posterior * base).sum(), 1e-9)
+            size, scatter = self._size(base, posterior)
+            spread = max(scatter, SPREAD_LOSS) if scatters else spread
         return float(both.sum()), posterior > 0.5
+
+    def _size(self, base: Floats, weight: Floats) -> tuple[float, float]:
+        """Size of the fault in units of ``base``, and how far channels differ, in sizes; ``weight`` (channels,)."""
+        off = (self.observed - self.expected) / np.maximum(base, 1e-9)
+        size = float((weight * (self.observed - self.expected)).sum() / max(float((weight * base).sum()), 1e-9))
+        scatter = np.sqrt((weight * (off - size) ** 2).sum() / max(float(weight.sum()), 1e-9))
+        return size, float(scatter / max(abs(size), 1e-9))
 
     def _log_likelihood(self, shift: Floats, spread: float) -> Floats:
         """(channels,) ln L of the digis if each channel has ``shift`` more than expected, give or take."""

@@ -247,6 +247,19 @@ class Expectation:
         return Cells((len(events), len(columns)), np.dtype(np.float32), computed)
 
 
+def _boxes_in(fault: UnitFault, tree: UnitTree) -> NDArray[np.bool_]:
+    """(boxes,) those that are the unit at fault or in it."""
+    match fault.level:
+        case Level.SUBDETECTOR:
+            return np.asarray(tree.subdetector_of_box == fault.unit)
+        case Level.HALF:
+            return np.asarray(tree.half_of_box == fault.unit)
+        case Level.RBX:
+            return np.arange(len(tree.box)) == fault.unit
+        case _:
+            return np.zeros(len(tree.box), dtype=bool)
+
+
 def expectation(
     levels: CommonLevels,
     units: UnitLevels,
@@ -261,6 +274,12 @@ def expectation(
         # What a unit at fault does before and after is no measure of its health: the reference is.
         rows = slice(None) if fault.level in (Level.RM, Level.RBX) else fault.rows(size)
         keep[fault.level][rows, fault.unit] = False
+        # What is in it is measured against it: a sound module of a lost box looks as if it had gained.
+        if (inside := np.flatnonzero(_boxes_in(fault, tree))).size:
+            own = np.flatnonzero(np.isin(tree.box_of_module, inside))
+            keep[Level.RM][np.ix_(fault.rows(size), own)] = False
+            if fault.level is not Level.RBX:
+                keep[Level.RBX][np.ix_(fault.rows(size), inside)] = False
     lost = ~keep[Level.SUBDETECTOR]
     ring = np.where(keep[Level.RING], units.whole_ring, units.condition)
     # A lost sub-detector took its conditions along: nothing is known of them in these lumisections.
