@@ -255,7 +255,7 @@ def _boxes_in(fault: UnitFault, tree: UnitTree) -> NDArray[np.bool_]:
         case Level.HALF:
             return np.asarray(tree.half_of_box == fault.unit)
         case Level.RBX:
-            return np.arange(len(tree.box)) == fault.unit
+            return np.asarray(np.arange(len(tree.box)) == fault.unit)
         case _:
             return np.zeros(len(tree.box), dtype=bool)
 
