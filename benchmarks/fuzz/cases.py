@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.fuzz.mutations import Damage, Edit, Regions, damage, regions
+from benchmarks.fuzz.mutations import Damage, Edit, Regions, Spelled, Spent, damage, regions
 from benchmarks.fuzz.originals import kinds, originals
-from benchmarks.fuzz.spelled import Spelled, Spent
 
 FINDS = Path(__file__).parents[2] / "tests" / "fuzz" / "finds.json"
 """What was found and mended: kind, original, in words what came of it, and the edits."""

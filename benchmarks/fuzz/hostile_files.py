@@ -222,7 +222,7 @@ def at_the_ceiling(draw: Draw, folder: Path) -> Hostile:
 
 def the_same_twice(draw: Draw, folder: Path) -> Hostile:
     """An LS comes again: identical, in part, in another version, or as an honest half; in one file or two."""
-    truth, how = _run(draw, 2), str(draw.choice(["identical", "in part", "nearly", "honest half"]))
+    truth, how = _run(draw, 2), str(draw.choice(["identical", "in part", "nearly", "fewer", "honest half"]))
     maps, events = truth[1]
     other, more = maps.copy(), int(draw.integers(300, 900))
     if how == "in part":
@@ -232,10 +232,12 @@ def the_same_twice(draw: Draw, folder: Path) -> Hostile:
         other[same] = maps[same]
     elif how == "nearly":
         other = np.where((maps > 1) & (draw.random(maps.shape) < 0.1), maps - 1, maps)
+    elif how == "fewer":
+        other = draw.binomial(maps, draw.uniform(0.55, 0.97))
     elif how == "honest half":
         other = true_maps(draw, more)
         truth[1] = (maps + other, events + more)
-    if how in ("in part", "nearly") and not np.array_equal(other, maps):
+    if how in ("in part", "nearly", "fewer") and not np.array_equal(other, maps):
         del truth[1]
     again = [(1, elements(other))]
     first = [(1, elements(maps)), *_rows({2: truth[2]})]

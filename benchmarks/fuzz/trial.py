@@ -1,16 +1,21 @@
-"""One damaged file handed to the reader as a user would, and what came of it."""
+"""One damaged file handed to the reader as a user would, and what came of it; many, in a process that may die."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import multiprocessing
 import os
 import re
 import resource
+import signal
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -162,3 +167,60 @@ def limit_memory() -> None:
     with Path("/proc/self/statm").open() as file:
         now = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (now + ROOM, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+_FORK = multiprocessing.get_context("fork")
+
+
+class Worker:
+    """A forked process with little memory; a new one takes the place of one that was lost."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._start()
+
+    def _start(self) -> None:
+        self._line, there = _FORK.Pipe()
+        self._process = _FORK.Process(target=_work, args=(there, self._line, self._folder), daemon=True)
+        self._process.start()
+        there.close()
+
+    def attempt(self, case: Case) -> Trial:
+        """One trial; a lost or hanging worker is a find."""
+        self._line.send(case)
+        try:
+            if self._line.poll(PATIENCE):
+                trial: Trial = self._line.recv()
+                return trial
+            words = f"still reading after {PATIENCE:g} s"
+        except EOFError:
+            self._process.join()
+            words = f"the process died ({self._process.exitcode})"
+        self.stop()
+        self._start()
+        return Trial(case, FIND, words)
+
+    def stop(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._line.close()
+
+
+def trials(cases: Iterable[Case]) -> Iterator[Trial]:
+    """What comes of each case."""
+    with TemporaryDirectory(prefix="fuzz-", dir=memory_folder()) as place:
+        warm_up(Path(place))
+        worker = Worker(Path(place))
+        try:
+            yield from map(worker.attempt, cases)
+        finally:
+            worker.stop()
+
+
+def _work(line: Connection, other_end: Connection, folder: Path) -> None:
+    other_end.close()  # so that the line ends when the campaign does
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limit_memory()
+    with contextlib.suppress(EOFError):
+        while True:
+            line.send(attempt(line.recv(), folder))

@@ -11,14 +11,12 @@ import pytest
 
 from benchmarks.fuzz import campaign
 from benchmarks.fuzz.__main__ import main
-from benchmarks.fuzz.campaign import Worker, trials
 from benchmarks.fuzz.cases import MOST_DAMAGE, Case, case, finds, spelled_case
 from benchmarks.fuzz.guided import Reach, guided_trials, reach
-from benchmarks.fuzz.mutations import Damage, Edit, regions
+from benchmarks.fuzz.mutations import Damage, Edit, Spelled, Spent, regions
 from benchmarks.fuzz.originals import kinds, originals
-from benchmarks.fuzz.spelled import Spelled, Spent
 from benchmarks.fuzz.table import Count, refusal
-from benchmarks.fuzz.trial import FIND, OTHERWISE, REFUSED, SAME, TOLD, Trial, attempt
+from benchmarks.fuzz.trial import FIND, OTHERWISE, REFUSED, SAME, TOLD, Trial, Worker, attempt, trials
 
 QUICK = 100
 
