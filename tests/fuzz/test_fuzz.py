@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.fuzz import campaign
+from benchmarks.fuzz import trial as of_trials
 from benchmarks.fuzz.__main__ import main
 from benchmarks.fuzz.cases import MOST_DAMAGE, Case, case, finds, spelled_case
 from benchmarks.fuzz.guided import Reach, guided_trials, reach
@@ -143,10 +143,10 @@ def test_a_worker_that_dies_or_hangs_is_a_find(tmp_path: Path, monkeypatch: pyte
         time.sleep(60)
         raise AssertionError
 
-    monkeypatch.setattr(campaign, "PATIENCE", 0.5)
+    monkeypatch.setattr(of_trials, "PATIENCE", 0.5)
     for behaviour, words in ((dies, "the process died (7)"), (hangs, "still reading after 0.5 s")):
         with monkeypatch.context() as here:
-            here.setattr(campaign, "attempt", behaviour)
+            here.setattr(of_trials, "attempt", behaviour)
             worker = Worker(tmp_path)
             trial = worker.attempt(sound)
             assert (trial.result, trial.words) == (FIND, words)
