@@ -50,6 +50,8 @@ STEP = 1.5
 """Largest shift of a log rate in one Newton step."""
 FAR_FROM_SUM = 0.1
 """Log pileup that the boxes ask for is found anew if it is farther from that of their sum."""
+MANY_LOST = 0.25
+"""Share of a sub-detector's boxes that are off the others."""
 LOST = 0.06
 """A box that is off its sub-detector by less than this may have a say in the rings."""
 
@@ -177,7 +179,10 @@ class CommonPartFit:
         u, centre, sound = self._explained(*self._boxes(cells, rough), outside)
         asked = u + centre / self._mean_power[:, None]
         # Where many boxes are lost the sum was a bad beginning: the others ask for more than one step from there.
-        if (lost := (np.abs(asked - rough) > FAR_FROM_SUM).any(axis=0)).any():
+        # (Where all agree it is rings that moved, and another beginning would only share them out otherwise.)
+        boxes = tree.subdetector_of_box
+        off = np.stack([(~sound[boxes == d]).mean(axis=0) for d in range(self._subdetectors)]) > MANY_LOST
+        if (lost := (off & (np.abs(asked - rough) > FAR_FROM_SUM)).any(axis=0)).any():
             u, centre, sound = self._explained(*self._boxes(cells, np.where(lost, asked, rough)), outside)
         self._expect(cells, u, centre)
         say = tree.box.spread(sound)
