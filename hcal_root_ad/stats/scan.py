@@ -90,6 +90,8 @@ def windows(lumisections: int) -> tuple[Window, ...]:
 def _together(lumisections: int, shortest: int = 1) -> tuple[Window, NDArray[np.intp]]:
     """The same windows, from a length on, in one, and where each length begins among them."""
     every = [window for window in windows(lumisections) if int(window.length) >= shortest]
+    if len(every) == 1:
+        return every[0], np.zeros(1, dtype=np.intp)
     counts = [len(window.first) for window in every]
     lengths = np.repeat([window.length for window in every], counts)[:, None]
     together = Window(lengths, np.concatenate([window.first for window in every]))
@@ -277,6 +279,8 @@ def empirical_null(sums: Sums) -> Null:
     if prior:
         sums = sums.widened(prior)
         whole = excess_variance(*sums.deviations(every[-1]))
+    if len(every) == 1:
+        return Null(prior, [whole])
     together, begin = _together(len(sums.b) - 1)
     if len(together.first) * len(sums.prior) < TOGETHER:
         shift, variance = sums.deviations(together)
