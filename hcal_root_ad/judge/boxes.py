@@ -18,7 +18,7 @@ from hcal_root_ad.model.common_part import DARK, CommonLevels, common_part_fit
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats
-from hcal_root_ad.stats.scan import Stretch, Sums, empirical_null, medians, stretches, strongest
+from hcal_root_ad.stats.scan import Stretch, Sums, empirical_null, medians, quiet, stretches, strongest
 
 FAILED_MODULE, MOVED_BOX = 10.0, 12.0
 """Costs of a module that fails by itself, and of a box."""
@@ -175,6 +175,8 @@ def _weak_modules(
         spread = (variance[:, four] @ (share**2).T).reshape(len(module), -1)
         prior = np.tile(width**2 * (share**2).sum(axis=1), len(boxes))
         b, w = contrast / spread, 1 / spread
+        if quiet(b, w, prior, SPLIT_THRESHOLD):
+            continue
         sums = Sums.of(b, w, prior, walk)
         null = empirical_null(sums)
         off = strongest(sums, null, SPLIT_THRESHOLD)

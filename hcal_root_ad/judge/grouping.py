@@ -214,8 +214,10 @@ def rings_joined(units: Sequence[Fault], judged: JudgedDigis) -> list[Fault]:
 
 def boxes_joined(units: Sequence[Fault], tree: UnitTree, judged: JudgedDigis) -> list[Fault]:
     """Half of all boxes or more that fail alike, at the same time and by like factors, are one fault."""
-    live = np.unique(tree.box.of[judged.columns[judged.live]])
     out = list(units)
+    if sum(fault.level is Level.RBX for fault in units) < 2:
+        return out
+    live = np.unique(tree.box.of[judged.columns[judged.live]])
     for sign in (-1, 1):
         boxes = [fault for fault in units if fault.level is Level.RBX and fault.sign == sign]
         if len(boxes) < max(HALF_OF * len(live), 2):

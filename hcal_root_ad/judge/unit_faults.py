@@ -60,12 +60,12 @@ def faults_of(
         shifted.append(_ShiftedUnit(whole, inside, fault.rows(len(judged.events))))
     units = boxes_joined(rings_joined(units, judged), tree, judged)
     by_channel = {(int(piece.columns[0]), piece.sign): piece for piece in _by_channel(pieces)}
-    own = np.searchsorted(judged.columns, live_columns)
-    for column, stretches in scan.faults.items():
+    own = np.searchsorted(judged.columns, live_columns[list(scan.faults)]).tolist() if scan.faults else ()
+    for column, stretches in zip(own, scan.faults.values(), strict=True):
         for sign in (-1, 1):
             mine = [s for s in stretches if np.sign(s.shift) == sign]
-            of_unit = by_channel.get((int(own[column]), sign))
-            pieces += _channel_fault(judged, int(own[column]), sign, mine, shifted, of_unit, scan.threshold)
+            of_unit = by_channel.get((column, sign))
+            pieces += _channel_fault(judged, column, sign, mine, shifted, of_unit, scan.threshold)
     faults = (*units, *grouped(_by_channel(pieces), judged.channels, judged.live))
     timed = (crowd_timed(with_gaps_closed(fault), judged.observed, judged.expected) for fault in faults)
     return [flickering(fault, judged.observed, judged.expected) for fault in timed]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CHANNEL_POWER
 from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats, probability
-from hcal_root_ad.stats.scan import Stretch, Sums, empirical_null, stretches, strongest
+from hcal_root_ad.stats.scan import Stretch, Sums, empirical_null, quiet, stretches, strongest
 
 UNITS_OF = {
     Level.SUBDETECTOR: "subdetector",
@@ -91,6 +92,8 @@ class _Group:
         variances = np.maximum(self.variances[:, self.units], 1e-9)
         b, w = self.values[:, self.units] / variances, 1 / variances
         response = np.zeros(len(self.units)) if self.response is None else self.response**2
+        if quiet(b, w, self.width**2, self.threshold):
+            return
         sums = Sums.of(b, w, self.width**2, self.walk, log_pileup, response)
         null = empirical_null(sums)
         for k in strongest(sums, null, self.threshold):
@@ -136,14 +139,21 @@ def scan_units(
     return tuple(fault for fault in found if not _explained(fault, found, tree, size))
 
 
+@lru_cache(maxsize=32)
+def _units_of(reference: Reference, d: int) -> tuple[list[NDArray[np.intp]], int]:
+    """Halves, rings, boxes and modules of a sub-detector, and how many of its channels are live."""
+    tree = reference.tree
+    above = (tree.subdetector_of_half, tree.subdetector_of_ring, tree.subdetector_of_box,
+             tree.subdetector_of_box[tree.box_of_module])  # fmt: skip
+    live = max(int((reference.live & (tree.subdetector.of == d)).sum()), 1)
+    return [np.flatnonzero(of == d) for of in above], live
+
+
 def _groups(
     levels: UnitLevels, tree: UnitTree, reference: Reference, d: int, thresholds: Thresholds, log_pileup: Floats
 ) -> Iterator[_Group]:
     width, least = reference.widths, reference.limits
-    live = max(int((reference.live & (tree.subdetector.of == d)).sum()), 1)
-    half, ring = (np.flatnonzero(of == d) for of in (tree.subdetector_of_half, tree.subdetector_of_ring))
-    box = np.flatnonzero(tree.subdetector_of_box == d)
-    module = np.flatnonzero(tree.subdetector_of_box[tree.box_of_module] == d)
+    (half, ring, box, module), live = _units_of(reference, d)
     # Powers of a unit's channels average out, not wholly: away from the clean runs' pileup a unit is off by the rest.
     by_box, by_module = (CHANNEL_POWER / np.sqrt(live / max(len(units), 1)) for units in (box, module))
     away = float(np.abs(np.quantile(log_pileup, (0.1, 0.9))).max())

@@ -300,6 +300,14 @@ class Stretch:
     significance: float
 
 
+def quiet(b: Floats, w: Floats, prior: Floats, threshold: float) -> bool:
+    """Whether no series of a lone lumisection can be off by more than ``threshold``, whatever the others do.
+
+    ``b``, ``w``: (T, series), all w above 0. What the others scatter only makes the series less significant.
+    """
+    return len(b) == 1 and not (np.square(b[0]) > (w[0] + prior * np.square(w[0])) * 0.999 * threshold**2).any()
+
+
 def strongest(sums: Sums, null: Null, threshold: float) -> dict[int, Stretch]:
     """Of each series that is off by more than ``threshold`` in any window, the one in which it is off most."""
     sums = sums.widened(null.prior)
