@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryFile, mkdtemp
 from typing import TextIO
 
-from hcal_root_ad.errors import OutputError
+from hcal_root_ad.errors import InputError, OutputError
 
 PREFIX = ".publishing-"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -192,3 +192,9 @@ def _check_folder(folder: Path) -> None:
             return
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another folder.") from error
+
+
+def refuse_pipe(path: Path) -> None:
+    """Raises InputError for what would be waited for, perhaps for ever, and cannot be read here and there."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path} is a pipe or a device; save what comes from it as a file first.")

@@ -56,7 +56,7 @@ MAY_IMPORT = {
         "pipeline",
     },
     "watch": {"root_io", "provenance", "harvest", "judge", "publish", "pipeline"},
-    "reproduce": {"state", "provenance", "harvest", "model", "export", "references", "publish", "watch"},
+    "reproduce": {"root_io", "state", "provenance", "harvest", "model", "export", "references", "publish", "watch"},
 }
 """The arrows, beside those to the floor; ``cli`` stands on top and may import all."""
 

@@ -27,9 +27,9 @@ from hcal_root_ad.certify.store import TABLE, TABLE_COLUMNS, Campaign, Condition
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import plain_name, whole_file, write_text
 from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.verdict import rests_on
 from hcal_root_ad.judge.views import COLUMNS as FLAG_COLUMNS
 from hcal_root_ad.judge.views import flag_rows
-from hcal_root_ad.judge.wording import rests_on
 from hcal_root_ad.lumi_ranges import Range
 from hcal_root_ad.provenance import INPUTS, Material, Option, Provenance, beside_table
 from hcal_root_ad.publish.saved_verdict import RunRecord, load_record

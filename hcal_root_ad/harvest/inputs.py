@@ -20,7 +20,7 @@ import uproot
 
 import hcal_root_ad
 from hcal_root_ad.errors import HcalRootAdError, InputError
-from hcal_root_ad.files import plain_name
+from hcal_root_ad.files import plain_name, refuse_pipe
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.root_io.layout import HEADER_BYTES, NotClosedError, check_folders, read_header
 from hcal_root_ad.root_io.records import LocalSource, TooLargeError, bounded_records
@@ -118,12 +118,6 @@ def magic(path: InputFile) -> bytes:
     if not start:
         raise InputError(f"The file {path} is empty.")
     return start
-
-
-def refuse_pipe(path: Path) -> None:
-    """Raises InputError for what would be waited for, perhaps for ever, and cannot be read here and there."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise InputError(f"{path} is a pipe or a device; save what comes from it as a file first.")
 
 
 def _first_bytes(path: InputFile) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_RBX, SUBDET_PM, box_name
 from hcal_root_ad.histograms import Names, Numbers
 from hcal_root_ad.judge.aggregate import N_BOXES, box_states, has_boxes, worst_state
-from hcal_root_ad.judge.verdict import COLOURS, RunParts, State, findings_html
-from hcal_root_ad.judge.wording import enumerated, every_finding, trust_of_run
+from hcal_root_ad.judge.verdict import COLOURS, RunParts, State, Trust, findings_html
 from hcal_root_ad.lumi_ranges import ls_ranges
 
 if TYPE_CHECKING:
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 _SHOWN = 12
 """Findings in the HTML of a verdict."""
+
+
+NOTICEABLE = 1.6
+"""Loss of sensitivity from which it is said."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,7 +91,7 @@ class RunVerdict(RunParts):
 
 def run_text(run: RunParts) -> str:
     """One line on a verdict."""
-    number = len(every_finding(run))
+    number = len(run.every_finding)
     names = enumerated([one.subdetector for one in run.verdicts]) or "strips of HB and HE"
     plural = "finding" if number == 1 else "findings"
     return (
@@ -97,7 +101,7 @@ def run_text(run: RunParts) -> str:
 
 def run_html(run: RunParts) -> str:
     """A verdict to look at: in a line, its trust, the state of every readout box, and the strongest findings."""
-    findings = every_finding(run)
+    findings = run.every_finding
     parts = [f"<p><strong>{escape(run_text(run))}</strong></p>"]
     parts += [f"<p>Trust: {escape(sentence)}</p>" for sentence in trust_of_run(run)]
     boxes = worst_boxes(run)
@@ -135,3 +139,53 @@ def _box_map(states: NDArray[np.uint8]) -> str:
     width, height = left + side * N_RBX, side * len(SUBDET_PM) + 2
     title = "worst state of the run of each readout box, RBX 1 to 18"
     return f'<svg width="{width}" height="{height}" role="img" aria-label="{title}">{"".join(shapes)}</svg>'
+
+
+class HasTrust(Protocol):
+    """A verdict on a sub-detector, or the record of one."""
+
+    @property
+    def trust(self) -> Trust: ...
+    @property
+    def trust_reason(self) -> str: ...
+    @property
+    def sensitivity(self) -> float: ...
+
+
+_RESTS_ON = {
+    Trust.ADAPTED: "",
+    Trust.STATE: "judged by a detector state",
+    Trust.REFERENCE_RUN: "compared with a reference run",
+    Trust.OLD_STATE: "NOT TRUSTED, judged by a detector state that missed too much",
+    Trust.OTHER_PERIOD: "NOT TRUSTED, judged by a model of another period",
+    Trust.NONE: "NOT TRUSTED, no reference",
+}
+
+
+def trust_sentences(judged: Mapping[str, HasTrust]) -> tuple[str, ...]:
+    """How far the verdicts on sub-detectors, by name, can be trusted, where it is not as it should be."""
+    names: dict[str, list[str]] = {}
+    for name, part in judged.items():
+        if words := "; ".join(_doubts(part)):
+            names.setdefault(words, []).append(name)
+    return tuple(f"{enumerated(alike)}: {words}." for words, alike in names.items())
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """``HB``, ``HB and HE``, ``HB, HE and HF``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _doubts(part: HasTrust) -> Iterator[str]:
+    if rests := _RESTS_ON[part.trust]:
+        yield f"{rests} ({part.trust_reason.rstrip('.')})" if part.trust_reason else rests
+    if part.sensitivity > NOTICEABLE and part.trust is not Trust.NONE:
+        yield f"less sensitive: shifts must be {part.sensitivity:.1f} times as large"
+
+
+def trust_of_run(verdict: RunParts) -> tuple[str, ...]:
+    """As :func:`trust_sentences`, of all that was judged of a run."""
+    judged: dict[str, HasTrust] = {one.subdetector: one for one in verdict.verdicts}
+    if verdict.strips:
+        judged["strips"] = verdict.strips
+    return trust_sentences(judged)

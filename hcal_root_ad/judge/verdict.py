@@ -84,6 +84,11 @@ class Trust(StrEnum):
         return self in (Trust.ADAPTED, Trust.STATE, Trust.REFERENCE_RUN)
 
 
+def rests_on(trust: Trust, reason: str) -> str:
+    """What a verdict rests on; of a detector state whose it is, and how old."""
+    return reason if trust is Trust.STATE else str(trust)
+
+
 _TRUST = (Trust.ADAPTED, Trust.STATE, Trust.REFERENCE_RUN, Trust.OLD_STATE, Trust.OTHER_PERIOD, Trust.NONE)
 
 
@@ -155,6 +160,11 @@ class Finding:
 
 Named = tuple[Finding, str]
 """A finding, and what its rows are: ``channel`` or ``strip``."""
+
+
+def strongest_first(findings: Iterable[Named]) -> tuple[Named, ...]:
+    """By significance; of equal ones the larger first."""
+    return tuple(sorted(findings, key=lambda named: (-named[0].significance, -named[0].channels)))
 
 
 def what(finding: Finding, noun: str = "channel") -> str:
@@ -418,6 +428,13 @@ class RunParts:
         """The faults of all sub-detectors, the most severe first."""
         every = (finding for verdict in self.verdicts for finding in verdict.findings)
         return tuple(sorted(every, key=lambda finding: (-finding.state, -finding.channels * finding.lumisections)))
+
+    @property
+    def every_finding(self) -> tuple[Named, ...]:
+        """The findings of all that was judged, channels and strips, the strongest first."""
+        of_strips = self.strips.findings if self.strips else ()
+        channels = ((finding, "channel") for finding in self.findings)
+        return strongest_first((*channels, *((finding, "strip") for finding in of_strips)))
 
     @property
     def judged(self) -> tuple[Verdict | StripVerdict, ...]:

@@ -26,8 +26,8 @@ from hcal_root_ad.judge.verdict import (
     StripVerdict,
     Verdict,
     how_sure,
+    rests_on,
 )
-from hcal_root_ad.judge.wording import every_finding, rests_on
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,7 +91,7 @@ def _findings(run: RunParts) -> pa.Table:
             "size": float(one.size), "size_error": float(one.size_error), "significance": float(one.significance),
             "sure": how_sure(one), "trust": str(trust.get(one.subdetector, run.trust)),
         }
-        for one, _ in every_finding(run)
+        for one, _ in run.every_finding
     ]  # fmt: skip
     small, whole, real, text = pa.int32(), pa.int64(), pa.float64(), pa.string()
     kinds = {

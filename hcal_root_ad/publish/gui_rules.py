@@ -22,7 +22,7 @@ from hcal_root_ad.detector import N_DQM_IETA, era_of_run
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.harvest.inputs import open_root
 from hcal_root_ad.publish.elements import AXIS_LIMIT, TITLE_LIMIT, complaint
-from hcal_root_ad.publish.root_layout import FileLayout, LayoutRecord, read_layout, walk
+from hcal_root_ad.root_io.layout import FileLayout, LayoutRecord, read_layout, walk
 
 _OFFLINE = re.compile(r"DQM_V\d+_R(?P<run>\d+)(?P<dataset>(?:__[-A-Za-z0-9_]+){3})\.root")
 _ONLINE = re.compile(r"DQM_V\d+(?:_[A-Za-z0-9]+)?_R(?P<run>\d+)\.root")

@@ -26,7 +26,7 @@ from hcal_root_ad.errors import OutputError
 from hcal_root_ad.files import whole_file
 from hcal_root_ad.publish.elements import MonitorElement, MonitorElements, efficiency_text, quality_text, scalar_text
 from hcal_root_ad.publish.gui_rules import check_file
-from hcal_root_ad.publish.root_layout import mark_gaps, read_layout, refuse_scattered
+from hcal_root_ad.root_io.layout import mark_gaps, read_layout, refuse_scattered
 
 Doubles = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.files import whole_file, write_text
-from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.run_verdict import RunVerdict, enumerated, trust_of_run
 from hcal_root_ad.judge.verdict import (
     STEADY,
     CommonPart,
@@ -30,7 +30,6 @@ from hcal_root_ad.judge.verdict import (
     how_sure,
     what,
 )
-from hcal_root_ad.judge.wording import enumerated, every_finding, trust_of_run
 from hcal_root_ad.lumi_ranges import listed, ranges_of
 from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.tables import write_rows
@@ -51,7 +50,7 @@ _STRETCHES, _WIDTH = 2, 15
 
 def run_summary(verdict: RunVerdict) -> Iterator[RenderableType]:
     """Sentences and a table: trust where there is something to say, findings, conditions."""
-    findings = every_finding(verdict)
+    findings = verdict.every_finding
     yield from (f"Trust: {sentence}" for sentence in trust_of_run(verdict))
     if findings:
         yield f"Run {verdict.maps.run}: {len(findings)} finding{'s' * (len(findings) != 1)} in {_judged_part(verdict)}"
@@ -196,7 +195,7 @@ def _run(verdict: RunVerdict) -> dict[str, Any]:
         "trusted": verdict.trust.trusted,
         "subdetectors": {subdetector.subdetector: _subdetector(subdetector) for subdetector in verdict.verdicts},
         **strips,
-        "findings": [_finding(finding, noun, verdict) for finding, noun in every_finding(verdict)],
+        "findings": [_finding(finding, noun, verdict) for finding, noun in verdict.every_finding],
         "conditions": verdict.common and _conditions(verdict.common),
         "masked": list(verdict.masked),
         "open_findings": list(verdict.open_findings),

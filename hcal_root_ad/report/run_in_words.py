@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_RBX, SUBDET_PM, rbx_of
 from hcal_root_ad.judge.aggregate import N_BOXES, States, on_axis
+from hcal_root_ad.judge.run_verdict import trust_sentences
 from hcal_root_ad.judge.verdict import Finding, Kind, State, how_large, how_sure, what, when
-from hcal_root_ad.judge.wording import trust_sentences
 from hcal_root_ad.publish.saved_verdict import HBHE_BOXES, STRIPS, PartRecord, RunRecord
 
 _UNIT = re.compile(r"(?P<half>H[BEOF](?P<side>[MP]))(?P<box>\d\d)?(-RM(?P<module>\d))?(-card(?P<card>\d))?")

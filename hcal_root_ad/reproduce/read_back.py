@@ -215,7 +215,7 @@ def _of_arrays(earlier: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> st
 def _root(path: Path) -> Iterator[tuple[str, object]]:
     """Objects as ROOT wrote them, uncompressed; trees basket by basket, because they hold places in the file."""
     from hcal_root_ad.harvest.inputs import open_root
-    from hcal_root_ad.publish.root_layout import read_layout
+    from hcal_root_ad.root_io.layout import read_layout
 
     records = read_layout(path).objects
     with open_root(path) as file:

@@ -11,7 +11,7 @@ import uproot
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.publish.gui_rules import check_file
 from hcal_root_ad.publish.publish import monitor_elements, publish
-from hcal_root_ad.publish.root_layout import read_layout
+from hcal_root_ad.root_io.layout import read_layout
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 HARVESTED = (

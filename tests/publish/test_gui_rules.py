@@ -11,7 +11,7 @@ from uproot.writing import identify
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.publish.gui_rules import check_file, content_of
 from hcal_root_ad.publish.root_file import add_objects
-from hcal_root_ad.publish.root_layout import mark_gaps, read_layout
+from hcal_root_ad.root_io.layout import mark_gaps, read_layout
 
 NAME = "DQM_V0001_R000370101__HcalAD__Run3-HcalRootAd-v1__DQMIO.root"
 BASE = "DQMData/Run 370101/Hcal/Run summary"

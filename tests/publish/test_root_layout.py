@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.publish.root_file import add_objects
-from hcal_root_ad.publish.root_layout import mark_gaps, read_layout, walk
+from hcal_root_ad.root_io.layout import mark_gaps, read_layout, walk
 
 
 def write(path, objects, **options):

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.judge.run_verdict import RunVerdict, enumerated, trust_of_run, trust_sentences
 from hcal_root_ad.judge.verdict import Finding, Kind, Level, Trust, how_large, how_sure, what, when
-from hcal_root_ad.judge.wording import enumerated, every_finding, trust_of_run, trust_sentences
 
 STEADY = Finding("HE", Level.RBX, "HEP07", Kind.DEGRADED, ((18, 31),), 14, 1.0, tuple(range(184)), 850, 1000.0, 0.85,
                  0.012, 7.0)  # fmt: skip
@@ -78,7 +77,7 @@ def test_names_in_a_sentence(names: tuple[str, ...], words: str) -> None:
 
 
 def test_strips_become_findings_of_their_unit(strip_verdict: RunVerdict) -> None:
-    ((box, noun),) = every_finding(strip_verdict)
+    ((box, noun),) = strip_verdict.every_finding
     assert (box.unit, box.level, box.kind, noun) == ("HEP07", Level.RBX, Kind.DEAD, "strip")
     assert (box.ranges, box.lumisections, box.duty, box.channels) == (((5, 12),), 7, 1.0, 4)
     assert (box.observed, box.size) == (0, 0.0)
@@ -86,7 +85,7 @@ def test_strips_become_findings_of_their_unit(strip_verdict: RunVerdict) -> None
 
 
 def test_the_strongest_comes_first(verdict: RunVerdict) -> None:
-    assert [one.unit for one, _ in every_finding(verdict)] == ["HEP07", "HB +4/33/2"]
+    assert [one.unit for one, _ in verdict.every_finding] == ["HEP07", "HB +4/33/2"]
 
 
 def test_a_trusted_run_needs_no_word_and_alike_subdetectors_one(verdict: RunVerdict) -> None:
