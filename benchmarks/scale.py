@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=40, help="of the campaign that is measured (default: 40)")
     parser.add_argument("--lumisections", type=int, default=200, help="of each of them (default: 200)")
     parser.add_argument("--sample", type=int, default=4, help="runs of each length that tell the cost (default: 4)")
-    parser.add_argument("--skip-simulation", action="store_true", help="leave the Dask scheduler out")
+    parser.add_argument("--skip-simulation", action="store_true",
+                        help="take what the Dask scheduler did from the page that is there")  # fmt: skip
     arguments = parser.parse_args(argv)
     made = program()
     made["command"] = made["command"].replace("benchmarks", "benchmarks.scale", 1)
@@ -59,7 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     short = inputs(arguments.scratch / f"{arguments.sample}_runs_{SHORT}_LS", arguments.sample, SHORT)
     cost = measured_cost(long[: arguments.sample], short, length, arguments.scratch / "cost")
     campaigns = [campaign(cost, long, length, workers, arguments.scratch / "campaign") for workers in (2, 1)]
-    scheduled = [] if arguments.skip_simulation else [simulated(workers) for workers in TASKS]
+    kept = arguments.output / "scale.json"
+    if arguments.skip_simulation:
+        scheduled = json.loads(kept.read_text())["scheduler"] if kept.exists() else []
+    else:
+        scheduled = [simulated(workers) for workers in TASKS]
     results = about | {
         "cost": asdict(cost),
         "bytes_per_lumisection": sum(path.stat().st_size for path in long) / len(long) / length,
@@ -67,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "scheduler": scheduled,
         "load": os.getloadavg()[1],
     }
-    write_text(arguments.output / "scale.json", json.dumps(results, indent=1))
+    write_text(kept, json.dumps(results, indent=1))
     write_text(arguments.output / "scale.md", page(results))
     return 0
 
@@ -130,7 +135,7 @@ def _steps(paths: Sequence[Path], folder: Path) -> dict[str, float]:
 
 
 def _one_thread() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}
 
 
 def _line(x: int, y: float, other_x: int, other_y: float) -> tuple[float, float]:
