@@ -185,7 +185,7 @@ class CommonPartFit:
         if (lost := (off & (np.abs(asked - rough) > FAR_FROM_SUM)).any(axis=0)).any():
             u, centre, sound = self._explained(*self._boxes(cells, np.where(lost, asked, rough)), outside)
         self._expect(cells, u, centre)
-        say = tree.box.spread(sound)
+        say = tree.box.spread(sound.astype(np.float32))
         cells.newton_step()
         start = cells.clipped_mean(tree.ring, say)
         cells.weigh()
@@ -199,7 +199,7 @@ class CommonPartFit:
         cells.move(tree.module, np.where(far, np.float32(0), module))
         cells.newton_step()
         if far.any():
-            say &= ~tree.module.spread(far)
+            say *= tree.module.spread((~far).astype(np.float32))
         cells.weigh()
         ring_step, ring_variance = cells.robust_mean(tree.ring, None, say)
         cells.without(tree.ring, ring_step)
@@ -332,7 +332,7 @@ class CommonPartFit:
         touched = np.flatnonzero(far.any(axis=1))
         if not len(touched):
             return module, variance, far
-        rows = np.flatnonzero(np.isin(self.tree.module.of, touched))
+        rows = np.flatnonzero(far.any(axis=1)[self.tree.module.of])
         units = Units(np.searchsorted(touched, self.tree.module.of[rows]), tuple(map(str, touched)))
         n, trials, rate = cells.n[rows], cells.trials[rows], cells.rate[rows]
         p = -np.expm1(-rate)

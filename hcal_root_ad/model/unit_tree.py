@@ -200,10 +200,10 @@ class CellBlock:
         """Score ``b`` and information ``w`` of every cell at its rate."""
         newton_step_at(self.n, self.trials, self.rate, (self.b, self.w, self._spare[0]))
 
-    def clipped_mean(self, units: Units, say: NDArray[np.bool_] | None = None) -> Single:
+    def clipped_mean(self, units: Units, say: Single | None = None) -> Single:
         """(units, LS) mean shift with each channel's pull cut: where a robust mean starts.
 
-        ``say``: (channels, LS) which of them count.
+        ``say``: (channels, LS) 1 for those that count, 0 for others.
         """
         limit, b, w = *self._spare[:2], self.w
         np.sqrt(w, out=limit)
@@ -227,7 +227,7 @@ class CellBlock:
         np.multiply(weight, np.float32(-1 / BIWEIGHT**2), out=self._scale)
 
     def robust_mean(
-        self, units: Units, start: Single | None = None, say: NDArray[np.bool_] | None = None
+        self, units: Units, start: Single | None = None, say: Single | None = None
     ) -> tuple[Single, Single]:
         """(units, LS) mean of the shifts that were weighed, with Tukey's weights, and its statistical variance.
 

@@ -11,6 +11,7 @@ from hcal_root_ad.stats.scan import (
     empirical_null,
     excess_variance,
     medians,
+    quiet,
     robust_scale,
     stretches,
     strongest,
@@ -145,6 +146,40 @@ def test_the_bound_leaves_out_no_series(seed: int, length: int, size: float, pri
     every = [wide.significances(window, excess) for window, excess in zip(windows(90), null.excess, strict=True)]
     largest = np.sqrt(np.array([size.max(axis=0) for size in every]).max(axis=0))
     assert set(strongest(sums, null, threshold)) == set(np.flatnonzero(largest > threshold).tolist())
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0, 0.5), st.floats(1e-6, 1e-2), st.floats(2, 8))
+def test_a_quiet_lumisection_has_no_series_that_is_off(seed: int, size: float, prior: float, threshold: float) -> None:
+    b, w = _series(seed, 1, 20)
+    b[0, 3] += size * w[0, 3]
+    sums = Sums.of(b, w, np.full(20, prior))
+    if quiet(b, w, sums.prior, threshold):
+        assert not strongest(sums, empirical_null(sums), threshold)
+
+
+def test_a_series_far_off_is_not_quiet_and_neither_are_two_lumisections() -> None:
+    """0.3 ± 0.1 under a prior of 0.1 is 0.3 / √0.02 = 2.12 standard deviations off."""
+    b, w, prior = np.array([[30.0]]), np.array([[100.0]]), np.array([0.01])
+    assert quiet(b, w, prior, 2.2)
+    assert not quiet(b, w, prior, 2.1)
+    assert not quiet(np.zeros((2, 1)), np.ones((2, 1)), prior, 2.2)
+
+
+@pytest.mark.parametrize("shape", [(1, 30), (4, 8), (40, 30)])
+def test_windows_looked_at_together_say_what_they_say_one_by_one(shape: tuple[int, int]) -> None:
+    b, w = _series(3, *shape)
+    b[: shape[0] // 2 + 1, 2] += 0.5 * w[: shape[0] // 2 + 1, 2]
+    sums = Sums.of(b, w, np.full(shape[1], 1e-4), 1e-7, np.linspace(0, 1, shape[0]), np.full(shape[1], 1e-4))
+    null = empirical_null(sums)
+    wide = sums.widened(null.prior)
+    for window, excess in zip(windows(shape[0]), null.excess, strict=True):
+        np.testing.assert_array_equal(excess, excess_variance(*wide.deviations(window)))
+    largest = max(
+        float(wide.significances(window, excess)[:, 2].max())
+        for window, excess in zip(windows(shape[0]), null.excess, strict=True)
+    )
+    assert strongest(sums, null, 2.0)[2].significance == pytest.approx(np.sqrt(largest), rel=1e-6)
 
 
 def test_a_healthy_series_wanders_over_the_whole_run_and_not_only_outside_of_a_window() -> None:
