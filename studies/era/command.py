@@ -9,7 +9,7 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 from hcal_root_ad.cli.terminal import progress, show
@@ -42,7 +42,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of numbers and table")
     parser.add_argument("--eras", nargs="+", default=list(ERAS), choices=ERAS, metavar="NAME", help="default: all")
     parser.add_argument("--systems", nargs="+", default=["*"], metavar="NAME", help="by name or pattern (default: all)")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the eras (default: 1)")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="of the eras (default: 0 1 2)"
+    )
     parser.add_argument("--runs", type=int, metavar="N", help="the first so many runs only, to try it out")
     arguments = parser.parse_args(argv)
     _measure(arguments)
@@ -53,17 +55,15 @@ def _measure(arguments: argparse.Namespace) -> None:
     chosen = [name for name in SYSTEMS if any(fnmatch(name, pattern) for pattern in arguments.systems)]
     if not chosen:
         raise UsageError(f"no system is called {' or '.join(arguments.systems)}; there are {', '.join(SYSTEMS)}.")
-    for name in arguments.eras:
+    for seed, name in product(arguments.seeds, arguments.eras):
         for system in [system for system in MEASURED[name] if system in chosen]:
-            path = (
-                arguments.output / POINTS / f"{name}-{system.replace(',', '').replace(' ', '-')}-{arguments.seed}.json"
-            )
+            path = arguments.output / POINTS / f"{name}-{system.replace(',', '').replace(' ', '-')}-{seed}.json"
             if path.exists():
                 continue
-            era = Era(name, ERAS[name], arguments.seed)
-            with progress(f"{name}: {system}") as report:
+            era = Era(name, ERAS[name], seed)
+            with progress(f"{name} {seed}: {system}") as report:
                 numbers = judge_era(era, SYSTEMS[system](era), report, arguments.runs)
-            row = {"era": name, "system": system, "seed": arguments.seed, **numbers}
+            row = {"era": name, "system": system, "seed": seed, **numbers}
             write_text(path, json.dumps(row, indent=1) + "\n")
     unexplained_of(arguments.eras, chosen, arguments.output, arguments.runs)
     rows = [json.loads(path.read_text()) for path in sorted((arguments.output / POINTS).glob("*.json"))]

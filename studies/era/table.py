@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hcal_root_ad.files import write_text
 from hcal_root_ad.state.unexplained import SOURCES, Unexplained
 from studies.era.measure import share, summary
@@ -24,6 +26,7 @@ TARGETS: Mapping[str, tuple[float, str]] = {
     "channel ×0.9 learned as health": (0.03, "≤"),
 }
 """What was to be reached by the state in the era of the recipe."""
+OF_ROW = ("era", "system", "seed", "runs", "lumisections")
 REFIT = "refit"
 """Its levels are those at the pileup of the run that it was made of: their error is not that of the others."""
 TITLES = {
@@ -47,22 +50,21 @@ what was named keeping its reference; its levels are at the pileup of that run, 
 4 % only, and it is renewed seldom once it is off. *State*: the detector state, judged with and advanced after each
 run; a person answers what is asked with the truth. *Oracle*: knows the healthy rates. Captured: share of faulty
 (channel, LS) pairs that were flagged. A false line is one whose cells are mostly healthy; it is known where it was open
-before the run."""
+before the run. Several seeds: mean and its standard error. No constant of the state was chosen by these seeds, but by
+eras of seed 10."""
 
 
 def write_results(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Write ``table.md``, ``table.json`` and, if there is anything, the figure; returns their paths."""
     order = list(SYSTEMS)
-    rows = sorted(rows, key=lambda row: (list(ERAS).index(row["era"]), row["seed"], order.index(row["system"])))
-    summaries = [
-        {key: row[key] for key in ("era", "system", "seed", "runs", "lumisections")} | summary(row) for row in rows
-    ]
+    rows = sorted(rows, key=lambda row: (list(ERAS).index(row["era"]), order.index(row["system"]), row["seed"]))
+    summaries = [{key: row[key] for key in OF_ROW} | summary(row) for row in rows]
     for row in summaries:
         if row["system"].startswith(REFIT):
             row["level error, median"] = None
     table, numbers = folder / "table.md", folder / "table.json"
     write_text(numbers, json.dumps(summaries, indent=1, ensure_ascii=False) + "\n")
-    count = sum(row["lumisections"] for row in rows[:1])
+    count = rows[0]["lumisections"] if rows else 0
     sections = [INTRODUCTION.format(lumisections=f"{count:,} LS in the first of them")]
     for era in dict.fromkeys(row["era"] for row in rows):
         mine = [row for row in summaries if row["era"] == era]
@@ -72,11 +74,16 @@ def write_results(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]
 
 
 def _table(rows: Sequence[Mapping[str, Any]], targets: bool) -> str:
+    systems = {
+        name: [row for row in rows if row["system"] == name] for name in dict.fromkeys(r["system"] for r in rows)
+    }
     keys = [key for key in dict.fromkeys(key for row in rows for key in row) if _shown(key)]
-    head = ["", *(row["system"] for row in rows), *(["target"] if targets else [])]
+    head = ["", *systems, *(["target"] if targets else [])]
+    seeds = ["seeds", *(", ".join(str(row["seed"]) for row in mine) for mine in systems.values())]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    lines.append("| " + " | ".join([*seeds, *([""] if targets else [])]) + " |")
     for key in keys:
-        cells = [_cell(row.get(key), key) for row in rows]
+        cells = [_cell([row.get(key) for row in mine], key) for mine in systems.values()]
         if targets:
             cells.append(f"{TARGETS[key][1]} {TARGETS[key][0]:g}" if key in TARGETS else "")
         lines.append(f"| {key} | " + " | ".join(cells) + " |")
@@ -90,18 +97,24 @@ def _shown(key: str) -> bool:
         return name in ("channel ×0.9", "channel ×0.85", "RBX ×0.95")
     if key.endswith("learned as health"):
         return key.startswith(("channel ×0.9", "RM ×0.95", "RBX ×0.95"))
-    return not what and key not in ("era", "system", "seed", "runs", "lumisections")
+    return not what and key not in OF_ROW
 
 
-def _cell(value: float | None, key: str) -> str:
-    if value is None:
+def _cell(values: Sequence[float | None], key: str) -> str:
+    """Mean over seeds and its standard error."""
+    numbers = np.array([value for value in values if value is not None])
+    if not len(numbers):
         return "–"
-    return f"{100 * value:.2f} %" if key.startswith("level error") else f"{value:.3g}"
+    percent, unit = (100, " %") if key.startswith("level error") else (1, "")
+    mean, several = percent * numbers.mean(), len(numbers) > 1
+    error = f" ± {percent * numbers.std(ddof=1) / np.sqrt(len(numbers)):.2g}" if several else ""
+    return f"{mean:.3g}{error}{unit}"
 
 
 def _figure(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
     """Captured share of weak channels by size, and how well levels are known run by run."""
-    mine = [row for row in rows if row["era"] == rows[0]["era"] and "without" not in row["system"]]
+    lowest_seed = {row["system"]: row for row in reversed(rows) if row["era"] == rows[0]["era"]}
+    mine = [row for name, row in reversed(lowest_seed.items()) if "without" not in name]
     if not mine:
         return []
     from matplotlib.backends.backend_agg import FigureCanvasAgg
