@@ -28,6 +28,8 @@ MOVED_HALF = 60.0
 """Cost (units of −ln L) of a half that moves as a whole; a box that fails by itself costs 10."""
 SMALL = 0.03
 """Shifts of log rate below this are the median of the units, without asking what is cheaper."""
+GAINED = 0.25
+"""Of two sides that a detector state knows, the lower one lost, unless this share at most of it shows in the whole."""
 BOX_WIDTH = 0.02
 WAVE_WIDTH = 0.03
 """Prior width of the amplitude of a wave in phi: the beam spot moves."""
@@ -81,13 +83,17 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
     spread = reference.overdispersion
     boxes = box_levels(levels, tree, reference)
     box, box_variance = boxes.box, boxes.box_variance
-    half = _halves(box, box_variance, tree)
+    known = reference.unit_error("box", 0.0)  # by a detector state, mostly better than otherwise
+    half = _halves(box, box_variance, tree, np.full(len(tree.box), BOX_WIDTH) if known is None else known)
     # Which side moved is not in the counts of one sub-detector: the one farther from the other sub-detectors.
     ring = levels.ring.astype(np.float64)
     subdetector = levels.subdetector.astype(np.float64).copy()
     for d in range(len(tree.subdetector)):
         sides = np.flatnonzero(tree.subdetector_of_half == d)
         move = np.clip(-subdetector[:, d], half[:, sides].min(axis=1), half[:, sides].max(axis=1))
+        if "half" in reference.unit_errors:  # sides are known so well that one moved and the other did not
+            low, high = half[:, sides].min(axis=1), half[:, sides].max(axis=1)
+            move = np.where(-subdetector[:, d] > low + GAINED * (high - low), high, low)
         move = np.where(np.ptp(half[:, sides], axis=1) > SMALL, move, half[:, sides].mean(axis=1))
         half[:, sides] -= move[:, None]
         ring[:, tree.subdetector_of_ring == d] += move[:, None]
@@ -108,12 +114,15 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
     )  # fmt: skip
 
 
-def _halves(box: Floats, variance: Floats, tree: UnitTree) -> Floats:
-    """(LS, halves) shift of each half: the median of its boxes, unless it is cheaper that so many boxes failed."""
+def _halves(box: Floats, variance: Floats, tree: UnitTree, box_width: Floats) -> Floats:
+    """(LS, halves) shift of each half: the median of its boxes, unless it is cheaper that so many boxes failed.
+
+    ``box_width``: (boxes,) how far a healthy box may be off.
+    """
     half = np.zeros((len(box), len(tree.half)))
     for h in range(len(tree.half)):
         mine = np.flatnonzero(tree.half_of_box == h)
-        width = variance[:, mine] + BOX_WIDTH**2
+        width = variance[:, mine] + box_width[mine] ** 2
         middle = medians(box[:, mine])
         cost_of = [
             np.minimum((box[:, mine] - centre[:, None]) ** 2 / (2 * width), FAILED_BOX).sum(axis=1)
