@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import Era, era_of_run
+from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.definition import (
     ContainerKind,
@@ -26,8 +26,7 @@ from hcal_root_ad.harvest.definition import (
     fitting_subsystem,
     load_definitions,
 )
-from hcal_root_ad.harvest.depth_maps import WantedMaps, in_batches, is_map, read_maps
-from hcal_root_ad.harvest.harvested import KeyStock, Stored
+from hcal_root_ad.harvest.harvested import Stored, add_maps
 from hcal_root_ad.harvest.inputs import InputFile
 from hcal_root_ad.harvest.lumisection import (
     SATURATED,
@@ -213,29 +212,14 @@ class FlatFile:
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
         sections: dict[tuple[int, int], LumisectionCounts] = {}
-        kinds: dict[tuple[str, Era], list[tuple[LumisectionCounts, int, Stored]]] = {}
+        maps = []
         for number in dict.fromkeys(number for run in self.runs for number in maps_of(era_of_run(run))):
             places = self._stored.get(definition.map_element(subsystem, number).replace("/", "_"), {})
             for (run, ls), stored in places.items():
                 if within is None or ls in within:
-                    section = sections.setdefault((run, ls), LumisectionCounts(run, ls))
-                    kinds.setdefault((stored.classname, era_of_run(run)), []).append((section, number, stored))
-        for (classname, era), maps in kinds.items():
-            self._fill(classname, era, maps, partial(self._words, definition, subsystem))
+                    maps.append((sections.setdefault((run, ls), LumisectionCounts(run, ls)), number, stored))
+        add_maps(self._root, maps, partial(self._words, definition, subsystem))
         return FileContent(self.path, definition, tuple(sections[place] for place in sorted(sections)))
-
-    def _fill(
-        self, classname: str, era: Era, places: Sequence[tuple[LumisectionCounts, int, Stored]], words: Any
-    ) -> None:
-        if not is_map(classname):
-            section, number, _ = places[0]
-            raise InputError(f"{words(section, number)} is a {classname}; a TH2 was expected.")
-        stock = KeyStock(self._root, [stored for _, _, stored in places])
-        sections = list({id(section): section for section, _, _ in places}.values())
-        row_of = {id(section): n for n, section in enumerate(sections)}
-        asked = (WantedMaps.one(n, row_of[id(section)], number) for n, (section, number, _) in enumerate(places))
-        for maps in read_maps(stock, in_batches(asked, stock.size), era):
-            maps.add_to(sections[maps.part], partial(words, sections[maps.part]))
 
     def _words(self, definition: Definition, subsystem: str, section: LumisectionCounts, number: int) -> str:
         return where(self.path, definition.map_element(subsystem, number), section.run, section.lumisection)

@@ -7,7 +7,7 @@ Layout: CMSSW ``DQMServices/Core/src/LegacyIOHelper.cc``; file names: ``DQMFileS
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple
@@ -140,10 +140,6 @@ class DqmFolders:
         check_size(size, f"The {stored.classname} {stored.path}", LARGEST_ELEMENT)
         return self._root[stored.path]
 
-    def stock(self, elements: Sequence[Stored]) -> KeyStock:
-        """Histograms of one class to be read together; record n is the n-th of them."""
-        return KeyStock(self._root, elements)
-
     def _number(self, text: str) -> int:
         """What a scalar says. Raises InputError for what is no whole number."""
         number = float(text) if re.fullmatch(r"[-+]?[0-9]+(\.[0-9]*)?([eE][-+]?[0-9]+)?", text) else np.nan
@@ -156,7 +152,7 @@ class DqmFolders:
         counts = [None if element.key else self._number(element.text) for element in elements]
         for classname in {element.classname for element in elements if element.key}:
             places = [n for n, element in enumerate(elements) if element.key and element.classname == classname]
-            reader = HistogramReader(self.stock([elements[n] for n in places]))
+            reader = HistogramReader(KeyStock(self._root, [elements[n] for n in places]))
             read = reader.read(range(len(places)), [np.zeros(1, dtype=np.int64)] * len(places))
             for n, (bins,) in zip(places, read, strict=True):
                 counts[n] = counter_of(bins.inside())
@@ -164,7 +160,7 @@ class DqmFolders:
 
 
 class KeyStock:
-    """Histograms of one class, each behind a key of its own."""
+    """Histograms of one class, each behind a key of its own; record n is the n-th of them."""
 
     def __init__(self, root: Any, elements: Sequence[Stored]) -> None:
         self._root, self._elements = root, elements
@@ -191,6 +187,29 @@ class KeyStock:
         key = self._elements[record].key
         assert key is not None
         return key
+
+
+def add_maps(
+    root: Any,
+    places: Iterable[tuple[LumisectionCounts, int, Stored]],
+    words: Callable[[LumisectionCounts, int], str],
+) -> None:
+    """Add maps behind keys to their sections; a place is a section, the map's number, and where it is stored.
+
+    ``words`` name a map for errors. Raises InputError for what is no map of HCAL's.
+    """
+    kinds: dict[tuple[str, Era], list[tuple[LumisectionCounts, int, Stored]]] = {}
+    for section, number, stored in places:
+        kinds.setdefault((stored.classname, era_of_run(section.run)), []).append((section, number, stored))
+    for (classname, era), maps in kinds.items():
+        if not is_map(classname):
+            raise InputError(f"{words(*maps[0][:2])} is a {classname or 'scalar'}; a TH2 was expected.")
+        stock = KeyStock(root, [stored for _, _, stored in maps])
+        sections = list(dict.fromkeys(section for section, _, _ in maps))
+        rows = {section: n for n, section in enumerate(sections)}
+        asked = (WantedMaps.one(n, rows[section], number) for n, (section, number, _) in enumerate(maps))
+        for read in read_maps(stock, in_batches(asked, stock.size), era):
+            read.add_to(sections[read.part], partial(words, sections[read.part]))
 
 
 def _folders(directory: Any) -> dict[str, Key]:
@@ -225,7 +244,7 @@ class DqmFile:
     format = "harvested DQM file (folders as the DQM GUI shows them)"
 
     def __init__(self, root: Any, path: InputFile) -> None:
-        self.path = path
+        self._root, self.path = root, path
         self._folders = DqmFolders(root, path)
         self.runs = self._folders.runs
         self._elements_of: dict[str, Mapping[str, Element]] = {}
@@ -265,7 +284,7 @@ class DqmFile:
             definition=definition,
             sections=sections if has_maps else (),
             totals=() if has_maps else tuple(self._totals(definition, subsystem)),
-            events_versus_ls={run: self.events_versus_ls(run, definition, subsystem, within) for run in self.runs},
+            events_versus_ls={run: self._versus_ls(run, definition, subsystem, within)[0] for run in self.runs},
         )
 
     def _sections(self, definition: Definition, subsystem: str, within: range | None) -> tuple[LumisectionCounts, ...]:
@@ -295,7 +314,7 @@ class DqmFile:
             return int(snapshot["ls"]), "snapshot"
         if per_ls:
             return int(per_ls[1]), "snapshot" if online else "lumisection"
-        info = self._folders.scopes(run, subsystem).get(Scope(run), {}).get(f"{subsystem}/EventInfo/iLumiSection")
+        info = self._stored(Scope(run), subsystem).get(f"{subsystem}/EventInfo/iLumiSection")
         written_for = int(info.text) if info and re.fullmatch("[0-9]{1,9}", info.text) else None
         return written_for, "snapshot" if online else ""
 
@@ -322,23 +341,19 @@ class DqmFile:
         return self._counters_of[names]
 
     def _add_maps(self, sections: Mapping[Scope, LumisectionCounts], definition: Definition, subsystem: str) -> None:
-        kinds: dict[tuple[str, Era], list[tuple[Scope, int, Stored]]] = {}
-        for scope in sections:
-            stored, era = self._folders.scopes(scope.run, subsystem).get(scope, {}), era_of_run(scope.run)
-            for number in maps_of(era):
-                if element := stored.get(definition.map_element(subsystem, number)):
-                    kinds.setdefault((element.classname, era), []).append((scope, number, element))
-        for (classname, era), places in kinds.items():
-            words = partial(self._words, definition, subsystem)
-            if not is_map(classname):
-                scope, number, _ = places[0]
-                raise InputError(f"{words(sections[scope], number)} is a {classname or 'scalar'}; a TH2 was expected.")
-            stock = self._folders.stock([element for _, _, element in places])
-            numbers = {scope: n for n, scope in enumerate(sections)}
-            chosen = list(sections.values())
-            asked = (WantedMaps.one(n, numbers[scope], number) for n, (scope, number, _) in enumerate(places))
-            for maps in read_maps(stock, in_batches(asked, stock.size), era):
-                maps.add_to(chosen[maps.part], partial(words, chosen[maps.part]))
+        add_maps(
+            self._root,
+            [
+                (section, number, stored)
+                for scope, section in sections.items()
+                for number in maps_of(era_of_run(scope.run))
+                if (stored := self._stored(scope, subsystem).get(definition.map_element(subsystem, number)))
+            ],
+            partial(self._words, definition, subsystem),
+        )
+
+    def _stored(self, scope: Scope, subsystem: str) -> Mapping[str, Stored]:
+        return self._folders.scopes(scope.run, subsystem).get(scope, {})
 
     def _words(self, definition: Definition, subsystem: str, section: LumisectionCounts, number: int) -> str:
         return where(self.path, definition.map_element(subsystem, number), section.run, section.lumisection)
@@ -348,23 +363,16 @@ class DqmFile:
         counters: dict[Scope, Stored] = {}
         for scope in scopes:
             for name in names:
-                element = self._folders.scopes(scope.run, name.split("/")[0]).get(scope, {}).get(name)
-                if element:
+                if element := self._stored(scope, name.split("/")[0]).get(name):
                     counters.setdefault(scope, element)
         counted = zip(counters, self._folders.counts(list(counters.values())), strict=True)
         yield from ((scope, events) for scope, events in counted if events is not None)
-
-    def events_versus_ls(
-        self, run: int, definition: Definition, subsystem: str, within: range | None = None
-    ) -> dict[int, int]:
-        """HCAL's counter against the LS: the largest of the elements in each LS."""
-        return self._versus_ls(run, definition, subsystem, within)[0]
 
     def _versus_ls(
         self, run: int, definition: Definition, subsystem: str, within: range | None = None
     ) -> tuple[dict[int, int], int]:
         """HCAL's counter against the LS: the largest of the elements in each LS; and the events beyond the axes."""
-        stored = self._folders.scopes(run, subsystem).get(Scope(run), {})
+        stored = self._stored(Scope(run), subsystem)
         largest: dict[int, int] = {}
         beyond = 0
         for name in definition.expand(definition.events_versus_ls, subsystem):
@@ -381,7 +389,7 @@ class DqmFile:
     def coarse(self, run: int, definition: Definition) -> tuple[CoarseMaps, list[LumisectionCounts], tuple[str, ...]]:
         """Strips per LS, totals and mean digis of a run, the LS that they stand for (without maps), and notes."""
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
-        stored = self._folders.scopes(run, subsystem).get(Scope(run), {})
+        stored = self._stored(Scope(run), subsystem)
         strips, full = self._strips(run, stored, definition, subsystem)
         events, beyond = self._versus_ls(run, definition, subsystem)
         lumisections = sorted({*events, *(int(ls) for ls in np.flatnonzero(strips.any(axis=(1, 2))))})
