@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -216,10 +216,8 @@ def add_innovations(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs", nargs="+", metavar="RUN", help="DQM files, folders or reference runs; seven runs or more"
     )
-    parser.add_argument("--definition", metavar="NAME", help="harvester definition (default: the one that fits)")
-    parser.add_argument("--conditions", type=Path, metavar="FILE.toml",
-                        help="tables [[run]] with run, menu and luminosity (since the beginning, in /fb): by menu and "
-                        "dose as well")  # fmt: skip
+    add_definition(parser)
+    add_oms(parser)
 
 
 def execute_innovations(arguments: argparse.Namespace) -> int:
@@ -229,39 +227,14 @@ def execute_innovations(arguments: argparse.Namespace) -> int:
     dose. Where all are near 0 the state knows what can be known; above 0.1 there is more to learn. The runs are judged
     in the order of their numbers; the first one must be clean.
     """
+    from hcal_root_ad.certify.conditions import read_conditions
     from hcal_root_ad.state.unexplained import table_of, unexplained
 
-    conditions = _conditions_by_run(arguments.conditions) if arguments.conditions else None
+    known = read_conditions(arguments.oms, None)
     runs = sorted(read_runs(arguments.runs, arguments.definition), key=lambda maps: maps.run)
+    conditions = {maps.run: known.for_state(maps.run, runs[0].run) for maps in runs} if known else None
+    runs = [_fit_for_physics(maps, known) for maps in runs]
     with progress("Judging") as report:
         rows = unexplained(runs, conditions, lambda done: report(done, len(runs)) if report else None)
     show(table_of(rows))
     return 0
-
-
-@dataclass(frozen=True)
-class _ConditionsOfRun:
-    """One table of the file."""
-
-    run: int
-    menu: str = ""
-    luminosity: float = float("nan")
-
-
-def _conditions_by_run(path: Path) -> Mapping[int, RunFacts]:
-    """Conditions by run; raises InputError where the file says something else."""
-    from hcal_root_ad.errors import InputError
-    from hcal_root_ad.schema import structure
-    from hcal_root_ad.state.detector_state import RunFacts
-    from hcal_root_ad.tables import read_toml
-
-    table = read_toml(path, "conditions")
-    if set(table) != {"run"}:
-        raise InputError(f"The conditions {path} should hold [[run]] tables and nothing else.")
-    rows = structure(table["run"], tuple[_ConditionsOfRun, ...], f"The conditions {path}", place="run")
-    return {
-        row.run: RunFacts(
-            menu=row.menu or None, luminosity=None if row.luminosity != row.luminosity else row.luminosity
-        )
-        for row in rows
-    }
