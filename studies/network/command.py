@@ -1,9 +1,9 @@
 """What a network can do on top of the model, role by role: ``python -m studies network -o DIR``.
 
 Roles: condition shapes (``limits``, ``unseen``, ``absorbed``), few events (``few-events``, ``few-findings``,
-``few-absorbed``), run-to-run prior (``history``), cause (``cause``), and how much of a fault the default judge and
-the shipped network take for health (``default``). One JSON file per role, trained networks beside them: what is
-there is not made again. Table and figure are made of all that is there.
+``few-absorbed``), run-to-run prior (``history``, ``history-own``), cause (``cause``), and how much of a fault the
+default judge and the shipped network take for health (``default``). One JSON file per role, trained networks beside
+them: what is there is not made again. Table and figure are made of all that is there.
 """
 
 from __future__ import annotations
@@ -97,7 +97,14 @@ def _taken_up(folder: Path, seeds: Sequence[int], step: Step) -> Rows:
 def _history(folder: Path, seeds: Sequence[int], step: Step) -> Rows:  # noqa: ARG001
     from studies.network import history
 
-    return [row for world in history.WORLDS for row in history.foreseen(world, folder, progress=step)]
+    return history.foreseen("facts", folder, progress=step)
+
+
+def _restless_history(folder: Path, seeds: Sequence[int], step: Step) -> Rows:  # noqa: ARG001
+    """The same of eras whose walks have long tails."""
+    from studies.network import history
+
+    return history.foreseen("own", folder, progress=step)
 
 
 def _cause(folder: Path, seeds: Sequence[int], step: Step) -> Rows:  # noqa: ARG001
@@ -122,5 +129,6 @@ ROLES: dict[str, Callable[[Path, Sequence[int], Step], Rows]] = {
     "cause": _cause,
     "unseen": _unseen,
     "history": _history,
+    "history-own": _restless_history,
 }
 """Measurements by name."""

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.files import whole_file
 from hcal_root_ad.judge.levels import unit_levels
-from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit
+from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import RateChange
@@ -34,7 +34,6 @@ from studies.network.shapes import (
     Shapes,
     detector,
     learn_shapes,
-    mean_power,
     mean_shift,
     network_prediction,
     rates_at,
@@ -116,7 +115,7 @@ class Measured:
     """The common part of a simulated run, and the truth.
 
     ``ring``, ``variance``: (LS, rings) measured shifts. ``truth``: (rings,) true ones of the run. ``smooth``: (LS,
-    rings) what today's fit leaves. ``apart``: (LS,) measured shift of HE against HB. ``pileup_error``: (LS,) of u.
+    rings) what today's fit leaves. ``apart``: (LS,) measured shift of HE against HB.
     """
 
     ring: Floats
@@ -126,8 +125,6 @@ class Measured:
     true_apart: float
     smooth: Floats
     apart: Floats
-    pileup_error: Floats
-    levels: CommonLevels
 
 
 def measured(
@@ -151,10 +148,9 @@ def measured(
     fit = CommonPartFit(reference)
     levels = fit.fit(counts, conditions.events)
     units = unit_levels(levels, reference.tree, reference)
-    u = np.log(conditions.pileup / CLEAN_PILEUP) * mean_power(own)
     return Measured(
         levels.ring.astype(float), levels.ring_variance.astype(float), truth, said, apart, units.ring,
-        (units.subdetector[:, 1] - units.subdetector[:, 0]), levels.log_pileup - u, levels,
+        (units.subdetector[:, 1] - units.subdetector[:, 0]),
     )  # fmt: skip
 
 

@@ -56,7 +56,6 @@ def few_events(predictors: Predictors, progress: Callable[[], None] | None = Non
                 out.append(row | {"method": "smooth", "error": error(run.ring - run.smooth)})
                 for name, predict in predictors.of_rings():
                     out.append(row | {"method": name, "error": error(predict(run.ring, run.variance, hide=False)[0])})
-                out.append(row | {"method": "pileup", "error": float(np.sqrt(np.mean(run.pileup_error**2)))})
                 if progress:
                     progress()
     return out

@@ -40,7 +40,6 @@ from studies.era.world import ERAS, Era, quiet
 
 LEVELS = ("channel", "module", "box", "ring")
 NAMES = ("HB", "HE")
-WORLDS = ("facts", "own")
 SEEDS = (1, 2, 3)
 RUNS = 22
 MOST = 800

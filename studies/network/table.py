@@ -14,9 +14,12 @@ from matplotlib.figure import Figure
 from hcal_root_ad.files import write_text
 from hcal_root_ad.publish.run_plots import save
 from studies.network.absorption import LARGEST
+from studies.network.cause import TEST
 
 Row = dict[str, Any]
 Found = Mapping[str, Sequence[Row]]
+CASES_ERROR = float(np.sqrt(2 * 0.1 * 0.9 / TEST))
+"""Of the difference of two shares of about nine tenths, over the test cases."""
 UNLEARNED = ("menu of an era", "dose of an era")
 
 HEAD = """\
@@ -43,6 +46,8 @@ class Line:
     linear: Sequence[float]
     network: Sequence[float]
     bound: Sequence[float]
+    chance: float = 0.0
+    """Error of a difference that repetitions do not show: of the test cases, which are the same for all."""
 
     def cells(self) -> list[str]:
         values = [_number(values) for values in (self.alone, self.linear, self.network, self.bound)]
@@ -52,7 +57,7 @@ class Line:
         if not len(other) or not len(self.network):
             return "–"
         difference = self.better * (np.mean(self.network) - np.mean(other))
-        error = np.hypot(_error(self.network), _error(other))
+        error = np.sqrt(_error(self.network) ** 2 + _error(other) ** 2 + self.chance**2)
         return "yes" if difference > 2 * error else "no"
 
 
@@ -105,9 +110,8 @@ def _lines(found: Found) -> Iterator[Line]:
             row for row in found.get(some, ()) if some == "unseen" or (row["world"] in UNLEARNED) == ("not" in name)
         ]
         if rows:
-            yield Line(
-                role, f"rings, largest deviation left, {name}", -1, *_by_method(rows, lambda row: row["ring"][2])
-            )
+            alone, linear, network, bound = _by_method(rows, lambda row: row["ring"][2])
+            yield Line(role, f"rings, largest deviation left, {name}", -1, alone, linear, network, bound)
             alone, linear, network, bound = _by_method(rows, lambda row: abs(row["apart"]))
             yield Line(role, f"HE against HB, deviation left, {name}", -1, alone, linear, network, bound)
     for events in (5, 20, 50, 200):
@@ -128,7 +132,7 @@ def _lines(found: Found) -> Iterator[Line]:
             )
             yield Line("few events", f"{figure}, 200 events per LS", better, alone, linear, network, bound)
     for world, level in ((w, lv) for w in ("facts", "own") for lv in ("channel", "module", "box", "ring")):
-        rows = [row for row in found.get("history", ()) if (row["world"], row["level"]) == (world, level)]
+        rows = [row for row in _histories(found) if (row["world"], row["level"]) == (world, level)]
         if rows:
             linear, network, bound = ([row[name] for row in rows] for name in ("linear", "network", "bound"))
             nothing = [0.0] * len(rows)
@@ -142,7 +146,13 @@ def _lines(found: Found) -> Iterator[Line]:
                 [row[key] for row in rows if row["method"] == name]
                 for name in ("rule", "likelihood", "network", "oracle")
             )
-            yield Line("cause", figure, better, alone, linear, network, bound)
+            losses = [row["log_loss_error"] for row in rows if row["method"] in ("rule", "network")][:2]
+            chance = float(np.hypot(*losses)) if key == "log_loss" else CASES_ERROR
+            yield Line("cause", figure, better, alone, linear, network, bound, chance)
+
+
+def _histories(found: Found) -> list[Row]:
+    return [*found.get("history", ()), *found.get("history-own", ())]
 
 
 def _by_method(rows: Sequence[Row], value: Any) -> Iterator[list[float]]:
@@ -226,8 +236,8 @@ def _few(found: Found) -> Iterator[str]:
 
     if rows:
         names = [f"{events} events" for events in dict.fromkeys(row["events"] for row in rows)]
-        methods = ("medians", "smooth", "linear", "network", "pileup")
-        yield from _grid("One LS of few events: error of the rings (and of log pileup), in %", names, methods, error)
+        methods = ("medians", "smooth", "linear", "network")
+        yield from _grid("One LS of few events: error of the rings, in %", names, methods, error)
 
 
 def _taken_up(found: Found) -> Iterator[str]:
@@ -247,7 +257,7 @@ def _taken_up(found: Found) -> Iterator[str]:
 
 
 def _history(found: Found) -> Iterator[str]:
-    rows = found.get("history", ())
+    rows = _histories(found)
 
     def value(name: str, method: str) -> str:
         mine = [row[method] for row in rows if f"{row['world']}: {row['subdetector']} {row['level']}" == name]
@@ -291,7 +301,7 @@ def _figure(found: Found) -> Figure:
     axes = figure.subplots(2, 2).ravel()
     _bars(axes[0], found["limits"])
     _courses(axes[1], found.get("few-events", ()))
-    _r_squared(axes[2], found.get("history", ()))
+    _r_squared(axes[2], _histories(found))
     _reliability(axes[3], found.get("cause", ()))
     return figure
 
