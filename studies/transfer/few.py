@@ -44,7 +44,7 @@ from studies.stress.truth import truth_of
 from studies.stress.worlds import Setting, World, WorldRuns, simulate_world
 
 LUMISECTIONS = (3, 10, 30, 100)
-SEEDS = (40, 41, 42)
+SEEDS = (40, 41)
 """Detectors that no model has met."""
 PILEUP = {"as learned": (48.0, 38.0), "half of it": (24.0, 19.0)}
 EVENTS = 1400.0
@@ -335,7 +335,7 @@ HEAD = """\
 4,200, 14,000, …) of detectors that no model has met, and judge another run of 100 LS of them at the default
 threshold, with two RBXs at × 0.85, one at × 0.9, four RMs each at × 0.9 and × 0.95, and twelve channels each at
 × 0.7, × 0.8, × 0.85 and × 1.3, all from the first LS on: what is found there depends on the reference. Errors are
-standard errors over {seeds} detectors. Numbers are shares of faulty (channel, LS) pairs that were flagged; *weak*
+standard errors over up to {seeds} detectors. Numbers are shares of faulty (channel, LS) pairs that were flagged; *weak*
 are RBXs × 0.85, RMs × 0.9 and channels × 0.7 and × 1.3 together, each kind counting alike. *False* are lines per
 100 LS of HB and HE, most of whose pairs are sound. *Error* is by how much the reference is off channel by channel
 (rings taken out; a healthy channel moves by some percent from run to run, which no reference can know).
@@ -383,8 +383,10 @@ def _cells(rows: list[dict[str, Any]], faint: list[str]) -> list[str]:
 
 
 def _with_error(values: Sequence[float], digits: int = 3) -> str:
-    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
-    return f"{np.mean(values):.{digits}f} ± {error:.{digits}f}"
+    """Mean and standard error; the mean alone of one detector."""
+    if len(values) < 2:
+        return f"{np.mean(values):.{digits}f} (one detector)"
+    return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1) / np.sqrt(len(values)):.{digits}f}"
 
 
 def _line(cells: Sequence[str]) -> str:
