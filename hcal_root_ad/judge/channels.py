@@ -19,7 +19,7 @@ from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.reference import Reference, Widths
 from hcal_root_ad.parallel import in_order
 from hcal_root_ad.stats.binomial import Floats, deviance, newton_step, probability
-from hcal_root_ad.stats.scan import Null, Stretch, Sums, empirical_null, stretches, strongest
+from hcal_root_ad.stats.scan import Null, Stretch, Sums, empirical_null, medians, quantiles, stretches, strongest
 
 CELLS = 2**17
 """Cells (LS × channels) that are looked at together."""
@@ -129,7 +129,7 @@ class Residuals:
 
     @cached_property
     def _lowest(self) -> float:
-        return float(np.quantile(self.levels.log_pileup, 0.1))
+        return float(quantiles(self.levels.log_pileup, (0.1,))[0])
 
     @cached_property
     def _noise(self) -> Floats:
@@ -143,7 +143,7 @@ class Residuals:
     @cached_property
     def _thinned(self) -> Floats:
         """(live channels,) how much farther than its ring a channel moves if the ring lost digis, not rate."""
-        still, shift = self._still, np.median(self.levels.ring, axis=0).astype(np.float64)
+        still, shift = self._still, medians(self.levels.ring.T).astype(np.float64)
         factor = np.expm1(-still.ring_rate * np.exp(shift)) / np.expm1(-still.ring_rate)
         moved = np.log(-np.log1p(-np.clip(still.share * factor[still.ring], 1e-6, 0.9999)))
         return np.asarray(moved - still.level - shift[still.ring])
@@ -152,7 +152,7 @@ class Residuals:
     def information(self) -> Floats:
         """(live channels,) what a typical lumisection says of each."""
         still = self._still
-        eta = still.level_32 + still.power_32 * np.float32(np.median(self.levels.log_pileup))
+        eta = still.level_32 + still.power_32 * np.float32(medians(self.levels.log_pileup))
         return np.asarray(newton_step(np.zeros_like(eta), np.ones_like(eta), eta)[1])
 
 
@@ -299,7 +299,7 @@ def whole_run_width(sums: Sums, null: Null, reference: Reference) -> float:
     A reference that is known better than :class:`~hcal_root_ad.model.reference.Widths` promise is held to the promise,
     and one that has aged is known worse: its own uncertainty counts as well.
     """
-    prior = float(np.median(sums.prior))
+    prior = float(medians(sums.prior))
     if not reference.unit_errors:
         return float(np.sqrt(1 + null.prior / prior))
     return float(np.sqrt(max(1.0, (prior + null.prior) / Widths().channel ** 2)))

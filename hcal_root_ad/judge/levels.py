@@ -293,18 +293,18 @@ def _sentences(
         rings = (tree.subdetector_of_ring == d) & sure
         if not len(rows) or not rings.any():
             continue
-        shift = float(np.median(units.subdetector[rows, d]))
+        shift = float(medians(units.subdetector[rows, d]))
         if abs(shift) > SAID:
             out.append(f"{name} counts {_percent(shift)} against the other sub-detectors, all rings alike")
         condition = units.condition[rows][:, rings]
         typical = medians(condition.T)
-        if np.abs(typical - np.median(typical)).max() > RINGS_SAID:
+        if np.abs(typical - medians(typical)).max() > RINGS_SAID:
             low, high = _percent(float(typical.min())), _percent(float(typical.max()))
             out.append(
                 f"rings of {name} moved by {low} to {high} since the clean runs (trigger mix, thresholds or ageing)"
             )
         out += _steps([lumisections[row] for row in rows], condition, name)
-        wave = float(np.median(np.abs(units.wave[rows, d])))
+        wave = float(medians(np.abs(units.wave[rows, d])))
         if wave > WAVE_SAID:
             out.append(f"a wave in phi of {100 * wave:.1f} % runs around {name} (beam spot)")
     return out

@@ -22,7 +22,7 @@ from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CHANNEL_POWER
 from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats, probability
-from hcal_root_ad.stats.scan import Stretch, Sums, empirical_null, quiet, stretches, strongest
+from hcal_root_ad.stats.scan import Stretch, Sums, empirical_null, quantiles, quiet, stretches, strongest
 
 UNITS_OF = {
     Level.SUBDETECTOR: "subdetector",
@@ -156,7 +156,7 @@ def _groups(
     (half, ring, box, module), live = _units_of(reference, d)
     # Powers of a unit's channels average out, not wholly: away from the clean runs' pileup a unit is off by the rest.
     by_box, by_module = (CHANNEL_POWER / np.sqrt(live / max(len(units), 1)) for units in (box, module))
-    away = float(np.abs(np.quantile(log_pileup, (0.1, 0.9))).max())
+    away = float(np.abs(quantiles(log_pileup, (0.1, 0.9))).max())
     inside = np.bincount(tree.box_of_module, minlength=len(tree.box))
     slope = np.stack([np.bincount(tree.box_of_module, row, len(tree.box)) for row in levels.slope]) / inside
     module = module[inside[tree.box_of_module[module]] > 1]

@@ -27,6 +27,7 @@ from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.unit_tree import BIWEIGHT, BLOCK, CHANNEL_WIDTH, CellBlock, Units, UnitTree
 from hcal_root_ad.parallel import in_order
 from hcal_root_ad.stats.binomial import HIGHEST_RATE, LOWEST_RATE
+from hcal_root_ad.stats.scan import quantiles
 
 Single = NDArray[np.float32]
 
@@ -122,8 +123,9 @@ class CommonPartFit:
         weight = -np.expm1(-np.exp(self._level[:, 0]))
         self._box_power = _means(tree.box, self._power[:, 0], weight)
         self._modules = Units(tree.box_of_module, tree.box.names)
-        self._boxes_with_channels = np.bincount(tree.box.of, minlength=len(tree.box)) > 0
-        self._box_power = np.where(self._boxes_with_channels, self._box_power, 1.0)
+        filled = np.bincount(tree.box.of, minlength=len(tree.box)) > 0
+        self._box_power = np.where(filled, self._box_power, 1.0)
+        self._members = [np.flatnonzero((tree.subdetector_of_box == d) & filled) for d in range(self._subdetectors)]
         self._mean_power = _means(tree.subdetector, self._power[:, 0], weight)
 
     @cached_property
@@ -272,11 +274,10 @@ class CommonPartFit:
         self, boxes: Single, variance: Single, outside: NDArray[np.floating]
     ) -> tuple[Single, Single, NDArray[np.bool_]]:
         """Pileup (LS,), shift of each sub-detector (sub-detectors, LS) and sound boxes, by the cheapest explanation."""
-        of = self.tree.subdetector_of_box
-        members = [np.flatnonzero((of == d) & self._boxes_with_channels) for d in range(self._subdetectors)]
-        power = self._mean_power
+        members, power = self._members, self._mean_power
+        nothing = np.full((3, boxes.shape[1]), np.nan)
         candidates = np.concatenate(
-            [np.quantile(boxes[rows], (0.15, 0.5, 0.85), axis=0) for rows in members]
+            [quantiles(boxes[rows], (0.15, 0.5, 0.85)) if len(rows) else nothing for rows in members]
             + ([outside[None]] if np.isfinite(outside).any() else [])
         )
         candidates = np.where(np.isnan(candidates), candidates[1], candidates)

@@ -11,6 +11,7 @@ from hcal_root_ad.stats.scan import (
     empirical_null,
     excess_variance,
     medians,
+    quantiles,
     quiet,
     robust_scale,
     stretches,
@@ -164,6 +165,12 @@ def test_a_series_far_off_is_not_quiet_and_neither_are_two_lumisections() -> Non
     assert quiet(b, w, prior, 2.2)
     assert not quiet(b, w, prior, 2.1)
     assert not quiet(np.zeros((2, 1)), np.ones((2, 1)), prior, 2.2)
+
+
+@given(st.integers(1, 20), st.lists(st.floats(0, 1), min_size=1, max_size=3))
+def test_quantiles_are_those_of_numpy(size: int, fractions: list[float]) -> None:
+    values = np.random.default_rng(size).normal(size=(size, 2))
+    np.testing.assert_allclose(quantiles(values, fractions), np.quantile(values, fractions, axis=0), atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(1, 30), (4, 8), (40, 30)])
