@@ -55,11 +55,6 @@ class Rules:
         """Largest number of lost RBX of a good LS."""
         return 0 if self.any_lost_rbx else self.lost_rbx
 
-    def as_table(self) -> dict[str, Any]:
-        """The rules as a file gives them; what need not stand there is left out, so digests stay."""
-        table = asdict(self)
-        return table if self.any_lost_rbx else {key: table[key] for key in table if key != "any_lost_rbx"}
-
 
 @dataclass(frozen=True)
 class Policy:
@@ -95,11 +90,13 @@ class Policy:
         return f"{self.name} {self.version} ({self.digest})"
 
     def as_table(self) -> dict[str, Any]:
-        """The policy as a table from which :func:`policy_of` makes it again."""
+        """The policy as a table from which :func:`policy_of` makes it again; ``any_lost_rbx`` only where it is said."""
+        said = any(rules.any_lost_rbx for rules in self.rules.values())
+        keys = [key for key in _RULES if said or key != "any_lost_rbx"]
         return {
             "name": self.name, "version": self.version, "description": self.description,
             "untrusted": str(self.untrusted), "needed": list(self.needed), "counted": list(self.counted),
-            "rules": {name: rules.as_table() for name, rules in self.rules.items()},
+            "rules": {name: {key: getattr(rules, key) for key in keys} for name, rules in self.rules.items()},
         }  # fmt: skip
 
 
@@ -182,7 +179,7 @@ def _rules(origin: str, table: Mapping[str, Any]) -> dict[str, Rules]:
 
 
 def _check_range(rules: Rules, origin: str, place: str) -> None:
-    for key, value in rules.as_table().items():
+    for key, value in asdict(rules).items():
         lowest, highest = _BETWEEN.get(key, (0, 1))
         expected = f"{'a whole number' if key in _BETWEEN else 'a share'} between {lowest} and {highest}"
         if not lowest <= value <= highest:

@@ -186,7 +186,7 @@ def runs_figure(runs: Sequence[int], states: Array, names: Mapping[str, int]) ->
     """(LS, runs) states, LS 1 first, the first run on top; ``names`` says what each state stands for."""
     length, size = len(states), -(-len(states) // COLUMNS)
     edges = np.append(np.arange(0, length, size), length) + 0.5
-    figure = page(f"{len(runs)} runs", 14, float(np.clip(2.2 + 0.24 * len(runs), 3, 14)))
+    figure = page("1 run" if len(runs) == 1 else f"{len(runs)} runs", 14, float(np.clip(2.2 + 0.24 * len(runs), 3, 14)))
     axis = figure.subplots()
     colours, norm = state_colours()
     shown = worst_of(states, size).astype(float)

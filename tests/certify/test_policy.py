@@ -131,3 +131,11 @@ def test_rules_are_tables(policy: Policy, rules: object, sentence: str) -> None:
     with pytest.raises(PolicyError) as refusal:
         policy_of(policy.as_table() | {"rules": rules}, "mine.toml")
     assert sentence in str(refusal.value)
+
+
+def test_any_lost_rbx_is_part_of_a_policy_that_says_it(tmp_path: Path) -> None:
+    said = load_policy(written(tmp_path, TEXT + "[rules.HE]\nany_lost_rbx = true\n"))
+    assert [said.rules[name].most_lost for name in ("HB", "HE")] == [0, 0]
+    assert [said.as_table()["rules"][name]["any_lost_rbx"] for name in ("HB", "HE")] == [False, True]
+    assert policy_of(said.as_table(), "again") == said
+    assert "any_lost_rbx" not in load_policy(written(tmp_path, TEXT)).as_table()["rules"]["HB"]

@@ -215,6 +215,20 @@ def test_findings_are_cards_on_a_phone(chromium: Any) -> None:
         chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.parametrize("page", ["campaign"], indirect=True)
+def test_a_campaign_is_read_on_a_phone(chromium: Any) -> None:
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    sideways = (
+        "return [...document.querySelectorAll('.wide')].filter(one => one.checkVisibility())"
+        ".map(one => one.scrollWidth - one.clientWidth)"
+    )
+    chromium.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        assert set(chromium.execute_script(sideways)) == {0}
+    finally:
+        chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 @both
 def test_print_shows_all_that_is_folded_or_wide(chromium: Any) -> None:
     shown = "return [...document.querySelectorAll('details > :not(summary)')].map(one => one.checkVisibility())"
