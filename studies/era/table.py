@@ -50,8 +50,7 @@ what was named keeping its reference; its levels are at the pileup of that run, 
 4 % only, and it is renewed seldom once it is off. *State*: the detector state, judged with and advanced after each
 run; a person answers what is asked with the truth. *Oracle*: knows the healthy rates. Captured: share of faulty
 (channel, LS) pairs that were flagged. A false line is one whose cells are mostly healthy; it is known where it was open
-before the run. Several seeds: mean and its standard error. No constant of the state was chosen by these seeds, but by
-eras of seed 10."""
+before the run. Several seeds: mean and its standard error."""
 
 
 def write_results(rows: Sequence[Mapping[str, Any]], folder: Path) -> list[Path]:
@@ -107,7 +106,7 @@ def _cell(values: Sequence[float | None], key: str) -> str:
         return "–"
     percent, unit = (100, " %") if key.startswith("level error") else (1, "")
     mean, several = percent * numbers.mean(), len(numbers) > 1
-    error = f" ± {percent * numbers.std(ddof=1) / np.sqrt(len(numbers)):.2g}" if several else ""
+    error = f" ± {percent * numbers.std(ddof=1) / np.sqrt(len(numbers)):.1g}" if several and np.ptp(numbers) else ""
     return f"{mean:.3g}{error}{unit}"
 
 

@@ -112,7 +112,7 @@ def test_the_table_names_the_targets_of_the_recipe(tmp_path: Path) -> None:
     assert "| channel ×0.9 | 1 | ≥ 0.88 |" in table.read_text()
     worse = {**row, "seed": 2, "captured": {"channel ×0.9": [1, 2]}}
     write_results([row, worse], tmp_path / "two")
-    assert "| channel ×0.9 | 0.75 ± 0.25 | ≥ 0.88 |" in (tmp_path / "two" / "table.md").read_text()
+    assert "| channel ×0.9 | 0.75 ± 0.2 | ≥ 0.88 |" in (tmp_path / "two" / "table.md").read_text()
     assert json.loads(numbers.read_text())[0]["channel ×0.9"] == 1
     assert figure.stat().st_size > 10_000
 
