@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> int:
             if report:
                 report(done + 1, len(arguments.seeds))
     rows = [json.loads(path.read_text()) for path in sorted(folder.glob("drop-in-*.json"))]
-    table = arguments.output / "drop_in.md"
+    table = arguments.output / "table.md"
     write_text(table, table_of(rows))
     show(str(table))
     return 0
@@ -168,8 +168,8 @@ def _numbers(runs: WorldRuns, flagged: Mask) -> dict[str, Any]:
 HEAD = """\
 # A fixed graph in place of `run`
 
-`python -m studies drop-in -o DIR`. The shipped models on the detector that they know, {runs} runs of 60 LS with 34
-standard faults and 16 weak ones. Shares are faulty (channel, LS) pairs that were flagged, over all runs; false pairs
+`python -m studies drop-in -o DIR`. The shipped models on the detector that they know, runs of 60 LS with 34
+standard faults and 16 weak ones ({runs} of them). Shares are faulty (channel, LS) pairs that were flagged, over all runs; false pairs
 and false intervals of single channels per 100 LS of HB and HE, the LS beside a fault not counted. `run` sees the
 whole run before it answers, and names units; the graphs answer LS by LS, channel by channel. *Silenced*: the same
 graphs with a network that moves nothing.
