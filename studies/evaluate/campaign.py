@@ -16,7 +16,7 @@ from studies.evaluate import limit, unit_limit
 from studies.evaluate.authors_test import measure_boxes
 from studies.evaluate.material import Fold, Material
 from studies.evaluate.measure import measure
-from studies.evaluate.protocol import System, Trained
+from studies.evaluate.protocol import Effort, System, Trained
 from studies.folder import POINTS
 
 Progress = Callable[[int, int], None]
@@ -50,6 +50,12 @@ class Point:
         """Where its numbers are kept."""
         settings = "" if isinstance(self.entry, str) else self.entry.settings
         more = f" seed {self.seed}" if self.seed else ""
+        if (
+            isinstance(self.entry, System)
+            and self.entry.deep
+            and material.effort.most != material.settings["effort"]["most"]
+        ):
+            more += f" effort {material.effort.most:g}"
         return folder / POINTS / f"{_digest(material, self.subdetector, self.name, settings + more)}.json"
 
 
@@ -79,7 +85,7 @@ def evaluate(
     for done, point in enumerate(points):
         path = point.path(material, folder)
         if not path.exists():
-            measured = _measured_point(point, folds(point.subdetector), folder)
+            measured = _measured_point(point, folds(point.subdetector), material.effort, folder)
             measured |= {"system": point.name, "subdetector": point.subdetector}
             write_text(path, json.dumps(measured, indent=1))
         if progress:
@@ -122,10 +128,10 @@ def _together(found: Sequence[Row], entry: str | System) -> Row:
     return row
 
 
-def _measured_point(point: Point, folds: Sequence[Fold], folder: Path) -> Row:
+def _measured_point(point: Point, folds: Sequence[Fold], effort: Effort, folder: Path) -> Row:
     if isinstance(point.entry, str):
         return _limit(point.entry, folds)
-    return _measured(point.entry, folds, point.seed, folder / WEIGHTS)
+    return _measured(point.entry, folds, point.seed, effort, folder / WEIGHTS)
 
 
 def _limit(name: str, folds: Sequence[Fold]) -> Row:
@@ -133,12 +139,13 @@ def _limit(name: str, folds: Sequence[Fold]) -> Row:
     return {"origin": origin, "deep": False, "runs": [run for fold in folds for run in measured(fold.tests())]}
 
 
-def _measured(system: System, folds: Sequence[Fold], seed: int, weights: Path) -> Row:
+def _measured(system: System, folds: Sequence[Fold], seed: int, effort: Effort, weights: Path) -> Row:
     to_fit = to_score = 0.0
     row: Row = {"origin": system.origin, "deep": system.deep, "thresholds": [], "runs": []}
     for fold in folds:
         training = fold.training(system.deep)
-        training = replace(training, seed=training.seed + seed, weights=weights if len(folds) == 1 else None)
+        kept = weights if len(folds) == 1 else None
+        training = replace(training, seed=training.seed + seed, effort=effort, weights=kept)
         tests = fold.tests()
         start = time.process_time()
         fitted = system.fit(training)

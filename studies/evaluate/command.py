@@ -19,6 +19,7 @@ from studies.evaluate import fair_table
 from studies.evaluate.campaign import evaluate
 from studies.evaluate.figures import partial_auc_figure
 from studies.evaluate.material import Material, simulated
+from studies.evaluate.protocol import Effort
 from studies.evaluate.real import NAME, RealSuite, real
 from studies.evaluate.registry import chosen
 from studies.evaluate.suite import suite_named
@@ -59,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", nargs="+", metavar="PATH", help="the real run: its DQM files, or their folder")
     parser.add_argument("--systems", nargs="+", default=[], metavar="NAME", help="some of the systems (default: all)")
     parser.add_argument("--again", action="store_true", help="measure the systems anew that were measured before")
+    parser.add_argument("--effort", type=float, metavar="X",
+                        help="steps of the trainings, in those of the recipes (default: of the suite)")  # fmt: skip
     parser.add_argument("--seeds", type=int, metavar="N", help="trainings of each deep system (default: of the suite)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers here, too")
     return parser
@@ -76,7 +79,8 @@ def _material(arguments: argparse.Namespace) -> Material:
         if arguments.data:
             raise UsageError(f"--data is for --suite {NAME}; the suite {arguments.suite} simulates its runs.")
         material = simulated(suite_named(arguments.suite))
-        return replace(material, seeds=arguments.seeds or material.seeds)
+        effort = Effort(arguments.effort) if arguments.effort else material.effort
+        return replace(material, seeds=arguments.seeds or material.seeds, effort=effort)
     if not arguments.data:
         raise UsageError(f"--suite {NAME} needs a real run; name its DQM files, or their folder, with --data.")
     runs = read_runs(arguments.data)

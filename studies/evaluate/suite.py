@@ -126,7 +126,7 @@ SUITES = {
             subdetectors=("HE",),
             factors=(0.0, 0.4),
             scales=("channel",),
-            effort=Effort(most=0.01),
+            effort=Effort(most=0.002),
             windows=3,
             seeds=2,
         ),
@@ -141,7 +141,7 @@ SUITES = {
             subdetectors=("HE",),
             factors=(0.0, 0.4, 2.0),
             scales=("channel", "RBX"),
-            effort=Effort(most=0.05),
+            effort=Effort(most=0.005),
         ),
     )
 }

@@ -48,14 +48,14 @@ def _recipe(name: str, origin: str, parts: Parts, steps: int, changed: str = "")
 
 
 GRAPHSTAD = _recipe(
-    "graphstad", "GraphSTAD (arXiv:2311.04190): CNN+GNN+RNN, variational, latent 32", Parts(latent=32), 160
+    "graphstad", "GraphSTAD (arXiv:2311.04190): CNN+GNN+RNN, variational, latent 32", Parts(latent=32), 1500
 )
 HCAL_ML_TASK = replace(
     _recipe(
         "hcal-ml-task",
         "CMSSW HcalMLTask: CNN+RNN, variational, latent 32, RIN, one LS",
         Parts(latent=32, graph=False, ring_normalisation=True),
-        160,
+        1500,
     ),
     scored=1,
     threshold=20.0,
@@ -65,21 +65,23 @@ SMALL = _recipe(
     "graphstad, latent 8",
     "GraphSTAD: CNN+GNN+RNN, variational, latent 8",
     Parts(),
-    500,
+    3000,
     "latent 8 as in the authors' test of their export, where production has 32",
 )
 RECIPES = (
     GRAPHSTAD,
     SMALL,
-    _recipe("graphstad-rin", "GraphSTAD, latent 8, with RIN", Parts(ring_normalisation=True), 500),
-    _recipe("graphstad-ae", "GraphSTAD, latent 8, not variational", Parts(variational=False), 500),
-    _recipe("cnn-rnn-ae", "part of GraphSTAD, latent 8: CNN+RNN", Parts(graph=False, variational=False), 500),
-    _recipe("cnn-rnn-vae", "CNN+RNN, latent 8, variational", Parts(graph=False), 500),
-    _recipe("cnn-rnn-vae-rin", "CNN+RNN, latent 8, variational, RIN", Parts(graph=False, ring_normalisation=True), 500),
+    _recipe("graphstad-rin", "GraphSTAD, latent 8, with RIN", Parts(ring_normalisation=True), 3000),
+    _recipe("graphstad-ae", "GraphSTAD, latent 8, not variational", Parts(variational=False), 3000),
+    _recipe("cnn-rnn-ae", "part of GraphSTAD, latent 8: CNN+RNN", Parts(graph=False, variational=False), 3000),
+    _recipe("cnn-rnn-vae", "CNN+RNN, latent 8, variational", Parts(graph=False), 3000),
     _recipe(
-        "cnn-fc-ae", "part of GraphSTAD, latent 8: CNN+FC", Parts(graph=False, recurrent=False, variational=False), 500
+        "cnn-rnn-vae-rin", "CNN+RNN, latent 8, variational, RIN", Parts(graph=False, ring_normalisation=True), 3000
     ),
-    _recipe("cnn-fc-vae", "CNN+FC, latent 8, variational", Parts(graph=False, recurrent=False), 500),
+    _recipe(
+        "cnn-fc-ae", "part of GraphSTAD, latent 8: CNN+FC", Parts(graph=False, recurrent=False, variational=False), 3000
+    ),
+    _recipe("cnn-fc-vae", "CNN+FC, latent 8, variational", Parts(graph=False, recurrent=False), 3000),
     HCAL_ML_TASK,
 )
 WHOLE = (GRAPHSTAD, SMALL, HCAL_ML_TASK)

@@ -53,7 +53,7 @@ DEPTH_VIT = Recipe(
     scaling=quartiles,
     window=1,
     scored=1,
-    schedule=Schedule(16, 400, partial(torch.optim.Adam, lr=1e-3, amsgrad=True, weight_decay=1e-7), 1e-6),
+    schedule=Schedule(16, 3000, partial(torch.optim.Adam, lr=1e-3, amsgrad=True, weight_decay=1e-7), 1e-6),
     epochs=100,
     batch=32,
     error=torch.abs,
@@ -62,8 +62,8 @@ DEPTH_VIT = Recipe(
 )
 """Sizes, rates and the cut of 5.5 standard deviations are those of the working group's public scripts."""
 RECIPES = (
-    _convolutional("cms-ibm-ae", "CMS–IBM HCAL study: convolutional autoencoder", SHALLOW, 600),
-    _convolutional("cms-ibm-deep-ae", "student slides: 86-64-32 filters", DEEP, 200),
+    _convolutional("cms-ibm-ae", "CMS–IBM HCAL study: convolutional autoencoder", SHALLOW, 6000),
+    _convolutional("cms-ibm-deep-ae", "student slides: 86-64-32 filters", DEEP, 3000),
     DEPTH_VIT,
 )
 
