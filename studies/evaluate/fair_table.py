@@ -44,11 +44,13 @@ DEVIATIONS = """\
 All deep systems: runs are split (the public code tests later LS of the runs it trained on); every tenth run chooses the
 weights; the rate rises over the first twentieth of the steps and falls along a cosine; errors and their spread come
 from runs that were not learned from; HB begins with the weights of HE and takes a quarter of the steps; each LS is
-scored as the last of a window of its own. Batch normalisation is as in the public code."""
+scored as the last of a window of its own. Batches, and so the statistics of batch normalisation, are smaller (two
+windows of both sides in GraphSTAD's networks, 16 and 25 lumisections in the others)."""
 
 
 def markdown(rows: Sequence[Row], material: Material, made: str) -> str:
     """Both tables of every sub-detector. ``made``: by which command, version and when."""
+    made += f" Trainings take {material.effort.most:g} of the steps that our recipes ask for."
     head = HEAD.format(made=made, head=material.head, whole=unit_limit.NAME, converged=CONVERGED)
     lines = ["# All systems on fair terms", "", head, ""]
     for subdetector in material.subdetectors:

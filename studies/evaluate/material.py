@@ -13,8 +13,7 @@ from studies.evaluate.suite import COURSES, FairSuite, Suite, TestRun, test_runs
 
 SIMULATED = (
     "Detector seed {detector_seed}, seed {seed}; {learning_runs} + {calibration_runs} clean runs of {run_length} LS "
-    "to learn from and to calibrate on, {test_runs} other runs of {test_length} LS with faults to test. All simulated. "
-    "In brackets: 68 % intervals, runs drawn with replacement."
+    "to learn from and to calibrate on, {test_runs} other runs of {test_length} LS with faults to test. All simulated."
 )
 
 

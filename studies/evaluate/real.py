@@ -64,8 +64,7 @@ same in all replicas**, and a false-positive rate of 10⁻³ is some dozen pairs
 of all ten LS: **approximate limits**. Plain systems learn from the fold's five LS; networks from these and {twins}
 simulated twins of {twin_length} LS (rates drawn from what the five LS tell, the simulator's pileup, prescale changes
 and gaps); errors and thresholds come from {calibration_twins} other twins. Where photodiode modules and cards have no
-known rule, one iphi of a box stands for an RM and a quarter of it for a card. Seed {seed}. In brackets: 68 % intervals,
-replicas drawn with replacement."""
+known rule, one iphi of a box stands for an RM and a quarter of it for a card. Seed {seed}."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ LEGEND = f"""\
 **`{limit.NAME}`** knows the true rates and the fault's kind, strength and course, and looks at single channels;
 **`{unit_limit.NAME}`** also knows which channels would fail together, and adds them up. Neither knows where nor since
 when. *Mean* is the average over all conditions of a system's partial AUC (FPR ≤ 10⁻³) over the limit's; *worst kind*
-that of the fault kind where it is lowest, over all scales and persistences."""
+that of the fault kind where it is lowest, over all scales and persistences. In brackets: 68 % intervals, runs drawn
+with replacement."""
 
 HEAD = (
     "system", "of whole unit's limit: mean", "worst kind", "worst condition", "of single channel's: mean", "worst kind",
