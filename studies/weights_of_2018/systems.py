@@ -21,9 +21,10 @@ CLASSIFIERS = {
     "classifier good/hot/dead, weights of 2018": "best_trained_model_good_hot_dead.hdf5",
     "classifier good/bad, weights of 2018": "best_nbmodel_good_bad.hdf5",
 }
+TRAINED_HERE = "the same autoencoder, trained here"
 CUT = 0.4
 """Largest error of an image above which the study called it bad."""
-SCHEDULE = training.Schedule(10, 90, torch.optim.Adadelta, 0.0)
+SCHEDULE = training.Schedule(10, 1500, torch.optim.Adadelta, 0.0)
 """Of the same network trained here; the study's optimiser and loss."""
 Verdict = tuple[bool, float]
 """Whether an image is called bad, and how bad it is."""
@@ -72,13 +73,17 @@ def largest_error(network: nn.Module, seen: Tensor) -> list[float]:
         return (network(seen) - seen).abs().flatten(1).amax(dim=1).tolist()  # type: ignore[no-any-return]
 
 
-def systems(folder: Path, many: Training, few: Training, weights: Path) -> dict[str, Callable[[], Asked]]:
-    """What makes each of them. ``folder``: of the files of 2018; a network learns from ``many``, ours from ``few``."""
+def systems(folder: Path, many: Training, few: Training, weights: Path | None) -> dict[str, Callable[[], Asked]]:
+    """What makes each of them. ``folder``: of the files of 2018; ours learns from ``few``, a network from ``many``.
+
+    ``weights``: where those of the network trained here are kept; None for none.
+    """
     named: dict[str, Callable[[], Asked]] = {
         "autoencoder, weights of 2018": lambda: Autoencoder(read_network(folder / AUTOENCODER)),
-        "the same autoencoder, trained here": lambda: Autoencoder(trained_here(folder, many, weights)),
         "ours": lambda: Ours(ours.fit(few)),
     }
+    if weights:
+        named[TRAINED_HERE] = lambda: Autoencoder(trained_here(folder, many, weights))
     for name, file in CLASSIFIERS.items():
         named[name] = partial(_classifier, folder / file)
     return named
