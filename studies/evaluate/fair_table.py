@@ -11,6 +11,7 @@ from studies.evaluate.authors_test import FACTORS, PERSISTENCE
 from studies.evaluate.campaign import LIMITS, Row
 from studies.evaluate.material import Material
 from studies.evaluate.measure import BESIDE, CLEAN
+from studies.evaluate.registry import systems
 from studies.evaluate.summary import per_condition
 
 CONVERGED = 2.0
@@ -57,6 +58,9 @@ def markdown(rows: Sequence[Row], material: Material, made: str) -> str:
         mine = [row for row in rows if row["subdetector"] == subdetector]
         if mine:
             lines += [f"## {subdetector}: one unit at fault at a time", "", *_systems(mine), ""]
+            there = {row["system"] for row in mine}
+            lacking = [name for name, one in systems().items() if name not in there and not one.only]
+            lines += [f"Not measured in {subdetector} so far: {', '.join(lacking)}.", ""] if lacking else []
             lines += [f"### {subdetector}: partial AUC against LS without faults, per kind", "", *_kinds(mine), ""]
     windows = material.settings.get("windows")
     lines += ["## The authors' own test", "", BOXES.format(windows=windows), ""]

@@ -134,6 +134,7 @@ def test_the_tables_say_what_was_trained_and_that_it_has_not_converged(folder: P
     assert "| 60 | 2 (" in row
     assert "## HE: one unit at fault at a time" in text
     assert "### HE, isolated" in text
+    assert "Not measured in HE so far: ours, " in text
 
 
 def test_one_system_is_measured_again_and_the_others_stay(folder: Path) -> None:
