@@ -21,7 +21,7 @@ class Cost:
     """Seconds of one processor.
 
     Attributes:
-        start: a process until it can judge: imports and models.
+        start: a process until it can judge: imports, models, and what its first run takes longer.
         look: a first look at a file.
         run: judging a run without lumisections, and writing its files.
         lumisection: each lumisection of a run.

@@ -24,7 +24,7 @@ from the measured ones. Seconds are those of one processor, with one thread for 
 
 | what | seconds |
 |---|---|
-| starting a process: imports and models | {start:.2f} |
+| starting a process: imports, models, and what its first run takes longer | {start:.2f} |
 | a first look at a file | {look:.3f} |
 | judging a run and writing its files | {run:.2f}, and {lumisection_ms:.2f} ms per LS |
 | certifying a judged run, outputs included | {output:.3f}, and {output_ms:.3f} ms per LS |
