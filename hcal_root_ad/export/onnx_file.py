@@ -32,7 +32,7 @@ from hcal_root_ad.export.traceable import (
 )
 from hcal_root_ad.files import whole_file
 from hcal_root_ad.model.counts import MINIMUM_EVENTS
-from hcal_root_ad.model.model import Model, thresholds
+from hcal_root_ad.model.model import SHARES, Model, thresholds
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -241,7 +241,7 @@ def channel_threshold(model: Model, false_alarms: float | None = None) -> float:
     """Significance from which a channel is flagged, for so many false flags per 100 LS; the model's own if None."""
     asked = model.false_alarms if false_alarms is None else false_alarms
     series = {"channel": int(model.reference.live.sum())}
-    return thresholds(asked, dict.fromkeys(("subdetector", "half", "ring", "box", "module"), 1) | series).channel
+    return thresholds(asked, dict.fromkeys(SHARES, 1) | series).channel
 
 
 def write_model(

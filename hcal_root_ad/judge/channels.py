@@ -12,10 +12,12 @@ from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from hcal_root_ad.detector import Subdetector
+from hcal_root_ad.detector import ChannelTable, Subdetector
 from hcal_root_ad.lumi_maps import Cells
 from hcal_root_ad.model.common_part import CommonLevels
+from hcal_root_ad.model.model import Thresholds
 from hcal_root_ad.model.reference import Reference, Widths
 from hcal_root_ad.parallel import in_order
 from hcal_root_ad.stats.binomial import Floats, deviance, newton_step, probability
@@ -231,10 +233,24 @@ class ChannelScan:
     threshold: float
     width: float
     null: Null
+    cards: tuple[CardFault, ...] = ()
 
 
-def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: float) -> ChannelScan:
-    """Scan the channels of one sub-detector."""
+@dataclass(frozen=True, eq=False)
+class CardFault:
+    """A QIE card whose channels moved together: columns of the live channels, and the stretches in which they did."""
+
+    columns: NDArray[np.intp]
+    stretches: list[Stretch]
+
+
+def scan_channels(residuals: Residuals, columns: NDArray[np.intp], limits: Thresholds) -> ChannelScan:
+    """Scan the channels of one sub-detector, and its QIE cards: their channels' scores added up."""
+    threshold = limits.channel
+    card = card_of(residuals.reference.channels.take(residuals.live[columns]))
+    numbers, place = np.unique(card[card >= 0], return_inverse=True)
+    of_card = np.full(len(columns), -1, dtype=np.intp)
+    of_card[card >= 0] = place
     sample = sample_of(columns, residuals.information)
     together = list(islice(blocks(columns, len(residuals.events)), 2))
     # Of a short run all channels are looked at together, and those of the sample need not be looked at twice.
@@ -243,20 +259,59 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], threshold: fl
     null = empirical_null(sums)
     width = whole_run_width(sums, null, residuals.reference)
     coarse: dict[int, Stretch] = {}
+    cards = np.zeros((2, len(numbers), len(residuals.events) + 1))
 
-    def scanned(some: NDArray[np.intp]) -> dict[int, Stretch]:
-        off = strongest(every or residuals.sums(some), null, threshold)
-        return {int(some[k]): stretch for k, stretch in off.items()}
+    def scanned(some: NDArray[np.intp]) -> tuple[dict[int, Stretch], Floats, Floats]:
+        sums = every or residuals.sums(some)
+        off = strongest(sums, null, threshold)
+        own = of_card[np.searchsorted(columns, some)]
+        inside = np.flatnonzero(own >= 0)
+        add = sparse.csr_array((np.ones(len(inside)), (own[inside], inside)), shape=(len(numbers), len(some)))
+        return {int(some[k]): stretch for k, stretch in off.items()}, add @ sums.b.T, add @ sums.w.T
 
-    for near in in_order(scanned, blocks(columns, len(residuals.events))):
+    for near, b, w in in_order(scanned, blocks(columns, len(residuals.events))):
         coarse |= near
+        cards[0] += b
+        cards[1] += w
     faults: dict[int, list[Stretch]] = {}
     if len(coarse) > FLOOD:
         faults = {column: [s] for column, s in coarse.items() if abs(s.shift) >= residuals.reference.limits.channel}
     else:
         for some in blocks(np.array(list(coarse), dtype=np.intp), len(residuals.events)):
             faults |= _stretches(residuals, some, null, threshold)
-    return ChannelScan(faults, threshold, width, null)
+    return ChannelScan(faults, threshold, width, null, tuple(_cards(residuals, columns, of_card, cards, limits.card)))
+
+
+def _cards(
+    residuals: Residuals, columns: NDArray[np.intp], of_card: NDArray[np.intp], sums: Floats, threshold: float
+) -> Iterator[CardFault]:
+    """QIE cards at fault. ``of_card``: (columns,). ``sums``: (2, cards, LS + 1) of b and w of their channels."""
+    if not sums.shape[1]:
+        return
+    reference, log_pileup = residuals.reference, residuals.levels.log_pileup
+    inside = of_card >= 0
+    size = np.bincount(of_card[inside], minlength=sums.shape[1])
+    prior, response = (
+        np.bincount(of_card[inside], values[columns[inside]], sums.shape[1]) / size**2
+        for values in (residuals.prior, residuals.response)
+    )
+    b, w = np.diff(sums, axis=2).transpose(0, 2, 1) / reference.overdispersion.module
+    prior, walk = prior + reference.widths.module**2, reference.widths.walk_module
+    every = Sums.of(b, w, prior, walk, log_pileup, response)
+    null = empirical_null(every)
+    for k in sorted(strongest(every, null, threshold)):
+        if own := stretches(
+            b[:, k], w[:, k], float(prior[k]), walk, null, threshold, reference.limits.module, None, log_pileup,
+            float(response[k]),
+        ):  # fmt: skip
+            yield CardFault(columns[of_card == k], own)
+
+
+def card_of(channels: ChannelTable) -> NDArray[np.intp]:
+    """(channels,) number of each one's QIE card, −1 where none is known."""
+    own = (channels.card > 0) & (channels.rm > 0)
+    number = (channels.box.astype(np.intp) * 8 + channels.rm) * 8 + channels.card
+    return np.asarray(np.where(own, number, -1), dtype=np.intp)
 
 
 def _stretches(

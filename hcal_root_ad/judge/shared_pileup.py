@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.judge.channels import ChannelScan, Residuals, scan_channels
+from hcal_root_ad.judge.channels import ChannelScan, Residuals, card_of, scan_channels
 from hcal_root_ad.judge.findings import JudgedDigis
 from hcal_root_ad.judge.levels import UnitLevels, common_part, unit_levels
 from hcal_root_ad.judge.lumisections import JudgedRows
@@ -138,7 +138,7 @@ class SharedPileup:
             log_pileup=self.levels.log_pileup.astype(np.float64),
         )  # fmt: skip
         columns = np.flatnonzero(self.tree.subdetector.of[self.live] == d)
-        return _ScanResults(name, units, scan_channels(self.residuals, columns, limits.channel), asked)
+        return _ScanResults(name, units, scan_channels(self.residuals, columns, limits), asked)
 
     def _verdict(self, scan: _ScanResults, model: Model | None, base: Trust, healthy: Expectation | None) -> Verdict:
         """The verdict on one sub-detector; without a healthy expectation nothing knows it, and it is not judged."""
@@ -206,7 +206,8 @@ def _series(reference: Reference, name: str) -> dict[str, int]:
     part = reference.select(name)
     tree = part.tree
     sizes = {level: len(getattr(tree, level)) for level in ("subdetector", "half", "ring", "box", "module")}
-    return sizes | {"channel": int(part.live.sum())}
+    card = card_of(part.channels)[part.live]
+    return sizes | {"channel": int(part.live.sum()), "card": len(np.unique(card[card >= 0]))}
 
 
 def info_of(model: Model | None, threshold: float, asked: float) -> ModelInfo:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.judge.channels import ChannelScan
 from hcal_root_ad.judge.findings import LEAST_DIGIS, Fault, JudgedDigis, crowd_timed, flickering, with_gaps_closed
-from hcal_root_ad.judge.grouping import boxes_joined, grouped, rings_joined
+from hcal_root_ad.judge.grouping import FEWEST, boxes_joined, grouped, rings_joined
 from hcal_root_ad.judge.units import SPEAKS, UNITS_OF, UnitFault
 from hcal_root_ad.judge.verdict import Level
 from hcal_root_ad.model.unit_tree import Units, UnitTree
@@ -66,9 +66,24 @@ def faults_of(
             mine = [s for s in stretches if np.sign(s.shift) == sign]
             of_unit = by_channel.get((column, sign))
             pieces += _channel_fault(judged, column, sign, mine, shifted, of_unit, scan.threshold)
+    pieces += _of_cards(judged, scan, live_columns, shifted)
     faults = (*units, *grouped(_by_channel(pieces), judged.channels, judged.live))
     timed = (crowd_timed(with_gaps_closed(fault), judged.observed, judged.expected) for fault in faults)
     return [flickering(fault, judged.observed, judged.expected) for fault in timed]
+
+
+def _of_cards(
+    judged: JudgedDigis, scan: ChannelScan, live_columns: NDArray[np.intp], shifted: Sequence[_ShiftedUnit]
+) -> Iterator[Fault]:
+    """Channels of QIE cards that fail together, each of them too little to be told by itself."""
+    for card in scan.cards:
+        members = np.searchsorted(judged.columns, live_columns[card.columns])
+        for stretch in card.stretches:
+            fails = members[_failing(judged, stretch, members, np.zeros(len(members), dtype=np.intp))]
+            if len(fails) >= FEWEST:
+                for column in fails.tolist():
+                    sign = 1 if stretch.shift > 0 else -1
+                    yield from _channel_fault(judged, column, sign, [stretch], shifted, None, scan.threshold)
 
 
 @dataclass(frozen=True, eq=False)

@@ -264,7 +264,9 @@ def _digest(head: Mapping[str, Any]) -> str:
 
 
 TRIALS = 2.0
-SHARES = {"channel": 0.5, "module": 0.15, "box": 0.1, "half": 0.05, "ring": 0.15, "subdetector": 0.05}
+SHARES = {
+    "channel": 0.45, "card": 0.1, "module": 0.13, "box": 0.1, "half": 0.05, "ring": 0.12, "subdetector": 0.05,
+}  # fmt: skip
 """Which part of the false findings each level may cause."""
 MOST = 50.0
 """False findings per 100 LS that may be asked for at most: beyond, the tail says nothing."""
@@ -275,6 +277,7 @@ class Thresholds:
     """Significance from which on a stretch counts, level by level."""
 
     channel: float
+    card: float
     module: float
     box: float
     half: float

@@ -6,7 +6,7 @@ from scipy.stats import norm
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.model.model import SHARES, TRIALS, thresholds
 
-SERIES = {"channel": 6_600, "module": 144, "box": 36, "half": 2, "ring": 70, "subdetector": 1}
+SERIES = {"channel": 6_600, "card": 576, "module": 144, "box": 36, "half": 2, "ring": 70, "subdetector": 1}
 
 
 def test_thresholds_are_normal_quantiles_of_the_shares() -> None:
