@@ -80,6 +80,16 @@ def test_of_a_box_with_a_patch_at_fault_only_the_patch_is_flagged(make_maps: Mak
     assert np.array_equal(states, expected)
 
 
+def test_a_card_is_told_by_its_channels_together(make_maps: MakeMaps, both: list[Model]) -> None:
+    """Each channel is 2.5 standard deviations off, sixteen of them ten."""
+    maps = make_maps(LENGTH)
+    channels = maps.channels
+    names = np.array([channels.box_name(row) for row in range(len(channels))])
+    card = np.flatnonzero((names == "HBP07") & (channels.rm == 2) & (channels.card == 3))
+    verdict = judge_run(scaled(maps, card, 0.88, 11, 11), both)
+    assert [(f.unit, f.ranges, f.channels) for f in verdict.findings] == [("HBP07-RM2-card3", ((11, 11),), len(card))]
+
+
 def test_half_of_a_subdetector_that_is_lost_leaves_no_gain_to_the_other_half(
     make_maps: MakeMaps, both: list[Model]
 ) -> None:
