@@ -169,10 +169,10 @@ HEAD = """\
 # A fixed graph in place of `run`
 
 `python -m studies drop-in -o DIR`. The shipped models on the detector that they know, runs of 60 LS with 34
-standard faults and 16 weak ones ({runs} of them). Shares are faulty (channel, LS) pairs that were flagged, over all runs; false pairs
-and false intervals of single channels per 100 LS of HB and HE, the LS beside a fault not counted. `run` sees the
-whole run before it answers, and names units; the graphs answer LS by LS, channel by channel. *Silenced*: the same
-graphs with a network that moves nothing.
+standard faults and 16 weak ones ({runs} of them). Shares are faulty (channel, LS) pairs that were flagged, over all
+runs; false pairs and false intervals of single channels per 100 LS of HB and HE, the LS beside a fault not counted.
+`run` sees the whole run before it answers, and names units; the graphs answer LS by LS, channel by channel.
+*Silenced*: the same graphs with a network that moves nothing.
 """
 
 
