@@ -34,7 +34,8 @@ from hcal_root_ad.model.transfer import learned, transfer
 from hcal_root_ad.pipeline import SHIPPED_MODELS
 from hcal_root_ad.simulate.faults import FaultKind, InjectedFault, apply_faults
 from hcal_root_ad.unit_names import rows_of_unit, unit_names
-from studies.evaluate.real import shares, ten_lumisections, with_faults
+from studies.evaluate.real import shares, ten_lumisections
+from studies.evaluate.suite import with_faults
 from studies.folder import POINTS
 from studies.stress.current import flagged_pairs, lines_of_verdict
 from studies.stress.failures import Drawn, Unit
