@@ -66,7 +66,7 @@ class Received:
         return self.content.path
 
     def on(self, store: ScratchStore) -> Received:
-        """The same with its counts on a store, where those of a long run take no memory."""
+        """The same with its counts in a store, where those of a long run take no memory."""
 
         def kept(section: LumisectionCounts) -> LumisectionCounts:
             return section if section.counts is None else replace(section, counts=store.keep(section.counts))
