@@ -47,7 +47,7 @@ _HEAD = """# Killed at random moments
 Each kind of work wrote over an older output, was killed at a moment drawn evenly over the time that it takes, and was
 begun again. Files that differ between the older and the newer output are counted as what they were after the kill (not
 there yet counts as old). Wrong is a file that is neither, a model of old and new files, a file that is not as it
-should be after the second beginning, and a hidden file that is then left over. `make faults` makes this page anew.
+should be after the second beginning, and a hidden file that is then left over. `make faults` makes this page again.
 
 | work | killed | done before the kill | files old | files new | wrong |
 |---|---|---|---|---|---|
@@ -201,7 +201,7 @@ def hidden(folder: Path) -> set[str]:
 
 
 def _content(path: Path) -> str:
-    """Digest of what a file says, without the times and numbers that every writing makes anew."""
+    """Digest of what a file says, without the times and numbers that every writing makes again."""
     digest = hashlib.sha256()
     if path.suffix == ".root":
         import uproot

@@ -227,8 +227,8 @@ def _cost(bench: Bench, cores: int) -> Found:
 
 def _late(bench: Bench) -> Found:
     path = str(bench.inputs.nanodqmio(bench.sizes.late))
-    late, anew = Task("judging:late_lumisection", (path,)), Task("judging:run", (path,))
-    pairs = bench.stopwatch.alternate(late, anew, bench.sizes.slow)
+    late, again = Task("judging:late_lumisection", (path,)), Task("judging:run", (path,))
+    pairs = bench.stopwatch.alternate(late, again, bench.sizes.slow)
     return Found(tuple(late.seconds for late, _ in pairs), f"{pairs[0][1].seconds:.3g} s with nothing kept")
 
 

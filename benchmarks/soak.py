@@ -135,7 +135,7 @@ look, in which all new files are read, judged and kept, and the run so far is pu
 {slope(figures):.0f} kB more of its own for each lumisection. The counts that were received, and the large arrays of the
 run, lie in scratch files; what of them a look brought into memory is released at its end, and the system takes it back
 before where it needs the room. All sub-detectors are received, HE is judged.
-`python -m benchmarks.soak -o docs/results/soak` makes this page anew.
+`python -m benchmarks.soak -o docs/results/soak` makes this page again.
 
 ![Memory and time of a look](soak.png)
 

@@ -13,7 +13,7 @@ _HEAD = """# How fast
 
 Every figure was measured beside what it is compared with, in turns (A B A B …) in one session; the figure is the median
 of the pairs, in brackets the least and the largest. The files were in the system's cache. Inputs are runs of the
-simulator with {others} other TH2F in each LS. `make bench` makes this page anew.
+simulator with {others} other TH2F in each LS. `make bench` makes this page again.
 
 | row | what | asked | measured | met | behind it |
 |---|---|---|---|---|---|

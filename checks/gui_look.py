@@ -1,7 +1,7 @@
 """Published files as the DQM GUIs draw them, by genuine ROOT: single canvases, contact sheets, a reference overlaid.
 
 The rules are those of the newer GUI's renderer and of its HCAL plugin (``dqmgui`` ``src/render.cc``,
-``plugins/HcalRenderPlugin.cc``), written anew: the style is reset to ROOT's default, stored minima and maxima are
+``plugins/HcalRenderPlugin.cc``), written again: the style is reset to ROOT's default, stored minima and maxima are
 lost, maps are drawn ``colz`` from the smallest to the largest content, paths that hold ``Summary`` in seven fixed
 colours, and object bits 19 to 22 mean logarithmic axes and an axis of lumisections.
 

@@ -16,7 +16,7 @@ html_title = "hcal_root_ad"
 html_copy_source = False
 
 myst_heading_anchors = 4
-# The notebook among the pages is run anew each time; what goes wrong in it stops the site.
+# The notebook among the pages is run again each time; what goes wrong in it stops the site.
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_in_temp = True

@@ -191,7 +191,7 @@ def table(found: Found, head: str) -> str:
         "interval holds",
         "median width (LS)",
     )
-    lines = ["# Forecasts of ageing, held against what comes", "", head, ""]
+    lines = ["# Forecasts of ageing, compared with what comes", "", head, ""]
     lines += [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     for subdetector in ("HB", "HE"):
         for what in (SINGLE, MODULE):

@@ -144,7 +144,7 @@ def test_publishing_holds_a_long_run_a_few_rows_at_a_time(in_memory: RunVerdict,
         ),
     )
     size = sum(4 * len(ARRAYS) * verdict.states.size for verdict in run.verdicts) // 2**20
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
     before = memory("VmRSS")
     monitor_elements(run)
     save_record(record_of(run), tmp_path / "record")

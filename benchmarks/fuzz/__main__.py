@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _one_kind(kind: str, arguments: argparse.Namespace) -> list[Trial]:
-    """Hand the files of a kind to the reader, count, and write the page anew; returns what was found."""
+    """Hand the files of a kind to the reader, count, and write the page again; returns what was found."""
     counted, found = Count(), dict[str, Trial]()
     with progress(kind) as report, TemporaryDirectory(prefix="fuzz-", dir=memory_folder()) as folder:
         for done, trial in enumerate(guided_trials(kind, arguments.files, Path(folder)), start=1):

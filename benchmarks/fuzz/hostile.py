@@ -147,11 +147,11 @@ def page(found: Sequence[Outcome], facts: Mapping[str, str]) -> str:
 
 Well-formed files that genuine ROOT wrote, and that lie: indices that point elsewhere, shapes of millions of bins,
 contents at the ceiling of their class, lumisections twice, sizes that differ, folders of no lumisections, counters of
-other events, numbers and names that there cannot be, run totals with other axes, snapshots of jobs that began anew,
+other events, numbers and names that there cannot be, run totals with other axes, snapshots of jobs that began again,
 versions and datasets side by side. A
 lumisection that is assessed must be right to the last digi and to a percent of its events (a fifth where they are
 estimated); anything else is a find.
-`python -m benchmarks.fuzz.hostile` makes this page anew.
+`python -m benchmarks.fuzz.hostile` makes this page again.
 
 {table}
 

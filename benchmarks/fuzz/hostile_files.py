@@ -374,18 +374,18 @@ def short_axis(draw: Draw, folder: Path) -> Hostile:
 
 
 def snapshots(draw: Draw, folder: Path) -> Hostile:
-    """Snapshots of a job that began anew, with gaps, stale ones among them, and not always the job in the name."""
+    """Snapshots of a job that began again, with gaps, stale ones among them, and not always the job in the name."""
     truth = _run(draw, 6)
-    anew, named = int(draw.integers(2, 6)), bool(draw.random() < 0.7)
+    again, named = int(draw.integers(2, 6)), bool(draw.random() < 0.7)
     states: list[Maps] = []
     for ls, (maps, _) in truth.items():
-        again = ls == anew and named  # nothing else tells of a new job
+        again = ls == again and named  # nothing else tells of a new job
         states = [maps] if again or not states else [*states, states[-1] + maps]
         shown = states[draw.integers(len(states))] if draw.random() < 0.1 else states[-1]
         if ls > 1 and draw.random() < 0.15:  # of a first job that left no snapshot at all, nothing could tell
             continue
         name = f"DQM_V0001_Hcal_R{RUN:09d}"
-        suffix = f".root.ls{ls:08d}_hostx_pid{1 + (ls >= anew):08d}" if named else f"_L{ls:09d}.root"
+        suffix = f".root.ls{ls:08d}_hostx_pid{1 + (ls >= again):08d}" if named else f"_L{ls:09d}.root"
         write_harvested(folder / f"{name}{suffix}", {"Run summary": [one for _, one in elements(shown)]})
     return Hostile(f"snapshots, job {'named' if named else 'not named'}", truth)
 

@@ -1,7 +1,7 @@
 """The sound files that are damaged: small simulated runs in every container and codec, packed beside the tests.
 
-They are kept, not made anew, because ROOT puts the time and a UUID into each file: a find would never come again.
-``python -m benchmarks.fuzz.originals`` makes them anew; the finds, which are edits of these very bytes, go with them.
+They are kept, not made again, because ROOT puts the time and a UUID into each file: a find would never come again.
+``python -m benchmarks.fuzz.originals`` makes them again; the finds, which are edits of these very bytes, go with them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def kinds() -> list[str]:
 
 
 def make() -> None:
-    """Write all of them anew. Raises OutputError without genuine ROOT."""
+    """Write all of them again. Raises OutputError without genuine ROOT."""
     run = _small_run()
     with TemporaryDirectory() as folder:
         for kind, variant, path in _written(run, Path(folder)):

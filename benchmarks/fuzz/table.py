@@ -32,7 +32,7 @@ file. The originals (in the tests) are small simulated runs in all codecs that a
 which branches of the reader and of uproot each file reaches, and damages further, or a little otherwise, what reached
 new ones. It chooses up to three damages: by region (header, keys, head and inside of the records of each class;
 parquet: pages, footer, magic), and what is done there: bits and bytes flipped, numbers made extreme or a little off, a
-cut, a hole of zeros, bytes moved, put in or lost. `make fuzz` makes this page anew.
+cut, a hole of zeros, bytes moved, put in or lost. `make fuzz` makes this page again.
 
 """
 _COLUMNS = ("kind", "files", "read as if whole", "read, and said what is missing", "read otherwise, without a word",
@@ -42,7 +42,7 @@ _METHOD = """
 an output half-written, a refusal that does not name the file. Damage that is read as if whole hit what is not read.
 What is read otherwise without a word is damage that the format cannot show: payload without a checksum (not compressed,
 ZSTD, or parquet pages) that still holds whole counts, or a name that became another's.
-What one part of a file says of another is held against it: keys, folders, the index of DQMIO, the counters of the LS.
+What one part of a file says of another is compared with it: keys, folders, the index of DQMIO, the counters of the LS.
 
 """
 _SLOWER = "The watch over the branches makes reading two to three times slower; so does other work on the machine."

@@ -141,7 +141,7 @@ _HEAD = """# Damaged text inputs
 
 Sound files of each kind were damaged by value (another type, NaN, huge, `²`, nested deeply), by table (keys lost,
 misspelled) and by text (bytes, cuts, lines twice, BOM, CRLF, packed, not UTF-8), and handed to their readers.
-`python -m benchmarks.fuzz.texts -o docs/results/fuzz` makes this page anew.
+`python -m benchmarks.fuzz.texts -o docs/results/fuzz` makes this page again.
 """
 _FOOT = """
 "Anything else" is what must not be: a traceback, more than {patience:g} s for a file, more than {most} MB for all files

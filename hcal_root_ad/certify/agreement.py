@@ -135,7 +135,7 @@ def _in_order(by_flag: Mapping[str, list[Range]], run: int, path: Path) -> list[
     ordered = sorted((ends, flag) for flag, ranges in by_flag.items() for ends in union(ranges))
     for ((_, end), flag), ((begin, _), other) in pairwise(ordered):
         if begin <= end:
-            raise InputError(f"{path} calls LS {begin} of run {run} both {flag} and {other}; export it anew.")
+            raise InputError(f"{path} calls LS {begin} of run {run} both {flag} and {other}; export it again.")
     return ordered
 
 

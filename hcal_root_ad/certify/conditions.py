@@ -307,7 +307,7 @@ def read_oms(path: Path) -> tuple[dict[int, OmsRun], tuple[str, ...]]:
             except ValueError as error:
                 raise InputError(f"Row {number} of {path} says {error}.") from None
             if runs.setdefault(run, {}).setdefault(lumisection, lumi) != lumi:
-                raise InputError(f"{path} says two different things of run {run}, LS {lumisection}; export it anew.")
+                raise InputError(f"{path} says two different things of run {run}, LS {lumisection}; export it again.")
     if not runs:
         raise InputError(f"{path} holds no lumisection.")
     lacking = [name for name in (*HBHE_FLAGS, "cms_active") if name not in flags]

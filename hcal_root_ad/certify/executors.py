@@ -253,7 +253,7 @@ def condor_cluster(path: Path, shared: Path | None = None) -> Any:
             cluster = HTCondorCluster(**options)
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: dask-jobqueue does not take [cluster] as it is ({error}).") from error
-    cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)  # a job that the queue ended is submitted anew
+    cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)  # a job that the queue ended is submitted again
     return cluster
 
 

@@ -78,7 +78,7 @@ def write_outputs(
 
     Equal records, conditions and policy give equal bytes. ``agreement`` counts along. ``side_files``: the
     other files that were read, for the provenance. One run is in memory at a time. A run whose record cannot be read is
-    a failure of the summary, and is judged anew when its files are given again.
+    a failure of the summary, and is judged again when its files are given again.
 
     Raises:
         OutputError: the folder cannot be written.

@@ -67,7 +67,7 @@ def execute_certify(arguments: argparse.Namespace) -> int:
     """Certify many runs: judge what is new, apply a policy, and write which lumisections are good, and why.
 
     The folder DIR keeps every run's record: the same command goes on where it was stopped, and without INPUT the runs
-    that DIR holds are certified anew, without their files, for example by another --policy. Exit codes: 0 done, 1 some
+    that DIR holds are certified again, without their files, for example by another --policy. Exit codes: 0 done, 1 some
     file or run could not be judged, or its verdict is not trusted (the others are certified), 2 wrong use.
     """
     from hcal_root_ad.certify.store import Store
@@ -166,7 +166,7 @@ def _lumisection(text: str) -> tuple[int, int]:
 
 
 def _stored(store: Store) -> Callable[[], Campaign]:
-    """What is stored, to be certified anew."""
+    """What is stored, to be certified again."""
     if not store.campaign().items:
         raise UsageError(f"{store.folder} holds no certified run yet; name the INPUT to judge.")
     return store.campaign

@@ -43,7 +43,7 @@ VERBS = {
     "run": Verb("run", "judge runs and write the ROOT file for the DQM GUI"),
     "report": Verb("run", "make an HTML page to look at, of a run or a campaign"),
     "certify": Verb("certify", "which lumisections of many runs are good, by a written policy"),
-    "watch": Verb("run", "judge a run while it is taken: a folder that fills, published anew after each LS"),
+    "watch": Verb("run", "judge a run while it is taken: a folder that fills, published again after each LS"),
     "check": Verb("dqm_files", "will both DQM GUIs take this file?"),
     "provenance": Verb("origins", "what was this output made of, and with which versions?"),
     "reproduce": Verb("origins", "make an output again and compare it, object by object"),

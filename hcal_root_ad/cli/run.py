@@ -229,7 +229,7 @@ def add_watch(parser: argparse.ArgumentParser) -> None:
 
 
 def execute_watch(arguments: argparse.Namespace) -> int:
-    """Watch a folder in which the DQM leaves its files; judge each lumisection and publish the run anew each time."""
+    """Watch a folder in which the DQM leaves its files; judge each lumisection and publish the run again each time."""
     from hcal_root_ad.watch.alarms import Severity
     from hcal_root_ad.watch.received import sole_watch
     from hcal_root_ad.watch.service import Watch, WatchSettings

@@ -224,7 +224,7 @@ class Comparison:
     """All that was compared of one run.
 
     Attributes:
-        maps: the run. reference: what it was held against.
+        maps: the run. reference: what it was compared with.
         parts: sub-detectors in both.
         lumisections: (LS,) those compared; one, where the file holds run totals only.
         elements: monitor elements with ROOT's tests.

@@ -232,7 +232,7 @@ class Reconstruct(nn.Module):
         super().__init__()
         reference = model.reference
         if not reference.live.any():
-            raise ModelError(f"the model {model.name}: none of its channels is live; make it anew from clean runs")
+            raise ModelError(f"the model {model.name}: none of its channels is live; make it again from clean runs")
         self.network = exportable(network_of(model))
         self.log_pileup = LogPileup(reference)
         self.ring_shift = RingShift(model.channels, reference)

@@ -88,7 +88,7 @@ class HcalAnalyzerFile:
         return max(int(self._branch("LumiSec").max(initial=0)), int(lumisections.member("fNbins")) - 1)
 
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
-        if definition not in self._read:  # each piece of a stream asks anew, and a TH3 is decoded as a whole
+        if definition not in self._read:  # each piece of a stream asks again, and a TH3 is decoded as a whole
             self._read[definition] = self._sections(definition)
         sections, notes = self._read[definition]
         kept = tuple(replace(section) for ls, section in sections.items() if within is None or ls in within)

@@ -28,7 +28,7 @@ _FULL_CHANNELS, _FULL_SHARE = 5, 0.005
 _EVEN, _UNEVEN = 0.3, 1.0
 """Spread of log(digis per event) that a right counter stays below; and from which on none is right."""
 _FEW, _MANY_TIMES = 40, 3.0
-"""Lumisections whose fluctuations a counter without HF is held against; and how much more it must say to be absurd."""
+"""Lumisections whose fluctuations a counter without HF is compared with; and how much more it must say to be absurd."""
 _KINDS = (EventSource.COUNTER, EventSource.COUNTER, EventSource.OTHER_SUBSYSTEM)
 """HCAL's own counter of the LS, its counter against the LS, and another subsystem's counter."""
 

@@ -180,7 +180,7 @@ class KeyStock:
             yield key_object(raw, key.key_size, key.object_size)
 
     def decode(self, record: int, objects: Objects, number: int) -> Any:  # noqa: ARG002
-        """The object of a key, fetched anew."""
+        """The object of a key, fetched again."""
         return self._root[self._elements[record].path]
 
     def _key(self, record: int) -> Key:

@@ -162,7 +162,7 @@ class _SourceHere(Source):
 
 
 def _state(path: Path) -> tuple[int, ...]:
-    """What changes when a file is written anew."""
+    """What changes when a file is written again."""
     status = path.stat()
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 

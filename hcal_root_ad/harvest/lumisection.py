@@ -208,7 +208,7 @@ def sum_of_counts(a: NDArray[np.int32], b: NDArray[np.int32], where: str) -> NDA
 
 
 def growth_of_counter(counted: Mapping[tuple[int, int, int], int]) -> dict[tuple[int, int, int], int]:
-    """What a counter grew by since the LS before in the same file; where it fell, it began anew.
+    """What a counter grew by since the LS before in the same file; where it fell, it began again.
 
     Keys are run, LS, and which of several jobs of a merged file.
     """

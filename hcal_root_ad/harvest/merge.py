@@ -74,7 +74,7 @@ def _digis(total: RunTotal) -> int:
     return 0 if total.section.counts is None else int(total.section.counts.sum(dtype=np.int64))
 
 
-_BEGAN_ANEW = "in a snapshot of a job that began anew, so which lumisections it holds is not known"
+_BEGAN_ANEW = "in a snapshot of a job that began again, so which lumisections it holds is not known"
 _DIFFER = "in the snapshots of two jobs that do not agree"
 
 
@@ -115,7 +115,7 @@ def _growing(snapshots: list[RunTotal]) -> tuple[list[RunTotal], list[RunTotal]]
 
 
 def _same(earlier: LumisectionCounts, later: LumisectionCounts) -> bool:
-    """Whether nothing came: a snapshot that was not made anew, or that holds no further event."""
+    """Whether nothing came: a snapshot that was not made again, or that holds no further event."""
     return np.array_equal(earlier.counts, later.counts)  # type: ignore[arg-type]
 
 
@@ -130,7 +130,7 @@ def _differences(grown: list[RunTotal], before: int, falls: set[int]) -> Iterato
     """One section for each snapshot of a job: what it holds beyond the one before.
 
     ``before``: the last LS of earlier jobs. ``falls``: LS of snapshots that held less, of files that do not name their
-    job: one may have begun anew there.
+    job: one may have begun again there.
     """
     first = replace(grown[0].section, first=before + 1)
     if before and first.lumisection != before + 1:

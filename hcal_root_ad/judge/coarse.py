@@ -1,8 +1,8 @@
 """The judgement of a file without maps per lumisection, at the granularity that it has: strips, and run totals.
 
-Strips of HBM, HBP, HEM and HEP count the digis of a whole iphi per lumisection. Each is held against its own share of
+Strips of HBM, HBP, HEM and HEP count the digis of a whole iphi per lumisection. Each is compared with its own share of
 its half in this run, so they come without any reference, and without trust. The run's totals are one large lumisection:
-the model's reference is held against it as against any other.
+the model's reference is compared with it like any other.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DILUTED = "run totals: channels per run against the reference; faults of few lum
 JudgeMaps = Callable[[LumiMaps], RunVerdict]
 Value = TypeVar("Value", bound=np.generic)
 SILENT = 0.5
-"""A strip with less than this share of its neighbours' is held against theirs, not against its own."""
+"""A strip with less than this share of its neighbours' is compared with theirs, not with its own."""
 DARK = 0.1
 """Share of the brightest half's digis below which another half is dark."""
 APART = 0.1

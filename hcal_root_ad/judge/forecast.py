@@ -2,7 +2,7 @@
 
 Only what is at fault to the end of the run is looked at, after the common part is taken out. Its digis over the
 expected ones either stepped down once, ``1 + c − L`` from an onset s on, or sink: ``1 + c − L·(t − s)/(T − s)`` with T
-the last lumisection. Both are held against each other with the same prior on the loss L, summed over the onsets; a
+the last lumisection. Both are compared with each other with the same prior on the loss L, summed over the onsets; a
 forecast is made only where the ramp wins clearly. The crossing of ``BAD_BELOW`` is drawn from the ramp's posterior, so
 its interval knows that neither onset nor loss is certain.
 """

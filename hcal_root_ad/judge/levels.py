@@ -1,6 +1,6 @@
 """From the common part to one series per unit, and to sentences about the conditions.
 
-A unit is held against the unit above it, and what is common to all units of a kind belongs to the unit above. Where
+A unit is compared with the unit above it, and what is common to all units of a kind belongs to the unit above. Where
 that is ambiguous (half of the boxes moved) the cheapest explanation holds.
 """
 

@@ -51,7 +51,7 @@ AWAKE, SHOWN = 0.01, 8
 FEWEST = 5
 """Lumisections with a pileup that are needed to tell anything."""
 PARTNERS = 100
-"""Others that each lumisection is held against, so that the work grows with their number only."""
+"""Others that each lumisection is compared with, so that the work grows with their number only."""
 
 
 def judge_run(
@@ -345,7 +345,7 @@ _Rows = tuple[Cells[np.int32], NDArray[np.int64], list[NDArray[np.int32]]]
 
 
 def _same(one: JointReference, other: JointReference) -> bool:
-    """Whether fits against two references are the same: only who is masked may be written anew."""
+    """Whether fits against two references are the same: only who is masked may be written again."""
     a, b = one.reference, other.reference
     return a is b or (a.level is b.level and np.array_equal(a.live, b.live))
 

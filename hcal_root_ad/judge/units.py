@@ -127,7 +127,7 @@ def scan_units(
 ) -> tuple[UnitFault, ...]:
     """Faults of the units of one sub-detector, those that a larger unit explains left out; shifts are of log digis.
 
-    ``across``: whether the sub-detector as a whole can be held against others. ``log_pileup``: (LS,) against the clean
+    ``across``: whether the sub-detector as a whole can be compared with others. ``log_pileup``: (LS,) against the clean
     runs.
     """
     found: list[UnitFault] = []

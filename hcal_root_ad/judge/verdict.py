@@ -386,7 +386,7 @@ class StripVerdict:
     """Judgement of iphi strips of HBM, HBP, HEM, HEP per lumisection.
 
     ``observed``, ``expected``, ``score``, ``states``: (LS, 288), column half × 72 + iphi − 1; so are the rows of the
-    findings. Strips are held against their own share in the run, so ``trust`` is none by nature.
+    findings. Strips are compared with their own share in the run, so ``trust`` is none by nature.
     """
 
     lumisections: NDArray[np.int32]

@@ -50,7 +50,7 @@ LOWEST, HIGHEST = -8.0, 4.0
 STEP = 1.5
 """Largest shift of a log rate in one Newton step."""
 FAR_FROM_SUM = 0.1
-"""Log pileup that the boxes ask for is found anew if it is farther from that of their sum."""
+"""Log pileup that the boxes ask for is found again if it is farther from that of their sum."""
 MANY_LOST = 0.25
 """Share of a sub-detector's boxes that are off the others."""
 LOST = 0.06

@@ -1,4 +1,4 @@
-"""What a network is trained on and held against: lumisections with what a reference expects, moved by the network."""
+"""What a network is trained on and compared with: lumisections with what a reference expects, moved by the network."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def segment_of(run: CleanRun, reference: Reference, subdetector: str) -> Segment
 
 @torch.inference_mode()
 def reconstruct(network: GraphSTAD, segment: Segment) -> NDArray[np.float32]:
-    """(LS, channels) log rates of a segment moved by the network; its state is carried, and starts anew after a gap."""
+    """(LS, channels) log rates of a segment moved by the network; its state is carried, but not over a gap."""
     counts, log_rate = segment.counts, segment.log_rate.copy()
     device = network.module_of.device
     for stretch in counts.stretches():

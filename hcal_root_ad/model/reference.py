@@ -135,7 +135,7 @@ class JointReference:
     Attributes:
         reference: their channels one after the other. names: sub-detectors, in that order.
         columns: (channels,) where each is in the run's maps.
-        shared: whether all were learned from the same clean runs: only then is one sub-detector held against another.
+        shared: whether all were learned from the same clean runs: only then is one sub-detector compared with another.
     """
 
     reference: Reference

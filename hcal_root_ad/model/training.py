@@ -103,11 +103,11 @@ class Checkpoint:
             if story.pop(_DIGEST) != _digest(tensors, story):
                 raise ValueError("its content does not match its digest")
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
-            _log.warning("%s: the checkpoint is damaged (%s); the training begins anew.", self._path, error)
+            _log.warning("%s: the checkpoint is damaged (%s); the training begins again.", self._path, error)
             return None
         if story["identity"] != self._identity:
             _log.warning(
-                "%s: the checkpoint is of another training (other runs, options or versions); this one begins anew.",
+                "%s: the checkpoint is of another training (other runs, options or versions); this one begins again.",
                 self._path,
             )
             return None

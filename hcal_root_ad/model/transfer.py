@@ -249,7 +249,7 @@ def read_widths(path: Path) -> Widths:
 
 
 def _learned(clean: Sequence[CleanRun], subdetector: str, prior: Reference | None) -> Learned:
-    """The reference of one sub-detector, held against its phi rings; ``prior``: what is known of its powers."""
+    """The reference of one sub-detector, compared with its phi rings; ``prior``: what is known of its powers."""
     if subdetector == "HF":
         return learned_of_hf(hf_reference_of(clean), clean)
     joint = joint_reference_of(clean, subdetector)

@@ -327,7 +327,7 @@ def _reader(file: Any, path: Path) -> Callable[[LayoutRecord], Any]:
             return folder(record.directory)[f"{record.name};{record.cycle}"]
         except Exception as error:  # a damaged object can break uproot in any way
             raise InputError(
-                f"{path}: expected a readable {record.class_name} at {record.path!r}, found damage; write it anew."
+                f"{path}: expected a readable {record.class_name} at {record.path!r}, found damage; write it again."
             ) from error
 
     return read

@@ -189,7 +189,7 @@ def load_record(path: Path) -> RunRecord:
     except Exception as error:  # a damaged archive can break zipfile and numpy in any way
         raise InputError(
             f"{path}: expected a run's record (*{SUFFIX}, version {_FORMAT}), found a damaged file or another kind; "
-            "judge the run again to write it anew."
+            "judge the run again."
         ) from error
 
 

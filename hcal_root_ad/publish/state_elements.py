@@ -288,7 +288,7 @@ def trust_reasons(run: RunVerdict) -> tuple[str, ...]:
     """Why something is not trusted, and by which detector state it was judged, each reason once."""
     told = [part for part in run.verdicts if not part.trust.trusted or part.trust is Trust.STATE]
     reasons = [part.trust_reason or str(part.trust) for part in told]
-    return tuple(dict.fromkeys([*reasons, *(["strips are held against themselves"] if run.strips else [])]))
+    return tuple(dict.fromkeys([*reasons, *(["strips are compared with themselves"] if run.strips else [])]))
 
 
 def _report(states: States, trusted: bool) -> float:

@@ -188,7 +188,7 @@ def loaded(entry: ReferenceEntry) -> NamedReference:
             f"{entry.name} is a run of the catalogue, but no reference: no rates were made of it; make some of a clean "
             "run with `hcal-root-ad reference add`."
         )
-    path, again = entry.folder / entry.rates, "make them anew with `hcal-root-ad reference add`"
+    path, again = entry.folder / entry.rates, "make them again with `hcal-root-ad reference add`"
     try:
         if source_of(path).sha256 != entry.sha256.get(entry.rates):
             raise CatalogueError(

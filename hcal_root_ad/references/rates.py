@@ -1,4 +1,4 @@
-"""``Rates``: what clean runs say of one sub-detector's channels, with errors, and ``Sums``: a run held against it."""
+"""``Rates``: what clean runs say of one sub-detector's channels, with errors, and ``Sums``: a run compared with it."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def sums_against(reference: Reference, series: SubdetectorCounts, log_pileup: Fl
 
 
 def comparable(maps: LumiMaps, subdetector: str) -> SubdetectorCounts:
-    """The lumisections that can be held against a reference; of a file without maps per LS, the run as one."""
+    """The lumisections that can be compared with a reference; of a file without maps per LS, the run as one."""
     if maps.coarse is not None and maps.coarse.totals is not None:
         return run_total(maps, maps.coarse.totals, subdetector)
     return subdetector_counts(maps, subdetector)

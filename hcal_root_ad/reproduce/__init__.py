@@ -1,1 +1,1 @@
-"""What an output was made of, and making it again: its provenance read, its verb run anew, both outputs compared."""
+"""What an output was made of, and making it again: its provenance read, its verb run again, both outputs compared."""

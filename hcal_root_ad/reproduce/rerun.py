@@ -156,7 +156,7 @@ RECIPES = {
     "export": Recipe("export", ("cmssw", "false_alarms"), first="model"),
 }
 _TRAINED = (
-    "training gives other last digits on another processor or number of threads; make a model anew from the same "
+    "training gives other last digits on another processor or number of threads; make a model again from the same "
     "runs, and judge the same run with both"
 )
 _TIMED = "its tables hold measured times and the date; run it again in a new folder, and compare the numbers"

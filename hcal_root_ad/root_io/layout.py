@@ -261,7 +261,7 @@ class FileLayout:
             return read_string(payload, _STRING_IN_OBJECT)[0]
         except (zlib.error, struct.error, IndexError) as error:
             raise InputError(
-                f"{self.path}: expected a text at {record.path!r}, found other bytes; write the file anew."
+                f"{self.path}: expected a text at {record.path!r}, found other bytes; write the file again."
             ) from error
 
     def gaps(self) -> list[tuple[int, int]]:
@@ -290,7 +290,7 @@ def read_layout(path: Path) -> FileLayout:
         return _parse(path, data)
     except (struct.error, IndexError, ValueError, OverflowError, RecursionError) as error:
         raise InputError(
-            f"{path}: expected whole ROOT directories, found a damaged one; the file is broken, get it anew."
+            f"{path}: expected whole ROOT directories, found a damaged one; the file is broken, get it again."
         ) from error
 
 

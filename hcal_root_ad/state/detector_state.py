@@ -180,7 +180,7 @@ class DetectorState:
         subdetectors: their states by name.
         findings: those that are open. accepted: changes that people accepted in the latest runs.
         lessons: runs that taught it, in order. update: how often it was advanced, taught or not.
-        menus: trigger menus that rings were seen under, the first is the one that others are held against.
+        menus: trigger menus that rings were seen under, the first is the one that others are compared with.
         menu_runs: how many runs each taught. dose: luminosity of the first run that had one.
         conditions: of the latest run that taught. pace: typical luminosity of a run.
     """
@@ -368,7 +368,7 @@ class DetectorState:
             return _unpacked(arrays)
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise ModelError(
-                f"expected a detector state, found something else ({error}); take the state before it, or begin anew"
+                f"expected a detector state, found something else ({error}); take the state before it, or begin again"
             ) from error
 
     def finding(self, identifier: str) -> OpenFinding:

@@ -58,7 +58,7 @@ def first_state(
 ) -> DetectorState:
     """The state that models are, before any run; HF counts every event and has none.
 
-    With ``runs`` (clean, of a wide range of pileup) levels and powers are fitted to them anew, all at once.
+    With ``runs`` (clean, of a wide range of pileup) levels and powers are fitted to them again, all at once.
     ``conditions``: of the clean runs.
 
     Raises:

@@ -3,7 +3,7 @@
 A unit with any line in a run teaches nothing, nor does what is in it. A line that reaches the run's end opens a
 finding: level and variance of all that it touches are frozen (a growing variance would make the fault health by and
 by) until it was below half of its size in two runs, or a person says so. What is far off without a line is not learned
-at first. And what moved slowly is held against the level of many runs ago, and rolled back.
+at first. And what moved slowly is compared with the level of many runs ago, and rolled back.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def follow_findings(
     findings: Sequence[OpenFinding], name: str, part: SubdetectorState, verdict: Verdict,
     off: Mapping[str, Innovation], run: int, first_number: int,
 ) -> FindingChanges:  # fmt: skip
-    """Findings of one sub-detector after a run: those before it measured anew, and new ones of its lines.
+    """Findings of one sub-detector after a run: those before it measured again, and new ones of its lines.
 
     ``first_number``: of the new ones.
     """

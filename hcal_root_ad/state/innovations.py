@@ -70,7 +70,7 @@ def _cost(position: Floats, variance: Floats, age: Floats, cap: float) -> Floats
     for x, v, step in zip(position.astype(np.float64), variance.astype(np.float64), age, strict=True):
         there = np.isfinite(x)
         x, v = np.where(there, x, 0), np.where(there, v, 1)
-        if np.isinf(step):  # the settings changed: each unit begins anew
+        if np.isinf(step):  # the settings changed: each unit begins again
             spread = np.full(shape, np.nan)
             step = 0.0
         started = np.isfinite(spread)

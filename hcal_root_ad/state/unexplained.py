@@ -175,7 +175,7 @@ def _means_before(values: Floats) -> Floats:
 def _neighbours(state: DetectorState, key: tuple[str, str], pulls: Floats) -> Floats:
     """Of the same run, the mean of the two nearest units of the same kind, and for rings that of all others.
 
-    Units are held against the one above them, so what is in it sums to zero: the mean of all others would be the unit
+    Units are compared with the one above them, so what is in it sums to zero: the mean of all others would be the unit
     itself with its sign turned. Of modules the nearest are those in the same place of the neighbouring boxes.
     """
     tree = state.subdetectors[key[0]].tree

@@ -1,7 +1,7 @@
 """Scan of time series for windows in which they moved: how far, how surely, from when to when.
 
 A series is given by sums: b (T,) scores and w (T,) information per lumisection; Σb/Σw over a window is its mean shift.
-A window is held against the series' own level *outside* of it, under the prior that a healthy series stays within
+A window is compared with the series' own level *outside* of it, under the prior that a healthy series stays within
 ``prior`` (a variance) of its reference. What all series of a group do in a window beyond that is no fault of any of
 them: it widens all (the empirical null, see Efron, J. Am. Stat. Assoc. 99 (2004) 96).
 """

@@ -63,8 +63,8 @@ def status_sentence(step: Step, alarms: Collection[Alarm], latency: float | None
     ]
     if step.late:
         words.append(f"{ls_ranges(list(step.late))} late")
-    if step.anew:
-        words.append("judged anew")
+    if step.again:
+        words.append("judged again")
     if maps.coarse:
         words.append(f"judged as {granularity(maps.coarse)}")
     if latency is not None:

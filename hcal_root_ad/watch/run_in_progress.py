@@ -59,14 +59,14 @@ def reach(arrivals: Iterable[Arrival], last: int, now: float, patience: float) -
 class Step:
     """What came of new files: the verdict on the run so far, and what is new in it.
 
-    ``late``: lumisections that had been passed over. ``anew``: whether the run was judged from its beginning again.
+    ``late``: lumisections that had been passed over. ``again``: whether the run was judged from its beginning again.
     """
 
     verdict: RunVerdict
     files: tuple[Received, ...]
     lumisections: tuple[int, ...]
     late: tuple[int, ...]
-    anew: bool
+    again: bool
 
     def following(self, earlier: Step) -> Step:
         """This step and an earlier one of which nothing came to light as one."""
@@ -75,7 +75,7 @@ class Step:
             files=(*earlier.files, *self.files),
             lumisections=(*earlier.lumisections, *self.lumisections),
             late=(*earlier.late, *self.late),
-            anew=earlier.anew or self.anew,
+            again=earlier.again or self.again,
         )
 
 
@@ -128,8 +128,8 @@ class RunInProgress:
         verdict = self._verdict(maps)
         before, self._known = self._known, frozenset(maps.lumisections.tolist())
         new = tuple(sorted(self._known - before))
-        anew = earlier is not None and not _begins_with(maps, earlier)
-        return Step(verdict, tuple(ready), new, tuple(ls for ls in new if before and ls < passed), anew)
+        again = earlier is not None and not _begins_with(maps, earlier)
+        return Step(verdict, tuple(ready), new, tuple(ls for ls in new if before and ls < passed), again)
 
     def _new(self) -> list[Received]:
         """Files that are neither used nor put aside, in the order in which they came."""
@@ -181,7 +181,7 @@ class RunInProgress:
             judge = judge.after(self._judge) if self._judge else judge
         else:
             done = len(self._judged)
-        self._judge = None  # what breaks while it is judged is judged anew
+        self._judge = None  # what breaks while it is judged is judged again
         if done < len(maps):
             judge.add(maps.rows(slice(done, None)))
         self._judge, self._judged = judge, maps

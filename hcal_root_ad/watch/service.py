@@ -294,7 +294,7 @@ class Watch:
         if received_at:
             run.latency = max(self._clock() - min(received_at), run.latency or 0.0)
         run.unsaid = step if run.unsaid is None else step.following(run.unsaid)
-        if first or step.late or step.anew or len(run.unsaid.lumisections) >= self._settings.digest:
+        if first or step.late or step.again or len(run.unsaid.lumisections) >= self._settings.digest:
             self._say_status(run)
 
     def _write(self, verdict: RunVerdict, provenance: Provenance) -> Path:

@@ -114,7 +114,7 @@ def _flagged(verdict: RunVerdict) -> Mask:
 
 @dataclass(eq=False)
 class Models:
-    """A fixed model, or (``refit``) one that is made anew of the last good run.
+    """A fixed model, or (``refit``) one that is made again of the last good run.
 
     What was named in a good run keeps its reference, which is more than is done as a rule.
     """

@@ -41,11 +41,11 @@ INTRODUCTION = """\
 lets each system judge them in order, after one clean run at pileup 52 falling to 33. A run has some 27 LS of 4,500
 events, which say what 80 LS of 1,500 do; false lines are counted per 100 LS of 1,500 events. Boxes, modules
 and channels walk from run to run, boxes step by 2 to 5 % and stay there, HE ages, two trigger menus take turns, all
-channels are set anew twice, channels are masked and come back, sums scatter more than binomially, and there is a gap.
+settings change twice, channels are masked and come back, sums scatter more than binomially, and there is a gap.
 Pileup lies between 5 and 65. In half of the runs something fails, half of it from LS 1 on, 40 % of it over several
 runs; some channels and boxes creep to ×0.7 in ten runs.
 
-*Fixed model*: that of the clean run. *Refit on the last good run*: made anew after each run with less than 2 % flagged,
+*Fixed model*: that of the clean run. *Refit on the last good run*: fitted after each run with less than 2 % flagged,
 what was named keeping its reference; its levels are at the pileup of that run, so what it learned as health is known to
 4 % only, and it is renewed seldom once it is off. *State*: the detector state, judged with and advanced after each
 run; a person answers what is asked with the truth. *Oracle*: knows the healthy rates. Captured: share of faulty

@@ -1,4 +1,4 @@
-"""A simulated era: a detector that wanders, ages and is set anew from run to run, and fails now and then.
+"""A simulated era: a detector that wanders, ages and is set again from run to run, and fails now and then.
 
 Runs are made one at a time, in memory, and equal seeds give equal runs. The truth goes along: what each channel would
 do if it were healthy, and by which factor it is off.
@@ -38,7 +38,7 @@ class Recipe:
         box, module, channel: walks. restless: share of the channels that walk ``more`` times as far.
         noise_box, noise_module, noise_channel: what each run adds and the next forgets.
         scale: factor on all of these. tails: degrees of freedom of the walks' steps (0: normal).
-        box_steps: chance of a box step of 2 to 5 % per run. settings: runs at which channels are drawn anew by
+        box_steps: chance of a box step of 2 to 5 % per run. settings: runs at which channels are drawn again by
             ``settings_width``. gap_at: run behind a gap of ``gap`` runs.
         ageing: loss of HE at |ieta| 29 at the end. menus: shift of rings under the second trigger menu, low and high.
         pileup: lowest and highest. lumisections: of a run, from and to, and events in each: 27 LS of 4,500 events say

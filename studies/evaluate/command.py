@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
                              "test; or real: ten LS of a real run, see --data")  # fmt: skip
     parser.add_argument("--data", nargs="+", metavar="PATH", help="the real run: its DQM files, or their folder")
     parser.add_argument("--systems", nargs="+", default=[], metavar="NAME", help="some of the systems (default: all)")
-    parser.add_argument("--again", action="store_true", help="measure the systems anew that were measured before")
+    parser.add_argument("--again", action="store_true", help="measure the systems again that were measured before")
     parser.add_argument("--effort", type=float, metavar="X",
                         help="steps of the trainings, in those of the recipes (default: of the suite)")  # fmt: skip
     parser.add_argument("--seeds", type=int, metavar="N", help="trainings of each deep system (default: of the suite)")

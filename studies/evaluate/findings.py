@@ -1,4 +1,4 @@
-"""What a table shows, in sentences made from its numbers; so a table made anew never keeps old words."""
+"""What a table shows, in sentences made from its numbers; so a table made again never keeps old words."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ What is assumed:
 - A pair (LS, channel) at fault scores its unit's ratio: the sum over the channels that the fault really
   hits (a channel with a fault of its own at that time is not among them).
 - A healthy pair scores the ratio of *its* unit at that scale, the channels left out that have, or lately
-  had, a fault. So the healthy pairs are the very ones that every system is held against.
+  had, a fault. So the healthy pairs are the very ones that every system is compared with.
 - Nobody can know the shape of a random box without knowing the box. The limit is told the shape, not the
   place: the healthy pairs are those of the same shape at the 36 places where the readout repeats itself (every
   fourth iphi, both sides), the faulty place at other times among them, as far as there are channels. A

@@ -75,5 +75,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--worlds", nargs="+", default=["*"], metavar="NAME", help="by name or pattern (default: all)")
     parser.add_argument("--seeds", type=int, default=2, metavar="N", help="detectors per world (default: 2)")
     parser.add_argument("--first-seed", type=int, default=0, metavar="N", help="the first of them (default: 0)")
-    parser.add_argument("--again", action="store_true", help="measure anew what is there")
+    parser.add_argument("--again", action="store_true", help="measure again what is there")
     return parser

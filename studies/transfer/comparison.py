@@ -1,4 +1,4 @@
-"""Results side by side: which training from scratch a point is held against, and when it got as good."""
+"""Results side by side: which training from scratch a point is compared with, and when it got as good."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLAIN = {
     "blocks": SCRATCH, "preserved": False, "annealing": "cosine",
     "fraction": 1.0, "whole_reference": False, "contamination": 0.0,
 }  # fmt: skip
-"""Training from scratch on all lumisections, clean: what every point is held against."""
+"""Training from scratch on all lumisections, clean: what every point is compared with."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Row:
 
 
 def rows_of(results: Iterable[Result]) -> list[Row]:
-    """Every result with what it is held against."""
+    """Every result with what it is compared with."""
     results = list(results)
     plain = {_setting(r): r for r in results if all(r.settings[key] == value for key, value in PLAIN.items())}
     return [Row(result, plain.get(_setting(result))) for result in results]

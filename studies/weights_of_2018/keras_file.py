@@ -34,7 +34,7 @@ def read_network(path: Path) -> nn.Sequential:
     Raises:
         InputError: the file cannot be read, or has a layer that is not known here.
     """
-    import h5py  # type: ignore[import-untyped]
+    import h5py
 
     try:
         with h5py.File(path) as file:
@@ -47,7 +47,7 @@ def read_network(path: Path) -> nn.Sequential:
 
 
 def untrained(path: Path) -> nn.Sequential:
-    """The same layers with weights drawn anew."""
+    """The same layers with weights drawn again."""
     network = read_network(path)
     for module in network:
         if isinstance(module, nn.Conv2d | nn.Linear):

@@ -1,4 +1,4 @@
-"""Widths from pairs of clean runs of one detector: the one gives a reference, the other is held against it.
+"""Widths from pairs of clean runs of one detector: the one gives a reference, the other is compared with it.
 
 A unit's mean shift in the second run scatters by chance, which is known, and by what health allows, which is the rest.
 What halves of the run differ by beyond chance is its walk: with a variance w per LS the means of the halves of T LS

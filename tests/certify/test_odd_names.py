@@ -61,7 +61,7 @@ def test_a_record_that_cannot_be_read_is_a_failure_of_its_run(
     assert {371002, 371003} <= set(read_selection(campaign / "certification.json")) == {371002, 371003}
     if damage != "gone":
         assert "R371001.verdict.npz" in capsys.readouterr().err
-    assert certify(*simulated.files, "-o", campaign) == 0  # its files are there: it is judged anew
+    assert certify(*simulated.files, "-o", campaign) == 0  # its files are there: it is judged again
     assert 371001 in read_selection(campaign / "certification.json")
 
 

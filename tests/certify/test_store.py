@@ -1,4 +1,4 @@
-"""What belongs together, what an item is known by, and what stays done until something asks for it anew."""
+"""What belongs together, what an item is known by, and what stays done until something asks for it again."""
 
 from __future__ import annotations
 

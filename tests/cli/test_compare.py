@@ -177,7 +177,7 @@ def test_run_takes_the_reference_of_a_detector_that_its_models_do_not_know(
     assert main(["run", str(files["faulty"]), "-o", str(tmp_path)]) == 0
     said = capsys.readouterr()
     assert "compared with a reference run" in said.out
-    # Dead in every lumisection: held against itself, the run could not tell.
+    # Dead in every lumisection: compared with itself, the run could not tell.
     assert "HEP07" in said.out
 
 

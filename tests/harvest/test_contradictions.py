@@ -298,7 +298,7 @@ def test_a_file_put_together_by_hadd(
 
 
 def lying_index(root: Any, path: Path, spans: dict[int, tuple[int, int]]) -> None:
-    """Write the index anew, with other entries for the TH2F of some lumisections."""
+    """Write the index again, with other entries for the TH2F of some lumisections."""
     file = root.TFile(str(path), "UPDATE")
     old = file.Get("Indices")
     rows = [(row.Run, row.Lumi, row.Type, row.FirstIndex, row.LastIndex) for row in old]

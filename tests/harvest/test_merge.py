@@ -99,7 +99,7 @@ def test_a_job_that_began_anew_counts_from_zero(
     assert list(maps.events) == [100, 150, 70, 200, 3000 * known, 80]
     np.testing.assert_array_equal(maps.counts[-1], channel_counts(depth_maps(80, seed=9)))
     assert any("The snapshots are of 2 jobs" in note for note in maps.notes)
-    assert any("a job that began anew" in note for note in maps.notes) != known
+    assert any("a job that began again" in note for note in maps.notes) != known
 
 
 def test_a_job_that_reads_the_run_again(series: Path, write_harvested: Made, depth_maps: Made) -> None:

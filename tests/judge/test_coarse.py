@@ -156,7 +156,7 @@ def test_a_strip_silent_all_along_is_held_against_its_neighbours(judge: Judging)
     verdict = judge(strips)
     dead = sorted((i.channel, i.kind, i.first, i.last) for i in verdict.intervals)
     assert dead == [(HEM * 72 + 1, Kind.DEAD, 1, 20), (HEM * 72 + 2, Kind.DEAD, 1, 20)]
-    # Odd and even iphi of HE see different particles: each is held against its like.
+    # Odd and even iphi of HE see different particles: each is compared with its like.
     expected = [i.expected for i in sorted(verdict.intervals, key=lambda i: i.channel)]
     assert expected == pytest.approx([20 * 3_000, 20 * 9_000], rel=0.02)
 

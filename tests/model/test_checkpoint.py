@@ -80,7 +80,7 @@ def test_a_checkpoint_of_another_training_or_a_damaged_one_is_none_and_said(
         (said,) = caplog.messages
         assert said.startswith(f"{path}: the checkpoint is damaged (")
         assert reason in said
-        assert said.endswith("); the training begins anew.")
+        assert said.endswith("); the training begins again.")
 
 
 def test_train_goes_on_and_leaves_no_checkpoint(clean_maps: list[LumiMaps], tmp_path: Path) -> None:

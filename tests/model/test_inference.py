@@ -1,4 +1,4 @@
-"""A segment moved by a network: LS after LS, the state carried, and anew after a gap."""
+"""A segment moved by a network: LS after LS, the state carried, and again after a gap."""
 
 from dataclasses import replace
 

@@ -25,7 +25,7 @@ def folder(model: Model, tmp_path: Path) -> Path:
 
 
 def change(folder: Path, name: str, how: Callable[[Arrays], object]) -> None:
-    """Change arrays of a model and sign them anew, as its maker would."""
+    """Change arrays of a model and sign them again, as its maker would."""
     path, head = folder / name, folder / HEAD
     before = hashlib.sha256(path.read_bytes()).hexdigest()
     arrays = {key: np.array(array) for key, array in load_file(path).items()}

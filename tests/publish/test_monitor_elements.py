@@ -492,7 +492,7 @@ def test_strips_are_published_against_ls_and_iphi(strips):
     results = quality(strips)
     assert int(results[f"{CLIENT}/StateSummaryvsLS/SubdetPM/HEP"].status) == 300
     assert int(results[f"{CLIENT}/StateSummaryvsLS/SubdetPM/HBM"].status) == 100
-    assert scalars(strips)["reportSummary"] == -1, "held against itself"
+    assert scalars(strips)["reportSummary"] == -1, "compared with itself"
     assert scalars(strips, f"{CLIENT}/Provenance/")["granularity_strips"] == "iphi strips per lumisection"
 
 
@@ -511,7 +511,7 @@ def test_totals_of_the_run_do_not_fill_lumisections_that_the_strips_left_out(sma
     assert scalars(elements)["reportSummary"] == -1
     assert values(elements, f"{CLIENT}/EventInfo/TrustSummary").tolist() == [[State.BAD], [State.BAD]]
     found = scalars(elements)
-    assert (found["trust"], found["trustReason01"]) == ("no reference", "strips are held against themselves")
+    assert (found["trust"], found["trustReason01"]) == ("no reference", "strips are compared with themselves")
 
 
 def test_strips_come_with_the_events_and_whether_they_were_enough(strips):

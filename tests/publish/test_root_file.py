@@ -55,14 +55,14 @@ def test_root_reads_every_histogram_with_class_title_contents_and_statistics(roo
 
 
 def _same_statistics(histogram, dimensions, path):
-    """What is stored must be what ROOT finds when it computes the statistics anew."""
+    """What is stored must be what ROOT finds when it computes the statistics again."""
 
     def numbers(h):
         return [getattr(h, f"Get{what}")(axis) for what in ("Mean", "StdDev") for axis in range(1, dimensions + 1)]
 
-    anew = histogram.Clone()
-    anew.ResetStats()
-    np.testing.assert_allclose(numbers(histogram), numbers(anew), rtol=1e-5, atol=1e-6, err_msg=path)
+    again = histogram.Clone()
+    again.ResetStats()
+    np.testing.assert_allclose(numbers(histogram), numbers(again), rtol=1e-5, atol=1e-6, err_msg=path)
 
 
 def test_root_finds_axis_titles_ranges_and_labels(root_file, elements):

@@ -150,7 +150,7 @@ def test_what_is_wrong_later_is_one_sentence_each(home: Path, run: LumiMaps, fil
     stray = replace(entry, sha256=dict(entry.sha256) | {"b.root": "00"})
     found = list(complaints(stray))
     assert len(found) == 3
-    assert "are not there; make them anew" in found[0]
+    assert "are not there; make them again" in found[0]
     assert found[2] == "The entry mine has a digest of b.root, which is none of its files."
 
 

@@ -1,4 +1,4 @@
-"""The whole table: the oracle on top, results kept, and only what is missing made anew."""
+"""The whole table: the oracle on top, results kept, and only what is missing made again."""
 
 from __future__ import annotations
 

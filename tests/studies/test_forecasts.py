@@ -1,4 +1,4 @@
-"""Forecasts held against what comes: the truth of a ramp by hand, the table, and the command's refusals."""
+"""Forecasts compared with what comes: the truth of a ramp by hand, the table, and the command's refusals."""
 
 from __future__ import annotations
 

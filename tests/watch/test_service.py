@@ -173,7 +173,7 @@ def test_a_missing_lumisection_is_waited_for_then_passed_over_then_counted_all_t
     dqm.leave(2)
     watch.look()
     assert lumisections(published)[2:] == [[1, 2, 3]]
-    assert f"run {RUN} | LS 2 | 1000 events | not assessed | 0 alarms | LS 2 late | judged anew" in said[-1]
+    assert f"run {RUN} | LS 2 | 1000 events | not assessed | 0 alarms | LS 2 late | judged again" in said[-1]
     assert same_maps(published.last(), maps_of(dqm.path))
 
 

@@ -1,7 +1,7 @@
 """An EWMA template with uncertainty, after LHCb's DINAMO-S (arXiv 2501.19237): it follows what it takes for healthy.
 
 Each channel's rate per event, divided by the LS's common activity as DINAMO normalises histograms,
-is held against its exponentially weighted mean, in units of √(weighted variance beyond counting +
+is compared with its exponentially weighted mean, in units of √(weighted variance beyond counting +
 counting variance). A channel beyond ``FREEZE`` is not learned from until it is back within ``RELEASE``
 (an LS with few events is no proof of health), as DINAMO learns from good data only; after ``LONGEST`` LS
 on end it is, for then the conditions have changed rather than the channel.

@@ -2,7 +2,7 @@
 
 By Neyman and Pearson's lemma the best ranking of faulty against healthy pairs (LS, channel) is by the
 likelihood ratio of the two hypotheses, *for both kinds of pair the same function of the same counts*:
-the alternative that a condition is about (:class:`Alternative`) must be held against healthy pairs too.
+the alternative that a condition is about (:class:`Alternative`) must be compared with healthy pairs too.
 Taking each pair's own true probabilities instead would give healthy pairs a ratio of 1 whatever their
 counts: that is reading the label, not a limit. So there are two scores:
 
