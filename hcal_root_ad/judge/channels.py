@@ -97,6 +97,11 @@ class Residuals:
         """(live channels,) module of each."""
         return self._still.module
 
+    @property
+    def card(self) -> NDArray[np.intp]:
+        """(live channels,) QIE card of each: 0, 1, …, or −1 where none is known."""
+        return self._still.card
+
     @cached_property
     def _still(self) -> _Still:
         return _still(self.reference)
@@ -163,7 +168,7 @@ class _Still:
     """What a reference says of its live channels whatever the run, (live channels,); ``ring_rate``: (rings,).
 
     ``prior``: variance of a channel's own shift at the clean runs' pileup, ``response`` of its change with log pileup.
-    ``share``: digis per event. ``noise``: digis without collisions over all.
+    ``share``: digis per event. ``noise``: digis without collisions over all. ``card``: QIE card, 0, 1, …, or −1.
     """
 
     module: NDArray[np.intp]
@@ -178,6 +183,7 @@ class _Still:
     response: Floats
     covariance: Floats | None
     ring_rate: Floats
+    card: NDArray[np.intp]
 
 
 @lru_cache(maxsize=8)
@@ -190,12 +196,15 @@ def _still(reference: Reference) -> _Still:
         noise = noise * NOT_IN_POWER
     size = np.maximum(np.bincount(tree.ring.of, live, len(tree.ring)), 1)
     ring_level = np.bincount(tree.ring.of, live * reference.level, len(tree.ring)) / size
+    card = card_of(reference.channels)[rows]
+    card[card >= 0] = np.unique(card[card >= 0], return_inverse=True)[1]
     return _Still(
         module=tree.module.of[rows], ring=tree.ring.of[rows],
         level=level, power=power, level_32=level.astype(np.float32), power_32=power.astype(np.float32),
         share=-np.expm1(-np.exp(level)), noise=noise / np.exp(level),
         prior=reference.widths.channel**2 + reference.level_error[rows] ** 2, response=reference.power_error[rows] ** 2,
         covariance=None if reference.covariance is None else reference.covariance[rows], ring_rate=np.exp(ring_level),
+        card=card,
     )  # fmt: skip
 
 
@@ -247,10 +256,7 @@ class CardFault:
 def scan_channels(residuals: Residuals, columns: NDArray[np.intp], limits: Thresholds) -> ChannelScan:
     """Scan the channels of one sub-detector, and its QIE cards: their channels' scores added up."""
     threshold = limits.channel
-    card = card_of(residuals.reference.channels.take(residuals.live[columns]))
-    numbers, place = np.unique(card[card >= 0], return_inverse=True)
-    of_card = np.full(len(columns), -1, dtype=np.intp)
-    of_card[card >= 0] = place
+    of_card = residuals.card[columns]
     sample = sample_of(columns, residuals.information)
     together = list(islice(blocks(columns, len(residuals.events)), 2))
     # Of a short run all channels are looked at together, and those of the sample need not be looked at twice.
@@ -259,20 +265,19 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], limits: Thres
     null = empirical_null(sums)
     width = whole_run_width(sums, null, residuals.reference)
     coarse: dict[int, Stretch] = {}
-    cards = np.zeros((2, len(numbers), len(residuals.events) + 1))
+    cards = np.zeros((2, int(of_card.max(initial=-1)) + 1, len(residuals.events) + 1))
 
     def scanned(some: NDArray[np.intp]) -> tuple[dict[int, Stretch], Floats, Floats]:
         sums = every or residuals.sums(some)
         off = strongest(sums, null, threshold)
-        own = of_card[np.searchsorted(columns, some)]
-        inside = np.flatnonzero(own >= 0)
-        add = sparse.csr_array((np.ones(len(inside)), (own[inside], inside)), shape=(len(numbers), len(some)))
-        return {int(some[k]): stretch for k, stretch in off.items()}, add @ sums.b.T, add @ sums.w.T
+        return {int(some[k]): stretch for k, stretch in off.items()}, *_added(
+            sums, of_card[np.searchsorted(columns, some)]
+        )
 
     for near, b, w in in_order(scanned, blocks(columns, len(residuals.events))):
         coarse |= near
-        cards[0] += b
-        cards[1] += w
+        cards[0, : len(b)] += b
+        cards[1, : len(w)] += w
     faults: dict[int, list[Stretch]] = {}
     if len(coarse) > FLOOD:
         faults = {column: [s] for column, s in coarse.items() if abs(s.shift) >= residuals.reference.limits.channel}
@@ -280,6 +285,15 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], limits: Thres
         for some in blocks(np.array(list(coarse), dtype=np.intp), len(residuals.events)):
             faults |= _stretches(residuals, some, null, threshold)
     return ChannelScan(faults, threshold, width, null, tuple(_cards(residuals, columns, of_card, cards, limits.card)))
+
+
+def _added(sums: Sums, of_card: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    """(cards, LS + 1) b and w of series added up by their QIE cards; ``of_card``: (series,)."""
+    inside = np.flatnonzero(of_card >= 0)
+    if not len(inside):
+        return np.zeros((0, len(sums.b))), np.zeros((0, len(sums.b)))
+    add = sparse.csr_array((np.ones(len(inside)), (of_card[inside], inside)), shape=(of_card.max() + 1, len(of_card)))
+    return add @ sums.b.T, add @ sums.w.T
 
 
 def _cards(
