@@ -21,8 +21,8 @@ from hcal_root_ad.certify.outputs import (
 )
 from hcal_root_ad.certify.policy import Policy
 from hcal_root_ad.certify.store import TABLE_COLUMNS
+from hcal_root_ad.judge.views import COLUMNS
 from hcal_root_ad.publish.saved_verdict import RunRecord
-from hcal_root_ad.publish.verdict_tables import COLUMNS
 
 
 def test_ranges_are_those_in_which_no_flag_changes(dead_box: RunRecord, policy: Policy) -> None:

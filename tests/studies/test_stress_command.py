@@ -92,5 +92,5 @@ def test_studies_are_called_by_name(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run_study(["stress", "-o", str(tmp_path), "--worlds", "nowhere"]) == 2
     assert run_study([]) == 2
     assert run_study(["--help"]) == 0
-    names = "alarms, classifiers, era, evaluate, false-alarms, forecasts, stress, transfer, widths"
+    names = "alarms, classifiers, drop-in, era, evaluate, false-alarms, few, forecasts, network, stress"
     assert f"Studies: {names}" in capsys.readouterr().out

@@ -54,6 +54,9 @@ class KeepingJudge:
             maps = replace(maps, **both)
         self.maps = maps
 
+    def after(self, before: KeepingJudge) -> KeepingJudge:  # noqa: ARG002
+        return self
+
     def verdict(self) -> RunVerdict:
         assert self.maps is not None
         return RunVerdict(self.maps, ())
