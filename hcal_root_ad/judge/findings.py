@@ -92,13 +92,11 @@ def finding_of(
     ``events``: (rows,).
     """
     rows = np.flatnonzero(fault.inside)
-    fails = fault.fails(rows)
-    n, e = (
-        np.where(fails, values[np.ix_(rows, fault.columns)], 0).sum(axis=1, dtype=np.float64)
-        for values in (observed, expected)
-    )
+    sound = None if fault.sound is None else fault.sound[rows]
+    n, e = (_digis(values, rows, fault.columns, sound) for values in (observed, expected))
     total, wanted = float(n.sum()), float(e.sum())
-    trials = float(events[rows] @ fails.sum(axis=1))
+    failing = np.full(len(rows), len(fault.columns)) if sound is None else (~sound).sum(axis=1)
+    trials = float(events[rows] @ failing)
     size = total / max(wanted, 1e-9)
     error = np.sqrt(max(total * (1 - min(total / max(trials, 1), 1)), 1.0)) / max(wanted, 1e-9)
     ranges = _ranges(rows, lumisections)
@@ -111,6 +109,17 @@ def finding_of(
         observed=int(total),
         expected=wanted, size=size, size_error=float(error), significance=fault.significance,
     )  # fmt: skip
+
+
+def _digis(
+    values: NDArray[np.integer] | Floats | Cells[np.int32] | Cells[np.float32], rows: NDArray[np.intp],
+    columns: NDArray[np.intp], sound: NDArray[np.bool_] | None = None,
+) -> Floats:  # fmt: skip
+    """(rows,) digis of some channels together, LS by LS, without the cells (rows, columns) that are ``sound``."""
+    cells = values[np.ix_(rows, columns)]
+    if sound is not None:
+        cells = np.where(sound, 0, cells)
+    return np.asarray(cells.sum(axis=1, dtype=np.float64))
 
 
 def kind_of(observed: Floats, expected: Floats, size: float, sign: int) -> Kind:
@@ -189,9 +198,9 @@ def crowd_timed(fault: Fault, observed: Cells[np.int32], expected: Cells[np.floa
     if fault.level is not Level.CHANNELS or len(fault.columns) < HUNDREDS:
         return fault
     every = np.arange(len(fault.inside))
-    n, e = (values[np.ix_(every, fault.columns)].sum(axis=1, dtype=np.float64) for values in (observed, expected))
+    n, e = (_digis(values, every, fault.columns) for values in (observed, expected))
     off = fault.sign * np.log(np.maximum(n, 1) / np.maximum(e, 1))
-    size, error = float(np.median(off[fault.inside])), float(1 / np.sqrt(max(np.median(e), 1.0)))
+    size, error = float(np.median(off[fault.inside])), float(1 / np.sqrt(max(float(np.median(e)), 1.0)))
     if size < TOLD_APART * error:
         return fault
     fails = off > size / 2
@@ -211,7 +220,7 @@ def flickering(fault: Fault, observed: Cells[np.int32], expected: Cells[np.float
     rows = np.flatnonzero(fault.inside)
     if fault.sign > 0 or len(rows) < FEWEST_LS:
         return fault
-    n, e = (values[np.ix_(rows, fault.columns)].sum(axis=1, dtype=np.float64) for values in (observed, expected))
+    n, e = (_digis(values, rows, fault.columns) for values in (observed, expected))
     ratio, error = n / np.maximum(e, 1e-9), 1 / np.sqrt(np.maximum(e, 1e-9))
     loss = 1 - float(np.quantile(ratio, 0.25))
     apart = loss > TOLD_APART * error
