@@ -1,15 +1,8 @@
-"""From what the files of one run say to one :class:`LumiMaps`: lumisections summed, ordered, and given their events.
-
-The online DQM saves a run's histograms again and again while they grow (CMSSW
-``DQMFileSaverOnline.cc``); offline jobs may save one file per lumisection instead (``DQMFileSaver.cc``).
-Names alone tell the two apart: counts that rise from LS to LS look just like a snapshot that grew. They also tell
-which job saved a snapshot: one that was started again counts from zero, so no difference is taken from job to job.
-"""
+"""From what the files of one run say to one :class:`LumiMaps`: lumisections summed, ordered, and given their events."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import compress, pairwise
 from typing import NamedTuple
 
@@ -18,173 +11,12 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.definition import Definition, RunTotal
+from hcal_root_ad.harvest.definition import Definition
 from hcal_root_ad.harvest.events import events_of
 from hcal_root_ad.harvest.lumisection import LumisectionCounts, check_events, sum_of_counts, table_of_run
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps, Source
 from hcal_root_ad.lumi_ranges import ls_ranges
 from hcal_root_ad.scratch import release, row_maxima, zeros
-
-
-def sections_of(totals: list[RunTotal], cumulative: bool | None) -> tuple[list[LumisectionCounts], list[str]] | None:
-    """Sections of one run's files with notes, or None where one file holds the whole run.
-
-    ``cumulative`` is what the definition says, or None where the files' names decide.
-
-    Raises:
-        InputError: files that cannot be put in order.
-    """
-    if len(totals) == 1:
-        alone = totals[0]
-        whole_run = alone.naming != "lumisection" if cumulative is None else cumulative
-        is_lumisection = alone.lumisection is not None and alone.section.counts is not None and not whole_run
-        return ([alone.section], []) if is_lumisection else None
-    series = _in_order(totals)
-    if _named_as_snapshots(series) if cumulative is None else cumulative:
-        note = f"{len(series)} files of run {series[0].section.run} are snapshots that grow; LS are their differences."
-        sections, notes = _of_snapshots(series)
-        return sections, [note, *notes]
-    return [total.section for total in series], []
-
-
-def _in_order(totals: list[RunTotal]) -> list[RunTotal]:
-    unlabelled = [total for total in totals if total.lumisection is None]
-    if unlabelled:
-        raise InputError(
-            f"{unlabelled[0].path} and {len(totals) - 1} more files hold run {totals[0].section.run}, but its name and "
-            "its EventInfo do not say up to which lumisection; give one file of the run, or files with LS numbers."
-        )
-    return sorted(totals, key=lambda total: (total.lumisection or 0, _digis(total)))
-
-
-def _named_as_snapshots(series: list[RunTotal]) -> bool:
-    """Whether the files' names are those of snapshots; of lumisections otherwise."""
-    first = series[0]
-    odd = next((total for total in series if total.naming != first.naming), first)
-    if odd is not first or not first.naming:
-        raise InputError(
-            f"{first.path} and {(series[1] if odd is first else odd).path} both hold run {first.section.run}, and "
-            "their names do not make all of them lumisections or all of them snapshots of it; give one of them, or a "
-            "definition with cumulative = true or false."
-        )
-    return first.naming == "snapshot"
-
-
-def _digis(total: RunTotal) -> int:
-    return 0 if total.section.counts is None else int(total.section.counts.sum(dtype=np.int64))
-
-
-_BEGAN_ANEW = "in a snapshot of a job that began again, so which lumisections it holds is not known"
-_DIFFER = "in the snapshots of two jobs that do not agree"
-
-
-def _of_snapshots(series: list[RunTotal]) -> tuple[list[LumisectionCounts], list[str]]:
-    """Sections of the snapshots of all jobs, each LS once, and notes."""
-    jobs: dict[str, list[RunTotal]] = {}
-    for total in series:
-        jobs.setdefault(total.process, []).append(total)
-    sections: list[LumisectionCounts] = []
-    left_out: list[RunTotal] = []
-    for snapshots in jobs.values():  # by their first LS, as the series is
-        grown, less = _growing(snapshots)
-        left_out += less
-        if grown:
-            before = max((section.lumisection for section in sections), default=0)
-            sections += _differences(grown, before, {total.lumisection or 0 for total in less if not total.process})
-    notes = []
-    if len(jobs) > 1:
-        notes.append(f"The snapshots are of {len(jobs)} jobs, each of which counts from its own beginning.")
-        sections = _each_once(sections)
-    if left_out:
-        names = ", ".join(total.path.name for total in left_out[:3]) + (", …" if len(left_out) > 3 else "")
-        notes.append(f"{len(left_out)} snapshots hold less than an earlier one and were left out ({names}).")
-    return sections, notes
-
-
-def _growing(snapshots: list[RunTotal]) -> tuple[list[RunTotal], list[RunTotal]]:
-    """A job's snapshots, the last one of each LS, and those that hold less than an earlier one."""
-    grown: dict[int, RunTotal] = {}
-    less: list[RunTotal] = []
-    latest: RunTotal | None = None
-    for total in snapshots:
-        if total.section.counts is None or (latest and _fell(latest.section, total.section)):
-            less.append(total)
-        elif latest is None or latest.lumisection == total.lumisection or not _same(latest.section, total.section):
-            latest = grown[total.lumisection or 0] = total
-    return list(grown.values()), less
-
-
-def _same(earlier: LumisectionCounts, later: LumisectionCounts) -> bool:
-    """Whether nothing came: a snapshot that was not made again, or that holds no further event."""
-    return np.array_equal(earlier.counts, later.counts)  # type: ignore[arg-type]
-
-
-def _fell(earlier: LumisectionCounts, later: LumisectionCounts) -> bool:
-    """Whether the count of a channel is less than it was."""
-    assert earlier.counts is not None
-    assert later.counts is not None
-    return bool((later.counts < earlier.counts).any())
-
-
-def _differences(grown: list[RunTotal], before: int, falls: set[int]) -> Iterator[LumisectionCounts]:
-    """One section for each snapshot of a job: what it holds beyond the one before.
-
-    ``before``: the last LS of earlier jobs. ``falls``: LS of snapshots that held less, of files that do not name their
-    job: one may have begun again there.
-    """
-    first = replace(grown[0].section, first=before + 1)
-    if before and first.lumisection != before + 1:
-        first.first = first.lumisection
-        if first.lumisection > 1:
-            first.doubt(_BEGAN_ANEW)
-    differences = [_difference(a.section, b.section) for a, b in pairwise(grown)]
-    yield first
-    for difference in differences:
-        if any(difference.first <= ls <= difference.lumisection for ls in falls):
-            difference.doubt(_BEGAN_ANEW)
-        yield difference
-
-
-def _difference(earlier: LumisectionCounts, later: LumisectionCounts) -> LumisectionCounts:
-    assert earlier.counts is not None
-    assert later.counts is not None
-    section = LumisectionCounts(
-        run=later.run, lumisection=later.lumisection, first=earlier.lumisection + 1,
-        counts=later.counts - earlier.counts, seen=np.minimum(earlier.seen, later.seen).clip(max=1),
-        stray=max(later.stray - earlier.stray, 0), origin=later.origin,
-        doubts=tuple(dict.fromkeys((*earlier.doubts, *later.doubts))),
-    )  # fmt: skip
-    section.own_events = section.own_growth = _counted(earlier.own_events, later.own_events)
-    section.other_events = section.other_growth = _counted(earlier.other_events, later.other_events)
-    return section
-
-
-def _counted(earlier: int | None, later: int | None) -> int | None:
-    """What a counter counted in between; nothing where it fell."""
-    return None if earlier is None or later is None or later < earlier else later - earlier
-
-
-def _each_once(sections: list[LumisectionCounts]) -> list[LumisectionCounts]:
-    """Sections of several jobs, each LS once: the finer one, or the one that holds all of the other."""
-    covered: dict[int, LumisectionCounts] = {}
-    for section in sorted(
-        sections, key=lambda other: (bool(other.doubts), other.lumisection - other.first, other.lumisection)
-    ):
-        lumisections = range(section.first, section.lumisection + 1)
-        rivals = {id(covered[ls]): covered[ls] for ls in lumisections if ls in covered}
-        if not rivals:
-            covered.update(dict.fromkeys(lumisections, section))
-            continue
-        rival, *others = rivals.values()
-        same = not others and (rival.first, rival.lumisection) == (section.first, section.lumisection)
-        if not same or section.doubts or not _fell(section, rival):
-            continue
-        if not _fell(rival, section):
-            covered.update(dict.fromkeys(lumisections, section))
-        else:
-            rival.doubt(_DIFFER)
-    return list({id(other): other for other in covered.values()}.values())
-
 
 _TELLING_DIGIS, _TELLING_CHANNELS = 20, 20
 """Channels with fewer digis are equal by chance; maps with fewer such channels tell nothing."""

@@ -29,7 +29,8 @@ from hcal_root_ad.harvest.inputs import (
     source_beside,
 )
 from hcal_root_ad.harvest.lumisection import needed_depths
-from hcal_root_ad.harvest.merge import merge, sections_of
+from hcal_root_ad.harvest.merge import merge
+from hcal_root_ad.harvest.snapshots import sections_of
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps, Source
 
 
