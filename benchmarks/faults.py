@@ -104,9 +104,8 @@ def _nothing(out: Path) -> None:
 
 
 def _simulated(folder: Path) -> tuple[Path, Path]:
-    from hcal_root_ad.simulate.faults import mixed_faults
-    from hcal_root_ad.simulate.fill import simulate_conditions
     from hcal_root_ad.simulate.formats import write_format
+    from hcal_root_ad.simulate.scenario import mixed_faults, simulate_conditions
     from hcal_root_ad.simulate.simulated_detector import simulate_detector
     from hcal_root_ad.simulate.simulated_run import simulate_run
 

@@ -82,8 +82,7 @@ def campaign(folder: str, runs: str, lumisections: str) -> Action:
 
 
 def _run(lumisections: int) -> SimulatedRun:
-    from hcal_root_ad.simulate.faults import mixed_faults
-    from hcal_root_ad.simulate.fill import simulate_conditions
+    from hcal_root_ad.simulate.scenario import mixed_faults, simulate_conditions
     from hcal_root_ad.simulate.simulated_detector import simulate_detector
     from hcal_root_ad.simulate.simulated_run import simulate_run
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.publish.published_run import PublishedRun, read_published
     from hcal_root_ad.publish.saved_verdict import record_of
     from hcal_root_ad.publish.verdict_tables import write_flags
-    from hcal_root_ad.references.catalogue import load_reference
+    from hcal_root_ad.references import load_reference
 
 __all__ = [
     "CommonPart",
@@ -76,7 +76,7 @@ _HOMES = {
     "publish.publish": ("publish_run",),
     "publish.published_run": ("PublishedRun", "read_published"),
     "publish.saved_verdict": ("record_of",),
-    "references.catalogue": ("load_reference",),
+    "references": ("load_reference",),
 }  # fmt: skip
 _PLACES = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = sorted(_PLACES)

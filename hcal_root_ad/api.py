@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.model.model import Model
     from hcal_root_ad.publish.published_run import PublishedRun
     from hcal_root_ad.publish.saved_verdict import RunRecord
-    from hcal_root_ad.references.catalogue import NamedReference
+    from hcal_root_ad.references import NamedReference
 
 Name = str | PathLike[str]
 
@@ -51,7 +51,7 @@ def read_lumi_maps(
         InputError: a file is missing, damaged, of another kind, or contradicts another. NoHcalError: it holds no HCAL
             maps that could be judged. DefinitionError: the definition is unknown or wrong.
     """
-    from hcal_root_ad.references.catalogue import input_paths
+    from hcal_root_ad.references import input_paths
 
     names = [paths] if isinstance(paths, str | PathLike) else paths
     files = [file for name in names for file in (input_paths(name) if isinstance(name, str) else (Path(name),))]
@@ -116,7 +116,7 @@ def compare_run(maps: LumiMaps, reference: NamedReference | str, mask: Mask | Na
             lumisection, or no run total, that can be compared.
     """
     from hcal_root_ad.compare.comparison import compare
-    from hcal_root_ad.references.catalogue import load_reference
+    from hcal_root_ad.references import load_reference
 
     return compare(maps, load_reference(reference) if isinstance(reference, str) else reference, _mask(mask))
 

@@ -28,12 +28,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.content import structure
 from hcal_root_ad.detector import N_IPHI, SUBDET_PM, ChannelTable, Subdetector
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import Finding, Interval, State, StripVerdict
-from hcal_root_ad.lumi_ranges import Range
-from hcal_root_ad.schema import structure
+from hcal_root_ad.lumi_maps import Range
 from hcal_root_ad.tables import read_toml, shown
 from hcal_root_ad.unit_names import UNIT_FORMS, rows_of_unit, scale_of_unit
 

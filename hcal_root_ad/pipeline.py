@@ -36,12 +36,12 @@ from hcal_root_ad.provenance import (
     reference_material,
     trust_in,
 )
-from hcal_root_ad.references.catalogue import ReferenceEntry, fitting_reference, trigger_of
+from hcal_root_ad.references import ReferenceEntry, fitting_reference, trigger_of
 from hcal_root_ad.state.detector_state import COLLISIONS, COSMICS, IONS, UNKNOWN, DetectorState, RunFacts
 
 if TYPE_CHECKING:
     from hcal_root_ad.mask import Mask
-    from hcal_root_ad.references.catalogue import NamedReference
+    from hcal_root_ad.references import NamedReference
     from hcal_root_ad.state.era import ConditionsSince, StateOfRun
     from hcal_root_ad.state.history import StateStore
 

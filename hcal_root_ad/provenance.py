@@ -26,7 +26,7 @@ from hcal_root_ad.model.model import HEAD, REFERENCE, WEIGHTS, Model
 
 if TYPE_CHECKING:
     from hcal_root_ad.judge.run_verdict import RunVerdict
-    from hcal_root_ad.references.catalogue import ReferenceEntry
+    from hcal_root_ad.references import ReferenceEntry
 
 PACKAGES = ("hcal-root-ad", "numpy", "torch", "uproot")
 """Whose versions are named, beside that of Python."""

@@ -19,8 +19,7 @@ from hcal_root_ad.errors import HcalRootAdError, UsageError
 from hcal_root_ad.files import write_text
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.pipeline import Judging, load_models
-from hcal_root_ad.simulate.faults import FaultKind, InjectedFault, make_fault
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.scenario import FaultKind, InjectedFault, make_fault, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 from hcal_root_ad.watch.alarms import Alarm, Place, changes

@@ -23,7 +23,7 @@ from hcal_root_ad.files import write_text
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.model.transfer import transfer
-from hcal_root_ad.simulate.fill import FillShape, simulate_conditions
+from hcal_root_ad.simulate.scenario import FillShape, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import Drift, simulate_run
 

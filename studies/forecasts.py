@@ -26,8 +26,7 @@ from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import Forecast, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model, load_model
-from hcal_root_ad.simulate.faults import FaultKind, InjectedFault, make_fault
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.scenario import FaultKind, InjectedFault, make_fault, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 from hcal_root_ad.unit_names import unit_names

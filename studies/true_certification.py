@@ -14,7 +14,7 @@ from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI, ChannelTable, cha
 from hcal_root_ad.judge.aggregate import modules_of, sum_by_box, unit_states
 from hcal_root_ad.judge.findings import DEAD_BELOW, HOT_ABOVE
 from hcal_root_ad.judge.verdict import ModelInfo, State
-from hcal_root_ad.lumi_ranges import Range, ranges_of
+from hcal_root_ad.lumi_maps import Range, ranges_of
 from hcal_root_ad.model.counts import MINIMUM_EVENTS
 from hcal_root_ad.publish.saved_verdict import PartRecord, RunRecord
 

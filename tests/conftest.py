@@ -21,7 +21,7 @@ from hcal_root_ad.lumi_maps import LumiMaps, Source
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
-from hcal_root_ad.simulate.fill import FillConditions
+from hcal_root_ad.simulate.scenario import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 

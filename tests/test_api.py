@@ -16,7 +16,7 @@ from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.publish.published_run import PublishedRun
 from hcal_root_ad.publish.saved_verdict import record_of
-from hcal_root_ad.references.catalogue import load_reference
+from hcal_root_ad.references import load_reference
 
 CLEAN = Path(__file__).parents[1] / "reference_runs" / "clean"
 

@@ -12,8 +12,7 @@ from rich.console import Console
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.pipeline import Judging, load_models
 from hcal_root_ad.publish.verdict_tables import run_summary
-from hcal_root_ad.simulate.faults import make_fault
-from hcal_root_ad.simulate.fill import FillConditions
+from hcal_root_ad.simulate.scenario import FillConditions, make_fault
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 

@@ -8,19 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hcal_root_ad import scratch
+from hcal_root_ad import machine
 from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
 from hcal_root_ad.judge.run import RunJudge, judge_run
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.lumi_maps import Cells
+from hcal_root_ad.machine import release, zeros
 from hcal_root_ad.model.model import load_model
 from hcal_root_ad.publish.publish import monitor_elements
 from hcal_root_ad.publish.run_plots import draw_plots
 from hcal_root_ad.publish.saved_verdict import record_of, save_record
-from hcal_root_ad.scratch import release, zeros
-from hcal_root_ad.simulate.faults import mixed_faults
-from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.formats import write_nanodqmio
+from hcal_root_ad.simulate.scenario import mixed_faults, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 
@@ -47,7 +46,7 @@ def in_memory(path: Path) -> RunVerdict:
 @pytest.fixture(scope="module")
 def in_files(path: Path) -> RunVerdict:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scratch, "LARGE", 1)
+        patch.setattr(machine, "LARGE", 1)
         (maps,) = read_lumi_maps(path)
         return judge_run(maps, MODELS)
 
@@ -83,7 +82,7 @@ def test_counts_are_the_same(path: Path, in_memory: RunVerdict, in_files: RunVer
     assert in_files.maps.counts.tobytes() == in_memory.maps.counts.tobytes()
     assert in_files.maps.notes == in_memory.maps.notes
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scratch, "LARGE", 1)
+        patch.setattr(machine, "LARGE", 1)
         pieces = [piece.counts for piece in stream_lumi_maps(path, lumisections=25)]
     assert np.concatenate(pieces).tobytes() == in_memory.maps.counts.tobytes()
 
@@ -97,7 +96,7 @@ def test_a_run_that_grows_in_files_is_judged_the_same(in_memory: RunVerdict, mon
     for first in range(0, LUMISECTIONS, 17):
         wanted.add(in_memory.maps.rows(slice(first, first + 17)))
         with monkeypatch.context() as patch:
-            patch.setattr(scratch, "LARGE", 1)
+            patch.setattr(machine, "LARGE", 1)
             found.add(in_memory.maps.rows(slice(first, first + 17)))
             verdict = found.verdict()
         assert_same(verdict, wanted.verdict())

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcal_root_ad.lumi_ranges import listed, ls_ranges, ranges_of, stretches, union, within
+from hcal_root_ad.lumi_maps import listed, ls_ranges, ranges_of, stretches, union, within
 
 LUMISECTIONS = st.sets(st.integers(1, 60))
 

@@ -20,9 +20,8 @@ from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.publish.publish import publish
 from hcal_root_ad.publish.saved_verdict import RunRecord, load_record, record_of
 from hcal_root_ad.reproduce.read_back import differences, origins, parts_of
-from hcal_root_ad.simulate.faults import make_fault
-from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.formats import write_format
+from hcal_root_ad.simulate.scenario import FillConditions, make_fault
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 

@@ -12,8 +12,7 @@ from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.model.model import load_model
 from hcal_root_ad.model.transfer import transfer
-from hcal_root_ad.simulate.faults import InjectedFault, make_fault
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.scenario import InjectedFault, make_fault, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import SimulatedRun, simulate_run
 

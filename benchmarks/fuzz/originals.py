@@ -49,7 +49,7 @@ def make() -> None:
 
 def _small_run() -> Any:
     from hcal_root_ad.detector import Subdetector
-    from hcal_root_ad.simulate.fill import FillShape, simulate_conditions
+    from hcal_root_ad.simulate.scenario import FillShape, simulate_conditions
     from hcal_root_ad.simulate.simulated_detector import simulate_detector
     from hcal_root_ad.simulate.simulated_run import simulate_run
 

@@ -20,7 +20,7 @@ from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.harvest.definition import read_definition
 from hcal_root_ad.harvest.inputs import RemoteFile
 from hcal_root_ad.mask import read_mask
-from hcal_root_ad.references.catalogue import read_catalogue
+from hcal_root_ad.references import read_catalogue
 
 NUMBER, SHARE, REAL, FLAG, TEXT, NAME = "number", "share", "real", "flag", "text", "name"
 

@@ -18,8 +18,7 @@ from hcal_root_ad.judge.units import scan_units
 from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.model.model import thresholds
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
-from hcal_root_ad.simulate.faults import FaultKind, make_fault
-from hcal_root_ad.simulate.fill import FillConditions
+from hcal_root_ad.simulate.scenario import FaultKind, FillConditions, make_fault
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import Drift, simulate_run
 from hcal_root_ad.stats.binomial import newton_step

@@ -11,8 +11,7 @@ from tempfile import TemporaryDirectory
 from checks.gui_look import elements_of, sheets
 from hcal_root_ad.pipeline import Judging, load_models
 from hcal_root_ad.publish.publish import publish
-from hcal_root_ad.simulate.faults import FaultKind, make_fault, read_faults
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.scenario import FaultKind, make_fault, read_faults, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 

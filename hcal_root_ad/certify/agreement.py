@@ -16,10 +16,10 @@ from hcal_root_ad.certify.certification import HCAL, RunCertification, Status
 from hcal_root_ad.certify.conditions import range_from, run_number, selection_of
 from hcal_root_ad.certify.policy import SUBDETECTORS
 from hcal_root_ad.certify.store import TABLE, TABLE_COLUMNS
+from hcal_root_ad.content import nearest
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import write_text
-from hcal_root_ad.lumi_ranges import Range, union
-from hcal_root_ad.schema import nearest
+from hcal_root_ad.lumi_maps import Range, union
 from hcal_root_ad.stats.binomial import Floats
 from hcal_root_ad.tables import open_rows, read_json, shown, whole
 

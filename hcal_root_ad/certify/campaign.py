@@ -40,7 +40,7 @@ from hcal_root_ad.pipeline import SHIPPED_MODELS, Fitting, Judging, load_models
 from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.publish.publish import publish
 from hcal_root_ad.publish.saved_verdict import RunRecord, record_of, save_record
-from hcal_root_ad.references.catalogue import NamedReference, catalogue_digest, fitting_reference
+from hcal_root_ad.references import NamedReference, catalogue_digest, fitting_reference
 from hcal_root_ad.state.era import learn
 
 _SAVED_TIMES = 20

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.certify.conditions import RunConditions
 from hcal_root_ad.certify.policy import SUBDETECTORS, Policy, Rules, Untrusted
 from hcal_root_ad.judge.verdict import Trust
-from hcal_root_ad.lumi_ranges import Range, ranges_of, stretches
+from hcal_root_ad.lumi_maps import Range, ranges_of, stretches
 from hcal_root_ad.publish.saved_verdict import STRIPS, PartRecord, RunRecord
 
 HCAL = "HCAL"

@@ -17,10 +17,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.content import nearest
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.lumi_ranges import Range, ranges_of, union, within
-from hcal_root_ad.schema import nearest
+from hcal_root_ad.lumi_maps import LumiMaps, Range, ranges_of, union, within
 from hcal_root_ad.state import detector_state as state
 from hcal_root_ad.state.detector_state import COLLISIONS, COSMICS, IONS
 from hcal_root_ad.tables import Row, flag, open_rows, read_json, real, shown, whole

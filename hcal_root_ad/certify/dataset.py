@@ -15,11 +15,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from hcal_root_ad.content import structure
 from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.files import write_text
 from hcal_root_ad.harvest.inputs import InputFile, RemoteFile, expand_paths, input_file, source_beside
 from hcal_root_ad.harvest.read import open_reader
-from hcal_root_ad.schema import structure
 from hcal_root_ad.tables import read_json, read_lines, shown
 
 _ADDRESS = re.compile(r"\w+://|dials:")

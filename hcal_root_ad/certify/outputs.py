@@ -30,7 +30,7 @@ from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import rests_on
 from hcal_root_ad.judge.views import COLUMNS as FLAG_COLUMNS
 from hcal_root_ad.judge.views import flag_rows
-from hcal_root_ad.lumi_ranges import Range
+from hcal_root_ad.lumi_maps import Range
 from hcal_root_ad.provenance import INPUTS, Material, Option, Provenance, beside_table
 from hcal_root_ad.publish.saved_verdict import RunRecord, load_record
 from hcal_root_ad.tables import read_json, write_rows

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from hcal_root_ad import content
+from hcal_root_ad.content import check_keys, structure
 from hcal_root_ad.errors import PolicyError
-from hcal_root_ad.schema import check_keys, structure
 from hcal_root_ad.tables import read_toml, shown
 
 SUBDETECTORS = ("HB", "HE", "HF", "HO")

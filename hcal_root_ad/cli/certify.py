@@ -234,7 +234,7 @@ def _states(arguments: argparse.Namespace, conditions_of: ConditionsOf) -> tuple
 def _resolver(store: Store) -> Callable[[str], tuple[InputFile, ...]]:
     """Gives the paths or addresses of a name; what is named ``dials:RUN`` is fetched where it is not here yet."""
     from hcal_root_ad.harvest.dials import dials_run, fetch, open_client
-    from hcal_root_ad.references.catalogue import input_paths
+    from hcal_root_ad.references import input_paths
 
     login = cache(open_client)
 

@@ -112,7 +112,7 @@ def _next_steps(model: Model, folder: Path) -> list[str]:
 def _clean_runs(source: Model) -> list[str]:
     """The clean runs of the reference that fits the model's era and quantity, the user's own before the shipped."""
     from hcal_root_ad.harvest.inputs import RemoteFile
-    from hcal_root_ad.references.catalogue import fitting_entries, quantity_of
+    from hcal_root_ad.references import fitting_entries, quantity_of
 
     era, quantity = source.channels.era, quantity_of(source.definition)
     for entry in fitting_entries(era, quantity):

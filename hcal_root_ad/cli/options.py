@@ -122,7 +122,7 @@ def judging_of(arguments: argparse.Namespace) -> Judging:
 def all_files(names: Sequence[str]) -> tuple[InputFile, ...]:
     """The files and addresses that the named inputs stand for, folders and patterns resolved."""
     from hcal_root_ad.harvest.inputs import expand_paths
-    from hcal_root_ad.references.catalogue import input_paths
+    from hcal_root_ad.references import input_paths
 
     return expand_paths([path for name in names for path in input_paths(name)])
 
@@ -137,7 +137,7 @@ def read_runs(
 ) -> tuple[LumiMaps, ...]:
     """All runs in the named inputs, with a progress bar; files that cannot be read are added to ``left_out``."""
     from hcal_root_ad.harvest.read import read_lumi_maps
-    from hcal_root_ad.references.catalogue import input_paths
+    from hcal_root_ad.references import input_paths
 
     paths = [path for name in names for path in input_paths(name)]
     with progress("Reading") as report:
@@ -212,7 +212,7 @@ def read_settings(path: Path | None) -> Settings:
     """
     if path is None:
         return Settings()
-    from hcal_root_ad.schema import structure
+    from hcal_root_ad.content import structure
     from hcal_root_ad.tables import read_toml
 
     return structure(read_toml(path, "settings", UsageError), Settings, f"The file {path}", UsageError)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from hcal_root_ad.compare.comparison import DriftPoint
     from hcal_root_ad.mask import Mask
+    from hcal_root_ad.model.rates import Rates
     from hcal_root_ad.provenance import Provenance
-    from hcal_root_ad.references.catalogue import NamedReference, ReferenceEntry
-    from hcal_root_ad.references.rates import Rates
+    from hcal_root_ad.references import NamedReference, ReferenceEntry
 
 
 _NAME = 36
@@ -55,7 +55,7 @@ def execute_compare(arguments: argparse.Namespace) -> int:
 
 def _reference(name: str | None, maps: LumiMaps) -> NamedReference:
     """The reference that was asked for, or the one of the catalogue that fits the (first) run."""
-    from hcal_root_ad.references.catalogue import fitting_reference, load_reference, none_fits
+    from hcal_root_ad.references import fitting_reference, load_reference, none_fits
 
     reference = load_reference(name) if name else fitting_reference(maps)
     if reference is None:
@@ -164,7 +164,7 @@ def execute_reference(arguments: argparse.Namespace) -> int:
 
 def _add_reference(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.provenance import provenance_of_maps, write_beside
-    from hcal_root_ad.references.catalogue import Description, add_reference, own_catalogue
+    from hcal_root_ad.references import Description, add_reference, own_catalogue
 
     folder = own_catalogue(arguments.name)
     files = all_files(arguments.runs)
@@ -180,21 +180,21 @@ def _add_reference(arguments: argparse.Namespace) -> int:
 
 
 def _list_references(_: argparse.Namespace) -> int:
-    from hcal_root_ad.references.catalogue import entries
+    from hcal_root_ad.references import entries
 
     show(entries_table(tuple(entries().values())))
     return 0
 
 
 def _show_reference(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.references.catalogue import entry_of
+    from hcal_root_ad.references import entry_of
 
     show(*entry_details(entry_of(arguments.name)))
     return 0
 
 
 def _verify_references(arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.references.catalogue import complaints, entries, entry_of
+    from hcal_root_ad.references import complaints, entries, entry_of
 
     chosen = [entry_of(name) for name in arguments.names] or list(entries().values())
     wrong = False
@@ -255,7 +255,7 @@ def entry_details(entry: ReferenceEntry) -> Iterator[str]:
 
 
 def _rates_lines(entry: ReferenceEntry) -> Iterator[str]:
-    from hcal_root_ad.references.catalogue import loaded
+    from hcal_root_ad.references import loaded
 
     if not entry.rates:
         yield "  rates       none: a run, but no reference"

@@ -26,9 +26,9 @@ from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.mask import Mask
 from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.model.counts import MINIMUM_EVENTS
+from hcal_root_ad.model.rates import Rates, comparable
 from hcal_root_ad.model.reference import joint_reference
-from hcal_root_ad.references.catalogue import NamedReference, quantity_of, trigger_of
-from hcal_root_ad.references.rates import Rates, comparable
+from hcal_root_ad.references import NamedReference, quantity_of, trigger_of
 from hcal_root_ad.stats.root_tests import Chi2Result, KolmogorovResult, beyond_chance, chi2_test, kolmogorov_test
 
 Counts = NDArray[np.floating]

@@ -55,7 +55,7 @@ from hcal_root_ad.publish.elements import (
 )
 from hcal_root_ad.publish.fault_elements import MOST_EXCESS
 from hcal_root_ad.publish.publish import made_of
-from hcal_root_ad.references.catalogue import ReferenceEntry
+from hcal_root_ad.references import ReferenceEntry
 
 LONGEST = 20
 """Lines shown at most; the JSON file has the rest."""

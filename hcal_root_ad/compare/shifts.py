@@ -13,10 +13,10 @@ from scipy.special import ndtri, stdtrit
 
 from hcal_root_ad.detector import ChannelTable, Subdetector
 from hcal_root_ad.model.counts import SubdetectorCounts
+from hcal_root_ad.model.rates import CHUNK, LEAST_SPREAD, Rates, ReferenceSums, expected_share, sums_against
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import LEAST_DIGIS, LEAST_RATE
 from hcal_root_ad.model.unit_tree import Units, unit_tree
-from hcal_root_ad.references.rates import CHUNK, LEAST_SPREAD, Rates, ReferenceSums, expected_share, sums_against
 from hcal_root_ad.stats.binomial import Floats, deviance, pull
 
 SOUND, NORMAL_QUARTILE = 0.25, 0.3186

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad import content
+from hcal_root_ad.content import check_keys, nearest, structure
 from hcal_root_ad.detector import HO_MAP, Era, Subdetector, era_of_run
 from hcal_root_ad.errors import DefinitionError, InputError
 from hcal_root_ad.harvest.inputs import InputFile
 from hcal_root_ad.harvest.lumisection import LAST_LUMISECTION, LumisectionCounts, ceiling, check_events, needed_depths
-from hcal_root_ad.schema import check_keys, nearest, structure
 from hcal_root_ad.tables import read_toml, shown
 
 

@@ -19,9 +19,8 @@ from hcal_root_ad.harvest.lumisection import (
     check_axes,
     ho_rows,
 )
-from hcal_root_ad.parallel import in_order
+from hcal_root_ad.machine import ScratchStore, in_order
 from hcal_root_ad.root_io.histogram_bytes import CELLS, Bins, HistogramReader, Stock
-from hcal_root_ad.scratch import ScratchStore
 
 _FLOW_SHAPE = (MAP_SHAPE[1] + 2, MAP_SHAPE[0] + 2)
 """Rows and columns of a map's bins as stored, with under- and overflow: iphi × ieta."""

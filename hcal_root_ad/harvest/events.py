@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.harvest.lumisection import LumisectionCounts, hbhe_rows, hf_rows, table_of_run
-from hcal_root_ad.lumi_maps import EventSource
-from hcal_root_ad.lumi_ranges import ls_ranges
-from hcal_root_ad.scratch import release
+from hcal_root_ad.lumi_maps import EventSource, ls_ranges
+from hcal_root_ad.machine import release
 
 DISAGREEMENT = 0.01
 """Counter and HF plateau that differ by more than this share contradict each other: the counter loses."""

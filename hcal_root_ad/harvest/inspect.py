@@ -11,8 +11,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.definition import Element, choose_definitions
 from hcal_root_ad.harvest.inputs import InputFile, expand_paths, source_beside
 from hcal_root_ad.harvest.read import Fit, choose, fit, granularity, lumi_maps_of, open_reader
-from hcal_root_ad.lumi_maps import EventSource, LumiMaps
-from hcal_root_ad.lumi_ranges import ls_ranges
+from hcal_root_ad.lumi_maps import EventSource, LumiMaps, ls_ranges
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,9 +14,8 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.definition import Definition
 from hcal_root_ad.harvest.events import events_of
 from hcal_root_ad.harvest.lumisection import LumisectionCounts, check_events, sum_of_counts, table_of_run
-from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps, Source
-from hcal_root_ad.lumi_ranges import ls_ranges
-from hcal_root_ad.scratch import release, row_maxima, zeros
+from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps, Source, ls_ranges
+from hcal_root_ad.machine import release, row_maxima, zeros
 
 _TELLING_DIGIS, _TELLING_CHANNELS = 20, 20
 """Channels with fewer digis are equal by chance; maps with fewer such channels tell nothing."""

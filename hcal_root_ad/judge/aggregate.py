@@ -23,7 +23,7 @@ from hcal_root_ad.detector import (
 )
 from hcal_root_ad.judge.verdict import Kind, RunParts, State, StripVerdict, Verdict
 from hcal_root_ad.lumi_maps import Cells, row_blocks
-from hcal_root_ad.scratch import iter_chunks
+from hcal_root_ad.machine import iter_chunks
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]

@@ -16,10 +16,10 @@ from scipy import sparse
 
 from hcal_root_ad.detector import ChannelTable, Subdetector
 from hcal_root_ad.lumi_maps import Cells
+from hcal_root_ad.machine import in_order
 from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.model import Thresholds
 from hcal_root_ad.model.reference import Reference, Widths
-from hcal_root_ad.parallel import in_order
 from hcal_root_ad.stats.binomial import Floats, deviance, newton_step, probability
 from hcal_root_ad.stats.scan import Null, Stretch, Sums, empirical_null, medians, quantiles, stretches, strongest
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import Cells, LumiMaps, Source
-from hcal_root_ad.scratch import LARGE, TRANSPOSED, extended, release, transposed
+from hcal_root_ad.machine import LARGE, TRANSPOSED, extended, release, transposed
 
 Value = TypeVar("Value", bound=np.generic)
 

@@ -18,7 +18,7 @@ from hcal_root_ad.detector import IETA_LABELS, N_IPHI, N_RBX, SUBDET_PM
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.judge.aggregate import Array, box_states, depth_maps, has_boxes, on_axis, variance, worst_state
 from hcal_root_ad.judge.verdict import RunParts, State, Verdict
-from hcal_root_ad.lumi_ranges import Range, ranges_of
+from hcal_root_ad.lumi_maps import Range, ranges_of
 from hcal_root_ad.style import HB_HE, NO_CHANNEL, STATES, STYLE, cms_label, lumi_axis, lumi_map, patch, state_colours
 
 _BLUE, _RED = "#5790fc", "#e42536"

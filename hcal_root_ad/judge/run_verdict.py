@@ -14,7 +14,7 @@ from hcal_root_ad.detector import N_RBX, SUBDET_PM, box_name
 from hcal_root_ad.histograms import Names, Numbers
 from hcal_root_ad.judge.aggregate import N_BOXES, box_states, has_boxes, worst_state
 from hcal_root_ad.judge.verdict import COLOURS, RunParts, State, Trust, findings_html
-from hcal_root_ad.lumi_ranges import ls_ranges
+from hcal_root_ad.lumi_maps import ls_ranges
 
 if TYPE_CHECKING:
     import awkward as ak

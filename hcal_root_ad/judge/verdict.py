@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
-from hcal_root_ad.lumi_maps import Cells, LumiMaps
-from hcal_root_ad.lumi_ranges import listed
+from hcal_root_ad.lumi_maps import Cells, LumiMaps, listed
 from hcal_root_ad.model.reference import Overdispersion
 from hcal_root_ad.stats.binomial import Floats
 

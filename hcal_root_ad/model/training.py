@@ -29,8 +29,7 @@ from torch.optim import Optimizer, lr_scheduler
 from hcal_root_ad.detector import ChannelTable, readout_graph
 from hcal_root_ad.errors import InputError, OutputError, UsageError
 from hcal_root_ad.model.counts import SubdetectorCounts
-from hcal_root_ad.model.graphstad import GraphSTAD, State, network_input
-from hcal_root_ad.model.inference import Segment
+from hcal_root_ad.model.graphstad import GraphSTAD, Segment, State, network_input
 from hcal_root_ad.stats.binomial import Binomial, Floats
 
 _RANDOM, _STORY, _DIGEST = "torch random state", "training", "sha256"

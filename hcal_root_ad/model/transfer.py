@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hcal_root_ad.content import structure
 from hcal_root_ad.errors import ModelError
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.common_part import CommonPartFit
@@ -26,8 +27,15 @@ from hcal_root_ad.model.counts import (
     lumisections_of,
     shared_subdetectors,
 )
-from hcal_root_ad.model.graphstad import GraphSTAD, GraphSTADConfig, architecture_of, network_of, weights_of
-from hcal_root_ad.model.inference import reconstruction_metrics, segment_of
+from hcal_root_ad.model.graphstad import (
+    GraphSTAD,
+    GraphSTADConfig,
+    architecture_of,
+    network_of,
+    reconstruction_metrics,
+    segment_of,
+    weights_of,
+)
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference, Widths
 from hcal_root_ad.model.reference_fit import (
@@ -40,7 +48,6 @@ from hcal_root_ad.model.reference_fit import (
     ring_powers,
 )
 from hcal_root_ad.model.training import Progress, Schedule, checkpoint_path, train_network
-from hcal_root_ad.schema import structure
 from hcal_root_ad.tables import read_toml
 
 ODD_CHANNEL = 1.0

@@ -29,7 +29,8 @@ from hcal_root_ad.judge.aggregate import (
 )
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import Kind, State, StripVerdict, Verdict
-from hcal_root_ad.lumi_ranges import Range
+from hcal_root_ad.lumi_maps import Range
+from hcal_root_ad.machine import iter_chunks
 from hcal_root_ad.publish.elements import (
     CLIENT,
     TASK,
@@ -51,7 +52,6 @@ from hcal_root_ad.publish.state_elements import (
     run_box_states,
     subdetector_states,
 )
-from hcal_root_ad.scratch import iter_chunks
 
 ROWS = 16
 """Rows of the list of faults: with more, two lines of text would not fit into one."""

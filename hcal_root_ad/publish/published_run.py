@@ -19,7 +19,7 @@ from hcal_root_ad.detector import ChannelTable, channel_table, era_of_run
 from hcal_root_ad.errors import InputError, UsageError
 from hcal_root_ad.histograms import Names, Numbers, channel_histogram, worst
 from hcal_root_ad.judge.verdict import Trust
-from hcal_root_ad.lumi_ranges import ls_ranges
+from hcal_root_ad.lumi_maps import ls_ranges
 from hcal_root_ad.publish.elements import (
     CLIENT,
     PRODUCTION,

@@ -36,7 +36,7 @@ from hcal_root_ad.judge.aggregate import (
 )
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import Finding, State, StripVerdict, Verdict, how_large, what, when
-from hcal_root_ad.lumi_ranges import ranges_of
+from hcal_root_ad.lumi_maps import ranges_of
 from hcal_root_ad.style import (
     BOX,
     NO_CHANNEL,

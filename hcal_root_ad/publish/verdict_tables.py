@@ -30,7 +30,7 @@ from hcal_root_ad.judge.verdict import (
     how_sure,
     what,
 )
-from hcal_root_ad.lumi_ranges import listed, ranges_of
+from hcal_root_ad.lumi_maps import listed, ranges_of
 from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.tables import write_rows
 

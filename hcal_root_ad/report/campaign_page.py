@@ -16,7 +16,7 @@ from pyarrow import ArrowException, csv
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.aggregate import Array, States
 from hcal_root_ad.judge.verdict import State, Trust, rests_on
-from hcal_root_ad.lumi_ranges import Range, listed
+from hcal_root_ad.lumi_maps import Range, listed
 from hcal_root_ad.report.page import COLUMNS, Picture, picture, render, runs_figure
 from hcal_root_ad.report.run_in_words import count, quantity, spread
 

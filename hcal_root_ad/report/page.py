@@ -21,7 +21,7 @@ from PIL import Image
 from hcal_root_ad.detector import N_RBX, SUBDET_PM
 from hcal_root_ad.judge.aggregate import Array
 from hcal_root_ad.judge.verdict import State, rests_on
-from hcal_root_ad.lumi_ranges import Range
+from hcal_root_ad.lumi_maps import Range
 from hcal_root_ad.publish.elements import RBX_LABELS
 from hcal_root_ad.style import (
     HB_HE,

@@ -10,7 +10,7 @@ import numpy as np
 from hcal_root_ad.detector import IETA_LABELS, N_DEPTH, N_DQM_IETA, N_IPHI, box_name
 from hcal_root_ad.judge.aggregate import Array, Floats, States, flagged, on_axis
 from hcal_root_ad.judge.verdict import State
-from hcal_root_ad.lumi_ranges import listed, ranges_of
+from hcal_root_ad.lumi_maps import listed, ranges_of
 from hcal_root_ad.publish.saved_verdict import HBHE_BOXES, STRIPS, PartRecord, RunRecord
 from hcal_root_ad.report.page import (
     COLUMNS,

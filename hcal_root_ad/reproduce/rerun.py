@@ -111,7 +111,7 @@ def _below(folder: Path, name: str) -> Sequence[Path]:
 
 
 def _reference(material: Material) -> str:
-    from hcal_root_ad.references.catalogue import entry_of
+    from hcal_root_ad.references import entry_of
 
     try:
         entry = entry_of(material.name)

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IETA, N_IPHI, ChannelTable, Era, Subdetector
 from hcal_root_ad.errors import OutputError, UsageError
 from hcal_root_ad.files import whole_file, write_text
-from hcal_root_ad.simulate.faults import InjectedFault, mixed_faults, read_faults
-from hcal_root_ad.simulate.fill import FillConditions, simulate_conditions
 from hcal_root_ad.simulate.root_files import (
     ZLIB,
     contents,
@@ -34,6 +32,7 @@ from hcal_root_ad.simulate.root_files import (
     write_per_lumisection,
     write_snapshots,
 )
+from hcal_root_ad.simulate.scenario import FillConditions, InjectedFault, mixed_faults, read_faults, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import FIRST_RUN, SimulatedRun, simulate_run
 
@@ -318,7 +317,7 @@ def simulate_campaign(
 ) -> tuple[Path, ...]:
     """Simulate ``n_runs`` runs of the detector ``detector_seed`` and write each with ``run<N>_truth.json``.
 
-    ``faults`` is ``"none"``, ``"mixed"`` or a file as in ``fault_list``; ``progress(done, n_runs)`` is
+    ``faults`` is ``"none"``, ``"mixed"`` or a file as in :func:`read_faults`; ``progress(done, n_runs)`` is
     called after each run. Returns all files. Each run has conditions, drifts and faults of its own,
     drawn from its number.
 

@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_HO_BOX_FIRST, ChannelTable, Era, era_of_run
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
-from hcal_root_ad.simulate.faults import InjectedFault, apply_faults
-from hcal_root_ad.simulate.fill import FillConditions
+from hcal_root_ad.simulate.scenario import FillConditions, InjectedFault, apply_faults
 from hcal_root_ad.simulate.simulated_detector import (
     N_BOXES,
     N_HO_BOXES,

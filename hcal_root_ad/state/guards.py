@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.judge.verdict import Finding, Level, Verdict
-from hcal_root_ad.lumi_ranges import within
+from hcal_root_ad.lumi_maps import within
 from hcal_root_ad.state.detector_state import (
     AcceptedChange,
     DetectorState,

@@ -29,9 +29,9 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.content import structure
 from hcal_root_ad.errors import OutputError, StateError
 from hcal_root_ad.files import clear_left, whole_file, write_text
-from hcal_root_ad.schema import structure
 from hcal_root_ad.tables import read_json
 
 FORMAT = 1

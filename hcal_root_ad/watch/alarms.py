@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import Finding, Kind, Level, Named, Verdict, how_large, how_sure, what
-from hcal_root_ad.lumi_ranges import ranges_of
+from hcal_root_ad.lumi_maps import ranges_of
 from hcal_root_ad.provenance import Provenance, provenance_of_table
 
 CLEARED_AFTER = 5

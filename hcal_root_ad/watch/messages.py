@@ -25,7 +25,7 @@ from hcal_root_ad.errors import UsageError
 from hcal_root_ad.harvest.read import granularity
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import State, StripVerdict, Verdict
-from hcal_root_ad.lumi_ranges import ls_ranges
+from hcal_root_ad.lumi_maps import ls_ranges
 from hcal_root_ad.publish.gui_rules import dataset_of_name
 from hcal_root_ad.watch.alarms import CERTAINLY, CLEARED_AFTER, Alarm, Change, Event
 from hcal_root_ad.watch.run_in_progress import Step

@@ -24,7 +24,7 @@ from hcal_root_ad.files import clear_left, folder_lock
 from hcal_root_ad.harvest.definition import Definition, FileContent, RunTotal, choose_definitions
 from hcal_root_ad.harvest.lumisection import LumisectionCounts, table_of_run
 from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.scratch import ScratchStore
+from hcal_root_ad.machine import ScratchStore
 
 FORMAT = 3
 Arrays = Mapping[str, Any]

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from hcal_root_ad.errors import HcalRootAdError, InputError, NoHcalError, OutputError, UsageError, fault_sentence
 from hcal_root_ad.judge.run_verdict import RunVerdict
+from hcal_root_ad.machine import release_all
 from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.provenance import Option, Provenance
 from hcal_root_ad.publish.publish import publish, target_path
-from hcal_root_ad.scratch import release_all
 from hcal_root_ad.watch.alarms import (
     NAME,
     Alarm,

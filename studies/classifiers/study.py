@@ -14,7 +14,7 @@ from pathlib import Path
 from hcal_root_ad.errors import InputError, UsageError
 from hcal_root_ad.files import write_text
 from hcal_root_ad.model.counts import SubdetectorCounts, subdetector_counts
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.scenario import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 from studies.classifiers import ecal, hcal

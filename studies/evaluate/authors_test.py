@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.model.counts import SubdetectorCounts, subdetector_counts
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.scenario import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 from hcal_root_ad.stats.binomial import Floats

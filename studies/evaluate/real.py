@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.counts import MINIMUM_EVENTS, SubdetectorCounts, subdetector_counts
-from hcal_root_ad.simulate.faults import apply_faults
-from hcal_root_ad.simulate.fill import FillConditions, simulate_conditions
+from hcal_root_ad.simulate.scenario import FillConditions, apply_faults, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import REFERENCE_PILEUP, simulate_detector
 from hcal_root_ad.simulate.simulated_run import Drift, simulate_run
 from hcal_root_ad.stats.binomial import LARGEST, Floats

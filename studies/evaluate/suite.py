@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.model.counts import SubdetectorCounts, subdetector_counts
-from hcal_root_ad.simulate.faults import FaultKind, InjectedFault
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.scenario import FaultKind, InjectedFault, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 from hcal_root_ad.stats.binomial import Floats

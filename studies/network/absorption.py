@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.counts import CleanRun, clean_runs
-from hcal_root_ad.model.graphstad import network_of
-from hcal_root_ad.model.inference import reconstruct, segment_of
+from hcal_root_ad.model.graphstad import network_of, reconstruct, segment_of
 from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.model.reference import Reference, joint_reference
 from hcal_root_ad.simulate.simulated_detector import simulate_detector

@@ -21,7 +21,7 @@ from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.files import whole_file
 from hcal_root_ad.judge.levels import unit_levels
 from hcal_root_ad.model.common_part import CommonPartFit
-from hcal_root_ad.simulate.fill import FillConditions
+from hcal_root_ad.simulate.scenario import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import RateChange
 from hcal_root_ad.stats.binomial import Floats, information, log_rate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hcal_root_ad.simulate.faults import FaultKind
+from hcal_root_ad.simulate.scenario import FaultKind
 from hcal_root_ad.simulate.simulated_run import Drift, RateChange
 from studies.stress.changes import (
     Ageing,

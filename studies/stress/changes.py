@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import Subdetector
-from hcal_root_ad.simulate.fill import FillConditions
+from hcal_root_ad.simulate.scenario import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, module_index
 from hcal_root_ad.unit_names import qie_card
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import SUBDET_PM
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.simulate.faults import FaultKind, InjectedFault, make_fault
-from hcal_root_ad.simulate.fill import FillConditions
+from hcal_root_ad.simulate.scenario import FaultKind, FillConditions, InjectedFault, make_fault
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.unit_names import rows_of_unit, unit_names
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable, box_name
-from hcal_root_ad.lumi_ranges import Range, ranges_of
+from hcal_root_ad.lumi_maps import Range, ranges_of
 from hcal_root_ad.unit_names import unit_names
 from studies.stress.judged import Line
 

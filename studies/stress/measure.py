@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import Subdetector
-from hcal_root_ad.simulate.faults import InjectedFault
+from hcal_root_ad.simulate.scenario import InjectedFault
 from studies.stress.judged import Certified, JudgedRun, Line
 from studies.stress.truth import Truth
 from studies.stress.worlds import WorldRuns

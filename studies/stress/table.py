@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hcal_root_ad.files import write_text
-from hcal_root_ad.lumi_ranges import listed, ranges_of
+from hcal_root_ad.lumi_maps import listed, ranges_of
 from studies.stress.catalogue import WORLDS
 from studies.stress.measure import Numbers
 from studies.stress.points import ASKED, DEFAULT, TABLE

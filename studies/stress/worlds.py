@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import Era
-from hcal_root_ad.simulate.faults import InjectedFault
-from hcal_root_ad.simulate.fill import FillConditions
+from hcal_root_ad.simulate.scenario import FillConditions, InjectedFault
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import FIRST_RUN, Drift, RateChange, SimulatedRun, simulate_run
 from hcal_root_ad.unit_names import rows_of_unit
@@ -29,7 +28,7 @@ SHIPPED_DETECTOR = 2022
 _FRESH, _OTHER = 7000, 7500
 """Seeds of detectors that no model has met begin here."""
 PILEUP_NOISE, EVENTS_NOISE = 0.0006, 0.02
-"""As in :class:`~hcal_root_ad.simulate.fill.FillShape`."""
+"""As in :class:`~hcal_root_ad.simulate.scenario.FillShape`."""
 
 ORDINARY_DRIFT = Drift()
 

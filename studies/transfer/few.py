@@ -32,7 +32,7 @@ from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.model.reference import Widths
 from hcal_root_ad.model.transfer import learned, transfer
 from hcal_root_ad.pipeline import SHIPPED_MODELS
-from hcal_root_ad.simulate.faults import FaultKind, InjectedFault, apply_faults
+from hcal_root_ad.simulate.scenario import FaultKind, InjectedFault, apply_faults
 from hcal_root_ad.unit_names import rows_of_unit, unit_names
 from studies.evaluate.real import shares, ten_lumisections
 from studies.evaluate.suite import with_faults

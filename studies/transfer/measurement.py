@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hcal_root_ad.model.graphstad import GraphSTAD
-from hcal_root_ad.model.inference import Segment, reconstruct
+from hcal_root_ad.model.graphstad import GraphSTAD, Segment, reconstruct
 from hcal_root_ad.model.training import Schedule, train_network
 from hcal_root_ad.stats.binomial import Floats, deviance, probability
 from studies.evaluate.scoring import window_sum

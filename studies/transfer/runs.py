@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.model.counts import SubdetectorCounts, subdetector_counts
-from hcal_root_ad.model.inference import Segment
+from hcal_root_ad.model.graphstad import Segment
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
-from hcal_root_ad.simulate.faults import FaultKind, InjectedFault, make_fault
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.scenario import FaultKind, InjectedFault, make_fault, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import FIRST_RUN, SimulatedRun, simulate_run
 from hcal_root_ad.unit_names import unit_names

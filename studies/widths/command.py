@@ -18,7 +18,7 @@ from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import HcalRootAdError
 from hcal_root_ad.files import write_text
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.scenario import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 from studies.widths.measure import moves_between, widths_of

@@ -16,9 +16,8 @@ from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IPHI
 from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.publish.saved_verdict import PartRecord, RunRecord
-from hcal_root_ad.simulate.faults import make_fault
-from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.formats import write_dials, write_truth
+from hcal_root_ad.simulate.scenario import make_fault, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 

@@ -32,15 +32,14 @@ from hcal_root_ad.errors import CatalogueError, InputError, ModelError, NoHcalEr
 from hcal_root_ad.judge.run import RunJudge
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import Trust
-from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.lumi_ranges import within
+from hcal_root_ad.lumi_maps import LumiMaps, within
 from hcal_root_ad.mask import Mask, MaskEntry
 from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.provenance import Material
 from hcal_root_ad.publish.gui_rules import check_file
 from hcal_root_ad.publish.saved_verdict import load_record, save_record
-from hcal_root_ad.references.catalogue import NamedReference, ReferenceEntry, catalogue_digest
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.references import NamedReference, ReferenceEntry, catalogue_digest
+from hcal_root_ad.simulate.scenario import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 from studies.true_certification import near_edges, read_truth, true_record

@@ -20,7 +20,7 @@ import pytest
 
 from hcal_root_ad.certify.executors import condor_cluster, open_executor, read_condor
 from hcal_root_ad.errors import InputError, UsageError
-from hcal_root_ad.parallel import cores
+from hcal_root_ad.machine import cores
 
 ROOT = Path(__file__).parents[2]
 

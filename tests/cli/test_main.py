@@ -13,7 +13,7 @@ from hcal_root_ad import cli
 from hcal_root_ad.cli import dqm_files
 from hcal_root_ad.cli.main import VERBS, main
 from hcal_root_ad.errors import HcalRootAdError, InputError
-from hcal_root_ad.references.catalogue import input_paths
+from hcal_root_ad.references import input_paths
 
 
 def test_every_verb_has_its_functions_and_every_module_is_known() -> None:

@@ -15,7 +15,7 @@ from hcal_root_ad.cli.main import main
 from hcal_root_ad.cli.references import entries_table
 from hcal_root_ad.cli.terminal import plain, plain_line
 from hcal_root_ad.detector import Era
-from hcal_root_ad.references.catalogue import ReferenceEntry
+from hcal_root_ad.references import ReferenceEntry
 
 HOSTILE = ["\x1b[31mred", "\x1b]0;title\x07", "\x9b2J", "a\rb", "a\x08b", "\u202etxt.exe", "\x7f", "\x00"]
 

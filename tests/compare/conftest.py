@@ -10,8 +10,8 @@ import pytest
 
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.references.catalogue import NamedReference, ReferenceEntry
-from hcal_root_ad.references.rates import Rates
+from hcal_root_ad.model.rates import Rates
+from hcal_root_ad.references import NamedReference, ReferenceEntry
 from tests.flat_runs import flat_maps, flat_reference
 
 MakeMaps = Callable[..., LumiMaps]

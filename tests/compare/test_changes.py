@@ -12,7 +12,7 @@ from hcal_root_ad.compare.shifts import BOX_LEVEL, HALF_LEVEL, Against, ChangeKi
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.counts import subdetector_counts
-from hcal_root_ad.references.catalogue import NamedReference
+from hcal_root_ad.references import NamedReference
 
 MakeMaps = Callable[..., LumiMaps]
 MakeReference = Callable[..., NamedReference]

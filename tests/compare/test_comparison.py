@@ -14,7 +14,7 @@ from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import CatalogueError, NoHcalError
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps, Source
 from hcal_root_ad.mask import Mask, MaskEntry
-from hcal_root_ad.references.catalogue import NamedReference
+from hcal_root_ad.references import NamedReference
 from hcal_root_ad.stats.root_tests import chi2_test, kolmogorov_test
 
 MakeMaps = Callable[..., LumiMaps]

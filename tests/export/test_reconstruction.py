@@ -13,8 +13,7 @@ from hcal_root_ad.export.traceable import LogPileup, Reconstruct
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.model.counts import CleanRun, SubdetectorCounts, assessable, subdetector_counts
-from hcal_root_ad.model.graphstad import network_of
-from hcal_root_ad.model.inference import reconstruct, segment_of
+from hcal_root_ad.model.graphstad import network_of, reconstruct, segment_of
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.stats.binomial import probability
 

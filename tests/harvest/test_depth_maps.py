@@ -16,15 +16,15 @@ import pytest
 import uproot
 from numpy.typing import NDArray
 
-from hcal_root_ad import parallel
+from hcal_root_ad import machine
 from hcal_root_ad.detector import channel_table, era_of_run
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest import depth_maps
 from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
 from hcal_root_ad.root_io.records import key_object
-from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.formats import write_nanodqmio
 from hcal_root_ad.simulate.root_files import write_dqm_file
+from hcal_root_ad.simulate.scenario import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import SimulatedRun, simulate_run
 
@@ -174,7 +174,7 @@ def test_a_wrong_record_is_said_to_be_wrong(raw: memoryview, words: str) -> None
 def test_threads_and_batches_do_not_matter(
     nanodqmio: Path, simulated: SimulatedRun, monkeypatch: pytest.MonkeyPatch, threads: int, batch: int
 ) -> None:
-    monkeypatch.setattr(parallel, "cores", lambda: threads)
+    monkeypatch.setattr(machine, "cores", lambda: threads)
     monkeypatch.setattr(depth_maps, "_BATCH_BYTES", batch)
     (maps,) = read_lumi_maps(nanodqmio)
     np.testing.assert_array_equal(maps.counts, simulated.maps.counts)

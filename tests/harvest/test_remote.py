@@ -14,9 +14,9 @@ import pytest
 
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
-from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.formats import write_nanodqmio
 from hcal_root_ad.simulate.root_files import write_dqm_file
+from hcal_root_ad.simulate.scenario import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 

@@ -18,7 +18,7 @@ from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import Kind, State
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model
-from hcal_root_ad.simulate.fill import FillConditions
+from hcal_root_ad.simulate.scenario import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 

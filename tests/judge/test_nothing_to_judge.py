@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.cli.main import main
-from hcal_root_ad.simulate.fill import FillShape, simulate_conditions
 from hcal_root_ad.simulate.formats import write_format
+from hcal_root_ad.simulate.scenario import FillShape, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 

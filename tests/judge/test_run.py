@@ -21,8 +21,8 @@ from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.formats import write_dials
+from hcal_root_ad.simulate.scenario import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 

@@ -14,7 +14,7 @@ from hcal_root_ad.model.graphstad import GraphSTAD, architecture_of, weights_of
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
-from hcal_root_ad.simulate.fill import FillConditions, simulate_conditions
+from hcal_root_ad.simulate.scenario import FillConditions, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import SimulatedRun, simulate_run
 

@@ -10,8 +10,7 @@ import torch
 
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.counts import clean_runs
-from hcal_root_ad.model.graphstad import GraphSTAD
-from hcal_root_ad.model.inference import Segment, segment_of
+from hcal_root_ad.model.graphstad import GraphSTAD, Segment, segment_of
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.training import ANNEALINGS, Schedule, checkpoint_path, train_network
 from hcal_root_ad.model.transfer import train

@@ -9,8 +9,7 @@ import torch
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.model import counts as blocks_of
 from hcal_root_ad.model.counts import SubdetectorCounts
-from hcal_root_ad.model.graphstad import GraphSTAD
-from hcal_root_ad.model.inference import Segment, reconstruct, reconstruction_metrics
+from hcal_root_ad.model.graphstad import GraphSTAD, Segment, reconstruct, reconstruction_metrics
 
 
 def made(lumisections: list[int]) -> tuple[GraphSTAD, Segment]:

@@ -9,8 +9,7 @@ import torch
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError, UsageError
 from hcal_root_ad.model.counts import SubdetectorCounts
-from hcal_root_ad.model.graphstad import GraphSTAD
-from hcal_root_ad.model.inference import Segment, reconstruct
+from hcal_root_ad.model.graphstad import GraphSTAD, Segment, reconstruct
 from hcal_root_ad.model.training import (
     ANNEALINGS,
     Schedule,

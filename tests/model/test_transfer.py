@@ -15,7 +15,7 @@ from hcal_root_ad.model.model import Model, load_model
 from hcal_root_ad.model.reference import Widths
 from hcal_root_ad.model.training import Schedule
 from hcal_root_ad.model.transfer import read_widths, train, transfer
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.scenario import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 

@@ -33,12 +33,12 @@ from hcal_root_ad.compare.drawing import draw_comparison, draw_drift
 from hcal_root_ad.detector import SUBDET_PM, Era, channel_table
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps, Source
+from hcal_root_ad.model.rates import Rates
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.publish.elements import MonitorElements, QualityStatus
 from hcal_root_ad.publish.gui_rules import check_file
 from hcal_root_ad.publish.root_file import file_folder, write_root_file
-from hcal_root_ad.references.catalogue import NamedReference, ReferenceEntry
-from hcal_root_ad.references.rates import Rates
+from hcal_root_ad.references import NamedReference, ReferenceEntry
 from hcal_root_ad.stats.binomial import log_rate, probability
 from hcal_root_ad.style import png
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.scenario import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 

@@ -15,7 +15,7 @@ from hcal_root_ad import content
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.errors import CatalogueError
 from hcal_root_ad.lumi_maps import LumiMaps, Source
-from hcal_root_ad.references.catalogue import (
+from hcal_root_ad.references import (
     CATALOGUE,
     catalogue_digest,
     complaints,

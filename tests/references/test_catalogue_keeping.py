@@ -13,7 +13,8 @@ from hcal_root_ad import content
 from hcal_root_ad.errors import InputError, OutputError, UsageError
 from hcal_root_ad.harvest.inputs import RemoteFile
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.references.catalogue import (
+from hcal_root_ad.model.rates import Rates, fit_rates
+from hcal_root_ad.references import (
     CATALOGUE,
     Description,
     add_reference,
@@ -22,7 +23,6 @@ from hcal_root_ad.references.catalogue import (
     load_reference,
     own_catalogue,
 )
-from hcal_root_ad.references.rates import Rates, fit_rates
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def rates(run: LumiMaps) -> dict[str, Rates]:
 @pytest.fixture(autouse=True)
 def _learned_once(rates: dict[str, Rates], monkeypatch: pytest.MonkeyPatch) -> None:
     """The rates are the same in every test."""
-    monkeypatch.setattr("hcal_root_ad.references.rates.fit_rates", lambda *_: rates)
+    monkeypatch.setattr("hcal_root_ad.model.rates.fit_rates", lambda *_: rates)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_runs_of_an_unknown_quantity_are_refused(home: Path, run: LumiMaps, file
     assert not home.exists()
 
 
-@pytest.mark.parametrize("step", ["hcal_root_ad.references.rates.save_rates", "pathlib.Path.replace"])
+@pytest.mark.parametrize("step", ["hcal_root_ad.model.rates.save_rates", "pathlib.Path.replace"])
 def test_a_failure_leaves_nothing_behind(
     home: Path, run: LumiMaps, file: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

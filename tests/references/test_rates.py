@@ -14,8 +14,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps
 from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.model.counts import SubdetectorCounts
-from hcal_root_ad.model.reference import Reference, joint_reference
-from hcal_root_ad.references.rates import (
+from hcal_root_ad.model.rates import (
     LEAST_SPREAD,
     ONE_RUN_SPREAD,
     Rates,
@@ -27,7 +26,8 @@ from hcal_root_ad.references.rates import (
     save_rates,
     sums_against,
 )
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.model.reference import Reference, joint_reference
+from hcal_root_ad.simulate.scenario import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 from hcal_root_ad.stats.binomial import log_rate

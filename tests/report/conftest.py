@@ -15,8 +15,7 @@ import pytest
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.judge.aggregate import depth_maps
 from hcal_root_ad.judge.verdict import Finding, Forecast, Kind, Level, ModelInfo, State
-from hcal_root_ad.lumi_maps import Source
-from hcal_root_ad.lumi_ranges import within
+from hcal_root_ad.lumi_maps import Source, within
 from hcal_root_ad.publish.saved_verdict import PartRecord, RunRecord, record_name, save_record
 from hcal_root_ad.report.page import Picture
 from hcal_root_ad.report.run_page import run_page

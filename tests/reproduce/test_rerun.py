@@ -12,7 +12,7 @@ from hcal_root_ad.cli.main import VERBS
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.model.model import load_model
 from hcal_root_ad.provenance import Material, Provenance, file_material, reference_material
-from hcal_root_ad.references.catalogue import entry_of
+from hcal_root_ad.references import entry_of
 from hcal_root_ad.reproduce.rerun import RECIPES, REFUSED, Places, recipe_for, words_of
 
 

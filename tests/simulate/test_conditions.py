@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.scenario import simulate_conditions
 
 
 def test_the_seed_fixes_the_conditions() -> None:

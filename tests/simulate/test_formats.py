@@ -13,9 +13,8 @@ import uproot
 
 from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.errors import OutputError, UsageError
-from hcal_root_ad.simulate.faults import make_fault
-from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.formats import FORMATS, write_format, write_truth
+from hcal_root_ad.simulate.scenario import make_fault, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import SimulatedRun, simulate_run
 

@@ -8,8 +8,8 @@ import pytest
 from hcal_root_ad.detector import Era, Subdetector
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.lumi_maps import EventSource
-from hcal_root_ad.simulate.fill import simulate_conditions
 from hcal_root_ad.simulate.formats import FORMATS, write_format
+from hcal_root_ad.simulate.scenario import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 

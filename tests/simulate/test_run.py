@@ -8,8 +8,7 @@ import pytest
 
 from hcal_root_ad.detector import Era, Subdetector
 from hcal_root_ad.lumi_maps import EventSource
-from hcal_root_ad.simulate.faults import make_fault
-from hcal_root_ad.simulate.fill import FillConditions, simulate_conditions
+from hcal_root_ad.simulate.scenario import FillConditions, make_fault, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import Drift, simulate_run
 

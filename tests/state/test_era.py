@@ -24,9 +24,8 @@ from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import Trust
 from hcal_root_ad.pipeline import Judging, kind_of_events, load_models
 from hcal_root_ad.publish.saved_verdict import load_record
-from hcal_root_ad.simulate.faults import make_fault
-from hcal_root_ad.simulate.fill import FillConditions
 from hcal_root_ad.simulate.formats import write_dials
+from hcal_root_ad.simulate.scenario import FillConditions, make_fault
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 from hcal_root_ad.state.detector_state import DetectorState, RunFacts

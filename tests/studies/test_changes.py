@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcal_root_ad.detector import Subdetector
-from hcal_root_ad.simulate.fill import FillConditions
+from hcal_root_ad.simulate.scenario import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import RateChange
 from studies.stress.changes import (

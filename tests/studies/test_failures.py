@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.simulate.faults import FaultKind, InjectedFault
-from hcal_root_ad.simulate.fill import FillConditions
+from hcal_root_ad.simulate.scenario import FaultKind, FillConditions, InjectedFault
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from studies.stress.failures import DIM, STANDARD, Bursts, Drawn, Failure, Scattered, Unit, faults_of
 

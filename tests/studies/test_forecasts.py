@@ -10,7 +10,7 @@ import pytest
 
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.judge.forecast import Forecast
-from hcal_root_ad.simulate.faults import FaultKind, make_fault
+from hcal_root_ad.simulate.scenario import FaultKind, make_fault
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from studies import forecasts
 from studies.forecasts import (

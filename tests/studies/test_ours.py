@@ -8,8 +8,7 @@ import pytest
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import State, Verdict
 from hcal_root_ad.model.counts import SubdetectorCounts, subdetector_counts
-from hcal_root_ad.simulate.faults import make_fault
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.scenario import make_fault, simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 from studies.evaluate.protocol import Training, Truth

@@ -15,7 +15,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.counts import subdetector_counts
-from hcal_root_ad.simulate.fill import simulate_conditions
+from hcal_root_ad.simulate.scenario import simulate_conditions
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 from studies.__main__ import main

@@ -26,7 +26,7 @@ from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import Finding, Kind, Level, ModelInfo, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.pipeline import Judging
-from hcal_root_ad.references.catalogue import fitting_reference
+from hcal_root_ad.references import fitting_reference
 from hcal_root_ad.watch import run_in_progress, service
 from hcal_root_ad.watch.alarms import Severity
 from hcal_root_ad.watch.received import ReceivedFiles

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcal_root_ad import scratch
+from hcal_root_ad import machine
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.scratch import (
+from hcal_root_ad.machine import (
     LARGE,
     ScratchStore,
     extended,
@@ -43,7 +43,7 @@ def open_files() -> int:
 
 @pytest.fixture
 def all_in_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scratch, "LARGE", 1)
+    monkeypatch.setattr(machine, "LARGE", 1)
 
 
 @pytest.fixture

@@ -8,8 +8,16 @@ import pytest
 
 from hcal_root_ad.detector import Era
 from hcal_root_ad.errors import InputError, UsageError
-from hcal_root_ad.simulate.faults import STRENGTHS, FaultKind, apply_faults, make_fault, mixed_faults, read_faults
-from hcal_root_ad.simulate.fill import FillConditions, simulate_conditions
+from hcal_root_ad.simulate.scenario import (
+    STRENGTHS,
+    FaultKind,
+    FillConditions,
+    apply_faults,
+    make_fault,
+    mixed_faults,
+    read_faults,
+    simulate_conditions,
+)
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
 from hcal_root_ad.simulate.simulated_run import simulate_run
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from hcal_root_ad.content import check_keys, nearest, structure
 from hcal_root_ad.detector import Era
 from hcal_root_ad.errors import InputError, PolicyError
-from hcal_root_ad.schema import check_keys, nearest, structure
 
 
 @dataclass(frozen=True)

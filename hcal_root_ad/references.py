@@ -22,17 +22,17 @@ import tomli_w
 from safetensors import SafetensorError
 
 from hcal_root_ad import content
+from hcal_root_ad.content import check_keys, nearest, structure
 from hcal_root_ad.detector import Era
 from hcal_root_ad.errors import CatalogueError, InputError, OutputError, UsageError
 from hcal_root_ad.files import staging_folder
 from hcal_root_ad.harvest.definition import load_definitions
 from hcal_root_ad.harvest.inputs import InputFile, RemoteFile, input_file, source_of
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.schema import check_keys, nearest, structure
 from hcal_root_ad.tables import read_toml, shown
 
 if TYPE_CHECKING:
-    from hcal_root_ad.references.rates import Progress, Rates
+    from hcal_root_ad.model.rates import Progress, Rates
 
 CATALOGUE = "catalogue.toml"
 _OFFLINE = re.compile(r"DQM_V\d+_R\d+__(?P<primary>.+?)__.+")
@@ -194,7 +194,7 @@ def loaded(entry: ReferenceEntry) -> NamedReference:
             raise CatalogueError(
                 f"The rates {path} of the reference {entry.name} do not match the digest in {CATALOGUE}; {again}."
             )
-        from hcal_root_ad.references.rates import load_rates  # rates need what fits models, which reading does not
+        from hcal_root_ad.model.rates import load_rates  # rates need what fits models, which reading does not
 
         return NamedReference(entry, load_rates(path, entry.era))
     except FileNotFoundError as error:
@@ -272,7 +272,7 @@ _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.+]*")
 
 @dataclass(frozen=True)
 class Description:
-    """What the user says of a reference: see :class:`~hcal_root_ad.references.catalogue.ReferenceEntry`.
+    """What the user says of a reference: see :class:`~hcal_root_ad.references.ReferenceEntry`.
 
     ``trigger`` None takes it from the names of the files.
     """
@@ -317,7 +317,7 @@ def add_reference(
     Raises:
         UsageError: as :func:`own_catalogue`. InputError: the runs make no reference. OutputError: it cannot be written.
     """
-    from hcal_root_ad.references.rates import fit_rates, save_rates
+    from hcal_root_ad.model.rates import fit_rates, save_rates
 
     folder = own_catalogue(name)
     _common_quantity(runs)

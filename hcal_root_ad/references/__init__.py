@@ -1,1 +1,0 @@
-"""References: runs that are known to be good, their rates, and the catalogue that finds the one that fits a run."""
