@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.errors import InputError, UsageError
 from hcal_root_ad.content import structure
+from hcal_root_ad.errors import InputError, UsageError
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.tables import read_json, read_toml
 from hcal_root_ad.unit_names import UNIT_FORMS, rows_of_unit, scale_of_unit, unit_names
