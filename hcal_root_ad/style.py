@@ -6,9 +6,10 @@ Figures are made without pyplot, so that no state is left behind in a user's ses
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from io import BytesIO
+from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
@@ -19,11 +20,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import IETA_LABELS, N_DEPTH
+from hcal_root_ad.files import whole_file
 from hcal_root_ad.lumi_maps import Source
 
 Array = NDArray[Any]
@@ -66,6 +69,13 @@ def png(figure: Figure) -> bytes:
         FigureCanvasAgg(figure)
         figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, whole or not at all."""
+    with whole_file(path) as partial:
+        partial.write_bytes(png(figure))
+    return path
 
 
 class SimulatedRunNumber(int):
@@ -142,6 +152,13 @@ def lumi_map(axis: Axes, values: Array, **style: Any) -> Any:
     return axis.pcolormesh(*edges, values.T, rasterized=True, **style)
 
 
+def lumi_states(axis: Axes, states: Array) -> None:
+    """(LS, rows) states, rows from 1; gray where a row was never judged (0)."""
+    colours, norm = state_colours()
+    lumi_map(axis, np.where(states > 0, states, np.nan), cmap=colours, norm=norm)
+    axis.set_facecolor(NO_CHANNEL)
+
+
 def lumi_axis(axis: Axes, length: int) -> None:
     axis.set_xlim(0.5, length + 0.5)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
@@ -158,19 +175,44 @@ def patch(colour: str, label: str) -> Patch:
     return Patch(facecolor=colour, edgecolor="black", label=label)
 
 
-def counted_states(states: Array) -> list[Artist]:
-    """Entries of a legend: the states, each with the number of channels that are in it, and where no channel is."""
-    counts = [patch(colour, f"{name}: {int((states == state).sum()):,}") for state, (name, colour) in STATES.items()]
-    return [patch(NO_CHANNEL, "no channel"), *counts]
+@in_cms_style
+def state_maps(run: int, states: Array, columns: int = 4, marks: Mapping[int, tuple[str, str]] | None = None) -> Figure:
+    """(7, 84, 72) worst states of the run per depth; 0 where there is no channel.
+
+    ``marks``: marker and colour of the states whose channels are marked.
+    """
+    figure, axes = depth_page(run, columns)
+    colours, norm = state_colours()
+    for axis, values in zip(axes, states, strict=False):
+        depth_map(axis, np.where(values > 0, values, np.nan), cmap=colours, norm=norm)
+        for state, (marker, colour) in (marks or {}).items():
+            ieta, iphi = np.nonzero(values == state)
+            style: dict[str, Any] = {"marker": marker, "facecolors": "none", "edgecolors": colour, "linewidths": 0.9}
+            axis.scatter(ieta - HB_HE.start + 0.5, iphi + 1, s=42, **style)
+    entries: list[Artist] = [patch(NO_CHANNEL, "no channel")]
+    entries += [patch(colour, f"{name}: {int((states == state).sum()):,}") for state, (name, colour) in STATES.items()]
+    entries += [
+        Line2D([], [], ls="", marker=marker, mfc="none", mec=colour, ms=7, label=f"marks a {STATES[state][0]} channel")
+        for state, (marker, colour) in (marks or {}).items()
+    ]
+    title = "channels, by worst state of the run"
+    axes[-1].legend(handles=entries, loc="center", title=title, alignment="left")
+    return figure
 
 
-def colour_bar(figure: Figure, axis: Axes, image: Any, label: str, *, extend: str) -> None:
-    """A colour bar and its legend in a panel without axes, as :func:`depth_page` leaves one."""
-    place = axis.inset_axes((0.02, 0.6, 0.96, 0.08))
-    bar = figure.colorbar(image, cax=place, orientation="horizontal", extend=extend)
+@in_cms_style
+def value_maps(run: int, values: Array, label: str, extend: str, columns: int = 4, **style: Any) -> Figure:
+    """(7, 84, 72) values per depth, NaN where there is none, with a colour bar."""
+    figure, axes = depth_page(run, columns)
+    for axis, of_depth in zip(axes, values, strict=False):
+        image = depth_map(axis, of_depth, **style)
+    bar = figure.colorbar(
+        image, cax=axes[-1].inset_axes((0.02, 0.6, 0.96, 0.08)), orientation="horizontal", extend=extend
+    )
     bar.set_label(label, loc="center")
     entries = [patch(NO_CHANNEL, "no channel, masked or not assessed")]
-    axis.legend(handles=entries, loc="upper center", bbox_to_anchor=(0.5, 0.35))
+    axes[-1].legend(handles=entries, loc="upper center", bbox_to_anchor=(0.5, 0.35))
+    return figure
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist]) -> None:

@@ -17,8 +17,7 @@ from hcal_root_ad.compare.comparison import TREND, ComparedElement, Comparison, 
 from hcal_root_ad.compare.shifts import LEAST_UNIT_CHANGE, Changed, ChangeKind, UnitShift, channel_changes
 from hcal_root_ad.detector import N_RBX, SUBDET_PM
 from hcal_root_ad.judge.aggregate import Array, depth_maps
-from hcal_root_ad.publish.run_plots import save
-from hcal_root_ad.style import NO_CHANNEL, depth_map, depth_page, in_cms_style, lumi_axis, page, patch, run_number
+from hcal_root_ad.style import NO_CHANNEL, depth_map, depth_page, in_cms_style, lumi_axis, page, patch, run_number, save
 
 COLOURS = {"HBM": "#5790fc", "HBP": "#964a8b", "HEM": "#e42536", "HEP": "#f89c20"}
 _MARKERS = {"HBM": "o", "HBP": "s", "HEM": "^", "HEP": "D"}

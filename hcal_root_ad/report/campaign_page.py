@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 from numpy.typing import NDArray
 from pyarrow import ArrowException, csv
 
+from hcal_root_ad import style
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.aggregate import Array, States
 from hcal_root_ad.judge.verdict import State, Trust, rests_on
 from hcal_root_ad.lumi_maps import Range, listed
-from hcal_root_ad.report.page import COLUMNS, Picture, picture, render, runs_figure
-from hcal_root_ad.report.run_in_words import count, quantity, spread
+from hcal_root_ad.report.page import COLUMNS, Picture, count, draw_timeline, picture, quantity, render, spread
 
 GOLDEN, REGISTRY, PROVENANCE = "certification.json", "run_registry.json", "certification.provenance.json"
 TABLE, RECORDS = "lumisections.csv", "records"
@@ -33,9 +35,8 @@ _TEXTS, _NUMBERS = ("status", "cause", *_OF_SUBDETECTORS), ("events", "pileup", 
 class Lumisections:
     """The table of lumisections, by run and then by LS: one array per column, all of the same length.
 
-    ``status`` (of HCAL), ``hb``, ``he``, ``hf``, ``ho``: texts of :data:`STATUSES`; ``cause``: text.
-    ``events``, ``pileup`` and
-    ``recorded``: float64, NaN where not known.
+    ``status`` (of HCAL), ``hb``, ``he``, ``hf``, ``ho``: texts of :data:`STATUSES`; ``cause``: text. ``events``,
+    ``pileup`` and ``recorded``: float64, NaN where not known.
     """
 
     run: NDArray[np.int64]
@@ -80,19 +81,12 @@ class Doubt:
     runs: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Failed:
-    """An input that could not be judged, and the sentence why."""
-
-    file: str
-    sentence: str
-
-
 @dataclass(frozen=True, eq=False)
 class CampaignSummary:
     """What a page on a campaign shows.
 
-    ``good``: good ranges by run. ``bad``: bad stretches in order. ``policy``: the table of the provenance file.
+    ``good``: good ranges by run. ``bad``: bad stretches in order. ``failed``: by input that could not be judged, the
+    sentence why. ``policy``: the table of the provenance file.
     ``doubts``: verdicts that are not trusted, those of most runs first. ``rests_on``: by run, what its verdicts rest
     on. ``open_findings``: by run, what the detector state knew to be at fault before it.
     """
@@ -101,7 +95,7 @@ class CampaignSummary:
     lumisections: Lumisections
     good: Mapping[int, tuple[Range, ...]]
     bad: tuple[BadStretch, ...]
-    failed: tuple[Failed, ...]
+    failed: tuple[tuple[str, str], ...]
     policy: Mapping[str, Any]
     program: str
     notes: tuple[str, ...]
@@ -135,7 +129,7 @@ def load_campaign(folder: Path) -> CampaignSummary:
             lumisections=table,
             good={int(run): tuple((int(a), int(b)) for a, b in parts) for run, parts in golden.items()},
             bad=tuple(_bad(registry)),
-            failed=tuple(Failed(str(one["file"]), str(one["sentence"])) for one in provenance["failed"]),
+            failed=tuple((str(failed["file"]), str(failed["sentence"])) for failed in provenance["failed"]),
             policy=provenance["policy"],
             program=provenance["program"],
             notes=tuple(provenance["notes"]),
@@ -153,14 +147,14 @@ def load_campaign(folder: Path) -> CampaignSummary:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        table = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; the folder of a campaign has one, so certify again.") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected JSON, found damage; certify again.") from error
-    if not isinstance(found, dict):
+    if not isinstance(table, dict):
         raise InputError(f"{path}: expected a JSON object, found another form; certify again.")
-    return found
+    return table
 
 
 def _read_table(path: Path) -> Lumisections:
@@ -215,33 +209,16 @@ STATES = {"GOOD": State.GOOD, "BAD": State.BAD, "STANDBY": State.NOT_CONNECTED, 
 """The colour in which each status is drawn."""
 
 
-@dataclass(frozen=True)
-class Cause:
-    """Why lumisections are bad: how many of how many runs."""
-
-    words: str
-    lumisections: int
-    runs: int
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """One run in the table; ``page`` is the address of its own page, None without one."""
-
-    run: int
-    page: str | None
-    counts: Mapping[str, int]
-    good: str
-    events: str
-    pileup: str
-    rests_on: tuple[str, ...]
-    open_findings: tuple[str, ...]
-
-
 def campaign_page(campaign: CampaignSummary, pages: Mapping[int, str] | None = None) -> str:
     """The page as HTML; ``pages`` are addresses of pages on single runs."""
     table = campaign.lumisections
-    longest = sorted(campaign.bad, key=lambda one: (one.first - one.last, one.run, one.first))
+    longest = sorted(campaign.bad, key=lambda stretch: (stretch.first - stretch.last, stretch.run, stretch.first))
+    by_name = {"HCAL": table.status} | {name: getattr(table, name.lower()) for name in SUBDETECTORS}
+    bad = table.status == "BAD"
+    causes = [
+        {"words": words, "lumisections": number, "runs": len(np.unique(table.run[bad & (table.cause == words)]))}
+        for words, number in Counter(table.cause[bad].tolist()).most_common()
+    ]
     return render(
         "campaign.html.j2",
         provenance=campaign.provenance,
@@ -250,12 +227,12 @@ def campaign_page(campaign: CampaignSummary, pages: Mapping[int, str] | None = N
         trust=list(_trust(campaign)),
         statuses=STATUSES,
         states=STATES,
-        counts={name: Counter(values.tolist()) for name, values in _by_name(table).items()},
+        counts={name: Counter(values.tolist()) for name, values in by_name.items()},
         total=len(table),
         luminosity=_good_luminosity(table),
         overview=_overview(campaign),
         block=-(-int(table.lumisection.max(initial=1)) // COLUMNS),
-        causes=list(_causes(table)),
+        causes=causes,
         stretches=longest[:STRETCHES],
         states_judge=any(campaign.open_findings.values()),
         hidden=max(0, len(longest) - STRETCHES),
@@ -263,8 +240,20 @@ def campaign_page(campaign: CampaignSummary, pages: Mapping[int, str] | None = N
     )
 
 
-def _by_name(table: Lumisections) -> dict[str, Array]:
-    return {"HCAL": table.status} | {name: getattr(table, name.lower()) for name in SUBDETECTORS}
+def _row(campaign: CampaignSummary, run: int, page: str | None) -> dict[str, Any]:
+    """One run in the table; ``page`` is the address of its own page, None without one."""
+    table = campaign.lumisections
+    rows = table.rows_of(run)
+    return {
+        "run": run,
+        "page": page,
+        "counts": Counter(table.status[rows].tolist()),
+        "good": listed(campaign.good.get(run, ()), 8),
+        "events": count(float(np.nansum(table.events[rows]))),
+        "pileup": spread(table.pileup[rows]),
+        "rests_on": campaign.rests_on.get(run, ()),
+        "open_findings": campaign.open_findings.get(run, ()),
+    }
 
 
 def _sentence(campaign: CampaignSummary) -> str:
@@ -299,30 +288,26 @@ def _overview(campaign: CampaignSummary) -> Picture:
     states: States = np.zeros((int(table.lumisection.max(initial=1)), len(runs)), dtype=np.uint8)
     rows = np.searchsorted(runs, table.run)
     for status, state in STATES.items():
-        here = table.status == status
-        states[table.lumisection[here] - 1, rows[here]] = state
+        of_status = table.status == status
+        states[table.lumisection[of_status] - 1, rows[of_status]] = state
     rows_of = quantity(len(runs), "run")
     words = f"Status of each lumisection, one row for each of {rows_of}. The tables below give the ranges."
     return picture(runs_figure(runs, states, STATES), words)
 
 
-def _causes(table: Lumisections) -> Iterator[Cause]:
-    bad = table.status == "BAD"
-    for words, lumisections in Counter(table.cause[bad].tolist()).most_common():
-        runs = len(np.unique(table.run[bad & (table.cause == words)]))
-        yield Cause(words, lumisections, runs)
-
-
-def _row(campaign: CampaignSummary, run: int, page: str | None) -> RunRow:
-    table = campaign.lumisections
-    rows = table.rows_of(run)
-    return RunRow(
-        run=run,
-        page=page,
-        counts=Counter(table.status[rows].tolist()),
-        good=listed(campaign.good.get(run, ()), 8),
-        events=count(float(np.nansum(table.events[rows]))),
-        pileup=spread(table.pileup[rows]),
-        rests_on=campaign.rests_on.get(run, ()),
-        open_findings=campaign.open_findings.get(run, ()),
-    )
+@style.in_cms_style
+def runs_figure(runs: Sequence[int], states: Array, names: Mapping[str, int]) -> Figure:
+    """(LS, runs) states, LS 1 first, the first run on top; ``names`` says what each state stands for."""
+    height = float(np.clip(2.2 + 0.24 * len(runs), 3, 14))
+    figure = style.page(f"{len(runs)} run{'s' * (len(runs) != 1)}", 14, height)
+    axis = figure.subplots()
+    draw_timeline(axis, states, 0)
+    axis.invert_yaxis()
+    step = -(-max(len(runs), 1) // 45)
+    axis.yaxis.set_major_locator(FixedLocator([row + 0.5 for row in range(0, len(runs), step)]))
+    axis.set_yticklabels([str(run) for run in runs[::step]], fontsize=10)
+    axis.set_ylabel("run")
+    axis.set_xlabel("lumisection")
+    entries = [*((name, style.STATES[state][1]) for name, state in names.items()), ("no LS", style.NO_CHANNEL)]
+    style.legend_below(figure, [style.patch(colour, name) for name, colour in entries])
+    return figure

@@ -1,216 +1,239 @@
-"""Pages in HTML and the pictures in them: a figure is made of arrays, and knows nothing of a record."""
+"""What pages on saved verdicts share: places by their full names, faults as sentences, pictures, and templates."""
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
 from PIL import Image
 
-from hcal_root_ad.detector import N_RBX, SUBDET_PM
-from hcal_root_ad.judge.aggregate import Array
-from hcal_root_ad.judge.verdict import State, rests_on
-from hcal_root_ad.lumi_maps import Range
-from hcal_root_ad.publish.elements import RBX_LABELS
-from hcal_root_ad.style import (
-    HB_HE,
-    NO_CHANNEL,
-    NOT_JUDGED,
-    STATES,
-    colour_bar,
-    counted_states,
-    depth_map,
-    depth_page,
-    in_cms_style,
-    legend_below,
-    lumi_axis,
-    page,
-    patch,
-    png,
-    state_colours,
-)
-from hcal_root_ad.style import outline as draw_outline
+from hcal_root_ad import style
+from hcal_root_ad.detector import N_RBX, SUBDET_PM, rbx_of
+from hcal_root_ad.judge.aggregate import N_BOXES, Array, States, on_axis
+from hcal_root_ad.judge.run_verdict import trust_sentences
+from hcal_root_ad.judge.verdict import Finding, Kind, State, how_large, how_sure, rests_on, what, when
+from hcal_root_ad.publish.saved_verdict import HBHE_BOXES, STRIPS, PartRecord, RunRecord
 
-COLUMNS = 1000
-"""Most columns of the timeline: a column of a longer run holds several lumisections and shows the worst of them."""
-POINTS = 90
-"""Most points of a small picture; those of a longer run are sums over neighbouring lumisections."""
-_MARKERS = {State.PROBLEMATIC: ("o", "#000000"), State.BAD: ("s", "#000000")}
-_BLUE, _RED = "#3f6fd8", "#c1121f"
+_PLACES = {
+    r"(H[BEOF]) ([+-]\d+)/(\d+)/(\d)": "channel {} ieta {}, iphi {}, depth {}",
+    r"(H[BE][MP]) iphi (\d+)": "strip iphi {1} of {0}",
+    r"(H[BEOF])": "the whole of {}",
+    r"(H[BEOF])M": "the minus side of {}",
+    r"(H[BEOF])P": "the plus side of {}",
+    r"(H[BEOF][MP]\d\d|HO[012][MP]?\d\d)": "readout box {}",
+    r"(H[BEOF][MP]\d\d)-RM(\d)": "readout module {1} of {0}",
+    r"(H[BEOF][MP]\d\d)-RM(\d)-card(\d)": "QIE card {2} of readout module {1} of {0}",
+    r"crate(\d+)-slot0*(\d+)": "the uHTR in crate {}, slot {}",
+    r"FED ?(\d+)": "FED {}",
+    r"(H[BEOF]) \|ieta\| (\d+)": "ring |ieta| {1} of {0}",
+    r"(H[BEOF]) \|ieta\| (\d+) depth (\d)": "ring |ieta| {1} of {0}, depth {2}",
+}
+"""Forms of the names of units, and what they say."""
+_IN_BOX = re.compile(r"(?P<half>H[BE][MP])(?P<rbx>\d\d)(-RM\d)?(-card\d)?")
+_IN_PHI = re.compile(r"(?P<name>H[BE])((?P<side>[MP]) iphi |(?P<sign> [+-])\d+/)(?P<iphi>\d+)(/\d)?")
+
+
+def place(unit: str) -> str:
+    """The full name of a finding's unit; a name of a form that is not known stays as it is.
+
+    >>> place("HEP07-RM2"), place("HE +20/5/3")
+    ('readout module 2 of HEP07', 'channel HE ieta +20, iphi 5, depth 3')
+    """
+    for form, words in _PLACES.items():
+        if match := re.fullmatch(form, unit):
+            return words.format(*match.groups()).replace("ieta -", "ieta −")
+    return unit
+
+
+def box_of_unit(unit: str) -> int | None:
+    """Readout box 0…71 in which a finding's unit lies, None if it is larger than a box or not of HB and HE."""
+    if match := _IN_PHI.fullmatch(unit):
+        side = match["side"] or {" +": "P", " -": "M"}[match["sign"]]
+        half, rbx = match["name"] + side, int(rbx_of(np.array(int(match["iphi"]))))
+    elif match := _IN_BOX.fullmatch(unit):
+        half, rbx = match["half"], int(match["rbx"])
+    else:
+        return None
+    return SUBDET_PM.index(half) * N_RBX + rbx - 1
+
+
+def count(number: float) -> str:
+    """A number of digis for people: exact below ten thousand, then three figures."""
+    for size, word in ((1e9, " billion"), (1e6, " million")):
+        if number >= size:
+            return f"{number / size:.3g}{word}"
+    return f"{round(number):,}"
+
+
+def spread(values: NDArray[np.float64]) -> str:
+    """From where to where numbers go that are known (finite), such as ``40–51``."""
+    finite = values[np.isfinite(values)]
+    return f"{finite.min():.0f}–{finite.max():.0f}" if len(finite) else "not known"
+
+
+def quantity(number: int, noun: str) -> str:
+    """``1 channel``, ``2 channels``."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def happened(kind: Kind, observed: float, expected: float) -> str:
+    """What the channels gave, against what was expected of them."""
+    if observed == 0:
+        return f"no digi at all where {count(expected)} were expected"
+    if expected <= 0:
+        return f"{count(observed)} digis where none was expected"
+    ratio = observed / expected
+    share = f"{100 * ratio:.0f} %" if ratio >= 0.01 else "less than 1 %"
+    if kind is Kind.DEAD:
+        return f"{count(observed)} digis where {count(expected)} were expected ({share})"
+    if kind is Kind.DEGRADED:
+        return f"{share} of the {count(expected)} digis that were expected"
+    bursts = ", coming and going" if kind is Kind.NOISY else ""
+    return f"{ratio:.2f} times the {count(expected)} digis that were expected{bursts}"
+
+
+@dataclass(frozen=True, eq=False)
+class ReportedFinding:
+    """A finding with the part of the record that it is in, and its row of the part's histories, None without one."""
+
+    part: PartRecord
+    finding: Finding
+    row: int | None
+
+    @property
+    def noun(self) -> str:
+        return "strip" if self.part.name == STRIPS else "channel"
+
+    @property
+    def reason(self) -> str:
+        """One sentence: who gave how many digis, of how many."""
+        finding, where = self.finding, place(self.finding.unit)
+        who = where if finding.channels == 1 else f"{quantity(finding.channels, self.noun)} of {where}"
+        sentence = f"{who} gave {happened(finding.kind, finding.observed, finding.expected)}"
+        return sentence[0].upper() + sentence[1:]
+
+
+def findings_of(record: RunRecord) -> tuple[ReportedFinding, ...]:
+    """The findings of all parts, the strongest first."""
+    reported = (
+        ReportedFinding(part, finding, row if row < len(part.finding_observed) else None)
+        for part in record.parts
+        for row, finding in enumerate(part.findings)
+    )
+    return tuple(sorted(reported, key=lambda each: (-each.finding.significance, -each.finding.channels)))
+
+
+def trust_of(record: RunRecord) -> tuple[str, ...]:
+    """How far the record can be trusted, where it is not as it should be."""
+    return trust_sentences({part.name: part for part in record.parts})
 
 
 @dataclass(frozen=True)
-class Outline:
-    """Lumisections of a readout box (0…71) to be outlined with a number."""
+class Headline:
+    """The verdict on a run: its state, one sentence, and what was not judged at all."""
 
-    number: int
-    box: int
-    first: int
-    last: int
+    state: State
+    sentence: str
+    missing: tuple[str, ...] = ()
+
+
+def headline_of(record: RunRecord, findings: tuple[ReportedFinding, ...]) -> Headline:
+    """Bad with any bad readout box, problematic with anything flagged, not assessed if nothing could be judged."""
+    judged, bad, length = int(assessed_in(record).sum()), int(bad_in(record).sum()), len(record.lumisections)
+    names = {part.name for part in record.parts}
+    missing = tuple(name for name in ("HB", "HE") if not {name, STRIPS} & names)
+    all_of_it = f"all {length:,} lumisections" if judged == length else f"the {judged:,} lumisections that were judged"
+    if record.parts and all(part.granularity == "run" for part in record.parts):
+        all_of_it = "the run, which was judged as a whole"
+    if not judged:
+        state = State.NOT_ASSESSED
+        sentence = "No lumisection could be judged: too few events, no data or no collisions."
+    elif bad:
+        of = f"{bad:,} of {all_of_it}" if bad < judged else all_of_it
+        state, sentence = State.BAD, f"A readout box is bad in {of}."
+    elif findings:
+        flagged = f"{quantity(len(findings), 'place')} {'is' if len(findings) == 1 else 'are'} flagged"
+        state, sentence = State.PROBLEMATIC, f"{flagged} in {all_of_it}, but no readout box is bad."
+    else:
+        state, sentence = State.GOOD, f"Nothing is flagged in {all_of_it}."
+    if findings:
+        first = findings[0].finding
+        sentence += f" Strongest: {place(first.unit)}, {first.kind} in LS {when(first)}."
+    return Headline(state, sentence, missing)
+
+
+def parts_by_lumisection(record: RunRecord) -> tuple[PartRecord, ...]:
+    """What was judged per lumisection: channels where they were, else strips, else the run as a whole."""
+    for granularity in ("lumisection", STRIPS):
+        if chosen := tuple(part for part in record.parts if part.granularity == granularity):
+            return chosen
+    return record.parts
+
+
+def assessed_in(record: RunRecord) -> NDArray[np.bool_]:
+    """(LS,) whether anything was judged in the lumisection."""
+    judged = np.zeros(len(record.lumisections), dtype=bool)
+    for part in parts_by_lumisection(record):
+        judged |= part.assessed
+    return judged
+
+
+def bad_in(record: RunRecord) -> NDArray[np.bool_]:
+    """(LS,) whether some readout box is bad: a quarter of its channels is."""
+    bad = np.zeros(len(record.lumisections), dtype=bool)
+    for part in parts_by_lumisection(record):
+        bad |= (part.box_states == State.BAD).any(axis=1)
+    return bad
+
+
+def box_states(record: RunRecord) -> States:
+    """(LS from 1 to the last, 72) states of the boxes of HB and HE, not assessed at lumisections that are not there."""
+    length = int(record.lumisections.max(initial=1))
+    states = np.zeros((len(record.lumisections), N_BOXES), dtype=np.uint8)
+    for part in parts_by_lumisection(record):
+        if part.boxes == HBHE_BOXES:
+            states = np.maximum(states, part.box_states)
+    rows: States = on_axis(states, record.lumisections, length)
+    absent = np.setdiff1d(np.arange(length), record.lumisections - 1)
+    rows[absent] = np.where(states.any(axis=0), State.NOT_ASSESSED, 0)
+    return rows
+
+
+COLUMNS = 1000
+"""Most columns of a timeline: a column of a longer run holds several lumisections and shows the worst of them."""
+_COLOURS = 96
+"""Colours of a picture: enough for our maps, and a third of the bytes."""
+_SIGNS = {State.NOT_CONNECTED: "–", State.NOT_ASSESSED: "○", State.GOOD: "✔", State.PROBLEMATIC: "▲", State.BAD: "✖"}
+"""A shape for each state, because colours are not for everybody."""
 
 
 def worst_of(states: Array, size: int) -> Array:
     """(LS, rows) states of blocks of ``size`` LS: a fault first, then what was not assessed, then good."""
     order = np.array([0, 1, 3, 2, 4, 5], dtype=np.uint8)  # exchanges good and not assessed, and is its own inverse
-    starts = np.arange(0, len(states), size)
-    return order[np.maximum.reduceat(order[states], starts, axis=0)]
+    return order[np.maximum.reduceat(order[states], np.arange(0, len(states), size), axis=0)]
 
 
-@in_cms_style
-def timeline_figure(run: int, events: Array, states: Array, outlines: Sequence[Outline]) -> Figure:
-    """Events (LS,) and states (LS, 72) of all readout boxes, LS 1 first; 0 where a box was not judged."""
-    length = len(states)
-    size = -(-length // COLUMNS)
-    edges = np.append(np.arange(0, length, size), length) + 0.5
-    figure = page(run, 14, 14.5)
-    top, *axes = figure.subplots(5, 1, sharex=True, height_ratios=[1.1, 3, 3, 3, 3])
-    _events(top, events)
-    colours, norm = state_colours()
-    shown = worst_of(states, size).astype(float)
-    for index, (axis, half) in enumerate(zip(axes, SUBDET_PM, strict=True)):
-        rows = shown[:, index * N_RBX : (index + 1) * N_RBX]
-        axis.set_facecolor(NO_CHANNEL)
-        values = np.where(rows > 0, rows, np.nan).T
-        axis.pcolormesh(edges, np.arange(N_RBX + 1) + 0.5, values, cmap=colours, norm=norm, rasterized=True)
-        axis.yaxis.set_minor_locator(NullLocator())
-        axis.yaxis.set_major_locator(FixedLocator(range(1, N_RBX + 1, 2)))
-        axis.set_yticklabels(RBX_LABELS[half][::2], fontsize=10)
-        lumi_axis(axis, length)
-        for one in outlines:
-            if one.box // N_RBX == index:
-                draw_outline(axis, one.number, one.box % N_RBX + 1, one.first, one.last)
-    axes[-1].set_xlabel("lumisection")
-    legend_below(figure, [*(patch(colour, name) for name, colour in STATES.values()), patch(NO_CHANNEL, "not judged")])
-    return figure
-
-
-@in_cms_style
-def state_maps(run: int, states: Array) -> Figure:
-    """(7, 84, 72) worst states of the run per depth, flagged channels marked; 0 where there is no channel."""
-    figure, (*axes, legend) = depth_page(run, columns=3)
-    colours, norm = state_colours()
-    for axis, values in zip(axes, states, strict=True):
-        depth_map(axis, np.where(values > 0, values, np.nan), cmap=colours, norm=norm)
-        for state, (marker, colour) in _MARKERS.items():
-            ieta, iphi = np.nonzero(values == state)
-            style: dict[str, Any] = {"marker": marker, "facecolors": "none", "edgecolors": colour, "linewidths": 0.9}
-            axis.scatter(ieta - HB_HE.start + 0.5, iphi + 1, s=42, **style)
-    marks = [
-        Line2D([], [], ls="", marker=marker, mfc="none", mec=colour, ms=7, label=f"marks a {STATES[state][0]} channel")
-        for state, (marker, colour) in _MARKERS.items()
-    ]
-    entries = [*counted_states(states), *marks]
-    legend.legend(handles=entries, loc="center", title="channels, by worst state of the run", alignment="left")
-    return figure
-
-
-@in_cms_style
-def ratio_maps(run: int, observed: Array, expected: Array) -> Figure:
-    """(7, 84, 72) digis seen over expected in the judged LS, white where nothing is expected."""
-    figure, (*axes, legend) = depth_page(run, columns=3)
-    ratio = np.divide(observed, expected, out=np.full(observed.shape, np.nan), where=expected > 0)
-    for axis, values in zip(axes, ratio, strict=True):
-        image = depth_map(axis, values, cmap=mpl.colormaps["PuOr_r"], vmin=0, vmax=2)
-    colour_bar(figure, legend, image, "digis seen / expected, over the judged LS", extend="max")
-    return figure
-
-
-@in_cms_style
-def events_figure(run: int, events: Array, assessed: Array) -> Figure:
-    """(LS,) events against LS, LS 1 first, and where nothing was judged."""
-    figure = page(run, 14, 3.6)
-    axis = figure.subplots()
-    _events(axis, events)
-    edges = np.arange(len(events) + 1) + 0.5
-    high = axis.get_ylim()[1]
-    axis.stairs(np.where(assessed, 0, high), edges, baseline=0, fill=True, color=NOT_JUDGED, zorder=0)
-    lumi_axis(axis, len(events))
-    axis.set_xlabel("lumisection")
-    legend_below(figure, [patch(NOT_JUDGED, "not assessed")])
-    return figure
-
-
-def _events(axis: Axes, events: Array) -> None:
-    axis.stairs(events, np.arange(len(events) + 1) + 0.5, color="black", linewidth=1.2)
-    axis.set_ylabel("events")
-    axis.set_ylim(0, 1.15 * max(float(events.max(initial=0)), 1))
-
-
-@dataclass(frozen=True, eq=False)
-class FindingHistory:
-    """Digis per event of a finding's channels: (points,) LS, seen, expected and its sigma; and what is flagged."""
-
-    lumisections: Array
-    observed: Array
-    expected: Array
-    sigma: Array
-    flagged: list[Range]
-
-
-@in_cms_style
-def small_figure(history: FindingHistory) -> Figure:
-    """Seen against expected, in a picture the size of a stamp."""
-    figure = Figure(figsize=(2.9, 1.05))
-    axis = figure.add_axes((0.12, 0.21, 0.82, 0.75))
-    x = history.lumisections
-    shaded = [(first - 0.5, last - first + 1) for first, last in history.flagged]
-    axis.broken_barh(shaded, (0, 1), transform=axis.get_xaxis_transform(), color=_RED, alpha=0.15, linewidth=0)
-    low, high = history.expected - history.sigma, history.expected + history.sigma
-    axis.fill_between(x, low, high, step="mid", color=_BLUE, alpha=0.35, linewidth=0)
-    axis.step(x, history.expected, where="mid", color=_BLUE, linewidth=1)
-    axis.plot(x, history.observed, ".", color="black", markersize=3)
-    highest = max(float(history.expected.max(initial=0)), float(history.observed.max(initial=0)), 1e-6)
-    axis.set_ylim(-0.05 * highest, 1.15 * highest)
-    axis.set_xlim(x[0] - 0.5, x[-1] + 0.5)
-    axis.set_yticks([0, float(f"{highest:.1g}")])
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5, min_n_ticks=1))
-    axis.minorticks_off()
-    axis.tick_params(length=3, width=0.6, pad=2, labelsize=8.5, top=False, right=False)
-    axis.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-@in_cms_style
-def runs_figure(runs: Sequence[int], states: Array, names: Mapping[str, int]) -> Figure:
-    """(LS, runs) states, LS 1 first, the first run on top; ``names`` says what each state stands for."""
+def draw_timeline(axis: Axes, states: Array, below: float) -> None:
+    """(LS, rows) states, LS 1 first, the first row from ``below`` on; gray where a row has none (0)."""
     length, size = len(states), -(-len(states) // COLUMNS)
     edges = np.append(np.arange(0, length, size), length) + 0.5
-    figure = page("1 run" if len(runs) == 1 else f"{len(runs)} runs", 14, float(np.clip(2.2 + 0.24 * len(runs), 3, 14)))
-    axis = figure.subplots()
-    colours, norm = state_colours()
     shown = worst_of(states, size).astype(float)
-    axis.set_facecolor(NO_CHANNEL)
+    colours, norm = style.state_colours()
+    axis.set_facecolor(style.NO_CHANNEL)
     values = np.where(shown > 0, shown, np.nan).T
-    axis.pcolormesh(edges, np.arange(len(runs) + 1), values, cmap=colours, norm=norm, rasterized=True)
-    axis.invert_yaxis()
-    step = -(-max(len(runs), 1) // 45)
-    axis.yaxis.set_major_locator(FixedLocator([row + 0.5 for row in range(0, len(runs), step)]))
-    axis.set_yticklabels([str(run) for run in runs[::step]], fontsize=10)
+    axis.pcolormesh(edges, np.arange(len(values) + 1) + below, values, cmap=colours, norm=norm, rasterized=True)
     axis.yaxis.set_minor_locator(NullLocator())
-    axis.set_ylabel("run")
-    lumi_axis(axis, length)
-    axis.set_xlabel("lumisection")
-    legend_below(
-        figure, [*(patch(STATES[state][1], name) for name, state in names.items()), patch(NO_CHANNEL, "no LS")]
-    )
-    return figure
-
-
-_COLOURS = 96
-"""Colours of a picture: enough for our maps, and a third of the bytes."""
-_SIGNS = {State.NOT_CONNECTED: "–", State.NOT_ASSESSED: "○", State.GOOD: "✔", State.PROBLEMATIC: "▲", State.BAD: "✖"}
-"""A shape for each state, because colours are not for everybody."""
+    style.lumi_axis(axis, length)
 
 
 @dataclass(frozen=True)
@@ -225,7 +248,7 @@ class Picture:
 
 def picture(figure: Figure, words: str) -> Picture:
     """The figure as PNG data; ``words`` is read out where it cannot be seen."""
-    image = Image.open(BytesIO(png(figure))).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+    image = Image.open(BytesIO(style.png(figure))).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
     buffer = BytesIO()
     image.save(buffer, format="png", optimize=True)
     data = b64encode(buffer.getvalue()).decode()
@@ -240,14 +263,13 @@ def render(template: str, **values: Any) -> str:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("hcal_root_ad.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
+        loader=PackageLoader("hcal_root_ad.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
-    )
+    )  # fmt: skip
     environment.globals["signs"] = _SIGNS
-    environment.filters["rests_on"] = rests_on
-    environment.filters["number"] = "{:,}".format
-    environment.filters["unbroken"] = lambda text: text.replace("–", "\u2060–\u2060")  # no line break within a range
+    environment.filters |= {
+        "rests_on": rests_on, "what": what, "when": when, "how_large": how_large, "how_sure": how_sure,
+        "number": "{:,}".format,
+        "unbroken": lambda text: text.replace("–", "\u2060–\u2060"),  # no line break within a range
+    }  # fmt: skip
     return environment

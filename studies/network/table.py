@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hcal_root_ad.files import write_text
-from hcal_root_ad.publish.run_plots import save
+from hcal_root_ad.style import save
 from studies.network.absorption import LARGEST
 from studies.network.cause import TEST
 

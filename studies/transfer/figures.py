@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hcal_root_ad.publish.run_plots import save
 from hcal_root_ad.stats.binomial import Floats
+from hcal_root_ad.style import save
 from studies.transfer.comparison import Row, chosen, rows_of
 from studies.transfer.grids import MAIN, SENSIBLE
 from studies.transfer.measurement import Result

@@ -15,8 +15,7 @@ from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.publish.saved_verdict import RunRecord, load_record, record_name, save_record
 from hcal_root_ad.report import campaign_page as campaign
-from hcal_root_ad.report.campaign_page import BadStretch, campaign_page, is_campaign, load_campaign
-from hcal_root_ad.report.page import runs_figure
+from hcal_root_ad.report.campaign_page import BadStretch, campaign_page, is_campaign, load_campaign, runs_figure
 
 
 def test_names_are_those_of_certify() -> None:
@@ -39,7 +38,7 @@ def test_a_folder_is_read_as_certify_writes_it(campaign_folder: Path) -> None:
     assert found.lumisections.cause.tolist()[2] == "HE: lost RBX"
     assert found.lumisections.pileup[:2].tolist() == [50.9, 40]
     assert np.isnan(found.lumisections.recorded[5])
-    assert found.failed[0].sentence == "broken.root is damaged <here>."
+    assert found.failed[0][1] == "broken.root is damaged <here>."
     assert found.judges == ("hb 1", "he 1 ab12")
 
 

@@ -4,16 +4,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from hcal_root_ad.judge.verdict import State, Trust
+from hcal_root_ad.judge.verdict import State, Trust, how_large, how_sure, what, when
 from hcal_root_ad.publish.saved_verdict import RunRecord
-from hcal_root_ad.report.run_in_words import assessed_in, bad_in, box_states, findings_of, headline_of, trust_of
+from hcal_root_ad.report.page import assessed_in, bad_in, box_states, findings_of, headline_of, trust_of
 
 
 def test_findings_are_read_aloud(record: RunRecord) -> None:
     dead, hot = findings_of(record)
-    assert (dead.what, dead.when, dead.rate, dead.sure) == ("RBX, 90 channels", "5–12", "×0", "certain")
+    words = [(what(each.finding, each.noun), when(each.finding), how_large(each.finding)) for each in (dead, hot)]
+    assert words == [("RBX, 90 channels", "5–12", "×0"), ("channel", "10–11, 13", "×2.47 ± 0.04")]
+    assert (how_sure(dead.finding), hot.row) == ("certain", 0)
     assert dead.reason == "90 channels of readout box HEP07 gave no digi at all where 4,200 were expected"
-    assert (hot.what, hot.when, hot.rate, hot.row) == ("channel", "10–11, 13", "×2.47 ± 0.04", 0)
     assert hot.reason == "Channel HB ieta +4, iphi 33, depth 2 gave 2.47 times the 1,500 digis that were expected"
 
 

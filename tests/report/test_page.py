@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hcal_root_ad.judge.verdict import State
-from hcal_root_ad.report.page import (
-    COLUMNS,
+from hcal_root_ad.report.page import COLUMNS, worst_of
+from hcal_root_ad.report.run_page import (
+    MARKS,
     FindingHistory,
     Outline,
     events_figure,
     ratio_maps,
     small_figure,
-    state_maps,
     timeline_figure,
-    worst_of,
 )
+from hcal_root_ad.style import state_maps
 
 
 def test_a_column_shows_a_fault_before_a_gap_and_a_gap_before_good() -> None:
@@ -65,7 +65,7 @@ def test_flagged_channels_are_marked_on_their_cell() -> None:
     states[:, 13:71, :] = State.GOOD
     states[3, 4 + 41, 33 - 1] = State.BAD  # ieta +4, iphi 33
     states[0, -29 + 42, 0] = State.PROBLEMATIC  # ieta −29, iphi 1
-    figure = state_maps(370101, states)
+    figure = state_maps(370101, states, 3, MARKS)
     depth1, depth4 = figure.axes[1], figure.axes[4]
     assert [len(marks.get_offsets()) for marks in depth4.collections[1:]] == [0, 1]
     assert depth4.collections[2].get_offsets()[0].tolist() == [32.5, 33]

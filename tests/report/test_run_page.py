@@ -10,8 +10,8 @@ import pytest
 
 from hcal_root_ad.judge.verdict import CommonPart, State, Trust
 from hcal_root_ad.publish.saved_verdict import PartRecord, RunRecord
-from hcal_root_ad.report.page import events_figure, picture
-from hcal_root_ad.report.run_page import run_page
+from hcal_root_ad.report.page import picture
+from hcal_root_ad.report.run_page import events_figure, run_page
 
 MakePart = Callable[..., PartRecord]
 VOID = {"meta", "link", "img", "br"}

@@ -7,7 +7,7 @@ from hcal_root_ad.judge.coarse import strip_names
 from hcal_root_ad.judge.findings import channel_name
 from hcal_root_ad.judge.verdict import Kind
 from hcal_root_ad.model.unit_tree import unit_tree
-from hcal_root_ad.report.run_in_words import box_of_unit, count, happened, place
+from hcal_root_ad.report.page import box_of_unit, count, happened, place
 
 
 @pytest.mark.parametrize(
