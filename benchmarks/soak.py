@@ -25,9 +25,9 @@ from matplotlib.figure import Figure
 
 from benchmarks.machine import machine, program
 from hcal_root_ad.files import write_text
-from hcal_root_ad.harvest.definition import FileContent, choose_definitions
+from hcal_root_ad.harvest.gathering import LumisectionCounts, needed_depths, table_of_run
+from hcal_root_ad.harvest.harvester import FileContent, choose_definitions
 from hcal_root_ad.harvest.inputs import source_of
-from hcal_root_ad.harvest.lumisection import LumisectionCounts, needed_depths, table_of_run
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.lumi_maps import LumiMaps, Source
 from hcal_root_ad.model.model import load_model

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hcal_root_ad.certify.certification import RunCertification
     from hcal_root_ad.certify.policy import Policy
     from hcal_root_ad.compare.comparison import Comparison
-    from hcal_root_ad.harvest.inspect import Inspection
+    from hcal_root_ad.harvest.read import Inspection
     from hcal_root_ad.judge.run_verdict import RunVerdict
     from hcal_root_ad.mask import Mask
     from hcal_root_ad.model.model import Model
@@ -64,7 +64,7 @@ def inspect_file(path: Name | InputFile) -> Inspection | PublishedRun:
     Raises:
         InputError, NoHcalError, DefinitionError: as :func:`read_lumi_maps` does.
     """
-    from hcal_root_ad.harvest.inspect import inspect_file as inspect_input
+    from hcal_root_ad.harvest.read import inspect_file as inspect_input
     from hcal_root_ad.publish.published_run import is_published, read_published
 
     try:

@@ -13,10 +13,10 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tomli_w
 from safetensors import SafetensorError
@@ -26,7 +26,7 @@ from hcal_root_ad.content import check_keys, nearest, structure
 from hcal_root_ad.detector import Era
 from hcal_root_ad.errors import CatalogueError, InputError, OutputError, UsageError
 from hcal_root_ad.files import staging_folder
-from hcal_root_ad.harvest.definition import load_definitions
+from hcal_root_ad.harvest.harvester import load_definitions
 from hcal_root_ad.harvest.inputs import InputFile, RemoteFile, input_file, source_of
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.tables import read_toml, shown
@@ -114,11 +114,7 @@ FindReference = Callable[[LumiMaps], NamedReference | None]
 
 
 def read_catalogue(folder: Path) -> dict[str, ReferenceEntry]:
-    """Entries of one folder's catalogue by name; none where it has no catalogue.
-
-    Raises:
-        CatalogueError: not TOML, or a key that is unknown, missing or of a wrong type.
-    """
+    """Entries of one folder's catalogue by name; raises CatalogueError for what is no TOML, or a wrong key."""
     path = folder / CATALOGUE
     if not path.exists():
         return {}
@@ -143,8 +139,7 @@ def entries() -> dict[str, ReferenceEntry]:
     """All entries on the search path by name; one of the user hides a shipped one of the same name."""
     by_name: dict[str, ReferenceEntry] = {}
     for folder in content.search_path("reference_runs"):
-        for name, entry in read_catalogue(folder).items():
-            by_name.setdefault(name, entry)
+        by_name |= {name: entry for name, entry in read_catalogue(folder).items() if name not in by_name}
     return by_name
 
 
@@ -173,11 +168,7 @@ def entry_of(name: str) -> ReferenceEntry:
 
 
 def load_reference(name: str) -> NamedReference:
-    """The reference of that name.
-
-    Raises:
-        CatalogueError: it is unknown, has no rates, or its rates are damaged.
-    """
+    """The reference of that name; raises CatalogueError if it is unknown, has no rates, or its rates are damaged."""
     return loaded(entry_of(name))
 
 
@@ -189,31 +180,26 @@ def loaded(entry: ReferenceEntry) -> NamedReference:
             "run with `hcal-root-ad reference add`."
         )
     path, again = entry.folder / entry.rates, "make them again with `hcal-root-ad reference add`"
+    words = f"The rates {path} of the reference {entry.name}"
     try:
         if source_of(path).sha256 != entry.sha256.get(entry.rates):
-            raise CatalogueError(
-                f"The rates {path} of the reference {entry.name} do not match the digest in {CATALOGUE}; {again}."
-            )
+            raise CatalogueError(f"{words} do not match the digest in {CATALOGUE}; {again}.")
         from hcal_root_ad.model.rates import load_rates  # rates need what fits models, which reading does not
 
         return NamedReference(entry, load_rates(path, entry.era))
     except FileNotFoundError as error:
-        raise CatalogueError(f"The rates {path} of the reference {entry.name} are not there; {again}.") from error
+        raise CatalogueError(f"{words} are not there; {again}.") from error
     except (OSError, ValueError, SafetensorError) as error:
-        raise CatalogueError(
-            f"The rates {path} of the reference {entry.name} are damaged ({error}); {again}."
-        ) from error
+        raise CatalogueError(f"{words} are damaged ({error}); {again}.") from error
 
 
 def quantity_of(definition: str) -> str:
     """What the maps of a harvester definition count, for example ``Occupancy``; "" where the definition is unknown."""
-    return next(
-        (definition_of.quantity for definition_of in load_definitions() if definition_of.name == definition), ""
-    )
+    return next((source.quantity for source in load_definitions() if source.name == definition), "")
 
 
 def trigger_of(maps: LumiMaps) -> str:
-    """Primary dataset of a run, from the names of its files; "" where they do not (all) say the same."""
+    """Primary dataset of a run, from the names of its files."""
     return primary_dataset([source.name for source in maps.sources])
 
 
@@ -272,10 +258,7 @@ _NAME = re.compile(r"[A-Za-z0-9][-A-Za-z0-9_.+]*")
 
 @dataclass(frozen=True)
 class Description:
-    """What the user says of a reference: see :class:`~hcal_root_ad.references.ReferenceEntry`.
-
-    ``trigger`` None takes it from the names of the files.
-    """
+    """What the user says of a reference, see :class:`ReferenceEntry`; the files' names tell the trigger if None."""
 
     trigger: str | None = None
     state: str = ""
@@ -319,48 +302,40 @@ def add_reference(
     """
     from hcal_root_ad.model.rates import fit_rates, save_rates
 
-    folder = own_catalogue(name)
-    _common_quantity(runs)
+    folder, quantity = own_catalogue(name), _common_quantity(runs)
     rates = fit_rates(runs, progress)
+    trigger = primary_dataset([file.name for file in files]) if description.trigger is None else description.trigger
+    described = asdict(replace(description, trigger=trigger))
+    what = described.pop("what")
+    table = {
+        "runs": [maps.run for maps in runs],
+        "era": runs[0].channels.era.value,
+        "quantity": quantity,
+        **described,
+        "lumisections": sum(int(maps.present.sum()) for maps in runs),
+        "events": int(max(subdetector.events for subdetector in rates.values())),
+        "what": what,
+        "made_by": f"hcal-root-ad {version('hcal-root-ad')}, reference add",
+    }
     try:
         with staging_folder(folder) as partial:
             save_rates(rates, partial / RATES)
             digests = {_written(file, folder): source_of(file).sha256 for file in files}
-            rates_digest = {f"{name}/{RATES}": source_of(partial / RATES).sha256}
-            table = _table(runs, rates, files, description) | {
-                "files": list(digests),
-                "rates": f"{name}/{RATES}",
-                # Files elsewhere were not fetched whole and have no digest.
-                "sha256": rates_digest | {path: digest for path, digest in digests.items() if digest},
-            }
-            (partial / CATALOGUE).write_text(_appended(folder, name, table), encoding="utf-8")
+            table |= {"files": list(digests), "rates": f"{name}/{RATES}"}
+            digests = {f"{name}/{RATES}": source_of(partial / RATES).sha256} | digests
+            # Files elsewhere were not fetched whole and have no digest.
+            table["sha256"] = {path: digest for path, digest in digests.items() if digest}
+            path = folder / CATALOGUE
+            before = path.read_text(encoding="utf-8").rstrip() + "\n\n" if path.exists() else _HEAD  # comments, too
+            text = tomli_w.dumps({name: {key: value for key, value in table.items() if value not in ("", 0)}})
+            (partial / CATALOGUE).write_text(before + text, encoding="utf-8")
             (folder / name).mkdir()
             (partial / RATES).rename(folder / name / RATES)
-            (partial / CATALOGUE).replace(folder / CATALOGUE)
+            (partial / CATALOGUE).replace(path)
     except OSError as error:
         shutil.rmtree(folder / name, ignore_errors=True)
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another folder.") from error
     return read_catalogue(folder)[name]
-
-
-def _table(
-    runs: Sequence[LumiMaps], rates: Mapping[str, Rates], files: Sequence[InputFile], description: Description
-) -> dict[str, Any]:
-    """What is known of the runs, as the catalogue says it."""
-    trigger = primary_dataset([file.name for file in files]) if description.trigger is None else description.trigger
-    return {
-        "runs": [maps.run for maps in runs],
-        "era": runs[0].channels.era.value,
-        "quantity": _common_quantity(runs),
-        "trigger": trigger,
-        "state": description.state,
-        "first_run": description.first_run,
-        "last_run": description.last_run,
-        "lumisections": sum(int(maps.present.sum()) for maps in runs),
-        "events": int(max(subdetector.events for subdetector in rates.values())),
-        "what": description.what,
-        "made_by": f"hcal-root-ad {version('hcal-root-ad')}, reference add",
-    }
 
 
 def _common_quantity(runs: Sequence[LumiMaps]) -> str:
@@ -381,38 +356,28 @@ def _written(file: InputFile, folder: Path) -> str:
     return str(path.relative_to(home) if path.is_relative_to(home) else path)
 
 
-def _appended(folder: Path, name: str, table: dict[str, Any]) -> str:
-    """The catalogue with one more table behind what it says already, comments included."""
-    path = folder / CATALOGUE
-    before = path.read_text(encoding="utf-8").rstrip() + "\n\n" if path.exists() else _HEAD
-    return before + tomli_w.dumps({name: {key: value for key, value in table.items() if value not in ("", 0)}})
-
-
 _HEAD = "# Reference runs, by name; `hcal-root-ad reference add` appends, `hcal-root-ad reference verify` checks.\n\n"
 
 
 def complaints(entry: ReferenceEntry) -> Iterator[str]:
     """What is wrong with an entry, one sentence each: rates, files and digests."""
-    if entry.rates:
-        try:
+    name = entry.name
+    try:
+        if entry.rates:
             loaded(entry)
-        except CatalogueError as error:
-            yield str(error)
+    except CatalogueError as error:
+        yield str(error)
     for written in dict.fromkeys((*entry.files, *filter(None, (entry.faults, entry.truth)))):
-        yield from _file_complaints(entry, written)
+        path = entry.path(written)
+        if isinstance(path, RemoteFile):
+            continue
+        if not path.is_file():
+            yield f"The file {path} of {name} is not there; its rates are still good, but no model can adapt to it."
+        elif written in entry.sha256 and source_of(path).sha256 != entry.sha256[written]:
+            yield f"The file {path} of {name} is not the one that was added: its digest is another."
     for written in entry.sha256:
         if written not in (*entry.files, entry.rates):
-            yield f"The entry {entry.name} has a digest of {written}, which is none of its files."
-
-
-def _file_complaints(entry: ReferenceEntry, written: str) -> Iterator[str]:
-    path = entry.path(written)
-    if isinstance(path, RemoteFile):
-        return
-    if not path.is_file():
-        yield f"The file {path} of {entry.name} is not there; its rates are still good, but no model can adapt to it."
-    elif written in entry.sha256 and source_of(path).sha256 != entry.sha256[written]:
-        yield f"The file {path} of {entry.name} is not the one that was added: its digest is another."
+            yield f"The entry {name} has a digest of {written}, which is none of its files."
 
 
 def input_paths(name: str) -> tuple[InputFile, ...]:
@@ -427,14 +392,9 @@ def input_paths(name: str) -> tuple[InputFile, ...]:
     catalogue = entries()
     if name in catalogue:
         return catalogue[name].inputs
-    reference_run = content.find("reference_runs", name)
-    if reference_run is None:
-        names = ", ".join(sorted({*catalogue, *_loose_runs()})) or "none"
-        raise InputError(f"{name}: no such file, and no reference run of that name (there are: {names}).")
-    return (reference_run,)
-
-
-def _loose_runs() -> list[str]:
-    """Folders, or files, with DQM data that lie among the reference runs without an entry in a catalogue."""
-    paths = {name: content.find("reference_runs", name) for name in content.names("reference_runs")}
-    return [name for name, path in paths.items() if path and (path.is_dir() or path.suffix == ".root")]
+    if reference_run := content.find("reference_runs", name):
+        return (reference_run,)
+    loose = {name: content.find("reference_runs", name) for name in content.names("reference_runs")}
+    data = {name for name, path in loose.items() if path and (path.is_dir() or path.suffix == ".root")}
+    names = ", ".join(sorted(data.union(catalogue))) or "none"
+    raise InputError(f"{name}: no such file, and no reference run of that name (there are: {names}).")

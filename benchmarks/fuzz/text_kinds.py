@@ -17,7 +17,7 @@ from hcal_root_ad.certify.conditions import read_oms, read_selection
 from hcal_root_ad.certify.dataset import campaign_files
 from hcal_root_ad.certify.executors import read_condor
 from hcal_root_ad.certify.policy import load_policy
-from hcal_root_ad.harvest.definition import read_definition
+from hcal_root_ad.harvest.harvester import read_definition
 from hcal_root_ad.harvest.inputs import RemoteFile
 from hcal_root_ad.mask import read_mask
 from hcal_root_ad.references import read_catalogue

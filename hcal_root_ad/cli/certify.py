@@ -179,7 +179,7 @@ def _judge(
     from hcal_root_ad.certify.campaign import judge_all, judge_in_order, judging_with, survey_all
     from hcal_root_ad.certify.dataset import Survey, campaign_files
     from hcal_root_ad.certify.executors import open_executor
-    from hcal_root_ad.harvest.definition import choose_definitions
+    from hcal_root_ad.harvest.harvester import choose_definitions
     from hcal_root_ad.mask import read_mask
 
     choose_definitions(arguments.definition)

@@ -28,7 +28,7 @@ from hcal_root_ad.export.traceable import (
     pull,
     typical_counts,
 )
-from hcal_root_ad.harvest.definition import choose_definitions
+from hcal_root_ad.harvest.harvester import choose_definitions
 from hcal_root_ad.model.counts import MINIMUM_EVENTS
 from hcal_root_ad.model.graphstad import BOXES
 from hcal_root_ad.model.model import Model

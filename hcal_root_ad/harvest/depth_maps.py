@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_MAPS, channel_table, ho_in_depth_4
-from hcal_root_ad.harvest.lumisection import (
-    HO_DEPTH,
-    MAP_SHAPE,
-    SATURATED,
-    LumisectionCounts,
-    ceiling,
-    check_axes,
-    ho_rows,
-)
+from hcal_root_ad.detector import N_MAPS, Era, channel_table, era_of_run, ho_in_depth_4
+from hcal_root_ad.errors import InputError
+from hcal_root_ad.harvest import gathering
 from hcal_root_ad.machine import ScratchStore, in_order
 from hcal_root_ad.root_io.histogram_bytes import CELLS, Bins, HistogramReader, Stock
+from hcal_root_ad.root_io.layout import Key
+from hcal_root_ad.root_io.records import LARGEST_MAP, Objects, Record, check_size, fetch, key_object
 
-_FLOW_SHAPE = (MAP_SHAPE[1] + 2, MAP_SHAPE[0] + 2)
+_FLOW_SHAPE = (gathering.MAP_SHAPE[1] + 2, gathering.MAP_SHAPE[0] + 2)
 """Rows and columns of a map's bins as stored, with under- and overflow: iphi × ieta."""
 _CELLS = _FLOW_SHAPE[0] * _FLOW_SHAPE[1]
 _TOO_LARGE = 2**31
 _BATCH_BYTES = 2**22
 """Compressed bytes that are fetched and unpacked at a time: some ten LS of small baskets, or one large one."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Where an element is: its path in the file and its key, or the text of a scalar."""
+
+    classname: str
+    path: str = ""
+    key: Key | None = None
+    text: str = ""
 
 
 class WantedMaps(NamedTuple):
@@ -60,12 +66,12 @@ class PartMaps(NamedTuple):
     strange: tuple[tuple[int, NDArray[Any]], ...]
     saturated: bool = False
 
-    def add_to(self, section: LumisectionCounts, where: Callable[[int], str]) -> None:
+    def add_to(self, section: gathering.LumisectionCounts, where: Callable[[int], str]) -> None:
         """Add all to a section; ``where`` names a map. Raises InputError as ``LumisectionCounts.add_map``."""
         if self.maps:
             section.add_counts(self.counts, self.maps, where(self.maps[0]))
         if self.saturated:
-            section.doubt(SATURATED)
+            section.doubt(gathering.SATURATED)
         for number, values in self.strange:
             section.add_map(number, values, where(number))
 
@@ -95,7 +101,7 @@ def read_maps(stock: Stock, batches: Iterable[Sequence[WantedMaps]], era: str) -
     Raises:
         InputError: maps whose axes are not those of HCAL's depth maps.
     """
-    reader = HistogramReader(stock, partial(check_axes, stock.place))
+    reader = HistogramReader(stock, partial(gathering.check_axes, stock.place))
 
     def read(batch: Sequence[WantedMaps]) -> list[PartMaps]:
         return list(_read_batch(reader, batch, era, CELLS[stock.classname]))
@@ -103,6 +109,59 @@ def read_maps(stock: Stock, batches: Iterable[Sequence[WantedMaps]], era: str) -
     store = ScratchStore()
     for batch_maps in in_order(read, batches):
         yield from (maps._replace(counts=store.keep(maps.counts)) for maps in batch_maps)
+
+
+class KeyStock:
+    """Histograms of one class, each behind a key of its own; record n is the n-th of them."""
+
+    def __init__(self, root: Any, elements: Sequence[Stored]) -> None:
+        self._root, self._elements = root, elements
+        self.classname = elements[0].classname
+        self.place = str(root.file.file_path)
+
+    def size(self, record: int) -> int:
+        """Compressed bytes of a record."""
+        return self._key(record).size
+
+    def open(self, records: Sequence[int]) -> Iterator[Objects]:
+        """The one object of each key."""
+        keys = [self._key(record) for record in records]
+        for key in keys:
+            check_size(key.object_size, f"The {self.classname} {key.name}", LARGEST_MAP)
+        for raw, key in zip(fetch(self._root.file.source, [Record(k.seek, k.size) for k in keys]), keys, strict=True):
+            yield key_object(raw, key.key_size, key.object_size)
+
+    def decode(self, record: int, objects: Objects, number: int) -> Any:  # noqa: ARG002
+        """The object of a key, fetched again."""
+        return self._root[self._elements[record].path]
+
+    def _key(self, record: int) -> Key:
+        key = self._elements[record].key
+        assert key is not None
+        return key
+
+
+def add_maps(
+    root: Any,
+    places: Iterable[tuple[gathering.LumisectionCounts, int, Stored]],
+    words: Callable[[gathering.LumisectionCounts, int], str],
+) -> None:
+    """Add maps behind keys to their sections; a place is a section, the map's number, and where it is stored.
+
+    ``words`` name a map for errors. Raises InputError for what is no map of HCAL's.
+    """
+    kinds: dict[tuple[str, Era], list[tuple[gathering.LumisectionCounts, int, Stored]]] = {}
+    for section, number, stored in places:
+        kinds.setdefault((stored.classname, era_of_run(section.run)), []).append((section, number, stored))
+    for (classname, era), maps in kinds.items():
+        if not is_map(classname):
+            raise InputError(f"{words(*maps[0][:2])} is a {classname or 'scalar'}; a TH2 was expected.")
+        stock = KeyStock(root, [stored for _, _, stored in maps])
+        sections = list(dict.fromkeys(section for section, _, _ in maps))
+        rows = {section: n for n, section in enumerate(sections)}
+        asked = (WantedMaps.one(n, rows[section], number) for n, (section, number, _) in enumerate(maps))
+        for read in read_maps(stock, in_batches(asked, stock.size), era):
+            read.add_to(sections[read.part], partial(words, sections[read.part]))
 
 
 def _read_batch(
@@ -116,7 +175,7 @@ def _read_batch(
     for asked, maps in zip(batch, read, strict=True):
         rows = np.searchsorted(parts, asked.parts)
         for bins, row, number in zip(maps, rows.tolist(), asked.maps.tolist(), strict=True):
-            if bins.shape == MAP_SHAPE:
+            if bins.shape == gathering.MAP_SHAPE:
                 flow[row, number - 1] = bins.flow
                 came[row, number - 1] = True
             else:
@@ -125,8 +184,8 @@ def _read_batch(
     for row, section in enumerate(parts.tolist()):
         numbers = tuple((np.flatnonzero(came[row]) + 1).tolist())
         if not fine[row]:
-            strange[row] += [(number, Bins(MAP_SHAPE, flow[row, number - 1]).inside()) for number in numbers]
-        saturated = bool(counts[row].max(initial=0) >= ceiling(dtype))
+            strange[row] += [(number, Bins(gathering.MAP_SHAPE, flow[row, number - 1]).inside()) for number in numbers]
+        saturated = bool(counts[row].max(initial=0) >= gathering.ceiling(dtype))
         yield PartMaps(section, counts[row], numbers if fine[row] else (), tuple(strange[row]), saturated)
 
 
@@ -146,7 +205,7 @@ def gather(flow: NDArray[Any], era: str) -> tuple[NDArray[np.int32], NDArray[np.
     if np.count_nonzero(bits) != np.count_nonzero(counts):  # rare, and dearer: find out which maps hold what besides
         fine &= ~bits.take(places.others, axis=1).any(axis=1)
     n_channels = len(channel_table(era))
-    counts[:, ho_rows(era)[: counts.shape[1] - n_channels]] += counts[:, n_channels:]
+    counts[:, channel_table(era).rows_of("HO")[: counts.shape[1] - n_channels]] += counts[:, n_channels:]
     return counts[:, :n_channels], fine
 
 
@@ -167,5 +226,5 @@ def _places(era: str) -> _Places:
     cells = number[table.dqm_map - 1, table.dqm_y + 1, table.dqm_x + 1]
     if ho_in_depth_4(era):
         outer = table.select("HO")
-        cells = np.append(cells, number[HO_DEPTH - 1, outer.dqm_y + 1, outer.dqm_x + 1])
+        cells = np.append(cells, number[gathering.HO_DEPTH - 1, outer.dqm_y + 1, outer.dqm_x + 1])
     return _Places(cells, np.setdiff1d(number[:, 1:-1, 1:-1], cells))

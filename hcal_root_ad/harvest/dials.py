@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_DQM_IETA, N_IPHI, era_of_run
 from hcal_root_ad.errors import InputError, NoHcalError, UsageError
 from hcal_root_ad.files import whole_file
-from hcal_root_ad.harvest.definition import (
+from hcal_root_ad.harvest import gathering
+from hcal_root_ad.harvest.harvester import (
     ContainerKind,
     Definition,
     Element,
@@ -35,15 +36,6 @@ from hcal_root_ad.harvest.definition import (
     load_definitions,
 )
 from hcal_root_ad.harvest.inputs import InputFile, damage_as_input_error
-from hcal_root_ad.harvest.lumisection import (
-    SATURATED,
-    LumisectionCounts,
-    check_numbers,
-    maps_of,
-    needed_depths,
-    where,
-    whole_column,
-)
 from hcal_root_ad.root_io.records import check_size
 
 _BATCH = 256
@@ -79,7 +71,7 @@ class TableFile:
         self._runs, self._lumisections = (self._whole(index[name], name) for name in columns[1:3])
         self._places = sorted({*zip(self._runs.tolist(), self._lumisections.tolist(), strict=True)})
         for run, lumisection in self._places:
-            check_numbers(path, run, lumisection)
+            gathering.check_numbers(path, run, lumisection)
         self.runs = tuple(int(run) for run in np.unique(self._runs))
 
     def _coded(self, column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int64]]:
@@ -98,7 +90,7 @@ class TableFile:
         words = f"The column {name} of {self.path}"
         if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
             raise InputError(f"{words} holds {column.type}; whole numbers were expected.")
-        return whole_column(column.to_numpy(), words)
+        return gathering.whole_column(column.to_numpy(), words)
 
     @cached_property
     def elements(self) -> Mapping[str, Element]:
@@ -116,17 +108,19 @@ class TableFile:
 
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
         subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
-        numbers = {definition.map_element(subsystem, n): n for run in self.runs for n in maps_of(era_of_run(run))}
+        numbers = {
+            definition.map_element(subsystem, n): n for run in self.runs for n in gathering.maps_of(era_of_run(run))
+        }
         chosen = [place for place in self._places if within is None or place[1] in within]
-        sections = {(*place, 0): LumisectionCounts(*place) for place in chosen}
+        sections = {(*place, 0): gathering.LumisectionCounts(*place) for place in chosen}
         came: dict[tuple[str, int, int], int] = {}
         for name, run, ls, values in self._maps(numbers):
             if (run, ls, 0) in sections:
                 again = came[name, run, ls] = came.get((name, run, ls), -1) + 1
-                section = sections.setdefault((run, ls, again), LumisectionCounts(run, ls))
-                section.add_map(numbers[name], values, where(self.path, name, run, ls))
+                section = sections.setdefault((run, ls, again), gathering.LumisectionCounts(run, ls))
+                section.add_map(numbers[name], values, gathering.where(self.path, name, run, ls))
                 if values.max(initial=0) == _CEILINGS[0] or values.max(initial=0) >= _CEILINGS[1]:
-                    section.doubt(SATURATED)
+                    section.doubt(gathering.SATURATED)
         return FileContent(self.path, definition, tuple(sections.values()), datasets=self._datasets)
 
     @cached_property
@@ -284,14 +278,9 @@ def _is_list(kind: pa.DataType) -> bool:
 Progress = Callable[[int, int], None]
 PREFIX, WORKSPACE, PAGE = "dials:", "hcal", 100
 _NAME = re.compile(rf"{PREFIX}(?P<run>\d+)(@(?P<dataset>/.+))?")
-_SCHEMA = pa.schema(
-    [
-        ("me", pa.string()),
-        ("run_number", pa.int64()),
-        ("ls_number", pa.int64()),
-        ("data", pa.list_(pa.list_(pa.float32()))),
-    ]
-)
+_SCHEMA = pa.schema({
+    "me": pa.string(), "run_number": pa.int64(), "ls_number": pa.int64(), "data": pa.list_(pa.list_(pa.float32())),
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -370,17 +359,14 @@ def fetch(run: DialsRun, path: Path, client: DialsClient, progress: Progress | N
         InputError: the service cannot be asked, or several datasets hold the run.
         NoHcalError: DIALS has no HCAL maps of the run.
     """
-    for definition in sorted(_definitions(), key=lambda one: one.rank):
-        rows = list(_rows(run, definition, client, progress))
-        if rows:
-            _write(rows, path)
+    for definition in choose_definitions(None):  # by rank
+        if definition.container is ContainerKind.DIALS and (rows := list(_rows(run, definition, client, progress))):
+            with whole_file(path) as partial:
+                table = pa.Table.from_pylist(rows, _SCHEMA)
+                pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
             return
     of = f" in {run.dataset}" if run.dataset else ""
     raise NoHcalError(f"DIALS has no HCAL maps of run {run.run}{of}; check the run number and the dataset.")
-
-
-def _definitions() -> list[Definition]:
-    return [definition for definition in choose_definitions(None) if definition.container is ContainerKind.DIALS]
 
 
 def _rows(
@@ -388,7 +374,7 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     """Rows of the export, depth by depth."""
     datasets: set[str] = set()
-    depths = needed_depths(era_of_run(run.run))
+    depths = gathering.needed_depths(era_of_run(run.run))
     for done, depth in enumerate(depths):
         if progress:
             progress(done, len(depths))
@@ -401,8 +387,3 @@ def _rows(
                     f"name one: {PREFIX}{run.run}@{min(datasets)}."
                 )
             yield {"me": row.me, "run_number": row.run_number, "ls_number": row.ls_number, "data": row.data}
-
-
-def _write(rows: list[dict[str, Any]], path: Path) -> None:
-    with whole_file(path) as partial:
-        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), partial, compression="zstd", write_page_checksum=True)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import groupby, pairwise
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,18 +18,9 @@ from uproot.interpretation.objects import AsObjects, ObjectArray
 
 from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.definition import (
-    ContainerKind,
-    Definition,
-    Element,
-    FileContent,
-    entries_of_bins,
-    events_against_ls,
-    fitting_subsystem,
-)
+from hcal_root_ad.harvest import harvester
 from hcal_root_ad.harvest.depth_maps import PartMaps, WantedMaps, in_batches, is_map, read_maps
-from hcal_root_ad.harvest.inputs import InputFile
-from hcal_root_ad.harvest.lumisection import (
+from hcal_root_ad.harvest.gathering import (
     LumisectionCounts,
     check_numbers,
     counter_of,
@@ -37,6 +29,7 @@ from hcal_root_ad.harvest.lumisection import (
     where,
     whole_column,
 )
+from hcal_root_ad.harvest.inputs import InputFile
 from hcal_root_ad.root_io.histogram_bytes import HistogramReader
 from hcal_root_ad.root_io.records import Objects, Record, basket_objects, fetch
 
@@ -44,8 +37,6 @@ _STABLE = ("Ints", "Floats", "Strings", "TH1Fs", "TH1Ss", "TH1Ds", "TH2Fs", "TH2
 # From type 9 on, the numbers depend on the release: newer ones have put TH2Polys before TH3Fs.
 _LATER = ("TH2Polys", "TH3Fs", "TProfiles", "TProfile2Ds", "TH1Is", "TH2Is")
 _NUMBERS = ("Int", "Float")
-
-
 _MOST_ROWS, _MOST_ENTRIES = 5_000_000, 20_000_000
 """Rows of the index, and entries of a tree: many times what a file of a long run has."""
 INDEX_AND_CONTENT = "the index of the file and its trees contradict each other (as hadd leaves them)"
@@ -132,31 +123,23 @@ class ElementTree:
         self._full_names, self._values = tree["FullName"], tree["Value"]
 
     @cached_property
-    def _coded(self) -> tuple[list[str], NDArray[np.int64]]:
+    def coded(self) -> tuple[list[str], NDArray[np.int64]]:
+        """The full names in the order of their first entries, and (entries,) the number of each entry's name."""
         numbers: dict[bytes, int] = {}
         coded: list[int] = []
-        for names in _open(self._full_names, range(self._full_names.num_baskets)):
-            stored = bytes(names.data)
-            coded += [numbers.setdefault(stored[a:b], len(numbers)) for a, b in pairwise(names.offsets.tolist())]
+        for basket in _open(self._full_names, range(self._full_names.num_baskets)):
+            stored = bytes(basket.data)
+            coded += [numbers.setdefault(stored[a:b], len(numbers)) for a, b in pairwise(basket.offsets.tolist())]
         if len(coded) != self._values.num_entries:
             raise InputError(
                 f"{self.place} has {len(coded)} names for {self._values.num_entries} elements; fetch the file again."
             )
-        return [_text(name) for name in numbers], np.array(coded, dtype=np.int64)
-
-    @property
-    def names(self) -> list[str]:
-        """The different full names, in the order of their first entries."""
-        return self._coded[0]
-
-    @property
-    def name_numbers(self) -> NDArray[np.int64]:
-        """(entries,) number of each entry's name among :attr:`names`."""
-        return self._coded[1]
+        names = [name[5 if name[0] == 255 else 1 :].decode() for name in numbers]  # behind the length, in 1 or 5 bytes
+        return names, np.array(coded, dtype=np.int64)
 
     def entries(self, rows: Sequence[Row]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Entries that belong to rows of the index, and for each of them which row."""
-        there = len(self.name_numbers)
+        there = len(self.coded[1])
         spans = np.array([(min(row.first, there), min(row.stop, there)) for row in rows], dtype=np.int64).reshape(-1, 2)
         lengths = np.maximum(spans[:, 1] - spans[:, 0], 0)
         which = np.repeat(np.arange(len(rows)), lengths)
@@ -164,13 +147,13 @@ class ElementTree:
 
     def elements(self, rows: Sequence[Row]) -> dict[str, int]:
         """Names in rows of the index, and in how many lumisections each is."""
-        entries, which = self.entries(rows)
+        (entries, which), (names, numbers) = self.entries(rows), self.coded
         sections = {key: n for n, key in enumerate({(row.run, row.lumisection) for row in rows if row.lumisection})}
         section = np.array([sections.get((row.run, row.lumisection), len(sections)) for row in rows], dtype=np.int64)
-        pairs = np.unique(self.name_numbers[entries] * (len(sections) + 1) + section[which])
+        pairs = np.unique(numbers[entries] * (len(sections) + 1) + section[which])
         name, place = np.divmod(pairs, len(sections) + 1)
         often = np.bincount(name, weights=place < len(sections))
-        return {self.names[n]: int(often[n]) for n in np.unique(name)}
+        return {names[n]: int(often[n]) for n in np.unique(name)}
 
     def counts(self, entries: NDArray[np.int64]) -> Iterator[int | None]:
         """What (ascending) entries count: the value of a number, or that of a histogram."""
@@ -192,11 +175,9 @@ class ElementTree:
             yield number, entries[start:stop] - firsts[number], slice(start, stop)
 
     def size(self, basket: int) -> int:
-        """Compressed bytes of a basket."""
         return int(self._values.basket_compressed_bytes(basket))
 
     def open(self, records: Sequence[int]) -> Iterator[Objects]:
-        """Entries of baskets."""
         return _open(self._values, records)
 
     def decode(self, record: int, objects: Objects, number: int) -> Any:  # noqa: ARG002
@@ -241,16 +222,11 @@ def _open(branch: Any, baskets: Sequence[int]) -> Iterator[Objects]:
             yield Objects(memoryview(basket.data), basket.byte_offsets.astype(np.int64), basket.member("fKeylen"))
 
 
-def _text(stored: bytes) -> str:
-    """A string behind its length, which takes one byte or, if that is 255, four more."""
-    return stored[5 if stored[0] == 255 else 1 :].decode()
-
-
 Sections = dict[tuple[int, int, int], LumisectionCounts]
 """Sections by run, LS, and how many rows of that LS the index has before: a merged file has several."""
 
 
-class Found(NamedTuple):
+class Hit(NamedTuple):
     """An element that was looked for: its row of the index, its entry in the tree, its full name."""
 
     row: Row
@@ -261,7 +237,7 @@ class Found(NamedTuple):
 class DqmioFile:
     """An open DQMIO file."""
 
-    kind = ContainerKind.DQMIO
+    kind = harvester.ContainerKind.DQMIO
     format = "DQMIO trees (nanoDQMIO holds a selection of the elements)"
 
     def __init__(self, root: Any, path: InputFile) -> None:
@@ -278,7 +254,7 @@ class DqmioFile:
         if self._doubted and not any(row.lumisection and row.tree.startswith("TH2") for row in self._rows):
             raise InputError(f"{path} cannot be used: {INDEX_AND_CONTENT}; fetch it again, or merge with cmsRun.")
         self._own_rows = {
-            tree: [row for row in self._rows if row.tree == tree] for tree in sorted(set(map(_tree_of, self._rows)))
+            tree: [row for row in self._rows if row.tree == tree] for tree in sorted({row.tree for row in self._rows})
         }
         self._trees: dict[str, ElementTree] = {}
         self._counters_of: dict[str | None, Mapping[tuple[int, int, int], int]] = {}
@@ -290,28 +266,31 @@ class DqmioFile:
         return self._trees[name]
 
     @cached_property
-    def elements(self) -> Mapping[str, Element]:
-        elements = [element for tree in self._own_rows for element in self._elements(tree)]
-        return {element.name: element for element in sorted(elements, key=lambda element: element.name)}
+    def elements(self) -> Mapping[str, harvester.Element]:
+        return dict(sorted(self._elements("").items()))
 
-    def element(self, name: str) -> Element | None:
+    def element(self, name: str) -> harvester.Element | None:
         return self._maps.get(name)
 
     @cached_property
-    def _maps(self) -> Mapping[str, Element]:
-        elements = [element for tree in self._own_rows if tree.startswith("TH2") for element in self._elements(tree)]
-        return {element.name: element for element in elements}
+    def _maps(self) -> Mapping[str, harvester.Element]:
+        return self._elements("TH2")
 
-    def _elements(self, tree_name: str) -> Iterator[Element]:
-        tree = self._tree(tree_name)
-        for name, lumisections in tree.elements(self._own_rows[tree_name]).items():
-            yield Element(name, tree.classname, lumisections)
+    def _elements(self, trees: str) -> Mapping[str, harvester.Element]:
+        """Elements in the trees whose names begin so."""
+        elements: dict[str, harvester.Element] = {}
+        for tree_name, rows in self._own_rows.items():
+            if tree_name.startswith(trees):
+                tree = self._tree(tree_name)
+                often = tree.elements(rows).items()
+                elements |= {name: harvester.Element(name, tree.classname, number) for name, number in often}
+        return elements
 
-    def last_lumisection(self, definition: Definition) -> int:  # noqa: ARG002
+    def last_lumisection(self, definition: harvester.Definition) -> int:  # noqa: ARG002
         return max((row.lumisection for row in self._rows), default=0)
 
-    def content(self, definition: Definition, within: range | None = None) -> FileContent:
-        subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
+    def content(self, definition: harvester.Definition, within: range | None = None) -> harvester.FileContent:
+        subsystem = harvester.fitting_subsystem(self, definition) or definition.subsystems[0]
         rows = [row for row in self._rows if row.lumisection and (within is None or row.lumisection in within)]
         doubted = [(run, ls, 0) for run, ls in self._doubted if ls and (within is None or ls in within)]
         places = dict.fromkeys((*((row.run, row.lumisection, row.number) for row in rows), *doubted))
@@ -321,7 +300,7 @@ class DqmioFile:
         for (run, lumisection, _), section in sections.items():
             if (run, lumisection) in self._doubted:
                 section.doubt(INDEX_AND_CONTENT)
-        return FileContent(
+        return harvester.FileContent(
             path=self.path,
             definition=definition,
             sections=tuple(s for (_, _, number), s in sections.items() if not number or s.counts is not None),
@@ -329,78 +308,74 @@ class DqmioFile:
             notes=self._of_no_lumisection(definition, subsystem) if sections else (),
         )
 
-    def _of_no_lumisection(self, definition: Definition, subsystem: str) -> tuple[str, ...]:
+    def _of_no_lumisection(self, definition: harvester.Definition, subsystem: str) -> tuple[str, ...]:
         """A sentence where the index has maps of the run (LS 0) beside those of lumisections."""
         names = {definition.map_element(subsystem, number) for run in self.runs for number in maps_of(era_of_run(run))}
-        of_run = self._found([row for row in self._rows if not row.lumisection and row.tree.startswith("TH2")], names)
+        of_run = self._hits([row for row in self._rows if not row.lumisection and row.tree.startswith("TH2")], names)
         return ("LS 0: maps that belong to no lumisection, left out.",) if next(of_run, None) else ()
 
-    def _found(self, rows: Iterable[Row], names: Collection[str]) -> Iterator[tuple[ElementTree, list[Found]]]:
+    def _hits(self, rows: Iterable[Row], names: Collection[str]) -> Iterator[tuple[ElementTree, list[Hit]]]:
         """Elements of those names, tree by tree."""
-        for tree_name, own in groupby(sorted(rows, key=_tree_of), key=_tree_of):
+        tree_of = attrgetter("tree")
+        for tree_name, own in groupby(sorted(rows, key=tree_of), key=tree_of):
             tree, own_rows = self._tree(tree_name), list(own)
-            named = np.array([name in names for name in tree.names], dtype=np.bool_)
+            all_names, numbers = tree.coded
+            named = np.array([name in names for name in all_names], dtype=np.bool_)
             if named.any():
                 entries, which = tree.entries(own_rows)
-                hits = np.flatnonzero(named[tree.name_numbers[entries]])
-                of_name = [tree.names[n] for n in tree.name_numbers[entries[hits]]]
-                of_row = [own_rows[n] for n in which[hits]]
-                if hits_of := [Found(*hit) for hit in zip(of_row, entries[hits].tolist(), of_name, strict=True)]:
-                    yield tree, hits_of
+                places = np.flatnonzero(named[numbers[entries]])
+                of_name = [all_names[n] for n in numbers[entries[places]]]
+                of_row = [own_rows[n] for n in which[places]]
+                if hits := [Hit(*hit) for hit in zip(of_row, entries[places].tolist(), of_name, strict=True)]:
+                    yield tree, hits
 
-    def _add_maps(self, sections: Sections, rows: Sequence[Row], definition: Definition, subsystem: str) -> None:
+    def _add_maps(
+        self, sections: Sections, rows: Sequence[Row], definition: harvester.Definition, subsystem: str
+    ) -> None:
         for era in dict.fromkeys(era_of_run(run) for run in self.runs):
-            names = {number: definition.map_element(subsystem, number) for number in maps_of(era)}
-            numbers = {name: number for number, name in names.items()}
-            for tree, hits in self._found([row for row in rows if era_of_run(row.run) == era], numbers):
+            numbers = {definition.map_element(subsystem, number): number for number in maps_of(era)}
+            for tree, hits in self._hits([row for row in rows if era_of_run(row.run) == era], numbers):
                 if not is_map(tree.classname):
                     raise InputError(f"{hits[0].name} in {self.path} is a {tree.classname}; a TH2 was expected.")
                 for row, maps in _read_tree(tree, era, hits, numbers):
                     section = sections[row.run, row.lumisection, row.number]
-                    maps.add_to(section, partial(self._words, row, names))
+                    maps.add_to(section, partial(definition.words, self.path, subsystem, section))
 
-    def _words(self, row: Row, names: Mapping[int, str], number: int) -> str:
-        return where(self.path, names[number], row.run, row.lumisection)
-
-    def _add_events(self, sections: Sections, definition: Definition, subsystem: str) -> None:
+    def _add_events(self, sections: Sections, definition: harvester.Definition, subsystem: str) -> None:
         """Counters of all lumisections, also of those that are not asked for: some count the job's events so far."""
-        own = self._first_per_lumisection(definition.expand(definition.own_events, subsystem))
-        other = self._first_per_lumisection(definition.expand(definition.other_events, subsystem))
-        for name, count in ((own, LumisectionCounts.count_own), (other, LumisectionCounts.count_other)):
+        for whose, patterns in (("own", definition.own_events), ("other", definition.other_events)):
+            names = definition.expand(patterns, subsystem)  # the first that any lumisection has
+            name = next((name for name in names if name in self.elements and self.elements[name].lumisections), None)
             if name not in self._counters_of:
-                counts = self._counts(name)
-                self._counters_of[name] = {
-                    (row.run, row.lumisection, row.number): events for row, events in counts if events is not None
-                }
+                self._counters_of[name] = dict(self._counters(name))
             counted = self._counters_of[name]
             growth = growth_of_counter(counted)
             for place in counted.keys() & sections.keys():
-                count(sections[place], counted[place], growth[place])
+                sections[place].count(whose, counted[place], growth[place])
 
-    def _first_per_lumisection(self, names: tuple[str, ...]) -> str | None:
-        """The first of the names that any lumisection has."""
-        return next((name for name in names if name in self.elements and self.elements[name].lumisections), None)
-
-    def _counts(self, name: str | None) -> Iterator[tuple[Row, int | None]]:
-        """Events that a scalar or a histogram of one bin holds, row by row; None for one that is full."""
+    def _counters(self, name: str | None) -> Iterator[tuple[tuple[int, int, int], int]]:
+        """Events that a scalar or a histogram of one bin holds, by run, LS and row; none for one that is full."""
         rows = [row for row in self._rows if row.lumisection]
-        for tree, hits in self._found(rows, (name,)) if name else ():
-            own = sorted(hits, key=lambda hit: hit.entry)
-            yield from zip((hit.row for hit in own), tree.counts(np.array([hit.entry for hit in own])), strict=True)
+        for tree, hits in self._hits(rows, (name,)) if name else ():
+            own = sorted(hits, key=attrgetter("entry"))
+            counts = tree.counts(np.array([hit.entry for hit in own]))
+            for (row, *_), events in zip(own, counts, strict=True):
+                if events is not None:
+                    yield (row.run, row.lumisection, row.number), events
 
     def _events_versus_ls(
-        self, definition: Definition, subsystem: str, within: range | None
+        self, definition: harvester.Definition, subsystem: str, within: range | None
     ) -> dict[int, dict[int, int]]:
         """HCAL's counter against the LS, by run: the largest of the elements in each LS."""
         names = definition.expand(definition.events_versus_ls, subsystem)
         counters: dict[tuple[int, str], dict[int, int]] = {}
-        for tree, hits in self._found([row for row in self._rows if not row.lumisection], names):
+        for tree, hits in self._hits([row for row in self._rows if not row.lumisection], names):
             for row, entry, name in hits:
                 histogram = tree.whole(entry)
                 words = where(self.path, name, row.run, 0)
-                contents = entries_of_bins(histogram, tree.classname)[1:-1]
+                contents = harvester.entries_of_bins(histogram, tree.classname)[1:-1]
                 events = counters.setdefault((row.run, name), {})
-                for ls, n in events_against_ls(contents, histogram.axis().low, words).items():
+                for ls, n in harvester.events_against_ls(contents, histogram.axis().low, words).items():
                     events[ls] = events.get(ls, 0) + n
         largest: dict[int, dict[int, int]] = {}
         for (run, _), events in counters.items():
@@ -409,12 +384,8 @@ class DqmioFile:
         return largest
 
 
-def _tree_of(row: Row) -> str:
-    return row.tree
-
-
 def _read_tree(
-    tree: ElementTree, era: str, entries_of: Sequence[Found], numbers: Mapping[str, int]
+    tree: ElementTree, era: str, entries_of: Sequence[Hit], numbers: Mapping[str, int]
 ) -> Iterator[tuple[Row, PartMaps]]:
     """Maps of a tree as counts, row by row or a row in pieces."""
     rows: list[Row] = []

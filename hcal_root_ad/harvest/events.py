@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import era_of_run
-from hcal_root_ad.harvest.lumisection import LumisectionCounts, hbhe_rows, hf_rows, table_of_run
+from hcal_root_ad.harvest.gathering import LumisectionCounts, table_of_run
 from hcal_root_ad.lumi_maps import EventSource, ls_ranges
 from hcal_root_ad.machine import release
 
@@ -117,10 +116,10 @@ def _of_maps(section: LumisectionCounts, use_hf: bool) -> tuple[int, int, int]:
     """What the maps say: the HF plateau (0: none), the events that there are at least, and the digis of HB and HE."""
     if section.counts is None:
         return 0, 0, 0
-    era = era_of_run(section.run)
-    barrel_and_endcap = section.counts[hbhe_rows(era)]
+    channels = table_of_run(section.run)
+    barrel_and_endcap = section.counts[channels.rows_of("HB", "HE")]
     least = least_events(barrel_and_endcap)
-    plateau = (hf_plateau(section.counts[hf_rows(era)]) or 0) if use_hf else 0
+    plateau = (hf_plateau(section.counts[channels.rows_of("HF")]) or 0) if use_hf else 0
     digis = int(barrel_and_endcap.sum(dtype=np.int64))
     release(section.counts)
     return (0 if excluded(plateau, least) else plateau), least, digis
@@ -204,7 +203,7 @@ def _absurd(sections: list[LumisectionCounts], says: NDArray[np.int64]) -> bool:
     first = [n for n, section in enumerate(sections) if section.counts is not None and says[n] > 0][:_FEW]
     if len(first) < 2:
         return False
-    rows = hbhe_rows(era_of_run(sections[0].run))
+    rows = table_of_run(sections[0].run).rows_of("HB", "HE")
     counts = np.array([sections[n].counts[rows] for n in first], dtype=np.float64)  # type: ignore[index]
     estimate = _from_fluctuations(counts)
     filled = counts.any(axis=1)
@@ -307,15 +306,10 @@ def _from_fluctuations(counts: NDArray[np.float64]) -> NDArray[np.float64] | Non
         squares[a] = float(np.sum(mean[quiet] ** 2)) / totals[a]
         shortfall[a] = float(np.sum((mean - scatter)[quiet]))
     window = np.ones(2 * _PAIRS_NEARBY + 1)
-    near_squares, near_shortfall = (_sliding_sum(sums, window) for sums in (squares, shortfall))
+    nearby = (np.convolve(np.pad(sums, _PAIRS_NEARBY), window, mode="valid") for sums in (squares, shortfall))
+    near_squares, near_shortfall = nearby
     if not np.all(near_shortfall[filled] > 0):
         return None
     estimate = np.zeros(len(counts))
     estimate[filled] = totals[filled] * near_squares[filled] / near_shortfall[filled]
     return estimate
-
-
-def _sliding_sum(sums: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[np.float64]:
-    reach = len(window) // 2
-    total: NDArray[np.float64] = np.convolve(np.pad(sums, reach), window, mode="valid")
-    return total

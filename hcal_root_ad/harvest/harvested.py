@@ -7,31 +7,19 @@ Layout: CMSSW ``DQMServices/Core/src/LegacyIOHelper.cc``; file names: ``DQMFileS
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import N_IPHI, SUBDET_PM, Era, era_of_run
+from hcal_root_ad.detector import N_IPHI, SUBDET_PM, era_of_run
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.definition import (
-    ContainerKind,
-    Definition,
-    Element,
-    FileContent,
-    RunTotal,
-    entries_of_bins,
-    events_against_ls,
-    first_lumisection,
-    fitting_subsystem,
-)
-from hcal_root_ad.harvest.depth_maps import WantedMaps, in_batches, is_map, read_maps
+from hcal_root_ad.harvest.depth_maps import KeyStock, Stored, add_maps
 from hcal_root_ad.harvest.events import events_of
-from hcal_root_ad.harvest.inputs import InputFile
-from hcal_root_ad.harvest.lumisection import (
+from hcal_root_ad.harvest.gathering import (
     SATURATED,
     LumisectionCounts,
     ceiling,
@@ -44,10 +32,22 @@ from hcal_root_ad.harvest.lumisection import (
     where,
     whole_numbers,
 )
+from hcal_root_ad.harvest.harvester import (
+    ContainerKind,
+    Definition,
+    Element,
+    FileContent,
+    RunTotal,
+    entries_of_bins,
+    events_against_ls,
+    first_lumisection,
+    fitting_subsystem,
+)
+from hcal_root_ad.harvest.inputs import InputFile
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource
 from hcal_root_ad.root_io.histogram_bytes import HistogramReader
 from hcal_root_ad.root_io.layout import DIRECTORY_CLASSES, Key, walk_folders
-from hcal_root_ad.root_io.records import LARGEST_ELEMENT, LARGEST_MAP, Objects, Record, check_size, fetch, key_object
+from hcal_root_ad.root_io.records import LARGEST_ELEMENT, check_size
 from hcal_root_ad.tables import shown
 
 _SCALAR = re.compile(r"<(?P<name>[^>]*)>(?P<kind>[ifs])=(?P<text>.*)</(?P=name)>$", re.DOTALL)
@@ -62,16 +62,6 @@ class Scope:
     run: int
     first: int = 0
     last: int = 0
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Where an element is: its path in the file and its key, or the text of a scalar."""
-
-    classname: str
-    path: str = ""
-    key: Key | None = None
-    text: str = ""
 
 
 Scopes = Mapping[Scope, Mapping[str, Stored]]
@@ -103,36 +93,36 @@ class DqmFolders:
 
     def _list(self, run: int, subsystem: str) -> Scopes:
         scopes: dict[Scope, dict[str, Stored]] = {}
-        folders: dict[Scope, str] = {}
+        of_folders: dict[str, Scope | None] = {}
         place = f"DQMData/Run {run}/{subsystem}"
         for path, key in walk_folders(self._root.file.source, self._subsystems[run][subsystem]):
             folder, _, inside = (path or key.name).partition("/")
-            match = _LS_FOLDER.fullmatch(folder)
-            if match or folder == "Run summary":
-                scope = Scope(run, *self._lumisections(folder, match[1])) if match else Scope(run)
-                check_numbers(self._path, run, scope.last)
-                self._check_folder(scope, folder, folders)
+            if folder not in of_folders:
+                scope = of_folders[folder] = self._scope(run, folder)
+                if scope in scopes:
+                    other = next(name for name, another in of_folders.items() if another == scope)
+                    raise InputError(f"{self._path} has the folders {other} and {folder} of the same lumisections.")
+            if scope := of_folders[folder]:
                 stored = scopes.setdefault(scope, {})
                 if path and key.class_name not in DIRECTORY_CLASSES:
                     stored |= _stored(key, f"{subsystem}/{inside}".rstrip("/"), f"{place}/{path}")
         return scopes
 
-    def _lumisections(self, folder: str, text: str) -> tuple[int, int]:
-        """First and last lumisection of a folder. Raises InputError for a name of another form."""
-        numbers = re.fullmatch("([0-9]{1,18})-([0-9]{1,18})", text)
+    def _scope(self, run: int, folder: str) -> Scope | None:
+        """What a folder stands for; None if neither for the run nor for lumisections. Raises InputError if it lies."""
+        match = _LS_FOLDER.fullmatch(folder)
+        if match is None:
+            return Scope(run) if folder == "Run summary" else None
+        numbers = re.fullmatch("([0-9]{1,18})-([0-9]{1,18})", match[1])
         if numbers is None:
             raise InputError(
                 f"{self._path} has the folder {shown(folder)}; By Lumi Section and two numbers, as 12-12, was expected."
             )
-        return int(numbers[1]), int(numbers[2])
-
-    def _check_folder(self, scope: Scope, folder: str, folders: dict[Scope, str]) -> None:
-        """Raises InputError for a folder whose name stands for no lumisections, or for those of another one."""
-        other = folders.setdefault(scope, folder)
-        if folder != "Run summary" and not 0 < scope.first <= scope.last:
+        scope = Scope(run, int(numbers[1]), int(numbers[2]))
+        check_numbers(self._path, run, scope.last)
+        if not 0 < scope.first <= scope.last:
             raise InputError(f"{self._path} has the folder {folder}, which stands for no lumisections.")
-        if other != folder:
-            raise InputError(f"{self._path} has the folders {other} and {folder} of the same lumisections.")
+        return scope
 
     def histogram(self, stored: Stored) -> Any:
         """One histogram, as uproot decodes it."""
@@ -157,59 +147,6 @@ class DqmFolders:
             for n, (bins,) in zip(places, read, strict=True):
                 counts[n] = counter_of(bins.inside())
         return counts
-
-
-class KeyStock:
-    """Histograms of one class, each behind a key of its own; record n is the n-th of them."""
-
-    def __init__(self, root: Any, elements: Sequence[Stored]) -> None:
-        self._root, self._elements = root, elements
-        self.classname = elements[0].classname
-        self.place = str(root.file.file_path)
-
-    def size(self, record: int) -> int:
-        """Compressed bytes of a record."""
-        return self._key(record).size
-
-    def open(self, records: Sequence[int]) -> Iterator[Objects]:
-        """The one object of each key."""
-        keys = [self._key(record) for record in records]
-        for key in keys:
-            check_size(key.object_size, f"The {self.classname} {key.name}", LARGEST_MAP)
-        for raw, key in zip(fetch(self._root.file.source, [Record(k.seek, k.size) for k in keys]), keys, strict=True):
-            yield key_object(raw, key.key_size, key.object_size)
-
-    def decode(self, record: int, objects: Objects, number: int) -> Any:  # noqa: ARG002
-        """The object of a key, fetched again."""
-        return self._root[self._elements[record].path]
-
-    def _key(self, record: int) -> Key:
-        key = self._elements[record].key
-        assert key is not None
-        return key
-
-
-def add_maps(
-    root: Any,
-    places: Iterable[tuple[LumisectionCounts, int, Stored]],
-    words: Callable[[LumisectionCounts, int], str],
-) -> None:
-    """Add maps behind keys to their sections; a place is a section, the map's number, and where it is stored.
-
-    ``words`` name a map for errors. Raises InputError for what is no map of HCAL's.
-    """
-    kinds: dict[tuple[str, Era], list[tuple[LumisectionCounts, int, Stored]]] = {}
-    for section, number, stored in places:
-        kinds.setdefault((stored.classname, era_of_run(section.run)), []).append((section, number, stored))
-    for (classname, era), maps in kinds.items():
-        if not is_map(classname):
-            raise InputError(f"{words(*maps[0][:2])} is a {classname or 'scalar'}; a TH2 was expected.")
-        stock = KeyStock(root, [stored for _, _, stored in maps])
-        sections = list(dict.fromkeys(section for section, _, _ in maps))
-        rows = {section: n for n, section in enumerate(sections)}
-        asked = (WantedMaps.one(n, rows[section], number) for n, (section, number, _) in enumerate(maps))
-        for read in read_maps(stock, in_batches(asked, stock.size), era):
-            read.add_to(sections[read.part], partial(words, sections[read.part]))
 
 
 def _folders(directory: Any) -> dict[str, Key]:
@@ -320,53 +257,37 @@ class DqmFile:
 
     def _fill(self, sections: Mapping[Scope, LumisectionCounts], definition: Definition, subsystem: str) -> None:
         """Give each section the maps and counters of its scope."""
-        own = definition.expand(definition.own_events, subsystem)
-        other = definition.expand(definition.other_events, subsystem)
-        self._add_maps(sections, definition, subsystem)
-        for names, count in ((own, LumisectionCounts.count_own), (other, LumisectionCounts.count_other)):
-            counted = self._counted(names)
+        places = [
+            (section, number, stored)
+            for scope, section in sections.items()
+            for number in maps_of(era_of_run(scope.run))
+            if (stored := self._stored(scope, subsystem).get(definition.map_element(subsystem, number)))
+        ]
+        add_maps(self._root, places, partial(definition.words, self.path, subsystem))
+        for whose, patterns in (("own", definition.own_events), ("other", definition.other_events)):
+            counted = self._counted(definition.expand(patterns, subsystem))
             growth = growth_of_counter({(s.run, s.last, 0): events for s, events in counted.items() if s.last})
             for scope in counted.keys() & sections.keys():
                 events = counted[scope]
-                count(sections[scope], events, growth[scope.run, scope.last, 0] if scope.last else events)
+                sections[scope].count(whose, events, growth[scope.run, scope.last, 0] if scope.last else events)
 
     def _counted(self, names: tuple[str, ...]) -> Mapping[Scope, int]:
         """Events that the first of the named elements holds, in all scopes: some count a job's events so far."""
         if names not in self._counters_of:
-            subsystems = {name.split("/")[0] for name in names}
-            scopes = {
-                s: None for run in self.runs for name in sorted(subsystems) for s in self._folders.scopes(run, name)
+            subsystems = dict.fromkeys(name.split("/")[0] for name in names)
+            scopes = [scope for run in self.runs for name in subsystems for scope in self._folders.scopes(run, name)]
+            elements = {  # the first name comes last, and so stays
+                scope: element
+                for scope in scopes
+                for name in reversed(names)
+                if (element := self._stored(scope, name.split("/")[0]).get(name))
             }
-            self._counters_of[names] = dict(self._counters(scopes, names))
+            counts = zip(elements, self._folders.counts([*elements.values()]), strict=True)
+            self._counters_of[names] = {scope: events for scope, events in counts if events is not None}
         return self._counters_of[names]
-
-    def _add_maps(self, sections: Mapping[Scope, LumisectionCounts], definition: Definition, subsystem: str) -> None:
-        add_maps(
-            self._root,
-            [
-                (section, number, stored)
-                for scope, section in sections.items()
-                for number in maps_of(era_of_run(scope.run))
-                if (stored := self._stored(scope, subsystem).get(definition.map_element(subsystem, number)))
-            ],
-            partial(self._words, definition, subsystem),
-        )
 
     def _stored(self, scope: Scope, subsystem: str) -> Mapping[str, Stored]:
         return self._folders.scopes(scope.run, subsystem).get(scope, {})
-
-    def _words(self, definition: Definition, subsystem: str, section: LumisectionCounts, number: int) -> str:
-        return where(self.path, definition.map_element(subsystem, number), section.run, section.lumisection)
-
-    def _counters(self, scopes: Iterable[Scope], names: Sequence[str]) -> Iterator[tuple[Scope, int]]:
-        """Events that the first of the named elements holds in each scope."""
-        counters: dict[Scope, Stored] = {}
-        for scope in scopes:
-            for name in names:
-                if element := self._stored(scope, name.split("/")[0]).get(name):
-                    counters.setdefault(scope, element)
-        counted = zip(counters, self._folders.counts(list(counters.values())), strict=True)
-        yield from ((scope, events) for scope, events in counted if events is not None)
 
     def _versus_ls(
         self, run: int, definition: Definition, subsystem: str, within: range | None = None
@@ -395,7 +316,7 @@ class DqmFile:
         lumisections = sorted({*events, *(int(ls) for ls in np.flatnonzero(strips.any(axis=(1, 2))))})
         section = LumisectionCounts(run, 0)
         self._fill({Scope(run): section}, definition, subsystem)
-        whole, notes = _whole_run(section, sum(events.values()) + beyond, definition)
+        whole, source, notes = _whole_run(section, sum(events.values()) + beyond, definition)
         if beyond:
             notes += (
                 f"{beyond} events lie beyond LS {lumisections[-1] if lumisections else 0}, where the axes of LS end: "
@@ -410,13 +331,13 @@ class DqmFile:
             strip_element=definition.strips.format(subsystem=subsystem, half="").rstrip("/") if len(strips) else "",
             total_element=definition.maps.format(subsystem=subsystem, depth="").removesuffix("/depth"),
             missing=() if section.has_ho else ("HO",),
-            events=whole.events,
-            event_source=whole.source,
+            events=whole,
+            event_source=source,
         )
         sections = [LumisectionCounts(run, ls, doubts=(SATURATED,) * (ls in full)) for ls in lumisections]
         if not sections and usable:
             last = self._label(run, subsystem)[0] or 1
-            sections = [LumisectionCounts(run, last, 1, own_events=whole.events, own_growth=whole.events)]
+            sections = [LumisectionCounts(run, last, 1, own_events=whole, own_growth=whole)]
             notes += ("No element against the LS tells which lumisections the totals hold.",)
         return maps, sections, notes
 
@@ -458,15 +379,10 @@ class DqmFile:
         return means if np.isfinite(means).any() else None
 
 
-class _Whole(NamedTuple):
-    """Events of run totals, and who counted them."""
-
-    events: int
-    source: EventSource
-
-
-def _whole_run(section: LumisectionCounts, against_ls: int, definition: Definition) -> tuple[_Whole, tuple[str, ...]]:
-    """Events of run totals by the best evidence, and notes; totals that no counter fits are doubted."""
+def _whole_run(
+    section: LumisectionCounts, against_ls: int, definition: Definition
+) -> tuple[int, EventSource, tuple[str, ...]]:
+    """Events of run totals, who counted them, and notes; totals that no counter fits are doubted."""
     info = section.own_events
     section.own_events = section.own_growth = against_ls or info
     counted = events_of([section], {} if info is None else {0: info}, definition.hf_holds_events)
@@ -474,7 +390,7 @@ def _whole_run(section: LumisectionCounts, against_ls: int, definition: Definiti
     if counted.contradicted[0]:
         section.doubt("the event counter and the maps contradict each other")
     notes += tuple(f"The run totals were not used: {doubt}." for doubt in section.doubts)
-    return _Whole(int(counted.events[0]), EventSource(int(counted.sources[0]))), notes
+    return int(counted.events[0]), EventSource(int(counted.sources[0])), notes
 
 
 def _at(strips: NDArray[np.int64], lumisections: list[int]) -> NDArray[np.int64]:

@@ -1,7 +1,11 @@
-"""From what the files of one run say to one :class:`LumiMaps`: lumisections summed, ordered, and given their events."""
+"""From what the files of one run say to one :class:`LumiMaps`: lumisections summed, ordered, and given their events.
+
+Before that: the newest version of each file, one dataset, one definition.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress, pairwise
 from typing import NamedTuple
@@ -11,9 +15,10 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.definition import Definition
 from hcal_root_ad.harvest.events import events_of
-from hcal_root_ad.harvest.lumisection import LumisectionCounts, check_events, sum_of_counts, table_of_run
+from hcal_root_ad.harvest.gathering import LumisectionCounts, check_events, sum_of_counts, table_of_run
+from hcal_root_ad.harvest.harvester import Definition, FileContent
+from hcal_root_ad.harvest.inputs import InputFile
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps, Source, ls_ranges
 from hcal_root_ad.machine import release, row_maxima, zeros
 
@@ -289,3 +294,68 @@ def _too_many(
         worst = int((counts[above] > events[above, np.newaxis]).any(axis=0).sum())
         which = ls_ranges([sections[n].lumisection for n in above])
         yield f"{which}: {worst} channels hold more digis than there are events."
+
+
+_VERSION = re.compile(r"^((?:DQM|Playback)_V)(\d+)(_.*)$")
+_DATASET = re.compile(r"_V\d+_R\d+__([-\w]+?)__([-\w]+?)__([-A-Za-z0-9]+)(?:_L\d+)?\.root$")
+_STORE = re.compile(r"/store/\w+/(?P<era>[^/]+)/(?P<primary>[^/]+)/(?P<tier>[^/]+)/(?P<processing>[^/]+)/")
+
+
+def newest(contents: list[FileContent]) -> tuple[list[FileContent], list[str]]:
+    """Of files whose names differ in the version only (``DQM_V0002_…``), the newest; sentences on the others."""
+    latest: dict[tuple[str, ...], tuple[int, FileContent]] = {}
+    kept, notes = [], []
+    for content in contents:
+        if name := _VERSION.match(content.path.name):
+            key, version = (name[1], name[3]), int(name[2])
+            latest[key] = max(latest.get(key, (version, content)), (version, content), key=lambda pair: pair[0])
+    for content in contents:
+        name = _VERSION.match(content.path.name)
+        best = latest[name[1], name[3]] if name else None
+        if name and best and best[0] > int(name[2]):
+            notes.append(f"{content.path.name} was left out: {best[1].path.name} is a newer version of it.")
+        else:
+            kept.append(content)
+    return kept, notes
+
+
+def check_datasets(run: int, contents: list[FileContent]) -> None:
+    """Raises InputError for a run of two datasets: they may hold the same events, reconstructed in two ways."""
+    datasets: dict[str, FileContent] = {}
+    for content in contents:
+        if dataset := content.datasets.get(run) or _dataset(content.path):
+            datasets.setdefault(dataset, content)
+    if len(datasets) > 1:
+        (a, in_a), (b, in_b) = sorted(datasets.items())[:2]
+        raise InputError(
+            f"Run {run} comes from {len(datasets)} datasets, {a} ({in_a.path}) and {b} ({in_b.path}); they may hold "
+            "the same events, so give files of one dataset."
+        )
+
+
+def _dataset(path: InputFile) -> str:
+    """The dataset that a file's name, or its place in CMS's storage, tells; "" where neither does."""
+    if name := _DATASET.search(path.name):
+        return "/" + "/".join(name.groups())
+    if place := _STORE.search(str(path)):
+        return "/{primary}/{era}-{processing}/{tier}".format(**place.groupdict())
+    return ""
+
+
+def common_definition(run: int, contents: list[FileContent]) -> Definition:
+    first = contents[0]
+    for other in contents[1:]:
+        if other.definition != first.definition:
+            raise InputError(
+                f"Run {run} comes by the definition {first.definition.name} from {first.path} and by "
+                f"{other.definition.name} from {other.path}; give files of one kind, or pick a definition."
+            )
+    return first.definition
+
+
+def largest(counters: Iterable[Mapping[int, int]]) -> dict[int, int]:
+    """HCAL's counter against the LS, of files that each hold the run so far."""
+    most: dict[int, int] = {}
+    for counter in counters:
+        most.update({ls: max(events, most.get(ls, 0)) for ls, events in counter.items()})
+    return most

@@ -1,4 +1,4 @@
-"""``read_lumi_maps``: from DQM files of any known kind to one :class:`LumiMaps` per run.
+"""From DQM files of any known kind to one :class:`LumiMaps` per run, and what is in a file.
 
 What kind of file it is, and which definition fits it, is found out; a long file can come in pieces.
 """
@@ -6,18 +6,28 @@ What kind of file it is, and which definition fits it, is found out; a long file
 from __future__ import annotations
 
 import difflib
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.errors import DefinitionError, EmptyFileError, InputError, NoHcalError
-from hcal_root_ad.harvest.definition import Definition, FileContent, Reader, choose_definitions, fitting_subsystem
+from hcal_root_ad.harvest.gathering import needed_depths
 from hcal_root_ad.harvest.harvested import DqmFile
+from hcal_root_ad.harvest.harvester import (
+    Definition,
+    Element,
+    FileContent,
+    Reader,
+    choose_definitions,
+    fitting_subsystem,
+)
 from hcal_root_ad.harvest.inputs import (
     PARQUET_MAGIC,
     ROOT_MAGIC,
@@ -28,22 +38,15 @@ from hcal_root_ad.harvest.inputs import (
     open_root,
     source_beside,
 )
-from hcal_root_ad.harvest.lumisection import needed_depths
-from hcal_root_ad.harvest.merge import merge
+from hcal_root_ad.harvest.merge import check_datasets, common_definition, largest, merge, newest
 from hcal_root_ad.harvest.snapshots import sections_of
-from hcal_root_ad.lumi_maps import CoarseMaps, LumiMaps, Source
+from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps, Source, ls_ranges
 
 
 class Fit(IntEnum):
-    """How well a definition fits a file."""
+    """How well a definition fits: strips per LS, depth maps of the run (or the one LS that it is for), maps per LS."""
 
-    NONE = 0
-    STRIPS = 1
-    """LS × iphi strips, but no depth maps."""
-    TOTALS = 2
-    """Depth maps for the run (or the one LS that the file is for)."""
-    PER_LS = 3
-    """Depth maps per lumisection."""
+    NONE, STRIPS, TOTALS, PER_LS = range(4)
 
 
 @contextmanager
@@ -112,12 +115,11 @@ def choose(container: Reader, allowed: tuple[Definition, ...], request: str | No
         DefinitionError: the request is for another kind of file.
         NoHcalError: no definition fits; the message names the nearest elements that the file has.
     """
-    of_kind = [definition for definition in allowed if definition.container is container.kind]
-    if not of_kind:
+    fits = {definition: fit(container, definition) for definition in allowed if definition.container is container.kind}
+    if not fits:
         wish = f"The definition {request!r} is" if request else "No definition is"
         raise DefinitionError(f"{wish} for a {container.format}, which {container.path} is.")
-    fits = {definition: fit(container, definition) for definition in of_kind}
-    best = max(of_kind, key=lambda definition: (fits[definition], -definition.rank))
+    best = max(fits, key=lambda definition: (fits[definition], -definition.rank))
     if fits[best] is Fit.NONE:
         if not container.runs:
             raise EmptyFileError(f"{container.path} holds no run at all, so no HCAL maps either.")
@@ -144,41 +146,31 @@ def _nothing_fits(container: Reader, definition: Definition) -> str:
 def stream_lumi_maps(
     path: str | InputFile, definition: str | None = None, lumisections: int = 200
 ) -> Iterator[LumiMaps]:
-    """Read one file, ``lumisections`` at a time and ascending; otherwise as ``read_lumi_maps``.
+    """Read one file, ``lumisections`` at a time and ascending; otherwise as :func:`read_lumi_maps`.
 
     Rows of a lumisection that lie apart in the file are summed all the same. Where nothing counts the events, they are
-    estimated from the piece alone. A file without maps per lumisection comes in one piece.
-
-    Raises:
-        InputError, NoHcalError, DefinitionError: as ``read_lumi_maps`` does.
+    estimated from the piece alone. A file without maps per lumisection comes in one piece. Errors are those of it.
     """
     (file,) = expand_paths(path)
     with source_beside(file) as source, open_reader(file) as container:
         chosen = choose(container, choose_definitions(definition), definition)
         per_lumisection = fit(container, chosen) is Fit.PER_LS
-        if per_lumisection:
-            for first in range(1, container.last_lumisection(chosen) + 1, lumisections):
-                content = container.content(chosen, range(first, first + lumisections))
-                yield from _pieces(content, source.result())
+        last = container.last_lumisection(chosen) if per_lumisection else 0
+        for first in range(1, last + 1, lumisections):
+            content = container.content(chosen, range(first, first + lumisections))
+            name = str(content.path)
+            for run in sorted({section.run for section in content.sections}):
+                sections = [section for section in content.sections if section.run == run]
+                for section in sections:
+                    section.origin = name
+                versus_ls = {name: content.events_versus_ls.get(run, {})}
+                yield merge(run, sections, versus_ls, chosen, (source.result(),), content.notes)
     if not per_lumisection:
         yield from read_lumi_maps(file, definition)
 
 
-def _pieces(content: FileContent, source: Source) -> Iterator[LumiMaps]:
-    """One piece of each run that has lumisections in it."""
-    for run in sorted({section.run for section in content.sections}):
-        sections = [section for section in content.sections if section.run == run]
-        versus_ls = content.events_versus_ls.get(run, {})
-        for section in sections:
-            section.origin = str(content.path)
-        yield merge(run, sections, {str(content.path): versus_ls}, content.definition, (source,), content.notes)
-
-
 Progress = Callable[[int, int], None]
 """Called after each file with the number of files done and the number of all."""
-_VERSION = re.compile(r"^((?:DQM|Playback)_V)(\d+)(_.*)$")
-_DATASET = re.compile(r"_V\d+_R\d+__([-\w]+?)__([-\w]+?)__([-A-Za-z0-9]+)(?:_L\d+)?\.root$")
-_STORE = re.compile(r"/store/\w+/(?P<era>[^/]+)/(?P<primary>[^/]+)/(?P<tier>[^/]+)/(?P<processing>[^/]+)/")
 
 
 class LeftOut(NamedTuple):
@@ -247,11 +239,11 @@ def lumi_maps_of(
     contents: list[FileContent], sources: Mapping[InputFile, Source], *, keep: bool = True, notes: tuple[str, ...] = ()
 ) -> tuple[LumiMaps, ...]:
     """One :class:`LumiMaps` per run from what was found in each file; without ``keep``, its counts are used up."""
-    empty = [content for content in contents if not content.sections and not content.totals]
-    contents = [content for content in contents if content.sections or content.totals]
+    empty = [content for content in contents if not content.all_sections]
+    contents = [content for content in contents if content.all_sections]
     if not contents:
         raise EmptyFileError(f"{empty[0].path} holds no HCAL maps per lumisection.")
-    notes = (*notes, *(f"{one.path.name} was left out: it holds no HCAL maps per lumisection." for one in empty))
+    notes += tuple(f"{file.path.name} was left out: it holds no HCAL maps per lumisection." for file in empty)
     alike = Counter(source.size for source in sources.values())
     same = {path: (alike[source.size] > 1 and source.sha256) or str(path) for path, source in sources.items()}
     unique = {same[content.path]: content for content in reversed(contents)}
@@ -261,23 +253,22 @@ def lumi_maps_of(
         for content in contents
         if unique[same[content.path]] is not content
     )
-    runs = {s.run for c in kept for s in (*c.sections, *(total.section for total in c.totals))}
-    return tuple(_run_maps(run, [c for c in kept if _holds(c, run)], sources, notes, keep) for run in sorted(runs))
-
-
-def _holds(content: FileContent, run: int) -> bool:
-    return any(s.run == run for s in (*content.sections, *(total.section for total in content.totals)))
+    runs = {content.path: {section.run for section in content.all_sections} for content in kept}
+    return tuple(
+        _run_maps(run, [content for content in kept if run in runs[content.path]], sources, notes, keep)
+        for run in sorted(set[int]().union(*runs.values()))
+    )
 
 
 def _run_maps(
     run: int, contents: list[FileContent], sources_of: Mapping[InputFile, Source], notes: tuple[str, ...], keep: bool
 ) -> LumiMaps:
-    contents, older = _newest(contents)
+    contents, older = newest(contents)
     notes = (*notes, *older)
-    _check_datasets(run, contents)
-    definition = _common_definition(run, contents)
+    check_datasets(run, contents)
+    definition = common_definition(run, contents)
     for content in contents:
-        for section in (*content.sections, *(total.section for total in content.totals)):
+        for section in content.all_sections:
             section.origin = str(content.path)
     totals = [total for content in contents for total in content.totals if total.section.run == run]
     sections = [section for content in contents for section in content.sections if section.run == run]
@@ -292,73 +283,13 @@ def _run_maps(
             return _coarse_maps(run, contents[0], sources_of[contents[0].path], notes)
         sections, more_notes = resolved
         notes = (*notes, *more_notes)
-        versus_ls = {"": _largest(versus_ls.values())}
+        versus_ls = {"": largest(versus_ls.values())}
     if not any(section.counts is not None for section in sections):
         raise NoHcalError(f"{contents[0].path} holds no HCAL maps per lumisection of run {run}.")
     sources = tuple(sources_of[content.path] for content in contents)
-    all_notes = (*notes, *(note for content in contents for note in content.notes))
     sections = [replace(section) for section in sections] if keep else sections
+    all_notes = (*notes, *(note for content in contents for note in content.notes))
     return merge(run, sections, versus_ls, definition, sources, all_notes)
-
-
-def _newest(contents: list[FileContent]) -> tuple[list[FileContent], list[str]]:
-    """Of files whose names differ in the version only (``DQM_V0002_…``), the newest; sentences on the others."""
-    newest: dict[tuple[str, ...], tuple[int, FileContent]] = {}
-    kept, notes = [], []
-    for content in contents:
-        if name := _VERSION.match(content.path.name):
-            key, version = (name[1], name[3]), int(name[2])
-            newest[key] = max(newest.get(key, (version, content)), (version, content), key=lambda pair: pair[0])
-    for content in contents:
-        name = _VERSION.match(content.path.name)
-        best = newest[name[1], name[3]] if name else None
-        if name and best and best[0] > int(name[2]):
-            notes.append(f"{content.path.name} was left out: {best[1].path.name} is a newer version of it.")
-        else:
-            kept.append(content)
-    return kept, notes
-
-
-def _check_datasets(run: int, contents: list[FileContent]) -> None:
-    """Raises InputError for a run of two datasets: they may hold the same events, reconstructed in two ways."""
-    datasets: dict[str, FileContent] = {}
-    for content in contents:
-        if dataset := content.datasets.get(run) or _dataset(content.path):
-            datasets.setdefault(dataset, content)
-    if len(datasets) > 1:
-        (a, in_a), (b, in_b) = sorted(datasets.items())[:2]
-        raise InputError(
-            f"Run {run} comes from {len(datasets)} datasets, {a} ({in_a.path}) and {b} ({in_b.path}); they may hold "
-            "the same events, so give files of one dataset."
-        )
-
-
-def _dataset(path: InputFile) -> str:
-    """The dataset that a file's name, or its place in CMS's storage, tells; "" where neither does."""
-    if name := _DATASET.search(path.name):
-        return "/" + "/".join(name.groups())
-    if place := _STORE.search(str(path)):
-        return "/{primary}/{era}-{processing}/{tier}".format(**place.groupdict())
-    return ""
-
-
-def _common_definition(run: int, contents: list[FileContent]) -> Definition:
-    first = contents[0]
-    for other in contents[1:]:
-        if other.definition != first.definition:
-            raise InputError(
-                f"Run {run} comes by the definition {first.definition.name} from {first.path} and by "
-                f"{other.definition.name} from {other.path}; give files of one kind, or pick a definition."
-            )
-    return first.definition
-
-
-def _largest(counters: Iterable[Mapping[int, int]]) -> dict[int, int]:
-    """HCAL's counter against the LS, of files that each hold the run so far."""
-    largest: dict[int, int] = {}
-    for counter in counters:
-        largest.update({ls: max(events, largest.get(ls, 0)) for ls, events in counter.items()})
-    return largest
 
 
 def _coarse_maps(run: int, content: FileContent, source: Source, notes: tuple[str, ...]) -> LumiMaps:
@@ -374,7 +305,95 @@ def _coarse_maps(run: int, content: FileContent, source: Source, notes: tuple[st
 
 def granularity(coarse: CoarseMaps | None) -> str:
     """At what granularity maps are judged, in words."""
-    if coarse is None:
-        return "channels per LS"
-    parts = (coarse.strips is not None and "strips per LS", coarse.totals is not None and "channels per run")
-    return " and ".join(kind for kind in parts if kind)
+    kinds = {"strips per LS": coarse.strips, "channels per run": coarse.totals} if coarse else {"channels per LS": ""}
+    return " and ".join(kind for kind, counts in kinds.items() if counts is not None)
+
+
+@dataclass(frozen=True, eq=False)
+class RunContents:
+    """One run of a file: its lumisections, their events and where these come from, and who has digis.
+
+    ``in_all``: events of the run, perhaps more than the sum of ``events`` where there are totals only. ``assessed``:
+    number of LS with HCAL maps per channel. ``subdetectors``: those with a digi in the maps, per LS or of the run.
+    """
+
+    run: int
+    lumisections: NDArray[np.int32]
+    events: NDArray[np.int64]
+    in_all: int
+    event_sources: tuple[EventSource, ...]
+    assessed: int
+    subdetectors: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What a file holds.
+
+    Attributes:
+        path: the file.
+        format: kind of file, in words.
+        runs: the runs with their lumisections and events.
+        elements: HCAL's monitor elements, with class and number of LS (0: for the run only).
+        definitions: names of the definitions that fit, the one that would be taken first.
+        granularity: at what granularity the file would be judged, in words.
+        notes: what was skipped, summed or found strange.
+    """
+
+    path: InputFile
+    format: str
+    runs: tuple[RunContents, ...]
+    elements: tuple[Element, ...]
+    definitions: tuple[str, ...]
+    granularity: str
+    notes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.path}", f"  format        {self.format}"]
+        for run in self.runs:
+            numbers = f"{len(run.lumisections)} ({ls_ranges(run.lumisections)})"
+            sources = ", ".join(source.name.lower().replace("_", " ") for source in run.event_sources)
+            lines += [
+                f"  run           {run.run}",
+                f"  lumisections  {numbers}, {run.assessed} with depth maps",
+                f"  events        {run.in_all} (from: {sources})",
+                f"  digis in      {', '.join(run.subdetectors) or 'no depth map'}",
+            ]
+        lines += [f"  judged as     {self.granularity}", f"  definitions   {', '.join(self.definitions)}"]
+        lines += [f"  note          {note}" for note in self.notes]
+        lines += ["  HCAL elements"]
+        lines += [f"    {e.classname:<10} {e.lumisections or 'run':>5}  {e.name}" for e in self.elements]
+        return "\n".join(lines)
+
+
+def inspect_file(path: str | InputFile) -> Inspection:
+    """Look into one file; it is read as :func:`read_lumi_maps` would read it, and raises as that does."""
+    files = expand_paths(path)
+    if len(files) > 1:
+        raise InputError(f"{path} stands for {len(files)} files; name one of them, for example {files[0]}.")
+    (file,) = files
+    allowed = choose_definitions(None)
+    with source_beside(file) as source, open_reader(file) as container:
+        chosen = choose(container, allowed, None)
+        others = [d.name for d in allowed if d != chosen and fit(container, d) is not Fit.NONE]
+        elements = tuple(container.elements.values())
+        content, sources = container.content(chosen), {file: source.result()}
+    maps = lumi_maps_of([content], sources)
+    return Inspection(
+        path=file,
+        format=container.format,
+        runs=tuple(map(_run_contents, maps)),
+        elements=tuple(e for e in elements if e.name.startswith("Hcal")),
+        definitions=(chosen.name, *others),
+        granularity=", ".join(dict.fromkeys(granularity(m.coarse) for m in maps)),
+        notes=tuple(dict.fromkeys(note for m in maps for note in m.notes)),
+    )
+
+
+def _run_contents(maps: LumiMaps) -> RunContents:
+    whole_run = maps.coarse is not None and maps.coarse.totals is not None
+    sources = [maps.coarse.event_source] if maps.coarse and whole_run else np.unique(maps.event_source)
+    return RunContents(
+        maps.run, maps.lumisections, maps.events, maps.run_events, tuple(map(EventSource, sources)),
+        int(maps.present.sum()), maps.found,
+    )  # fmt: skip

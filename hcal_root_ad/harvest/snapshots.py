@@ -15,8 +15,8 @@ from itertools import pairwise
 import numpy as np
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.definition import RunTotal
-from hcal_root_ad.harvest.lumisection import LumisectionCounts
+from hcal_root_ad.harvest.gathering import LumisectionCounts
+from hcal_root_ad.harvest.harvester import RunTotal
 
 
 def sections_of(totals: list[RunTotal], cumulative: bool | None) -> tuple[list[LumisectionCounts], list[str]] | None:

@@ -22,7 +22,7 @@ from hcal_root_ad.detector import N_DQM_IETA, era_of_run
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.harvest.inputs import open_root
 from hcal_root_ad.publish.elements import AXIS_LIMIT, TITLE_LIMIT, complaint
-from hcal_root_ad.root_io.layout import FileLayout, LayoutRecord, read_layout, walk
+from hcal_root_ad.root_io.layout import FileLayout, Key, read_layout, walk
 
 _OFFLINE = re.compile(r"DQM_V\d+_R(?P<run>\d+)(?P<dataset>(?:__[-A-Za-z0-9_]+){3})\.root")
 _ONLINE = re.compile(r"DQM_V\d+(?:_[A-Za-z0-9]+)?_R(?P<run>\d+)\.root")
@@ -207,7 +207,7 @@ def _sequence(container: FileLayout) -> Iterator[str]:
         yield f"The newer GUI would show the records at bytes {ghosts[:5]}, which no directory lists (deleted objects)."
 
 
-def _at_home(met: LayoutRecord, listed: LayoutRecord, container: FileLayout) -> bool:
+def _at_home(met: Key, listed: Key, container: FileLayout) -> bool:
     """Whether the record on its place says the same as the entry in the directory's list."""
     home = container.folders[listed.directory]
     return (met.parent, met.class_name, met.name) == (home, listed.class_name, listed.name)
@@ -231,7 +231,7 @@ def _layout(container: FileLayout, run: int | None) -> Iterator[str]:
             yield f"The folder {folder!r} has characters that the classic GUI refuses: {_illegal(folder)}."
 
 
-def _duplicates(objects: Iterable[LayoutRecord]) -> Iterator[str]:
+def _duplicates(objects: Iterable[Key]) -> Iterator[str]:
     for path, times in Counter(record.path for record in objects).items():
         if times > 1:
             yield f"{path!r} is there {times} times; the newer GUI shows every cycle."
@@ -251,7 +251,7 @@ def _texts(container: FileLayout) -> Iterator[str]:
             yield f"The text {record.name!r} in {record.directory!r} is another one inside; the GUIs would disagree."
 
 
-def _classes(container: FileLayout, shown: Iterable[LayoutRecord]) -> Iterator[str]:
+def _classes(container: FileLayout, shown: Iterable[Key]) -> Iterator[str]:
     for record in shown:
         if record.class_name in _DROPPED:
             yield f"{record.path!r} is a {record.class_name}, which the newer GUI silently drops."
@@ -268,7 +268,7 @@ def _classes(container: FileLayout, shown: Iterable[LayoutRecord]) -> Iterator[s
             yield f"{record.path!r} has characters in its name that the classic GUI refuses: {_illegal(record.name)}."
 
 
-def _ours(container: FileLayout) -> list[LayoutRecord]:
+def _ours(container: FileLayout) -> list[Key]:
     """What is in our folders; those of production are ours where the record of what we made them of is in them."""
     replaced = any(
         _PRODUCTION.match(record.directory) and record.name.startswith("<record>") for record in container.objects
@@ -277,14 +277,14 @@ def _ours(container: FileLayout) -> list[LayoutRecord]:
     return [record for record in container.objects if any(folder.match(record.directory) for folder in folders)]
 
 
-def _summaries(objects: Iterable[LayoutRecord]) -> Iterator[str]:
+def _summaries(objects: Iterable[Key]) -> Iterator[str]:
     """The classic GUI makes a tile of every ``reportSummaryMap``: only a subsystem's own EventInfo may hold one."""
     for record in objects:
         if record.name == "reportSummaryMap" and not _SUMMARY_FOLDER.fullmatch(record.directory):
             yield f"{record.path!r} is not in the subsystem's own EventInfo; the classic GUI would show a dead tile."
 
 
-def _collision(ours: Iterable[LayoutRecord]) -> Iterator[str]:
+def _collision(ours: Iterable[Key]) -> Iterator[str]:
     """Under production's names, production's own task would be replaced: only where that was asked for."""
     texts = [record for record in ours if _PRODUCTION.match(record.directory) and record.class_name == "TObjString"]
     records = [record.name for record in texts if record.name.startswith("<record>")]
@@ -300,7 +300,7 @@ class Model_THashList(uproot.model.Model):  # type: ignore[misc]
         cursor.skip_after(self)
 
 
-def _contents(path: Path, shown: Iterable[LayoutRecord], ours: Iterable[LayoutRecord], labels: bool) -> Iterator[str]:
+def _contents(path: Path, shown: Iterable[Key], ours: Iterable[Key], labels: bool) -> Iterator[str]:
     """What the HCAL render plugin and HCAL's axes ask of our histograms."""
     own = {record.path for record in ours}
     efficiencies = {(record.directory, record.name) for record in ours if ">e=1</" in record.name}
@@ -318,11 +318,11 @@ def _contents(path: Path, shown: Iterable[LayoutRecord], ours: Iterable[LayoutRe
                 yield from _drawn(record, histogram, marked)
 
 
-def _reader(file: Any, path: Path) -> Callable[[LayoutRecord], Any]:
+def _reader(file: Any, path: Path) -> Callable[[Key], Any]:
     """Reads objects of an open file; each folder is looked up once."""
     folder = cache(file.__getitem__)
 
-    def read(record: LayoutRecord) -> Any:
+    def read(record: Key) -> Any:
         try:
             return folder(record.directory)[f"{record.name};{record.cycle}"]
         except Exception as error:  # a damaged object can break uproot in any way
@@ -333,7 +333,7 @@ def _reader(file: Any, path: Path) -> Callable[[LayoutRecord], Any]:
     return read
 
 
-def _summary(record: LayoutRecord, histogram: Any) -> Iterator[str]:
+def _summary(record: Key, histogram: Any) -> Iterator[str]:
     if not record.class_name.startswith("TH2"):
         yield f"{record.path!r} has 'Summary' in its path but is a {record.class_name}; HCAL draws 2-D states there."
         return
@@ -342,7 +342,7 @@ def _summary(record: LayoutRecord, histogram: Any) -> Iterator[str]:
         yield f"{record.path!r} has 'Summary' in its path but holds other values than the states 0 to {_HIGHEST_STATE}."
 
 
-def _drawn(record: LayoutRecord, histogram: Any, efficiency: bool) -> Iterator[str]:
+def _drawn(record: Key, histogram: Any, efficiency: bool) -> Iterator[str]:
     """Our own elements must read at once in a picture of the GUI."""
     values = np.asarray(histogram.values())
     if values.ndim == 2 and (values < 0).any() and "Summary" not in _gui_path(record):
@@ -353,7 +353,7 @@ def _drawn(record: LayoutRecord, histogram: Any, efficiency: bool) -> Iterator[s
     yield from _titles(record, histogram, values.ndim)
 
 
-def _titles(record: LayoutRecord, histogram: Any, ndim: int) -> Iterator[str]:
+def _titles(record: Key, histogram: Any, ndim: int) -> Iterator[str]:
     axes = [histogram.member(f"f{name}axis").member("fTitle") for name in "XYZ"[: ndim + 1]]
     if ndim == 2 and axes[2]:
         yield f"{record.path!r} has the z title {axes[2]!r}, which the GUIs cut off; say it in the title."
@@ -362,7 +362,7 @@ def _titles(record: LayoutRecord, histogram: Any, ndim: int) -> Iterator[str]:
             yield f"{record.path!r} has the title {title!r}, cut in the GUIs' pictures from {limit} characters on."
 
 
-def _ieta_axis(record: LayoutRecord, histogram: Any) -> Iterator[str]:
+def _ieta_axis(record: Key, histogram: Any) -> Iterator[str]:
     axis = histogram.axis(0)
     if axis.member("fTitle") != "ieta":
         return
@@ -372,7 +372,7 @@ def _ieta_axis(record: LayoutRecord, histogram: Any) -> Iterator[str]:
         yield f"{record.path!r} has an ieta axis of {count} bins from {low:g} to {high:g}; HCAL's has 84 from 0 to 84."
 
 
-def _gui_path(record: LayoutRecord) -> str:
+def _gui_path(record: Key) -> str:
     """The path as shown, without DQMData/Run N and 'Run summary'."""
     parts = record.path.split("/")
     return "/".join((parts[2], *parts[4:])) if len(parts) > 4 else record.path
@@ -382,6 +382,6 @@ def _illegal(name: str) -> str:
     return " ".join(sorted({repr(character) for character in name if not _NAME.fullmatch(character)}))
 
 
-def _some(records: list[LayoutRecord]) -> str:
+def _some(records: list[Key]) -> str:
     first = f"{records[0].path!r}"
     return first if len(records) == 1 else f"{first} and {len(records) - 1} more"

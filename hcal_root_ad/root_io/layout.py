@@ -66,7 +66,10 @@ def read_header(start: bytes) -> FileHeader:
 
 
 class Key(NamedTuple):
-    """A key: where its record is, how large, of which class and name; ``parent`` is the place of its folder."""
+    """A key: where its record is, how large, of which class and name; ``parent`` is the place of its folder.
+
+    ``directory``: path of the folder that lists it, where a whole file was read.
+    """
 
     seek: int
     size: int
@@ -76,6 +79,15 @@ class Key(NamedTuple):
     parent: int
     class_name: str
     name: str
+    directory: str = ""
+
+    @property
+    def end(self) -> int:
+        return self.seek + self.size
+
+    @property
+    def path(self) -> str:
+        return f"{self.directory}/{self.name}" if self.directory else self.name
 
 
 def read_key(data: bytes, position: int) -> Key:
@@ -204,32 +216,6 @@ _SCATTERED = ("TTree", "TNtuple", "TNtupleD", "TChain", "ROOT::RNTuple", "ROOT::
 """Classes whose data lie in records that no directory lists."""
 
 
-@dataclass(frozen=True)
-class LayoutRecord:
-    """One key and the object behind it.
-
-    ``directory`` is the path of the folder that lists it, ``parent`` the place of the folder that it names itself.
-    """
-
-    seek: int
-    size: int
-    key_size: int
-    object_size: int
-    cycle: int
-    parent: int
-    class_name: str
-    name: str
-    directory: str = ""
-
-    @property
-    def end(self) -> int:
-        return self.seek + self.size
-
-    @property
-    def path(self) -> str:
-        return f"{self.directory}/{self.name}" if self.directory else self.name
-
-
 @dataclass(frozen=True, eq=False)
 class FileLayout:
     """A ROOT file as its directories describe it.
@@ -241,18 +227,18 @@ class FileLayout:
     path: Path
     data: bytes
     end: int
-    objects: tuple[LayoutRecord, ...]
+    objects: tuple[Key, ...]
     folders: dict[str, int]
     bookkeeping: tuple[tuple[int, int], ...]
 
-    def compression(self, record: LayoutRecord) -> str:
+    def compression(self, record: Key) -> str:
         """Codec tag of a record, for example ``ZL`` for zlib; empty if not compressed."""
         if record.size - record.key_size == record.object_size:
             return ""
         start = record.seek + record.key_size
         return self.data[start : start + 2].decode("latin-1")
 
-    def text(self, record: LayoutRecord) -> str:
+    def text(self, record: Key) -> str:
         """Text of a TObjString; raises InputError if it cannot be decoded."""
         payload = self.data[record.seek + record.key_size : record.end]
         try:
@@ -296,11 +282,9 @@ def read_layout(path: Path) -> FileLayout:
 
 def _parse(path: Path, data: bytes) -> FileLayout:
     header = read_header(data)
-    begin, end = header.begin, header.end
+    begin, end, objects, folders = header.begin, header.end, list[Key](), {"": header.begin}
     if end > len(data):
         raise InputError(f"{path}: expected {end} bytes, found {len(data)}; the file is truncated, copy it again.")
-    objects: list[LayoutRecord] = []
-    folders = {"": begin}
     lists = (header.free_seek, header.free_size), (header.info_seek, header.info_size)
     bookkeeping = [(seek, seek + size) for seek, size in lists if size]
     pending = [(begin, begin + header.name_size, "")]
@@ -313,9 +297,9 @@ def _parse(path: Path, data: bytes) -> FileLayout:
             )
         visited.add(seek)
         place = key_list_of(data, directory)
-        key_list = read_record(data, place.seek) if place else None
-        bookkeeping += [(record.seek, record.end) for record in (read_record(data, seek), key_list) if record]
-        for record in (LayoutRecord(*key, folder) for key in keys_of(data, key_list.seek)) if key_list else ():
+        key_list = read_key(data, place.seek) if place else None
+        bookkeeping += [(record.seek, record.end) for record in (read_key(data, seek), key_list) if record]
+        for record in (key._replace(directory=folder) for key in keys_of(data, key_list.seek)) if key_list else ():
             if record.class_name in DIRECTORY_CLASSES:
                 folders[record.path] = record.seek
                 pending.append((record.seek, record.seek + record.key_size, record.path))
@@ -324,14 +308,9 @@ def _parse(path: Path, data: bytes) -> FileLayout:
     return FileLayout(path, data, end, tuple(objects), folders, tuple(bookkeeping))
 
 
-def read_record(data: bytes, position: int) -> LayoutRecord:
-    """The record whose key's bytes begin at ``position``."""
-    return LayoutRecord(*read_key(data, position))
-
-
-def walk(container: FileLayout) -> tuple[dict[int, LayoutRecord], str | None]:
+def walk(container: FileLayout) -> tuple[dict[int, Key], str | None]:
     """All records met in sequence from byte 100, by place, and what stopped the walk before fEND, if anything."""
-    met: dict[int, LayoutRecord] = {}
+    met: dict[int, Key] = {}
     position = _BEGIN
     while position < container.end:
         record = None
@@ -340,7 +319,7 @@ def walk(container: FileLayout) -> tuple[dict[int, LayoutRecord], str | None]:
             if size < 0:
                 position -= size
                 continue
-            record = read_record(container.data, position)
+            record = read_key(container.data, position)
         if record is None or record.seek != position or not 0 < record.key_size <= size:
             return met, f"byte {position} begins neither a record nor a marked gap"
         met[position] = record

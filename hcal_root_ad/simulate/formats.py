@@ -18,22 +18,9 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, N_IETA, N_IPHI, ChannelTable, Era, Subdetector
 from hcal_root_ad.errors import OutputError, UsageError
 from hcal_root_ad.files import whole_file, write_text
-from hcal_root_ad.simulate.root_files import (
-    ZLIB,
-    contents,
-    depth_maps,
-    fill_map,
-    occupancy_map,
-    ours,
-    root,
-    root_file,
-    write_dqm_file,
-    write_online,
-    write_per_lumisection,
-    write_snapshots,
-)
-from hcal_root_ad.simulate.scenario import FillConditions, InjectedFault, mixed_faults, read_faults, simulate_conditions
-from hcal_root_ad.simulate.simulated_detector import SimulatedDetector, simulate_detector
+from hcal_root_ad.simulate import root_files
+from hcal_root_ad.simulate.scenario import InjectedFault, mixed_faults, read_faults, simulate_conditions
+from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import FIRST_RUN, SimulatedRun, simulate_run
 
 Writer = Callable[[SimulatedRun, Path], tuple[Path, ...]]
@@ -105,9 +92,9 @@ class _Elements:
     """One tree of monitor elements, with what its branches read from."""
 
     def __init__(self, name: str, value: Any) -> None:
-        self.full_name, self.value = root().std.string(""), value
+        self.full_name, self.value = root_files.root().std.string(""), value
         self._flags = np.zeros(1, dtype=np.uint32)
-        self.tree = root().TTree(name, name)
+        self.tree = root_files.root().TTree(name, name)
         self.tree.Branch("FullName", self.full_name)
         self.tree.Branch("Flags", self._flags, "Flags/i")
         if "/" in _TREES[name]:
@@ -126,7 +113,7 @@ class _Elements:
 
 
 def write_nanodqmio(
-    simulated: SimulatedRun, folder: Path, *, others: int = _OTHERS, compression: int = ZLIB
+    simulated: SimulatedRun, folder: Path, *, others: int = _OTHERS, compression: int = root_files.ZLIB
 ) -> tuple[Path, ...]:
     """``nanodqmio_run<N>.root``: ``Occupancy`` and ``OccupancyCut`` per LS beside other subsystems' elements.
 
@@ -136,7 +123,7 @@ def write_nanodqmio(
     path = folder / f"nanodqmio_run{simulated.run}.root"
     draw = np.random.default_rng(np.random.SeedSequence([simulated.seed, simulated.run, 0x10]))
     order = np.argsort(np.arange(len(simulated.maps)) + draw.uniform(0.0, 4.0, len(simulated.maps)))
-    with root_file(path, title="1", compression=compression) as file:
+    with root_files.root_file(path, title="1", compression=compression) as file:
         _write_history(file)
         file.cd()
         index = _Index(simulated.run)
@@ -154,10 +141,10 @@ def _empty_value(name: str) -> Any:
     if name in ("Ints", "Floats"):
         return np.zeros(1, dtype=np.int64 if name == "Ints" else np.float64)
     if name == "Strings":
-        return root().std.string("")
+        return root_files.root().std.string("")
     if name == "TH2Fs":
-        return occupancy_map("depth1", np.zeros((84, 72), dtype=np.int64))
-    return ours(getattr(root(), _TREES[name])())
+        return root_files.occupancy_map("depth1", np.zeros((84, 72), dtype=np.int64))
+    return root_files.ours(getattr(root_files.root(), _TREES[name])())
 
 
 def _fill_lumisection(
@@ -168,13 +155,13 @@ def _fill_lumisection(
     maps = trees["TH2Fs"]
     first = int(maps.tree.GetEntries())
     for kind, cut in (("Occupancy", False), ("OccupancyCut", True)):
-        for name, counts in depth_maps(simulated, row, cut).items():
+        for name, counts in root_files.depth_maps(simulated, row, cut).items():
             maps.value.SetNameTitle(name, name)
-            fill_map(maps.value, counts)
+            root_files.fill_map(maps.value, counts)
             maps.fill(f"Hcal/DigiTask/{kind}/depth/{name}")
     for other, counts in enumerate(others):
         maps.value.SetNameTitle(f"map{other:03d}", f"map{other:03d}")
-        fill_map(maps.value, counts)
+        root_files.fill_map(maps.value, counts)
         maps.fill(f"Ecal/Other/map{other:03d}")
     index.fill(ls, kind=list(_TREES).index("TH2Fs"), first=first, last=int(maps.tree.GetEntries()) - 1)
     trees["Ints"].value[0] = simulated.maps.events[row]
@@ -189,7 +176,7 @@ class _Index:
         self._fields = {name: np.zeros(1, dtype=np.uint32) for name in ("Run", "Lumi", "ProcessHistoryIndex", "Type")}
         self._fields |= {name: np.zeros(1, dtype=np.uint64)
                          for name in ("BeginTime", "EndTime", "FirstIndex", "LastIndex")}  # fmt: skip
-        self.tree = root().TTree("Indices", "Indices")
+        self.tree = root_files.root().TTree("Indices", "Indices")
         for name, value in self._fields.items():
             self.tree.Branch(name, value, f"{name}/{'i' if value.dtype == np.uint32 else 'l'}")
         self._fields["Run"][0] = run
@@ -210,8 +197,8 @@ def _time(lumisections: int) -> int:
 def _write_history(file: Any) -> None:
     """``MetaData/ProcessHistories`` with the one process that wrote the file."""
     file.mkdir("MetaData").cd()
-    tree = root().TTree("ProcessHistories", "ProcessHistories")
-    number, name = np.zeros(1, dtype=np.uint32), root().std.string("HARVESTING")
+    tree = root_files.root().TTree("ProcessHistories", "ProcessHistories")
+    number, name = np.zeros(1, dtype=np.uint32), root_files.root().std.string("HARVESTING")
     tree.Branch("Index", number, "Index/i")
     tree.Branch("ProcessName", name)
     tree.Fill()
@@ -236,7 +223,7 @@ def write_hcalanalyzer(simulated: SimulatedRun, folder: Path) -> tuple[Path, ...
     path = folder / f"hcalanalyzer_run{simulated.run}.root"
     if last >= _N_LS:
         raise OutputError(f"{path} cannot hold LS {last}: the LS axis of HcalAnalyzer files ends at {_N_LS - 1}.")
-    with root_file(path) as file:
+    with root_files.root_file(path) as file:
         directory = file.mkdir("Hcal4DQMAnalyzer")
         directory.cd()
         for depth in range(1, N_DEPTH + 1):
@@ -249,10 +236,12 @@ def _cube(simulated: SimulatedRun, depth: int) -> Any:
     """TH3I of one depth of HB and HE."""
     half = N_IETA // 2
     name = f"hist3D_depth{depth}"
-    hist = ours(root().TH3I(name, name, _N_LS, 0.0, _N_LS, N_IETA, -half, half, N_IPHI, 0.0, N_IPHI))
+    hist = root_files.ours(
+        root_files.root().TH3I(name, name, _N_LS, 0.0, _N_LS, N_IETA, -half, half, N_IPHI, 0.0, N_IPHI)
+    )
     channels = simulated.detector.channels
     rows = np.flatnonzero((channels.depth == depth) & (channels.subdetector <= Subdetector.HE))
-    cells = contents(hist, np.int32).reshape(N_IPHI + 2, N_IETA + 2, _N_LS + 2)
+    cells = root_files.contents(hist, np.int32).reshape(N_IPHI + 2, N_IETA + 2, _N_LS + 2)
     ls, x, y = simulated.maps.lumisections + 1, channels.ieta[rows] + half + 1, channels.iphi[rows] + 1
     cells[y[None, :], x[None, :], ls[:, None]] = simulated.maps.counts[:, rows]
     hist.SetEntries(float(simulated.maps.counts[:, rows].sum(dtype=np.int64)))
@@ -260,7 +249,7 @@ def _cube(simulated: SimulatedRun, depth: int) -> Any:
 
 
 def _event_tree(simulated: SimulatedRun) -> Any:
-    tree = root().TTree("evttree", "evttree")
+    tree = root_files.root().TTree("evttree", "evttree")
     run, lumisection = np.array([simulated.run], dtype=np.int32), np.zeros(1, dtype=np.int32)
     tree.Branch("RunNum", run, "RunNum/I")
     tree.Branch("LumiSec", lumisection, "LumiSec/I")
@@ -270,14 +259,9 @@ def _event_tree(simulated: SimulatedRun) -> Any:
     return tree
 
 
-_SCHEMA = pa.schema(
-    [
-        ("me", pa.string()),
-        ("run_number", pa.int64()),
-        ("ls_number", pa.int64()),
-        ("data", pa.list_(pa.list_(pa.float32()))),
-    ]
-)
+_SCHEMA = pa.schema({
+    "me": pa.string(), "run_number": pa.int64(), "ls_number": pa.int64(), "data": pa.list_(pa.list_(pa.float32())),
+})  # fmt: skip
 
 
 def write_dials(simulated: SimulatedRun, folder: Path) -> tuple[Path, ...]:
@@ -286,7 +270,7 @@ def write_dials(simulated: SimulatedRun, folder: Path) -> tuple[Path, ...]:
     with whole_file(path) as partial, pq.ParquetWriter(partial, _SCHEMA, compression="zstd") as writer:
         for row, ls in enumerate(simulated.maps.lumisections):
             for kind, cut in (("Occupancy", False), ("OccupancyCut", True)):
-                writer.write_batch(_batch(simulated, kind, int(ls), depth_maps(simulated, row, cut)))
+                writer.write_batch(_batch(simulated, kind, int(ls), root_files.depth_maps(simulated, row, cut)))
     return (path,)
 
 
@@ -335,32 +319,24 @@ def simulate_campaign(
     written: list[Path] = []
     for number in range(n_runs):
         run = FIRST_RUN[detector.era] + RUNS_PER_SEED * seed + number
-        conditions = simulate_conditions(n_lumisections, run)
-        simulated = simulate_run(detector, conditions, _faults(faults, detector, conditions, run), run, run)
-        written += [*write(simulated, folder), write_truth(simulated, folder / _truth_name(run))]
+        conditions, injected = simulate_conditions(n_lumisections, run), tuple[InjectedFault, ...]()
+        if faults == "mixed":
+            injected = mixed_faults(detector, conditions, run)
+        elif faults != "none":
+            injected = read_faults(Path(faults), detector, run)
+        simulated = simulate_run(detector, conditions, injected, run, run)
+        written += [*write(simulated, folder), write_truth(simulated, folder / f"run{run}_truth.json")]
         if progress:
             progress(number + 1, n_runs)
     return tuple(written)
 
 
-def _truth_name(run: int) -> str:
-    return f"run{run}_truth.json"
-
-
-def _faults(
-    faults: str | Path, detector: SimulatedDetector, conditions: FillConditions, seed: int
-) -> tuple[InjectedFault, ...]:
-    if faults == "none":
-        return ()
-    return mixed_faults(detector, conditions, seed) if faults == "mixed" else read_faults(Path(faults), detector, seed)
-
-
 FORMATS: Mapping[str, Writer] = {
     "nanodqmio": write_nanodqmio,
-    "dqm_file": write_dqm_file,
-    "per_lumisection": write_per_lumisection,
-    "snapshots": write_snapshots,
-    "online": write_online,
+    "dqm_file": root_files.write_dqm_file,
+    "per_lumisection": root_files.write_per_lumisection,
+    "snapshots": root_files.write_snapshots,
+    "online": root_files.write_online,
     "hcalanalyzer": write_hcalanalyzer,
     "dials": write_dials,
 }

@@ -11,13 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import HALVES, HO_MAP, N_DQM_IETA, N_IPHI, N_MAPS, Era, Subdetector, ho_in_depth_4
+from hcal_root_ad.detector import (
+    HALVES,
+    HO_MAP,
+    IETA_LABELS,
+    N_DQM_IETA,
+    N_IPHI,
+    N_MAPS,
+    Era,
+    Subdetector,
+    ho_in_depth_4,
+)
 from hcal_root_ad.errors import OutputError
 from hcal_root_ad.files import whole_file
 from hcal_root_ad.simulate.simulated_run import SimulatedRun
 
-IETA_LABELS = [str(e) for e in (*range(-41, -28), *range(-29, 0), *range(1, 30), *range(29, 42))]
-"""Labels of the 84 bins; 29 is printed twice per side (inner HE, outer HF)."""
 ZLIB = 101
 """ROOT's number of zlib, level 1, with which CMS writes DQM files."""
 LS_AXIS_BIT = 1 << 22
@@ -69,9 +77,7 @@ def occupancy_map(name: str, counts: NDArray[np.int64]) -> Any:
 
 def fill_map(hist: Any, counts: NDArray[np.int64]) -> None:
     """Put counts (x, y) into a TH2F, with the entries and statistics that filling one by one would leave."""
-    padded = np.zeros((counts.shape[1] + 2, counts.shape[0] + 2), dtype=np.float32)
-    padded[1:-1, 1:-1] = counts.T
-    contents(hist, np.float32)[:] = padded.ravel()
+    contents(hist, np.float32)[:] = np.pad(counts.T.astype(np.float32), 1).ravel()
     hist.ResetStats()
     hist.SetEntries(float(counts.sum()))
 
@@ -129,8 +135,7 @@ def write_at(file: Any, folder: str, *objects: Any) -> None:
 def write_scalar(file: Any, folder: str, name: str, value: int) -> None:
     """An integer as the DQM stores it: a TObjString whose key name is its whole text."""
     text = f"<{name}>i={value}</{name}>"
-    directory = file.GetDirectory(folder) or file.mkdir(folder, "", True)
-    directory.WriteTObject(root().TObjString(text), text)
+    (file.GetDirectory(folder) or file.mkdir(folder, "", True)).WriteTObject(root().TObjString(text), text)
 
 
 def contents(hist: Any, dtype: type[np.generic]) -> NDArray[Any]:
@@ -146,9 +151,8 @@ def ours(hist: Any) -> Any:
 
 
 DATASET = {
-    Era.RUN2_2017: "SimulatedZeroBias__Run2017-v1__DQMIO",
-    Era.RUN2_2018: "SimulatedZeroBias__Run2018-v1__DQMIO",
-    Era.RUN3: "SimulatedZeroBias__Run3-v1__DQMIO",
+    era: f"SimulatedZeroBias__{name}-v1__DQMIO"
+    for era, name in ((Era.RUN2_2017, "Run2017"), (Era.RUN2_2018, "Run2018"), (Era.RUN3, "Run3"))
 }
 """Dataset part of offline file names; the name says that no real event is in it."""
 
@@ -169,7 +173,7 @@ def depth_maps(simulated: SimulatedRun, rows: slice | int, cut: bool = False) ->
 
 def write_dqm_file(simulated: SimulatedRun, folder: Path) -> tuple[Path, ...]:
     """One offline harvested file: run totals, and ``By Lumi Section n-n`` with maps and ``NumberOfEvents``."""
-    path = folder / f"DQM_V0001_R{simulated.run:09d}__{DATASET[simulated.detector.era]}.root"
+    path = folder / f"{_offline(simulated)}.root"
     everything = slice(0, len(simulated.maps))
     with root_file(path) as file:
         summary = f"DQMData/Run {simulated.run}/Hcal/Run summary"
@@ -185,15 +189,16 @@ def write_dqm_file(simulated: SimulatedRun, folder: Path) -> tuple[Path, ...]:
 
 def write_per_lumisection(simulated: SimulatedRun, folder: Path) -> tuple[Path, ...]:
     """One harvested file per LS, as those of run 306138: maps under ``HcalAll``, no counter of events."""
-    stem = f"DQM_V0001_R{simulated.run:09d}__{DATASET[simulated.detector.era]}"
-    paths = []
-    for index, ls in enumerate(simulated.maps.lumisections):
-        path = folder / f"{stem}_L{ls:09d}.root"
+    paths = tuple(folder / f"{_offline(simulated)}_L{ls:09d}.root" for ls in simulated.maps.lumisections)
+    place = f"DQMData/Run {simulated.run}/HcalAll/Run summary/DigiTask/Occupancy/depth"
+    for index, path in enumerate(paths):
         with root_file(path) as file:
-            place = f"DQMData/Run {simulated.run}/HcalAll/Run summary/DigiTask/Occupancy/depth"
             _write_maps(file, place, depth_maps(simulated, index))
-        paths.append(path)
-    return tuple(paths)
+    return paths
+
+
+def _offline(simulated: SimulatedRun) -> str:
+    return f"DQM_V0001_R{simulated.run:09d}__{DATASET[simulated.detector.era]}"
 
 
 def write_online(simulated: SimulatedRun, folder: Path) -> tuple[Path, ...]:
@@ -206,13 +211,12 @@ def write_online(simulated: SimulatedRun, folder: Path) -> tuple[Path, ...]:
 
 def write_snapshots(simulated: SimulatedRun, folder: Path) -> tuple[Path, ...]:
     """What the online DQM saves after each LS: the run so far, under names that end in the LS."""
-    paths = []
-    for index, ls in enumerate(simulated.maps.lumisections):
-        path = folder / f"DQM_V0001_Hcal_R{simulated.run:09d}.root.ls{ls:08d}_hostsimulation_pid00000001"
+    stem, lumisections = f"DQM_V0001_Hcal_R{simulated.run:09d}.root", simulated.maps.lumisections
+    paths = tuple(folder / f"{stem}.ls{ls:08d}_hostsimulation_pid00000001" for ls in lumisections)
+    for index, path in enumerate(paths):
         with root_file(path) as file:
             _write_online_run(file, simulated, slice(0, index + 1))
-        paths.append(path)
-    return tuple(paths)
+    return paths
 
 
 def _write_online_run(file: Any, simulated: SimulatedRun, rows: slice) -> None:
@@ -234,9 +238,8 @@ def _write_profiles(file: Any, summary: str, simulated: SimulatedRun, rows: slic
     channels, events = simulated.detector.channels, simulated.maps.events[rows]
     for name in Subdetector.__members__:
         counts = simulated.maps.counts[rows][:, channels.rows_of(name)]
-        # One event's digis, taken as independent between channels.
         share = counts / np.maximum(events, 1)[:, None]
-        variance = (share * (1.0 - share)).sum(axis=1)
+        variance = (share * (1.0 - share)).sum(axis=1)  # of one event's digis, independent between channels
         digis = counts.sum(axis=1, dtype=np.int64)
         profile = digis_vs_ls(name, simulated.maps.lumisections[rows], events, digis, variance)
         write_at(file, f"{summary}/DigiTask/OccupancyvsLS/Subdet", profile)

@@ -23,14 +23,8 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_HO_BOX_FIRST, ChannelTable, Era, era_of_run
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
+from hcal_root_ad.simulate import simulated_detector
 from hcal_root_ad.simulate.scenario import FillConditions, InjectedFault, apply_faults
-from hcal_root_ad.simulate.simulated_detector import (
-    N_BOXES,
-    N_HO_BOXES,
-    REFERENCE_PILEUP,
-    SimulatedDetector,
-    module_index,
-)
 
 
 class RateChange(Protocol):
@@ -39,7 +33,7 @@ class RateChange(Protocol):
     def apply(
         self,
         rates: NDArray[np.float32],
-        detector: SimulatedDetector,
+        detector: simulated_detector.SimulatedDetector,
         conditions: FillConditions,
         draw: np.random.Generator,
     ) -> NDArray[np.float32]:
@@ -122,7 +116,7 @@ class SimulatedRun:
     rates: NDArray[np.float32]
     faulty_rates: NDArray[np.float32]
     cut_counts: NDArray[np.int32]
-    detector: SimulatedDetector
+    detector: simulated_detector.SimulatedDetector
     conditions: FillConditions
     faults: tuple[InjectedFault, ...]
     seed: int
@@ -133,7 +127,7 @@ class SimulatedRun:
 
 
 def simulate_run(
-    detector: SimulatedDetector,
+    detector: simulated_detector.SimulatedDetector,
     conditions: FillConditions,
     faults: Sequence[InjectedFault] = (),
     seed: int = 0,
@@ -192,7 +186,7 @@ def simulate_run(
 
 
 def healthy_rates(
-    detector: SimulatedDetector, conditions: FillConditions, drift: Drift, draw: np.random.Generator
+    detector: simulated_detector.SimulatedDetector, conditions: FillConditions, drift: Drift, draw: np.random.Generator
 ) -> NDArray[np.float32]:
     """(LS, channels) digi probability per event without faults; 0 for masked channels.
 
@@ -200,8 +194,11 @@ def healthy_rates(
     """
     rates = np.ones((len(conditions), len(detector.channels)), dtype=np.float32)
     (ho_draw,) = draw.spawn(1)
-    activity = conditions.pileup / REFERENCE_PILEUP
-    for names, boxes, stream in ((("HB", "HE"), range(N_BOXES), draw), (("HO",), _HO_BOXES, ho_draw)):
+    activity = conditions.pileup / simulated_detector.REFERENCE_PILEUP
+    for names, boxes, stream in (
+        (("HB", "HE"), range(simulated_detector.N_BOXES), draw),
+        (("HO",), _HO_BOXES, ho_draw),
+    ):
         subset, rows = detector.select(*names), detector.channels.rows_of(*names)
         shifts = _shifts(subset.channels, boxes, conditions, drift, stream)
         for ls, (gained, shift) in enumerate(zip(activity, shifts, strict=True)):
@@ -211,7 +208,7 @@ def healthy_rates(
     return rates
 
 
-_HO_BOXES = range(N_HO_BOX_FIRST, N_HO_BOX_FIRST + N_HO_BOXES)
+_HO_BOXES = range(N_HO_BOX_FIRST, N_HO_BOX_FIRST + simulated_detector.N_HO_BOXES)
 
 
 def _shifts(
@@ -219,7 +216,7 @@ def _shifts(
 ) -> Iterator[NDArray[np.float64]]:
     """(channels,) shift of ln λ in each LS, of channels in these readout boxes."""
     box = channels.box - boxes[0]
-    module = module_index(channels) - 5 * boxes[0]
+    module = simulated_detector.module_index(channels) - 5 * boxes[0]
     shift = _run_shift(box, len(boxes), drift, draw)
     mixes = _trigger_mixes(channels.ring, conditions, drift, draw)
     walks = [_Walk(spread, size, drift.correlation, draw)

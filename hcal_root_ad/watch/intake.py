@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hcal_root_ad.errors import DefinitionError, HcalRootAdError, NoHcalError
-from hcal_root_ad.harvest.definition import FileContent, choose_definitions
+from hcal_root_ad.harvest.harvester import FileContent, choose_definitions
 from hcal_root_ad.harvest.inputs import PARQUET_MAGIC, ROOT_MAGIC, is_data_file
 from hcal_root_ad.harvest.read import read_content
 from hcal_root_ad.lumi_maps import Source

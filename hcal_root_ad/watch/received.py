@@ -21,8 +21,8 @@ import numpy as np
 
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import clear_left, folder_lock
-from hcal_root_ad.harvest.definition import Definition, FileContent, RunTotal, choose_definitions
-from hcal_root_ad.harvest.lumisection import LumisectionCounts, table_of_run
+from hcal_root_ad.harvest.gathering import LumisectionCounts, table_of_run
+from hcal_root_ad.harvest.harvester import Definition, FileContent, RunTotal, choose_definitions
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.machine import ScratchStore
 

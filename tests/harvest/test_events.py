@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from hcal_root_ad.harvest.events import events_of, hf_plateau
-from hcal_root_ad.harvest.lumisection import LumisectionCounts
+from hcal_root_ad.harvest.gathering import LumisectionCounts
 from hcal_root_ad.lumi_maps import EventSource
 
 RUN = 370_000

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from benchmarks.fuzz.originals import originals
 from hcal_root_ad.detector import IETA_LABELS, N_DQM_IETA
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.definition import events_against_ls, first_lumisection
+from hcal_root_ad.harvest.gathering import LAST_LUMISECTION, check_axes, check_events, check_numbers
+from hcal_root_ad.harvest.harvester import events_against_ls, first_lumisection
 from hcal_root_ad.harvest.inputs import damage_as_input_error
-from hcal_root_ad.harvest.lumisection import LAST_LUMISECTION, check_axes, check_events, check_numbers
 from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
 
 Made = Callable[..., Any]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hcal_root_ad.errors import InputError, NoHcalError
-from hcal_root_ad.harvest.inspect import inspect_file
+from hcal_root_ad.harvest.read import inspect_file
 from hcal_root_ad.lumi_maps import EventSource
 
 RUN = 370_000

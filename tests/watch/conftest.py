@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_MAPS, era_of_run
 from hcal_root_ad.errors import InputError, NoHcalError
-from hcal_root_ad.harvest.definition import Definition, FileContent, RunTotal, choose_definitions
+from hcal_root_ad.harvest.gathering import LumisectionCounts, needed_depths, table_of_run
+from hcal_root_ad.harvest.harvester import Definition, FileContent, RunTotal, choose_definitions
 from hcal_root_ad.harvest.inputs import source_of
-from hcal_root_ad.harvest.lumisection import LumisectionCounts, needed_depths, table_of_run
 from hcal_root_ad.harvest.read import lumi_maps_of
 from hcal_root_ad.lumi_maps import LumiMaps, Source
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hcal_root_ad.harvest.definition import FileContent
+from hcal_root_ad.harvest.harvester import FileContent
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.watch.intake import Intake
 

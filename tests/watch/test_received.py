@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hcal_root_ad.harvest.definition import FileContent
-from hcal_root_ad.harvest.lumisection import LumisectionCounts
+from hcal_root_ad.harvest.gathering import LumisectionCounts
+from hcal_root_ad.harvest.harvester import FileContent
 from hcal_root_ad.lumi_maps import Source
 from hcal_root_ad.watch.received import FORMAT, Arrival, Received, Stamp, from_arrays, received_by_run, to_arrays
 

@@ -9,7 +9,7 @@ import pytest
 from hcal_root_ad.content import SEARCH_VARIABLE
 from hcal_root_ad.detector import HO_MAP, Era
 from hcal_root_ad.errors import DefinitionError
-from hcal_root_ad.harvest.definition import ContainerKind, choose_definitions, load_definitions, read_definition
+from hcal_root_ad.harvest.harvester import ContainerKind, choose_definitions, load_definitions, read_definition
 
 GOOD = """
 description = "mine"

@@ -7,7 +7,7 @@ import pytest
 
 from hcal_root_ad.detector import HO_MAP, Era, channel_table
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest.lumisection import LumisectionCounts, needed_depths, whole_numbers
+from hcal_root_ad.harvest.gathering import LumisectionCounts, needed_depths, whole_numbers
 
 RUN_2017, RUN_2023 = 306_138, 370_101
 

@@ -10,21 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import (
-    HO_MAP,
-    IETA_LABELS,
-    N_DQM_IETA,
-    N_IPHI,
-    N_MAPS,
-    ChannelTable,
-    channel_table,
-    era_of_run,
-    ho_in_depth_4,
-)
+from hcal_root_ad import detector
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.inputs import InputFile
 
-MAP_SHAPE = (N_DQM_IETA, N_IPHI)
+MAP_SHAPE = (detector.N_DQM_IETA, detector.N_IPHI)
 """Bins of a DQM depth map: ieta × iphi."""
 HO_DEPTH = 4
 """The depth of HO, and so its map before it got one of its own."""
@@ -40,47 +30,29 @@ LAST_LUMISECTION = 100_000
 """27 days. Axes are made as long as the last lumisection."""
 
 
-def table_of_run(run: int) -> ChannelTable:
+def table_of_run(run: int) -> detector.ChannelTable:
     """All channels (HB, HE, HO, HF) of a run's era, the columns of :attr:`LumisectionCounts.counts`."""
-    return channel_table(era_of_run(run))
-
-
-@cache
-def hf_rows(era: str) -> NDArray[np.intp]:
-    """Rows of HF in the table of all channels of an era."""
-    return channel_table(era).rows_of("HF")
-
-
-@cache
-def ho_rows(era: str) -> NDArray[np.intp]:
-    """Rows of HO in the table of all channels of an era."""
-    return channel_table(era).rows_of("HO")
-
-
-@cache
-def hbhe_rows(era: str) -> NDArray[np.intp]:
-    """Rows of HB and HE in the table of all channels of an era."""
-    return channel_table(era).rows_of("HB", "HE")
+    return detector.channel_table(detector.era_of_run(run))
 
 
 @cache
 def needed_depths(era: str) -> tuple[int, ...]:
     """Depths that an era's HB and HE channels have."""
-    return tuple(int(d) for d in np.unique(channel_table(era).select("HB", "HE").depth))
+    return tuple(int(d) for d in np.unique(detector.channel_table(era).select("HB", "HE").depth))
 
 
 def maps_of(era: str) -> tuple[int, ...]:
     """Numbers of the maps that are read: all depths, and that of HO, which need not be there."""
-    return (*needed_depths(era), HO_MAP)
+    return (*needed_depths(era), detector.HO_MAP)
 
 
 @cache
 def _cells(era: str, number: int) -> tuple[NDArray[np.intp], NDArray[np.int16], NDArray[np.int16], NDArray[np.bool_]]:
     """Rows of the channel table in a map, their bins on the map's two axes, and a map of bins without a channel."""
-    table = channel_table(era)
+    table = detector.channel_table(era)
     inside = table.dqm_map == number
-    if number == HO_DEPTH and ho_in_depth_4(era):
-        inside |= table.dqm_map == HO_MAP
+    if number == HO_DEPTH and detector.ho_in_depth_4(era):
+        inside |= table.dqm_map == detector.HO_MAP
     rows = np.flatnonzero(inside)
     x, y = table.dqm_x[rows], table.dqm_y[rows]
     empty = np.ones(MAP_SHAPE, dtype=np.bool_)
@@ -105,7 +77,7 @@ class LumisectionCounts:
     lumisection: int
     first: int = 0
     counts: NDArray[np.int32] | None = None
-    seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(N_MAPS, dtype=np.int64))
+    seen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(detector.N_MAPS, dtype=np.int64))
     own_events: int | None = None
     other_events: int | None = None
     stray: int = 0
@@ -120,16 +92,17 @@ class LumisectionCounts:
     @property
     def complete(self) -> bool:
         """Whether the map of every depth that the era needs came, each equally often."""
-        often = [int(self.seen[depth - 1]) for depth in needed_depths(era_of_run(self.run))]
+        often = [int(self.seen[depth - 1]) for depth in needed_depths(detector.era_of_run(self.run))]
         return often[0] > 0 and min(often) == max(often)
 
     @property
     def has_ho(self) -> bool:
         """Whether HO came: its map as often as the others, or digis of it in the map of depth 4."""
-        era, often = era_of_run(self.run), int(self.seen[HO_MAP - 1])
-        if often or not ho_in_depth_4(era):
+        era, often = detector.era_of_run(self.run), int(self.seen[detector.HO_MAP - 1])
+        if often or not detector.ho_in_depth_4(era):
             return self.complete and often == int(self.seen[needed_depths(era)[0] - 1])
-        return self.complete and self.counts is not None and bool(self.counts[ho_rows(era)].any())
+        outer = table_of_run(self.run).rows_of("HO")
+        return self.complete and self.counts is not None and bool(self.counts[outer].any())
 
     def add_map(self, number: int, values: NDArray[np.generic], where: str) -> None:
         """Add one 84 × 72 map of counts, of a depth or of HO; ``where`` names file, element and LS for errors.
@@ -138,7 +111,7 @@ class LumisectionCounts:
             InputError: the map has other bins, or holds what cannot be a count.
         """
         counts = as_counts(values, where)
-        rows, x, y, empty = _cells(era_of_run(self.run), number)
+        rows, x, y, empty = _cells(detector.era_of_run(self.run), number)
         if self.counts is None:
             self.counts = np.zeros(len(table_of_run(self.run)), dtype=np.int32)
         self.counts[rows] = sum_of_counts(self.counts[rows], counts[x, y], where)
@@ -166,13 +139,10 @@ class LumisectionCounts:
         counts, self.counts = self.counts, None
         return counts
 
-    def count_own(self, events: int, growth: int) -> None:
-        """What HCAL's own counter says, and what it grew by since the lumisection before."""
-        self.own_events, self.own_growth = events, growth
-
-    def count_other(self, events: int, growth: int) -> None:
-        """What another subsystem's counter says, and what it grew by since the lumisection before."""
-        self.other_events, self.other_growth = events, growth
+    def count(self, whose: str, events: int, growth: int) -> None:
+        """What HCAL's ``own`` counter, or an ``other`` subsystem's, says, and what it grew by since the LS before."""
+        setattr(self, f"{whose}_events", events)
+        setattr(self, f"{whose}_growth", growth)
 
 
 SATURATED = "contents at the ceiling of their type (32767 in a TH2S, 16777216 in a TH2F), which are no counts"
@@ -273,7 +243,7 @@ def whole_column(values: NDArray[Any], where: str) -> NDArray[np.int64]:
     raise InputError(f"{where} holds {value}; whole numbers of at most 63 bits were expected.")
 
 
-_EDGES = ((0.0, float(N_DQM_IETA)), (0.5, N_IPHI + 0.5))
+_EDGES = ((0.0, float(detector.N_DQM_IETA)), (0.5, detector.N_IPHI + 0.5))
 
 
 def check_axes(place: str, histogram: Any) -> None:
@@ -292,10 +262,10 @@ def check_axes(place: str, histogram: Any) -> None:
                 f"that of a depth map of HCAL's DQM goes from {low:g} to {high:g} in steps of 1."
             )
     for number, label in enumerate(axes[0].labels() or ()):
-        if label and label != IETA_LABELS[number]:
+        if label and label != detector.IETA_LABELS[number]:
             raise InputError(
                 f"{place}: bin {number + 1} of the ieta axis of {histogram.name} is labelled {label!r}; in a depth map "
-                f"of HCAL's DQM it is {IETA_LABELS[number]!r}."
+                f"of HCAL's DQM it is {detector.IETA_LABELS[number]!r}."
             )
 
 

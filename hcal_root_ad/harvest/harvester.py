@@ -21,8 +21,8 @@ from hcal_root_ad import content
 from hcal_root_ad.content import check_keys, nearest, structure
 from hcal_root_ad.detector import HO_MAP, Era, Subdetector, era_of_run
 from hcal_root_ad.errors import DefinitionError, InputError
+from hcal_root_ad.harvest import gathering
 from hcal_root_ad.harvest.inputs import InputFile
-from hcal_root_ad.harvest.lumisection import LAST_LUMISECTION, LumisectionCounts, ceiling, check_events, needed_depths
 from hcal_root_ad.tables import read_toml, shown
 
 
@@ -85,6 +85,10 @@ class Definition:
     def map_element(self, subsystem: str, number: int) -> str:
         """Path of the map of a depth, or of HO's map (:data:`~hcal_root_ad.detector.HO_MAP`)."""
         return self.maps.format(subsystem=subsystem, depth="HO" if number == HO_MAP else number)
+
+    def words(self, path: InputFile, subsystem: str, section: gathering.LumisectionCounts, number: int) -> str:
+        """Words for errors: which map of which file."""
+        return gathering.where(path, self.map_element(subsystem, number), section.run, section.lumisection)
 
     def expand(self, patterns: tuple[str, ...], subsystem: str) -> tuple[str, ...]:
         """Paths of event counters; a pattern with ``{subdetector}`` stands for HB, HE, HF and HO."""
@@ -185,7 +189,7 @@ class RunTotal:
     written for; ``naming`` says what the name promises. ``process``: the job that saved it, where the name says.
     """
 
-    section: LumisectionCounts
+    section: gathering.LumisectionCounts
     path: InputFile
     lumisection: int | None
     naming: Literal["", "lumisection", "snapshot"]
@@ -201,11 +205,16 @@ class FileContent:
 
     path: InputFile
     definition: Definition
-    sections: tuple[LumisectionCounts, ...]
+    sections: tuple[gathering.LumisectionCounts, ...]
     totals: tuple[RunTotal, ...] = ()
     events_versus_ls: Mapping[int, Mapping[int, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     datasets: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def all_sections(self) -> tuple[gathering.LumisectionCounts, ...]:
+        """Those of lumisections, and those of totals."""
+        return (*self.sections, *(total.section for total in self.totals))
 
 
 class Reader(Protocol):
@@ -234,7 +243,7 @@ def fitting_subsystem(container: Reader, definition: Definition) -> str | None:
     """The first accepted subsystem folder that has the map of every depth that the runs need."""
     if not container.runs or any(era_of_run(run) not in definition.eras for run in container.runs):
         return None
-    depths = {depth for run in container.runs for depth in needed_depths(era_of_run(run))}
+    depths = {depth for run in container.runs for depth in gathering.needed_depths(era_of_run(run))}
     for subsystem in definition.subsystems:
         enough = any if container.kind is ContainerKind.FLAT else all  # one element per file, perhaps
         if enough(container.element(definition.map_element(subsystem, depth)) for depth in depths):
@@ -245,7 +254,7 @@ def fitting_subsystem(container: Reader, definition: Definition) -> str | None:
 def entries_of_bins(histogram: Any, classname: str) -> NDArray[np.float64]:
     """Events in the bins of an element against the LS, under- and overflow included; 0 where a bin is full."""
     bins = np.asarray(histogram.member("fBinEntries") if classname == "TProfile" else histogram.values(flow=True))
-    return np.where(bins < ceiling(bins.dtype), bins, 0).astype(np.float64)
+    return np.where(bins < gathering.ceiling(bins.dtype), bins, 0).astype(np.float64)
 
 
 def events_against_ls(contents: NDArray[np.generic], low_edge: float, words: str) -> dict[int, int]:
@@ -259,7 +268,7 @@ def events_against_ls(contents: NDArray[np.generic], low_edge: float, words: str
     """
     first = first_lumisection(low_edge, len(contents), words)
     filled = np.flatnonzero(np.asarray(contents))
-    events = {first + int(n): check_events(float(contents[n]), words) for n in filled}
+    events = {first + int(n): gathering.check_events(float(contents[n]), words) for n in filled}
     return {ls: number for ls, number in events.items() if number}
 
 
@@ -269,6 +278,6 @@ def first_lumisection(low_edge: float, bins: int, words: str) -> int:
     Raises:
         InputError: bins that are no lumisections.
     """
-    if not 0 <= low_edge <= LAST_LUMISECTION + 1 - bins:
+    if not 0 <= low_edge <= gathering.LAST_LUMISECTION + 1 - bins:
         raise InputError(f"{words} has {bins} bins from {low_edge:g} on, which cannot be lumisections.")
     return int(np.ceil(low_edge))
