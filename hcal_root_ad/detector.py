@@ -260,16 +260,6 @@ def ho_wheel(ieta: NDArray[np.integer]) -> IntArray:
     return wheel
 
 
-def decode_raw_id(raw_id: NDArray[np.uint32]) -> tuple[IntArray, IntArray, IntArray, IntArray]:
-    """Sub-detector, ieta, iphi and depth of format-2 raw ids; the inverse of :attr:`ChannelTable.raw_id`."""
-    word = np.asarray(raw_id, dtype=np.uint32)
-    ieta = (word >> 10 & 0x1FF).astype(np.int16)
-    sign = np.where(word >> 19 & 1, 1, -1)
-    parts = (word >> 25 & 7, ieta * sign, word & 0x3FF, word >> 20 & 0xF)
-    subdetector, ieta, iphi, depth = (p.astype(np.int16) for p in parts)
-    return subdetector, ieta, iphi, depth
-
-
 def _ho_rbx(ieta: IntArray, iphi: IntArray) -> IntArray:
     """Readout box of HO within its wheel: six iphi each in wheel 0, else even numbers with twelve; 1 begins at 71."""
     box = (iphi + 1) % 72 // 6 + 1
@@ -292,7 +282,7 @@ def channel_table(era: Era | str = Era.RUN3) -> ChannelTable:
     (6768, 'HEM01')
     """
     era = Era(era)
-    cells = sorted((*_hb_cells(era), *_he_cells(era), *_ho_cells(), *_hf_cells()))
+    cells = sorted((*_hb_cells(era), *_he_cells(era), *_ho_and_hf_cells()))
     subdetector, ieta, iphi, depth, phase1 = (np.array(column, dtype=np.int16) for column in zip(*cells, strict=True))
     barrel_or_endcap = subdetector <= Subdetector.HE
     outer_rbx = np.where(subdetector == Subdetector.HO, _ho_rbx(ieta, iphi), 0)
@@ -311,6 +301,9 @@ Cell = tuple[int, int, int, int, int]
 """Sub-detector code, ieta, iphi, depth, and 1 where a Phase-1 readout module reads the channel."""
 
 
+_EVERY_PHI = range(1, 73)
+
+
 def _cells(sub: Subdetector, abs_ieta: int, depths: range, phis: range, phase1: int) -> list[Cell]:
     return [(int(sub), sign * abs_ieta, p, d, phase1) for sign in (-1, 1) for p in phis for d in depths]
 
@@ -319,9 +312,8 @@ def _hb_cells(era: Era) -> list[Cell]:
     phase1 = era == Era.RUN3
     deepest = {16: 3} if phase1 else {15: 2, 16: 2}
     default = 4 if phase1 else 1
-    every = range(1, 73)
-    return [c for e in range(1, 17)
-            for c in _cells(Subdetector.HB, e, range(1, deepest.get(e, default) + 1), every, int(phase1))]  # fmt: skip
+    depths = {e: range(1, deepest.get(e, default) + 1) for e in range(1, 17)}
+    return [c for e in depths for c in _cells(Subdetector.HB, e, depths[e], _EVERY_PHI, int(phase1))]
 
 
 def _he_phase1_depths(abs_ieta: int) -> range:
@@ -334,6 +326,10 @@ def _he_phase0_depths(abs_ieta: int) -> range:
     return {16: range(3, 4), 17: range(1, 2), 27: range(1, 4), 28: range(1, 4)}.get(abs_ieta, range(1, 3))
 
 
+def _in_hep17(cell: Cell) -> bool:
+    return cell[1] > 0 and 63 <= cell[2] <= 66
+
+
 def _he_cells(era: Era) -> list[Cell]:
     cells = []
     for e in range(16, 30):
@@ -342,23 +338,19 @@ def _he_cells(era: Era) -> list[Cell]:
         if era != Era.RUN2_2017:
             cells += phase1
             continue
-        hep17 = {c for c in phase1 if c[1] > 0 and 63 <= c[2] <= 66}
-        cells += [c for c in _cells(Subdetector.HE, e, _he_phase0_depths(e), phis, 0)
-                  if not (c[1] > 0 and 63 <= c[2] <= 66)]  # fmt: skip
+        phase0 = _cells(Subdetector.HE, e, _he_phase0_depths(e), phis, 0)
+        cells += [cell for cell in phase0 if not _in_hep17(cell)]
         # In 2017 the electronics map left out the uninstrumented |ieta| 18 depth 1.
-        cells += sorted(c for c in hep17 if not (c[1] == 18 and c[3] == 1))
+        cells += [cell for cell in phase1 if _in_hep17(cell) and (cell[1], cell[3]) != (18, 1)]
     return cells
 
 
-def _ho_cells() -> list[Cell]:
-    return [c for e in range(1, 16) for c in _cells(Subdetector.HO, e, range(4, 5), range(1, 73), 0)]
-
-
-def _hf_cells() -> list[Cell]:
-    def phis(abs_ieta: int) -> range:
-        return range(3, 73, 4) if abs_ieta >= 40 else range(1, 73, 2)
-
-    return [c for e in range(29, 42) for c in _cells(Subdetector.HF, e, range(1, 5), phis(e), 0)]
+def _ho_and_hf_cells() -> list[Cell]:
+    outer = [c for e in range(1, 16) for c in _cells(Subdetector.HO, e, range(4, 5), _EVERY_PHI, 0)]
+    return outer + [
+        c for e in range(29, 42)
+        for c in _cells(Subdetector.HF, e, range(1, 5), range(3, 73, 4) if e >= 40 else range(1, 73, 2), 0)
+    ]  # fmt: skip
 
 
 def _rm(subdetector: IntArray, ieta: IntArray, iphi: IntArray, depth: IntArray) -> IntArray:

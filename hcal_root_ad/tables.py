@@ -18,7 +18,7 @@ import sys
 import tomllib
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -58,7 +58,7 @@ def read_json(path: Path, what: str, error: type[HcalRootAdError] = InputError) 
     Raises:
         error: it is missing, too large, no JSON, nested too deeply, says a key twice, or holds what is no number.
     """
-    with _readable(path, what, error), _opened(path) as stream:
+    with _opened(path, what, error) as stream:
         return parse_json(_content(stream, LARGEST))
 
 
@@ -76,21 +76,18 @@ def parse_json(content: bytes) -> Any:
 
 def read_toml(path: Path, what: str, error: type[HcalRootAdError] = InputError) -> dict[str, Any]:
     """The table in a TOML file; raises ``error`` as :func:`read_json` does."""
-    with _readable(path, what, error), _opened(path) as stream:
+    with _opened(path, what, error) as stream:
         text = _decoded(_content(stream, LARGEST_TOML))
         if any(line.count(".") > _MOST_DOTS for line in text.splitlines()):
             raise _Refusal(f"a line has more than {_MOST_DOTS} dots")
-        try:
-            table = tomllib.loads(text.replace("\r\n", "\n"))
-        except RecursionError:
-            raise _Refusal(_TOO_DEEP) from None
+        table = tomllib.loads(text.replace("\r\n", "\n"))
         _check_plain(table)
         return table
 
 
 def read_lines(path: Path, what: str, error: type[HcalRootAdError] = InputError) -> list[str]:
     """The lines of a text file that are neither empty nor comments (``#``), without spaces around."""
-    with _readable(path, what, error), _opened(path) as stream:
+    with _opened(path, what, error) as stream:
         lines = (line.strip() for line in _decoded(_content(stream, LARGEST)).splitlines())
         return [line for line in lines if line and not line.startswith("#")]
 
@@ -116,9 +113,8 @@ def open_rows(
     Raises:
         error: as :func:`read_json`; also for rows of another length than the head, and quotes that are not closed.
     """
-    with _readable(path, what, error), ExitStack() as stack:
-        stream = stack.enter_context(_opened(path))
-        start = stream.peek(64) if isinstance(stream, io.BufferedReader) else b""
+    with _opened(path, what, error) as stream:
+        start = stream.peek(64)
         if start.startswith(_PARQUET):
             yield _parquet_rows(path, usable)
         elif start.decode(_encoding(start), "ignore").lstrip()[:1] in ("[", "{"):
@@ -195,19 +191,33 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @contextmanager
-def _readable(path: Path, what: str, error: type[HcalRootAdError]) -> Iterator[None]:
-    """Turn what reading and parsing raise into one sentence."""
+def _opened(path: Path, what: str, error: type[HcalRootAdError]) -> Iterator[io.BufferedReader[Any]]:
+    """The bytes of a file, unpacked; what reading and parsing raise becomes one sentence."""
     try:
-        yield
-    except HcalRootAdError:
-        raise
+        if not path.is_file() and path.exists():
+            raise _Refusal("it is a folder" if path.is_dir() else "it is a pipe or a device; save it as a file first")
+        with path.open("rb") as file:
+            start = file.peek(8)
+            for mark, name in _PACKED.items():
+                if start.startswith(mark):
+                    raise _Refusal(f"it is packed as {name}; unpack it, or pack it with gzip")
+            unpacked = gzip.GzipFile(fileobj=file) if start.startswith(_GZIP) else file
+            with io.BufferedReader(_Limited(unpacked), 1 << 16) as stream:
+                yield stream
     except FileNotFoundError:
         raise error(f"There is no file {path}; check the path.") from None
-    except (OSError, EOFError, ValueError, csv.Error, zlib.error, _Refusal, MemoryError) as failure:
+    except Exception as failure:
+        if not isinstance(failure, _UNREADABLE) and not type(failure).__module__.startswith("pyarrow"):
+            raise
         raise error(f"The {what} {path} cannot be read: {_reason(failure)}.") from failure
 
 
+_UNREADABLE = (OSError, EOFError, ValueError, csv.Error, zlib.error, _Refusal, MemoryError, RecursionError)
+
+
 def _reason(failure: BaseException) -> str:
+    if isinstance(failure, RecursionError):
+        return _TOO_DEEP
     if isinstance(failure, UnicodeDecodeError):
         return f"byte {failure.start} is no {failure.encoding.upper()} text"
     if isinstance(failure, OSError) and failure.strerror:
@@ -216,23 +226,6 @@ def _reason(failure: BaseException) -> str:
     if "set_int_max_str_digits" in words:  # Python's own sentence is for programmers
         return "it says a number of thousands of digits"
     return words if len(words) < 160 else f"{words[:157]}…"
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file, unpacked; more than :data:`LARGEST` of them are refused, not read."""
-    if not path.is_file():
-        if path.exists():
-            raise _Refusal("it is a folder" if path.is_dir() else "it is a pipe or a device; save it as a file first")
-        raise FileNotFoundError
-    with path.open("rb") as file:
-        start = file.peek(8)
-        for mark, name in _PACKED.items():
-            if start.startswith(mark):
-                raise _Refusal(f"it is packed as {name}; unpack it, or pack it with gzip")
-        unpacked = gzip.GzipFile(fileobj=file) if start.startswith(_GZIP) else file
-        with io.BufferedReader(_Limited(unpacked), 1 << 16) as stream:
-            yield stream
 
 
 class _Limited(io.RawIOBase):
@@ -343,10 +336,8 @@ def _of_columns(table: dict[str, Any]) -> Rows:
     return Rows(names, (dict(zip(names, cells, strict=True)) for cells in zip(*columns.values(), strict=True)))
 
 
-def _csv_rows(stream: BinaryIO, usable: Collection[str]) -> Rows:
-    start = stream.peek(2) if isinstance(stream, io.BufferedReader) else b""
-    text = io.TextIOWrapper(stream, encoding=_encoding(start), newline="")
-    lines, comment = _lines(text), ""
+def _csv_rows(stream: io.BufferedReader[Any], usable: Collection[str]) -> Rows:
+    lines, comment = _lines(io.TextIOWrapper(stream, encoding=_encoding(stream.peek(2)), newline="")), ""
     first = next(lines, "")
     while first and (first.startswith("#") or not first.strip()):
         comment, first = first if first.startswith("#") else comment, next(lines, "")
@@ -379,28 +370,14 @@ def _same_length(records: Iterable[list[str]], head: tuple[str, ...]) -> Iterato
 
 
 def _parquet_rows(path: Path, usable: Collection[str]) -> Rows:
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        file = pq.ParquetFile(path)
-        about = file.metadata
-        groups = [about.row_group(number) for number in range(about.num_row_groups)]
-        if about.num_rows > MOST_LINES or sum(group.total_byte_size for group in groups) > LARGEST:
-            raise _Refusal(f"it holds more than {MOST_LINES} rows or {LARGEST >> 20} MB; split it")
-        columns = tuple(file.schema_arrow.names)
-        chosen = [name for name in columns if name in usable]
-        batches = file.iter_batches(batch_size=10_000, columns=chosen) if chosen else ()
-        return Rows(columns, _of_batches(batches))
-    except pa.ArrowException as failure:
-        raise _Refusal(_reason(failure)) from failure
-
-
-def _of_batches(batches: Iterable[Any]) -> Iterator[Row]:
-    import pyarrow as pa
-
-    try:
-        for batch in batches:
-            yield from batch.to_pylist()
-    except pa.ArrowException as failure:
-        raise _Refusal(_reason(failure)) from failure
+    file = pq.ParquetFile(path)
+    about = file.metadata
+    groups = [about.row_group(number) for number in range(about.num_row_groups)]
+    if about.num_rows > MOST_LINES or sum(group.total_byte_size for group in groups) > LARGEST:
+        raise _Refusal(f"it holds more than {MOST_LINES} rows or {LARGEST >> 20} MB; split it")
+    columns = tuple(file.schema_arrow.names)
+    chosen = [name for name in columns if name in usable]
+    batches = file.iter_batches(batch_size=10_000, columns=chosen) if chosen else ()
+    return Rows(columns, (row for batch in batches for row in batch.to_pylist()))

@@ -25,7 +25,6 @@ from hcal_root_ad.detector import (
     Subdetector,
     box_name,
     channel_table,
-    decode_raw_id,
     era_of_run,
     ho_wheel,
     rbx_of,
@@ -57,6 +56,16 @@ def rows_on_dqm_axes(table: ChannelTable) -> NDArray[np.intp]:
 
 def depth_counts(table: ChannelTable, subdetector: str) -> list[int]:
     return np.bincount(table.select(subdetector).depth, minlength=8)[1:].tolist()
+
+
+def decode_raw_id(raw_id: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Sub-detector, ieta, iphi and depth of format-2 raw ids."""
+    word = np.asarray(raw_id, dtype=np.uint32)
+    ieta = (word >> 10 & 0x1FF).astype(np.int16)
+    sign = np.where(word >> 19 & 1, 1, -1)
+    parts = (word >> 25 & 7, ieta * sign, word & 0x3FF, word >> 20 & 0xF)
+    subdetector, ieta, iphi, depth = (p.astype(np.int16) for p in parts)
+    return subdetector, ieta, iphi, depth
 
 
 class TestChannels:

@@ -151,8 +151,9 @@ def ours(hist: Any) -> Any:
 
 
 DATASET = {
-    era: f"SimulatedZeroBias__{name}-v1__DQMIO"
-    for era, name in ((Era.RUN2_2017, "Run2017"), (Era.RUN2_2018, "Run2018"), (Era.RUN3, "Run3"))
+    Era.RUN2_2017: "SimulatedZeroBias__Run2017-v1__DQMIO",
+    Era.RUN2_2018: "SimulatedZeroBias__Run2018-v1__DQMIO",
+    Era.RUN3: "SimulatedZeroBias__Run3-v1__DQMIO",
 }
 """Dataset part of offline file names; the name says that no real event is in it."""
 
