@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hcal_root_ad.cli import dqm_files
+from hcal_root_ad.cli import files
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import fault_sentence
 
@@ -36,7 +36,7 @@ def fails(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
     def execute(_: object) -> int:
         raise error
 
-    monkeypatch.setattr(dqm_files, "execute_check", execute)
+    monkeypatch.setattr(files, "execute_check", execute)
     return main(["check", "file.root"])
 
 
@@ -95,7 +95,7 @@ def test_a_thread_that_fails_leaves_no_traceback_either(
         thread.join()
         return 0
 
-    monkeypatch.setattr(dqm_files, "execute_check", execute)
+    monkeypatch.setattr(files, "execute_check", execute)
     assert main(["check", "file.root"]) == 0
     assert "A fault of the program (KeyError" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""``hcal-root-ad VERB …``: finds the verb, imports its module alone, and turns errors into one sentence.
+"""``hcal-root-ad VERB …``: finds the verb, takes its options, imports its module alone; errors are one sentence.
 
 Exit codes: 0 done, 1 a problem was found (``check``, ``compare --strict``, ``reference verify``, ``certify``,
 ``reproduce``), 2 wrong use or unreadable input, 3 an error of ours, 130 interrupted, 141 nobody reads the output.
@@ -11,43 +11,36 @@ import errno
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from inspect import getdoc
 from io import TextIOWrapper
 from typing import Any, NamedTuple, NoReturn
 
-from hcal_root_ad.cli.options import add_settings, apply
+from hcal_root_ad.cli import options
+from hcal_root_ad.cli.settings import apply
 from hcal_root_ad.cli.terminal import plain, plain_line
 from hcal_root_ad.errors import HcalRootAdError
 
-AddArguments = Callable[[argparse.ArgumentParser], None]
-Execute = Callable[[argparse.Namespace], int]
-
 
 class Verb(NamedTuple):
-    """The module of this package that has ``add_VERB`` and ``execute_VERB``, imported once the verb is chosen."""
+    """The module of this package that has ``execute_VERB``; its options are declared by ``options.add_VERB``."""
 
     module: str
     what: str
 
-    def functions(self, name: str) -> tuple[AddArguments, Execute]:
-        """What declares its options, and what does it."""
-        module = import_module(f"hcal_root_ad.cli.{self.module}")
-        return getattr(module, f"add_{name}"), getattr(module, f"execute_{name}")
-
 
 VERBS = {
-    "inspect": Verb("dqm_files", "what is in this file, and which harvester definition fits"),
-    "harvest": Verb("dqm_files", "save the digi counts per lumisection and channel as a tensor file"),
+    "inspect": Verb("files", "what is in this file, and which harvester definition fits"),
+    "harvest": Verb("files", "save the digi counts per lumisection and channel as a tensor file"),
     "run": Verb("run", "judge runs and write the ROOT file for the DQM GUI"),
     "report": Verb("run", "make an HTML page to look at, of a run or a campaign"),
     "certify": Verb("certify", "which lumisections of many runs are good, by a written policy"),
     "watch": Verb("run", "judge a run while it is taken: a folder that fills, published again after each LS"),
-    "check": Verb("dqm_files", "will both DQM GUIs take this file?"),
-    "provenance": Verb("origins", "what was this output made of, and with which versions?"),
-    "reproduce": Verb("origins", "make an output again and compare it, object by object"),
-    "simulate": Verb("dqm_files", "write runs of a simulated detector, with known faults"),
+    "check": Verb("files", "will both DQM GUIs take this file?"),
+    "provenance": Verb("files", "what was this output made of, and with which versions?"),
+    "reproduce": Verb("files", "make an output again and compare it, object by object"),
+    "simulate": Verb("files", "write runs of a simulated detector, with known faults"),
     "train": Verb("models", "make a model of clean runs alone"),
     "transfer": Verb("models", "adapt a model to your detector, or to another sub-detector, on clean runs"),
     "adapt": Verb("states", "keep a detector state that learns from run to run, and never a fault"),
@@ -56,7 +49,7 @@ VERBS = {
     "compare": Verb("references", "hold runs against a reference run: what differs, as table, file and picture"),
     "reference": Verb("references", "keep the catalogue of reference runs: add, list, show, verify"),
     "export": Verb("models", "write a model as ONNX, or as a model for CMSSW's HcalMLTask"),
-    "config": Verb("options", "which settings hold, and where they come from"),
+    "config": Verb("settings", "which settings hold, and where they come from"),
 }
 """All verbs."""
 
@@ -93,22 +86,21 @@ def _execute(words: list[str]) -> int:
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     verb = _front_door().parse_args(words[:1]).verb
-    execute, parser = _parser_of(verb)
-    arguments = parser.parse_args(words[1:])
+    arguments = _parser_of(verb).parse_args(words[1:])
     apply(arguments)
-    code = execute(arguments)
+    code: int = getattr(import_module(f"hcal_root_ad.cli.{VERBS[verb].module}"), f"execute_{verb}")(arguments)
     sys.stdout.flush()
     return code
 
 
-def _parser_of(verb: str) -> tuple[Execute, _Parser]:
-    """What executes a verb, and the parser of its options."""
-    add_arguments, execute = VERBS[verb].functions(verb)
+def _parser_of(verb: str) -> _Parser:
+    """The parser of a verb's options."""
+    add_arguments = getattr(options, f"add_{verb}")
     width = {} if verb != "config" else {"formatter_class": argparse.RawDescriptionHelpFormatter}
-    parser = _Parser(f"{PROGRAM} {verb}", description=getdoc(execute), **width)
+    parser = _Parser(f"{PROGRAM} {verb}", description=getdoc(add_arguments), **width)
     add_arguments(parser)
-    add_settings(parser)
-    return execute, parser
+    options.add_settings(parser)
+    return parser
 
 
 def _complete() -> None:
@@ -119,7 +111,7 @@ def _complete() -> None:
     verbs = parser.add_subparsers()
     asked = os.environ.get("COMP_LINE", "").split()[1:2]
     for verb in VERBS:
-        own = _parser_of(verb)[1] if [verb] == asked else None
+        own = _parser_of(verb) if [verb] == asked else None
         verbs.add_parser(verb, help=VERBS[verb].what, parents=[own] if own else [], add_help=own is None)
     argcomplete.autocomplete(parser)
 
@@ -155,8 +147,8 @@ def _say(sentence: str) -> None:
 class _Parser(argparse.ArgumentParser):
     """Takes no abbreviation, names the option nearest to a wrong one, and repeats nothing that a terminal acts on."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False, **options})
+    def __init__(self, *args: Any, **form: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **form})
         self._words: list[str] = []
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -164,9 +156,9 @@ class _Parser(argparse.ArgumentParser):
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        options = [option for parser in self._parsers() for option in parser._option_string_actions]
+        known = [option for parser in self._parsers() for option in parser._option_string_actions]
         asked = [word.partition("=")[0] for word in self._words if word.startswith("--") and word != "--"]
-        near = " ".join(_nearest(word, options) for word in asked if word not in options).strip()
+        near = " ".join(_nearest(word, known) for word in asked if word not in known).strip()
         super().error(message + (f"; did you mean {near}?" if near else ""))
 
     def _parsers(self) -> Iterator[argparse.ArgumentParser]:

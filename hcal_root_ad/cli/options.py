@@ -1,30 +1,12 @@
-"""What verbs share: options declared once, settings that stand in for them, inputs by path or name, and who judges."""
+"""The options of every verb; the docstring of ``add_VERB`` is what ``--help`` says, for which nothing is imported."""
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from hcal_root_ad.cli.terminal import progress, show
-from hcal_root_ad.content import SEARCH_VARIABLE
-from hcal_root_ad.errors import UsageError
-
-if TYPE_CHECKING:
-    from hcal_root_ad.harvest.inputs import InputFile
-    from hcal_root_ad.harvest.read import LeftOut
-    from hcal_root_ad.lumi_maps import LumiMaps
-    from hcal_root_ad.pipeline import Judging
-    from hcal_root_ad.state.history import StateStore
-
-CONFIG_VARIABLE, LABEL_VARIABLE = "HCAL_ROOT_AD_CONFIG", "HCAL_ROOT_AD_LABEL"
-OF_OPTIONS = {"models": "model", "policy": "policy", "mask": "mask", "definition": "definition",
-              "false_alarms": "false_alarms"}  # fmt: skip
-"""Settings that stand in for an option that is not given, wherever a verb has it."""
-OF_ENVIRONMENT = {"folders": SEARCH_VARIABLE, "label": LABEL_VARIABLE}
+SEVERITIES = ("channel", "module", "box", "sub-detector")
+_SUBDETECTORS = ("HB", "HE", "HO", "HF")
 
 
 def positive(text: str) -> float:
@@ -43,131 +25,69 @@ def count(text: str) -> int:
     return number
 
 
-def add_output(parser: argparse.ArgumentParser, metavar: str, what: str) -> None:
-    """``-o``: the file or folder to write."""
+def _lumisection(text: str) -> tuple[int, int]:
+    """Option type: RUN:LS."""
+    run, colon, lumisection = text.partition(":")
+    if not (colon and run.isdigit() and lumisection.isdigit()):
+        raise argparse.ArgumentTypeError(f"expected RUN:LS, for example 370101:25, found {text}")
+    return int(run), int(lumisection)
+
+
+def _add_output(parser: argparse.ArgumentParser, metavar: str, what: str) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar=metavar, help=what)
 
 
-def add_inputs(parser: argparse.ArgumentParser, name: str = "inputs", metavar: str = "INPUT", what: str = "") -> None:
-    """Runs by file or name, one or more."""
-    parser.add_argument(name, nargs="+", metavar=metavar, help=what or "DQM file, or name of a reference run")
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="DQM file, or name of a reference run")
 
 
-def add_definition(parser: argparse.ArgumentParser) -> None:
-    """``--definition``."""
+def _add_definition(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--definition", metavar="NAME", help="harvester definition (default: the one that fits)")
 
 
-def add_judging(parser: argparse.ArgumentParser) -> None:
-    """``--model``, ``--false-alarms`` and ``--mask``."""
+def _add_judging(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", action="append", metavar="NAME_OR_PATH",
                         help="who judges; repeatable, one per sub-detector (default: the shipped ones)")  # fmt: skip
     parser.add_argument("--false-alarms", type=positive, metavar="PER_100_LS",
                         help="false findings per 100 LS and sub-detector (default: the model's)")  # fmt: skip
-    add_mask(parser, "not judged, gray")
+    _add_mask(parser, "not judged, gray")
+    _add_definition(parser)
 
 
-def add_mask(parser: argparse.ArgumentParser, effect: str) -> None:
-    """``--mask``; ``effect``: what becomes of the channels."""
+def _add_mask(parser: argparse.ArgumentParser, effect: str) -> None:
+    """``effect``: what becomes of the channels."""
     parser.add_argument("--mask", type=Path, metavar="FILE.toml",
                         help=f"channels that are known to be broken: {effect} (docs/masks.md)")  # fmt: skip
 
 
-def add_states(parser: argparse.ArgumentParser) -> None:
-    """``--state``."""
+def _add_states(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", action="append", type=Path, metavar="STATE",
                         help="detector state that judges, as it was before the run; it learns nothing (docs/states.md);"
                         " repeatable, the first that fits")  # fmt: skip
 
 
-def add_oms(parser: argparse.ArgumentParser) -> None:
-    """``--oms``, for verbs that make use of all that it says of a run."""
+def _add_oms(parser: argparse.ArgumentParser) -> None:
+    """For verbs that make use of all that it says of a run."""
     parser.add_argument("--oms", type=Path, metavar="FILE",
                         help="OMS lumisections: pileup, LS to leave out, and what a state asks for")  # fmt: skip
 
 
-def stores_of(folders: Sequence[Path] | None) -> tuple[StateStore, ...]:
-    """The states of ``--state``; raises StateError where one is missing or damaged."""
-    if not folders:
-        return ()
-    from hcal_root_ad.state.history import StateStore
-
-    stores = tuple(StateStore(folder.absolute()) for folder in folders)
-    for store in stores:
-        store.history()
-    return stores
-
-
-def add_without_reference(parser: argparse.ArgumentParser) -> None:
-    """``--without-reference``."""
+def _add_without_reference(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--without-reference", action="store_true",
                         help="judge each run against itself; nothing of it is then trusted")  # fmt: skip
 
 
-def judging_of(arguments: argparse.Namespace) -> Judging:
-    """What the options ask for, with the models loaded."""
-    from hcal_root_ad.pipeline import Judging, load_models
-
-    without_reference, mask = getattr(arguments, "without_reference", False), None
-    if arguments.mask:
-        from hcal_root_ad.mask import read_mask
-
-        mask = read_mask(arguments.mask)
-    stores = stores_of(getattr(arguments, "state", None))
-    if stores and without_reference:
-        raise UsageError("--without-reference judges a run against itself, not by a state; leave one of them out.")
-    return Judging(load_models(arguments.model), arguments.false_alarms, without_reference, mask, states=stores)
-
-
-def all_files(names: Sequence[str]) -> tuple[InputFile, ...]:
-    """The files and addresses that the named inputs stand for, folders and patterns resolved."""
-    from hcal_root_ad.harvest.inputs import expand_paths
-    from hcal_root_ad.references import input_paths
-
-    return expand_paths([path for name in names for path in input_paths(name)])
-
-
-def input_files(names: Sequence[str]) -> tuple[Path, ...]:
-    """The files here that the named inputs stand for; addresses are left out."""
-    return tuple(file for file in all_files(names) if isinstance(file, Path))
-
-
-def read_runs(
-    names: Sequence[str], definition: str | None = None, left_out: list[LeftOut] | None = None
-) -> tuple[LumiMaps, ...]:
-    """All runs in the named inputs, with a progress bar; files that cannot be read are added to ``left_out``."""
-    from hcal_root_ad.harvest.read import read_lumi_maps
-    from hcal_root_ad.references import input_paths
-
-    paths = [path for name in names for path in input_paths(name)]
-    with progress("Reading") as report:
-        return read_lumi_maps(paths, definition, report, left_out)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a user wrote once; None where nothing is said."""
-
-    folders: tuple[str, ...] | None = None
-    models: tuple[str, ...] | None = None
-    policy: str | None = None
-    mask: str | None = None
-    definition: str | None = None
-    false_alarms: float | None = None
-    label: str | None = None
-
-
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """None of its own; ``--config`` is one of every verb."""
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", default="", metavar="TEXT", help="what the runs are, in words for the model's card")
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """``--config``."""
+    """``--config``, of every verb."""
     parser.add_argument("--config", type=Path, metavar="FILE.toml",
                         help="settings (default: ~/.config/hcal_root_ad/config.toml; see `config`)")  # fmt: skip
 
 
-def execute_config(arguments: argparse.Namespace) -> int:
+def add_config(_: argparse.ArgumentParser) -> None:
     """Show the settings that hold, and where each comes from: an option, the environment, your file, or the default.
 
     The file is ``~/.config/hcal_root_ad/config.toml``, or what ``--config`` or ``HCAL_ROOT_AD_CONFIG`` names (empty:
@@ -181,93 +101,247 @@ def execute_config(arguments: argparse.Namespace) -> int:
         false_alarms = 0.5
         label = "HCAL Preliminary"            # on plots, behind CMS
     """
-    show(*_lines(arguments.config))
-    return 0
 
 
-def config_file(given: Path | None = None) -> Path | None:
-    """The file of settings: what was given, else what the environment names, else the user's own where there is one.
+def add_inspect(parser: argparse.ArgumentParser) -> None:
+    """Show a file's format, run, lumisections, events, HCAL elements, and which harvester definition fits."""
+    parser.add_argument("file", metavar="FILE", help="DQM file, or name of a reference run")
 
-    Raises:
-        UsageError: a file that was named is not there.
+
+def add_harvest(parser: argparse.ArgumentParser) -> None:
+    """Save run, lumisections, events and counts (LS × 64 × 72 × 7, HB and HE) as a numpy file."""
+    _add_inputs(parser)
+    _add_output(parser, "maps.npz", "file to write; of several runs each gets its own, maps_R<run>.npz")
+    _add_definition(parser)
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Judge the runs in the inputs and write, for each, the ROOT file that the DQM GUI shows."""
+    _add_inputs(parser)
+    _add_output(parser, "DIR", "folder for the ROOT files")
+    _add_judging(parser)
+    _add_states(parser)
+    _add_oms(parser)
+    _add_without_reference(parser)
+    parser.add_argument("--flags", type=Path, metavar="FILE.csv", help="write every flagged interval, one row each")
+    parser.add_argument("--json", type=Path, metavar="FILE.json",
+                        help="write findings, trust and conditions of all runs, for scripts")  # fmt: skip
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the main pictures into this folder")
+    parser.add_argument("--save-verdict", type=Path, metavar="DIR",
+                        help="save the verdicts into this folder (R<run>.verdict.npz), for `report`")  # fmt: skip
+    parser.add_argument("--quiet", action="store_true", help="print no result: files alone, and remarks on stderr")
+    parser.add_argument("--online", action="store_true", help="name the ROOT file as the online GUI wants it")
+    parser.add_argument("--as-hcalmltask", action="store_true",
+                        help="in the folders of CMSSW's HcalMLTask, whose place it takes in the GUI")  # fmt: skip
+    parser.add_argument("--attach", action="store_true",
+                        help="write a copy of the harvested input file with our folders added")  # fmt: skip
+
+
+def add_watch(parser: argparse.ArgumentParser) -> None:
+    """Watch a folder in which the DQM leaves its files; judge each lumisection and publish the run again each time."""
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the files come")
+    _add_output(parser, "DIR", "folder for ROOT files, log of alarms and state; outside of FOLDER")
+    _add_judging(parser)
+    _add_states(parser)
+    parser.add_argument("--patience", type=positive, default=60.0, metavar="SECONDS",
+                        help="how long a missing LS or a half-written file is waited for (default: 60)")  # fmt: skip
+    parser.add_argument("--once", action="store_true", help="handle what is there, wait for nothing, then stop")
+    parser.add_argument("--digest", type=count, default=10, metavar="LS",
+                        help="a status line every so many LS (default: 10); alarms are told at once")  # fmt: skip
+    parser.add_argument("--minimum-severity", choices=SEVERITIES, default=SEVERITIES[0],
+                        help="tell no alarm about less; the log has all (default: channel)")  # fmt: skip
+    parser.add_argument("--on-alarm", default="", metavar="COMMAND",
+                        help="run it for each alarm told: sentence as last argument, JSON on its input")  # fmt: skip
+    parser.add_argument("--on-publish", default="", metavar="COMMAND",
+                        help="run it for each published file, with its path as last argument")  # fmt: skip
+    parser.add_argument("--register", default="", metavar="URL",
+                        help="tell this GUI of each published file (POST to URL/api/v1/register)")  # fmt: skip
+    parser.add_argument("--online", action="store_true", help="name the ROOT files as the online GUI wants it")
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Make an HTML page to look at, of a run or of a campaign of certify; it opens anywhere, without a network."""
+    parser.add_argument("path", metavar="PATH",
+                        help="folder of a campaign; verdict on a run (R<run>.verdict.npz, from `run --save-verdict`); "
+                             "or DQM file or reference run, which is judged first")  # fmt: skip
+    _add_output(parser, "FILE.html", "page to write")
+    _add_judging(parser)
+    parser.add_argument("--runs", action="store_true",
+                        help="of a campaign: a page for each run too, in FILE_runs/, with links")  # fmt: skip
+
+
+def add_certify(parser: argparse.ArgumentParser) -> None:
+    """Certify many runs: judge what is new, apply a policy, and write which lumisections are good, and why.
+
+    The folder DIR keeps every run's record: the same command goes on where it was stopped, and without INPUT the runs
+    that DIR holds are certified again, without their files, for example by another --policy. Exit codes: 0 done, 1 some
+    file or run could not be judged, or its verdict is not trusted (the others are certified), 2 wrong use.
     """
-    named = given or os.environ.get(CONFIG_VARIABLE)
-    if named is not None:
-        path = Path(named).expanduser()
-        if given and not path.is_file():
-            raise UsageError(f"--config {given}: no such file.")
-        if named and not path.is_file():
-            raise UsageError(f"{CONFIG_VARIABLE} names {named}, which is no file; correct or unset it.")
-        return path if str(named) else None
-    home = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    path = Path(home).expanduser() / "hcal_root_ad" / "config.toml"
-    return path if path.is_file() else None
+    parser.add_argument(
+        "inputs", nargs="*", metavar="INPUT",
+        help="file, folder, pattern, address, dataset list (.txt, .list, .json), or dials:RUN; none: the runs in DIR",
+    )  # fmt: skip
+    _add_output(parser, "DIR", "folder of the campaign")
+    parser.add_argument("--policy", metavar="NAME_OR_FILE", help="what makes an LS bad (default: standard)")
+    parser.add_argument("--oms", type=Path, metavar="FILE", help="OMS lumisections (CSV or JSON): beams, flags, pileup")
+    parser.add_argument("--dcs", type=Path, metavar="FILE", help='selection {"run": [[first, last], …]}: no other LS')
+    parser.add_argument("--labels", type=Path, metavar="FILE",
+                        help="flags that people set (Run Registry or golden JSON), to compare with")  # fmt: skip
+    parser.add_argument("--explain", type=_lumisection, metavar="RUN:LS", help="only say why an LS is good or bad")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=count, default=1, metavar="N", help="processes on this machine (default: 1)")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers do the work")
+    where.add_argument("--condor", type=Path, metavar="FILE", help="HTCondor jobs as the file says (docs/certify.md)")
+    parser.add_argument("--retry-failed", action="store_true", help="try again what could not be judged")
+    _add_judging(parser)
+    _add_states(parser)
+    parser.add_argument("--adapt", type=Path, metavar="STATE",
+                        help="certify runs in their order, and let this detector state learn from each")  # fmt: skip
+    _add_without_reference(parser)
 
 
-def read_settings(path: Path | None) -> Settings:
-    """The settings in a file; nothing without one.
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """Say whether both DQM GUIs will take a file; exit code 1 if one of them would not."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="ROOT file made for the DQM GUI")
 
-    Raises:
-        UsageError: it is no TOML, a key is unknown, or a value of another kind.
+
+def add_provenance(parser: argparse.ArgumentParser) -> None:
+    """Show what an output was made of and with: versions, options, inputs, models and definitions, with digests."""
+    parser.add_argument("path", type=Path, metavar="FILE", help="an output of this program, or a folder of outputs")
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def add_reproduce(parser: argparse.ArgumentParser) -> None:
+    """Make an output again from the same inputs, and say whether it is identical or what differs (exit code 1).
+
+    Inputs are looked for beside FILE, in this folder, among the reference runs, where a campaign had them, and below
+    --inputs; each must have the digest that FILE says.
     """
-    if path is None:
-        return Settings()
-    from hcal_root_ad.content import structure
-    from hcal_root_ad.tables import read_toml
-
-    return structure(read_toml(path, "settings", UsageError), Settings, f"The file {path}", UsageError)
+    parser.add_argument("path", type=Path, metavar="FILE", help="an output of this program, or a folder of them")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="keep what is made in this new folder")
+    parser.add_argument("--inputs", type=Path, nargs="+", default=[], metavar="FOLDER",
+                        help="where inputs and models lie, in folders below too")  # fmt: skip
 
 
-def apply(arguments: argparse.Namespace) -> None:
-    """Let the settings stand in for what neither the options nor the environment say; ``from_settings`` names them.
+def add_simulate(parser: argparse.ArgumentParser) -> None:
+    """Write runs of a simulated detector with known faults, and a truth file for each."""
+    _add_output(parser, "DIR", "folder to write into")
+    parser.add_argument("--format", required=True, metavar="NAME", help="kind of file, for example nanodqmio")
+    parser.add_argument("--lumisections", type=count, default=100, metavar="N", help="per run (default: 100)")
+    parser.add_argument("--runs", type=count, default=1, metavar="N", help="how many (default: 1)")
+    parser.add_argument("--detector-seed", type=int, default=1, metavar="N", help="which detector (default: 1)")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="which conditions and faults (default: 1)")
+    parser.add_argument("--faults", default="none", metavar="none|mixed|FILE", help="none, mixed, or a file of faults")
 
-    Raises:
-        UsageError: as :func:`config_file` and :func:`read_settings` do.
+
+def add_train(parser: argparse.ArgumentParser) -> None:
+    """Make a model of clean runs: the reference of one sub-detector, and for HB and HE a network."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="DQM file of a clean run, or name of a reference run")
+    parser.add_argument("--subdetector", required=True, choices=_SUBDETECTORS, help="which channels to learn")
+    _add_output(parser, "MODEL", "folder of the new model")
+    _add_definition(parser)
+    _add_data(parser)
+    parser.add_argument("--widths", type=Path, metavar="FILE.toml",
+                        help="how far healthy units move from run to run (default: as in simulations)")  # fmt: skip
+
+
+def add_transfer(parser: argparse.ArgumentParser) -> None:
+    """Adapt a model to clean runs of your detector: the same sub-detector, or another one."""
+    parser.add_argument("--from", dest="source", required=True, metavar="MODEL", help="name or folder to start from")
+    parser.add_argument("--to", choices=_SUBDETECTORS, help="sub-detector of the new model (default: the same)")
+    parser.add_argument("--runs", nargs="+", metavar="CLEAN",
+                        help="clean runs to adapt to (default: those of the reference that fits)")  # fmt: skip
+    _add_output(parser, "MODEL", "folder of the new model")
+    _add_definition(parser)
+    _add_data(parser)
+
+
+def add_adapt(parser: argparse.ArgumentParser) -> None:
+    """Keep a detector state: what every channel does today, learned from run to run, and never a fault.
+
+    STATE is a folder. `--from` begins it with clean runs (several, of a wide range of pileup, are best); without, it
+    begins with the models. `--with` judges runs in their order, each by what was known before it, and learns what is
+    trusted; with `--reason` also a run whose channels were all changed. Every update is kept: `--undo` goes back to
+    before a run, or before a person's word on a finding. With STATE alone its updates are listed. `run`, `watch` and
+    `certify` judge by it with --state.
     """
-    settings = read_settings(config_file(arguments.config))
-    for setting, variable in OF_ENVIRONMENT.items():
-        value = getattr(settings, setting)
-        if value is not None and variable not in os.environ:
-            os.environ[variable] = value if isinstance(value, str) else os.pathsep.join(map(_expanded, value))
-    arguments.from_settings = set()
-    for setting, option in OF_OPTIONS.items():
-        if getattr(arguments, option, ...) is None and (value := getattr(settings, setting)) is not None:
-            setattr(arguments, option, _as_option(setting, value))
-            arguments.from_settings.add(option)
+    parser.add_argument("folder", type=Path, metavar="STATE", help="folder of the state")
+    parser.add_argument("--from", dest="clean", nargs="+", metavar="CLEAN_RUN",
+                        help="clean runs that begin a new state")  # fmt: skip
+    parser.add_argument("--with", dest="runs", nargs="+", metavar="RUN", help="runs to learn from, in any order")
+    parser.add_argument("--undo", metavar="RUN_OR_ID", help="go back to before this run, or this word on a finding")
+    parser.add_argument("--reason", default="", metavar="TEXT",
+                        help="who undoes; with --with: who says that all channels were changed")  # fmt: skip
+    _add_oms(parser)
+    _add_judging(parser)
 
 
-def _as_option(setting: str, value: Any) -> Any:
-    if setting == "models":
-        return [_expanded(name) for name in value]
-    return Path(value).expanduser() if setting == "mask" else value
+def add_findings(parser: argparse.ArgumentParser) -> None:
+    """Open findings of a detector state: list them, accept one as the detector's new state, or close it.
+
+    What an open finding touches is not learned. `accept`: the change is meant (a new high voltage, say), and from now
+    on it is how the detector is. `close`: it is over, and what it touched is as it was before. `adapt STATE --undo ID`
+    takes a word back.
+    """
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|accept|close")
+    listed = actions.add_parser("list", help="all that are open")
+    listed.add_argument("state", type=Path, metavar="STATE", help="folder of the state")
+    for action, what in (("accept", "it is a change that is meant, and stays"), ("close", "it is over")):
+        word = actions.add_parser(action, help=what)
+        word.add_argument("state", type=Path, metavar="STATE", help="folder of the state")
+        word.add_argument("finding", metavar="ID", help="which, as `findings list` names it")
+        word.add_argument("--reason", required=True, metavar="TEXT", help="who says so, and why; kept with the state")
 
 
-def _expanded(name: str) -> str:
-    return str(Path(name).expanduser()) if name.startswith("~") else name
+def add_innovations(parser: argparse.ArgumentParser) -> None:
+    """What runs do beyond what a detector state expects, and what of it still follows something.
+
+    R² on runs that were not learned from, by the past of each unit, its neighbours in the same run, trigger menu and
+    dose. Where all are near 0 the state knows what can be known; above 0.1 there is more to learn. The runs are judged
+    in the order of their numbers; the first one must be clean.
+    """
+    parser.add_argument("runs", nargs="+", metavar="RUN",
+                        help="DQM files, folders or reference runs; seven runs or more")  # fmt: skip
+    _add_definition(parser)
+    _add_oms(parser)
 
 
-def _lines(given: Path | None) -> Iterator[str]:
-    path = config_file(given)
-    settings = read_settings(path)
-    yield f"settings: {path or 'no file; defaults hold'}"
-    defaults = {"folders": "none of your own", "models": "the shipped ones", "policy": "standard", "mask": "none",
-                "definition": "the one that fits", "false_alarms": "the models' own", "label": "HCAL DQM"}  # fmt: skip
-    for name, default in defaults.items():
-        value, origin = getattr(settings, name), f"from {path}"
-        variable = OF_ENVIRONMENT.get(name, "")
-        if variable in os.environ and os.environ[variable] != _joined(value):
-            value, origin = os.environ[variable], f"from {variable}"
-        yield f"{name:<13} {default if value is None else _joined(value)}  ({'default' if value is None else origin})"
-    yield from _models(settings)
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """Hold runs against a reference run: what differs, as a table, a ROOT file for the DQM GUI, JSON and pictures."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="DQM file, or name of a reference run; several: drift")
+    parser.add_argument("--reference", metavar="NAME",
+                        help="reference of the catalogue (default: the one that fits each run best)")  # fmt: skip
+    _add_output(parser, "DIR", "folder to write into")
+    _add_definition(parser)
+    _add_mask(parser, "left out on both sides")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 if anything differs beyond its threshold")
 
 
-def _joined(value: Any) -> str:
-    return os.pathsep.join(map(_expanded, value)) if isinstance(value, tuple) else str(value)
+def add_reference(parser: argparse.ArgumentParser) -> None:
+    """Keep the catalogue of reference runs: which run is the reference for which era, trigger and detector state."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="add|list|show|verify")
+    add = actions.add_parser("add", help="make a reference of clean runs, in your own folder of HCAL_ROOT_AD_PATH")
+    add.add_argument("runs", nargs="+", metavar="CLEAN", help="DQM file of a clean run")
+    add.add_argument("--name", required=True, metavar="NAME", help="name of the new reference")
+    add.add_argument("--trigger", metavar="DATASET",
+                     help="primary dataset (default: from the file names); '' fits every trigger")  # fmt: skip
+    add.add_argument("--state", default="", metavar="TEXT", help="detector state, in words")
+    add.add_argument("--first-run", type=count, default=0, metavar="RUN", help="first run of that state")
+    add.add_argument("--last-run", type=count, default=0, metavar="RUN", help="last run of that state")
+    add.add_argument("--what", default="", metavar="TEXT", help="remark for people")
+    _add_definition(add)
+    actions.add_parser("list", help="all reference runs, as a table")
+    details = actions.add_parser("show", help="one reference run in detail")
+    details.add_argument("name", metavar="NAME")
+    verify = actions.add_parser("verify", help="check keys, files and digests; exit code 1 if something is wrong")
+    verify.add_argument("names", nargs="*", metavar="NAME", help="which (default: all)")
 
 
-def _models(settings: Settings) -> Iterator[str]:
-    """Who judges which sub-detector of which era."""
-    from hcal_root_ad.pipeline import load_models
-
-    for model in load_models([_expanded(name) for name in settings.models or ()] or None):
-        yield f"  {model.subdetector} of {model.channels.era.value}: {model.name}"
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """Write a model as an ONNX file: reference, network and threshold inside, memory in and out."""
+    parser.add_argument("model", metavar="MODEL", help="name or folder")
+    _add_output(parser, "FILE.onnx", "file to write")
+    parser.add_argument("--cmssw", action="store_true",
+                        help="as a model for CMSSW's HcalMLTask; prints the configuration that uses it")  # fmt: skip
+    parser.add_argument("--false-alarms", type=positive, metavar="PER_100_LS",
+                        help="false flags per 100 LS, which set the threshold (default: the model's)")  # fmt: skip

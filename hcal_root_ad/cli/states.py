@@ -5,53 +5,26 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from math import exp
 
-from hcal_root_ad.cli.options import add_definition, add_judging, add_oms, judging_of, read_runs
+from rich.table import Table
+
+from hcal_root_ad.certify.conditions import Conditions, read_conditions
+from hcal_root_ad.cli.settings import judging_of, read_runs
 from hcal_root_ad.cli.terminal import progress, remark, show
 from hcal_root_ad.errors import UsageError
-from hcal_root_ad.state.detector_state import UNKNOWN, RunFacts
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from hcal_root_ad.certify.conditions import Conditions
-    from hcal_root_ad.lumi_maps import LumiMaps
-    from hcal_root_ad.pipeline import Judging
-    from hcal_root_ad.state.detector_state import OpenFinding, RunFacts
-    from hcal_root_ad.state.history import StateStore, Update
-
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.pipeline import Judging
+from hcal_root_ad.state.detector_state import UNKNOWN, OpenFinding, RunFacts
+from hcal_root_ad.state.era import begin, decide, learn, open_findings, sentence_on
+from hcal_root_ad.state.history import Action, StateStore, Update
+from hcal_root_ad.state.unexplained import table_of, unexplained
 
 _LISTED = 20
 """Updates that are listed."""
 
 
-def add_adapt(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="STATE", help="folder of the state")
-    parser.add_argument(
-        "--from", dest="clean", nargs="+", metavar="CLEAN_RUN", help="clean runs that begin a new state"
-    )
-    parser.add_argument("--with", dest="runs", nargs="+", metavar="RUN", help="runs to learn from, in any order")
-    parser.add_argument("--undo", metavar="RUN_OR_ID", help="go back to before this run, or this word on a finding")
-    parser.add_argument("--reason", default="", metavar="TEXT",
-                        help="who undoes; with --with: who says that all channels were changed")  # fmt: skip
-    add_oms(parser)
-    add_judging(parser)
-    add_definition(parser)
-
-
 def execute_adapt(arguments: argparse.Namespace) -> int:
-    """Keep a detector state: what every channel does today, learned from run to run, and never a fault.
-
-    STATE is a folder. `--from` begins it with clean runs (several, of a wide range of pileup, are best); without, it
-    begins with the models. `--with` judges runs in their order, each by what was known before it, and learns what is
-    trusted; with `--reason` also a run whose channels were all changed. Every update is kept: `--undo` goes back to
-    before a run, or before a person's word on a finding. With STATE alone its updates are listed. `run`, `watch` and
-    `certify` judge by it with --state.
-    """
-    from hcal_root_ad.state.history import StateStore
-
     store = StateStore(arguments.folder)
     if arguments.undo and (arguments.clean or arguments.runs):
         raise UsageError("--undo goes with neither --from nor --with; undo first, then learn.")
@@ -64,8 +37,6 @@ def execute_adapt(arguments: argparse.Namespace) -> int:
 
 
 def _undo(store: StateStore, what: str, reason: str) -> int:
-    from hcal_root_ad.state.history import Action
-
     store.history()  # a state that is not there is not made by its lock
     with store.alone(remark):
         undone, back = store.undo(what, reason)
@@ -80,9 +51,6 @@ def _undo(store: StateStore, what: str, reason: str) -> int:
 
 
 def _learn(store: StateStore, arguments: argparse.Namespace) -> int:
-    from hcal_root_ad.certify.conditions import read_conditions
-    from hcal_root_ad.state.era import begin
-
     conditions = read_conditions(arguments.oms, None)
     judging = judging_of(arguments)
     clean = read_runs(arguments.clean, arguments.definition) if arguments.clean else ()
@@ -103,7 +71,6 @@ def _learn(store: StateStore, arguments: argparse.Namespace) -> int:
 
 def _learn_run(maps: LumiMaps, store: StateStore, judging: Judging, conditions: Conditions | None, reason: str) -> bool:
     """Judge a run by the state and teach it; returns whether it taught, or had before."""
-    from hcal_root_ad.state.era import learn, sentence_on
 
     def since(start: int) -> RunFacts:
         return conditions.for_state(maps.run, start) if conditions else UNKNOWN
@@ -162,27 +129,7 @@ def _what(update: Update) -> str:
     return ", ".join(words)
 
 
-def add_findings(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list|accept|close")
-    listed = actions.add_parser("list", help="all that are open")
-    listed.add_argument("state", type=Path, metavar="STATE", help="folder of the state")
-    for action, what in (("accept", "it is a change that is meant, and stays"), ("close", "it is over")):
-        one = actions.add_parser(action, help=what)
-        one.add_argument("state", type=Path, metavar="STATE", help="folder of the state")
-        one.add_argument("finding", metavar="ID", help="which, as `findings list` names it")
-        one.add_argument("--reason", required=True, metavar="TEXT", help="who says so, and why; kept with the state")
-
-
 def execute_findings(arguments: argparse.Namespace) -> int:
-    """Open findings of a detector state: list them, accept one as the detector's new state, or close it.
-
-    What an open finding touches is not learned. `accept`: the change is meant (a new high voltage, say), and from now
-    on it is how the detector is. `close`: it is over, and what it touched is as it was before. `adapt STATE --undo ID`
-    takes a word back.
-    """
-    from hcal_root_ad.state.era import decide, open_findings
-    from hcal_root_ad.state.history import Action, StateStore
-
     store = StateStore(arguments.state)
     if arguments.action == "list":
         findings = [finding for _, finding in open_findings(store)]
@@ -198,10 +145,6 @@ def execute_findings(arguments: argparse.Namespace) -> int:
 
 def findings_table(findings: list[OpenFinding]) -> Table:
     """In at most 80 columns; what was there in three runs asks for a person's word."""
-    from math import exp
-
-    from rich.table import Table
-
     table = Table("ID", "unit", "kind", "rate", "since", "runs", "last", "", box=None)
     table.columns[1].max_width = 20
     for one in findings:
@@ -212,24 +155,7 @@ def findings_table(findings: list[OpenFinding]) -> Table:
     return table
 
 
-def add_innovations(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="DQM files, folders or reference runs; seven runs or more"
-    )
-    add_definition(parser)
-    add_oms(parser)
-
-
 def execute_innovations(arguments: argparse.Namespace) -> int:
-    """What runs do beyond what a detector state expects, and what of it still follows something.
-
-    R² on runs that were not learned from, by the past of each unit, its neighbours in the same run, trigger menu and
-    dose. Where all are near 0 the state knows what can be known; above 0.1 there is more to learn. The runs are judged
-    in the order of their numbers; the first one must be clean.
-    """
-    from hcal_root_ad.certify.conditions import read_conditions
-    from hcal_root_ad.state.unexplained import table_of, unexplained
-
     known = read_conditions(arguments.oms, None)
     runs = sorted(read_runs(arguments.runs, arguments.definition), key=lambda maps: maps.run)
     conditions = {maps.run: known.for_state(maps.run, runs[0].run) for maps in runs} if known else None

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from hcal_root_ad.cli.options import read_runs
+from hcal_root_ad.cli.settings import read_runs
 from hcal_root_ad.cli.terminal import progress, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import write_text

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hcal_root_ad.cli.main import main
-from hcal_root_ad.cli.options import Settings, apply, config_file, read_settings
+from hcal_root_ad.cli.settings import Settings, apply, config_file, read_settings
 from hcal_root_ad.errors import UsageError
 
 TEXT = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hcal_root_ad.cli import dqm_files
+from hcal_root_ad.cli import files
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.lumi_maps import LumiMaps
 
@@ -23,8 +23,8 @@ def harvested(monkeypatch: pytest.MonkeyPatch, *runs: LumiMaps) -> list[tuple[li
         asked.append((names, definition))
         return runs
 
-    monkeypatch.setattr(dqm_files, "read_runs", read_runs)
-    monkeypatch.setattr(dqm_files, "input_files", lambda names: tuple(map(Path, names)))
+    monkeypatch.setattr(files, "read_runs", read_runs)
+    monkeypatch.setattr(files, "input_files", lambda names: tuple(map(Path, names)))
     return asked
 
 

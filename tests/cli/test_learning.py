@@ -22,7 +22,7 @@ Library = Callable[[str], list[Call]]
 
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> Library:
-    """Replace ``model.transfer.VERB`` and reading; returns the calls that the verb makes."""
+    """Replace the library's VERB and reading; returns the calls that the verb makes."""
 
     def replace(verb: str) -> list[Call]:
         calls: list[Call] = []
@@ -32,10 +32,10 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
             calls.append((values, options))
             return SimpleNamespace(name="new", subdetector="HE", story=STORY)
 
-        monkeypatch.setattr(f"hcal_root_ad.model.transfer.{verb}", function)
+        monkeypatch.setattr(f"hcal_root_ad.cli.models.{verb}", function)
         monkeypatch.setattr("hcal_root_ad.cli.models.read_runs", lambda names, *_: tuple(names))
-        monkeypatch.setattr("hcal_root_ad.model.model.load_model", lambda name: SimpleNamespace(name=name))
-        monkeypatch.setattr("hcal_root_ad.provenance.write_model_provenance", lambda *_: None)
+        monkeypatch.setattr("hcal_root_ad.cli.models.load_model", lambda name: SimpleNamespace(name=name))
+        monkeypatch.setattr("hcal_root_ad.cli.models.write_model_provenance", lambda *_: None)
         monkeypatch.setattr(verbs, "_fit", lambda *_: iter(()))
         return calls
 
@@ -87,7 +87,7 @@ def of_run3(library: Library, monkeypatch: pytest.MonkeyPatch) -> list[Call]:
     """Calls of ``transfer`` from a model that says what it is of."""
     calls = library("transfer")
     source = SimpleNamespace(name="he", channels=SimpleNamespace(era=Era.RUN3), definition="dqmio-occupancy")
-    monkeypatch.setattr("hcal_root_ad.model.model.load_model", lambda _: source)
+    monkeypatch.setattr("hcal_root_ad.cli.models.load_model", lambda _: source)
     return calls
 
 

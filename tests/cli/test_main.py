@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from hcal_root_ad import cli
-from hcal_root_ad.cli import dqm_files
+from hcal_root_ad.cli import files, options
 from hcal_root_ad.cli.main import VERBS, main
 from hcal_root_ad.errors import HcalRootAdError, InputError
 from hcal_root_ad.references import input_paths
@@ -20,9 +21,10 @@ def test_every_verb_has_its_functions_and_every_module_is_known() -> None:
     modules = {path.stem for path in Path(cli.__file__).parent.glob("*.py")}
     assert modules == {*(verb.module for verb in VERBS.values()), "__init__", "main", "options", "terminal"}
     for name, verb in VERBS.items():
-        add_arguments, execute = verb.functions(name)
-        assert execute.__doc__
+        add_arguments = getattr(options, f"add_{name}")
+        assert add_arguments.__doc__
         add_arguments(argparse.ArgumentParser())
+        assert callable(getattr(import_module(f"hcal_root_ad.cli.{verb.module}"), f"execute_{name}"))
 
 
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +102,7 @@ def end_with(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> int:
     def execute(_: argparse.Namespace) -> int:
         raise error
 
-    monkeypatch.setattr(dqm_files, "execute_check", execute)
+    monkeypatch.setattr(files, "execute_check", execute)
     return main(["check", "file.root"])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hcal_root_ad.cli.main import VERBS
+from hcal_root_ad.cli import options
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.model.model import load_model
 from hcal_root_ad.provenance import Material, Provenance, file_material, reference_material
@@ -70,8 +70,8 @@ def test_references_are_those_of_the_catalogue() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_each_recipe_is_of_options_that_its_verb_has(name: str) -> None:
     recipe = RECIPES[name]
-    add_arguments, parser = VERBS[recipe.verb].functions(recipe.verb)[0], argparse.ArgumentParser()
-    add_arguments(parser)
+    parser = argparse.ArgumentParser()
+    getattr(options, f"add_{recipe.verb}")(parser)
     known = {action.dest for action in parser._actions}
     assert {*recipe.options, *recipe.named} <= known
 

@@ -116,7 +116,7 @@ def test_the_autoencoder_of_2018_does_what_its_study_says() -> None:
     data = FILES.parent / "run306138_real"
     if not (FILES / AUTOENCODER).exists() or not data.exists():
         pytest.skip("the weights of 2018, or the real run, are not here")
-    from hcal_root_ad.cli.options import read_runs
+    from hcal_root_ad.cli.settings import read_runs
     from hcal_root_ad.model.counts import subdetector_counts
 
     (maps,) = read_runs([str(data)])

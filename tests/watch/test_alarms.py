@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hcal_root_ad.cli.run import SEVERITIES
+from hcal_root_ad.cli.options import SEVERITIES
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.run_verdict import RunVerdict
