@@ -139,6 +139,11 @@ def _in_order(by_flag: Mapping[str, list[Range]], run: int, path: Path) -> list[
     return ordered
 
 
+def _both_say(ours: str, theirs: str) -> bool:
+    """Whether a status and a flag both say that a lumisection is good, or that it is not."""
+    return ours in (Status.GOOD, Status.BAD) and theirs in (Status.GOOD, Status.BAD, NOT_GOOD)
+
+
 @dataclass
 class Agreement:
     """How many lumisections have which status of HCAL from certification, and which flag from people."""
@@ -156,16 +161,10 @@ class Agreement:
 
         The share is of those LS that people called GOOD, BAD or not good and that were certified GOOD or BAD.
         """
-        both = {
-            (ours, theirs): n
-            for (ours, theirs), n in self.counts.items()
-            if ours in (Status.GOOD, Status.BAD) and theirs in (Status.GOOD, Status.BAD, NOT_GOOD)
-        }
+        both = {pair: n for pair, n in self.counts.items() if _both_say(*pair)}
         agreed = sum(n for (ours, theirs), n in both.items() if (ours == Status.GOOD) == (theirs == Status.GOOD))
         total = sum(both.values())
-        rows = [
-            {"status": status, "label": label, "lumisections": n} for (status, label), n in sorted(self.counts.items())
-        ]
+        rows = [{"status": pair[0], "label": pair[1], "lumisections": n} for pair, n in sorted(self.counts.items())]
         return {"counts": rows, "compared": total, "agreed": agreed, "share": agreed / total if total else None}
 
 
@@ -278,11 +277,7 @@ def labelled_run(rows: Sequence[Row], of: str, labels: Labels) -> LabelledRun:
     """What both say of a run."""
     statuses = [row["status" if of == HCAL else of.lower()] for row in rows]
     flags = labels.of(rows[0]["run"], [row["lumisection"] for row in rows])
-    kept = [
-        number
-        for number, pair in enumerate(zip(statuses, flags, strict=True))
-        if pair[0] in (Status.GOOD, Status.BAD) and pair[1] in (Status.GOOD, Status.BAD, NOT_GOOD)
-    ]
+    kept = [number for number, pair in enumerate(zip(statuses, flags, strict=True)) if _both_say(*pair)]
     return LabelledRun(
         bad=np.array([flags[number] != Status.GOOD for number in kept], dtype=np.bool_),
         flagged=np.array([statuses[number] == Status.BAD for number in kept], dtype=np.bool_),
@@ -348,9 +343,8 @@ def _written(mean: float, low: float, high: float) -> str:
 
 def false_positive_rates(positives: Floats, negatives: Floats) -> Floats:
     """(positives,) share of the sorted negatives that score as high as each positive; ties count half."""
-    at_or_below = np.searchsorted(negatives, positives, side="right")
-    below = np.searchsorted(negatives, positives, side="left")
-    return 1 - (at_or_below + below) / (2 * len(negatives))
+    ranks = np.searchsorted(negatives, positives, side="right") + np.searchsorted(negatives, positives, side="left")
+    return 1 - ranks / (2 * len(negatives))
 
 
 def detection(flagged: int, positives: int, false: int) -> dict[str, float]:

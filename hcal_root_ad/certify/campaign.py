@@ -115,7 +115,7 @@ def judge_all(
     lumisections = 0
     work = partial(judge_item, judging=judging, folder=store.folder)
     for done, (item, outcome) in enumerate(executor.results(work, new), start=1):
-        result = _failed(item, outcome) if isinstance(outcome, Exception) else outcome
+        result = _failed(item, _lost(outcome)) if isinstance(outcome, Exception) else outcome
         store.keep(result)
         results[item.identity] = result
         lumisections += sum(run.lumisections for run in result.runs)
@@ -163,8 +163,8 @@ def _unusable(files: Sequence[SurveyedFile], items: Sequence[Item]) -> tuple[Fai
     return unusable
 
 
-def _failed(item: Item, error: Exception) -> ItemResult:
-    return ItemResult(item.identity, item.files, failures=(Failure(_names(item.files), _lost(error)),))
+def _failed(item: Item, sentence: str) -> ItemResult:
+    return ItemResult(item.identity, item.files, failures=(Failure(_names(item.files), sentence),))
 
 
 def _lost(error: Exception) -> str:
@@ -179,7 +179,7 @@ def judge_item(item: Item, judging: CampaignJudging, folder: Path) -> ItemResult
     try:
         runs, failures = _read(item.files, judging.definition)
     except Exception as error:
-        return ItemResult(item.identity, item.files, failures=(Failure(_names(item.files), _sentence(error)),))
+        return _failed(item, _sentence(error))
     judged = []
     if judging.states:
         history = judging.states[0].store.history()
@@ -253,10 +253,8 @@ def _judge(
         verdict = own.finished(untold)
     except NoHcalError as error:
         program, made = f"hcal-root-ad {version('hcal-root-ad')}", judge.provenance_of([maps], "certify", options)
-        notes = (*maps.notes, str(error))
-        record = RunRecord(
-            maps.run, maps.definition, maps.lumisections, maps.events, maps.sources, notes, program, (), made
-        )
+        words = (*maps.notes, str(error)), program, (), made
+        record = RunRecord(maps.run, maps.definition, maps.lumisections, maps.events, maps.sources, *words)
         return None, record, made, lambda: None
     made = judge.provenance("certify", [verdict], options)
     chosen = own.chosen if judging.adapt else None

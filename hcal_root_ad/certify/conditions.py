@@ -26,19 +26,12 @@ from hcal_root_ad.tables import Row, flag, open_rows, read_json, real, shown, wh
 
 NO_STABLE_BEAMS, CMS_NOT_ACTIVE, HBHE_OFF = "no stable beams", "CMS not active", "HBHE off"
 NOT_SELECTED = "not in the selection"
+_BEAMS = ("beams_stable", "beam1_stable", "beam2_stable", "beam1_present", "beam2_present")
+HBHE_FLAGS = ("hbhea_ready", "hbheb_ready", "hbhec_ready")
 CAUSE_OF_FLAG = {
-    "beams_stable": NO_STABLE_BEAMS,
-    "beam1_stable": NO_STABLE_BEAMS,
-    "beam2_stable": NO_STABLE_BEAMS,
-    "beam1_present": NO_STABLE_BEAMS,
-    "beam2_present": NO_STABLE_BEAMS,
-    "cms_active": CMS_NOT_ACTIVE,
-    "hbhea_ready": HBHE_OFF,
-    "hbheb_ready": HBHE_OFF,
-    "hbhec_ready": HBHE_OFF,
-}
+    **dict.fromkeys(_BEAMS, NO_STABLE_BEAMS), "cms_active": CMS_NOT_ACTIVE, **dict.fromkeys(HBHE_FLAGS, HBHE_OFF),
+}  # fmt: skip
 """OMS flag to the cause of standby where it is not set; the first that applies is given."""
-HBHE_FLAGS = tuple(name for name, cause in CAUSE_OF_FLAG.items() if cause == HBHE_OFF)
 QUANTITIES = {
     "pileup": "pileup",
     "delivered": "delivered_lumi_per_lumisection",

@@ -18,10 +18,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from hcal_root_ad.certify.agreement import REGISTRY_COLUMNS, Agreement
-from hcal_root_ad.certify.certification import HCAL, RbxCounts, RunCertification, certify_run
+from hcal_root_ad.certify.certification import HCAL, LumiFlag, RbxCounts, RunCertification, certify_run, comment
 from hcal_root_ad.certify.conditions import QUANTITIES, golden_text
-from hcal_root_ad.certify.dataset import SurveyedFile
-from hcal_root_ad.certify.explain import comment
 from hcal_root_ad.certify.policy import SUBDETECTORS, Policy, load_policy, policy_of
 from hcal_root_ad.certify.store import TABLE, TABLE_COLUMNS, Campaign, ConditionsOf, Failure, Store
 from hcal_root_ad.errors import InputError
@@ -108,12 +106,18 @@ def write_outputs(
         summary.failures.extend(join_flags(flags_of_runs, partial, {"policy": policy.label, "program": _program()}))
     campaign = replace(campaign, failures=(*campaign.failures, *summary.failures))
     if agreement:
-        write_text(
-            store.folder / AGREEMENT, json.dumps({"policy": policy.label, **agreement.as_table()}, indent=1) + "\n"
-        )
+        counts = {"policy": policy.label, **agreement.as_table()}
+        write_text(store.folder / AGREEMENT, json.dumps(counts, indent=1) + "\n")
     golden = golden_text(summary.good)
     outputs = [store.folder / name for name in (TABLE, REGISTRY, FLAGS, *([AGREEMENT] if agreement else []))]
-    table = _provenance(campaign, policy, runs, notes) | beside_table(provenance, store.folder, outputs)
+    table = {
+        "program": _program(),
+        "policy": {"label": policy.label, "digest": policy.digest, **policy.as_table()},
+        "notes": list(notes),
+        "failed": [asdict(failure) for failure in campaign.every_failure],
+        "runs": runs,
+        **beside_table(provenance, store.folder, outputs),
+    }
     table["outputs"][GOLDEN] = hashlib.sha256(golden.encode()).hexdigest()
     write_text(store.folder / PROVENANCE, json.dumps(table, indent=1) + "\n")
     write_text(store.folder / GOLDEN, golden)
@@ -139,15 +143,15 @@ def registry_ranges(run: RunCertification) -> list[dict[str, Any]]:
 
     Form of the ``runregistry`` client's ``get_lumisection_ranges``; a flag has status, cause and comment.
     """
+
+    def flag(of: str, own: LumiFlag, first: int, last: int) -> dict[str, str]:
+        return {"status": str(own.status), "cause": own.cause, "comment": comment(run, of, first, last)}
+
     return [
-        {"start": first, "end": last}
-        | {
-            column: {
-                "status": str(flags[of].status),
-                "cause": flags[of].cause,
-                "comment": comment(run, of, first, last),
-            }
-            for of, column in REGISTRY_COLUMNS.items()
+        {
+            "start": first,
+            "end": last,
+            **{REGISTRY_COLUMNS[of]: flag(of, flags[of], first, last) for of in REGISTRY_COLUMNS},
         }
         for first, last, flags in run.stretches()
     ]
@@ -159,7 +163,7 @@ def lumisection_rows(run: RunCertification) -> Iterator[tuple[object, ...]]:
     counts = {name: _channel_counts(run.counts[name], len(run.lumisections)) for name in SUBDETECTORS}
     lost = {name: _lost(run, name) for name in SUBDETECTORS}
     trusts = {
-        name: ", ".join(dict.fromkeys(rests_on(one.trust, one.trust_reason) for one in run.counts[name]))
+        name: ", ".join(dict.fromkeys(rests_on(each.trust, each.trust_reason) for each in run.counts[name]))
         for name in SUBDETECTORS
     }
     for row, lumisection in enumerate(run.lumisections.tolist()):
@@ -235,7 +239,9 @@ def _made_of(
 ) -> Provenance:
     """Where the whole campaign comes from: its files, what its runs were judged with, the policy, and side files."""
     surveyed = [file for item in campaign.items for file in item.files]
-    files = sorted({(plain_name(file.file.name), _sha256(file), file.size) for file in surveyed})
+    # A file elsewhere has no digest, and its address stays where it is.
+    files = sorted({(plain_name(file.file.name), file.digest if isinstance(file.file, Path) else "", file.size)
+                    for file in surveyed})  # fmt: skip
     others = (material for run in judged for material in run.materials if material.role != INPUTS)
     options: dict[str, Option] = {}
     for run in judged:
@@ -245,43 +251,21 @@ def _made_of(
     return Provenance("certify", (*inputs, *dict.fromkeys(others), rules, *side_files), options)
 
 
-def _sha256(file: SurveyedFile) -> str:
-    """The digest of a local file; a file elsewhere has none, and its address stays where it is."""
-    return file.digest if isinstance(file.file, Path) else ""
-
-
 def _origin(record: RunRecord) -> dict[str, Any]:
     """What a run was judged from and with."""
     return {
         "files": [{"name": source.name, "sha256": source.sha256} for source in record.sources],
         "definition": record.definition,
         "judges": {
-            component.name: f"{component.judge.name} {component.judge.version} {component.judge.digest}".strip()
-            for component in record.parts
+            part.name: f"{part.judge.name} {part.judge.version} {part.judge.digest}".strip() for part in record.parts
         },
         "trust": {
-            component.name: {
-                "trust": str(component.trust),
-                "reason": component.trust_reason,
-                "sensitivity": component.sensitivity,
-            }
-            for component in record.parts
+            part.name: {"trust": str(part.trust), "reason": part.trust_reason, "sensitivity": part.sensitivity}
+            for part in record.parts
         },
         "open_findings": list(record.open_findings),
         "program": record.program,
         "notes": list(record.notes),
-    }
-
-
-def _provenance(
-    campaign: Campaign, policy: Policy, runs: dict[str, dict[str, Any]], notes: Sequence[str]
-) -> dict[str, Any]:
-    return {
-        "program": _program(),
-        "policy": {"label": policy.label, "digest": policy.digest, **policy.as_table()},
-        "notes": list(notes),
-        "failed": [asdict(failure) for failure in campaign.every_failure],
-        "runs": runs,
     }
 
 

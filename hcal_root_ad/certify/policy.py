@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -121,19 +121,6 @@ _BETWEEN = {"lost_rbx": (0, 72), "consecutive": (1, 100)}
 """Smallest and largest of the rules that are whole numbers; the others are shares. 100 LS are 39 minutes."""
 
 
-@dataclass(frozen=True)
-class _PolicyFile:
-    """A policy as it stands in its file."""
-
-    name: str
-    version: str
-    description: str
-    needed: tuple[str, ...]
-    rules: Mapping[str, Any]
-    counted: tuple[str, ...] = ()
-    untrusted: Untrusted = Untrusted.NOT_ASSESSED
-
-
 def policy_of(table: Mapping[str, Any], origin: str) -> Policy:
     """A policy from a table as a TOML file gives it; ``origin`` is named where it is wrong.
 
@@ -141,20 +128,16 @@ def policy_of(table: Mapping[str, Any], origin: str) -> Policy:
         PolicyError: a key is unknown, missing, or out of range.
     """
     origin = f"The policy {origin}"
-    text = structure(table, _PolicyFile, origin, PolicyError)
+    rules = table.get("rules")
+    whole = {**table, "rules": _rules(origin, rules)} if isinstance(rules, Mapping) else table
+    policy = structure(whole, Policy, origin, PolicyError)
     for key in ("name", "version"):
-        if not getattr(text, key).isprintable():
-            raise PolicyError(f"{origin} says {key} = {shown(getattr(text, key))}; outputs name it in one line.")
-    needed, counted = (_subdetectors(origin, key, getattr(text, key)) for key in ("needed", "counted"))
-    return Policy(
-        name=text.name,
-        version=text.version,
-        description=text.description,
-        needed=needed,
-        rules=_rules(origin, text.rules),
-        counted=tuple(name for name in counted if name not in needed),
-        untrusted=text.untrusted,
-    )
+        if not getattr(policy, key).isprintable():
+            raise PolicyError(f"{origin} says {key} = {shown(getattr(policy, key))}; outputs name it in one line.")
+    for name, own in policy.rules.items():
+        _check_range(own, origin, f"rules.{name}")
+    needed, counted = (_subdetectors(origin, key, getattr(policy, key)) for key in ("needed", "counted"))
+    return replace(policy, needed=needed, counted=tuple(name for name in counted if name not in needed))
 
 
 def _subdetectors(origin: str, key: str, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -164,7 +147,7 @@ def _subdetectors(origin: str, key: str, names: tuple[str, ...]) -> tuple[str, .
     return tuple(name for name in SUBDETECTORS if name in names)
 
 
-def _rules(origin: str, table: Mapping[str, Any]) -> dict[str, Rules]:
+def _rules(origin: str, table: Mapping[str, Any]) -> dict[str, Any]:
     """Rules of each sub-detector: those for all, overruled key by key."""
     check_keys(table, (*_RULES, *SUBDETECTORS), origin, PolicyError, "rules")
     common = {key: value for key, value in table.items() if key not in SUBDETECTORS}
@@ -173,8 +156,7 @@ def _rules(origin: str, table: Mapping[str, Any]) -> dict[str, Rules]:
         own, place = table.get(name, {}), f"rules.{name}"
         if not isinstance(own, Mapping):
             raise PolicyError(f"{origin} says {place} = {shown(own)}; a table [{place}] was expected.")
-        rules[name] = structure({**common, **own}, Rules, origin, PolicyError, place)
-        _check_range(rules[name], origin, place)
+        rules[name] = {**common, **own}
     return rules
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from hcal_root_ad.certify.conditions import QUANTITIES, RunConditions, conditions_of_table
 from hcal_root_ad.certify.dataset import SurveyedFile
 from hcal_root_ad.certify.policy import SUBDETECTORS
+from hcal_root_ad.content import structure
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.files import folder_lock, write_text
 from hcal_root_ad.mask import Mask
@@ -181,27 +182,18 @@ class ItemResult:
     runs: tuple[JudgedRun, ...] = ()
     failures: tuple[Failure, ...] = ()
 
-    def as_table(self) -> dict[str, Any]:
-        return asdict(self)
 
-
-def result_of_table(table: Mapping[str, Any]) -> ItemResult:
-    """The inverse of :meth:`ItemResult.as_table`.
+def result_of_table(table: object) -> ItemResult:
+    """What an item's marker says.
 
     Raises:
-        InputError: a run or its file is named so that its path would lead out of the campaign's folder.
+        InputError: it is of another form, or its path would lead out of the campaign's folder.
     """
-    for run in table["runs"]:
-        if type(run["run"]) is not int or run["root"] == ".." or run["root"] != Path(run["root"]).name:
-            raise InputError(
-                f"The campaign says that run {run['run']!r} is in {run['root']!r}, which is no file of its."
-            )
-    return ItemResult(
-        identity=table["identity"],
-        files=tuple(SurveyedFile(**{**file, "runs": tuple(file["runs"])}) for file in table["files"]),
-        runs=tuple(JudgedRun(**run) for run in table["runs"]),
-        failures=tuple(Failure(**failure) for failure in table["failures"]),
-    )
+    result = structure(table, ItemResult, "The campaign")
+    for run in result.runs:
+        if run.root == ".." or run.root != Path(run.root).name:
+            raise InputError(f"The campaign says that run {run.run} is in {run.root!r}, which is no file of its.")
+    return result
 
 
 @dataclass(frozen=True)
@@ -293,7 +285,7 @@ class Store:
         self._failed(result.identity).unlink(missing_ok=True)
         for run in result.runs:
             self._remove_renamed(run)
-        text = json.dumps(result.as_table(), indent=1) + "\n"
+        text = json.dumps(asdict(result), indent=1) + "\n"
         for marker in [self._marker(run.run) for run in result.runs] or [self._failed(result.identity)]:
             write_text(marker, text)
 
@@ -349,5 +341,5 @@ def _read(marker: Path) -> ItemResult | None:
         return None
     try:
         return result_of_table(read_json(marker, "marker"))
-    except (InputError, KeyError, TypeError, ValueError, AttributeError):
+    except InputError:
         return None

@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hcal_root_ad.certify.certification import HCAL, certify_run
+from hcal_root_ad.certify.certification import HCAL, certify_run, comment, explanation
 from hcal_root_ad.certify.conditions import OmsRun, RunConditions
-from hcal_root_ad.certify.explain import comment, explanation
 from hcal_root_ad.certify.policy import Policy, Untrusted
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.judge.verdict import Trust

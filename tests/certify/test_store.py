@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +90,7 @@ def test_where_a_model_lies_does_not_matter() -> None:
 
 def test_a_result_comes_back_from_json() -> None:
     result = ItemResult("1234", (A, C), (JudgedRun(1, 50, 3, "a.root"),), (Failure("/data/c.root", "damaged"),))
-    assert result_of_table(json.loads(json.dumps(result.as_table()))) == result
+    assert result_of_table(json.loads(json.dumps(asdict(result)))) == result
 
 
 def test_shipped_models_by_name_have_their_digests() -> None:
