@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
+from rich.table import Column, Table
 
 from hcal_root_ad.compare.comparison import (
     DISTANCE_LIMIT,
@@ -35,7 +35,7 @@ from hcal_root_ad.compare.shifts import (
 )
 from hcal_root_ad.detector import N_DEPTH, SUBDET_PM
 from hcal_root_ad.files import write_text
-from hcal_root_ad.judge.aggregate import Array, Counts, Floats, States, by_map
+from hcal_root_ad.judge.aggregate import Array, Floats, States, by_map
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.provenance import Provenance, provenance_of_maps, reference_material
 from hcal_root_ad.publish.elements import (
@@ -90,11 +90,8 @@ def changes_table(comparison: Comparison) -> Table:
         f"Run {comparison.maps.run} against {comparison.reference.entry}: {_count(len(lines))} changed",
         f"{more}rate: over the reference's, at the run's pileup; where many events have a digi, the rate changes more "
         "than the digis. sigma: significance in standard deviations",
-    )
-    for name in ("unit", "change"):
-        table.add_column(name)
-    for name in ("channels", "digis", "expected", "rate", "sigma"):
-        table.add_column(name, justify="right")
+        ("unit", "change"), ("channels", "digis", "expected", "rate", "sigma"),
+    )  # fmt: skip
     for line in lines[:LONGEST]:
         table.add_row(
             line.unit, str(line.change), str(line.channels), str(line.observed),
@@ -111,13 +108,17 @@ def elements_table(comparison: Comparison) -> Table:
         "of shapes alone, at the run's pileup. beyond: RMS difference beyond chance. within limits: more than chance, "
         f"less than {SHAPE_LIMIT:.0%} of a map or projection, {TREND_LIMIT:.0%} against LS, a distance (KS) of "
         f"{DISTANCE_LIMIT:g}",
-    )
-    table.add_column("element")
-    for name in ("χ²/ndf", "beyond", "KS"):
-        table.add_column(name, justify="right")
+        ("element",), ("χ²/ndf", "beyond", "KS"),
+    )  # fmt: skip
     table.add_column("")
+    words = {Likeness.EMPTY: "empty here", Likeness.FILLED: "filled here"}
     for element in comparison.elements:
-        table.add_row(*_element_cells(element), style=_ELEMENT_STYLE.get(element.likeness))
+        chi2, likeness = element.chi2, element.likeness
+        table.add_row(
+            element.path, f"{chi2.chi2 / chi2.ndf:.4g}" if chi2.ndf else "–", f"{element.beyond:.2%}",
+            f"{element.kolmogorov.distance:.4f}", words.get(likeness, str(likeness)),
+            style=_ELEMENT_STYLE.get(likeness),
+        )  # fmt: skip
     return table
 
 
@@ -126,10 +127,8 @@ def drift_table(reference: str, drifts: Sequence[DriftPoint]) -> Table:
     table = _table(
         f"Drift against {reference}: mean change of log rate, in %",
         "what all of a sub-detector does in common looks like pileup and is not seen here",
-    )
-    table.add_column("run")
-    for name in (*SUBDET_PM, "farthest RBX"):
-        table.add_column(name, justify="right")
+        ("run",), (*SUBDET_PM, "farthest RBX"),
+    )  # fmt: skip
     for drift in drifts:
         halves = {half.unit: half for half in drift.halves}
         farthest = max(drift.boxes, key=lambda box: abs(box.shift), default=None)
@@ -139,19 +138,12 @@ def drift_table(reference: str, drifts: Sequence[DriftPoint]) -> Table:
     return table
 
 
-def _table(title: str, caption: str) -> Table:
-    return Table(box=None, pad_edge=False, title=title, caption=caption, title_justify="left", caption_justify="left")
-
-
-def _element_cells(element: ComparedElement) -> tuple[str, ...]:
-    chi2, words = element.chi2, {Likeness.EMPTY: "empty here", Likeness.FILLED: "filled here"}
-    return (
-        element.path,
-        f"{chi2.chi2 / chi2.ndf:.4g}" if chi2.ndf else "–",
-        f"{element.beyond:.2%}",
-        f"{element.kolmogorov.distance:.4f}",
-        words.get(element.likeness, str(element.likeness)),
-    )
+def _table(title: str, caption: str, left: Sequence[str], right: Sequence[str]) -> Table:
+    """A table with columns of words and, to the right, of numbers."""
+    columns: list[Column | str] = [*left, *(Column(name, justify="right") for name in right)]
+    table = Table(*columns, box=None, pad_edge=False, title=title, caption=caption)
+    table.title_justify = table.caption_justify = "left"
+    return table
 
 
 def _ratio(ratio: float | None, error: float | None) -> str:
@@ -217,10 +209,8 @@ def _exposure(comparison: Comparison, element: ComparedElement) -> float:
     """How much more the reference counted than it would have in this run; 1 against LS, where that is expected."""
     if element.path.startswith(TREND):
         return 1.0
-    parts = comparison.parts.values()
-    return sum(float(fit.rates.digis.sum()) for fit in parts) / max(
-        sum(float(fit.sums.expected.sum()) for fit in parts), 1.0
-    )
+    digis, expected = np.sum([(fit.rates.digis.sum(), fit.sums.expected.sum()) for fit in comparison.parts.values()], 0)
+    return float(digis / max(expected, 1.0))
 
 
 def _histogram(comparison: Comparison, place: str, values: Array, contents: str) -> MonitorElement:
@@ -280,23 +270,28 @@ def _box_ratios(comparison: Comparison) -> Iterator[MonitorElement]:
 
 
 def _quality(comparison: Comparison) -> Iterator[QualityResult]:
+    """Two results per element, named as CMSSW's tests of that kind, whose number is the one that has the limit; and of
+    each depth the number of channels that changed."""
     for element in comparison.elements:
-        yield from _tests(element)
-    changed = _changes_by_depth(comparison)
+        chi2, kolmogorov = element.chi2, element.kolmogorov
+        shape = (
+            f"shape differs by {element.beyond:.2%} beyond chance, limit {element.limit:.0%} "
+            f"(chi2 {chi2.chi2:.6g}, ndf {chi2.ndf}, p {chi2.p:.3g})"
+        )
+        yield _test(element, "Comp2RefChi2", element.shape_differs, element.beyond, shape)
+        distance = f"distance {kolmogorov.distance:.3g}, limit {DISTANCE_LIMIT:g} (p {kolmogorov.p:.3g})"
+        yield _test(element, "Comp2RefKolmogorov", element.distance_differs, kolmogorov.distance, distance)
+    changed = {change: np.zeros(N_DEPTH + 1, dtype=np.int64) for change in ChangeKind}
+    for fit in comparison.parts.values():
+        for change, where in channel_changes(fit).items():
+            changed[change] += np.bincount(fit.series.channels.depth[where], minlength=N_DEPTH + 1)
     for depth in range(1, N_DEPTH + 1):
-        yield _channels(depth, changed)
-
-
-def _tests(element: ComparedElement) -> Iterator[QualityResult]:
-    """Two results per element, named as CMSSW's tests of that kind; the number is the one that has the limit."""
-    chi2, kolmogorov = element.chi2, element.kolmogorov
-    shape = (
-        f"shape differs by {element.beyond:.2%} beyond chance, limit {element.limit:.0%} "
-        f"(chi2 {chi2.chi2:.6g}, ndf {chi2.ndf}, p {chi2.p:.3g})"
-    )
-    yield _test(element, "Comp2RefChi2", element.shape_differs, element.beyond, shape)
-    distance = f"distance {kolmogorov.distance:.3g}, limit {DISTANCE_LIMIT:g} (p {kolmogorov.p:.3g})"
-    yield _test(element, "Comp2RefKolmogorov", element.distance_differs, kolmogorov.distance, distance)
+        numbers = {change: int(counts[depth]) for change, counts in changed.items() if counts[depth]}
+        words = ", ".join(f"{number} {change}" for change, number in numbers.items()) or "no channel changed"
+        status = QualityStatus.WARNING if numbers else QualityStatus.OK
+        status = QualityStatus.ERROR if ChangeKind.EMPTY in numbers else status
+        path, total = f"{FOLDER}/StateSummary/depth/depth{depth}", float(sum(numbers.values()))
+        yield QualityResult(path, "Comp2RefChannels", status, total, _ALGORITHM, words)
 
 
 def _test(element: ComparedElement, qtest: str, differs: bool, result: float, message: str) -> QualityResult:
@@ -305,25 +300,6 @@ def _test(element: ComparedElement, qtest: str, differs: bool, result: float, me
         likeness = Likeness.WITHIN
     message = _WORDS.get(likeness, message)
     return QualityResult(f"{FOLDER}/{shown_by(element.path)}", qtest, _STATUS[likeness], result, _ALGORITHM, message)
-
-
-def _changes_by_depth(comparison: Comparison) -> dict[ChangeKind, Counts]:
-    """(8,) number of channels of each change at depth 0 … 7."""
-    counts = {change: np.zeros(N_DEPTH + 1, dtype=np.int64) for change in ChangeKind}
-    for fit in comparison.parts.values():
-        for change, where in channel_changes(fit).items():
-            counts[change] += np.bincount(fit.series.channels.depth[where], minlength=N_DEPTH + 1)
-    return counts
-
-
-def _channels(depth: int, changed: dict[ChangeKind, Counts]) -> QualityResult:
-    """The result is the number of channels that changed."""
-    numbers = {change: int(counts[depth]) for change, counts in changed.items()}
-    total = sum(numbers.values())
-    status = QualityStatus.ERROR if numbers[ChangeKind.EMPTY] else QualityStatus.WARNING if total else QualityStatus.OK
-    counted = ", ".join(f"{number} {change}" for change, number in numbers.items() if number)
-    path = f"{FOLDER}/StateSummary/depth/depth{depth}"
-    return QualityResult(path, "Comp2RefChannels", status, float(total), _ALGORITHM, counted or "no channel changed")
 
 
 def provenance_of_comparison(comparison: Comparison) -> Provenance:
@@ -354,13 +330,9 @@ def comparison_numbers(comparison: Comparison, provenance: Provenance | None = N
         "differs": comparison.differs,
         "lumisections": comparison.lumisections.tolist(),
         "limits": {
-            "shape_beyond_chance": SHAPE_LIMIT,
-            "trend_beyond_chance": TREND_LIMIT,
-            "kolmogorov_distance": DISTANCE_LIMIT,
-            "element_chance": ELEMENT_CHANCE,
-            "channels_by_chance": CHANCE,
-            "least_change": LEAST_CHANGE,
-            "least_unit_change": LEAST_UNIT_CHANGE,
+            "shape_beyond_chance": SHAPE_LIMIT, "trend_beyond_chance": TREND_LIMIT,
+            "kolmogorov_distance": DISTANCE_LIMIT, "element_chance": ELEMENT_CHANCE, "channels_by_chance": CHANCE,
+            "least_change": LEAST_CHANGE, "least_unit_change": LEAST_UNIT_CHANGE,
         },
         "subdetectors": {name: _subdetector(fit) for name, fit in comparison.parts.items()},
         "elements": [_element(element) for element in comparison.elements],
@@ -369,7 +341,7 @@ def comparison_numbers(comparison: Comparison, provenance: Provenance | None = N
         "drift": asdict(comparison.drift),
         "notes": list(comparison.notes),
         "channels": {name: _channel_table(fit) for name, fit in comparison.parts.items()},
-    }
+    }  # fmt: skip
 
 
 def drift_numbers(
@@ -393,14 +365,9 @@ def save_json(numbers: dict[str, Any], path: Path) -> Path:
 
 def _reference(entry: ReferenceEntry) -> dict[str, Any]:
     return {
-        "name": entry.name,
-        "runs": list(entry.runs),
-        "era": entry.era.value,
-        "trigger": entry.trigger,
-        "quantity": entry.quantity,
-        "state": entry.state,
-        "sha256": entry.sha256.get(entry.rates, ""),
-    }
+        "name": entry.name, "runs": list(entry.runs), "era": entry.era.value, "trigger": entry.trigger,
+        "quantity": entry.quantity, "state": entry.state, "sha256": entry.sha256.get(entry.rates, ""),
+    }  # fmt: skip
 
 
 def _subdetector(fit: Against) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -19,6 +19,7 @@ from hcal_root_ad.detector import N_RBX, SUBDET_PM
 from hcal_root_ad.judge.aggregate import Array, depth_maps
 from hcal_root_ad.style import NO_CHANNEL, depth_map, depth_page, in_cms_style, lumi_axis, page, patch, run_number, save
 
+Shifts = tuple[Array, Array]
 COLOURS = {"HBM": "#5790fc", "HBP": "#964a8b", "HEM": "#e42536", "HEP": "#f89c20"}
 _MARKERS = {"HBM": "o", "HBP": "s", "HEM": "^", "HEP": "D"}
 _BAD, _EMPTY, _FILLED = "#c1121f", "#000000", "#33a02c"
@@ -28,17 +29,7 @@ _LINES = 14
 """Changes written out in words."""
 
 
-@dataclass(frozen=True, eq=False)
-class Shifts:
-    """Change of log rate and its error per readout box of a half, (18,); NaN where a box has no channel in both."""
-
-    half: str
-    shift: Array
-    error: Array
-
-
-@dataclass(frozen=True)
-class Bar:
+class Bar(NamedTuple):
     """One monitor element: how far it differs, its limit, and a word where it is beyond it."""
 
     element: str
@@ -47,31 +38,21 @@ class Bar:
     word: str
 
 
-@dataclass(frozen=True, eq=False)
-class Trend:
-    """Digis of a half, seen over expected, at the lumisections compared; (LS,) each."""
-
-    half: str
-    lumisections: Array
-    ratio: Array
-
-
 @in_cms_style
 def comparison_figure(
-    run: int,
-    reference: str,
-    boxes: Sequence[Shifts],
-    bars: Sequence[Bar],
-    trends: Sequence[Trend],
-    changes: Sequence[str],
-    limit: float,
-) -> Figure:
-    """Boxes, elements, halves against LS and the changes in words; ``limit`` is that of a box, in log rate."""
+    run: int, reference: str, boxes: Mapping[str, Shifts], bars: Sequence[Bar], lumisections: Array,
+    trends: Mapping[str, Array], changes: Sequence[str], limit: float,
+) -> Figure:  # fmt: skip
+    """Boxes, elements, halves against LS and the changes in words.
+
+    ``boxes``: by half, (18,) changes of log rate and their errors, NaN where a box has no channel in both; ``limit`` of
+    a box. ``trends``: by half, (LS,) digis seen over expected at the lumisections compared.
+    """
     figure = page(run, 16, 11)
     (left, right), (below, words) = figure.subplots(2, 2, width_ratios=(1.25, 1))
     _boxes(left, boxes, limit)
     _bars(right, bars)
-    _trends(below, trends)
+    _trends(below, lumisections, trends)
     _words(words, reference, changes)
     return figure
 
@@ -99,9 +80,7 @@ def channel_figure(run: int, ratios: Array, empty: Array, filled: Array) -> Figu
 
 
 @in_cms_style
-def drift_figure(
-    reference: str, runs: Sequence[int], halves: Mapping[str, tuple[Array, Array]], boxes: Array
-) -> Figure:
+def drift_figure(reference: str, runs: Sequence[int], halves: Mapping[str, Shifts], boxes: Array) -> Figure:
     """Over (runs,): shift and error of each half, and (runs, 72) shifts of boxes, NaN where there is none."""
     figure = page(f"Runs {min(runs)} to {max(runs)}", 15, 7)
     left, right = figure.subplots(1, 2)
@@ -135,13 +114,13 @@ def drift_figure(
     return figure
 
 
-def _boxes(axis: Axes, boxes: Sequence[Shifts], limit: float) -> None:
+def _boxes(axis: Axes, boxes: Mapping[str, Shifts], limit: float) -> None:
     axis.axhspan(-100 * limit, 100 * limit, color="#e8e8e8", zorder=0)
-    for number, box in enumerate(boxes):
+    for number, (half, (shift, error)) in enumerate(boxes.items()):
         place = np.arange(1, N_RBX + 1) + 0.15 * (number - 1.5)
         axis.errorbar(
-            place, 100 * box.shift, 100 * box.error, label=box.half, color=COLOURS[box.half], linestyle="none",
-            marker=_MARKERS[box.half], markersize=5, elinewidth=1,
+            place, 100 * shift, 100 * error, label=half, color=COLOURS[half], linestyle="none", marker=_MARKERS[half],
+            markersize=5, elinewidth=1,
         )  # fmt: skip
     axis.axhline(0, color="black", linewidth=1)
     axis.set_xlim(0.4, N_RBX + 0.6)
@@ -150,11 +129,11 @@ def _boxes(axis: Axes, boxes: Sequence[Shifts], limit: float) -> None:
     low, high = axis.get_ylim()
     low, high = min(low, -120 * limit), max(high, 120 * limit)
     low -= 0.06 * (high - low)
-    for number, box in enumerate(boxes):
-        empty = np.flatnonzero(np.isnan(box.shift))
+    for number, (half, (shift, _)) in enumerate(boxes.items()):
+        empty = np.flatnonzero(np.isnan(shift))
         place = empty + 1 + 0.15 * (number - 1.5)
-        axis.plot(place, np.full(len(empty), low + 0.03 * (high - low)), "x", color=COLOURS[box.half],
-                  markersize=9, markeredgewidth=2.5)  # fmt: skip
+        axis.plot(place, np.full(len(empty), low + 0.03 * (high - low)), "x", color=COLOURS[half], markersize=9,
+                  markeredgewidth=2.5)  # fmt: skip
     axis.set_ylim(*_room((low, high)))
     axis.set_xlabel("RBX ($\\times$: no channel filled in both)")
     axis.set_ylabel("mean change of log rate [%]")
@@ -177,17 +156,17 @@ def _bars(axis: Axes, bars: Sequence[Bar]) -> None:
     axis.legend(loc="lower right")
 
 
-def _trends(axis: Axes, trends: Sequence[Trend]) -> None:
-    for trend in trends:
-        axis.plot(trend.lumisections, trend.ratio, color=COLOURS[trend.half], marker=_MARKERS[trend.half], markersize=3,
-                  linewidth=0.8, label=trend.half)  # fmt: skip
+def _trends(axis: Axes, lumisections: Array, trends: Mapping[str, Array]) -> None:
+    for half, ratio in trends.items():
+        axis.plot(lumisections, ratio, color=COLOURS[half], marker=_MARKERS[half], markersize=3, linewidth=0.8,
+                  label=half)  # fmt: skip
     axis.axhline(1, color="black", linewidth=1)
     axis.set_xlabel("lumisection")
     axis.set_ylabel("digis observed / expected")
     if not trends:
         axis.text(0.5, 0.5, "the file holds no maps per lumisection", transform=axis.transAxes, ha="center")
         return
-    lumi_axis(axis, int(max(trend.lumisections.max() for trend in trends)))
+    lumi_axis(axis, int(lumisections.max()))
     low, high = axis.get_ylim()
     axis.set_ylim(*_room((min(low, 0.97), max(high, 1.03))))
     axis.yaxis.set_major_locator(MaxNLocator(6))
@@ -216,25 +195,27 @@ def draw_comparison(comparison: Comparison, stem: Path) -> tuple[Path, Path]:
     overview = comparison_figure(
         run_number(comparison.maps.run, comparison.maps.sources),
         str(comparison.reference.entry),
-        [_shifts(comparison.drift.boxes, half) for half in SUBDET_PM if half[:2] in comparison.parts],
+        {half: _shifts(comparison.drift.boxes, half) for half in SUBDET_PM if half[:2] in comparison.parts},
         [_bar(element) for element in comparison.elements],
-        list(_trends_of(comparison)),
+        comparison.lumisections,
+        {element.path.rpartition("/")[2]: element.observed / np.maximum(element.expected, 1)
+         for element in comparison.elements if element.path.startswith(TREND)},
         [_sentence(line) for line in comparison.changes],
         LEAST_UNIT_CHANGE,
-    )
+    )  # fmt: skip
     channels = stem.with_name(f"{stem.name}_channels.png")
     return save(overview, stem.with_name(f"{stem.name}.png")), save(_channels(comparison), channels)
 
 
 def draw_drift(reference: str, drifts: Sequence[DriftPoint], path: Path) -> Path:
     """Save the picture of the drift over several runs."""
-    halves = {}
+    halves: dict[str, Shifts] = {}
     for half in SUBDET_PM:
-        shifts = [{half_shift.unit: half_shift for half_shift in drift.halves}.get(half) for drift in drifts]
+        shifts = [{each.unit: (each.shift, each.error) for each in drift.halves}.get(half) for drift in drifts]
         if any(shifts):
-            shift = np.array([half_shift.shift if half_shift else np.nan for half_shift in shifts])
-            halves[half] = shift, np.array([half_shift.error if half_shift else np.nan for half_shift in shifts])
-    boxes = [np.concatenate([_shifts(drift.boxes, half).shift for half in SUBDET_PM]) for drift in drifts]
+            shift, error = np.array([pair or (np.nan, np.nan) for pair in shifts]).T
+            halves[half] = shift, error
+    boxes = [np.concatenate([_shifts(drift.boxes, half)[0] for half in SUBDET_PM]) for drift in drifts]
     return save(drift_figure(reference, [drift.run for drift in drifts], halves, np.array(boxes)), path)
 
 
@@ -242,7 +223,7 @@ def _shifts(boxes: Sequence[UnitShift], half: str) -> Shifts:
     by_name = {box.unit: (box.shift, box.error) for box in boxes}
     columns = [by_name.get(f"{half}{rbx:02d}", (np.nan, np.nan)) for rbx in range(1, N_RBX + 1)]
     shift, error = np.array(columns).T
-    return Shifts(half, shift, error)
+    return shift, error
 
 
 def _bar(element: ComparedElement) -> Bar:
@@ -252,18 +233,11 @@ def _bar(element: ComparedElement) -> Bar:
     return Bar(element.path, value, element.limit, words.get(element.likeness, ""))
 
 
-def _trends_of(comparison: Comparison) -> Iterator[Trend]:
-    for element in comparison.elements:
-        if element.path.startswith(TREND):
-            ratio = element.observed / np.maximum(element.expected, 1)
-            yield Trend(element.path.rpartition("/")[2], comparison.lumisections, ratio)
-
-
 def _sentence(line: Changed) -> str:
     size = "" if line.channels == 1 else f" ({line.channels} channels)"
     if line.change in (ChangeKind.EMPTY, ChangeKind.FILLED):
-        where = "here, filled in the reference" if line.change is ChangeKind.EMPTY else "here, empty in the reference"
-        return f"{line.unit}{size}: {line.change} {where}"
+        other = "filled" if line.change is ChangeKind.EMPTY else "empty"
+        return f"{line.unit}{size}: {line.change} here, {other} in the reference"
     return f"{line.unit}{size}: {line.change}, rate × {line.ratio:.2f} ± {line.ratio_error:.2f}"
 
 

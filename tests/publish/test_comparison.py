@@ -315,15 +315,13 @@ def test_pictures_are_written_whole_and_leave_no_pyplot_state_behind(comparison:
 
 def test_a_lost_box_and_quiet_ones_leave_the_panels_their_room() -> None:
     shift = np.where(np.arange(18) == 6, np.nan, 0.01)
-    boxes = [
-        figures.Shifts(half, shift if half == "HEP" else np.full(18, 0.01), np.full(18, 0.02)) for half in SUBDET_PM
-    ]
+    boxes = {half: (shift if half == "HEP" else np.full(18, 0.01), np.full(18, 0.02)) for half in SUBDET_PM}
     bars = [
         figures.Bar("Occupancy/depth/depth1", 0.02, 0.05, ""),
         figures.Bar("OccupancyvsLS/SubdetPM/HBM", 0, 0.01, ""),
     ]
-    trends = [figures.Trend("HBM", np.arange(1, 11), np.ones(10))]
-    figure = figures.comparison_figure(370101, "june", boxes, bars, trends, [], 0.05)
+    trends = {"HBM": np.ones(10)}
+    figure = figures.comparison_figure(370101, "june", boxes, bars, np.arange(1, 11), trends, [], 0.05)
     png(figure)  # the layout is made when it is drawn
     assert all(0.25 < axis.get_position().height < 0.5 for axis in figure.axes[1:])
 
