@@ -152,30 +152,19 @@ class CommonPartFit:
         if not len(counts):
             return self._empty()
         outside = np.full(len(counts), np.nan) if pileup is None else pileup
-        first = range(0, len(counts), BLOCK)
-        return joined(list(in_order(lambda row: self._rows(counts, events, outside, row), first)))
-
-    def _rows(
-        self,
-        counts: NDArray[np.integer] | Cells[np.int32],
-        events: NDArray[np.integer],
-        outside: NDArray[np.floating],
-        first: int,
-    ) -> CommonLevels:
-        """Levels of a block. No sum may depend on how many lumisections are beside each other."""
-        rows = np.arange(first, min(first + BLOCK, len(counts)))
-        return self._block(counts[rows], events[rows], outside[rows])
+        blocks = (slice(first, first + BLOCK) for first in range(0, len(counts), BLOCK))
+        return joined(list(in_order(lambda rows: self._block(counts[rows], events[rows], outside[rows]), blocks)))
 
     def _empty(self) -> CommonLevels:
-        tree = self.tree
-        shape = (0, self._subdetectors), (0, len(tree.ring)), (0, len(tree.module))
-        s, r, m = (np.zeros(one, np.float32) for one in shape)
-        u = np.zeros(0, np.float32)
-        return CommonLevels(u, u, s, r, r, m, m, m, m.astype(bool), np.zeros((0, len(tree.box)), bool))
+        sizes = self._subdetectors, len(self.tree.ring), len(self.tree.module)
+        s, r, m = (np.zeros((0, size), np.float32) for size in sizes)
+        u, sound = np.zeros(0, np.float32), np.zeros((0, len(self.tree.box)), bool)
+        return CommonLevels(u, u, s, r, r, m, m, m, m.astype(bool), sound)
 
     def _block(
         self, counts: NDArray[np.integer], events: NDArray[np.integer], outside: NDArray[np.floating]
     ) -> CommonLevels:
+        """Levels of a block. No sum may depend on how many lumisections are beside each other."""
         tree, cells = self.tree, CellBlock(counts, events, self._live)
         rough = self._rough_pileup(cells.n, events)
         u, centre, sound = self._explained(*self._boxes(cells, rough), outside)
@@ -308,17 +297,13 @@ class CommonPartFit:
             centres[d] = np.where(total > 0, _down(weight * boxes[rows]) / np.maximum(total, 1e-9), centres[d])
         u = candidates[chosen, ls]
         agree = np.abs(centres - u) * power[:, None] < FREE + FREE_BY_PILEUP * beyond[chosen, ls]
-        say = agree * np.array([len(rows) for rows in members])[:, None] * self._say[:, None]
+        names = self.tree.subdetector.names  # HO counts few digis: it follows HB and HE where these are there
+        follows = np.array([name == "HO" and len(names) > 1 for name in names])
+        say = agree * np.where(follows, 0.0, [len(rows) for rows in members])[:, None]
         total = _down(say)
         mean = _down(say * centres) / np.maximum(total, 1e-9)
         u = np.where(np.isfinite(outside), outside, np.where(total > 0, mean, u))
         return u.astype(np.float32), ((centres - u) * power[:, None]).astype(np.float32), sound
-
-    @property
-    def _say(self) -> NDArray[np.floating]:
-        """HO counts few digis: it follows HB and HE where these are there."""
-        names = self.tree.subdetector.names
-        return np.array([1.0 if name != "HO" or len(names) == 1 else 0.0 for name in names])
 
     def _digi_factors(self, cells: CellBlock, module: Single) -> tuple[Single, Single, NDArray[np.bool_]]:
         """Modules that are far off: what is lost are digis, whatever the rate. Log of observed over expected digis.

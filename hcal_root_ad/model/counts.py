@@ -169,18 +169,13 @@ def _filled(run: CleanRun, subdetector: str) -> bool:
 def lumisections_of(runs: Sequence[CleanRun], subdetectors: Sequence[str]) -> CleanLumisections:
     """Counts of some sub-detectors in all runs, one after the other."""
     first = runs[0].maps.channels
-    columns = np.concatenate([first.rows_of(name) for name in subdetectors])
-    channels = first.take(columns)
+    channels = first.take(np.concatenate([first.rows_of(name) for name in subdetectors]))
     counts = []
     for run in runs:
-        own = columns if run.maps.channels is first else _columns(run.maps, subdetectors)
+        own = np.concatenate([run.maps.channels.rows_of(name) for name in subdetectors])
         counts.append(np.minimum(run.maps.counts[np.ix_(run.position, own)], run.events[:, None]).astype(np.int32))
     of_run = np.repeat(np.arange(len(runs)), [len(run) for run in runs])
     return CleanLumisections(channels, np.concatenate(counts), np.concatenate([run.events for run in runs]), of_run)
-
-
-def _columns(maps: LumiMaps, subdetectors: Sequence[str]) -> NDArray[np.intp]:
-    return np.concatenate([maps.channels.rows_of(name) for name in subdetectors])
 
 
 def joint_reference_of(runs: Sequence[CleanRun], subdetector: str) -> Reference:

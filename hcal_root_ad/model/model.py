@@ -104,7 +104,9 @@ class Model:
         """Write all files into a new folder; returns the head."""
         shutil.rmtree(partial, ignore_errors=True)  # of one that was killed
         partial.mkdir(parents=True)
-        save_file(self._arrays(), partial / REFERENCE)
+        numbers = {name: getattr(self.reference, name).astype(np.float32) for name in _SENSIBLE}
+        arrays = {"raw_id": self.channels.raw_id, "live": self.reference.live.astype(np.uint8), **numbers}
+        save_file(arrays, partial / REFERENCE)
         files = [REFERENCE]
         if self.weights:
             save_file(dict(self.weights), partial / WEIGHTS)
@@ -116,11 +118,6 @@ class Model:
         for path in partial.iterdir():
             path.chmod(0o644)  # safetensors writes for the owner only
         return head
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        reference = self.reference
-        numbers = {name: getattr(reference, name).astype(np.float32) for name in _SENSIBLE}
-        return {"raw_id": self.channels.raw_id, "live": reference.live.astype(np.uint8), **numbers}
 
     def _head(self, name: str) -> dict[str, Any]:
         reference = self.reference
@@ -141,15 +138,14 @@ class Model:
         }
 
     def _card(self, name: str) -> str:
-        live = int(self.reference.live.sum())
-        lines = [f"# {name}", "", f"Model of {self.subdetector}, detector of {self.channels.era.value}.", ""]
-        lines += [f"- **{key}**: {text}" for key, text in self.story.items()]
-        lines += ["", "| measured | |", "|---|---|"]
-        lines += [f"| {key} | {value:.4g} |" for key, value in self.metrics.items()]
-        lines += ["", f"Channels live: {live} of {len(self.channels)}.", "",
-                  "Adapt it to another detector or period with",
-                  "`hcal-root-ad transfer --from MODEL --runs CLEAN… -o NEW`.", ""]  # fmt: skip
-        return "\n".join(lines)
+        return "\n".join((
+            f"# {name}", "", f"Model of {self.subdetector}, detector of {self.channels.era.value}.", "",
+            *(f"- **{key}**: {text}" for key, text in self.story.items()), "", "| measured | |", "|---|---|",
+            *(f"| {key} | {value:.4g} |" for key, value in self.metrics.items()), "",
+            f"Channels live: {int(self.reference.live.sum())} of {len(self.channels)}.", "",
+            "Adapt it to another detector or period with",
+            "`hcal-root-ad transfer --from MODEL --runs CLEAN… -o NEW`.", "",
+        ))  # fmt: skip
 
 
 def load_model(name: str | Path) -> Model:
@@ -233,11 +229,8 @@ def _reference(folder: Path, head: Mapping[str, Any]) -> Reference:
             )
     widths, spread = Widths(**head["widths"]), Overdispersion(**head["overdispersion"])
     low, high = (float(u) for u in head["pileup_range"])
-    if (
-        not low <= high
-        or any(not 0 <= v <= 1 for v in asdict(widths).values())
-        or any(not 1 <= v <= 100 for v in asdict(spread).values())
-    ):
+    sensible = all(0 <= v <= 1 for v in asdict(widths).values()) and all(1 <= v <= 100 for v in asdict(spread).values())
+    if not low <= high or not sensible:
         raise ModelError(
             f"{folder / HEAD}: its pileup range, widths or overdispersion make no sense; fetch the model again"
         )

@@ -18,7 +18,7 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.model.counts import TOGETHER, SubdetectorCounts, name_of_clean_runs, run_total, subdetector_counts
-from hcal_root_ad.model.reference import Overdispersion, Reference, Widths, joined_tables
+from hcal_root_ad.model.reference import COLUMNS, Overdispersion, Reference, Widths, joined_tables
 from hcal_root_ad.model.reference_fit import CleanLumisections, fit_reference
 from hcal_root_ad.stats.binomial import LARGEST, SMALLEST, Floats, information, log_rate, probability
 
@@ -125,12 +125,20 @@ def fit_rates(runs: Sequence[LumiMaps], progress: Progress | None = None) -> dic
     if progress:
         progress(0, 1)
     clean = [_together([runs_of[number] for runs_of in series.values()], number) for number in range(len(runs))]
-    reference = fit_reference(_one_after_the_other(clean), name=name_of_clean_runs([run.run for run in runs], clean))
+    arrays = [np.concatenate([getattr(run, name) for run in clean]) for name in ("counts", "events", "run")]
+    name = name_of_clean_runs([run.run for run in runs], clean)
+    reference = fit_reference(CleanLumisections(clean[0].channels, *arrays), name=name)
     log_pileups = [
         CommonPartFit(reference).fit(counts_of_run.counts, counts_of_run.events).log_pileup.astype(np.float64)
         for counts_of_run in clean
     ]
-    return {name: _rates(reference.select(name), runs_of, log_pileups) for name, runs_of in series.items()}
+    rates = {}
+    for name, runs_of in series.items():
+        own = reference.select(name)
+        digis = np.sum([clean_run.counts.sum(axis=0, dtype=np.int64) for clean_run in runs_of], axis=0)
+        events = float(sum(clean_run.events.sum() for clean_run in runs_of))
+        rates[name] = Rates(own.channels, own, _spread(own, runs_of, log_pileups), digis, events)
+    return rates
 
 
 def _together(subdetectors: Sequence[SubdetectorCounts], run: int) -> CleanLumisections:
@@ -139,23 +147,6 @@ def _together(subdetectors: Sequence[SubdetectorCounts], run: int) -> CleanLumis
     events = subdetectors[0].events.astype(np.int64)
     channels = joined_tables([subdetector.channels for subdetector in subdetectors])
     return CleanLumisections(channels, counts, events, np.full(len(events), run))
-
-
-def _one_after_the_other(runs: Sequence[CleanLumisections]) -> CleanLumisections:
-    counts, events, run = (
-        np.concatenate([getattr(clean_run, name) for clean_run in runs]) for name in ("counts", "events", "run")
-    )
-    return CleanLumisections(runs[0].channels, counts, events, run)
-
-
-def _rates(reference: Reference, series: Sequence[SubdetectorCounts], log_pileups: Sequence[Floats]) -> Rates:
-    return Rates(
-        channels=reference.channels,
-        reference=reference,
-        spread=_spread(reference, series, log_pileups),
-        digis=np.sum([clean_run.counts.sum(axis=0, dtype=np.int64) for clean_run in series], axis=0),
-        events=float(sum(clean_run.events.sum() for clean_run in series)),
-    )
 
 
 def _spread(reference: Reference, series: Sequence[SubdetectorCounts], log_pileups: Sequence[Floats]) -> Floats:
@@ -178,8 +169,7 @@ def _spread(reference: Reference, series: Sequence[SubdetectorCounts], log_pileu
     return np.asarray(np.sqrt(np.maximum(variance, LEAST_SPREAD**2))[ring])
 
 
-_COLUMNS = ("level", "level_error", "power", "power_error", "live")
-KEYS = ("raw_id", *_COLUMNS, "pileup_range", "widths", "overdispersion", "spread", "digis", "events")
+KEYS = ("raw_id", *COLUMNS, "pileup_range", "widths", "overdispersion", "spread", "digis", "events")
 """Tensors of each sub-detector in a file of rates, named ``HB.level`` and so on."""
 _CLEAN = "clean"
 """Key in the file's head of what it was learned from."""
@@ -190,7 +180,7 @@ def save_rates(rates: Mapping[str, Rates], path: Path) -> None:
     tensors: dict[str, NDArray[Any]] = {}
     for name, subdetector in rates.items():
         reference = subdetector.reference
-        values = {key: getattr(reference, key) for key in (*_COLUMNS, "pileup_range")}
+        values = {key: getattr(reference, key) for key in (*COLUMNS, "pileup_range")}
         values |= {"widths": astuple(reference.widths), "overdispersion": astuple(reference.overdispersion)}
         values |= {"spread": subdetector.spread, "digis": subdetector.digis, "events": np.array([subdetector.events])}
         values["raw_id"] = subdetector.channels.raw_id
@@ -202,7 +192,7 @@ def save_rates(rates: Mapping[str, Rates], path: Path) -> None:
 def _stored(key: str, values: NDArray[Any]) -> NDArray[Any]:
     if key == "live":
         return values.astype(np.uint8)
-    return values.astype(np.float32) if key in (*_COLUMNS, "spread") else np.ascontiguousarray(values)
+    return values.astype(np.float32) if key in (*COLUMNS, "spread") else np.ascontiguousarray(values)
 
 
 def load_rates(path: Path, era: Era) -> dict[str, Rates]:
@@ -229,9 +219,9 @@ def _loaded(name: str, values: Mapping[str, NDArray[Any]], era: Era, clean: str)
         raise ValueError(f"the channels of {name} are not those of {era.value}")
     if not all(bool(np.isfinite(array).all()) for array in values.values()):
         raise ValueError(f"numbers of {name} are not finite")
-    if any(values[key].shape != channels.ieta.shape for key in (*_COLUMNS, "spread", "digis")):
+    if any(values[key].shape != channels.ieta.shape for key in (*COLUMNS, "spread", "digis")):
         raise ValueError(f"tensors of {name} are not of {len(channels)} channels")
-    columns: dict[str, Any] = {key: values[key].astype(np.float64) for key in _COLUMNS if key != "live"}
+    columns: dict[str, Any] = {key: values[key].astype(np.float64) for key in COLUMNS if key != "live"}
     low, high = values["pileup_range"].astype(np.float64)
     reference = Reference(
         channels, **columns, live=values["live"].astype(bool), pileup_range=(float(low), float(high)),

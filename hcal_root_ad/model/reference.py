@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,10 @@ class Limits:
     channel: float = float(np.log(1.08))
 
 
+COLUMNS = ("level", "level_error", "power", "power_error", "live")
+"""What a reference says of each channel."""
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
     """Levels and powers of channels.
@@ -108,13 +113,12 @@ class Reference:
 
     def take(self, rows: NDArray[np.intp]) -> Reference:
         """Some of the channels."""
-        arrays = ("level", "level_error", "power", "power_error", "live")
         return replace(
             self,
             channels=self.channels.take(rows),
             covariance=None if self.covariance is None else self.covariance[rows],
             unit_errors={name: error[rows] for name, error in self.unit_errors.items()},
-            **{name: getattr(self, name)[rows] for name in arrays},
+            **{name: getattr(self, name)[rows] for name in COLUMNS},
         )
 
     def unit_error(self, level: str, away: float) -> Floats | None:
@@ -155,31 +159,19 @@ def joint_reference(references: Sequence[Reference], channels: ChannelTable) -> 
 
 @lru_cache(maxsize=8)
 def _joint_reference(references: tuple[Reference, ...], channels: ChannelTable) -> JointReference:
-    names = tuple(reference.channels.names[0] for reference in references)
-    first = references[0]
-    spread = first.overdispersion
-    for reference in references[1:]:
-        other = reference.overdispersion
-        spread = replace(
-            spread, **{f.name: max(getattr(spread, f.name), getattr(other, f.name)) for f in fields(spread)}
-        )
-    apart = [reference.covariance for reference in references]
+    names, first = tuple(reference.channels.names[0] for reference in references), references[0]
+    spreads, apart = [r.overdispersion for r in references], [r.covariance for r in references]
+    levels = [level for level in first.unit_errors if all(level in reference.unit_errors for reference in references)]
+    spread = Overdispersion(**{f.name: max(getattr(s, f.name) for s in spreads) for f in fields(Overdispersion)})
+    arrays: dict[str, Any] = {name: np.concatenate([getattr(r, name) for r in references]) for name in COLUMNS}
     together = replace(
         first,
         channels=joined_tables([reference.channels for reference in references]),
         pileup_range=(min(r.pileup_range[0] for r in references), max(r.pileup_range[1] for r in references)),
         overdispersion=spread,
-        level=np.concatenate([reference.level for reference in references]),
-        level_error=np.concatenate([reference.level_error for reference in references]),
-        power=np.concatenate([reference.power for reference in references]),
-        power_error=np.concatenate([reference.power_error for reference in references]),
-        live=np.concatenate([reference.live for reference in references]),
         covariance=None if any(c is None for c in apart) else np.concatenate([c for c in apart if c is not None]),
-        unit_errors={
-            level: np.concatenate([reference.unit_errors[level] for reference in references])
-            for level in first.unit_errors
-            if all(level in reference.unit_errors for reference in references)
-        },
+        unit_errors={level: np.concatenate([r.unit_errors[level] for r in references]) for level in levels},
+        **arrays,
     )
     columns = np.concatenate([channels.rows_of(name) for name in names])
     return JointReference(together, names, columns, len({reference.clean for reference in references}) == 1)

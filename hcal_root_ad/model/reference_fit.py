@@ -76,12 +76,8 @@ def fit_reference(clean: CleanLumisections, prior: Reference | None = None, name
         reference = _channel_levels(reference, levels, clean, pooled)
     reference = _channel_powers(reference, CommonPartFit(reference).fit(clean.counts, clean.events), clean)
     levels = CommonPartFit(reference).fit(clean.counts, clean.events)
-    u = levels.log_pileup
-    return replace(
-        reference,
-        pileup_range=(float(u.min()), float(u.max())),
-        overdispersion=overdispersion_of(reference, levels),
-    )
+    u, spread = levels.log_pileup, overdispersion_of(reference, levels)
+    return replace(reference, pileup_range=(float(u.min()), float(u.max())), overdispersion=spread)
 
 
 def _start(clean: CleanLumisections, prior: Reference | None, name: str) -> tuple[Reference, Floats, Floats, float]:
@@ -96,9 +92,7 @@ def _start(clean: CleanLumisections, prior: Reference | None, name: str) -> tupl
         enough = total / len(clean.events) > 20
         pooled = np.where(enough & (np.abs(median - pooled) > 0.1), median, pooled)
     first = np.array([FIRST_POWER[Subdetector(int(s))] for s in clean.channels.subdetector])
-    width = POWER_WIDTH
-    if prior is not None:
-        first, width = prior.power.astype(float), KNOWN_POWER_WIDTH
+    first, width = (first, POWER_WIDTH) if prior is None else (prior.power.astype(float), KNOWN_POWER_WIDTH)
     nothing = np.zeros(len(total))
     reference = Reference(
         clean.channels, pooled, nothing, first, nothing, live, (-1.0, 1.0),
@@ -117,22 +111,15 @@ def _eta(reference: Reference, levels: CommonLevels, rows: slice) -> Floats:
 
 def _centred(reference: Reference, levels: CommonLevels, clean: CleanLumisections) -> tuple[Reference, CommonLevels]:
     """Move constants to where they belong: mean pileup and mean shifts of rings and modules into the levels."""
-    weight = clean.events / clean.events.sum()
-    centre = float(weight @ levels.log_pileup)
+    centre = float(clean.events / clean.events.sum() @ levels.log_pileup)
     hb = (reference.channels.subdetector == Subdetector.HB) & reference.live
-    scale = 1.0
-    if hb.any():
-        share = -np.expm1(-np.exp(reference.level[hb]))
-        scale = float(np.average(reference.power[hb], weights=share))
+    share = -np.expm1(-np.exp(reference.level[hb]))
+    scale = float(np.average(reference.power[hb], weights=share)) if hb.any() else 1.0
     ring, module = (np.median(shift, axis=0) for shift in (levels.ring, levels.module))
     tree = reference.tree
     level = reference.level + reference.power * centre + ring[tree.ring.of] + module[tree.module.of]
-    levels = replace(
-        levels,
-        log_pileup=((levels.log_pileup - centre) * scale).astype(np.float32),
-        ring=levels.ring - ring,
-        module=levels.module - module,
-    )
+    u = ((levels.log_pileup - centre) * scale).astype(np.float32)
+    levels = replace(levels, log_pileup=u, ring=levels.ring - ring, module=levels.module - module)
     return replace(reference, level=level, power=reference.power / scale), levels
 
 
@@ -152,10 +139,8 @@ def ring_powers(reference: Reference, levels: CommonLevels, prior: Floats, width
     now = np.bincount(tree.ring.of, reference.power, len(tree.ring)) / counts
     precision = information + width**-2
     new = (information * (now + slope) + width**-2 * prior_ring) / precision
-    moved = new - now
-    return replace(
-        reference, power=reference.power + moved[tree.ring.of], power_error=(1 / np.sqrt(precision))[tree.ring.of]
-    )
+    power, error = reference.power + (new - now)[tree.ring.of], (1 / np.sqrt(precision))[tree.ring.of]
+    return replace(reference, power=power, power_error=error)
 
 
 def _channel_sums(reference: Reference, levels: CommonLevels, clean: CleanLumisections) -> dict[str, Floats]:
