@@ -91,6 +91,8 @@ def row_blocks(lumisections: int, rows: int = ROWS) -> Iterator[slice]:
 
 KEPT = 4_000_000
 """Most cells that are kept: HB in 440 lumisections, 16 MB."""
+LOOKS = 8
+"""Looks at some channels of a short run after which all are worth keeping."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,8 @@ class Cells(Generic[Number]):
     """(LS, channels) numbers that are computed when they are looked at: ``cells[rows]``, ``cells[rows, columns]``.
 
     They take no memory until then; ``np.asarray`` makes all of them. ``compute``: from row and column numbers, each
-    cell by itself. Those of a short run (:data:`KEPT`) are kept once all channels of some lumisections were looked at.
+    cell by itself. Those of a short run (:data:`KEPT`) are kept once all channels of some lumisections were looked at,
+    or some channels :data:`LOOKS` times.
     """
 
     shape: tuple[int, int]
@@ -114,12 +117,23 @@ class Cells(Generic[Number]):
         r, c = np.arange(self.shape[0])[rows], np.arange(self.shape[1])[columns]
         if r.ndim == c.ndim == 1 and not isinstance(rows, slice) and not isinstance(columns, slice):
             raise IndexError("rows and columns one by one; take them with np.ix_")
-        if "_kept" in self.__dict__ or (c.size == self.shape[1] and self.shape[0] * self.shape[1] <= KEPT):
+        if self._keeps(c.size == self.shape[1]):
             every = isinstance(columns, slice) and columns == slice(None)
             cells = self._kept[r.ravel() if every else np.ix_(r.ravel(), c.ravel())]  # a copy
         else:
             cells = self.compute(r.ravel(), c.ravel())
         return cells if r.ndim and c.ndim else cells.reshape(r.shape + c.shape)
+
+    def _keeps(self, every: bool) -> bool:
+        """Whether all cells are kept; a look at ``every`` channel is enough for it."""
+        if "_kept" in self.__dict__ or self.shape[0] * self.shape[1] > KEPT:
+            return "_kept" in self.__dict__
+        self._looks.append(every)
+        return every or len(self._looks) > LOOKS
+
+    @cached_property
+    def _looks(self) -> list[bool]:
+        return []
 
     @cached_property
     def _kept(self) -> NDArray[Number]:

@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.lumi_maps import KEPT, Cells, EventSource, LumiMaps
+from hcal_root_ad.lumi_maps import KEPT, LOOKS, Cells, EventSource, LumiMaps
 
 CHANNELS = channel_table().select("HB", "HE")
 
@@ -204,6 +204,19 @@ def test_cells_of_a_short_run_are_computed_once_and_no_caller_changes_them(cells
         part += 1
     np.testing.assert_array_equal(short[np.ix_([3, 0], [1, 2])], cells[np.ix_([3, 0], [1, 2])])
     assert asked == [2, 4]
+
+
+def test_cells_of_a_short_run_are_kept_once_some_channels_were_looked_at_often(cells: Cells[np.int32]) -> None:
+    asked: list[int] = []
+
+    def compute(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        asked.append(len(columns))
+        return cells.compute(rows, columns)
+
+    short = replace(cells, compute=compute)
+    for _ in range(LOOKS + 2):
+        np.testing.assert_array_equal(short[1:3, 1], cells[1:3, 1])
+    assert asked == [1] * LOOKS + [3]
 
 
 def test_cells_one_by_one_need_a_grid(cells: Cells[np.int32]) -> None:
