@@ -114,6 +114,8 @@ class Cells(Generic[Number]):
     def __getitem__(self, key: Any) -> NDArray[Number]:
         """As of an array; two lists of numbers go together by ``np.ix_``."""
         rows, columns = key if isinstance(key, tuple) else (key, slice(None))
+        if isinstance(columns, int) and "_kept" in self.__dict__:
+            return np.array(self._kept[rows, columns])
         r, c = np.arange(self.shape[0])[rows], np.arange(self.shape[1])[columns]
         if r.ndim == c.ndim == 1 and not isinstance(rows, slice) and not isinstance(columns, slice):
             raise IndexError("rows and columns one by one; take them with np.ix_")

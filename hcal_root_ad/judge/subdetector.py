@@ -182,8 +182,11 @@ def trusted_rows(counts: Cells[np.int32], events: NDArray[np.int64], live: NDArr
     """
     trusted = np.zeros(len(events), dtype=bool)
     most = AGREE * live.sum()
-    for row, expected in enumerate(events if live.any() else ()):
-        own = counts[row][live]
-        others = own[(own != expected) & (own > 0)]
-        trusted[row] = len(others) < most or np.unique(others, return_counts=True)[1].max() < most
+    for first in range(0, len(events) if live.any() else 0, BLOCK):
+        rows = slice(first, first + BLOCK)
+        own = counts[rows][:, live]
+        others = (own != events[rows, None]) & (own > 0)
+        trusted[rows] = others.sum(axis=1) < most
+        for row in np.flatnonzero(~trusted[rows]):
+            trusted[first + row] = np.unique(own[row][others[row]], return_counts=True)[1].max() < most
     return trusted

@@ -289,6 +289,7 @@ class UnitDigis:
         members = np.bincount(self.group)
         sound = self._log_likelihood(np.zeros_like(base), 0.0)
         for _ in range(STEPS):
+            before = size, spread, share
             failing = self._log_likelihood(size * base, spread)
             own = np.clip(share, LEAST_SHARE, 1 - LEAST_SHARE)[self.group]
             both = np.logaddexp(np.log(own) + failing, np.log1p(-own) + sound)
@@ -296,6 +297,8 @@ class UnitDigis:
             share = np.bincount(self.group, posterior) / members
             size, scatter = self._size(base, posterior)
             spread = max(scatter, SPREAD_LOSS) if scatters else spread
+            if before[:2] == (size, spread) and np.array_equal(before[2], share):
+                break  # further steps would change nothing, to the last bit
         return float(both.sum()), posterior > 0.5
 
     def _size(self, base: Floats, weight: Floats) -> tuple[float, float]:

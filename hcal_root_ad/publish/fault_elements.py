@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_RBX, N_UHTR_SLOTS, SUBDET_PM, box_name, uhtr_name
 from hcal_root_ad.judge.aggregate import (
@@ -213,13 +212,23 @@ def box_changes(source: Verdict | StripVerdict) -> tuple[Floats, Floats]:
     missing, surplus = np.zeros((2, len(rows), N_BOXES))
     starts = np.searchsorted(rows, [interval.first for interval in source.intervals])
     stops = np.searchsorted(rows, [interval.last + 1 for interval in source.intervals])
+    channels = np.array([interval.channel for interval in source.intervals], dtype=np.intp)
+    losses = np.array([interval.kind in LOSSES for interval in source.intervals], dtype=np.bool_)
     for some in iter_chunks(source.observed, source.states, rows=_ROWS):
-        for n in np.flatnonzero((starts < some.stop) & (stops > some.start)).tolist():
-            interval, at = source.intervals[n], slice(max(starts[n], some.start), min(stops[n], some.stop))
-            judged: NDArray[np.bool_] = source.states[at, interval.channel] >= State.GOOD
-            change = (source.observed[at, interval.channel] - source.expected[at, interval.channel]) * judged
-            target, sign = (missing, -1) if interval.kind in LOSSES else (surplus, 1)
-            target[at, boxes[interval.channel]] += np.maximum(sign * change, 0)
+        own = np.flatnonzero((starts < some.stop) & (stops > some.start))
+        if not len(own):
+            continue
+        columns, place = np.unique(channels[own], return_inverse=True)
+        change = (source.observed[some, columns] - source.expected[some, columns]) * judged(
+            source.states[some, columns]
+        )
+        first, last = (np.clip(edge[own], some.start, some.stop) - some.start for edge in (starts, stops))
+        of = np.repeat(np.arange(len(own)), last - first)  # which interval each of the cells is of
+        row = np.arange(len(of)) - np.repeat(np.cumsum(last - first) - last, last - first)
+        for target, sign, mine in ((missing, -1, losses[own][of]), (surplus, 1, ~losses[own][of])):
+            cells = row[mine], place[of[mine]]
+            box = boxes[channels[own][of[mine]]]
+            np.add.at(target, (some.start + cells[0], box), np.maximum(sign * change[cells], 0))
     return missing, surplus
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import uproot
 from hist import Hist
 from numpy.typing import NDArray
+from uproot.models import THashList
 from uproot.models.TObject import Model_TObject
 from uproot.writing import WritableDirectory, _cascade, identify
 
@@ -98,7 +99,25 @@ def _labels(texts: tuple[str, ...]) -> Any:
     for bin_number, entry in named:
         # TAxis::SetBinLabel keeps the bin number in the label's unique id.
         entry._bases[0]._members["@fUniqueID"] = bin_number
-    return identify.to_THashList([entry for _, entry in named])
+    labels = Model_THashList.empty()
+    labels._bases.append(identify.to_TList([entry for _, entry in named], ""))
+    return labels
+
+
+class Model_THashList(THashList.Model_THashList):  # type: ignore[misc]
+    """Labels of an axis, which many axes have: they become bytes once, as those do not depend on where they are.
+
+    uproot takes the name of ROOT's class from that of ours.
+    """
+
+    _bytes = b""
+
+    def _serialize(self, out: Any, header: Any, name: Any, tobject_flags: Any) -> None:
+        if not self._bytes:
+            parts: list[bytes] = []
+            super()._serialize(parts, header, name, tobject_flags)
+            self._bytes = b"".join(parts)
+        out.append(self._bytes)
 
 
 def _statistics_1d(inside: Doubles, histogram: Hist[Any]) -> dict[str, float]:

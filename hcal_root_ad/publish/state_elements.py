@@ -7,6 +7,7 @@ the states (``dqmgui`` ``plugins/HcalRenderPlugin.cc``).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,8 +191,17 @@ def outer_units(channels: ChannelTable) -> tuple[list[str], NDArray[np.intp]]:
     return names, channels.side.astype(np.intp) * _QUADRANTS + quadrant
 
 
+_of_outer_units: WeakKeyDictionary[Verdict, tuple[list[str], States]] = WeakKeyDictionary()
+
+
 def _outer_states(verdict: Verdict) -> tuple[list[str], States]:
-    """(LS, units) states of the units of HO or HF: bad where half of one is bad."""
+    """(LS, units) states of the units of HO or HF: bad where half of one is bad; several elements show them."""
+    if verdict not in _of_outer_units:
+        _of_outer_units[verdict] = _units_and_states(verdict)
+    return _of_outer_units[verdict]
+
+
+def _units_and_states(verdict: Verdict) -> tuple[list[str], States]:
     states, (names, units) = verdict.states, outer_units(verdict.channels)
     faulty, assessed, out = (
         count_by_unit(states, units, len(names), which) for which in (flagged, judged, exactly(State.NOT_CONNECTED))

@@ -30,7 +30,7 @@ SHORTEST = 1.3
 """The densest cluster counts this many times; so half of the series may fail without widening the others."""
 LEAST_INFORMATION = 1e-12
 """A window with less says nothing."""
-FEW_SERIES = 64
+FEW_SERIES = 100
 """From so many on, adding row after row is faster than numpy's cumulative sum."""
 FEWEST_SERIES, MANY_SERIES = 6, 300
 """Fewer series than the first tell no scatter; fewer than the second tell it badly from one window."""
@@ -194,12 +194,16 @@ class Sums:
 
 def _cumulative(values: Floats) -> Floats:
     """(T + 1, series) sums over the lumisections before each."""
-    out = np.zeros((len(values) + 1, values.shape[1]))
+    out = np.empty((len(values) + 1, values.shape[1]))
+    out[0] = 0
     if values.shape[1] < FEW_SERIES:
         np.cumsum(values, axis=0, dtype=np.float64, out=out[1:])
         return out
-    for before, row, after in zip(out, values.astype(np.float64), out[1:], strict=False):
-        np.add(before, row, out=after)
+    out[1:] = values
+    before = out[0]
+    for row in out[1:]:
+        np.add(before, row, row)
+        before = row
     return out
 
 
@@ -426,28 +430,27 @@ def stretches(
 def _next_stretch(
     b: Floats, w: Floats, sums: Sums, null: Null, threshold: float, exact: Exact | None
 ) -> Stretch | None:
-    best: tuple[float, int, int, float] = (0.0, 0, 0, 0.0)
     every, begin = _together(len(b))
     shift, variance = (v[:, 0] for v in sums.deviations(every))
     excess = null.together
     z = np.abs(shift / np.sqrt(variance + excess))
     largest = np.maximum.reduceat(z, begin)
-    for k, window in enumerate(windows(len(b))):
-        if largest[k] <= max(threshold, best[0]):
-            continue
-        start = int(begin[k])
-        for row in start + np.argsort(-z[start : start + len(window.first)])[: 3 if exact else 1]:
-            size = float(z[row])
-            if size <= max(threshold, best[0]):
+    best, most, lengths = None, (threshold, 0), windows(len(b))
+    # The largest first, which leaves few others to look at; of equal ones the first window of the shortest counts.
+    for k in np.argsort(-largest, kind="stable").tolist():
+        if largest[k] <= threshold or largest[k] < most[0]:
+            break
+        start, window = int(begin[k]), lengths[k]
+        for row in (start + np.argsort(-z[start : start + len(window.first)])[: 3 if exact else 1]).tolist():
+            size, length, rank = float(z[row]), int(window.length), -3 * k
+            if (size, rank) <= most:
                 break
-            first, length = int(every.first[row]), int(window.length)
+            first = int(every.first[row])
             if exact is not None:
                 size = min(size, _exact_size(exact, sums, first, length, float(variance[row]), float(excess[row])))
-            if size > max(threshold, best[0]):
-                best = (size, first, length, float(excess[row]))
-    if best[0] == 0:
-        return None
-    return _refined(b, w, sums, best)
+            if (size, rank) > most:
+                best, most = (size, first, length, float(excess[row])), (size, rank)
+    return None if best is None else _refined(b, w, sums, best)
 
 
 def _level_outside(sums: Sums, first: int, length: int) -> float:
