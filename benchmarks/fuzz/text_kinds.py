@@ -13,8 +13,8 @@ from typing import Any
 import tomli_w
 
 from hcal_root_ad.certify.agreement import read_labels
+from hcal_root_ad.certify.campaign import campaign_files
 from hcal_root_ad.certify.conditions import read_oms, read_selection
-from hcal_root_ad.certify.dataset import campaign_files
 from hcal_root_ad.certify.executors import read_condor
 from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.harvest.harvester import read_definition

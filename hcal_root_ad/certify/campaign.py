@@ -1,19 +1,23 @@
-"""A campaign: files to items, and items on workers to records, flags and ROOT files, resumed where it stopped.
+"""A campaign: names to files, files to items, items on workers to records, flags and ROOT files, resumed at any time.
 
-An item is judged in this process or on any worker; whatever goes wrong with its files comes back as a sentence.
+A first look gives the runs of each file and the digest of its content. It is kept, so that a file that did not change
+is not read again, and one that is gone keeps its runs. An item is judged in this process or on any worker; whatever
+goes wrong with its files comes back as a sentence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from fnmatch import fnmatch
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from hcal_root_ad import content
 from hcal_root_ad.certify.conditions import RunConditions
-from hcal_root_ad.certify.dataset import Survey, SurveyedFile, survey
 from hcal_root_ad.certify.executors import Executor
 from hcal_root_ad.certify.outputs import write_run_flags
 from hcal_root_ad.certify.store import (
@@ -27,11 +31,14 @@ from hcal_root_ad.certify.store import (
     JudgedRun,
     ModelPlace,
     Store,
+    Survey,
+    SurveyedFile,
     items_of,
+    stat_of,
 )
-from hcal_root_ad.errors import CatalogueError, HcalRootAdError, ModelError, NoHcalError, fault_sentence
-from hcal_root_ad.harvest.inputs import InputFile
-from hcal_root_ad.harvest.read import LeftOut, read_lumi_maps
+from hcal_root_ad.errors import CatalogueError, HcalRootAdError, InputError, ModelError, NoHcalError, fault_sentence
+from hcal_root_ad.harvest.inputs import InputFile, expand_paths, source_beside
+from hcal_root_ad.harvest.read import LeftOut, open_reader, read_lumi_maps
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.mask import Mask
@@ -42,6 +49,94 @@ from hcal_root_ad.publish.publish import publish
 from hcal_root_ad.publish.saved_verdict import RunRecord, record_of, save_record
 from hcal_root_ad.references import NamedReference, catalogue_digest, fitting_reference
 from hcal_root_ad.state.era import learn
+from hcal_root_ad.tables import read_json, read_lines, shown
+
+_ADDRESS = re.compile(r"\w+://|dials:")
+LISTS = (".txt", ".list", ".json")
+"""Ends of the names of dataset lists."""
+
+
+def campaign_files(
+    names: Sequence[str],
+    surveyed: Sequence[str],
+    resolve: Callable[[str], Iterable[InputFile]],
+    output: Path | None = None,
+) -> tuple[InputFile, ...]:
+    """Files that are meant by names of files, folders, patterns, addresses, and dataset lists.
+
+    Args:
+        surveyed: paths from an earlier campaign; a file, folder or pattern that matches nothing any more stands for
+            those of them that it names.
+        resolve: gives the paths or addresses of a name (InputError if there is none).
+        output: what lies in this folder is left out: a campaign may be kept inside the folder of its inputs.
+
+    Raises:
+        InputError: a name that stands for nothing, a list that cannot be read.
+    """
+    listed = (entry for name in names for entry in _listed(name))
+    return tuple(sorted({file for entry in listed for file in _files(entry, surveyed, resolve, output)}, key=str))
+
+
+def _files(
+    name: str, surveyed: Sequence[str], resolve: Callable[[str], Iterable[InputFile]], output: Path | None
+) -> Sequence[InputFile]:
+    try:
+        named = list(resolve(name))
+        files = expand_paths(named)
+        inside = [file for file in files if output and isinstance(file, Path)
+                  and file.absolute().is_relative_to(output)]  # fmt: skip
+        return [file for file in files if file in named or file not in inside]
+    except InputError:
+        absolute = str(Path(name).absolute())
+        gone = [path for path in surveyed
+                if path == absolute or fnmatch(path, absolute) or path.startswith(f"{absolute}/")]  # fmt: skip
+        if not gone:
+            raise
+        return [Path(path) for path in gone]
+
+
+def _listed(name: str) -> Iterator[str]:
+    """The names in a dataset list, those that are relative from its folder; any other name as it is."""
+    path = Path(name)
+    if path.suffix not in LISTS or not path.is_file():
+        yield name
+        return
+    lines = path.suffix != ".json"
+    entries = [*(read_lines(path, "dataset list") if lines else _strings(read_json(path, "dataset list"), path))]
+    if not entries:
+        raise InputError(f"The dataset list {path} names no file.")
+    for entry in entries:
+        if not entry.strip() or "\0" in entry:
+            raise InputError(f"The dataset list {path} holds {shown(entry)} where a file's name was expected.")
+        yield entry if _ADDRESS.match(entry) else str(path.parent / entry)
+
+
+def _strings(table: Any, path: Path) -> Iterator[str]:
+    """Names in JSON: a list, or lists by dataset."""
+    if isinstance(table, str):
+        yield table
+    elif isinstance(table, dict | list):
+        for entry in table.values() if isinstance(table, dict) else table:
+            yield from _strings(entry, path)
+    else:
+        raise InputError(f"The dataset list {path} holds {shown(table)} where a file's name was expected.")
+
+
+def survey(path: InputFile) -> SurveyedFile:
+    """Look at a file; damage and other mistakes come back as a sentence, so that one file never stops the others."""
+    name, size, changed = stat_of(path)
+    try:
+        with source_beside(path) as source, open_reader(path) as reader:
+            runs, content = reader.runs, source.result()
+    except HcalRootAdError as error:
+        return SurveyedFile(name, size, changed, problem=str(error))
+    except OSError as error:
+        return SurveyedFile(name, size, changed, problem=f"The file {path} cannot be read: {error.strerror}.")
+    if not runs:
+        return SurveyedFile(name, size, changed, empty=True)
+    digest = content.sha256 or f"{path} {content.size}"
+    return SurveyedFile(name, content.size, changed, digest, tuple(sorted(runs)))
+
 
 _SAVED_TIMES = 20
 """While files are looked at, the survey is written so often."""

@@ -11,18 +11,18 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from hcal_root_ad.certify.conditions import QUANTITIES, RunConditions, conditions_of_table
-from hcal_root_ad.certify.dataset import SurveyedFile
 from hcal_root_ad.certify.policy import SUBDETECTORS
 from hcal_root_ad.content import structure
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.files import folder_lock, write_text
+from hcal_root_ad.harvest.inputs import InputFile, RemoteFile, input_file
 from hcal_root_ad.mask import Mask
 from hcal_root_ad.publish.saved_verdict import SUFFIX, record_name
 from hcal_root_ad.state.history import StateStore
@@ -38,6 +38,73 @@ TABLE_COLUMNS = (
 ``trust`` says what the verdict on the sub-detector rests on, empty where it was not judged."""
 _MARKER, _FAILED = ".item.json", "failed-"
 ConditionsOf = Callable[[int], RunConditions]
+
+
+@dataclass(frozen=True)
+class SurveyedFile:
+    """A file and its runs, or the sentence why it cannot be used.
+
+    ``digest`` is the SHA-256 of the content; of a file elsewhere, which is never fetched whole, its address and size.
+    ``empty``: it is whole, but holds no lumisection.
+    ``size`` in bytes and ``changed`` (time of the last change, ns) tell whether it is still the same.
+    """
+
+    path: str
+    size: int
+    changed: int
+    digest: str = ""
+    runs: tuple[int, ...] = ()
+    problem: str = ""
+    empty: bool = False
+
+    @property
+    def file(self) -> InputFile:
+        return input_file(self.path)
+
+
+def stat_of(path: InputFile) -> tuple[str, int, int]:
+    """Name, size and time of the last change (ns) of a file; 0 where it is elsewhere or gone."""
+    if isinstance(path, RemoteFile):
+        return str(path), 0, 0
+    with suppress(OSError):
+        stat = path.stat()
+        return str(path.absolute()), stat.st_size, stat.st_mtime_ns
+    return str(path.absolute()), 0, 0
+
+
+class Survey:
+    """What the files of a campaign hold, kept as JSON: a file that did not change is not read again."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._files: dict[str, SurveyedFile] = {}
+        if path.is_file():
+            with suppress(InputError):  # damaged, it says nothing: the files are looked at again
+                rows = structure(read_json(path, "list of files"), list[SurveyedFile], str(path))
+                self._files = {row.path: row for row in rows}
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(self._files)
+
+    def find(self, path: InputFile, retry_failed: bool = False) -> SurveyedFile | None:
+        """What a file holds, if it is still the same or gone; None if it must be looked at.
+
+        ``retry_failed``: look again at a file that could not be used.
+        """
+        name, *state = stat_of(path)
+        file = self._files.get(name)
+        if file is None or (retry_failed and file.problem):
+            return None
+        if isinstance(path, RemoteFile) or not path.exists():
+            return file
+        return file if [file.size, file.changed] == state else None
+
+    def add(self, files: Sequence[SurveyedFile]) -> None:
+        """Remember, also after a sudden end."""
+        self._files |= {file.path: file for file in files}
+        rows = [asdict(self._files[path]) for path in sorted(self._files)]
+        write_text(self._path, json.dumps(rows, indent=0) + "\n")
 
 
 @dataclass(frozen=True)
@@ -223,11 +290,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.records = folder / RECORDS
-
-    @property
-    def survey(self) -> Path:
-        """Where it is kept what the files hold."""
-        return self.records / "files.json"
+        self.survey = self.records / "files.json"
 
     def record(self, run: int) -> Path:
         return self.records / record_name(run)
@@ -307,10 +370,9 @@ class Store:
             raise InputError(f"The conditions {path} are damaged; give --oms or --dcs again.") from error
 
     def keep_conditions(self, run: int, conditions: RunConditions) -> None:
-        text = json.dumps(conditions.as_table()) + "\n"
         path = self._conditions(run)
         if path.is_file() or conditions.exist:
-            write_text(path, text)
+            write_text(path, json.dumps(conditions.as_table()))
 
     def judge_anew(self, run: int) -> None:
         """Forget that a run is done."""

@@ -11,7 +11,6 @@ import pytest
 
 from hcal_root_ad.certify.campaign import judging_with
 from hcal_root_ad.certify.conditions import NO_STABLE_BEAMS, OmsRun, RunConditions
-from hcal_root_ad.certify.dataset import SurveyedFile
 from hcal_root_ad.certify.store import (
     CampaignJudging,
     Failure,
@@ -20,6 +19,7 @@ from hcal_root_ad.certify.store import (
     JudgedRun,
     ModelPlace,
     Store,
+    SurveyedFile,
     items_of,
     result_of_table,
 )

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hcal_root_ad.certify.dataset import Survey, SurveyedFile, campaign_files, survey
+from hcal_root_ad.certify.campaign import campaign_files, survey
+from hcal_root_ad.certify.store import Survey, SurveyedFile
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.harvest.inputs import InputFile, RemoteFile, input_file
 from tests.certify.conftest import Simulated
@@ -98,8 +99,8 @@ def test_runs_from_dials_are_fetched_once(tmp_path: Path, monkeypatch: pytest.Mo
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
-    monkeypatch.setattr("hcal_root_ad.harvest.dials.fetch", fetch)
-    monkeypatch.setattr("hcal_root_ad.harvest.dials.open_client", lambda: None)
+    monkeypatch.setattr("hcal_root_ad.cli.certify.fetch", fetch)
+    monkeypatch.setattr("hcal_root_ad.cli.certify.open_client", lambda: None)
     (tmp_path / "set.txt").write_text("dials:370101\ndials:370102\n")
     names = [str(tmp_path / "set.txt"), "dials:370101"]
     for _ in range(2):
