@@ -26,7 +26,7 @@ Places = list[tuple[Tensor, torch.Size]]
 def _convolution(inputs: int, outputs: int) -> nn.Sequential:
     """The published kernel (3, 3, 2) rounds to (3, 3, 1): depths mix by pooling only."""
     convolution = nn.Conv3d(inputs, outputs, (1, 3, 3), padding=(0, 1, 1), bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm3d(outputs), nn.LeakyReLU(SLOPE))
+    return nn.Sequential(convolution, nn.BatchNorm3d(outputs), nn.LeakyReLU(SLOPE, inplace=True))
 
 
 class PoolingCNN(nn.Module):

@@ -50,13 +50,14 @@ class Point:
         """Where its numbers are kept."""
         settings = "" if isinstance(self.entry, str) else self.entry.settings
         more = f" seed {self.seed}" if self.seed else ""
-        if (
-            isinstance(self.entry, System)
-            and self.entry.deep
-            and material.effort.most != material.settings["effort"]["most"]
-        ):
-            more += f" effort {material.effort.most:g}"
         return folder / POINTS / f"{_digest(material, self.subdetector, self.name, settings + more)}.json"
+
+    def is_measured(self, path: Path, effort: Effort) -> bool:
+        """Its numbers are there, and a deep system was trained for as many steps, or more."""
+        if not path.exists():
+            return False
+        deep = isinstance(self.entry, System) and self.entry.deep
+        return not deep or float(json.loads(path.read_text())["effort"]) >= effort.most
 
 
 def evaluate(
@@ -67,7 +68,8 @@ def evaluate(
     again: bool = False,
     known: Sequence[System] = (),
 ) -> list[Row]:
-    """Measure the limits and the systems; results that are there already are taken over, but for ``again``.
+    """Measure the limits and the systems; results that are there already are taken over, but for ``again``, and for
+    trainings that were shorter than the material asks for.
 
     Of ``known`` systems, and of further trainings, what was measured before is a row, too. Limits come first.
     """
@@ -84,7 +86,7 @@ def evaluate(
     folds = cache(material.folds)
     for done, point in enumerate(points):
         path = point.path(material, folder)
-        if not path.exists():
+        if not point.is_measured(path, material.effort):
             measured = _measured_point(point, folds(point.subdetector), material.effort, folder)
             measured |= {"system": point.name, "subdetector": point.subdetector}
             write_text(path, json.dumps(measured, indent=1))
@@ -121,7 +123,9 @@ def _rows(material: Material, systems: Sequence[System], folder: Path) -> list[R
 def _together(found: Sequence[Row], entry: str | System) -> Row:
     """One row of several trainings: their runs one after the other, their other numbers side by side."""
     row = dict(found[0]) | {"runs": [run for one in found for run in one["runs"]]}
-    row["trainings"] = [one["training"] | {"runs": len(one["runs"])} for one in found if "training" in one]
+    row["trainings"] = [
+        one["training"] | {"runs": len(one["runs"]), "effort": one["effort"]} for one in found if "training" in one
+    ]
     row["boxes"] = [one["boxes"] for one in found if "boxes" in one]
     if isinstance(entry, System):
         row |= {"origin": entry.origin, "changed": entry.changed}
@@ -141,7 +145,7 @@ def _limit(name: str, folds: Sequence[Fold]) -> Row:
 
 def _measured(system: System, folds: Sequence[Fold], seed: int, effort: Effort, weights: Path) -> Row:
     to_fit = to_score = 0.0
-    row: Row = {"origin": system.origin, "deep": system.deep, "thresholds": [], "runs": []}
+    row: Row = {"origin": system.origin, "deep": system.deep, "effort": effort.most, "thresholds": [], "runs": []}
     for fold in folds:
         training = fold.training(system.deep)
         kept = weights if len(folds) == 1 else None

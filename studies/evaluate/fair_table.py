@@ -29,8 +29,8 @@ Systems of others are **our implementation of** what their authors published, wi
 code is not followed, see below. *Error over σ*: root mean square of reconstruction less input, over the binomial error,
 in runs that were not learned from; 1 is perfect, and above {converged:g} a network is marked **not converged**: its row
 says how far this training came, not what the architecture can do. *Steps*: gradient steps to the best weights, of those
-taken (those that the public code would take on these runs). *Trainings*: with different seeds; the spread is the lowest
-and highest share of the limit.
+taken (those that the public code would take on these runs). *Of our recipe*: share of the steps that a full training
+has. *Trainings*: with different seeds; the spread is the lowest and highest share of the limit.
 
 *Perfect reconstruction* and *model of the common part* are the published score on reconstructions that were not
 trained: the true rates, and what our model expects before any evidence. They separate the score from the training."""
@@ -51,7 +51,6 @@ windows of both sides in GraphSTAD's networks, 16 and 25 lumisections in the oth
 
 def markdown(rows: Sequence[Row], material: Material, made: str) -> str:
     """Both tables of every sub-detector. ``made``: by which command, version and when."""
-    made += f" Trainings take {material.effort.most:g} of the steps that our recipes ask for."
     head = HEAD.format(made=made, head=material.head, whole=unit_limit.NAME, converged=CONVERGED)
     lines = ["# All systems on fair terms", "", head, ""]
     for subdetector in material.subdetectors:
@@ -79,7 +78,8 @@ def _systems(rows: Sequence[Row]) -> list[str]:
     made = [(row, shares(row, whole, CLEAN), shares(row, whole, BESIDE)) for row in rows]
     made.sort(key=lambda one: (one[0]["system"] not in LIMITS, -_mean(one[1].values())))
     head = ("system", "what", "LS without faults", "worst kind", "beside a fault", "precision", "recall",
-            "false intervals per 100 LS", "error over σ", "steps", "LS learned from", "trainings")  # fmt: skip
+            "false intervals per 100 LS", "error over σ", "steps", "of our recipe", "LS learned from",
+            "trainings")  # fmt: skip
     return _table(
         head, ([*_name(row), *_shared(row, clean, beside), *_training(row, whole)] for row, clean, beside in made)
     )
@@ -114,7 +114,7 @@ def _shared(row: Row, clean: dict[str, float], beside: dict[str, float]) -> Iter
 def _training(row: Row, whole: Row) -> Iterator[str]:
     trainings = row["trainings"]
     if not trainings:
-        yield from ("–",) * 4
+        yield from ("–",) * 5
         return
     error = _mean(one["error_over_binomial"] for one in trainings)
     yield f"{error:.2f}" + (" **not converged**" if error > CONVERGED else "")
@@ -122,6 +122,7 @@ def _training(row: Row, whole: Row) -> Iterator[str]:
         _mean(one[name] for one in trainings) for name in ("best_step", "steps", "published_steps")
     )
     yield f"{best:.0f} of {taken:.0f} ({published:.0f})"
+    yield f"{_mean(one['effort'] for one in trainings):g}"
     yield f"{_mean(one['lumisections'] for one in trainings):.0f}"
     yield _spread(row, whole, len(trainings))
 

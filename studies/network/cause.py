@@ -50,13 +50,21 @@ STEPS = 800
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A unit at fault: counts and healthy probabilities (LS, channels), which LS, and the truth."""
+    """A unit at fault: counts and healthy probabilities (LS, channels), which LS, the truth, and events per LS."""
 
     counts: NDArray[np.int64]
     p: Floats
     inside: NDArray[np.bool_]
     scale: int
     kind: int
+    events: float | Floats = EVENTS
+    """All LS the same, or (LS, 1)."""
+
+    @property
+    def trials(self) -> Floats:
+        """(LS at fault, 1) events."""
+        every = np.broadcast_to(np.asarray(self.events, dtype=float), (len(self.inside), 1))
+        return np.asarray(every[self.inside])
 
 
 def draw_case(draw: np.random.Generator, units: Sequence[Sequence[NDArray[np.intp]]], rates: Floats) -> Case:
@@ -74,11 +82,11 @@ def draw_case(draw: np.random.Generator, units: Sequence[Sequence[NDArray[np.int
     expected = -np.expm1(-rate)
     true = rate * np.exp(KNOWN * draw.standard_normal(len(rows)))
     p = -np.expm1(-true)
-    q = np.where(inside[:, None], _faulty(KINDS[kind], true, p, draw), p)
+    q = np.where(inside[:, None], faulty(KINDS[kind], true, p, draw), p)
     return Case(draw.binomial(EVENTS, np.clip(q, 0, 1)), expected, inside, scale, kind)
 
 
-def _faulty(kind: str, rate: Floats, p: Floats, draw: np.random.Generator) -> Floats:
+def faulty(kind: str, rate: Floats, p: Floats, draw: np.random.Generator) -> Floats:
     """(LS, channels) digi probabilities of a fault."""
     match kind:
         case "dead":
@@ -124,7 +132,7 @@ def cases(number: int, seed: int) -> list[Case]:
 
 def by_rule(case: Case) -> int:
     """What today's rules call it."""
-    n, e = case.counts[case.inside].astype(float), EVENTS * case.p[case.inside]
+    n, e = case.counts[case.inside].astype(float), case.trials * case.p[case.inside]
     total, expected = n.sum(axis=1), e.sum(axis=1)
     size = float(total.sum() / expected.sum())
     kind = kind_of(total, expected, size, -1 if size < 1 else 1)
@@ -138,7 +146,7 @@ def by_rule(case: Case) -> int:
     if len(total) >= 3 and np.mean(np.diff(total / expected) ** 2 / chance) > NOISY_ABOVE:
         return KINDS.index("clock")
     counts, p = n.sum(axis=0), case.p[case.inside].mean(axis=0)
-    trials = EVENTS * len(n)
+    trials = float(case.trials.sum())
     gains = [-np.expm1(np.log1p(-p) * g) for g in np.linspace(0.2, 1.0, 41)]
     links = [p * f for f in np.linspace(0.2, 1.0, 41)]
     best = [max(float((counts * np.log(q) + (trials - counts) * np.log1p(-q)).sum()) for q in some)
@@ -247,7 +255,7 @@ def by_likelihood(case: Case, priors: Priors) -> Floats:
     def likelihood(q: Floats) -> Floats:
         """(…, LS) log likelihood of (…, LS, channels) probabilities."""
         q = np.clip(q, 1e-6, 1 - 1e-6)
-        return np.asarray((n * np.log(q) + (EVENTS - n) * np.log1p(-q)).sum(axis=-1))
+        return np.asarray((n * np.log(q) + (case.trials - n) * np.log1p(-q)).sum(axis=-1))
 
     def constant(q: Floats) -> float:
         """Averaged over a parameter that all LS share."""
@@ -288,10 +296,10 @@ def named(seeds: Sequence[int]) -> list[dict[str, Any]]:
         with torch.no_grad():
             probability = torch.softmax(network(x), dim=1).numpy().astype(np.float64)
         answers.append(("network", seed, probability))
-    return [{"method": name, "seed": seed, **_numbers(p, truth, test)} for name, seed, p in answers]
+    return [{"method": name, "seed": seed, **numbers(p, truth, test)} for name, seed, p in answers]
 
 
-def _numbers(probability: Floats, truth: NDArray[np.intp], test: Sequence[Case]) -> dict[str, Any]:
+def numbers(probability: Floats, truth: NDArray[np.intp], test: Sequence[Case]) -> dict[str, Any]:
     """Log loss with its error over cases, share named rightly, calibration error, by kind and scale."""
     p = np.clip(probability, 1e-4, 1)
     p = p / p.sum(axis=1, keepdims=True)

@@ -1,9 +1,10 @@
 """What a network can do on top of the model, role by role: ``python -m studies network -o DIR``.
 
 Roles: condition shapes (``limits``, ``unseen``, ``absorbed``), few events (``few-events``, ``few-findings``,
-``few-absorbed``), run-to-run prior (``history``, ``history-own``), cause (``cause``), and how much of a fault the
-default judge and the shipped network take for health (``default``). One JSON file per role, trained networks beside
-them: what is there is not made again. Table and figure are made of all that is there.
+``few-absorbed``), run-to-run prior (``history``, ``history-own``), cause (``cause``; ``judged-cause``: of what the
+judge finds), and how much of a fault the default judge and the shipped network take for health (``default``). One JSON
+file per role, trained networks beside them: what is there is not made again. Table and figure are made of all that is
+there.
 """
 
 from __future__ import annotations
@@ -113,6 +114,13 @@ def _cause(folder: Path, seeds: Sequence[int], step: Step) -> Rows:  # noqa: ARG
     return cause.named(seeds)
 
 
+def _judged_cause(folder: Path, seeds: Sequence[int], step: Step) -> Rows:  # noqa: ARG001
+    """The same of what the judge finds in worlds of the stress suite; ``seeds`` are of detectors."""
+    from studies.network import judged_cause
+
+    return judged_cause.named(seeds, step)
+
+
 def _default(folder: Path, seeds: Sequence[int], step: Step) -> Rows:  # noqa: ARG001
     from studies.network import absorption
 
@@ -127,6 +135,7 @@ ROLES: dict[str, Callable[[Path, Sequence[int], Step], Rows]] = {
     "few-findings": _few_findings,
     "few-absorbed": _taken_up,
     "cause": _cause,
+    "judged-cause": _judged_cause,
     "unseen": _unseen,
     "history": _history,
     "history-own": _restless_history,

@@ -72,8 +72,14 @@ def _number(values: Sequence[float]) -> str:
 
 
 def write_results(found: Found, folder: Path) -> list[Path]:
-    """``table.md`` and ``roles.png``, of what there is."""
+    """``table.md`` and ``roles.png``, of what there is; ``cause_of_findings.md`` of the causes of findings."""
     folder.mkdir(parents=True, exist_ok=True)
+    causes, paths = found.get("judged-cause"), []
+    if causes:
+        paths.append(folder / "cause_of_findings.md")
+        write_text(paths[0], "\n".join(_judged_cause(causes)))
+    if not set(found) - {"judged-cause"}:
+        return paths
     lines = list(_lines(found))
     text = [HEAD]
     if lines:
@@ -81,14 +87,43 @@ def write_results(found: Found, folder: Path) -> list[Path]:
                 "better than the model by more than its error", "better than what needs no network"]  # fmt: skip
         text += [_row(head), _row(["---"] * len(head)), *(_row(line.cells()) for line in lines), "", NOTES]
     text += [part for make in (_limits, _absorbed, _few, _taken_up, _history, _cause, _default) for part in make(found)]
-    paths = [folder / "table.md"]
     if found.get("limits"):
         paths.append(save(_figure(found), folder / "roles.png"))
         text.append(
             "![what is left of the rings, errors with few events, R² of the next run, reliability](roles.png)\n"
         )
-    write_text(paths[0], "\n".join(text))
-    return paths
+    table = folder / "table.md"
+    write_text(table, "\n".join(text))
+    return [table, *paths]
+
+
+JUDGED_CAUSE = """\
+# The cause of a finding, as the judge itself could name it
+
+`python -m studies network --roles judged-cause -o DIR`. Units at fault in five ways, all in one run (single channels,
+QIE cards, RMs, RBXs, three LS or longer), in worlds of the stress suite, on detectors that no model has met. The judge
+finds them by models adapted to one clean run; each finding that is one of the faults is a case, with the digis and the
+expectation of the judge. *Rule*: the judge's kinds, told apart further by the better fit of one factor on rate or on
+digis and by jumps from LS to LS; its answers are probabilities by how often they are right in the other worlds.
+*Likelihood*: of the five kinds, with wide priors. In [the table of the roles](table.md) the healthy rates are known to
+two percent, channel by channel and nothing else is wrong with them; here they are what the judge has.
+"""
+
+
+def _judged_cause(rows: Sequence[Row]) -> Iterator[str]:
+    yield JUDGED_CAUSE
+    worlds, methods = list(dict.fromkeys(row["world"] for row in rows)), ("rule", "likelihood")
+    figures = (("right", "named rightly"), ("log_loss", "log loss"), ("calibration", "calibration error"))
+    head = ["world", "cases", *(f"{name}, {method}" for _, name in figures for method in methods)]
+    yield from (_row(head), _row(["---"] * len(head)))
+    for world in worlds:
+        by = {row["method"]: row for row in rows if row["world"] == world}
+        cells = (f"{by[method][key]:.3f}" for key, _ in figures for method in methods)
+        yield _row([world, str(by["rule"]["cases"]), *cells])
+    last = {row["method"]: row["right_by_kind"] | row["right_by_scale"] for row in rows if row["world"] == worlds[-1]}
+    names = list(last["rule"])
+    yield ""
+    yield from _grid("Named rightly, by kind and by unit", names, methods, lambda name, how: f"{last[how][name]:.3f}")
 
 
 NOTES = """\

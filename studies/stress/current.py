@@ -29,7 +29,7 @@ from studies.stress.judged import Certified, JudgedRun, Line
 
 def current_judge(clean_runs: Sequence[LumiMaps], maps: LumiMaps, asked: float) -> JudgedRun:
     """Judge by models that were adapted to the clean runs."""
-    verdict = judge_run(maps, _adapted(tuple(clean_runs)), false_alarms=asked)
+    verdict = judge_run(maps, adapted(tuple(clean_runs)), false_alarms=asked)
     certification = tuple(
         Certified(flag.status.value) if flag.status.value in Certified.__members__ else Certified.NOTSET
         for flag in certify_run(record_of(verdict), load_policy()).flags[HCAL]
@@ -41,7 +41,7 @@ def current_judge(clean_runs: Sequence[LumiMaps], maps: LumiMaps, asked: float) 
 
 
 @lru_cache(maxsize=1)
-def _adapted(clean_runs: tuple[LumiMaps, ...]) -> tuple[Model, ...]:
+def adapted(clean_runs: tuple[LumiMaps, ...]) -> tuple[Model, ...]:
     """Models adapted to the clean runs; the last ones are kept, for worlds of one clean run follow each other."""
     with TemporaryDirectory() as folder:
         return tuple(transfer(_without_network(name), clean_runs, Path(folder) / name) for name in SHIPPED_MODELS)

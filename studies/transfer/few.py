@@ -22,6 +22,7 @@ import numpy as np
 
 from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.cli.terminal import progress, show
+from hcal_root_ad.detector import Era
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import write_text
 from hcal_root_ad.harvest.read import read_lumi_maps
@@ -33,6 +34,8 @@ from hcal_root_ad.model.reference import Widths
 from hcal_root_ad.model.transfer import learned, transfer
 from hcal_root_ad.pipeline import SHIPPED_MODELS
 from hcal_root_ad.simulate.scenario import FaultKind, InjectedFault, apply_faults
+from hcal_root_ad.simulate.simulated_detector import simulate_detector
+from hcal_root_ad.simulate.simulated_run import FIRST_RUN, simulate_run
 from hcal_root_ad.unit_names import rows_of_unit, unit_names
 from studies.evaluate.real import shares, ten_lumisections
 from studies.evaluate.suite import with_faults
@@ -47,18 +50,21 @@ from studies.stress.worlds import Setting, World, WorldRuns, simulate_world
 LUMISECTIONS = (3, 10, 30, 100)
 SEEDS = (40, 41)
 """Detectors that no model has met."""
+RUN2_DETECTOR = 8000
+"""Where the seeds of those of 2018 begin."""
 PILEUP = {"as learned": (48.0, 38.0), "half of it": (24.0, 19.0)}
 EVENTS = 1400.0
 """Per LS: three LS hold 4,200, ten 14,000."""
 FROM = {
     "nothing": "powers are first guesses, widths those that every model begins with",
     "shipped models": "powers, widths: what `transfer` takes from the models of another detector",
-    "HE alone": "widths and nothing else: a model of HE is the source for HB, too, and the other way round",
+    "the other sub-detector": "widths and nothing else: HB's model is made from HE's, and HE's from HB's",
+    "Run 2's detector": "powers that 100 LS of a detector of 2018 have taught, where the channels are the same (HE)",
     "true powers": "a bound: the powers are those of the truth",
 }
 """What is transferred, beside the few lumisections."""
-BESIDE = ("HE alone", "true powers")
-"""Measured for 10 and 100 LS only, where the pileup is another one and powers count."""
+BESIDE = ("the other sub-detector", "Run 2's detector", "true powers")
+"""Measured where the pileup is another one and powers count."""
 WEAK = ("RBX ×0.85", "RM ×0.9", "channel ×0.7", "channel ×1.3")
 """Kinds whose captured share is asked for; fainter ones stand beside."""
 FAILURES = (
@@ -68,39 +74,39 @@ FAILURES = (
     Drawn("RM", 0.95, 4, halves=("HBM", "HEM", "HBP", "HEP")),
     *(Drawn("channel", strength, 12) for strength in (0.7, 0.8, 0.85, 1.3)),
 )  # fmt: skip
-CONTAMINATED = 0.2
-"""Share of the learned lumisections that have faults, where some have."""
+CONTAMINATED = (0.1, 0.2)
+"""Shares of the learned lumisections that have faults, where some have."""
+BEFORE_FAULTS = 44
+"""Last sound LS of a contaminated clean run before its faults."""
 IN_CLEAN = (("HEM05", 0.6), ("HBP03-RM2", 0.0), ("HBM09", 0.8), ("HE +20/5/3", 2.0), ("HB -4/30/2", 0.0))
 
 
 @dataclass(frozen=True)
 class Point:
-    """One model, and the run that it judges: ``contaminated`` where a fifth of the learned LS has faults."""
+    """One model, and the run that it judges; ``contaminated``: share of the learned LS that have faults."""
 
     lumisections: int
     source: str
     pileup: str
     seed: int
-    contaminated: bool = False
+    contaminated: float = 0.0
 
     @property
     def name(self) -> str:
         return "-".join(
             str(part).replace(" ", "_")
-            for part in (self.lumisections, self.source, self.pileup, self.seed, int(self.contaminated))
+            for part in (self.lumisections, self.source, self.pileup, self.seed, self.contaminated)
         )
 
 
 def points() -> list[Point]:
     """All of them: every number of LS with and without transfer, and what stands beside."""
     out = [Point(*one) for one in product(LUMISECTIONS, ("nothing", "shipped models"), PILEUP, SEEDS)]
+    out += [Point(n, source, "half of it", seed) for n, source, seed in product((3, 10, 100), BESIDE, SEEDS)]
     out += [
-        Point(n, source, "half of it", seed)
-        for n in (10, 100)
-        for source in ("HE alone", "true powers")
-        for seed in SEEDS
+        Point(n, "shipped models", "as learned", seed, share)
+        for n, share, seed in product((10, 100), CONTAMINATED, SEEDS)
     ]
-    out += [Point(n, "shipped models", "as learned", seed, True) for n in (10, 100) for seed in SEEDS]
     return sorted(out, key=lambda point: (point.seed, point.pileup, point.contaminated))
 
 
@@ -153,23 +159,27 @@ def _measured(point: Point) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=2)
-def _runs(pileup: str, seed: int, contaminated: bool) -> WorldRuns:
+def _runs(pileup: str, seed: int, contaminated: float) -> WorldRuns:
+    return simulate_world(world_of(pileup, contaminated), seed)
+
+
+def world_of(pileup: str, contaminated: float) -> World:
     """Clean run of 100 LS, and the judged one; the same detector and faults whatever was learned."""
     clean = Setting(pileup=(52.0, 33.0), events=EVENTS)
-    if contaminated:  # the last ones of any that are learned: see ``_learned``
-        clean = replace(clean, failures=tuple(Unit(unit, strength, 45, 64) for unit, strength in IN_CLEAN))
-    world = World(
+    if contaminated:
+        ends = BEFORE_FAULTS + 1, BEFORE_FAULTS + round(100 * contaminated)
+        clean = replace(clean, failures=tuple(Unit(unit, strength, *ends) for unit, strength in IN_CLEAN))
+    return World(
         f"few {pileup}", "weak faults from the first LS on",
         Setting(pileup=PILEUP[pileup], events=EVENTS, failures=FAILURES), clean,
     )  # fmt: skip
-    return simulate_world(world, seed)
 
 
-def learned_rows(lumisections: int, contaminated: bool) -> slice:
-    """Which LS of the clean run are learned from: consecutive ones; faults, if any, are in their last fifth."""
+def learned_rows(lumisections: int, contaminated: float) -> slice:
+    """Which LS of the clean run are learned from: consecutive ones; of fewer than 100, the last ones have faults."""
     if lumisections == 100:
         return slice(0, 100)
-    first = 44 - round((1 - CONTAMINATED) * lumisections) if contaminated else 40
+    first = BEFORE_FAULTS - round((1 - contaminated) * lumisections) if contaminated else 40
     return slice(first, first + lumisections)
 
 
@@ -181,10 +191,12 @@ def _models(point: Point) -> list[Model]:
     with TemporaryDirectory() as folder:
         if point.source == "nothing":
             return [_trained(clean, model) for model in bare]
-        if point.source == "HE alone":
+        if point.source == "the other sub-detector":
             other = {"HB": "HE", "HE": "HB"}
             by_name = {model.subdetector: model for model in bare}
             return [transfer(by_name[other[name]], clean, Path(folder) / name, to=name) for name in ("HB", "HE")]
+        if point.source == "Run 2's detector":
+            bare = [_of_run2(model, point.seed) for model in bare]
         if point.source == "true powers":
             bare = [_with_true_powers(model, runs) for model in bare]
         return [transfer(model, clean, Path(folder) / model.subdetector) for model in bare]
@@ -195,6 +207,14 @@ def _trained(clean: list[LumiMaps], like: Model) -> Model:
     found = clean_runs(clean)
     reference = learned(joint_reference_of(found, like.subdetector).select(like.subdetector), found).reference
     return Model(f"from nothing {like.subdetector}", like.subdetector, replace(reference, widths=Widths()))
+
+
+def _of_run2(like: Model, seed: int) -> Model:
+    """A model of 100 LS of a detector of 2018."""
+    detector = simulate_detector(RUN2_DETECTOR + seed, Era.RUN2_2018)
+    conditions = Setting(pileup=(52.0, 33.0), events=EVENTS).conditions(np.random.default_rng([RUN2_DETECTOR, seed]))
+    clean = simulate_run(detector, conditions, seed=seed, run=FIRST_RUN[Era.RUN2_2018]).maps
+    return _trained([clean], like)
 
 
 def _with_true_powers(model: Model, runs: WorldRuns) -> Model:
@@ -342,9 +362,11 @@ are RBXs × 0.85, RMs × 0.9 and channels × 0.7 and × 1.3 together, each kind 
 (rings taken out; a healthy channel moves by some percent from run to run, which no reference can know).
 
 What is transferred: *nothing* (powers are first guesses); *shipped models*: powers and widths of another detector, as
-`transfer` does it; *HE alone*: HB's model is made from HE's and HE's from HB's, which gives the widths only; *true
-powers*: a bound. Weights of the network have no part in a verdict, so they cannot change a number here; what they do to
-the network's own error is in [the other table](table.md).
+`transfer` does it; *the other sub-detector*: HB's model is made from HE's and HE's from HB's, which gives the widths
+only; *Run 2's detector*: HE's powers of a detector of 2018, from 100 LS (HB has other channels since, and takes the
+widths only); *true powers*: a bound. From minus to plus there is nothing to transfer: powers are those of rings, and a
+ring is both sides. Weights of the network have no part in a verdict, so they cannot change a number here; what they do
+to the network's own error is in [the other table](table.md).
 """
 
 
@@ -357,7 +379,8 @@ def table_of(rows: list[dict[str, Any]]) -> str:
     columns = ["LS", "transferred", "weak", *WEAK, *faint, "false", "error HB", "error HE"]
     groups = sorted({(row["pileup"], row["contaminated"]) for row in rows}, key=lambda group: (group[1], group[0]))
     for pileup, contaminated in groups:
-        text = f"## Pileup of the judged run: {pileup}" + ("; a fifth of the learned LS has faults" * contaminated)
+        text = f"## Pileup of the judged run: {pileup}"
+        text += f"; {contaminated:.0%} of the learned LS have faults" if contaminated else ""
         out += [text + "\n", _line(columns), _line(["---"] * len(columns))]
         for source, number in product(FROM, LUMISECTIONS):
             mine = [

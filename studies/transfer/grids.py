@@ -83,12 +83,17 @@ def presets() -> Iterator[Point]:
 
 
 def few() -> Iterator[Point]:
-    """100, 30 or 10 lumisections and no more: what weights are worth, block by block."""
+    """100, 30 or 10 lumisections and no more: what weights are worth, block by block, at two seeds."""
     ways = (SCRATCH, INITIALISED, "FFFII", FROZEN)
-    for fraction, blocks in product((1.0, 0.3, 0.1), ways):
-        yield Point(MAIN, _FEW, blocks, fraction=fraction)
-    for direction, blocks in product(("HB→HE", "HE minus→plus"), ways):
-        yield Point(direction, _FEW, blocks, fraction=0.1)
+    elsewhere = ("HB→HE", "HE 2018→Run3", "HE minus→plus")
+    for seed, blocks in product((1, 2), ways):
+        for fraction in (1.0, 0.3, 0.1):
+            yield Point(MAIN, _FEW, blocks, fraction=fraction, seed=seed)
+        for direction, fraction in product(elsewhere, (1.0, 0.1)):
+            yield Point(direction, _FEW, blocks, fraction=fraction, seed=seed)
+        yield Point(MAIN, _FEW, blocks, contamination=0.1, seed=seed)
+    for blocks in ways:
+        yield Point(MAIN, _FEW, blocks, contamination=0.2)
 
 
 def blocks() -> Iterator[Point]:

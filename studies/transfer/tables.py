@@ -47,7 +47,7 @@ def _sections(rows: list[Row]) -> list[tuple[str, str, list[Row]]]:
     main = [row for row in rows if row["direction"] == MAIN]
     one = [row for row in main if row["seed"] == first]
     key_blocks = {row["blocks"] for row in one if row["contamination"] or row["preserved"]}
-    elsewhere = {row["blocks"] for row in rows if row["direction"] != MAIN}
+    elsewhere = {(row["blocks"], row["seed"]) for row in rows if row["direction"] != MAIN}
     parts = [
         (f"{MAIN}: how much data", "fraction", chosen(one, fraction=any)),
         (f"{MAIN}: judged with the reference of all LS", "fraction", chosen(one, fraction=any, whole_reference=True)),
@@ -56,9 +56,10 @@ def _sections(rows: list[Row]) -> list[tuple[str, str, list[Row]]]:
         (f"{MAIN}: RNN state preserved from window to window", "fraction", chosen(one, fraction=any, preserved=True)),
         (f"{MAIN}: learning rates", "annealing",
          [row for row in chosen(one, annealing=any) if row["blocks"] in ("SSSSS", "IIIII")]),
-        ("Directions, all LS", "direction", [row for row in chosen(rows, seed=first) if row["blocks"] in elsewhere]),
+        ("Directions, all LS", "direction",
+         [row for row in chosen(rows) if (row["blocks"], row["seed"]) in elsewhere]),
         ("Directions, a tenth of the LS", "direction",
-         [row for row in chosen(rows, fraction=0.1, seed=first) if row["blocks"] in elsewhere]),
+         [row for row in chosen(rows, fraction=0.1) if (row["blocks"], row["seed"]) in elsewhere]),
         (f"{MAIN}: other seeds, all LS", "seed", [row for row in chosen(main) if row["blocks"] in key_blocks]),
         (f"{MAIN}: other seeds, a tenth of the LS", "seed",
          [row for row in chosen(main, fraction=0.1) if row["blocks"] in key_blocks]),
@@ -81,7 +82,7 @@ def _order(row: Row, key: str) -> tuple[object, ...]:
     known = list(SENSIBLE)
     place = known.index(row["blocks"]) if row["blocks"] in known else len(known)
     value = row[key]
-    return (-value if key == "fraction" else value, place, row["blocks"])
+    return (-value if key == "fraction" else value, place, row["blocks"], row["seed"])
 
 
 def _table(key: str, part: list[Row], rows: list[Row]) -> list[str]:
@@ -99,6 +100,8 @@ def _value(row: Row, key: str) -> str:
         remarks = [f"{row['contamination']:.0%} with faults"] if row["contamination"] else []
         remarks += ["reference of all"] if row["whole_reference"] else []
         return ", ".join([f"{row[key]:.0%} ({row.result.lumisections})", *remarks])
+    if key == "direction":
+        return str(row[key]) + (f", seed {row['seed']}" if row["seed"] > 1 else "")
     return f"{row[key]:.0%}" if key == "contamination" else str(row[key])
 
 

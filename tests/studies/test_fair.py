@@ -155,3 +155,18 @@ def test_one_system_is_measured_again_and_the_others_stay(folder: Path) -> None:
     assert json.loads(path.read_text())["runs"] == json.loads(points[path])["runs"]
     assert all(other.read_bytes() == was for other, was in points.items() if other != path)
     assert "| cms-ibm-ae |" in (folder / "table.md").read_text()
+
+
+def test_a_longer_training_takes_the_place_of_a_shorter_one_and_never_the_other_way(folder: Path) -> None:
+    options = ["evaluate", "--suite", "fair-quick", "-o", str(folder), "--seeds", "1", "--systems", "cms-ibm-ae"]
+
+    def steps() -> list[float]:
+        written = (json.loads(path.read_text()) for path in (folder / "points").iterdir() if "cms_ibm_ae" in path.name)
+        return sorted(one["training"]["steps"] for one in written)
+
+    assert steps() == [12, 12]
+    assert main([*options, "--effort", "0.003"]) == 0
+    assert steps() == [12, 18]
+    points = {path: path.read_bytes() for path in (folder / "points").iterdir()}
+    assert main([*options, "--effort", "0.001"]) == 0
+    assert all(path.read_bytes() == was for path, was in points.items())

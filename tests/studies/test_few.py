@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.harvest.read import read_lumi_maps
+from hcal_root_ad.model.model import load_model
+from studies.stress.failures import Failure, Unit
 from studies.transfer import few
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "run306138_real"
@@ -20,17 +22,33 @@ def test_every_point_has_a_name_of_its_own() -> None:
     assert {point.source for point in points} == set(few.FROM)
 
 
+def ends(failure: Failure) -> tuple[int, int]:
+    assert isinstance(failure, Unit)
+    assert failure.last is not None
+    return failure.first, failure.last
+
+
 @pytest.mark.parametrize("lumisections", [10, 100])
-def test_a_fifth_of_the_learned_lumisections_has_faults(lumisections: int) -> None:
-    numbers = np.arange(1, 101)[few.learned_rows(lumisections, contaminated=True)]
+@pytest.mark.parametrize("share", few.CONTAMINATED)
+def test_so_many_of_the_learned_lumisections_have_faults(lumisections: int, share: float) -> None:
+    numbers = np.arange(1, 101)[few.learned_rows(lumisections, share)]
+    (first, last), *others = {ends(one) for one in few.world_of("as learned", share).clean.failures}
+    assert not others
     assert len(numbers) == lumisections
-    assert ((numbers >= 45) & (numbers <= 64)).sum() == lumisections // 5
+    assert ((numbers >= first) & (numbers <= last)).sum() == round(share * lumisections)
+
+
+def test_a_detector_of_2018_teaches_the_powers_of_the_same_channels() -> None:
+    shipped = load_model("he-graphstad")
+    taught = few._of_run2(shipped, few.SEEDS[0])
+    assert np.array_equal(taught.reference.channels.raw_id, shipped.reference.channels.raw_id)
+    assert not np.array_equal(taught.reference.power, shipped.reference.power)
 
 
 def row(learned: int, captured: int, false: int) -> dict[str, object]:
     kinds = [*few.WEAK, "channel ×0.8"]
     return {
-        "learned": learned, "source": "nothing", "pileup": "as learned", "seed": captured, "contaminated": False,
+        "learned": learned, "source": "nothing", "pileup": "as learned", "seed": captured, "contaminated": 0.0,
         "lumisections": 50, "false_lines": false + 1, "false_outer": 1, "capture": {k: [captured, 10] for k in kinds},
         "error": {"HB": 0.02, "HE": 0.03},
     }  # fmt: skip

@@ -36,7 +36,7 @@ class Scaled(NamedTuple):
 
 Scaling = Callable[[SubdetectorCounts], Scaled]
 """Counts of a series to what a network is fed with."""
-PER_PASS = 8
+PER_PASS = 2
 """Windows that go through a network at once when scoring."""
 HOLD_OUT = 10
 """One of so many runs chooses the weights, and is not trained on."""

@@ -1,0 +1,141 @@
+"""Cause of findings: the rule and the likelihood asked of what the judge itself expects, in worlds of the stress suite.
+
+In :mod:`~studies.network.cause` the healthy digi probabilities are known to two percent. Here they are the judge's: a
+reference of another run, with what it takes for common. Units of four scales fail in ways of five kinds, all in one
+run; the judge finds what it finds, and each finding that is one of these faults is a case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcal_root_ad.judge.run import judge_run
+from hcal_root_ad.judge.verdict import Finding, Verdict
+from hcal_root_ad.stats.binomial import Floats
+from hcal_root_ad.unit_names import rows_of_unit, unit_names
+from studies.evaluate.suite import with_faults
+from studies.network.cause import KINDS, MOST, SCALES, WIDE, Case, by_likelihood, by_rule, faulty, numbers, rule_table
+from studies.stress.catalogue import WORLDS
+from studies.stress.current import adapted
+from studies.stress.worlds import WorldRuns, simulate_world
+
+SOME_WORLDS = ("base", "mix-step", "jet-run", "showers", "channel-drift-2", "events-200", "aged-10")
+PER_RUN = {"channel": 14, "card": 10, "RM": 8, "RBX": 4}
+SHORTEST = 3
+BRIGHT = 0.05
+"""Least digi probability of the channels that are drawn, and looked at."""
+MOSTLY = 0.8
+"""Of a finding's pairs must be one fault's, so that it is that fault."""
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A fault in a run: its channels, first and last row, kind and scale."""
+
+    rows: NDArray[np.intp]
+    first: int
+    last: int
+    kind: int
+    scale: int
+
+
+def findings_of_world(world: str, seed: int) -> list[Case]:
+    """A case for every finding of the judge that is one of the faults."""
+    runs = simulate_world(WORLDS[world], seed)
+    draw = np.random.default_rng([seed, 0xCA5E])
+    faults, maps = _with_faults(runs, draw)
+    verdict = judge_run(maps, adapted(tuple(run.maps for run in runs.clean)), false_alarms=0.5)
+    return [
+        _case(judged, finding, fault, draw)
+        for judged in verdict.verdicts
+        for finding in judged.findings
+        if (fault := _fault_of(finding, maps.channels.rows_of(judged.subdetector), faults, judged.lumisections))
+    ]
+
+
+def _with_faults(runs: WorldRuns, draw: np.random.Generator) -> tuple[list[Placed], Any]:
+    """Faults on disjoint units, and the maps with them in the counts."""
+    maps, healthy = runs.judged.maps, runs.judged.rates.astype(np.float64)
+    bright, changed, faults = healthy.mean(axis=0) > BRIGHT, healthy.copy(), []
+    for scale, number in PER_RUN.items():
+        names = unit_names(maps.channels.select("HB", "HE"), scale)
+        units = (rows_of_unit(maps.channels, str(name)) for name in draw.permutation(names))
+        free = (
+            rows[bright[rows]] for rows in units if bright[rows].any() and (changed[:, rows] == healthy[:, rows]).all()
+        )
+        for rows, _ in zip(free, range(number), strict=False):
+            length = int(draw.integers(SHORTEST, len(maps) // 2))
+            first = int(draw.integers(len(maps) - length + 1))
+            fault = Placed(rows, first, first + length - 1, int(draw.integers(len(KINDS))), SCALES.index(scale))
+            cells = np.ix_(np.arange(first, first + length), rows)
+            p = healthy[cells]
+            changed[cells] = np.clip(faulty(KINDS[fault.kind], -np.log1p(-np.minimum(p, 0.999)), p, draw), 0, 1)
+            faults.append(fault)
+    counts = with_faults(maps.counts, maps.events.astype(float), healthy, changed, draw)
+    return faults, replace(maps, counts=counts)
+
+
+def _fault_of(
+    finding: Finding, columns: NDArray[np.intp], faults: Sequence[Placed], lumisections: NDArray[np.int32]
+) -> Placed | None:
+    """The fault that most of the finding's pairs belong to, None if there is none."""
+    rows, inside = columns[list(finding.rows)], np.flatnonzero(_inside(finding, lumisections))
+    for fault in faults:
+        share = np.isin(rows, fault.rows).mean() * ((inside >= fault.first) & (inside <= fault.last)).mean()
+        if share > MOSTLY:
+            return fault
+    return None
+
+
+def _inside(finding: Finding, lumisections: NDArray[np.int32]) -> NDArray[np.bool_]:
+    return np.asarray(np.any([(lumisections >= a) & (lumisections <= b) for a, b in finding.ranges], axis=0))
+
+
+def _case(judged: Verdict, finding: Finding, fault: Placed, draw: np.random.Generator) -> Case:
+    """What the judge knows of a finding: its digis and what it expects, of at most so many channels."""
+    rows = np.array(finding.rows)
+    rows = np.sort(draw.choice(rows, MOST, replace=False)) if len(rows) > MOST else rows
+    inside = np.flatnonzero(_inside(finding, judged.lumisections) & judged.assessed)
+    events = judged.events[inside, None].astype(float)
+    p = np.clip(judged.expected[np.ix_(inside, rows)] / np.maximum(events, 1), 1e-6, 0.999)
+    counts = judged.observed[np.ix_(inside, rows)].astype(np.int64)
+    return Case(counts, p.astype(np.float64), np.ones(len(inside), dtype=bool), fault.scale, fault.kind, events)
+
+
+def named(seeds: Sequence[int], step: Callable[[], None]) -> list[dict[str, Any]]:
+    """By world: log loss, accuracy and calibration of the rule and of the likelihood.
+
+    The rule's answers become probabilities by how often they are right in the other worlds.
+    """
+    cases = {}
+    for world in SOME_WORLDS:
+        cases[world] = [case for seed in seeds for case in findings_of_world(world, seed)]
+        step()
+    return [row for world in SOME_WORLDS for row in _rows(world, cases)] + list(_together(cases))
+
+
+def _rows(world: str, cases: dict[str, list[Case]]) -> Iterator[dict[str, Any]]:
+    yield from _measured(world, cases[world], _by_rule(world, cases))
+
+
+def _together(cases: dict[str, list[Case]]) -> Iterator[dict[str, Any]]:
+    by_rule_everywhere = np.concatenate([_by_rule(world, cases) for world in cases])
+    yield from _measured("all", [case for some in cases.values() for case in some], by_rule_everywhere)
+
+
+def _by_rule(world: str, cases: dict[str, list[Case]]) -> Floats:
+    """(cases, kinds) probabilities of the rule."""
+    table = rule_table([case for other in cases if other != world for case in cases[other]])
+    return np.stack([table[case.scale, by_rule(case)] for case in cases[world]])
+
+
+def _measured(world: str, some: Sequence[Case], ruled: Floats) -> Iterator[dict[str, Any]]:
+    truth = np.array([case.kind for case in some])
+    likely = np.stack([by_likelihood(case, WIDE) for case in some])
+    for method, probability in (("rule", ruled), ("likelihood", likely)):
+        yield {"world": world, "method": method, "cases": len(some), **numbers(probability, truth, some)}
