@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 
 class HcalRootAdError(Exception):
@@ -72,6 +71,7 @@ class UsageError(HcalRootAdError):
 def fault_sentence(error: BaseException) -> str:
     """What to say of an error of ours, once its traceback lies in a file of its own, readable by the user alone."""
     import traceback
+    from pathlib import Path  # slow to import, and not needed for help
 
     frames = traceback.extract_tb(error.__traceback__)
     where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""

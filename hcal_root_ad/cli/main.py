@@ -13,12 +13,9 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
-from inspect import getdoc
 from io import TextIOWrapper
 from typing import Any, NamedTuple, NoReturn
 
-from hcal_root_ad.cli import options
-from hcal_root_ad.cli.settings import apply
 from hcal_root_ad.cli.terminal import plain, plain_line
 from hcal_root_ad.errors import HcalRootAdError
 
@@ -86,6 +83,8 @@ def _execute(words: list[str]) -> int:
     if "_ARGCOMPLETE" in os.environ:
         _complete()
     verb = _front_door().parse_args(words[:1]).verb
+    from hcal_root_ad.cli.settings import apply  # what only verbs need is imported once there is one
+
     arguments = _parser_of(verb).parse_args(words[1:])
     apply(arguments)
     code: int = getattr(import_module(f"hcal_root_ad.cli.{VERBS[verb].module}"), f"execute_{verb}")(arguments)
@@ -95,6 +94,10 @@ def _execute(words: list[str]) -> int:
 
 def _parser_of(verb: str) -> _Parser:
     """The parser of a verb's options."""
+    from inspect import getdoc
+
+    from hcal_root_ad.cli import options
+
     add_arguments = getattr(options, f"add_{verb}")
     width = {} if verb != "config" else {"formatter_class": argparse.RawDescriptionHelpFormatter}
     parser = _Parser(f"{PROGRAM} {verb}", description=getdoc(add_arguments), **width)

@@ -7,6 +7,7 @@ sum over its channels, here a sparse matrix times an array of (channels, LS): th
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from hcal_root_ad.detector import ChannelTable, Subdetector, box_name
+from hcal_root_ad.detector import N_HO_BOX_FIRST, ChannelTable, Subdetector, box_name
 from hcal_root_ad.stats.binomial import HIGHEST_RATE, LOWEST_RATE, newton_step_at
 
 Value = TypeVar("Value", bound=np.generic)
@@ -100,22 +101,26 @@ def unit_tree(channels: ChannelTable) -> UnitTree:
 
 
 def _made(channels: ChannelTable) -> UnitTree:
-    names = np.array(channels.names)
-    side = np.array(SIDES)[channels.side]
-    half = np.char.add(names, side)
-    readout = channels.subdetector <= Subdetector.HE
-    sector = (channels.iphi - 1) // SECTOR + 1
-    box = np.where(
-        readout,
-        [box_name(int(b)) if 0 <= b < 72 else "" for b in np.where(readout, channels.box, 0)],
-        [f"{h} sector {s}" for h, s in zip(half, sector, strict=True)],
-    )
-    module = np.where(channels.rm > 0, np.char.add(np.char.add(box, "-RM"), channels.rm.astype(str)), box)
-    ring = np.array(
-        [f"{n} |ieta| {abs(e)} depth {d}" for n, e, d in zip(names, channels.ieta, channels.depth, strict=True)]
-    )
-    subdetector, halves, rings = _units(names), _units(half), _units(ring)
-    boxes, modules = _units(box), _units(module)
+    names, side, rm = channels.names, channels.side.astype(np.intp), np.maximum(channels.rm.astype(np.intp), 0)
+    readout, sector = channels.subdetector <= Subdetector.HE, (channels.iphi.astype(np.intp) - 1) // SECTOR + 1
+    half = 2 * channels.subdetector.astype(np.intp) + side
+    box = np.where(readout, channels.box, N_HO_BOX_FIRST * (1 + half) + sector)
+    ring = (10 * (half // 2) + channels.depth) * 100 + np.abs(channels.ieta)
+
+    def half_name(row: int) -> str:
+        return f"{names[row]}{SIDES[side[row]]}"
+
+    def named_box(row: int) -> str:
+        return box_name(int(box[row])) if readout[row] else f"{half_name(row)} sector {sector[row]}"
+
+    def module_name(row: int) -> str:
+        return f"{named_box(row)}-RM{rm[row]}" if rm[row] else named_box(row)
+
+    def ring_name(row: int) -> str:
+        return f"{names[row]} |ieta| {abs(channels.ieta[row])} depth {channels.depth[row]}"
+
+    subdetector, halves = _units(half // 2, lambda row: str(names[row])), _units(half, half_name)
+    rings, boxes, modules = _units(ring, ring_name), _units(box, named_box), _units(8 * box + rm, module_name)
     return UnitTree(
         channels, subdetector, halves, rings, boxes, modules,
         half_of_box=_above(boxes, halves),
@@ -125,13 +130,13 @@ def _made(channels: ChannelTable) -> UnitTree:
     )  # fmt: skip
 
 
-def _units(labels: NDArray[np.str_]) -> Units:
-    """Units by name, in the order in which channels bring them up."""
-    names, first, of = np.unique(labels, return_index=True, return_inverse=True)
+def _units(numbers: Labels, name: Callable[[int], str]) -> Units:
+    """Units by number, in the order in which channels bring them up; ``name``: of the unit of a row."""
+    _, first, of = np.unique(numbers, return_index=True, return_inverse=True)
     order = np.argsort(first)
     rank = np.empty(len(order), dtype=np.intp)
     rank[order] = np.arange(len(order))
-    return Units(rank[of], tuple(str(name) for name in names[order]))
+    return Units(rank[of], tuple(map(name, first[order].tolist())))
 
 
 def _above(units: Units, larger: Units) -> Labels:
