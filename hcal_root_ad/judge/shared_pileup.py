@@ -155,7 +155,7 @@ class SharedPileup:
         )  # fmt: skip
         came = self.maps.present_of(scan.name)
         present = np.array([came[position].all() for position in self.rows.position], dtype=bool)
-        faults = faults_of(judged, scan.units, scan.channels, self.live, self.tree)
+        faults = faults_of(judged, scan.units, scan.channels, self.live, self.tree, healthy.moved)
         cut = (replace(fault, inside=fault.inside & present) for fault in faults)
         faults = [fault for fault in cut if fault.inside.any()]
         verdict = verdict_of(judged, faults, self.maps, self.rows, info, trust, width, came)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.judge.channels import ChannelScan
 from hcal_root_ad.judge.findings import LEAST_DIGIS, Fault, JudgedDigis, crowd_timed, flickering, with_gaps_closed
 from hcal_root_ad.judge.grouping import FEWEST, boxes_joined, grouped, rings_joined
-from hcal_root_ad.judge.units import SPEAKS, UNITS_OF, UnitFault
+from hcal_root_ad.judge.units import SHARE, SPEAKS, UNITS_OF, UnitFault
 from hcal_root_ad.judge.verdict import Level
 from hcal_root_ad.model.unit_tree import Units, UnitTree
 from hcal_root_ad.stats.binomial import Floats
@@ -26,8 +26,12 @@ SPREAD_LOSS, SPREAD_NOISE = 0.1, 0.5
 """How far channels of a unit that fail together differ, in sizes of the fault."""
 SPLIT, SPLIT_GROUP = 8.0, 2.0
 """−ln L that it must gain to call some channels sound, and more for each group that has a share of its own."""
+BY_ITSELF = 3.0
+"""Standard deviations by which the digis of a channel that is named alone are off."""
 STEPS = 30
 """Steps of the fit; it converges in some ten."""
+SURELY = 0.9
+"""Probability from which a channel of a unit is at fault by itself."""
 LEAST_SHARE = 0.02
 """No group is wholly sound or wholly at fault beforehand."""
 LEFT_OF_SHIFT = 0.3
@@ -42,11 +46,13 @@ def faults_of(
     scan: ChannelScan,
     live_columns: NDArray[np.intp],
     tree: UnitTree,
+    moved: NDArray[np.float32],
 ) -> list[Fault]:
     """Faults of units and channels of one sub-detector, those that fail alike joined.
 
-    ``live_columns``: joint rows of the scan's columns.
+    ``live_columns``: joint rows of the scan's columns. ``moved``: (LS, modules) see :class:`Expectation`.
     """
+    module = tree.module.of[judged.columns]
     units: list[Fault] = []
     pieces: list[Fault] = []
     shifted: list[_ShiftedUnit] = []
@@ -63,27 +69,36 @@ def faults_of(
     own = np.searchsorted(judged.columns, live_columns[list(scan.faults)]).tolist() if scan.faults else ()
     for column, stretches in zip(own, scan.faults.values(), strict=True):
         for sign in (-1, 1):
-            mine = [s for s in stretches if np.sign(s.shift) == sign]
+            mine = [
+                s for s in stretches
+                if np.sign(s.shift) == sign
+                and not _only_its_unit(judged, np.array([column]), s, moved[:, module[column]], scan.threshold)
+            ]  # fmt: skip
             of_unit = by_channel.get((column, sign))
             pieces += _channel_fault(judged, column, sign, mine, shifted, of_unit, scan.threshold)
-    pieces += _of_cards(judged, scan, live_columns, shifted)
-    faults = (*units, *grouped(_by_channel(pieces), judged.channels, judged.live))
+    pieces += _of_cards(judged, scan, live_columns, shifted, tree, moved)
+    faults = [*units, *grouped(_by_channel(pieces), judged.channels, judged.live)]
+    faults = [fault for fault in faults if fault.level is not Level.CHANNEL or _shows(judged, fault)]
     timed = (crowd_timed(with_gaps_closed(fault), judged.observed, judged.expected) for fault in faults)
     return [flickering(fault, judged.observed, judged.expected) for fault in timed]
 
 
 def _of_cards(
-    judged: JudgedDigis, scan: ChannelScan, live_columns: NDArray[np.intp], shifted: Sequence[_ShiftedUnit]
-) -> Iterator[Fault]:
+    judged: JudgedDigis, scan: ChannelScan, live_columns: NDArray[np.intp], shifted: Sequence[_ShiftedUnit],
+    tree: UnitTree, moved: NDArray[np.float32],
+) -> Iterator[Fault]:  # fmt: skip
     """Channels of QIE cards that fail together, each of them too little to be told by itself."""
+    module = tree.module.of[judged.columns]
     for card in scan.cards:
         members = np.searchsorted(judged.columns, live_columns[card.columns])
         for stretch in card.stretches:
             fails = members[_failing(judged, stretch, members, np.zeros(len(members), dtype=np.intp))]
-            if len(fails) >= FEWEST:
-                for column in fails.tolist():
-                    sign = 1 if stretch.shift > 0 else -1
-                    yield from _channel_fault(judged, column, sign, [stretch], shifted, None, scan.threshold)
+            own = moved[:, module[members[0]]]
+            if len(fails) < FEWEST or _only_its_unit(judged, fails, stretch, own, scan.threshold):
+                continue
+            for column in fails.tolist():
+                sign = 1 if stretch.shift > 0 else -1
+                yield from _channel_fault(judged, column, sign, [stretch], shifted, None, scan.threshold)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,27 +118,34 @@ def _channel_fault(
 
     ``of_unit``: the fault of this channel that it has as one of a unit.
     """
-    units = [unit for unit in shifted if unit.members[column]]
-    mine = [s for s in stretches if not _only_its_unit(judged, column, s, units)]
     inside = np.zeros(len(judged.events), dtype=bool)
-    for stretch in mine:
+    for stretch in stretches:
         inside[stretch.first : stretch.last + 1] = True
-    left = _without_spoken_for(
-        judged, column, sign, inside, [f for f in (of_unit, *(unit.fault for unit in units)) if f]
-    )
+    units = [unit.fault for unit in shifted if unit.members[column]]
+    left = _without_spoken_for(judged, column, sign, inside, [fault for fault in (of_unit, *units) if fault])
     if left.any() and (left[inside].all() or sign * _pull(judged, column, left) > threshold):
-        significance = max(abs(s.significance) for s in mine)
+        significance = max(abs(s.significance) for s in stretches)
         name = judged.name_of(column)
         yield Fault(Level.CHANNEL, name, sign, np.array([column]), left, significance)
 
 
-def _only_its_unit(judged: JudgedDigis, column: int, stretch: Stretch, units: Sequence[_ShiftedUnit]) -> bool:
-    """Whether a channel is off its unit, but not off the healthy expectation: the unit moved."""
+def _only_its_unit(
+    judged: JudgedDigis, columns: NDArray[np.intp], stretch: Stretch, moved: NDArray[np.float32], threshold: float
+) -> bool:
+    """Whether channels are off their module, but not for certain off the healthy expectation: the module moved.
+
+    What fails in a unit takes the level of the unit along, and what is sound in it looks as if it went the other way.
+    ``moved``: (LS,) how far the level of the module was from the healthy one.
+    """
     rows = slice(stretch.first, stretch.last + 1)
-    if not any(unit.rows[rows].any() for unit in units):
+    if abs(float(moved[rows].mean())) < SHARE * abs(stretch.shift):
         return False
-    n, e = (float(v[rows, column].sum(dtype=np.float64)) for v in (judged.observed, judged.expected))
-    return not _is_left(n / max(e, 1e-9), stretch)
+    n, e = (v[rows, columns].sum(axis=0, dtype=np.float64) for v in (judged.observed, judged.expected))
+    total, mean = float(n.sum()), float(e.sum())
+    chance = mean * (1 - mean / max(len(columns) * float(judged.events[rows].sum()), 1.0))
+    error = np.sqrt(max(chance, 1.0) + float(np.square(judged.width[columns] * e).sum()))
+    sign = 1 if stretch.shift > 0 else -1
+    return not _is_left(total / max(mean, 1e-9), stretch) or sign * (total - mean) < threshold * error
 
 
 def _by_channel(pieces: Sequence[Fault]) -> list[Fault]:
@@ -142,6 +164,11 @@ def _pull(judged: JudgedDigis, column: int, inside: NDArray[np.bool_]) -> float:
     """Standard deviations by which the digis of a channel in some lumisections are off the expected ones."""
     n, e = judged.observed[inside, column].sum(dtype=np.float64), judged.expected[inside, column].astype(np.float64)
     return float((n - e.sum()) / np.sqrt(max(float((e * (1 - e / judged.events[inside])).sum()), 1.0)))
+
+
+def _shows(judged: JudgedDigis, fault: Fault) -> bool:
+    """Whether a single channel is off by itself; one of a unit may not be, when the others go elsewhere."""
+    return fault.sign * _pull(judged, int(fault.columns[0]), fault.inside) > BY_ITSELF
 
 
 def _without_spoken_for(
@@ -299,7 +326,7 @@ class UnitDigis:
             spread = max(scatter, SPREAD_LOSS) if scatters else spread
             if before[:2] == (size, spread) and np.array_equal(before[2], share):
                 break  # further steps would change nothing, to the last bit
-        return float(both.sum()), posterior > 0.5
+        return float(both.sum()), posterior > SURELY
 
     def _size(self, base: Floats, weight: Floats) -> tuple[float, float]:
         """Size of the fault in units of ``base``, and how far channels differ, in sizes; ``weight`` (channels,)."""

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from hcal_root_ad.judge.levels import UnitLevels
 from hcal_root_ad.judge.verdict import Level
@@ -22,7 +23,7 @@ from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CHANNEL_POWER
 from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats, probability
-from hcal_root_ad.stats.scan import Stretch, Sums, empirical_null, quantiles, quiet, stretches, strongest
+from hcal_root_ad.stats.scan import CLIP, Stretch, Sums, empirical_null, quantiles, quiet, stretches, strongest
 
 UNITS_OF = {
     Level.SUBDETECTOR: "subdetector",
@@ -40,6 +41,8 @@ DARK = float(np.log(0.1))
 """A unit with less than a tenth of its digis is dark, and so is all that is in it."""
 SHARE = 0.3
 """What moves by less than this share of its larger unit's shift moves with it."""
+SLOW = 31
+"""Lumisections over which the health of a unit hardly changes, and its median counts."""
 CELLS = 2**17
 """Expectations that are computed together."""
 
@@ -227,12 +230,16 @@ def _inside(fault: UnitFault, other: UnitFault, tree: UnitTree) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Expectation:
-    """Healthy expectation: ``ring`` (LS, rings) and ``module`` (LS, modules) shifts without the faults."""
+    """Healthy expectation: ``ring`` (LS, rings) and ``module`` (LS, modules) shifts without the faults.
+
+    ``moved``: (LS, modules) how far the level of each was from it, whatever the cause.
+    """
 
     reference: Reference
     log_pileup: NDArray[np.float32]
     ring: NDArray[np.float32]
     module: NDArray[np.float32]
+    moved: NDArray[np.float32]
 
     def counts(self, events: NDArray[np.int64], columns: NDArray[np.intp]) -> Cells[np.float32]:
         """(LS, columns) expected digis of channels of the reference; 0 for those that are not live."""
@@ -281,20 +288,41 @@ def expectation(
     size = len(levels)
     keep = {name: np.ones((size, len(getattr(tree, unit))), dtype=bool) for name, unit in UNITS_OF.items()}
     for fault in faults:
-        # What a unit at fault does before and after is no measure of its health: the reference is.
-        rows = slice(None) if fault.level in (Level.RM, Level.RBX) else fault.rows(size)
+        rows = fault.rows(size)
         keep[fault.level][rows, fault.unit] = False
         # What is in it is measured against it: a sound module of a lost box looks as if it had gained.
         if (inside := np.flatnonzero(_boxes_in(fault, tree))).size:
             own = np.flatnonzero(np.isin(tree.box_of_module, inside))
-            keep[Level.RM][np.ix_(fault.rows(size), own)] = False
+            keep[Level.RM][np.ix_(rows, own)] = False
             if fault.level is not Level.RBX:
-                keep[Level.RBX][np.ix_(fault.rows(size), inside)] = False
+                keep[Level.RBX][np.ix_(rows, inside)] = False
     lost = ~keep[Level.SUBDETECTOR]
     ring = np.where(keep[Level.RING], units.whole_ring, units.condition)
     # A lost sub-detector took its conditions along: nothing is known of them in these lumisections.
     ring = np.where(lost[:, tree.subdetector_of_ring], 0, ring)
     half = np.where(keep[Level.HALF], units.half, 0)[:, tree.half_of_box]
-    box = np.where(keep[Level.RBX], units.box, 0) + half + units.around
-    module = np.where(keep[Level.RM], units.module, 0) + box[:, tree.box_of_module]
-    return Expectation(reference, levels.log_pileup, ring.astype(np.float32), module.astype(np.float32))
+    box = _healthy(units.box, units.box_variance, keep[Level.RBX], _width(reference, "box"))
+    module = _healthy(units.module, units.module_variance, keep[Level.RM], _width(reference, "module"))
+    module = (module + (box + half + units.around)[:, tree.box_of_module]).astype(np.float32)
+    return Expectation(reference, levels.log_pileup, ring.astype(np.float32), module, levels.module - module)
+
+
+def _width(reference: Reference, level: str) -> Floats:
+    """(units,) how far each unit of a level may be off the clean runs."""
+    own = reference.unit_error(level, 0.0)
+    size = len(getattr(reference.tree, level))
+    return np.full(size, getattr(reference.widths, level)) if own is None else own
+
+
+def _healthy(shift: Floats, variance: Floats, keep: NDArray[np.bool_], width: Floats) -> Floats:
+    """(LS, units) shifts that health allows: medians over neighbouring lumisections, as it moves slowly.
+
+    Where a unit is at fault, it counts as it is elsewhere, up to ``CLIP`` widths: beyond, the rest of its series is no
+    measure of its health, but part of the fault. ``shift``, ``variance``, ``keep``: (LS, units). ``width``: (units,).
+    """
+    some = np.flatnonzero(~keep.all(axis=0))
+    out, limit = shift.copy(), CLIP * width[some]
+    w = np.where(keep[:, some], 1 / np.maximum(variance[:, some], 1e-9), 0)
+    level = (w * shift[:, some]).sum(axis=0) / (w.sum(axis=0) + 1 / np.maximum(width[some], 1e-6) ** 2)
+    out[:, some] = np.clip(np.where(keep[:, some], shift[:, some], level), -limit, limit)
+    return np.asarray(median_filter(out, (min(SLOW, 2 * len(out) - 1), 1), mode="nearest"))
