@@ -75,6 +75,7 @@ class JudgedDigis:
         """(rows, columns) binomial pulls of counts against the healthy expectation."""
         mean, events = self.expected.compute(rows, columns), np.maximum(self.events[rows, None], 1).astype(np.float32)
         variance = np.maximum(mean * (1 - mean / events), np.float32(0.25))
+        variance += np.square(mean * self.width[columns].astype(np.float32))
         pulls = self.observed.compute(rows, columns).astype(np.float32)
         pulls -= mean
         pulls /= np.sqrt(variance, out=variance)

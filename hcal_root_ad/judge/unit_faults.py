@@ -24,15 +24,13 @@ ALIVE_UNIT = 0.3
 """In a unit that keeps more of its digis a channel that is much farther off is at fault by itself."""
 SPREAD_LOSS, SPREAD_NOISE = 0.1, 0.5
 """How far channels of a unit that fail together differ, in sizes of the fault."""
-SPLIT, SPLIT_GROUP = 8.0, 2.0
-"""−ln L that it must gain to call some channels sound, and more for each group that has a share of its own."""
 BY_ITSELF = 3.0
 """Standard deviations by which the digis of a channel that is named alone are off."""
 STEPS = 30
 """Steps of the fit; it converges in some ten."""
-SURELY = 0.9
+SURELY = 0.8
 """Probability from which a channel of a unit is at fault by itself."""
-LEAST_SHARE = 0.02
+LEAST_SHARE = 0.002
 """No group is wholly sound or wholly at fault beforehand."""
 LEFT_OF_SHIFT = 0.3
 """A shift of a unit of which less is left against the healthy expectation is another unit's."""
@@ -283,19 +281,19 @@ class UnitDigis:
         return float(self.observed.sum() / max(self.expected.sum(), 1e-9))
 
     def at_fault(self, sign: int) -> NDArray[np.bool_]:
-        """(channels,) which fail; all of them unless the digis say clearly that some are sound.
+        """(channels,) which fail; all of them unless it is likelier that some are sound.
 
         Either all channels have one size of fault, give or take, or each has it or is sound, with a share at fault for
         each group (a mixture, fitted by expectation maximization: Dempster, Laird, Rubin, J. R. Stat. Soc. B 39 (1977)
-        1). Losses and gains take a share of the digis; noise may as well add as many to a busy channel as to a quiet
-        one.
+        1), which must gain one unit of ln L for each share (Akaike, IEEE Trans. Autom. Control 19 (1974) 716). Losses
+        and gains take a share of the digis; noise may as well add as many to a busy channel as to a quiet one.
         """
         models = [self.expected] if sign < 0 else [self.expected, self.trials - self.expected]
         spreads = (SPREAD_LOSS, SPREAD_NOISE)
         everyone = max(self._alike(base, spread) for base, spread in zip(models, spreads, strict=False))
         fits = [self._mixture(base, spread, sign) for base, spread in zip(models, spreads, strict=False)]
         likelihood, fails = max(fits, key=lambda fit: fit[0])
-        if likelihood - everyone < SPLIT + SPLIT_GROUP * (self.group.max() + 1):
+        if likelihood - everyone < self.group.max() + 1:
             return np.ones(len(self.observed), dtype=bool)
         return fails
 
