@@ -304,7 +304,8 @@ def expectation(
     box = _healthy(units.box, units.box_variance, keep[Level.RBX], _width(reference, "box"))
     module = _healthy(units.module, units.module_variance, keep[Level.RM], _width(reference, "module"))
     module = (module + (box + half + units.around)[:, tree.box_of_module]).astype(np.float32)
-    return Expectation(reference, levels.log_pileup, ring.astype(np.float32), module, levels.module - module)
+    moved = (levels.module - module).astype(np.float32)
+    return Expectation(reference, levels.log_pileup, ring.astype(np.float32), module, moved)
 
 
 def _width(reference: Reference, level: str) -> Floats:
