@@ -12,7 +12,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
 from hcal_root_ad.judge.levels import UnitLevels
 from hcal_root_ad.judge.verdict import Level
@@ -23,7 +22,7 @@ from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CHANNEL_POWER
 from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats, probability
-from hcal_root_ad.stats.scan import CLIP, Stretch, Sums, empirical_null, quantiles, quiet, stretches, strongest
+from hcal_root_ad.stats.scan import CLIP, Stretch, Sums, empirical_null, medians, quantiles, quiet, stretches, strongest
 
 UNITS_OF = {
     Level.SUBDETECTOR: "subdetector",
@@ -41,8 +40,8 @@ DARK = float(np.log(0.1))
 """A unit with less than a tenth of its digis is dark, and so is all that is in it."""
 SHARE = 0.3
 """What moves by less than this share of its larger unit's shift moves with it."""
-SLOW = 31
-"""Lumisections over which the health of a unit hardly changes, and its median counts."""
+SLOW = 8
+"""Lumisections in which the health of a unit does not change; medians are over four times as many."""
 CELLS = 2**17
 """Expectations that are computed together."""
 
@@ -326,4 +325,15 @@ def _healthy(shift: Floats, variance: Floats, keep: NDArray[np.bool_], width: Fl
     w = np.where(keep[:, some], 1 / np.maximum(variance[:, some], 1e-9), 0)
     level = (w * shift[:, some]).sum(axis=0) / (w.sum(axis=0) + 1 / np.maximum(width[some], 1e-6) ** 2)
     out[:, some] = np.clip(np.where(keep[:, some], shift[:, some], level), -limit, limit)
-    return np.asarray(median_filter(out, (min(SLOW, 2 * len(out) - 1), 1), mode="nearest"))
+    return _slow(out)
+
+
+def _slow(values: Floats) -> Floats:
+    """(LS, units) medians over the lumisections around, of every ``SLOW``-th one and linear between them."""
+    size = len(values)
+    centres = np.unique([*range(0, size, SLOW), size - 1])
+    middle = np.stack([medians(values[max(centre - 2 * SLOW, 0) : centre + 2 * SLOW + 1].T) for centre in centres])
+    place = np.interp(np.arange(size), centres, np.arange(len(centres)))
+    before = place.astype(np.intp)
+    share = (place - before)[:, None]
+    return np.asarray(middle[before] * (1 - share) + middle[np.minimum(before + 1, len(middle) - 1)] * share)
