@@ -80,6 +80,35 @@ def test_of_a_box_with_a_patch_at_fault_only_the_patch_is_flagged(make_maps: Mak
     assert np.array_equal(states, expected)
 
 
+def test_a_box_is_expected_where_its_health_drifted_though_it_fails_elsewhere(
+    make_maps: MakeMaps, both: list[Model]
+) -> None:
+    maps = make_maps(LENGTH)
+    names = np.array([maps.channels.box_name(row) for row in range(len(maps.channels))])
+    box = np.flatnonzero(names == "HBP07")
+    drifted = scaled(maps, box, 1.02)
+    verdict = judge_run(scaled(drifted, box, 0.5, 11, 15), both)
+    (hb,) = (v for v in verdict.verdicts if v.subdetector == "HB")
+    own = np.searchsorted(maps.channels.rows_of("HB"), box)
+    healthy = drifted.counts[:, box].sum(axis=1)
+    assert np.asarray(hb.expected)[:, own].sum(axis=1) / healthy == pytest.approx(1, abs=0.005)
+
+
+def test_what_is_sound_in_a_drifted_box_with_a_patch_at_fault_does_not_look_as_if_it_gained(
+    make_maps: MakeMaps, both: list[Model]
+) -> None:
+    maps = make_maps(LENGTH)
+    names = np.array([maps.channels.box_name(row) for row in range(len(maps.channels))])
+    box = np.flatnonzero(names == "HBP07")
+    patch = box[np.abs(maps.channels.ieta[box]) <= 8]
+    before = scaled(scaled(maps, box, 1.02), box, 0.4, 31, 32)
+    states = flagged(scaled(before, patch, 0.5, 11, 15), both, "HB")
+    expected = np.zeros_like(states)
+    expected[10:15, np.searchsorted(maps.channels.rows_of("HB"), patch)] = True
+    expected[30:32, np.searchsorted(maps.channels.rows_of("HB"), box)] = True
+    assert np.array_equal(states, expected)
+
+
 def test_a_card_is_told_by_its_channels_together(make_maps: MakeMaps, both: list[Model]) -> None:
     """Each channel is 2.5 standard deviations off, sixteen of them ten."""
     maps = make_maps(LENGTH)
