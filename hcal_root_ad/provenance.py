@@ -95,12 +95,8 @@ def provenance_of_table(table: Any) -> Provenance:
         provenance = Provenance(table["verb"], materials, dict(table["options"]), dict(table["versions"]), trust)
     except (KeyError, TypeError) as error:
         raise ValueError(f"no provenance: {error}") from error
-    words = [
-        provenance.verb,
-        *provenance.versions.values(),
-        *trust.values(),
-        *(word for material in materials for word in (material.role, material.sha256)),
-    ]
+    words = [provenance.verb, *provenance.versions.values(), *trust.values()]
+    words += [word for material in materials for word in (material.role, material.sha256)]
     if not all(isinstance(word, str) for word in words) or not all(map(_sound, materials)):
         raise ValueError("no provenance: a name or digest is of another form")
     if not all(isinstance(value, Option) for value in provenance.options.values()):
@@ -155,23 +151,14 @@ def provenance_of_maps(
     sources = dict.fromkeys(source for maps in runs for source in maps.sources)
     names = dict.fromkeys(maps.definition for maps in runs)
     files = {name: content.find("harvesters", f"{name}.toml") for name in names if name}
-    return Provenance(
-        verb,
-        (
-            *(Material(INPUTS, source.name, source.sha256, source.size) for source in sources),
-            *(Material("definition", name, sha256_of(file) if file else "") for name, file in files.items()),
-            *others,
-        ),
-        chosen(options or {}),
-        trust=trust or {},
-    )
+    inputs = (Material(INPUTS, source.name, source.sha256, source.size) for source in sources)
+    definitions = (Material("definition", name, sha256_of(file) if file else "") for name, file in files.items())
+    return Provenance(verb, (*inputs, *definitions, *others), chosen(options or {}), trust=trust or {})
 
 
 def provenance_of_run(run: RunVerdict) -> Provenance:
     """Where a verdict comes from, as far as it knows itself: by whom it was judged, not with what options."""
-    models = dict.fromkeys(
-        (verdict.judge.name, verdict.judge.digest) for verdict in run.verdicts if verdict.judge.digest
-    )
+    models = dict.fromkeys((each.judge.name, each.judge.digest) for each in run.verdicts if each.judge.digest)
     return provenance_of_maps("run", [run.maps], [Material("model", *model) for model in models], trust=trust_in([run]))
 
 
@@ -262,6 +249,5 @@ def write_model_provenance(
     """``runs``: clean runs that it learned from. ``sources``: models that it began with."""
     materials = [Material("model", source.name, source.digest) for source in sources]
     files = [folder / name for name in (HEAD, REFERENCE, WEIGHTS)]
-    write_beside(
-        provenance_of_maps(verb, runs, materials, options), folder, "model", [file for file in files if file.exists()]
-    )
+    made = provenance_of_maps(verb, runs, materials, options)
+    write_beside(made, folder, "model", [file for file in files if file.exists()])

@@ -38,7 +38,11 @@ def offline_name(run: int, source: str = "", mark: str = "HcalAD") -> str:
 
     The processing string is marked, so that an upload never takes the place of the dataset's own file.
     """
-    primary, processed, tier = _dataset_parts(source) or (mark, f"{_era(run)}-HcalRootAd-v1", "DQMIO")
+    if match := _OFFLINE.fullmatch(source):
+        _, primary, processed, tier = match["dataset"].split("__", 3)
+        tier = _LUMISECTION_SUFFIX.sub("", tier)
+    else:
+        primary, processed, tier = mark, f"Run{era_of_run(run).removeprefix('Run')}-HcalRootAd-v1", "DQMIO"
     if primary != mark and mark not in processed:
         stem, version = re.fullmatch(r"(.*?)(-v\d+)?", processed).groups(default="")  # type: ignore[union-attr]
         processed = f"{stem}_{mark}{version}"
@@ -104,19 +108,6 @@ def name_complaints(name: str) -> Iterator[str]:
         dataset = offline["dataset"].replace("__", "/")
         if "CMSSW" in dataset and not _RELVAL.fullmatch(dataset):
             yield f"The dataset {dataset} has a CMSSW release in its name, which only RelVal datasets may have."
-
-
-def _dataset_parts(source: str) -> tuple[str, str, str] | None:
-    match = _OFFLINE.fullmatch(source)
-    if match is None:
-        return None
-    _, primary, processed, tier = match["dataset"].split("__", 3)
-    return primary, processed, _LUMISECTION_SUFFIX.sub("", tier)
-
-
-def _era(run: int) -> str:
-    era = era_of_run(run)
-    return era if era.startswith("Run") else f"Run{era}"
 
 
 def _valid(name: str) -> str:
@@ -199,18 +190,14 @@ def _sequence(container: FileLayout) -> Iterator[str]:
     listed = {record.seek: record for record in container.objects}
     if missed := [listed[seek] for seek in sorted(listed.keys() - met.keys())]:
         yield f"The newer GUI would not meet {_some(missed)}, because the record is not in sequence."
-    moved = [record for seek, record in listed.items() if seek in met and not _at_home(met[seek], record, container)]
+    moved = [record for seek, record in listed.items() if seek in met  # and says otherwise than the directory's list
+             and (met[seek].parent, met[seek].class_name, met[seek].name)
+             != (container.folders[record.directory], record.class_name, record.name)]  # fmt: skip
     if moved:
         yield f"The newer GUI would show {_some(moved)} elsewhere: the record names another folder, class or name."
     listed_places = listed.keys() | {start for start, _ in container.bookkeeping}
     if ghosts := sorted(seek for seek in met.keys() - listed_places if met[seek].class_name in _CLASSES):
         yield f"The newer GUI would show the records at bytes {ghosts[:5]}, which no directory lists (deleted objects)."
-
-
-def _at_home(met: Key, listed: Key, container: FileLayout) -> bool:
-    """Whether the record on its place says the same as the entry in the directory's list."""
-    home = container.folders[listed.directory]
-    return (met.parent, met.class_name, met.name) == (home, listed.class_name, listed.name)
 
 
 def _layout(container: FileLayout, run: int | None) -> Iterator[str]:

@@ -111,8 +111,8 @@ def _legend(findings: Sequence[Named], verdict: RunVerdict) -> Iterator[str]:
         number, _, of = share.partition("/")
         yield f"{flickers} means: it comes and goes in LS {where}, flagged in {number} of {of} LS"
     if any(how_sure(finding) == "weak" for finding, _ in findings):
-        judged = (one for one in verdict.verdicts if one.granularity == "lumisection")
-        chance = sum(one.judge.false_alarms * float(one.assessed.sum()) / 100 for one in judged)
+        judged = (each for each in verdict.verdicts if each.granularity == "lumisection")
+        chance = sum(each.judge.false_alarms * float(each.assessed.sum()) / 100 for each in judged)
         yield f"weak: may be chance, which gives about {chance:.1g} such in a run as long as this one."
 
 
@@ -120,22 +120,18 @@ def _hidden(findings: Sequence[Named]) -> str:
     """How many weaker findings are not shown, by what they are about; "" without any."""
     if not findings:
         return ""
-    levels = Counter(str(finding.level) for finding, _ in findings)
-    counted = ", ".join(f"{number} {level}{_plural(level, number)}" for level, number in levels.most_common())
+    levels = Counter(str(finding.level) for finding, _ in findings).most_common()
+    counted = ", ".join(f"{n} {level}{'s' * (n > 1 and level[-1] not in 'sX')}" for level, n in levels)
     return f"and {len(findings)} weaker ones ({counted}); --json FILE and the report have all"
-
-
-def _plural(level: str, number: int) -> str:
-    return "s" if number > 1 and level[-1] not in "sX" else ""
 
 
 def _judged_part(verdict: RunVerdict) -> str:
     """``58 of 60 LS of HB and HE``, or what else was judged."""
-    per_lumisection = [part_verdict for part_verdict in verdict.verdicts if part_verdict.granularity == "lumisection"]
-    names = [part_verdict.subdetector for part_verdict in verdict.verdicts]
+    per_lumisection = [each for each in verdict.verdicts if each.granularity == "lumisection"]
+    names = [each.subdetector for each in verdict.verdicts]
     parts: list[str] = []
     if per_lumisection:
-        assessed = np.logical_or.reduce([part_verdict.assessed for part_verdict in per_lumisection])
+        assessed = np.logical_or.reduce([each.assessed for each in per_lumisection])
         parts.append(f"{_of(assessed)} LS of {enumerated(names)}")
     elif names:
         parts.append(f"the run as a whole of {enumerated(names)}")
@@ -187,13 +183,14 @@ def write_verdicts(verdicts: Sequence[RunVerdict], provenance: Provenance, path:
 
 def _run(verdict: RunVerdict) -> dict[str, Any]:
     strips = {"strips": _judged(verdict.strips)} if verdict.strips else {}
+    subdetectors = {each.subdetector: {**_judged(each), "granularity": each.granularity} for each in verdict.verdicts}
     return {
         "run": verdict.maps.run,
         "lumisections": [list(ends) for ends in ranges_of(verdict.maps.lumisections)],
         "events": int(verdict.maps.events.sum()),
         "trust": str(verdict.trust),
         "trusted": verdict.trust.trusted,
-        "subdetectors": {subdetector.subdetector: _subdetector(subdetector) for subdetector in verdict.verdicts},
+        "subdetectors": subdetectors,
         **strips,
         "findings": [_finding(finding, noun, verdict) for finding, noun in verdict.every_finding],
         "conditions": verdict.common and _conditions(verdict.common),
@@ -201,10 +198,6 @@ def _run(verdict: RunVerdict) -> dict[str, Any]:
         "open_findings": list(verdict.open_findings),
         "notes": list(verdict.every_note),
     }
-
-
-def _subdetector(verdict: Verdict) -> dict[str, Any]:
-    return {**_judged(verdict), "granularity": verdict.granularity}
 
 
 def _judged(verdict: Verdict | StripVerdict) -> dict[str, Any]:
@@ -244,9 +237,7 @@ def _finding(finding: Finding, noun: str, verdict: RunVerdict) -> dict[str, Any]
 
 def _cells(finding: Finding, verdict: RunVerdict) -> list[list[int]]:
     """ieta, iphi and depth of its channels."""
-    (table,) = (
-        subdetector.channels for subdetector in verdict.verdicts if subdetector.subdetector == finding.subdetector
-    )
+    (table,) = (each.channels for each in verdict.verdicts if each.subdetector == finding.subdetector)
     rows = np.array(finding.rows, dtype=np.intp)
     cells: list[list[int]] = np.stack([table.ieta[rows], table.iphi[rows], table.depth[rows]], axis=1).tolist()
     return cells

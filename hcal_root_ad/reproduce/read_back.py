@@ -15,15 +15,8 @@ from typing import Any
 import numpy as np
 
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.provenance import (
-    SUFFIX,
-    Beside,
-    Provenance,
-    beside,
-    provenance_of_table,
-    provenance_of_text,
-    read_beside,
-)
+from hcal_root_ad.provenance import SUFFIX, Beside, Provenance, provenance_of_table, provenance_of_text, read_beside
+from hcal_root_ad.provenance import beside as sidecar_of
 
 RUN_FOLDERS = ("HcalADClient/Provenance", "HcalMLClient/Provenance", "HcalADClient/Comparison/Provenance")
 """Where in ``Hcal/Run summary`` of a ROOT file, of a verdict and of a comparison."""
@@ -58,7 +51,7 @@ def origins(path: Path) -> tuple[Origin, ...]:
         raise InputError(f"{path}: no such file; name an output of this program.")
     if inside := _inside(path):
         return tuple(Origin(path, provenance) for provenance in inside)
-    if sidecar := beside(path):
+    if sidecar := sidecar_of(path):
         return (Origin(path, sidecar.provenance, sidecar),)
     raise InputError(
         f"{path} does not say what it was made of: there is no provenance in it, and none beside it (*{SUFFIX}) that "
@@ -72,7 +65,9 @@ def _inside(path: Path) -> tuple[Provenance, ...]:
         start = file.read(4)
     try:
         if path.suffix == ".jsonl":
-            return _in_log(path)
+            from hcal_root_ad.watch.alarms import log_provenances
+
+            return log_provenances(path)
         reader = _BY_START.get(start) or _BY_SUFFIX.get(path.suffix)
         return tuple(filter(None, [reader(path)])) if reader else ()
     except InputError:
@@ -96,8 +91,6 @@ def _in_root(path: Path) -> Provenance | None:
 
 
 def _in_npz(path: Path) -> Provenance | None:
-    import numpy as np
-
     with np.load(path, allow_pickle=False) as archive:
         text = str(archive["provenance"]) if "provenance" in archive.files else ""
     return provenance_of_text(text) if text else None
@@ -124,12 +117,6 @@ def _in_json(path: Path) -> Provenance | None:
     table = json.loads(path.read_text(encoding="utf-8"))
     holds = isinstance(table, dict) and "provenance" in table and "outputs" not in table
     return provenance_of_table(table["provenance"]) if holds else None
-
-
-def _in_log(path: Path) -> tuple[Provenance, ...]:
-    from hcal_root_ad.watch.alarms import log_provenances
-
-    return log_provenances(path)
 
 
 class _Meta(HTMLParser):
@@ -169,9 +156,9 @@ def parts_of(path: Path) -> Parts:
     Raises:
         InputError: it cannot be read.
     """
-    read = _READERS.get(path.suffix, _bytes)
+    read = _READERS.get(path.suffix)
     try:
-        return dict(read(path))
+        return dict(read(path)) if read else {"content": path.read_bytes()}
     except InputError:
         raise
     except Exception as error:  # whatever a reader of another's raises on a damaged file
@@ -205,11 +192,10 @@ def _of_arrays(earlier: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> st
         return f"was {earlier.dtype} {earlier.shape}, is {other.dtype} {other.shape}"
     if earlier.tobytes() == other.tobytes():
         return ""
-    unequal = earlier != other
+    sentence = f"{int((earlier != other).sum())} of {earlier.size} values differ"
     if earlier.dtype.kind in "iuf":
-        apart = np.abs(earlier.astype(np.float64) - other.astype(np.float64)).max()
-        return f"{int(unequal.sum())} of {earlier.size} values differ, by up to {apart:.3g}"
-    return f"{int(unequal.sum())} of {earlier.size} values differ"
+        sentence += f", by up to {np.abs(earlier.astype(np.float64) - other.astype(np.float64)).max():.3g}"
+    return sentence
 
 
 def _root(path: Path) -> Iterator[tuple[str, object]]:
@@ -299,13 +285,7 @@ def _onnx(path: Path) -> Iterator[tuple[str, object]]:
 
     model = onnx.load(path)
     yield "graph", model.graph.SerializeToString(deterministic=True)
-    yield from (
-        (entry.key, entry.value) for entry in model.metadata_props if entry.key not in (*_ORIGIN, "hcal_root_ad")
-    )
-
-
-def _bytes(path: Path) -> Iterator[tuple[str, object]]:
-    yield "content", path.read_bytes()
+    yield from ((each.key, each.value) for each in model.metadata_props if each.key not in (*_ORIGIN, "hcal_root_ad"))
 
 
 _READERS: dict[str, Callable[[Path], Iterator[tuple[str, object]]]] = {

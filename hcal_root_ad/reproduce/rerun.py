@@ -55,24 +55,14 @@ class Places:
         raise InputError(_missing(material))
 
     def _candidates(self, material: Material) -> Iterator[Path]:
-        own = [self.known[material.sha256]] if material.sha256 in self.known else []
-        pattern = (
-            "*" if "%" in material.name else glob.escape(material.name)
-        )  # a name with odd characters is spelled otherwise
-        near = [path for folder in self.near for path in folder.glob(pattern) if plain_name(path.name) == material.name]
-        below = (*self.folders, *content.search_path("reference_runs"))
-        for path in (
-            *own,
-            *near,
-            *(
-                path
-                for folder in below
-                for path in sorted(folder.rglob(pattern))
-                if plain_name(path.name) == material.name
-            ),
-        ):
-            if path.is_file():
-                yield path
+        if (own := self.known.get(material.sha256)) and own.is_file():
+            yield own
+        # A name with odd characters is spelled otherwise.
+        pattern = "*" if "%" in material.name else glob.escape(material.name)
+        near = (path for folder in self.near for path in folder.glob(pattern))
+        folders = (*self.folders, *content.search_path("reference_runs"))
+        below = (path for folder in folders for path in sorted(folder.rglob(pattern)))
+        yield from (path for path in (*near, *below) if plain_name(path.name) == material.name and path.is_file())
 
     def _model(self, material: Material) -> str:
         from hcal_root_ad.model.model import HEAD, load_model
@@ -162,13 +152,9 @@ _TRAINED = (
 _TIMED = "its tables hold measured times and the date; run it again in a new folder, and compare the numbers"
 _ADDED = "a reference of that name is there; add its runs under another name, and hold both against a run with compare"
 REFUSED = {
-    "reference add": _ADDED,
-    "train": _TRAINED,
-    "transfer": _TRAINED,
-    "calibrate": _TRAINED,
-    "evaluate": _TIMED,
-    "study": _TIMED,
-}
+    "reference add": _ADDED, **dict.fromkeys(("train", "transfer", "calibrate"), _TRAINED),
+    **dict.fromkeys(("evaluate", "study"), _TIMED),
+}  # fmt: skip
 """Verbs whose outputs are never the same twice, and why."""
 _FAULTS = ("none", "mixed")
 
@@ -322,7 +308,6 @@ def _files(origin: Origin) -> Iterator[tuple[str, Path]]:
 
 def _sole(target: Path, path: Path) -> Path | None:
     """The one file of a kind that was made, where the earlier one has another name by now."""
-    made = [output for output in target.rglob(f"*{path.suffix}") if output.name == path.name] or [
-        *target.rglob(f"*{path.suffix}")
-    ]
+    outputs = list(target.rglob(f"*{path.suffix}"))
+    made = [output for output in outputs if output.name == path.name] or outputs
     return made[0] if len(made) == 1 else None

@@ -24,7 +24,7 @@ import numpy as np
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.harvest.read import granularity
 from hcal_root_ad.judge.run_verdict import RunVerdict
-from hcal_root_ad.judge.verdict import State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import State, StripVerdict
 from hcal_root_ad.lumi_maps import ls_ranges
 from hcal_root_ad.publish.gui_rules import dataset_of_name
 from hcal_root_ad.watch.alarms import CERTAINLY, CLEARED_AFTER, Alarm, Change, Event
@@ -97,16 +97,11 @@ def _aside(change: Change) -> Iterator[str]:
 
 def _flagged_now(verdict: RunVerdict) -> str:
     """How many channels (or strips) are flagged in the newest lumisection, if it was assessed."""
-    judged: list[Verdict | StripVerdict] = [*verdict.verdicts, *([verdict.strips] if verdict.strips else [])]
-    newest = [verdict_of.states[-1] for verdict_of in judged if _newest_assessed(verdict_of)]
+    by_lumisection = [each for each in verdict.judged if isinstance(each, StripVerdict) or each.granularity != "run"]
+    newest = [each.states[-1] for each in by_lumisection if each.assessed[-1]]
     if not newest:
         return "not assessed"
     return f"{sum(int((states >= State.PROBLEMATIC).sum()) for states in newest)} flagged"
-
-
-def _newest_assessed(judged: Verdict | StripVerdict) -> bool:
-    whole_run = isinstance(judged, Verdict) and judged.granularity == "run"
-    return not whole_run and bool(judged.assessed[-1])
 
 
 PATIENCE = 60.0

@@ -145,22 +145,12 @@ def from_arrays(arrays: Arrays, folder: Path, definitions: Mapping[str, Definiti
     counts = iter(arrays["counts"])
     sections = [
         LumisectionCounts(
-            run,
-            lumisection,
-            first,
-            next(counts) if has_maps else None,
-            seen,
-            own,
-            other,
-            stray,
-            own_growth,
-            other_growth,
-            doubts=tuple(doubts),
+            run, lumisection, first, next(counts) if has_maps else None, seen, own, other, stray, own_growth,
+            other_growth, doubts=tuple(doubts),
         )
-        for (lumisection, first, own, other, stray, own_growth, other_growth, doubts, has_maps), seen in zip(
-            head["sections"], arrays["seen"], strict=True
-        )
-    ]
+        for (lumisection, first, own, other, stray, own_growth, other_growth, doubts, has_maps), seen
+        in zip(head["sections"], arrays["seen"], strict=True)
+    ]  # fmt: skip
     totals = [
         RunTotal(section, path, lumisection, naming, process)
         for section, (lumisection, naming, process) in zip(sections, head["totals"], strict=False)
