@@ -117,16 +117,11 @@ def compared(path: str, observed: Counts, expected: Counts, reference: Counts | 
     reference = None if reference is None else _published(reference)
     chi2 = chi2_test(observed, expected)
     return ComparedElement(
-        path=path,
-        observed=observed,
-        expected=expected,
-        reference=reference,
-        chi2=chi2,
-        kolmogorov=kolmogorov_test(observed, expected),
+        path, observed, expected, reference, chi2, kolmogorov_test(observed, expected),
         plain_chi2=None if reference is None else chi2_test(observed, reference),
         plain_kolmogorov=None if reference is None else kolmogorov_test(observed, reference),
         beyond=beyond_chance(chi2, observed.sum(), expected.sum()),
-    )
+    )  # fmt: skip
 
 
 def _published(digis: Counts) -> Counts:
@@ -354,18 +349,10 @@ def _largest_pulls(parts: Mapping[str, Against]) -> tuple[Pull, ...]:
     """The most significant channels, those that chance may explain included."""
     pulls = []
     for fit in parts.values():
-        z = fit.significance
+        z, sums = fit.significance, fit.sums
         for row in np.argsort(-np.abs(z))[:LARGEST]:
-            ratio = float(np.exp(fit.sums.shift[row]))
-            pulls.append(
-                Pull(
-                    channel=fit.series.channels.name_of(int(row)),
-                    observed=int(fit.sums.observed[row]),
-                    expected=float(fit.sums.expected[row]),
-                    pull=float(fit.pull[row]),
-                    significance=float(z[row]),
-                    ratio=ratio,
-                    ratio_error=ratio * float(fit.error[row]),
-                )
-            )
+            name, ratio = fit.series.channels.name_of(int(row)), float(np.exp(sums.shift[row]))
+            digis = int(sums.observed[row]), float(sums.expected[row])
+            error = ratio * float(fit.error[row])
+            pulls.append(Pull(name, *digis, float(fit.pull[row]), float(z[row]), ratio, error))
     return tuple(sorted(pulls, key=lambda pull: -abs(pull.significance))[:LARGEST])

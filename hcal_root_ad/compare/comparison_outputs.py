@@ -38,6 +38,7 @@ from hcal_root_ad.files import write_text
 from hcal_root_ad.judge.aggregate import Array, Floats, States, by_map
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.provenance import Provenance, provenance_of_maps, reference_material
+from hcal_root_ad.publish import elements
 from hcal_root_ad.publish.elements import (
     CLIENT,
     RBX_LABELS,
@@ -46,12 +47,6 @@ from hcal_root_ad.publish.elements import (
     QualityResult,
     QualityStatus,
     Scalar,
-    box_projection,
-    counts_vs_ls,
-    depth_map,
-    ieta_projection,
-    iphi_projection,
-    lumi_axis,
 )
 from hcal_root_ad.publish.fault_elements import MOST_EXCESS
 from hcal_root_ad.publish.publish import made_of
@@ -219,24 +214,24 @@ def _histogram(comparison: Comparison, place: str, values: Array, contents: str)
     path, title, entries = f"{FOLDER}/{place}", f"{name}: {contents}", float(values.sum())
     match kind.removeprefix("Expected"):
         case "Occupancyvsieta":
-            return ieta_projection(path, values, title, "digis", entries)
+            return elements.ieta_projection(path, values, title, "digis", entries)
         case "Occupancyvsiphi":
-            return iphi_projection(path, values, title, "digis", entries)
+            return elements.iphi_projection(path, values, title, "digis", entries)
         case _:
-            axis = lumi_axis(comparison.maps)
-            return counts_vs_ls(path, axis, axis.spread(values, comparison.lumisections), title, "digis")
+            axis = elements.lumi_axis(comparison.maps)
+            return elements.counts_vs_ls(path, axis, axis.spread(values, comparison.lumisections), title, "digis")
 
 
 def _channel_maps(comparison: Comparison) -> Iterator[MonitorElement]:
     """States of every channel by depth, and how much those that changed lost or gained: 0 where nothing did."""
     parts = comparison.parts.values()
     for name, states in by_map([(fit.series.channels, _states(fit)) for fit in parts]):
-        yield depth_map(f"{FOLDER}/StateSummary/depth/{name}", states, f"{name}: against the reference")
+        yield elements.depth_map(f"{FOLDER}/StateSummary/depth/{name}", states, f"{name}: against the reference")
     for name, sign in (("Loss", -1), ("Excess", 1)):
         for depth, percent in by_map([(fit.series.channels, _size_in_percent(fit, sign)) for fit in parts]):
             if percent.any():
                 title = f"{depth}: {name.lower()} where changed [%]"
-                yield depth_map(f"{FOLDER}/{name}/depth/{depth}", percent, title)
+                yield elements.depth_map(f"{FOLDER}/{name}/depth/{depth}", percent, title)
 
 
 def _size_in_percent(fit: Against, sign: int) -> Floats:
@@ -265,7 +260,7 @@ def _box_ratios(comparison: Comparison) -> Iterator[MonitorElement]:
         ratios = np.array([np.exp(box.shift) if box else 0.0 for box in boxes])
         errors = np.array([ratio * box.error if box else 0.0 for ratio, box in zip(ratios, boxes, strict=True)])
         path, title = f"{FOLDER}/RateRatiovsRBX/SubdetPM/{half}", f"{half}: rate over the reference's"
-        element = box_projection(path, ratios, title, "ratio of rates", half, float(np.count_nonzero(ratios)))
+        element = elements.box_projection(path, ratios, title, "ratio of rates", half, float(np.count_nonzero(ratios)))
         yield replace(element, errors=errors, efficiency=True)
 
 

@@ -353,12 +353,10 @@ def _single(
     least = np.where(explained == 0, np.log1p(LEAST_CHANGE), np.log1p(BEYOND))
     own = (size > threshold(len(explained_by_unit)) * against.error) & (size > least)
     for change, where in changes.items():
-        for row in np.flatnonzero(
-            where & (own if change in (ChangeKind.LOWER, ChangeKind.HIGHER) else ~explained_by_unit)
-        ):
-            yield _line(
-                against, against.series.channels.name_of(int(row)), change, np.arange(len(explained_by_unit)) == row
-            )
+        left = own if change in (ChangeKind.LOWER, ChangeKind.HIGHER) else ~explained_by_unit
+        for row in np.flatnonzero(where & left):
+            name = against.series.channels.name_of(int(row))
+            yield _line(against, name, change, np.arange(len(explained_by_unit)) == row)
 
 
 def _line(against: Against, name: str, change: ChangeKind, where: Mask, moved: UnitShift | None = None) -> Changed:
@@ -374,13 +372,9 @@ def _line(against: Against, name: str, change: ChangeKind, where: Mask, moved: U
     elif change is ChangeKind.EMPTY:
         ratio, error = observed / expected, float(np.sqrt(observed + 1)) / expected
     else:
-        shift, error = (moved.shift, moved.error) if moved else _of_one(against, where)
+        own = (against.sums.shift[where], against.error[where])
+        shift, error = (moved.shift, moved.error) if moved else (float(values.item()) for values in own)
         strongest = shift / error if moved else strongest
         ratio, error = float(np.exp(shift)), float(np.exp(shift)) * error
     subdetector = Subdetector(against.series.channels.subdetector[0]).name
     return Changed(subdetector, name, change, int(where.sum()), int(observed), expected, ratio, error, strongest)
-
-
-def _of_one(against: Against, where: Mask) -> tuple[float, float]:
-    (row,) = np.flatnonzero(where)
-    return float(against.sums.shift[row]), float(against.error[row])

@@ -222,10 +222,7 @@ def strip_map(path: str, axis: LumiAxis, values: Array, title: str) -> MonitorEl
 
 def box_summary(path: str, values: ArrayLike, title: str) -> MonitorElement:
     """(4, 18) states as HBM, HBP, HEM, HEP × RBX."""
-    axes = (
-        Regular(len(SUBDET_PM), 0, len(SUBDET_PM), label="side"),
-        Regular(N_RBX, 0.5, N_RBX + 0.5, label="RBX"),
-    )
+    axes = (Regular(len(SUBDET_PM), 0, len(SUBDET_PM), label="side"), Regular(N_RBX, 0.5, N_RBX + 0.5, label="RBX"))
     numbers = tuple(str(rbx) for rbx in range(1, N_RBX + 1))
     return MonitorElement(path, _filled(*axes, values=values), title, (SUBDET_PM, numbers))
 

@@ -18,18 +18,8 @@ import numpy as np
 
 from hcal_root_ad.detector import N_DEPTH, N_DQM_IETA, SUBDET_PM
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.judge.aggregate import (
-    Array,
-    Floats,
-    channel_sums,
-    count_by_channel,
-    count_by_lumi,
-    flagged,
-    has_boxes,
-    judged,
-    map_of,
-    reconstruction_error,
-)
+from hcal_root_ad.judge import aggregate
+from hcal_root_ad.judge.aggregate import Array, Floats
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import CommonPart, ModelInfo, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps, Source
@@ -57,15 +47,15 @@ from hcal_root_ad.publish.state_elements import summary_elements, summary_scalar
 
 def occupancies(verdicts: Sequence[Verdict]) -> Iterator[MonitorElement]:
     """Mean digis per channel of the judged LS, observed and expected, ieta × depth: masked channels do not count."""
-    sums = [(verdict, channel_sums(verdict)) for verdict in verdicts]
+    sums = [(verdict, aggregate.channel_sums(verdict)) for verdict in verdicts]
     for name, title, quantity in (
         ("Occupancy", "digis observed per channel", "observed"),
         ("ReconstructedOccupancy", "digis expected per channel", "expected"),
     ):
         totals, channels = np.zeros((2, N_DEPTH + 1, N_DQM_IETA))
         for verdict, of in sums:
-            use = count_by_channel(verdict.states, judged) > 0
-            place = map_of(verdict.channels)[use], verdict.channels.dqm_x[use]
+            use = aggregate.count_by_channel(verdict.states, aggregate.judged) > 0
+            place = aggregate.map_of(verdict.channels)[use], verdict.channels.dqm_x[use]
             np.add.at(totals, place, getattr(of, quantity)[use])
             np.add.at(channels, place, 1)
         rows = N_DEPTH + bool(channels[N_DEPTH].any())
@@ -82,7 +72,8 @@ def events_vs_ls(run: RunVerdict, axis: LumiAxis) -> MonitorElement:
 
 def pull_vs_ls(verdict: Verdict, axis: LumiAxis) -> MonitorElement:
     """Root mean square pull of the judged channels against LS: 1 is statistics alone. Its error is that of n pulls."""
-    values, channels = reconstruction_error(verdict), count_by_lumi(verdict.states, judged)
+    values = aggregate.reconstruction_error(verdict)
+    channels = aggregate.count_by_lumi(verdict.states, aggregate.judged)
     values[channels == 0] = np.nan
     errors = values / np.sqrt(2 * np.maximum(channels, 1))
     shown, widths = (axis.spread(column, verdict.lumisections, np.nan) for column in (values, errors))
@@ -92,7 +83,7 @@ def pull_vs_ls(verdict: Verdict, axis: LumiAxis) -> MonitorElement:
 
 def production_flags(verdict: Verdict, axis: LumiAxis) -> MonitorElement:
     """Flagged channels against LS: path, title and axes as CMSSW's ``HcalMLTask`` books it, its spelling included."""
-    flags = axis.spread(count_by_lumi(verdict.states, flagged), verdict.lumisections)
+    flags = axis.spread(aggregate.count_by_lumi(verdict.states, aggregate.flagged), verdict.lumisections)
     values, name = np.where(flags >= 0, flags, 0).astype(np.float64), verdict.subdetector
     path = f"{TASK}/MLBadFlagedChannelsvsLS/Subdet/{name}"
     assessed = axis.spread(verdict.assessed, verdict.lumisections)
@@ -108,20 +99,16 @@ def common_part_elements(common: CommonPart, axis: LumiAxis) -> Iterator[Monitor
     yield points_vs_ls(f"{TASK}/CommonPart/PileupvsLS", axis, values, errors, "pileup over that of clean runs", "ratio")
     shifts = {f"{name}/HB": _percent(values) for name, values in common.subdetector.items()}
     shifts |= {half: _percent(common.half[:, index]) for index, half in enumerate(SUBDET_PM)}
-    shifts |= {"ring": _largest(common.ring), "RBX": _largest(common.box)}
+    shifts |= {"ring": _percent(common.ring), "RBX": _percent(common.box)}
     rows = axis.spread(np.stack(list(shifts.values())[::-1], axis=1), common.lumisections)
     title = "shifts of common rates, size [%]"
     yield lumi_map(f"{TASK}/CommonPart/ShiftsvsLS", axis, rows, title, list(shifts)[::-1])
 
 
 def _percent(shift: Array) -> Floats:
-    """Size of a change of rate in percent, 0 where not assessed."""
-    return np.asarray(np.nan_to_num(100 * np.abs(np.expm1(shift.astype(np.float64)))))
-
-
-def _largest(shifts: Array) -> Floats:
-    """(LS,) size of the largest shift of any unit."""
-    return np.asarray(_percent(shifts).max(axis=1, initial=0.0))
+    """Size of a change of rate in percent, 0 where not assessed; (LS,) of any unit where there are several."""
+    percent = np.asarray(np.nan_to_num(100 * np.abs(np.expm1(shift.astype(np.float64)))))
+    return percent if percent.ndim == 1 else np.asarray(percent.max(axis=1, initial=0.0))
 
 
 FOLDER = f"{CLIENT}/Provenance"
@@ -138,12 +125,9 @@ def provenance_scalars(run: RunVerdict, provenance: Provenance) -> Iterator[Scal
     if run.strips:
         yield from _judge(run.strips.judge, "strips", "iphi strips per lumisection")
     yield from made_of(FOLDER, run.maps.sources, provenance)
-    for number, sentence in enumerate(run.masked, start=1):
-        yield Scalar(f"{FOLDER}/masked{number:02d}", sentence)
-    for number, sentence in enumerate(run.open_findings, start=1):
-        yield Scalar(f"{FOLDER}/open{number:02d}", sentence)
-    for number, note in enumerate(run.every_note, start=1):
-        yield Scalar(f"{FOLDER}/note{number:02d}", note)
+    for name, sentences in (("masked", run.masked), ("open", run.open_findings), ("note", run.every_note)):
+        for number, sentence in enumerate(sentences, start=1):
+            yield Scalar(f"{FOLDER}/{name}{number:02d}", sentence)
 
 
 def made_of(folder: str, sources: Iterable[Source], provenance: Provenance) -> Iterator[Scalar]:
@@ -171,11 +155,12 @@ def provenance_of_scalars(texts: Iterable[str]) -> Provenance | None:
 
 
 def _judge(judge: ModelInfo, of: str, granularity: str) -> Iterator[Scalar]:
-    yield Scalar(f"{FOLDER}/model_{of}", f"{judge.name} {judge.version}".strip())
-    yield Scalar(f"{FOLDER}/modelDigest_{of}", judge.digest)
-    yield Scalar(f"{FOLDER}/threshold_{of}", float(judge.threshold))
-    yield Scalar(f"{FOLDER}/falseAlarmsPer100LS_{of}", float(judge.false_alarms))
-    yield Scalar(f"{FOLDER}/granularity_{of}", granularity)
+    facts: dict[str, float | str] = {
+        "model": f"{judge.name} {judge.version}".strip(), "modelDigest": judge.digest,
+        "threshold": float(judge.threshold), "falseAlarmsPer100LS": float(judge.false_alarms),
+        "granularity": granularity,
+    }  # fmt: skip
+    yield from (Scalar(f"{FOLDER}/{name}_{of}", value) for name, value in facts.items())
 
 
 def monitor_elements(
@@ -224,15 +209,13 @@ def _faults(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
         yield uhtrs
 
 
-def _task(
-    run: RunVerdict, axis: LumiAxis, beside_digi_task: bool, as_production: bool
-) -> Iterator[MonitorElement]:  # fmt: skip
+def _task(run: RunVerdict, axis: LumiAxis, beside_digi_task: bool, as_production: bool) -> Iterator[MonitorElement]:
     for element in occupancies(run.verdicts) if run.verdicts else ():
         if not (beside_digi_task and element.path.endswith("/Occupancy")):
             yield element
     if run.maps.events.any():
         yield events_vs_ls(run, axis)
-    for verdict in filter(has_boxes, _per_lumi(run)):
+    for verdict in filter(aggregate.has_boxes, _per_lumi(run)):
         yield pull_vs_ls(verdict, axis)
         if as_production:
             yield production_flags(verdict, axis)
@@ -265,10 +248,10 @@ def publish(
     """
     target = target_path(verdict.maps, folder, online=online, attach_to=attach_to)
     target = target.with_name(with_version(target.name, version)) if version > 1 else target
-    _refuse_input(target, attach_to)
-    elements = monitor_elements(
-        verdict, provenance, beside_digi_task=attach_to is not None, as_production=as_production
-    )
+    if attach_to is not None and target.exists() and target.samefile(attach_to):
+        raise OutputError(f"{target}: the output would replace the input; choose another folder with -o.")
+    beside = attach_to is not None
+    elements = monitor_elements(verdict, provenance, beside_digi_task=beside, as_production=as_production)
     if attach_to is None:
         write_root_file(elements, target)
     else:
@@ -282,8 +265,3 @@ def target_path(maps: LumiMaps, folder: Path, *, online: bool = False, attach_to
     if attach_to is not None and not list(name_complaints(attach_to.name)):
         name = attach_to.name
     return Path(folder) / name
-
-
-def _refuse_input(target: Path, attach_to: Path | None) -> None:
-    if attach_to is not None and target.exists() and target.samefile(attach_to):
-        raise OutputError(f"{target}: the output would replace the input; choose another folder with -o.")

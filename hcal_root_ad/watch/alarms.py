@@ -32,8 +32,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.judge.aggregate import LOSSES
 from hcal_root_ad.judge.run_verdict import RunVerdict
-from hcal_root_ad.judge.verdict import Finding, Kind, Level, Named, Verdict, how_large, how_sure, what
+from hcal_root_ad.judge.verdict import Finding, Level, Named, Verdict, how_large, how_sure, what
 from hcal_root_ad.lumi_maps import ranges_of
 from hcal_root_ad.provenance import Provenance, provenance_of_table
 
@@ -45,7 +46,6 @@ SHARED = 0.5
 """A new finding that has this share of an alarm's channels is the same fault under another name."""
 _BOX, _SUBDETECTOR = 100, 1000
 """Channels from which a fault without a unit of its own is as severe as a box, or a sub-detector; few are a module."""
-LOSSES = (Kind.DEAD, Kind.DEGRADED)
 NOT_TRUSTED, NOT_JUDGED = "not trusted", "not judged"
 CERTAINLY, WEAK = "certain", "weak"
 Place = tuple[str, str, str]
@@ -156,17 +156,9 @@ class _Part:
 def alarm_of(finding: Finding, noun: str = "channel") -> Alarm:
     """The alarm that a finding raises; ``noun``: what its rows are."""
     return Alarm(
-        subdetector=finding.subdetector,
-        unit=finding.unit,
-        what=what(finding, noun),
-        kind=str(finding.kind),
-        severity=severity_of(finding),
-        first=finding.first,
-        last=finding.last,
-        rate=how_large(finding),
-        sure=how_sure(finding),
-        rows=finding.rows,
-    )
+        finding.subdetector, finding.unit, what(finding, noun), str(finding.kind), severity_of(finding), finding.first,
+        finding.last, how_large(finding), how_sure(finding), rows=finding.rows,
+    )  # fmt: skip
 
 
 def severity_of(finding: Finding) -> Severity:

@@ -15,6 +15,7 @@ from hcal_root_ad.machine import release_all
 from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.provenance import Option, Provenance
 from hcal_root_ad.publish.publish import publish, target_path
+from hcal_root_ad.watch import messages
 from hcal_root_ad.watch.alarms import (
     NAME,
     Alarm,
@@ -28,15 +29,6 @@ from hcal_root_ad.watch.alarms import (
     not_judged,
 )
 from hcal_root_ad.watch.intake import Intake, Read, Say, reader
-from hcal_root_ad.watch.messages import (
-    Command,
-    Complaints,
-    Registration,
-    alarm_sentence,
-    forget_older,
-    next_version,
-    status_sentence,
-)
 from hcal_root_ad.watch.received import Received, ReceivedFiles
 from hcal_root_ad.watch.run_in_progress import RunInProgress, Step
 
@@ -118,10 +110,10 @@ class Watch:
     ) -> None:  # fmt: skip
         settings.check()
         self._settings, self._judging, self._say, self._clock = settings, judging, say, clock
-        self._complaints = Complaints(say)
-        self._on_alarm = Command("--on-alarm", settings.on_alarm, self._complaints, clock)
-        self._on_publish = Command("--on-publish", settings.on_publish, self._complaints, clock)
-        self._registration = Registration(settings.register, self._complaints)
+        self._complaints = messages.Complaints(say)
+        self._on_alarm = messages.Command("--on-alarm", settings.on_alarm, self._complaints, clock)
+        self._on_publish = messages.Command("--on-publish", settings.on_publish, self._complaints, clock)
+        self._registration = messages.Registration(settings.register, self._complaints)
         self._log = AlarmLog(settings.output / NAME, judging.provenance("watch", [], settings.options))
         self._files = ReceivedFiles(settings.output, settings.folder, say, settings.definition)
         self._intake = Intake(settings.folder, settings.patience, say, read or reader(settings.definition))
@@ -183,16 +175,13 @@ class Watch:
             self._say(f"run {run}: goes on with the {len(kept)} files that were received before.")
         self._files.reopen(run)
         self._newest = max(run, self._newest)
-        self._runs[run] = _Open(run, progress, self._active(run))
-        return self._runs[run]
-
-    def _active(self, run: int) -> dict[Place, Alarm]:
-        """Alarms of a run that are raised; none where the log cannot be read, which is said."""
+        alarms: dict[Place, Alarm] = {}
         try:
-            return self._log.active(run)
+            alarms = self._log.active(run)
         except InputError as error:
             self._complaints.add("alarms", str(error))
-            return {}
+        self._runs[run] = _Open(run, progress, alarms)
+        return self._runs[run]
 
     def _take(self, received: Received) -> None:
         run = self._runs.get(received.run) or self._open(received.run)
@@ -201,24 +190,26 @@ class Watch:
         self._save()
 
     def _save(self) -> None:
-        """Keep what was received. What the disk does not take is tried again; until then only this process has it."""
+        """Keep what was received. What the disk does not take is tried again; until then only this process has it.
+
+        Counts that cannot be kept, whatever the disk does, are known to this process alone.
+        """
         try:
             while self._unsaved:
-                self._save_one(self._unsaved[0])
+                received = self._unsaved[0]
+                try:
+                    self._files.save(received)
+                except OSError:
+                    raise
+                except Exception as error:
+                    sentence = (
+                        f"{received.path.name} is judged, but what was received of it cannot be kept ({error!r})."
+                    )
+                    self._complaints.add(f"state of {received.path}", sentence, partial(fault_sentence, error))
                 del self._unsaved[0]
             self._complaints.settle("state", "What was received is saved again.")
         except OSError as error:
             self._complaints.add("state", f"What was received cannot be saved ({error.strerror}); tried again.")
-
-    def _save_one(self, received: Received) -> None:
-        """Keep a file's counts; those that cannot be kept, whatever the disk does, are known to this process alone."""
-        try:
-            self._files.save(received)
-        except OSError:
-            raise
-        except Exception as error:
-            sentence = f"{received.path.name} is judged, but what was received of it cannot be kept ({error!r})."
-            self._complaints.add(f"state of {received.path}", sentence, partial(fault_sentence, error))
 
     def _advance(self, run: _Open) -> None:
         """Judge what is ready; alarms first, then the file."""
@@ -264,7 +255,7 @@ class Watch:
         self._write_alarms()
         for change in changed:
             if change.louder and change.alarm.severity.rank >= self._settings.minimum_severity.rank:
-                sentence = alarm_sentence(run.run, change)
+                sentence = messages.alarm_sentence(run.run, change)
                 self._say(sentence)
                 self._on_alarm.start(sentence, json.dumps(entry_of(change, run.run, lumisection, now)))
 
@@ -300,9 +291,9 @@ class Watch:
     def _write(self, verdict: RunVerdict, provenance: Provenance) -> Path:
         """A file of a version of its own: the newer GUI crashes where one is replaced."""
         output, online = self._settings.output, self._settings.online
-        version = next_version(target_path(verdict.maps, output, online=online))
+        version = messages.next_version(target_path(verdict.maps, output, online=online))
         path = publish(verdict, output, online=online, provenance=provenance, version=version)
-        forget_older(path)
+        messages.forget_older(path)
         self._on_publish.start(str(path))
         self._registration.tell(path, verdict.maps.run)
         return path
@@ -310,7 +301,7 @@ class Watch:
     def _say_status(self, run: _Open) -> None:
         """The status line on all steps since the one before."""
         if run.unsaid:
-            self._say(status_sentence(run.unsaid, run.alarms.values(), run.latency))
+            self._say(messages.status_sentence(run.unsaid, run.alarms.values(), run.latency))
             run.unsaid, run.latency, run.said = None, None, run.said + 1
 
     def _end(self, one: _Open) -> None:
