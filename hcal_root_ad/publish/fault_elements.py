@@ -6,51 +6,19 @@ Maps are 0 (white) where nothing is flagged and never signed: the GUIs draw from
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from hcal_root_ad.detector import N_RBX, N_UHTR_SLOTS, SUBDET_PM, box_name, uhtr_name
-from hcal_root_ad.judge.aggregate import (
-    LOSSES,
-    N_BOXES,
-    Floats,
-    States,
-    boxes_of,
-    by_map,
-    count_by_channel,
-    count_by_unit,
-    flagged,
-    has_boxes,
-    judged,
-    kinds_by_lumi,
-    sum_by_box,
-)
+from hcal_root_ad.judge import aggregate
+from hcal_root_ad.judge.aggregate import LOSSES, N_BOXES, Floats, States, judged
 from hcal_root_ad.judge.run_verdict import RunVerdict
-from hcal_root_ad.judge.verdict import Kind, State, StripVerdict, Verdict
+from hcal_root_ad.judge.verdict import Finding, Kind, State, StripVerdict, Verdict
 from hcal_root_ad.lumi_maps import Range
 from hcal_root_ad.machine import iter_chunks
-from hcal_root_ad.publish.elements import (
-    CLIENT,
-    TASK,
-    LumiAxis,
-    MonitorElement,
-    QualityResult,
-    QualityStatus,
-    depth_map,
-    lumi_map,
-)
-from hcal_root_ad.publish.state_elements import (
-    AGAINST_LS,
-    BAD_FROM,
-    FOLDER,
-    N_UHTRS,
-    NOW,
-    bad_share,
-    newest,
-    run_box_states,
-    subdetector_states,
-)
+from hcal_root_ad.publish import elements, state_elements
+from hcal_root_ad.publish.elements import CLIENT, TASK, LumiAxis, MonitorElement, QualityResult, QualityStatus
+from hcal_root_ad.publish.state_elements import AGAINST_LS, BAD_FROM, FOLDER, N_UHTRS, NOW
 
 ROWS = 16
 """Rows of the list of faults: with more, two lines of text would not fit into one."""
@@ -64,62 +32,46 @@ _LOWEST = 0.1
 """Percent; a flagged channel is never shown as sound."""
 
 
-@dataclass(frozen=True)
-class FaultRow:
-    """One row of the list of faults."""
-
-    unit: str
-    kind: Kind
-    ranges: tuple[Range, ...]
-    subdetector: str
-    channels: int
-
-    @property
-    def label(self) -> str:
-        """Two lines for TLatex: the unit, and what is wrong since when."""
-        lines = self.unit.replace("-RM", " RM").replace("-card", " c"), _kind_and_range(self)
-        scale = _SCALE * min(1, _LABEL / max(map(len, lines)))
-        return f"#scale[{scale:.2f}]{{#splitline{{{lines[0]}}}{{{lines[1]}}}}}"
-
-    @property
-    def title(self) -> str:
-        """For messages: ``HEP07 dead, LS 18-31``."""
-        first, last = self.ranges[0][0], self.ranges[-1][1]
-        return f"{self.unit} {self.kind}, LS {first}" + (f"-{last}" if last > first else "")
+def row_label(unit: str, kind: Kind, ranges: Sequence[Range]) -> str:
+    """Two lines for TLatex: the unit, and what is wrong since when."""
+    lines = unit.replace("-RM", " RM").replace("-card", " c"), f"{_SHORT.get(kind, kind)} {_span(ranges)}"
+    scale = _SCALE * min(1, _LABEL / max(map(len, lines)))
+    return f"#scale[{scale:.2f}]{{#splitline{{{lines[0]}}}{{{lines[1]}}}}}"
 
 
-def fault_rows(run: RunVerdict) -> list[FaultRow]:
+def _span(ranges: Sequence[Range]) -> str:
+    first, last = ranges[0][0], ranges[-1][1]
+    return f"{first}-{last}" if last > first else f"{first}"
+
+
+def _faults(run: RunVerdict) -> list[Finding]:
     """All faults, of channels and of strips, the most severe first."""
     findings = [*run.findings, *(run.strips.findings if run.strips else ())]
-    findings.sort(key=lambda finding: (-finding.state, -finding.channels * finding.lumisections))
-    return [
-        FaultRow(finding.unit, finding.kind, finding.ranges, finding.subdetector, finding.channels)
-        for finding in findings
-    ]
+    return sorted(findings, key=lambda finding: (-finding.state, -finding.channels * finding.lumisections))
 
 
 def fault_list(run: RunVerdict, axis: LumiAxis) -> MonitorElement:
     """The strongest faults × LS: red or yellow where a fault is, green where its sub-detector was judged."""
-    every = fault_rows(run)
+    every = _faults(run)
     shown = every[:ROWS]
     states = np.zeros((axis.length, ROWS), dtype=np.uint8)
     labels = [""] * ROWS
-    for place, row in enumerate(shown):
-        states[:, ROWS - 1 - place], labels[ROWS - 1 - place] = _row_states(run, row, axis), row.label
+    for row, fault in zip(range(ROWS - 1, -1, -1), shown, strict=False):
+        states[:, row], labels[row] = _row_states(run, fault, axis), row_label(fault.unit, fault.kind, fault.ranges)
     if not shown:
         states[:, ROWS - 1] = np.max([_assessed(source, axis) for source in run.judged], axis=0, initial=0)
         labels[ROWS - 1] = f"#scale[{_SCALE}]{{#splitline{{nothing}}{{flagged}}}}"
     hidden = len(every) - len(shown)
     title = "strongest faults" + (f", {hidden} more not shown" if hidden else "")
-    return lumi_map(f"{FOLDER}/FaultList", axis, states, title, labels)
+    return elements.lumi_map(f"{FOLDER}/FaultList", axis, states, title, labels)
 
 
-def _row_states(run: RunVerdict, row: FaultRow, axis: LumiAxis) -> States:
-    sources = [s for s in run.judged if isinstance(s, StripVerdict) or s.subdetector == row.subdetector]
+def _row_states(run: RunVerdict, fault: Finding, axis: LumiAxis) -> States:
+    sources = [s for s in run.judged if isinstance(s, StripVerdict) or s.subdetector == fault.subdetector]
     states: States = np.max([_assessed(source, axis) for source in sources], axis=0, initial=0)
-    for first, last in row.ranges:
+    for first, last in fault.ranges:
         inside = states[max(first - axis.first, 0) : last - axis.first + 1]
-        inside[inside == State.GOOD] = row.kind.state
+        inside[inside == State.GOOD] = fault.state
     return states
 
 
@@ -131,21 +83,15 @@ def _assessed(source: Verdict | StripVerdict, axis: LumiAxis) -> States:
     return np.asarray(axis.spread(judged, source.lumisections, State.NOT_ASSESSED), dtype=np.uint8)
 
 
-def _kind_and_range(row: FaultRow) -> str:
-    first, last = row.ranges[0][0], row.ranges[-1][1]
-    kind = _SHORT.get(str(row.kind), str(row.kind))
-    return f"{kind} {first}" + (f"-{last}" if last > first else "")
-
-
 def kind_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement:
     """Number of flagged channels of each sub-detector and kind × LS, the first sub-detector on top."""
     rows, names = [], []
     for verdict in verdicts[::-1]:
-        for kind, counts in reversed(kinds_by_lumi(verdict).items()):
+        for kind, counts in reversed(aggregate.kinds_by_lumi(verdict).items()):
             rows.append(axis.spread(counts, verdict.lumisections))
             names.append(f"#scale[{_SCALE}]{{{verdict.subdetector} {kind}}}")
     path = f"{CLIENT}/FlaggedKindsvsLS/FlaggedKindsvsLS"
-    return lumi_map(path, axis, np.stack(rows, axis=1), "flagged channels by kind", names, log_z=True)
+    return elements.lumi_map(path, axis, np.stack(rows, axis=1), "flagged channels by kind", names, log_z=True)
 
 
 def uhtr_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement | None:
@@ -155,12 +101,14 @@ def uhtr_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement | No
         return None
     counts = np.zeros((axis.length, N_UHTRS))
     for verdict in with_uhtrs:
-        flags = count_by_unit(verdict.states, verdict.channels.uhtr.astype(np.intp), N_UHTRS, flagged)
+        flags = aggregate.count_by_unit(
+            verdict.states, verdict.channels.uhtr.astype(np.intp), N_UHTRS, aggregate.flagged
+        )
         counts += axis.spread(flags, verdict.lumisections)
     crates = [uhtr_name(uhtr).partition("-")[0].replace("crate", "crate ") for uhtr in range(N_UHTRS)]
     names = [name if uhtr % N_UHTR_SLOTS == 0 else "" for uhtr, name in enumerate(crates)]
     path, title = f"{CLIENT}/FlaggedChannelsvsLS/uHTR", "flagged channels by uHTR"
-    return lumi_map(path, axis, counts, title, names, "uHTR", log_z=True)
+    return elements.lumi_map(path, axis, counts, title, names, "uHTR", log_z=True)
 
 
 def channel_percentages(verdicts: Sequence[Verdict]) -> Iterator[MonitorElement]:
@@ -172,9 +120,11 @@ def channel_percentages(verdicts: Sequence[Verdict]) -> Iterator[MonitorElement]
         values = [
             (verdict.channels, _channel_percent(verdict, losses)) for verdict in verdicts if verdict.subdetector != "HO"
         ]
-        for place, percent in by_map(values):
+        for place, percent in aggregate.by_map(values):
             if percent.any():
-                yield depth_map(f"{CLIENT}/{name}/depth/{place}", percent, f"{place}: {title} where flagged [%]")
+                yield elements.depth_map(
+                    f"{CLIENT}/{name}/depth/{place}", percent, f"{place}: {title} where flagged [%]"
+                )
 
 
 def _channel_percent(verdict: Verdict, losses: bool) -> Floats:
@@ -192,14 +142,16 @@ def box_percentages(sources: Sequence[Verdict | StripVerdict], axis: LumiAxis) -
     """Digis that flagged channels miss, or have too many, in percent of what their readout box should have × LS."""
     percent = np.zeros((2, axis.length, N_BOXES))
     for source in sources:
-        if has_boxes(source):
-            expected = np.maximum(sum_by_box(source.expected, boxes_of(source), source.states), 1e-9)
+        if aggregate.has_boxes(source):
+            expected = np.maximum(
+                aggregate.sum_by_box(source.expected, aggregate.boxes_of(source), source.states), 1e-9
+            )
             for rows, change in zip(percent, box_changes(source), strict=True):
-                rows += axis.spread(100 * change / expected, source.lumisections)
+                rows += axis.spread(100 * change / np.maximum(expected, 1e-9), source.lumisections)
     for name, title, values in zip(("Loss", "Excess"), ("loss", "excess"), percent, strict=True):
         shown = np.where(values > 0, values.clip(_LOWEST, MOST_EXCESS), 0.0)
         path = f"{CLIENT}/{name}vsLS/RBX"
-        yield lumi_map(path, axis, shown, f"{title} of flagged channels [% of RBX]", _LABELLED_BOXES, "RBX")
+        yield elements.lumi_map(path, axis, shown, f"{title} of flagged channels [% of RBX]", _LABELLED_BOXES, "RBX")
 
 
 _ROWS = 256
@@ -208,7 +160,7 @@ _ROWS = 256
 
 def box_changes(source: Verdict | StripVerdict) -> tuple[Floats, Floats]:
     """(LS, 72) digis that the flagged channels of a box miss, and those that they have too many."""
-    boxes, rows = boxes_of(source), source.lumisections
+    boxes, rows = aggregate.boxes_of(source), source.lumisections
     missing, surplus = np.zeros((2, len(rows), N_BOXES))
     starts = np.searchsorted(rows, [interval.first for interval in source.intervals])
     stops = np.searchsorted(rows, [interval.last + 1 for interval in source.intervals])
@@ -244,8 +196,8 @@ def quality_results(run: RunVerdict, axis: LumiAxis) -> Iterator[QualityResult]:
     lost for shorter, or where one in five hundred (channel, LS) pairs or more is flagged: never for one warm channel
     in one LS. A half of which no LS could be assessed gets INSUFFICIENT_STATISTICS, never OK.
     """
-    boxes, rates = run_box_states(run, axis), _rates(run)
-    faults = fault_rows(run)
+    boxes, rates = state_elements.run_box_states(run, axis), _rates(run)
+    faults = _faults(run)
     # Run totals alone have no elements against LS.
     against_ls = run.strips is not None or any(verdict.granularity == "lumisection" for verdict in run.verdicts)
     for index, half in enumerate(SUBDET_PM):
@@ -254,7 +206,7 @@ def quality_results(run: RunVerdict, axis: LumiAxis) -> Iterator[QualityResult]:
             own = [fault for fault in faults if fault.unit.startswith(half) or _reaches(fault, half)]
             path = f"{AGAINST_LS}/SubdetPM/{half}"
             yield _result(path, "HcalADLostUnits", rows.max(axis=1), float(rates[index]), own)
-    states = list(subdetector_states(run, axis).values())
+    states = list(state_elements.subdetector_states(run, axis).values())
     worst = np.max(states, axis=0) if states else np.zeros(axis.length, dtype=np.uint8)
     for path in (f"{FOLDER}/RBXNow", f"{CLIENT}/EventInfo/runSummary"):
         yield _result(path, "HcalADLostUnits", worst, float(rates.max(initial=0.0)), faults)
@@ -262,24 +214,24 @@ def quality_results(run: RunVerdict, axis: LumiAxis) -> Iterator[QualityResult]:
         yield _events(run)
 
 
-def _result(path: str, qtest: str, states: np.ndarray, rate: float, faults: list[FaultRow]) -> QualityResult:
+def _result(path: str, qtest: str, states: np.ndarray, rate: float, faults: list[Finding]) -> QualityResult:
     """The result is the share of assessed lumisections without a lost unit; ``states``: (LS,) of the worst unit."""
-    share = bad_share(states)
+    share = state_elements.bad_share(states)
     if share is None:
         message = "no LS could be judged: too few events or no data"
         return QualityResult(path, qtest, QualityStatus.INSUFFICIENT_STATISTICS, 0.0, _ALGORITHM, message)
-    now = bool((newest(states[:, None]) == State.BAD).any())
+    now = bool((state_elements.newest(states[:, None]) == State.BAD).any())
     lost = f"a unit is lost in {share:.1%} of the assessed LS" if share else "no unit is lost"
     message = lost + (f", also in the last {NOW}" if now else "") + f", {rate:.2%} of channels flagged"
     if faults:
-        message += f", strongest: {faults[0].title}"
+        message += f", strongest: {faults[0].unit} {faults[0].kind}, LS {_span(faults[0].ranges)}"
     if share >= BAD_FROM or now:
         return QualityResult(path, qtest, QualityStatus.ERROR, 1 - share, _ALGORITHM, message)
     status = QualityStatus.WARNING if share or rate >= RATE else QualityStatus.OK
     return QualityResult(path, qtest, status, 1 - share, _ALGORITHM, message)
 
 
-def _reaches(fault: FaultRow, half: str) -> bool:
+def _reaches(fault: Finding, half: str) -> bool:
     """Whether a fault that is named after its sub-detector lies on the side of a half: ``HE +20/5/3`` in HEP."""
     name, _, place = fault.unit.partition(" ")
     return name == half[:2] and place[:1] in (("-",) if half.endswith("M") else ("+",))
@@ -289,10 +241,10 @@ def _rates(run: RunVerdict) -> np.ndarray:
     """(4,) share of the judged (channel, LS) pairs of each half that are flagged."""
     flags, pairs = np.zeros((2, len(SUBDET_PM)))
     for source in run.judged:
-        if has_boxes(source):
-            half = boxes_of(source) // N_RBX
-            for counts, which in ((flags, flagged), (pairs, judged)):
-                counts += np.bincount(half, count_by_channel(source.states, which), minlength=len(SUBDET_PM))
+        if aggregate.has_boxes(source):
+            half = aggregate.boxes_of(source) // N_RBX
+            for counts, which in ((flags, aggregate.flagged), (pairs, judged)):
+                counts += np.bincount(half, aggregate.count_by_channel(source.states, which), minlength=len(SUBDET_PM))
     return np.asarray(flags / np.maximum(pairs, 1))
 
 

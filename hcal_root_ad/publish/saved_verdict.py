@@ -19,20 +19,8 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_DQM_IETA, N_IPHI, box_name
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import whole_file
-from hcal_root_ad.judge.aggregate import (
-    N_BOXES,
-    box_states,
-    boxes_of,
-    channel_sums,
-    count_by_box,
-    depth_maps,
-    exactly,
-    flagged_fraction,
-    judged,
-    strongest_scores,
-    unit_states,
-    worst_state,
-)
+from hcal_root_ad.judge import aggregate
+from hcal_root_ad.judge.aggregate import N_BOXES, box_states, judged
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import (
     CommonPart,
@@ -216,15 +204,15 @@ def _strips(strips: StripVerdict) -> PartRecord:
 
 def _maps(verdict: Verdict) -> dict[str, Any]:
     """The maps of the run, by field."""
-    sums = channel_sums(verdict)
+    sums = aggregate.channel_sums(verdict)
     maps: dict[str, NDArray[Any]] = {
-        "worst": worst_state(verdict.states),
-        "fraction": flagged_fraction(verdict),
+        "worst": aggregate.worst_state(verdict.states),
+        "fraction": aggregate.flagged_fraction(verdict),
         "observed": sums.observed,
         "expected": sums.expected,
-        "score": strongest_scores(verdict),
+        "score": aggregate.strongest_scores(verdict),
     }
-    return {name: depth_maps(verdict.channels, values).astype(_MAPS[name]) for name, values in maps.items()}
+    return {name: aggregate.depth_maps(verdict.channels, values).astype(_MAPS[name]) for name, values in maps.items()}
 
 
 def _boxes(verdict: Verdict | StripVerdict, findings: Sequence[Finding]) -> dict[str, Any]:
@@ -232,14 +220,20 @@ def _boxes(verdict: Verdict | StripVerdict, findings: Sequence[Finding]) -> dict
     names, boxes = _box_columns(verdict)
     strongest = tuple(sorted(findings, key=lambda finding: -finding.significance))
     observed, expected = _histories(verdict, strongest[:SHOWN])
-    counted = {"judged": judged, "problematic": exactly(State.PROBLEMATIC), "bad": exactly(State.BAD)}
-    states = box_states(verdict) if names == HBHE_BOXES else unit_states(verdict.states, boxes)[:, : len(names)]
+    counted = {
+        "judged": judged,
+        "problematic": aggregate.exactly(State.PROBLEMATIC),
+        "bad": aggregate.exactly(State.BAD),
+    }
+    states = (
+        box_states(verdict) if names == HBHE_BOXES else aggregate.unit_states(verdict.states, boxes)[:, : len(names)]
+    )
     return {
         "judge": verdict.judge,
         "assessed": verdict.assessed,
         "boxes": names,
         **{
-            name: count_by_box(verdict.states, boxes, which).astype(np.int32)[:, : len(names)]
+            name: aggregate.count_by_box(verdict.states, boxes, which).astype(np.int32)[:, : len(names)]
             for name, which in counted.items()
         },
         "box_states": states,
@@ -252,7 +246,7 @@ def _boxes(verdict: Verdict | StripVerdict, findings: Sequence[Finding]) -> dict
 def _box_columns(verdict: Verdict | StripVerdict) -> tuple[tuple[str, ...], NDArray[np.intp]]:
     """Names of the readout boxes, and of each column the place of its own among them."""
     if isinstance(verdict, StripVerdict) or verdict.subdetector in ("HB", "HE"):
-        return HBHE_BOXES, boxes_of(verdict)
+        return HBHE_BOXES, aggregate.boxes_of(verdict)
     table = verdict.channels
     sides = [f"{verdict.subdetector}{'MP'[side]}" for side in table.side]
     names = [table.box_name(row) if table.rbx[row] else sides[row] for row in range(len(table))]

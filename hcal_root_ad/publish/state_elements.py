@@ -13,33 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_IPHI, N_RBX, N_UHTR_SLOTS, SUBDET_PM, ChannelTable, box_name
-from hcal_root_ad.judge.aggregate import (
-    N_BOXES,
-    States,
-    box_states,
-    by_map,
-    count_by_unit,
-    exactly,
-    flagged,
-    has_boxes,
-    judged,
-    lost_units,
-    worst_state,
-)
+from hcal_root_ad.judge import aggregate
+from hcal_root_ad.judge.aggregate import N_BOXES, States
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import State, StripVerdict, Trust, Verdict
-from hcal_root_ad.publish.elements import (
-    CLIENT,
-    RBX_LABELS,
-    LumiAxis,
-    MonitorElement,
-    Scalar,
-    box_summary,
-    cells,
-    depth_map,
-    lumi_map,
-    strip_map,
-)
+from hcal_root_ad.publish import elements
+from hcal_root_ad.publish.elements import CLIENT, RBX_LABELS, LumiAxis, MonitorElement, Scalar
 
 FOLDER, AGAINST_LS = f"{CLIENT}/StateSummary", f"{CLIENT}/StateSummaryvsLS"
 NOW = 10
@@ -51,8 +30,10 @@ _QUADRANTS = 4
 
 def channel_states(verdicts: Sequence[Verdict]) -> Iterator[MonitorElement]:
     """Worst state of every channel, on the maps of its depth (HO on one of its own)."""
-    for name, states in by_map([(verdict.channels, worst_state(verdict.states)) for verdict in verdicts]):
-        yield depth_map(f"{FOLDER}/depth/{name}", states, f"{name}: worst state of the run")
+    for name, states in aggregate.by_map(
+        [(verdict.channels, aggregate.worst_state(verdict.states)) for verdict in verdicts]
+    ):
+        yield elements.depth_map(f"{FOLDER}/depth/{name}", states, f"{name}: worst state of the run")
 
 
 def states_against_lumisections(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
@@ -62,18 +43,22 @@ def states_against_lumisections(run: RunVerdict, axis: LumiAxis) -> Iterator[Mon
         rows = boxes[:, index * N_RBX : (index + 1) * N_RBX]
         if rows.any():
             path = f"{AGAINST_LS}/SubdetPM/{half}"
-            yield lumi_map(path, axis, rows, f"{half}: state of each RBX", RBX_LABELS[half], "RBX")
-    outer = [verdict for verdict in run.verdicts if not has_boxes(verdict) and verdict.granularity == "lumisection"]
+            yield elements.lumi_map(path, axis, rows, f"{half}: state of each RBX", RBX_LABELS[half], "RBX")
+    outer = [
+        verdict for verdict in run.verdicts if not aggregate.has_boxes(verdict) and verdict.granularity == "lumisection"
+    ]
     if outer:
         yield outer_map(outer, axis)
     states = subdetector_states(run, axis)
     columns = np.stack(list(states.values()), axis=1)
-    yield lumi_map(f"{AGAINST_LS}/StateSummaryvsLS", axis, columns, "worst state by sub-detector", tuple(states))
+    yield elements.lumi_map(
+        f"{AGAINST_LS}/StateSummaryvsLS", axis, columns, "worst state by sub-detector", tuple(states)
+    )
     feds = fed_states(run, axis, boxes)
     if feds:
         columns = np.stack(list(feds.values()), axis=1)
         names = [str(number) for number in feds]
-        yield lumi_map(f"{AGAINST_LS}/FED", axis, columns, "HB and HE: worst state by FED", names, "FED")
+        yield elements.lumi_map(f"{AGAINST_LS}/FED", axis, columns, "HB and HE: worst state by FED", names, "FED")
 
 
 def outer_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement:
@@ -89,7 +74,7 @@ def outer_map(verdicts: Sequence[Verdict], axis: LumiAxis) -> MonitorElement:
         f"{' and '.join(verdict.subdetector for verdict in verdicts)}: state of each unit",
     )
     small = [f"#scale[{min(1, 22 / len(names)):.2f}]{{{name}}}" for name in names]
-    return lumi_map(path, axis, np.concatenate(rows, axis=1), title, small)
+    return elements.lumi_map(path, axis, np.concatenate(rows, axis=1), title, small)
 
 
 def box_maps(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
@@ -99,7 +84,9 @@ def box_maps(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
         ("RBXNow", newest(states), f"RBX: worst state of the last {NOW} LS"),
         ("RBXRun", states, "RBX: worst state since the run began"),
     ):
-        yield box_summary(f"{FOLDER}/{name}", worst_state(rows).reshape(len(SUBDET_PM), N_RBX), title)
+        yield elements.box_summary(
+            f"{FOLDER}/{name}", aggregate.worst_state(rows).reshape(len(SUBDET_PM), N_RBX), title
+        )
 
 
 def strip_states(strips: StripVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
@@ -108,12 +95,12 @@ def strip_states(strips: StripVerdict, axis: LumiAxis) -> Iterator[MonitorElemen
     for index, half in enumerate(SUBDET_PM):
         rows = states[:, index * N_IPHI : (index + 1) * N_IPHI]
         path = f"{CLIENT}/StateSummaryvsiphivsLS/SubdetPM/{half}"
-        yield strip_map(path, axis, rows, f"{half}: state of each strip of one iphi")
+        yield elements.strip_map(path, axis, rows, f"{half}: state of each strip of one iphi")
 
 
 def newest(states: States) -> States:
     """The last :data:`NOW` rows in which anything was judged (all rows, where nothing ever was)."""
-    rows = np.flatnonzero(judged(states).any(axis=1))[-NOW:]
+    rows = np.flatnonzero(aggregate.judged(states).any(axis=1))[-NOW:]
     return states[rows] if len(rows) else states
 
 
@@ -124,8 +111,8 @@ def run_box_states(run: RunVerdict, axis: LumiAxis) -> States:
     """
     states = np.zeros((axis.length, N_BOXES), dtype=np.uint8)
     for source in per_lumisection(run) or run.judged:
-        if has_boxes(source):
-            np.maximum(states, _spread(source, box_states(source), axis), out=states)
+        if aggregate.has_boxes(source):
+            np.maximum(states, _spread(source, aggregate.box_states(source), axis), out=states)
     return states
 
 
@@ -137,10 +124,10 @@ def subdetector_states(run: RunVerdict, axis: LumiAxis) -> dict[str, States]:
         first = SUBDET_PM.index(f"{name}M") * N_RBX
         rows = boxes[:, first : first + 2 * N_RBX]
         if rows.any():
-            states[name] = worst_state(rows.T)
+            states[name] = aggregate.worst_state(rows.T)
     for verdict in run.verdicts:
-        if not has_boxes(verdict):
-            states[verdict.subdetector] = worst_state(_spread(verdict, _outer_states(verdict)[1], axis).T)
+        if not aggregate.has_boxes(verdict):
+            states[verdict.subdetector] = aggregate.worst_state(_spread(verdict, _outer_states(verdict)[1], axis).T)
     return states
 
 
@@ -149,15 +136,15 @@ def fed_states(run: RunVerdict, axis: LumiAxis, boxes: States) -> dict[int, Stat
     states: dict[int, States] = {}
     for verdict in run.verdicts:
         channels = verdict.channels
-        if not has_boxes(verdict):
+        if not aggregate.has_boxes(verdict):
             continue
         lost = np.zeros((axis.length, N_UHTRS), dtype=np.uint8)
         if verdict.granularity == "lumisection":
-            by_row = lost_units(verdict.states, channels.uhtr.astype(np.intp), N_UHTRS)
+            by_row = aggregate.lost_units(verdict.states, channels.uhtr.astype(np.intp), N_UHTRS)
             lost = _spread(verdict, by_row.astype(np.uint8), axis, 0)
         for number in np.unique(channels.fed[channels.fed > 0]).tolist():
             inside = channels.fed == number
-            own = worst_state(boxes[:, np.unique(channels.box[inside])].T)
+            own = aggregate.worst_state(boxes[:, np.unique(channels.box[inside])].T)
             own[lost[:, np.unique(channels.uhtr[inside])].any(axis=1)] = State.BAD
             states[number] = np.maximum(own, states.get(number, own))
     return dict(sorted(states.items()))
@@ -203,13 +190,12 @@ def _outer_states(verdict: Verdict) -> tuple[list[str], States]:
 
 def _units_and_states(verdict: Verdict) -> tuple[list[str], States]:
     states, (names, units) = verdict.states, outer_units(verdict.channels)
-    faulty, assessed, out = (
-        count_by_unit(states, units, len(names), which) for which in (flagged, judged, exactly(State.NOT_CONNECTED))
-    )
+    which = (aggregate.flagged, aggregate.judged, aggregate.exactly(State.NOT_CONNECTED))
+    faulty, assessed, out = (aggregate.count_by_unit(states, units, len(names), each) for each in which)
     conditions = [
         out == np.bincount(units, minlength=len(names)),
         assessed == 0,
-        lost_units(states, units, len(names)),
+        aggregate.lost_units(states, units, len(names)),
         faulty > 0,
     ]
     choices = [State.NOT_CONNECTED, State.NOT_ASSESSED, State.BAD, State.PROBLEMATIC]
@@ -232,7 +218,7 @@ _TRUST_STATES = {
 
 def bad_share(states: States) -> float | None:
     """Share of bad ones among the assessed lumisections; None where there are none."""
-    assessed = judged(states)
+    assessed = aggregate.judged(states)
     return float((states[assessed] == State.BAD).mean()) if assessed.any() else None
 
 
@@ -257,10 +243,12 @@ def run_state(run: RunVerdict, axis: LumiAxis) -> State:
 
 def summary_elements(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
     """The one cell of the run, and a cell for the trust in each judgement: green, yellow for another period, or red."""
-    yield cells(f"{SUMMARY_FOLDER}/runSummary", [run_state(run, axis)], "state of the run", (f"run {run.maps.run}",))
+    yield elements.cells(
+        f"{SUMMARY_FOLDER}/runSummary", [run_state(run, axis)], "state of the run", (f"run {run.maps.run}",)
+    )
     trusts = {_name(source): _trust(source, run) for source in run.judged} or {"run": Trust.NONE}
     states = [_TRUST_STATES[trust] for trust in trusts.values()]
-    yield cells(f"{SUMMARY_FOLDER}/TrustSummary", states, "may the verdict be trusted?", tuple(trusts))
+    yield elements.cells(f"{SUMMARY_FOLDER}/TrustSummary", states, "may the verdict be trusted?", tuple(trusts))
 
 
 def summary_scalars(run: RunVerdict, axis: LumiAxis) -> Iterator[Scalar]:

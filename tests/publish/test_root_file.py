@@ -10,7 +10,7 @@ import pytest
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import Kind
 from hcal_root_ad.publish.elements import efficiency_text, quality_text, scalar_text
-from hcal_root_ad.publish.fault_elements import FaultRow
+from hcal_root_ad.publish.fault_elements import row_label
 from hcal_root_ad.publish.publish import monitor_elements, publish
 from hcal_root_ad.publish.root_file import file_folder
 
@@ -177,8 +177,8 @@ def test_titles_and_labels_are_whole_in_a_picture_of_480_by_360(elements):
 
     for element in elements.elements:
         assert width(element.title, 0.05) <= 0.7, element.title
-    labels = [row.label for row in (FaultRow("HBP05-RM1-card2", Kind.DEGRADED, ((1010, 1060),), "HB", 16),
-                                    FaultRow("HE -29/71/7", Kind.NOISY, ((1, 2),), "HE", 1))]  # fmt: skip
+    labels = [row_label("HBP05-RM1-card2", Kind.DEGRADED, ((1010, 1060),)),
+              row_label("HE -29/71/7", Kind.NOISY, ((1, 2),))]  # fmt: skip
     for label in (*labels, *(row for row in elements["Hcal/HcalADClient/StateSummary/FaultList"].bin_labels[1] if row)):
         assert width(label, ROOT.gStyle.GetLabelSize("y")) <= 0.095, label
     canvas.Close()
