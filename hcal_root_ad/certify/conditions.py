@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,12 +39,15 @@ QUANTITIES = {
     "recorded": "recorded_lumi_per_lumisection",
 }
 """Quantity to its column in OMS."""
-MENU, FIELD, FILL_TYPE = "hlt_key", "b_field", "fill_type_runtime"
-"""Columns of a run that a detector state makes use of: trigger menu, field of the magnet in T, what collided."""
+MENU, FIELD, FILL_TYPE, TIME = "hlt_key", "b_field", "fill_type_runtime", "start_time"
+"""Columns of a run that a detector state makes use of: trigger menu, field of the magnet in T, what collided, when."""
+BRIL_TIMES = ("%m/%d/%y", "%m/%d/%y %H:%M:%S")
+"""A day and a time as brilcalc writes them, in UTC."""
 EVENTS_OF_FILL = {"PROTONS": COLLISIONS, "COSMICS": COSMICS, "IONS": IONS}
 PER_FEMTOBARN = {"/mb": 1e12, "/ub": 1e9, "/nb": 1e6, "/pb": 1e3, "/fb": 1.0, "/ab": 1e-3}
 """Unit of a luminosity as brilcalc writes it, in inverse femtobarn; OMS exports are in inverse picobarn."""
 RUN, LUMISECTION = "run_number", "lumisection_number"
+SECONDS_PER_DAY = 86400.0
 LARGEST = 2**31 - 1
 """Largest number of a run or lumisection; selections write an open end as 9999 or more."""
 
@@ -63,6 +67,7 @@ class OmsRun:
     ``delivered`` and ``recorded``: (LS,), luminosity in the export's unit, NaN where unknown.
     ``menu``, ``field`` (T) and ``events`` (``collisions``, ``cosmics``, ``ions``): of the run, None where the export
     does not say, or says two things. ``before``: luminosity delivered in its earlier runs, in inverse femtobarn.
+    ``day``: when the run began, in days since 1970 (UTC).
     """
 
     lumisections: NDArray[np.int32]
@@ -75,9 +80,10 @@ class OmsRun:
     field: float | None = None
     events: str | None = None
     before: float | None = None
+    day: float | None = None
 
 
-_OF_RUN = ("menu", "field", "events", "before")
+_OF_RUN = ("menu", "field", "events", "before", "day")
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +145,7 @@ class RunConditions:
         if self.oms is None:
             return state.UNKNOWN
         since = None if luminosity is None or self.oms.before is None else self.oms.before - luminosity
-        return state.RunFacts(self.oms.menu, self.oms.field, self.oms.events, since)
+        return state.RunFacts(self.oms.menu, self.oms.field, self.oms.events, since, day=self.oms.day)
 
     def _causes(self) -> dict[int, str]:
         return dict(zip(self.oms.lumisections.tolist(), self.oms.causes, strict=True)) if self.oms else {}
@@ -163,7 +169,7 @@ def conditions_of_table(table: Mapping[str, Any]) -> RunConditions:
             np.array(oms["lumisections"], dtype=np.int32),
             tuple(oms["causes"]),
             *(np.array(oms[name], dtype=np.float64) for name in QUANTITIES),
-            menu=oms["menu"], field=oms["field"], events=oms["events"], before=oms["before"],
+            **{name: oms[name] for name in _OF_RUN},
         ),
         selected=None if selected is None else tuple((first, last) for first, last in selected),
     )  # fmt: skip
@@ -180,6 +186,11 @@ class Conditions:
     selection: Selection | None = None
     notes: Sequence[str] = ()
 
+    @property
+    def runs(self) -> frozenset[int]:
+        """The runs of the OMS export."""
+        return frozenset(self.oms or ())
+
     def of(self, run: int) -> RunConditions:
         """Conditions of a run; one that an export lacks is known for no LS, one that a selection lacks not selected."""
         return RunConditions(
@@ -194,6 +205,38 @@ class Conditions:
     def for_state(self, run: int, start: int) -> state.RunFacts:
         """What a detector state that began with ``start`` makes use of in a run."""
         return self.of(run).for_state(self.before(start))
+
+
+class GrowingExport:
+    """An OMS export that is written again while runs are taken; each call reads it again where it changed.
+
+    What cannot be read is said once, and the conditions stay those that were read before.
+
+    Raises:
+        InputError: it cannot be read at the beginning; see :func:`read_conditions`.
+    """
+
+    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+        self._path, self._say = path, say
+        self._read = self._stamp()
+        self._conditions = read_conditions(path, None)
+
+    def __call__(self) -> Conditions | None:
+        if (now := self._stamp()) != self._read:
+            self._read = now
+            try:
+                self._conditions = read_conditions(self._path, None)
+            except InputError as error:
+                self._say(f"{error} What was read before holds.")
+        return self._conditions
+
+    def _stamp(self) -> tuple[int, int] | None:
+        """Changes with the file; None where it is not there."""
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_size
 
 
 def read_conditions(oms: Path | None, selection: Path | None) -> Conditions | None:
@@ -273,7 +316,7 @@ def _ranges(run: int, ranges: object, path: Path) -> list[Range]:
 # Exports: OMS as CSV, JSON or parquet, and brilcalc. Its run:fill and ls (of the LHC clock and of CMS, which is 0 where
 # CMS took nothing) are two numbers each; its beamstatus says stable beams; delivered(…), recorded(…) carry their unit.
 
-_OMS = (RUN, LUMISECTION, *CAUSE_OF_FLAG, *QUANTITIES.values(), MENU, FIELD, FILL_TYPE)
+_OMS = (RUN, LUMISECTION, *CAUSE_OF_FLAG, *QUANTITIES.values(), MENU, FIELD, FILL_TYPE, TIME)
 _BRIL = ("run:fill", "ls", "beamstatus")
 _PAIR = re.compile(r"([0-9]{1,10}):([0-9]{1,10})")
 
@@ -287,6 +330,7 @@ def read_oms(path: Path) -> tuple[dict[int, OmsRun], tuple[str, ...]]:
     """
     runs: dict[int, dict[int, LumiState]] = {}
     of_run: dict[int, set[tuple[str | None, float | None, str | None]]] = {}
+    begun: dict[int, float] = {}
     with open_rows(path, "OMS export", (*_OMS, *_BRIL)) as table:
         columns = _oms_columns(path, table.columns)
         flags = [name for name in CAUSE_OF_FLAG if name in columns]
@@ -296,6 +340,8 @@ def read_oms(path: Path) -> tuple[dict[int, OmsRun], tuple[str, ...]]:
                 oms = {name: read(row) for name, read in columns.items()}
                 run, lumisection, lumi = _number(oms, RUN), _number(oms, LUMISECTION), _state(oms, flags)
                 of_run.setdefault(run, set()).add(_of_run(oms))
+                if (day := _cell(oms, TIME, _day, "a time")) is not None:
+                    begun[run] = min(day, begun.get(run, day))
             except ValueError as error:
                 raise InputError(f"Row {number} of {path} says {error}.") from None
             if runs.setdefault(run, {}).setdefault(lumisection, lumi) != lumi:
@@ -310,7 +356,7 @@ def read_oms(path: Path) -> tuple[dict[int, OmsRun], tuple[str, ...]]:
         menus, fields, events = (set(column) for column in zip(*of_run[run], strict=True))
         out[run] = replace(
             _oms_run(runs[run]), menu=_only(menus), field=_only(fields), events=_only(events),
-            before=before if unit in PER_FEMTOBARN and QUANTITIES["delivered"] in columns else None,
+            before=before if unit in PER_FEMTOBARN and QUANTITIES["delivered"] in columns else None, day=begun.get(run),
         )  # fmt: skip
         before += float(np.nansum(out[run].delivered)) / PER_FEMTOBARN.get(unit, 1.0)
     return out, notes
@@ -322,6 +368,17 @@ def _of_run(row: Row) -> tuple[str | None, float | None, str | None]:
     fill = str(row.get(FILL_TYPE) or "").strip().upper()
     events = EVENTS_OF_FILL.get(fill, fill.lower()) or None
     return str(row.get(MENU) or "").strip() or None, None if np.isnan(field) else round(field, 1), events
+
+
+def _day(value: object) -> float | None:
+    """Days since 1970 of a time as OMS or brilcalc writes it (UTC, or seconds since 1970); None without one."""
+    text = str(value or "").strip()
+    if not text:
+        return None
+    if text.replace(".", "", 1).isdigit():
+        return float(text) / SECONDS_PER_DAY
+    time = datetime.strptime(text, BRIL_TIMES[" " in text]) if "/" in text else datetime.fromisoformat(text)
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() / SECONDS_PER_DAY
 
 
 def _only(values: set[Cell]) -> Cell | None:
@@ -342,7 +399,7 @@ def _oms_columns(path: Path, columns: Sequence[str]) -> dict[str, Callable[[Row]
 
 
 def _from_brilcalc(columns: Sequence[str]) -> dict[str, Callable[[Row], object]]:
-    quantities = {"avgpu": QUANTITIES["pileup"]}
+    quantities = {"avgpu": QUANTITIES["pileup"], "time": TIME}
     quantities |= {name: QUANTITIES[name.partition("(")[0]] for name in columns if name.partition("(")[0] in QUANTITIES}
     return {
         RUN: lambda row: _pair(row, "run:fill")[0],

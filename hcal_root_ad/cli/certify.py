@@ -130,7 +130,7 @@ def _judge(
             with progress("Looking at files") as report:
                 surveyed = survey_all(files, store, executor, retry, report)
             remark(*(f"{file.path} holds no lumisection: left out." for file in surveyed if file.empty))
-            taken = {run for file in surveyed for run in file.runs} | set((conditions and conditions.oms) or ())
+            taken = {run for file in surveyed for run in file.runs} | (conditions.runs if conditions else frozenset())
             own = replace(judging, states=places, taken=frozenset(taken), adapt=bool(arguments.adapt),
                           definition=arguments.definition)  # fmt: skip
             start = perf_counter()

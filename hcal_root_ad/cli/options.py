@@ -143,6 +143,7 @@ def add_watch(parser: argparse.ArgumentParser) -> None:
     _add_output(parser, "DIR", "folder for ROOT files, log of alarms and state; outside of FOLDER")
     _add_judging(parser)
     _add_states(parser)
+    _add_oms(parser)
     parser.add_argument("--patience", type=positive, default=60.0, metavar="SECONDS",
                         help="how long a missing LS or a half-written file is waited for (default: 60)")  # fmt: skip
     parser.add_argument("--once", action="store_true", help="handle what is there, wait for nothing, then stop")

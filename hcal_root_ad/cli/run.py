@@ -52,7 +52,7 @@ def execute_run(arguments: argparse.Namespace) -> int:
         from hcal_root_ad.certify.conditions import read_conditions
 
         conditions = read_conditions(arguments.oms, None)
-    taken = frozenset(maps.run for maps in runs) | frozenset(conditions.oms or () if conditions else ())
+    taken = frozenset(maps.run for maps in runs) | (conditions.runs if conditions else frozenset())
     judging = replace(judging_of(arguments), taken=taken)
     ahead = digest_ahead(source for maps in runs for source in maps.sources)
     verdicts = [judge(maps, judging, conditions) for maps in runs]
@@ -123,6 +123,7 @@ def _publish(
 def execute_watch(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.watch.alarms import Severity
     from hcal_root_ad.watch.received import sole_watch
+    from hcal_root_ad.watch.run_in_progress import ConditionsNow, nothing
     from hcal_root_ad.watch.service import Watch, WatchSettings
 
     settings = WatchSettings(
@@ -133,8 +134,13 @@ def execute_watch(arguments: argparse.Namespace) -> int:
     settings.check()
     check_places([], [arguments.output])
     judging = judging_of(arguments)
+    conditions: ConditionsNow = nothing
+    if arguments.oms:
+        from hcal_root_ad.certify.conditions import GrowingExport
+
+        conditions = GrowingExport(arguments.oms, _say)
     with sole_watch(arguments.output, _say):
-        watch = Watch(settings, judging, _say)
+        watch = Watch(settings, judging, _say, conditions=conditions)
         if arguments.once:
             watch.once()
         else:

@@ -61,7 +61,7 @@ def _learn(store: StateStore, arguments: argparse.Namespace) -> int:
         with progress("Fitting the clean runs"):
             begin(store, judging.models, [_fit_for_physics(maps, conditions) for maps in clean], remark, own)
         show(f"{store.folder}: state begun with {_names(clean) if clean else 'the models'}")
-    taken = frozenset(maps.run for maps in runs) | frozenset(conditions.oms or () if conditions else ())
+    taken = frozenset(maps.run for maps in runs) | (conditions.runs if conditions else frozenset())
     judging = replace(judging, states=(store,), taken=taken)
     history = store.history()
     in_order = sorted(runs, key=lambda maps: history.order(maps.run))
@@ -144,7 +144,7 @@ def execute_findings(arguments: argparse.Namespace) -> int:
 
 
 def findings_table(findings: list[OpenFinding]) -> Table:
-    """In at most 80 columns; what was there in three runs asks for a person's word."""
+    """In at most 80 columns; what was there in two runs asks for a person's word."""
     table = Table("ID", "unit", "kind", "rate", "since", "runs", "last", "", box=None)
     table.columns[1].max_width = 20
     for one in findings:

@@ -280,7 +280,7 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], limits: Thres
         cards[1, : len(w)] += w
     faults: dict[int, list[Stretch]] = {}
     if len(coarse) > FLOOD:
-        faults = {column: [s] for column, s in coarse.items() if abs(s.shift) >= residuals.reference.limits.channel}
+        faults = {column: [s] for column, s in coarse.items() if residuals.reference.limits.of_channel(s.shift)}
     else:
         for some in blocks(np.array(list(coarse), dtype=np.intp), len(residuals.events)):
             faults |= _stretches(residuals, some, null, threshold)
@@ -335,15 +335,16 @@ def _stretches(
     b, w = residuals.steps(columns)
     rate = residuals.log_rate(columns).astype(np.float64)
     counts = residuals.counts[:, residuals.live[columns]]
-    walk, least = residuals.reference.widths.walk_channel, residuals.reference.limits.channel
+    walk, limits = residuals.reference.widths.walk_channel, residuals.reference.limits
     faults: dict[int, list[Stretch]] = {}
     for k, column in enumerate(columns.tolist()):
         exact = partial(_exact, counts[:, k], residuals.events, rate[:, k])
         prior, response = residuals.prior[column], residuals.response[column]
-        if own := stretches(
-            b[:, k], w[:, k], prior, walk, null, threshold, least, exact, residuals.levels.log_pileup, response
-        ):
-            faults[column] = own
+        own = stretches(
+            b[:, k], w[:, k], prior, walk, null, threshold, limits.channel, exact, residuals.levels.log_pileup, response
+        )
+        if large := [stretch for stretch in own if limits.of_channel(stretch.shift)]:
+            faults[column] = large
     return faults
 
 

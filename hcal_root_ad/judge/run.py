@@ -154,6 +154,10 @@ class RunJudge:
         self._before = before
         return self
 
+    def know(self, pileup: Mapping[int, float]) -> None:
+        """The pileup by LS as far as it is known by now: the verdict is the one of a judge that was given it."""
+        self._pileup = dict(pileup)
+
     def _fitted(self, run: LumiMaps, rows: JudgedRows) -> CommonLevels:
         """The common part of rows, which those beside them do not change."""
         assert self._joint is not None

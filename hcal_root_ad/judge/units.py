@@ -22,7 +22,19 @@ from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CHANNEL_POWER
 from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats, probability
-from hcal_root_ad.stats.scan import CLIP, Stretch, Sums, empirical_null, medians, quantiles, quiet, stretches, strongest
+from hcal_root_ad.stats.scan import (
+    CLIP,
+    Stretch,
+    Sums,
+    empirical_null,
+    excess_variance,
+    medians,
+    quantiles,
+    quiet,
+    stretches,
+    strongest,
+    windows,
+)
 
 UNITS_OF = {
     Level.SUBDETECTOR: "subdetector",
@@ -91,13 +103,10 @@ class _Group:
     slope: Floats | None = None
 
     def faults(self, log_pileup: Floats) -> Iterator[UnitFault]:
-        variances = np.maximum(self.variances[:, self.units], 1e-9)
-        b, w = self.values[:, self.units] / variances, 1 / variances
-        response = np.zeros(len(self.units)) if self.response is None else self.response**2
+        b, w, response = self._series()
         if quiet(b, w, self.width**2, self.threshold):
             return
-        sums = Sums.of(b, w, self.width**2, self.walk, log_pileup, response)
-        null = empirical_null(sums)
+        null = empirical_null(sums := Sums.of(b, w, self.width**2, self.walk, log_pileup, response))
         for k in strongest(sums, null, self.threshold):
             prior = float(self.width[k] ** 2)
             found = stretches(
@@ -108,6 +117,18 @@ class _Group:
             for sign in (-1, 1):
                 if mine := tuple(s for s in found if np.sign(s.shift) == sign):
                     yield UnitFault(self.level, int(self.units[k]), mine)
+
+    def scatter(self) -> float:
+        """Variance by which the units scatter over the whole run beyond what is known of them."""
+        b, w, _ = self._series()
+        sums = Sums.of(b, w, self.width**2)
+        return float(excess_variance(*sums.deviations(windows(len(b))[-1]))[0])
+
+    def _series(self) -> tuple[Floats, Floats, Floats]:
+        """(LS, units) scores and information, and (units,) variance of the change with the log pileup."""
+        variances = np.maximum(self.variances[:, self.units], 1e-9)
+        response = np.zeros(len(self.units)) if self.response is None else self.response**2
+        return self.values[:, self.units] / variances, 1 / variances, response
 
     def _in_digis(self, stretch: Stretch, k: int) -> Stretch:
         """The stretch with its shift of the log rate as one of log digis."""
@@ -176,12 +197,15 @@ def _groups(
     yield _Group(
         Level.SUBDETECTOR, whole, levels.subdetector, everywhere, own, thresholds.subdetector, least.subdetector
     )
-    own, _ = widths("half", half, width.half)
-    yield _Group(Level.HALF, half, levels.half, levels.half_variance, own, thresholds.half, least.half)
     own, response = widths("box", box, width.box, by_box)
-    yield _Group(
+    boxes = _Group(
         Level.RBX, box, levels.box, levels.box_variance, own, thresholds.box, least.box, width.walk_box, response, slope
     )
+    own, _ = widths("half", half, width.half)
+    if reference.unit_errors and len(half):  # boxes that walked farther than is known took their sides along
+        own = np.hypot(own, np.sqrt(boxes.scatter() * len(half) / len(box)))
+    yield _Group(Level.HALF, half, levels.half, levels.half_variance, own, thresholds.half, least.half)
+    yield boxes
     own, response = widths("module", module, width.module, by_module)
     yield _Group(
         Level.RM, module, levels.module, levels.module_variance, own, thresholds.module, least.module,

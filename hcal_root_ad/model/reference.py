@@ -56,7 +56,8 @@ class Overdispersion:
 class Limits:
     """Smallest shifts of log rate that are a fault of a unit and not a condition, by level.
 
-    They follow from how well a reference is known: these are those of clean runs some time ago.
+    They follow from how well a reference is known: these are those of clean runs some time ago. Of channels, losses
+    and gains have each their own.
     """
 
     subdetector: float = 0.15
@@ -65,6 +66,11 @@ class Limits:
     box: float = 0.03
     module: float = 0.03
     channel: float = float(np.log(1.08))
+    channel_gain: float = float(np.log(1.08))
+
+    def of_channel(self, shift: float) -> bool:
+        """Whether a channel's shift is large enough to be a fault."""
+        return shift >= self.channel_gain or shift <= -self.channel
 
 
 COLUMNS = ("level", "level_error", "power", "power_error", "live")

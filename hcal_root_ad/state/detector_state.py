@@ -24,20 +24,24 @@ from hcal_root_ad.model.unit_tree import Units, UnitTree, unit_tree
 from hcal_root_ad.state.layers import DOSE, LEVEL, POWER, Layer, Mask
 from hcal_root_ad.stats.binomial import Floats
 
-FORMAT = 1
+FORMAT = 2
 LAYERS = ("channel", "module", "box", "half", "ring")
 """Levels whose shifts add up to what a channel does."""
 KNOWN_MENU = 2
 """Runs that a trigger menu must have taught before rings are held to what they do under it."""
 LIMITS = {"channel": 0.05, "module": 0.02, "box": 0.035}
 """Smallest shifts of a state that knows its channels from run to run."""
+LEAST_GAIN = 0.12
+"""Smallest gain of a channel that a state takes for a fault: one that fails loses digis, or is noisy by more. Smaller
+gains are learned; most are of what walks in steps, or of a weak fault that was learned and is over."""
 LIMITS_OF_CONDITIONS = {"ring": 0.05, "subdetector": 0.02}
 """The same where the trigger menu and the luminosity of the run are known. The pileup takes up half of what HE and HB
 differ by, so 4 % of one against the other are 2 % of each against the pileup."""
 LARGEST_LIMITS = {"channel": 0.08, "box": 0.045, "module": 0.03}
 """What the smallest shifts may grow to, where people accept larger ones as health."""
 ACCEPTED_MEMORY, ACCEPTED_RATE = 20, 0.1
-"""Smallest shifts grow until fewer than so many changes per run, of those accepted over so many runs, were larger."""
+"""Smallest shifts are such that, by what people accepted over so many runs, healthy units move farther this often per
+run at most; of a state that is younger than one such move they are those of a model."""
 ASKED = 0.1
 """False findings per 100 LS and sub-detector that are asked for at most: a line of a state opens a finding."""
 MOST_OF = 0.6
@@ -53,7 +57,7 @@ class RunFacts:
     Attributes:
         menu: name of the trigger menu. trigger: kind of events (``collisions``, ``cosmics`` or ``ions``).
         field: of the magnet, in T. luminosity: integrated since the beginning of the year, in inverse femtobarn.
-        missed: runs that were taken since the last that taught, beside this one.
+        missed: runs that were taken since the last that taught, beside this one. day: when it began, in days.
     """
 
     menu: str | None = None
@@ -61,6 +65,7 @@ class RunFacts:
     trigger: str | None = None
     luminosity: float | None = None
     missed: int | None = None
+    day: float | None = None
 
 
 UNKNOWN = RunFacts()
@@ -182,7 +187,7 @@ class DetectorState:
         lessons: runs that taught it, in order. update: how often it was advanced, taught or not.
         menus: trigger menus that rings were seen under, the first is the one that others are compared with.
         menu_runs: how many runs each taught. dose: luminosity of the first run that had one.
-        conditions: of the latest run that taught. pace: typical luminosity of a run.
+        conditions: of the latest run that taught. pace, interval: typical luminosity and days from run to run.
     """
 
     subdetectors: Mapping[str, SubdetectorState]
@@ -194,6 +199,7 @@ class DetectorState:
     dose: float | None = None
     conditions: RunFacts = UNKNOWN
     pace: float | None = None
+    interval: float | None = None
     accepted: tuple[AcceptedChange, ...] = ()
 
     @property
@@ -216,12 +222,13 @@ class DetectorState:
         return ""
 
     def age(self, conditions: RunFacts) -> float:
-        """Steps since the last run that taught: the runs since, or as many as the luminosity since is worth."""
-        before, now = self.conditions.luminosity, conditions.luminosity
-        steps = 1.0 + (conditions.missed or 0)
-        if before is None or now is None or not self.pace:
-            return steps
-        return max(steps, abs(now - before) / self.pace)
+        """Steps since the last run that taught: the runs since, or as many as luminosity or days since are worth."""
+        steps = [1.0 + (conditions.missed or 0)]
+        for name, typical in (("luminosity", self.pace), ("day", self.interval)):
+            before, now = getattr(self.conditions, name), getattr(conditions, name)
+            if typical and before is not None and now is not None:
+                steps.append(abs(now - before) / typical)
+        return max(steps)
 
     def place(self, conditions: RunFacts, terms: int) -> Floats:
         """(terms,) where a unit is looked at: its level, and what dose and menu add."""
@@ -242,8 +249,10 @@ class DetectorState:
     def limit(self, level: str, otherwise: float) -> float:
         """Smallest shift of a unit that is a fault: larger than what people call health in this detector."""
         sizes = sorted((abs(one.size) for one in self.recently_accepted if one.level == level), reverse=True)
-        allowed = max(1, int(ACCEPTED_RATE * min(self.update, ACCEPTED_MEMORY)))
-        smallest = sizes[allowed] if len(sizes) > allowed else 0.0
+        allowed = int(ACCEPTED_RATE * min(self.update, ACCEPTED_MEMORY))
+        smallest: float = getattr(Limits(), level)
+        if allowed:
+            smallest = sizes[allowed - 1] if len(sizes) >= allowed else 0.0
         return float(np.clip(smallest, otherwise, LARGEST_LIMITS.get(level, otherwise)))
 
     def frozen(self, name: str) -> dict[str, Mask]:
@@ -277,6 +286,7 @@ class DetectorState:
             errors[f"{key} power"] = np.sqrt(layer.covariance[of, POWER, POWER])
         plain = asdict(Limits()) | LIMITS
         limits = plain | {level: self.limit(level, plain[level]) for level in LARGEST_LIMITS}
+        limits["channel_gain"] = LEAST_GAIN
         if self.knows(conditions):
             limits |= LIMITS_OF_CONDITIONS
             errors["subdetector"] = np.full(len(part.channels), np.sqrt(part.spread))
@@ -345,6 +355,7 @@ class DetectorState:
             "menu_runs": self.menu_runs,
             "dose": self.dose,
             "pace": self.pace,
+            "interval": self.interval,
             "accepted": [asdict(change) for change in self.accepted],
             "conditions": asdict(self.conditions),
             "subdetectors": {name: _head(part) for name, part in self.subdetectors.items()},
@@ -418,6 +429,6 @@ def _unpacked(arrays: Mapping[str, NDArray[Any]]) -> DetectorState:
     findings = tuple(OpenFinding(**{**one, "rows": tuple(one["rows"])}) for one in head["findings"])
     return DetectorState(
         parts, findings, tuple(Lesson(**one) for one in head["lessons"]), head["update"], tuple(head["menus"]),
-        tuple(head["menu_runs"]), head["dose"], RunFacts(**head["conditions"]), head["pace"],
+        tuple(head["menu_runs"]), head["dose"], RunFacts(**head["conditions"]), head["pace"], head["interval"],
         tuple(AcceptedChange(**one) for one in head["accepted"]),
     )  # fmt: skip

@@ -188,8 +188,12 @@ class StateOfRun:
         whose = f"state of run {self.state.last_run}"
         if self.is_clean:
             return f"{whose}, which was begun with this run"
-        known = self.conditions.missed is not None or self.conditions.luminosity is not None
-        return f"{whose}, {'' if known else 'at least '}{self.age} run{'s' if self.age > 1 else ''} old"
+        facts, before = self.conditions, self.state.conditions.day
+        known = any(fact is not None for fact in (facts.missed, facts.luminosity, facts.day))
+        days = None if facts.day is None or before is None else round(abs(facts.day - before))
+        age = f"{self.age} run{'s' if self.age > 1 else ''}"
+        age += "" if days is None else f" and {days} day{'s' if days != 1 else ''}"
+        return f"{whose}, {'' if known else 'at least '}{age} old"
 
     def is_only_old(self, verdict: Verdict) -> bool:
         """Whether a verdict is not trusted because the state is old, and not because the detector is another."""

@@ -33,7 +33,7 @@ SHIFTS = (-6.0, 3.0)
 """Shifts of log rate that a finding may have."""
 CLOSED_AFTER = 2
 """Runs in a row below half of its size that close a finding."""
-ASKED_AFTER = (3, 8, 16, 32, 64)
+ASKED_AFTER = (2, 8, 16, 32, 64)
 """Runs in which a finding was there after which a person is asked what it is: what was a fault may be one no more."""
 GROWS = 1.5
 """A finding's size grows by this factor in one run at most."""
@@ -79,6 +79,16 @@ def lined(part: SubdetectorState, findings: Sequence[Finding]) -> dict[str, Mask
         for level, mask in part.touched(finding.rows).items():
             out[level] |= mask
     return out
+
+
+def moved_with_all(finding: Finding, part: SubdetectorState, off: Mapping[str, Innovation], changed: set[str]) -> bool:
+    """Whether a line is of units that are off no farther than all may be since the settings changed.
+
+    ``off``: innovations that allow for the change. ``changed``: levels on which it was seen.
+    """
+    touched = part.touched(finding.rows)
+    level = next((level for level in ("ring", "half", "box", "module", "channel") if touched[level].any()), "channel")
+    return level in changed and bool((np.abs(off[level].pull[touched[level]]) < GATE).all())
 
 
 def reaching_the_end(verdict: Verdict) -> list[Finding]:

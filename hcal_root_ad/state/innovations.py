@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hcal_root_ad.state.layers import FACTORS, LEVEL, RARE, Innovation, LatestRuns, Layer, Mask
+from hcal_root_ad.state.layers import FACTORS, LEVEL, RARE, Innovation, Labels, LatestRuns, Layer, Mask
 from hcal_root_ad.stats.binomial import Floats
 from hcal_root_ad.stats.scan import robust_scale
 
@@ -35,23 +35,22 @@ REMEMBERED = 0.98
 
 def with_widths(layer: Layer, level: str) -> Layer:
     """The layer with the walk and noise of each group under which its window is most likely."""
-    if len(layer.window.age) < FEWEST_RUNS:
-        return layer
     walk, noise = layer.walk.copy(), layer.noise.copy()
     cap = CAP_OF_BOXES if level == "box" else CAP
     group = layer.group[layer.window.rows]
     for g in range(len(walk)):
-        walk[g], noise[g] = _most_likely(
-            layer.window, np.flatnonzero(group == g), layer.window.age[:, g], TYPICAL[level], cap
-        )
+        columns = np.flatnonzero(group == g)
+        if np.isfinite(layer.window.position[:, columns]).any(axis=1).sum() >= FEWEST_RUNS:
+            walk[g], noise[g] = _most_likely(layer.window, columns, g, TYPICAL[level], cap)
     return replace(layer, walk=walk, noise=noise)
 
 
 def _most_likely(
-    window: LatestRuns, columns: np.ndarray, age: Floats, typical: tuple[float, float], cap: float
+    window: LatestRuns, columns: Labels, group: int, typical: tuple[float, float], cap: float
 ) -> tuple[float, float]:
     """Variances of walk and noise."""
-    cost = _cost(window.position[:, columns], window.variance[:, columns], age, cap)
+    position, variance = window.position[:, columns], window.variance[:, columns]
+    cost = _cost(position, variance, window.age, window.begins[:, group], cap)
     for axis, (values, middle) in enumerate(zip((WALKS, NOISES), typical, strict=True)):
         prior = (np.log(values / middle) / PRIOR_WIDTH) ** 2
         cost = cost + (prior[:, None] if axis == 0 else prior[None])
@@ -61,18 +60,17 @@ def _most_likely(
     return float(np.exp(2 * log_walk)), float(np.exp(2 * log_noise))
 
 
-def _cost(position: Floats, variance: Floats, age: Floats, cap: float) -> Floats:
-    """(walks, noises) −2 ln L of local levels."""
+def _cost(position: Floats, variance: Floats, age: Floats, begins: Mask, cap: float) -> Floats:
+    """(walks, noises) −2 ln L of local levels. ``age``, ``begins``: (T,), of :class:`LatestRuns`."""
     walk, noise = WALKS[:, None, None] ** 2, NOISES[None, :, None] ** 2
     shape = (len(WALKS), len(NOISES), position.shape[1])
     mean, spread = np.zeros(shape), np.full(shape, np.nan)
     cost = np.zeros(shape[:2])
-    for x, v, step in zip(position.astype(np.float64), variance.astype(np.float64), age, strict=True):
+    for x, v, step, begin in zip(position.astype(np.float64), variance.astype(np.float64), age, begins, strict=True):
         there = np.isfinite(x)
         x, v = np.where(there, x, 0), np.where(there, v, 1)
-        if np.isinf(step):  # the settings changed: each unit begins again
+        if begin:
             spread = np.full(shape, np.nan)
-            step = 0.0
         started = np.isfinite(spread)
         before = np.where(started, spread + walk * step, 0)
         total = before + noise + v
@@ -87,7 +85,8 @@ def _cost(position: Floats, variance: Floats, age: Floats, cap: float) -> Floats
 def changed_settings(layer: Layer, off: Innovation, level: str, sound: Mask) -> Floats:
     """(groups,) variance by which the units moved in this step beyond what was predicted; 0 where all is as before.
 
-    ``sound``: (units,) without a line.
+    ``sound``: (units,) that are not known to be at fault. Those with a line in this run count: were it a change of
+    settings, the lines would be of those that moved most.
     """
     out = np.zeros(len(layer.walk))
     for g in range(len(out)):

@@ -99,26 +99,39 @@ class LatestRuns(Packed):
     """Where some units were found in the latest runs, to learn ``walk`` and ``noise`` from.
 
     ``rows`` (n,) which units; ``position``, ``variance`` (T, n): level by that run alone and its variance by chance,
-    NaN where not measured; ``age`` (T, groups): steps since the run before, infinite where the settings changed.
+    NaN where not measured; ``age`` (T,): steps since the run before; ``changed`` (T, groups): whether settings changed.
     """
 
     rows: Labels
     position: NDArray[np.float32]
     variance: NDArray[np.float32]
     age: Floats
+    changed: Mask
 
-    def with_run(self, position: Floats, variance: Floats, age: Floats) -> LatestRuns:
-        """With one more run; ``position``, ``variance``: (units,) of the layer, ``age`` (groups,). The oldest goes."""
+    def with_run(self, position: Floats, variance: Floats, age: float, changed: Mask) -> LatestRuns:
+        """With one more run; ``position``, ``variance``: (units,) of the layer, ``changed`` (groups,)."""
 
         def joined(old: NDArray[Any], new: Floats) -> NDArray[np.float32]:
             return np.concatenate([old, new[self.rows][None].astype(np.float32)])[-LENGTH:]
 
-        ages = np.concatenate([self.age, age[None]])[-LENGTH:]
-        return LatestRuns(self.rows, joined(self.position, position), joined(self.variance, variance), ages)
+        ages = np.append(self.age, age)[-LENGTH:]
+        changes = np.concatenate([self.changed, changed[None]])[-LENGTH:]
+        return LatestRuns(self.rows, joined(self.position, position), joined(self.variance, variance), ages, changes)
+
+    @property
+    def begins(self) -> Mask:
+        """(T, groups) where units begin again: the settings changed, and not again soon after or before.
+
+        Settings are changed now and then. What looks so in run after run is how far units walk.
+        """
+        near = np.abs(np.subtract.outer(np.arange(len(self.age)), np.arange(len(self.age)))) <= APART
+        return np.asarray(self.changed & (near @ self.changed.astype(int) < 2))
 
 
 LENGTH = 12
 """Runs of a window."""
+APART = 4
+"""Runs between two changes of settings, at least."""
 SAMPLE = 800
 """Units of a group that are kept in a window."""
 
@@ -209,7 +222,7 @@ def new_layer(mean: Floats, variance: Floats, group: Labels, walk: Floats, noise
         mean=mean.astype(np.float64), covariance=covariance, group=group, walk=walk, noise=noise,
         restless=np.tile(np.log(RARE), (units, 1)), taught=np.zeros(units, dtype=np.int32),
         gated=np.zeros(units, dtype=np.int8), clock=np.zeros(groups), past=past,
-        window=LatestRuns(rows, empty, empty, np.zeros((0, groups))),
+        window=LatestRuns(rows, empty, empty, np.zeros(0), np.zeros((0, groups), dtype=bool)),
     )  # fmt: skip
     return replace(layer, past=past.with_present(update, layer))
 

@@ -37,6 +37,7 @@ from hcal_root_ad.state.guards import (
     follow_findings,
     gate,
     lined,
+    moved_with_all,
     released,
     rolled_back,
     silent,
@@ -54,6 +55,8 @@ LEAST_DIGIS = 50
 ALL_MOVED = "it is another than the state knows"
 MENU_WIDTH = 0.08
 """Prior width of a ring's shift under another trigger menu."""
+UNCLEAR = 0.01**2
+"""Positions that are less sure because of their power tell nothing of widths."""
 FIRST_ERROR = 0.02
 """Least error of the level of a channel that was met for the first time."""
 
@@ -204,25 +207,33 @@ def _merged(before: RunFacts, now: RunFacts) -> RunFacts:
 
 
 def _with_conditions(state: DetectorState, conditions: RunFacts) -> DetectorState:
-    """The state with the run's menu among those known, and with the pace of the luminosity."""
+    """The state with the run's menu among those known, and with what is typical from run to run."""
     menus, runs = list(state.menus), list(state.menu_runs)
     if conditions.menu is not None:
         if conditions.menu not in menus:
             menus.append(conditions.menu)
             runs.append(0)
         runs[menus.index(conditions.menu)] += 1
-    dose, pace, before = state.dose, state.pace, state.conditions.luminosity
-    if conditions.luminosity is not None:
-        dose = conditions.luminosity if dose is None else dose
-        if before is not None and conditions.luminosity > before:
-            step = conditions.luminosity - before
-            pace = step if pace is None else min(0.9 * pace + 0.1 * step, 2 * pace)
+    before = state.conditions
+    dose = conditions.luminosity if state.dose is None else state.dose
+    pace = _typical(state.pace, before.luminosity, conditions.luminosity)
+    interval = _typical(state.interval, before.day, conditions.day)
     terms = DOSE + max(1, len(menus))
     parts = {
         name: replace(part, layers={**part.layers, "ring": part.layers["ring"].with_terms(terms, MENU_WIDTH)})
         for name, part in state.subdetectors.items()
     }
-    return replace(state, subdetectors=parts, menus=tuple(menus), menu_runs=tuple(runs), dose=dose, pace=pace)
+    return replace(
+        state, subdetectors=parts, menus=tuple(menus), menu_runs=tuple(runs), dose=dose, pace=pace, interval=interval
+    )
+
+
+def _typical(typical: float | None, before: float | None, now: float | None) -> float | None:
+    """What is typical from run to run, after one more; a long gap counts little."""
+    if before is None or now is None or before == now:
+        return typical
+    step = abs(now - before)
+    return step if typical is None else min(0.9 * typical + 0.1 * step, 2 * typical)
 
 
 class _Notes:
@@ -280,16 +291,21 @@ def _subdetector(
     frozen = state.frozen(name) if guards.findings else lined(part, ())
     layers = {level: predict(layer, age, frozen[level]) for level, layer in part.layers.items()}
     place = {level: state.place(conditions, layer.terms) for level, layer in layers.items()}
-    line = lined(part, verdict.findings)
-    off = {level: innovation(layers[level], measured.sums[level], place[level]) for level in LAYERS}
-    steps = {level: np.full(len(layer.walk), age) for level, layer in layers.items()}
-    for level, layer in layers.items():
-        excess = changed_settings(layer, off[level], level, ~line[level] & ~frozen[level])
-        if excess.any():
-            layers[level] = with_settings(layer, np.where(excess > 0, excess, 0))
+    off: dict[str, Innovation] = {}
+    excess: dict[str, Floats] = {}
+    for level in LAYERS:
+        if level == "half":  # boxes that all moved took their sides along
+            share = len(layers["half"]) / len(layers["box"])
+            layers[level] = with_settings(layers[level], share * excess["box"])
+        off[level] = innovation(layers[level], measured.sums[level], place[level])
+        excess[level] = changed_settings(layers[level], off[level], level, ~frozen[level])
+        if excess[level].any():
+            layers[level] = with_settings(layers[level], excess[level])
             off[level] = innovation(layers[level], measured.sums[level], place[level])
-            steps[level][excess > 0] = np.inf
-            notes.settings |= {f"{name} {level} {g}": float(x) for g, x in enumerate(excess) if x > 0}
+            notes.settings |= {f"{name} {level} {g}": float(x) for g, x in enumerate(excess[level]) if x > 0}
+    moved = {level for level in LAYERS if excess[level].any()}
+    lines = tuple(finding for finding in verdict.findings if not moved_with_all(finding, part, off, moved))
+    verdict, line = replace(verdict, findings=lines), lined(part, lines)
     if guards.findings:
         changes = follow_findings(findings, name, part, verdict, off, run, notes.number)
         findings = changes.open
@@ -311,14 +327,14 @@ def _subdetector(
             use &= ~silent(off[level], measured.digis)
         if level in ("ring", "half"):
             use &= shared
-        if level == "half" and not use.all():  # what one side loses looks like a gain of the other
-            use[:] = False
-        if guards.gate:
+        if guards.gate and not (level == "half" and excess["box"].any()):
             layer, open_gate = gate(layer, off[level])
             use &= open_gate
+        if level == "half" and not use.all():  # what one side loses looks like a gain of the other
+            use[:] = False
         key = f"{name} {level}"
         notes.learned[key], notes.frozen[key] = int((use & measurable).sum()), int((~use & measurable).sum())
-        layer = _with_window(layer, off[level], use, steps[level])
+        layer = _with_window(layer, off[level], ~line[level] & ~frozen[level], age, excess[level] > 0)
         before = layer
         layer = with_restlessness(learn(layer, measured.sums[level], place[level], use), off[level], use, age)
         layers[level] = with_widths(replace(layer, clock=before.clock), level)
@@ -339,13 +355,18 @@ def _subdetector(
     return _with_run(part, measured, update, shared), findings
 
 
-def _with_window(layer: Layer, off: Innovation, use: Mask, age: Floats) -> Layer:
-    """The layer with where its units were found in this run; those at fault were not."""
-    there = use & off.measured
-    position = np.where(there, layer.mean[:, LEVEL] + off.shift, np.nan)
+def _with_window(layer: Layer, off: Innovation, sound: Mask, age: float, changed: Mask) -> Layer:
+    """The layer with where its units were found in this run, those that are not at fault.
+
+    What the gate keeps from being learned counts: widths that are too narrow would never grow otherwise. Where the
+    power is not known yet, a position says more of it than of the widths.
+    """
     known = layer.covariance[:, LEVEL, LEVEL] + layer.noise[layer.group]
-    variance = off.chance + np.maximum(off.expected - known, 0)  # by chance, and by what is not known of the power
-    return replace(layer, window=layer.window.with_run(position, np.where(there, variance, np.nan), age))
+    by_power = np.maximum(off.expected - known, 0)
+    there = sound & off.measured & (by_power < UNCLEAR)
+    position = np.where(there, layer.mean[:, LEVEL] + off.shift, np.nan)
+    variance = np.where(there, off.chance + by_power, np.nan)
+    return replace(layer, window=layer.window.with_run(position, variance, age, changed))
 
 
 def _crept(

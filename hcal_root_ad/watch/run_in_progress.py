@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps, ls_ranges
 from hcal_root_ad.machine import ScratchStore, iter_chunks
 from hcal_root_ad.pipeline import Judging
+from hcal_root_ad.state.detector_state import UNKNOWN, RunFacts
 from hcal_root_ad.watch.received import Arrival, Received
 
 
@@ -78,13 +79,45 @@ class Step:
         )
 
 
-class RunInProgress:
-    """One run: files are received as they come, and judged as far as they are in order."""
+class ConditionsOfRun(Protocol):
+    """What is known of a run beside its files; see :class:`~hcal_root_ad.certify.conditions.RunConditions`."""
 
-    def __init__(self, run: int, judging: Judging, say: Callable[[str], None]) -> None:
+    @property
+    def pileup(self) -> Mapping[int, float]: ...
+    def without_standby(self, maps: LumiMaps) -> LumiMaps: ...
+    def for_state(self, luminosity: float | None) -> RunFacts: ...
+
+
+class Conditions(Protocol):
+    """The same of all runs; see :class:`~hcal_root_ad.certify.conditions.Conditions`."""
+
+    @property
+    def runs(self) -> frozenset[int]: ...
+    def of(self, run: int) -> ConditionsOfRun: ...
+    def for_state(self, run: int, start: int) -> RunFacts: ...
+
+
+ConditionsNow = Callable[[], Conditions | None]
+"""What is known by now."""
+
+
+def nothing() -> None:
+    """No conditions are known."""
+
+
+class RunInProgress:
+    """One run: files are received as they come, and judged as far as they are in order.
+
+    ``conditions``: what is known of runs beside their files, which may come to be known while a run lasts.
+    """
+
+    def __init__(
+        self, run: int, judging: Judging, say: Callable[[str], None], conditions: ConditionsNow = nothing
+    ) -> None:
         self.run = run
-        self._judging, self._say = judging, say
+        self._judging, self._say, self._conditions = judging, say, conditions
         self._own = judging
+        self._facts: tuple[RunFacts, frozenset[int]] = (UNKNOWN, frozenset())
         self._received: dict[Path, Received] = {}
         self._store = ScratchStore()
         self._used: dict[Path, Received] = {}
@@ -124,7 +157,10 @@ class RunInProgress:
         maps = self._use(ready) if ready else None
         if maps is None:
             return None
-        verdict = self._verdict(maps)
+        conditions = self._conditions()
+        if conditions is not None:
+            maps = conditions.of(self.run).without_standby(maps)
+        verdict = self._verdict(maps, conditions)
         before, self._known = self._known, frozenset(maps.lumisections.tolist())
         new = tuple(sorted(self._known - before))
         again = earlier is not None and not _begins_with(maps, earlier)
@@ -169,21 +205,29 @@ class RunInProgress:
         self._used = used
         return maps
 
-    def _verdict(self, maps: LumiMaps) -> RunVerdict:
+    def _verdict(self, maps: LumiMaps, conditions: Conditions | None) -> RunVerdict:
+        facts, pileup = (UNKNOWN, frozenset[int]()), dict[int, float]()
+        if conditions is not None:
+            facts = conditions.of(self.run).for_state(0.0), conditions.runs | {self.run}
+            pileup = dict(conditions.of(self.run).pileup)
+
+        def since(start: int) -> RunFacts:
+            return UNKNOWN if conditions is None else conditions.for_state(self.run, start)
+
+        judge, done = self._judge, len(self._judged or ())
+        begins = self._judged is None or not _begins_with(maps, self._judged)
+        if maps.coarse is not None or judge is None or begins or facts != self._facts:
+            self._own = replace(self._judging, taken=self._judging.taken | facts[1]).for_run(maps, since)
+            judge, done = self._own.run_judge(pileup), 0
+            judge = judge.after(self._judge) if self._judge else judge
         if maps.coarse is not None:
             self._judge = self._judged = None
-            return self._judging.judge(maps)
-        judge, done = self._judge, 0
-        if judge is None or self._judged is None or not _begins_with(maps, self._judged):
-            self._own = self._judging.for_run(maps)
-            judge = self._own.run_judge()
-            judge = judge.after(self._judge) if self._judge else judge
-        else:
-            done = len(self._judged)
+            return self._own.finished(self._own.judge_run(maps, pileup=pileup))
+        judge.know(pileup)
         self._judge = None  # what breaks while it is judged is judged again
         if done < len(maps):
             judge.add(maps.rows(slice(done, None)))
-        self._judge, self._judged = judge, maps
+        self._judge, self._judged, self._facts = judge, maps, facts
         verdict = self._own.without_masked(replace(judge.verdict(), maps=maps))
         return self._own.finished(verdict)
 

@@ -30,7 +30,7 @@ from hcal_root_ad.watch.alarms import (
 )
 from hcal_root_ad.watch.intake import Intake, Read, Say, reader
 from hcal_root_ad.watch.received import Received, ReceivedFiles
-from hcal_root_ad.watch.run_in_progress import RunInProgress, Step
+from hcal_root_ad.watch.run_in_progress import ConditionsNow, RunInProgress, Step, nothing
 
 PAUSE = 0.2
 """Seconds between two looks, at least."""
@@ -99,6 +99,7 @@ class Watch:
         say: gets every line for people.
         clock: the time (s since 1970).
         read: reads one file.
+        conditions: what is known of runs beside their files.
 
     Raises:
         InputError, UsageError: the settings cannot be used.
@@ -106,10 +107,11 @@ class Watch:
 
     def __init__(
         self, settings: WatchSettings, judging: Judging, say: Say,
-        clock: Callable[[], float] = time.time, read: Read | None = None,
+        clock: Callable[[], float] = time.time, read: Read | None = None, conditions: ConditionsNow = nothing,
     ) -> None:  # fmt: skip
         settings.check()
         self._settings, self._judging, self._say, self._clock = settings, judging, say, clock
+        self._conditions = conditions
         self._complaints = messages.Complaints(say)
         self._on_alarm = messages.Command("--on-alarm", settings.on_alarm, self._complaints, clock)
         self._on_publish = messages.Command("--on-publish", settings.on_publish, self._complaints, clock)
@@ -165,7 +167,7 @@ class Watch:
 
     def _open(self, run: int) -> _Open:
         """A run with what is kept of it."""
-        progress = RunInProgress(run, self._judging, self._say)
+        progress = RunInProgress(run, self._judging, self._say, self._conditions)
         before = self._files.stamps(run)
         kept = self._files.load(run)
         self._intake.again(before.keys() - {received.path for received in kept})

@@ -27,6 +27,8 @@ from hcal_root_ad.state.detector_state import RunFacts
 from hcal_root_ad.unit_names import rows_of_unit, unit_names
 
 FIRST_RUN = 380_001
+DAYS = 0.5
+"""From run to run; those of a gap pass as well."""
 Floats = NDArray[np.floating]
 
 
@@ -251,7 +253,9 @@ class _Walker:
             events=events, event_source=np.full(n, EventSource.COUNTER, dtype=np.uint8), counts=counts,
             present=np.ones(n, dtype=np.bool_), definition="simulation",
         )  # fmt: skip
-        conditions = RunFacts("menu B" if second else "menu A", 3.8, "collisions", self.luminosity)
+        menu = "menu B" if second else "menu A"
+        day = DAYS * (index + (recipe.gap - 1) * (index >= recipe.gap_at))
+        conditions = RunFacts(menu, 3.8, "collisions", self.luminosity, day=day)
         return EraRun(index, maps, mask, conditions, healthy, rates, factor, float(pileup.mean()))
 
     def _jitter(self, rates: Floats, events: NDArray[np.int64], draw: np.random.Generator) -> Floats:

@@ -121,6 +121,30 @@ def test_menu_field_events_and_luminosity_of_a_run_for_a_detector_state(tmp_path
     assert again.for_state(since) == conditions.of(11).for_state(since)
 
 
+@pytest.mark.parametrize(
+    "time",
+    ["2023-10-03T12:00:00Z", "2023-10-03 12:00:00", "10/03/23 12:00:00", "1696334400"],
+    ids=["ISO", "plain", "bril", "s"],
+)
+def test_when_a_run_began(tmp_path: Path, time: str) -> None:
+    path = tmp_path / "oms.csv"
+    path.write_text(
+        f"run_number,lumisection_number,beams_stable,start_time\n7,2,1,2024-01-01T00:00:00Z\n7,1,1,{time}\n"
+    )
+    run = read_oms(path)[0][7]
+    assert run.day == 19_633.5
+    conditions = Conditions({7: run})
+    assert conditions.for_state(7, 7).day == run.day
+    assert conditions_of_table(conditions.of(7).as_table()).for_state(None).day == run.day
+
+
+def test_a_time_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "oms.csv"
+    path.write_text("run_number,lumisection_number,beams_stable,start_time\n7,1,1,yesterday\n")
+    with pytest.raises(InputError, match="start_time = 'yesterday'; a time was expected"):
+        read_oms(path)
+
+
 def test_the_unit_of_brilcalc_counts(tmp_path: Path) -> None:
     path = tmp_path / "byls.csv"
     head = "#run:fill,ls,time,beamstatus,E(GeV),delivered(/ub),recorded(/ub),avgpu,source"

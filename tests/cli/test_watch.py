@@ -107,6 +107,23 @@ def test_with_disorder_as_run(
 
 
 @pytest.mark.parametrize("files", ["per_lumisection"], indirect=True)
+def test_under_the_conditions_of_oms_as_run(dqm: Path, files: list[Path], tmp_path: Path) -> None:
+    oms, out = tmp_path / "oms.csv", tmp_path / "out"
+    head = "run_number,lumisection_number,beams_stable,pileup\n"
+    rows = [f"{RUN},{ls},{int(ls != 3)},{40 - ls}\n" for ls in range(1, 8)]
+    move_in(dqm, files)
+    oms.write_text(head + "".join(rows))
+    assert main(["run", str(dqm), "-o", str(tmp_path / "offline"), "--oms", str(oms)]) == 0
+    for path in dqm.iterdir():
+        path.unlink()
+    for number in (4, 7):
+        oms.write_text(head + "".join(rows[:number]))
+        move_in(dqm, files[:number])
+        assert main(["watch", str(dqm), "-o", str(out), "--once", "--oms", str(oms)]) == 0
+    assert contents(out) == contents(tmp_path / "offline")
+
+
+@pytest.mark.parametrize("files", ["per_lumisection"], indirect=True)
 def test_killed_in_the_middle_of_a_run(
     dqm: Path, files: list[Path], by_run: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

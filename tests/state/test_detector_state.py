@@ -34,6 +34,9 @@ def test_luminosity_tells_the_age(state: DetectorState) -> None:
     known = replace(state, conditions=RunFacts(luminosity=10.0), pace=0.5)
     assert known.age(RunFacts(luminosity=14.0)) == 8
     assert known.age(RunFacts(luminosity=10.1)) == 1
+    by_date = replace(state, conditions=RunFacts(day=20_000.0), interval=0.5)
+    assert by_date.age(RunFacts(day=20_003.0)) == 6
+    assert by_date.age(RunFacts(day=20_003.0, missed=9)) == 10
     assert known.age(RunFacts()) == 1
 
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -282,28 +283,32 @@ def test_a_run_of_another_kind_is_not_assessed_without_a_state_for_it(
 def test_menu_field_and_luminosity_come_from_oms_and_standby_teaches_nothing(era: Era, tmp_path: Path) -> None:
     oms, state = tmp_path / "oms.csv", tmp_path / "fresh"
     head = "run_number,lumisection_number,beams_stable,delivered_lumi_per_lumisection,hlt_key,b_field,fill_type_runtime"
+    head += ",start_time"
     rows = [
-        f"{run},{ls},{int(ls <= 9)},100,menu/v{run - 370102},3.8,PROTONS"
+        f"{run},{ls},{int(ls <= 9)},100,menu/v{run - 370102},3.8,PROTONS,2023-10-{run - 370100:02d}T12:00:{ls:02d}Z"
         for run in (CLEAN, *AFTER) for ls in range(1, LENGTH + 1)
     ]  # fmt: skip
     oms.write_text("\n".join([head, *rows]) + "\n")
     assert main(["adapt", str(state), "--from", era.file(CLEAN), "--oms", str(oms)]) == 0
     assert main(["adapt", str(state), "--with", era.file(370105), "--oms", str(oms)]) == 0
     begun, learned_from = StateStore(state).history().updates
+    day_of_clean_run = datetime(2023, 10, 3, 12, 0, 1, tzinfo=UTC).timestamp() / 86400
     assert begun.record["lumisections"] == {str(CLEAN): 3 * LENGTH - 3}  # LS 10 to 12 were on standby
     assert begun.record["conditions"] == {
         "menu": "menu/v1", "field": 3.8, "trigger": "collisions", "luminosity": 0.0, "missed": None,
+        "day": day_of_clean_run,
     }  # fmt: skip
     assert learned_from.record["lumisections"]["HE"] == 9
     # Two runs of 12 LS with 100/pb each since the clean run began, and one of them was missed.
     assert learned_from.record["conditions"] == {
         "menu": "menu/v3", "field": 3.8, "trigger": "collisions", "luminosity": 2.4, "missed": 1,
+        "day": day_of_clean_run + 2,
     }  # fmt: skip
     judging = ["--state", str(state), "--oms", str(oms), "-o", str(tmp_path), "--save-verdict", str(tmp_path)]
     assert main(["run", era.file(370105), *judging]) == 0
     (he,) = (part for part in load_record(tmp_path / "R370105.verdict.npz").parts if part.name == "HE")
     assert he.assessed.sum() == 9
-    assert "state of run 370103, 2 runs old" in he.trust_reason
+    assert "state of run 370103, 2 runs and 2 days old" in he.trust_reason
 
 
 def test_cosmics_are_told_by_the_name_of_the_data_set() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcal_root_ad.judge.verdict import RunSums
-from hcal_root_ad.state.layers import Layer, innovation, learn, new_layer, predict
+from hcal_root_ad.state.layers import LatestRuns, Layer, innovation, learn, new_layer, predict
 
 HERE = np.array([1.0, 0.0])
 
@@ -79,3 +79,12 @@ def test_the_covariance_stays_one(
         one = learn(one, run(shift, information, u), HERE, np.array([True]))
         assert np.linalg.eigvalsh(one.covariance[0]).min() > 0
         assert np.trace(one.covariance[0]) <= before * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(("changed", "begins"), [([3], [3]), ([1, 6], [1, 6]), ([2, 3, 4], []), ([1, 5, 10], [10])])
+def test_settings_that_change_again_soon_are_no_change_of_settings(changed: list[int], begins: list[int]) -> None:
+    flags = np.zeros((12, 1), dtype=bool)
+    flags[changed] = True
+    nothing = np.zeros((12, 0), dtype=np.float32)
+    window = LatestRuns(np.zeros(0, dtype=np.intp), nothing, nothing, np.ones(12), flags)
+    assert np.flatnonzero(window.begins).tolist() == begins

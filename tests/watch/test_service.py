@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hcal_root_ad import pipeline
+from hcal_root_ad.certify.conditions import GrowingExport
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError, NoHcalError, OutputError, UsageError
 from hcal_root_ad.judge.run_verdict import RunVerdict
@@ -41,6 +42,7 @@ class KeepingJudge:
     """Takes lumisections that rise, as a judge does, and gives them back."""
 
     made_with: ClassVar[list[tuple[Any, ...]]] = []
+    known: ClassVar[list[dict[int, float]]] = []
 
     def __init__(self, *given: object, without_reference: bool, **_: object) -> None:
         self.made_with.append((*given, without_reference))
@@ -56,6 +58,9 @@ class KeepingJudge:
 
     def after(self, before: KeepingJudge) -> KeepingJudge:  # noqa: ARG002
         return self
+
+    def know(self, pileup: Mapping[int, float]) -> None:
+        self.known.append(dict(pileup))
 
     def verdict(self) -> RunVerdict:
         assert self.maps is not None
@@ -178,6 +183,31 @@ def test_a_missing_lumisection_is_waited_for_then_passed_over_then_counted_all_t
     assert lumisections(published)[2:] == [[1, 2, 3]]
     assert f"run {RUN} | LS 2 | 1000 events | not assessed | 0 alarms | LS 2 late | judged again" in said[-1]
     assert same_maps(published.last(), maps_of(dqm.path))
+
+
+def test_what_oms_says_by_now_counts_and_a_damaged_export_changes_nothing(
+    dqm: DqmFolder, published: Published, tmp_path: Path, said: list[str], clock: Clock
+) -> None:
+    oms = tmp_path / "oms.csv"
+    head = "run_number,lumisection_number,beams_stable,pileup,hlt_key\n"
+    rows = [f"{RUN},1,1,40,menu\n", f"{RUN},2,0,41,menu\n", f"{RUN},3,1,39,menu\n"]
+    oms.write_text(head + rows[0])
+    settings = WatchSettings(dqm.path, tmp_path / "out", PATIENCE)
+    watch = Watch(settings, Judging(()), said.append, clock, read, GrowingExport(oms, said.append))
+    dqm.leave(1, 2)
+    watch.look()
+    assert published.last().present.tolist() == [True, True]
+    assert KeepingJudge.known[-1] == {1: 40.0}
+    oms.write_text(head + "".join(rows))
+    dqm.leave(3)
+    watch.look()
+    assert published.last().present.tolist() == [True, False, True]
+    assert KeepingJudge.known[-1] == {1: 40.0, 2: 41.0, 3: 39.0}
+    oms.write_text("what is this\n")
+    dqm.leave(4)
+    watch.look()
+    assert published.last().present.tolist() == [True, False, True, True]
+    assert sum("oms.csv" in sentence and "What was read before holds." in sentence for sentence in said) == 1
 
 
 def test_half_written_files_block_nobody(start: Start, dqm: DqmFolder, published: Published, clock: Clock) -> None:
