@@ -21,8 +21,8 @@ MOST_OF = 0.7
 """Share of a unit's live channels that must fail alike for the unit to be named."""
 FEWEST = 4
 """Channels from which on a unit is named."""
-CLUSTER = {Level.RM: 6, Level.RBX: 10, Level.SUBDETECTOR: 25}
-"""Channels that fail alike in an RM, an RBX or a sub-detector from which on they are one line."""
+CLUSTER = {Level.RBX: 10, Level.RM: 6, Level.SUBDETECTOR: 25}
+"""Channels that fail alike in an RBX, an RM or a sub-detector from which on they are one line."""
 HALF_OF, LIKE_FACTORS = 0.5, 0.2
 """Share of a sub-detector's boxes that fail alike from which on they are one line; how far their log sizes differ."""
 
@@ -166,7 +166,7 @@ def _crowds(faults: list[Fault], channels: ChannelTable) -> tuple[list[Fault], l
                 continue
             mine = [members[i] for i in agreeing([faults[i] for i in members])]
             if len(mine) >= least:
-                where = _crowd_name(level, channels, int(faults[mine[0]].columns[0]))
+                where = _crowd_name(level, channels, np.array([faults[i].columns[0] for i in mine]))
                 out.append(joined([faults[i] for i in mine], Level.CHANNELS, f"{len(mine):,} channels of {where}"))
                 used |= set(mine)
         faults = [fault for i, fault in enumerate(faults) if i not in used]
@@ -183,11 +183,12 @@ def _crowd_keys(level: Level, channels: ChannelTable) -> NDArray[np.intp]:
     return np.asarray(np.where(by_itself, -1, key))
 
 
-def _crowd_name(level: Level, channels: ChannelTable, row: int) -> str:
+def _crowd_name(level: Level, channels: ChannelTable, rows: NDArray[np.intp]) -> str:
+    """The sub-detector, or the box, or the RM of the box that holds all of the rows."""
     if level is Level.SUBDETECTOR:
-        return channels.names[row]
-    box = channels.box_name(row)
-    return f"{box}-RM{channels.rm[row]}" if level is Level.RM else box
+        return channels.names[int(rows[0])]
+    box, rm = channels.box_name(int(rows[0])), np.unique(channels.rm[rows])
+    return f"{box}-RM{rm[0]}" if len(rm) == 1 and rm[0] > 0 else box
 
 
 def rings_joined(units: Sequence[Fault], judged: JudgedDigis) -> list[Fault]:

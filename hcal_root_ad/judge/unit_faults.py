@@ -284,16 +284,16 @@ class UnitDigis:
         """(channels,) which fail; all of them unless it is likelier that some are sound.
 
         Either all channels have one size of fault, give or take, or each has it or is sound, with a share at fault for
-        each group (a mixture, fitted by expectation maximization: Dempster, Laird, Rubin, J. R. Stat. Soc. B 39 (1977)
-        1), which must gain one unit of ln L for each share (Akaike, IEEE Trans. Autom. Control 19 (1974) 716). Losses
-        and gains take a share of the digis; noise may as well add as many to a busy channel as to a quiet one.
+        each group: a mixture, fitted by expectation maximization (Dempster, Laird, Rubin, J. R. Stat. Soc. B 39 (1977)
+        1), if Schwarz's criterion prefers it (Ann. Statist. 6 (1978) 461; one parameter for each share). Losses and
+        gains take a share of the digis; noise may as well add as many to a busy channel as to a quiet one.
         """
         models = [self.expected] if sign < 0 else [self.expected, self.trials - self.expected]
         spreads = (SPREAD_LOSS, SPREAD_NOISE)
         everyone = max(self._alike(base, spread) for base, spread in zip(models, spreads, strict=False))
         fits = [self._mixture(base, spread, sign) for base, spread in zip(models, spreads, strict=False)]
         likelihood, fails = max(fits, key=lambda fit: fit[0])
-        if likelihood - everyone < self.group.max() + 1:
+        if likelihood - everyone < np.log(len(self.group)) / 2 * (self.group.max() + 1):
             return np.ones(len(self.observed), dtype=bool)
         return fails
 

@@ -109,6 +109,14 @@ def test_what_is_sound_in_a_drifted_box_with_a_patch_at_fault_does_not_look_as_i
     assert np.array_equal(states, expected)
 
 
+def test_channels_all_over_a_box_that_fail_together_are_one_line(make_maps: MakeMaps, both: list[Model]) -> None:
+    maps = make_maps(LENGTH)
+    names = np.array([maps.channels.box_name(row) for row in range(len(maps.channels))])
+    some = np.flatnonzero(names == "HEM05")[::2]
+    verdict = judge_run(scaled(maps, some, 0.6, 11, 20), both)
+    assert [(f.unit, f.ranges) for f in verdict.findings] == [(f"{len(some)} channels of HEM05", ((11, 20),))]
+
+
 def test_a_card_is_told_by_its_channels_together(make_maps: MakeMaps, both: list[Model]) -> None:
     """Each channel is 2.5 standard deviations off, sixteen of them ten."""
     maps = make_maps(LENGTH)
