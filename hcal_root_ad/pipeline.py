@@ -37,7 +37,8 @@ from hcal_root_ad.provenance import (
     trust_in,
 )
 from hcal_root_ad.references import ReferenceEntry, fitting_reference, trigger_of
-from hcal_root_ad.state.detector_state import COLLISIONS, COSMICS, IONS, UNKNOWN, DetectorState, RunFacts
+from hcal_root_ad.state.detector_state import DetectorState
+from hcal_root_ad.state.records import COLLISIONS, COSMICS, IONS, UNKNOWN, RunFacts
 
 if TYPE_CHECKING:
     from hcal_root_ad.mask import Mask

@@ -24,19 +24,12 @@ from hcal_root_ad.model.counts import clean_runs, lumisections_of, name_of_clean
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CHANNEL_POWER, fit_reference
-from hcal_root_ad.state.detector_state import (
-    LAYERS,
-    UNKNOWN,
-    DetectorState,
-    Lesson,
-    OpenFinding,
-    RunFacts,
-    SubdetectorState,
-)
+from hcal_root_ad.state.detector_state import LAYERS, DetectorState, SubdetectorState
 from hcal_root_ad.state.guards import accept, close
 from hcal_root_ad.state.history import Action, Input, StateStore, Update, Version
 from hcal_root_ad.state.layers import Labels, Layer, new_layer
-from hcal_root_ad.state.update import UpdateRecord, advance, changed, pileup_of
+from hcal_root_ad.state.records import UNKNOWN, Lesson, OpenFinding, RunFacts, UpdateRecord
+from hcal_root_ad.state.update import advance, changed, pileup_of
 from hcal_root_ad.stats.binomial import Floats
 
 OUTER = 24

@@ -18,10 +18,11 @@ from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.counts import clean_runs, lumisections_of, shared_subdetectors
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference_fit import fit_reference
-from hcal_root_ad.state.detector_state import UNKNOWN, DetectorState, RunFacts
+from hcal_root_ad.state.detector_state import DetectorState
 from hcal_root_ad.state.era import first_state
 from hcal_root_ad.state.guards import lined, silent
 from hcal_root_ad.state.layers import innovation, predict
+from hcal_root_ad.state.records import UNKNOWN, RunFacts
 from hcal_root_ad.state.update import advance
 from hcal_root_ad.stats.binomial import Floats
 

@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import asdict, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,15 +20,7 @@ from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.shared_pileup import LESS_SENSITIVE
 from hcal_root_ad.judge.verdict import Level, Measurement, Trust, Verdict
 from hcal_root_ad.model.reference import Overdispersion
-from hcal_root_ad.state.detector_state import (
-    LAYERS,
-    UNKNOWN,
-    DetectorState,
-    Lesson,
-    OpenFinding,
-    RunFacts,
-    SubdetectorState,
-)
+from hcal_root_ad.state.detector_state import LAYERS, DetectorState, SubdetectorState
 from hcal_root_ad.state.guards import (
     ALL_GUARDS,
     Guards,
@@ -44,6 +36,7 @@ from hcal_root_ad.state.guards import (
 )
 from hcal_root_ad.state.innovations import changed_settings, with_restlessness, with_settings, with_widths
 from hcal_root_ad.state.layers import DOSE, LEVEL, POWER, Innovation, Layer, Mask, innovation, learn, predict
+from hcal_root_ad.state.records import ALL_MOVED, Lesson, Notes, OpenFinding, RunFacts, UpdateRecord
 from hcal_root_ad.stats.binomial import Floats, log_rate
 
 SPREAD_MEMORY, PRIOR_RUNS = 12.0, 2.0
@@ -52,71 +45,12 @@ LEAST_SPREAD = 0.004**2
 OVERDISPERSION_MEMORY = 10.0
 LEAST_DIGIS = 50
 """A channel that was not live begins with so many digis in a run."""
-ALL_MOVED = "it is another than the state knows"
 MENU_WIDTH = 0.08
 """Prior width of a ring's shift under another trigger menu."""
 UNCLEAR = 0.01**2
 """Positions that are less sure because of their power tell nothing of widths."""
 FIRST_ERROR = 0.02
 """Least error of the level of a channel that was met for the first time."""
-
-
-@dataclass(frozen=True)
-class UpdateRecord:
-    """What an update did, in plain words and numbers.
-
-    Attributes:
-        run, trust: of the verdict. conditions: of the run.
-        lumisections: LS that taught, by sub-detector; empty where nothing did.
-        learned, frozen: how many units were learned, and how many were measured but not, by sub-detector and level.
-        opened, closed, asked: findings. crept: those that the state itself opened, and whose levels it rolled back.
-        still: open findings that were measured and are there still.
-        appeared: channels that were met for the first time, by name.
-        settings: variance of a change of settings that was recognised, by sub-detector, level and group.
-        widths: standard deviations of walk and noise by sub-detector, level and group.
-        refused: why nothing was learned, by sub-detector.
-    """
-
-    run: int
-    trust: str
-    conditions: RunFacts = UNKNOWN
-    lumisections: Mapping[str, int] = field(default_factory=dict)
-    learned: Mapping[str, int] = field(default_factory=dict)
-    frozen: Mapping[str, int] = field(default_factory=dict)
-    opened: tuple[OpenFinding, ...] = ()
-    closed: tuple[OpenFinding, ...] = ()
-    asked: tuple[OpenFinding, ...] = ()
-    crept: tuple[OpenFinding, ...] = ()
-    still: tuple[OpenFinding, ...] = ()
-    appeared: tuple[str, ...] = ()
-    settings: Mapping[str, float] = field(default_factory=dict)
-    widths: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    refused: Mapping[str, str] = field(default_factory=dict)
-
-    def plain(self) -> dict[str, Any]:
-        """As JSON can hold it."""
-        return asdict(self)
-
-    @property
-    def asks_for_a_word(self) -> bool:
-        """Whether it would teach if a person said that all channels were changed, and are healthy."""
-        return any(why.startswith(ALL_MOVED) for why in self.refused.values())
-
-    @property
-    def sentences(self) -> tuple[str, ...]:
-        """For people."""
-        out = [f"{name}: nothing learned, {why}" for name, why in self.refused.items()]
-        out += [f"{name}: learned from {count} LS" for name, count in self.lumisections.items()]
-        for key, factor in self.settings.items():
-            out.append(f"{key}: the settings changed, every unit may have moved by {100 * np.sqrt(factor):.1f} %")
-        for word, findings in (
-            ("opened", self.opened), ("creeping, set back to the level of before", self.crept), ("closed", self.closed),
-            ("a fault, or an accepted change?", self.asked),
-        ):  # fmt: skip
-            out += [f"{word}: {f.identifier} {f.unit} ×{np.exp(f.size):.2f}" for f in findings]
-        if self.appeared:
-            out.append(f"{len(self.appeared)} channels met for the first time")
-        return tuple(out)
 
 
 class Advance(NamedTuple):
@@ -153,7 +87,7 @@ def advance(
     state = _with_conditions(state, conditions)
     # A sub-detector at fault takes the pileup along, and with it the rings of all others.
     shared = not any(finding.level is Level.SUBDETECTOR for finding in verdict.findings)
-    notes = _Notes()
+    notes = Notes()
     parts, findings = dict(state.subdetectors), state.findings
     for name in parts:
         if name not in refused:
@@ -166,7 +100,13 @@ def advance(
         state, subdetectors=parts, findings=findings, lessons=(*state.lessons, lesson), update=state.update + 1,
         conditions=_merged(state.conditions, conditions),
     )  # fmt: skip
-    return Advance(state, notes.record(run, trust, conditions, used, refused, state))
+    widths = {
+        f"{name} {level} {g}": (float(np.sqrt(layer.walk[g])), float(np.sqrt(layer.noise[g])))
+        for name, part in parts.items()
+        for level, layer in part.layers.items()
+        for g in range(len(layer.walk))
+    }
+    return Advance(state, notes.record(run, trust, conditions, used, refused, widths))
 
 
 def pileup_of(verdict: Verdict) -> float:
@@ -236,39 +176,6 @@ def _typical(typical: float | None, before: float | None, now: float | None) -> 
     return step if typical is None else min(0.9 * typical + 0.1 * step, 2 * typical)
 
 
-class _Notes:
-    """Gathers what becomes the record."""
-
-    def __init__(self) -> None:
-        self.lists: dict[str, list[Any]] = {
-            key: [] for key in ("opened", "closed", "asked", "crept", "still", "appeared")
-        }
-        self.learned: dict[str, int] = {}
-        self.frozen: dict[str, int] = {}
-        self.settings: dict[str, float] = {}
-
-    @property
-    def number(self) -> int:
-        """Of the next finding of this run."""
-        return len(self.lists["opened"]) + len(self.lists["crept"]) + 1
-
-    def record(
-        self, run: int, trust: str, conditions: RunFacts, used: Mapping[str, int], refused: Mapping[str, str],
-        state: DetectorState,
-    ) -> UpdateRecord:  # fmt: skip
-        widths = {
-            f"{name} {level} {g}": (float(np.sqrt(layer.walk[g])), float(np.sqrt(layer.noise[g])))
-            for name, part in state.subdetectors.items()
-            for level, layer in part.layers.items()
-            for g in range(len(layer.walk))
-        }
-        lists = {key: tuple(values) for key, values in self.lists.items()}
-        return UpdateRecord(
-            run, trust, conditions, dict(used), self.learned, self.frozen, settings=self.settings, widths=widths,
-            refused=dict(refused), **lists,
-        )  # fmt: skip
-
-
 class _Step(NamedTuple):
     """One run for one sub-detector; ``shared``: whether the pileup is that of all sub-detectors."""
 
@@ -282,7 +189,7 @@ class _Step(NamedTuple):
 
 
 def _subdetector(
-    state: DetectorState, step: _Step, findings: tuple[OpenFinding, ...], notes: _Notes
+    state: DetectorState, step: _Step, findings: tuple[OpenFinding, ...], notes: Notes
 ) -> tuple[SubdetectorState, tuple[OpenFinding, ...]]:
     """One sub-detector after a run, and the open findings of all."""
     name, verdict, conditions, age, run, guards, shared = step

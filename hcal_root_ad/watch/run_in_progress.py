@@ -22,7 +22,7 @@ from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps, ls_ranges
 from hcal_root_ad.machine import ScratchStore, iter_chunks
 from hcal_root_ad.pipeline import Judging
-from hcal_root_ad.state.detector_state import UNKNOWN, RunFacts
+from hcal_root_ad.state.records import UNKNOWN, RunFacts
 from hcal_root_ad.watch.received import Arrival, Received
 
 

@@ -17,10 +17,11 @@ from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import fit_reference
 from hcal_root_ad.pipeline import Judging
-from hcal_root_ad.state.detector_state import UNKNOWN, DetectorState, OpenFinding
+from hcal_root_ad.state.detector_state import DetectorState
 from hcal_root_ad.state.era import first_state
 from hcal_root_ad.state.guards import ALL_GUARDS, Guards, accept
-from hcal_root_ad.state.update import UpdateRecord, advance
+from hcal_root_ad.state.records import UNKNOWN, OpenFinding, UpdateRecord
+from hcal_root_ad.state.update import advance
 from studies.era.world import Era, EraRun
 
 NAMES = ("HB", "HE")

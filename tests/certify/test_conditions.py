@@ -29,7 +29,7 @@ from hcal_root_ad.certify.conditions import (
 )
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import ranges_of
-from hcal_root_ad.state import detector_state as state
+from hcal_root_ad.state import records as state
 
 LS = np.arange(1, 6, dtype=np.int32)
 OMS = OmsRun(

@@ -29,9 +29,10 @@ from hcal_root_ad.simulate.formats import write_dials
 from hcal_root_ad.simulate.scenario import FillConditions, make_fault
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import simulate_run
-from hcal_root_ad.state.detector_state import DetectorState, RunFacts
+from hcal_root_ad.state.detector_state import DetectorState
 from hcal_root_ad.state.era import learn, state_of_run
 from hcal_root_ad.state.history import History, StateStore
+from hcal_root_ad.state.records import RunFacts
 
 LENGTH = 12
 CLEAN, BEFORE, AFTER = 370103, (370101, 370102), (370104, 370105)
