@@ -79,6 +79,17 @@ def run(path: str, folder: str) -> Action:
     return execute
 
 
+def watched(lumisections: str, at_once: str) -> Action:
+    """A watch over a run that grows; gives the MB of its own that it holds after the first look and after the last."""
+    from benchmarks.soak import soak
+
+    def execute() -> tuple[float, float]:
+        looks = soak(int(lumisections), int(at_once))
+        return looks[0].own, looks[-1].own
+
+    return execute
+
+
 def run_steps(path: str, folder: str) -> Action:
     """Seconds of reading, of judging, and of publishing; imports do not count."""
     from hcal_root_ad.harvest.read import read_lumi_maps

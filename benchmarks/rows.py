@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.inputs import CODECS, Inputs
+from benchmarks.reasons import REASONS
 from benchmarks.side_by_side import Sample, Stopwatch, Task, ratios
 
 
@@ -104,7 +105,7 @@ class Row:
             "values": list(found.values),
             "met": self.target.met(found.median),
             "behind": found.behind,
-            "note": self.note,
+            "note": self.note or ("" if self.target.met(found.median) else REASONS.get(self.name, "")),
         }
 
 
@@ -256,6 +257,8 @@ def _whole_run() -> Iterator[Row]:
               Target(0.9, False, "GB"), _run_memory)  # fmt: skip
     yield Row("run-small", "`hcal-root-ad run` on 10 LS, the whole process", Target(1.5, False, "s"),
               lambda bench: _process_seconds(bench, "small_run", str(bench.folder)))  # fmt: skip
+    yield Row("watch-memory", "own memory of `watch` after its look at 2,000 LS ÷ after that at 400 LS",
+              Target(1.1, False), _watch_memory)  # fmt: skip
     yield Row("import-read", "`import hcal_root_ad` and `read_lumi_maps` of 10 LS, the whole process",
               Target(0.6, False, "s"), lambda bench: _process_seconds(bench, "import_and_read"))  # fmt: skip
 
@@ -268,6 +271,12 @@ def _process_seconds(bench: Bench, function: str, *arguments: str) -> Found:
     path = str(bench.inputs.nanodqmio(bench.sizes.few))
     samples = bench.stopwatch.often(Task(f"commands:{function}", (path, *arguments)), 2 * bench.sizes.pairs)
     return Found(tuple(sample.seconds for sample in samples), f"{len(samples)} times")
+
+
+def _watch_memory(bench: Bench) -> Found:
+    task = Task("commands:watched", (str(bench.sizes.late), str(max(bench.sizes.late // 5, 1))))
+    held = [bench.stopwatch.once(task).answer for _ in range(bench.sizes.slow)]
+    return Found(tuple(last / first for first, last in held), f"{held[0][0]:.0f} MB, {held[0][1]:.0f} MB")
 
 
 def _steps(bench: Bench) -> Found:

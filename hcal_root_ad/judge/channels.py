@@ -6,7 +6,7 @@ Channels are looked at some hundred at a time over the whole run, so memory does
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from itertools import islice
 
@@ -261,9 +261,7 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], limits: Thres
     together = list(islice(blocks(columns, len(residuals.events)), 2))
     # Of a short run all channels are looked at together, and those of the sample need not be looked at twice.
     every = residuals.sums(columns) if len(together) == 1 else None
-    sums = every.take(np.searchsorted(columns, sample)) if every else residuals.sums(sample)
-    null = empirical_null(sums)
-    width = whole_run_width(sums, null, residuals.reference)
+    null, width = _scatter(every.take(np.searchsorted(columns, sample)) if every else residuals.sums(sample), residuals)
     coarse: dict[int, Stretch] = {}
     cards = np.zeros((2, int(of_card.max(initial=-1)) + 1, len(residuals.events) + 1))
 
@@ -285,6 +283,13 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], limits: Thres
         for some in blocks(np.array(list(coarse), dtype=np.intp), len(residuals.events)):
             faults |= _stretches(residuals, some, null, threshold)
     return ChannelScan(faults, threshold, width, null, tuple(_cards(residuals, columns, of_card, cards, limits.card)))
+
+
+def _scatter(sample: Sums, residuals: Residuals) -> tuple[Null, float]:
+    """How a sample of channels scatters, by window and over the run; of a long one it takes most memory of all."""
+    sample = replace(sample, steps=None)
+    null = empirical_null(sample)
+    return null, whole_run_width(sample, null, residuals.reference)
 
 
 def _added(sums: Sums, of_card: NDArray[np.intp]) -> tuple[Floats, Floats]:

@@ -15,6 +15,7 @@ from hcal_root_ad.judge.findings import LEAST_DIGIS, Fault, JudgedDigis, channel
 from hcal_root_ad.judge.lumisections import JudgedRows, side_by_side
 from hcal_root_ad.judge.verdict import Finding, Interval, Level, ModelInfo, State, Trust, Verdict
 from hcal_root_ad.lumi_maps import Cells, LumiMaps
+from hcal_root_ad.machine import iter_chunks, zeros
 from hcal_root_ad.model.unit_tree import BLOCK
 
 LEAST_CHANNEL_DIGIS = 0.03
@@ -73,13 +74,15 @@ def _matters(finding: Finding) -> bool:
 
 def _states(judged: JudgedDigis, pairs: Sequence[tuple[Fault, Finding]], row_of: NDArray[np.intp]) -> NDArray[np.uint8]:
     """(LS, channels) states; ``row_of``: (LS,) judged row of each LS, −1 where none is."""
-    states = np.full((len(row_of), len(judged.live)), State.GOOD, dtype=np.uint8)
-    states[row_of < 0] = State.NOT_ASSESSED
+    states: NDArray[np.uint8] = zeros((len(row_of), len(judged.live)), np.uint8)
+    for rows in iter_chunks(states):
+        states[rows] = np.where(row_of[rows] < 0, State.NOT_ASSESSED, State.GOOD)[:, None]
     for fault, finding in pairs:
         hit = np.flatnonzero((row_of >= 0) & fault.inside[row_of])
         cells = np.ix_(hit, fault.columns)
         states[cells] = np.where(fault.fails(row_of[hit]), np.maximum(states[cells], finding.state), states[cells])
-    states[:, ~judged.live] = State.NOT_CONNECTED
+    for rows in iter_chunks(states):
+        states[rows, ~judged.live] = State.NOT_CONNECTED
     return states
 
 
