@@ -51,24 +51,29 @@ class SpatioTemporalAutoencoder(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(windows, LS, channels) → the same, and the Kullback–Leibler term."""
+        return self.of_windows(x.flatten(0, 1), torch.arange(x.shape[0] * x.shape[1]).reshape(x.shape[:2]))
+
+    def of_windows(self, x: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(LS, channels) and the rows (windows, LS) of windows → as :meth:`forward`; each LS is encoded once."""
         scale = self.rings(x) if self.rings is not None else torch.ones_like(x)
         x = x / scale
-        windows, steps, _ = x.shape
-        flat = x.flatten(0, 1)
-        maps = self.side_maps.to_maps(flat.unsqueeze(-1)).reshape(-1, 1, N_DEPTH, ROWS, COLUMNS)
+        maps = self.side_maps.to_maps(x.unsqueeze(-1)).reshape(-1, 1, N_DEPTH, ROWS, COLUMNS)
         maps, places = self.encoder_cnn(maps)
         vectors, shape = maps.flatten(1), maps.shape[1:]
         if self.gnn is not None:
-            vectors = torch.cat([vectors, self.gnn(flat)], dim=1)
-        sequences = vectors.reshape(windows, steps, 2, -1).transpose(1, 2).flatten(0, 1)
+            vectors = torch.cat([vectors, self.gnn(x)], dim=1)
+        windows, steps = rows.shape
+        sequences = vectors.unflatten(0, (-1, 2))[rows].transpose(1, 2).flatten(0, 1)
         latent = self.encoder(sequences)
         if self.recurrent:
             latent = latent[:, -1:]
         latent, divergence = self.bottleneck(latent)
         sequences = self.decoder(latent.expand(-1, steps, -1))
         vectors = sequences.unflatten(0, (windows, 2)).transpose(1, 2).flatten(0, 2)
+        sides = (2 * rows.flatten()[:, None] + torch.arange(2)).flatten()
+        places = [(where[sides], before) for where, before in places]
         restored = self.decoder_cnn(vectors.unflatten(1, shape), places)
-        return self.side_maps.to_channels(restored).reshape(windows, steps, -1) * scale, divergence
+        return self.side_maps.to_channels(restored).reshape(windows, steps, -1) * scale[rows], divergence
 
 
 def _dense(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -309,18 +309,16 @@ def numbers(probability: Floats, truth: NDArray[np.intp], test: Sequence[Case]) 
     return {
         "log_loss": float(loss.mean()), "log_loss_error": float(loss.std() / np.sqrt(len(loss))),
         "right": float(right.mean()), "calibration": calibration_error(p.max(axis=1), right),
-        "right_by_kind": {kind: float(right[truth == k].mean()) for k, kind in enumerate(KINDS)},
-        "right_by_scale": {name: float(right[scale == k].mean()) for k, name in enumerate(SCALES)},
+        "right_by_kind": {kind: float(right[truth == k].mean()) for k, kind in enumerate(KINDS) if k in truth},
+        "right_by_scale": {name: float(right[scale == k].mean()) for k, name in enumerate(SCALES) if k in scale},
         "reliability": reliability(p.max(axis=1), right),
     }  # fmt: skip
 
 
 def reliability(confidence: Floats, right: NDArray[np.bool_], bins: int = 8) -> list[tuple[float, float, int]]:
-    """Mean confidence, share that was right, and number, in bins of equal size."""
-    order = np.argsort(confidence)
-    return [
-        (float(confidence[rows].mean()), float(right[rows].mean()), len(rows)) for rows in np.array_split(order, bins)
-    ]
+    """Mean confidence, share that was right, and number, in bins of equal size; no more bins than cases."""
+    parts = np.array_split(np.argsort(confidence), min(bins, len(confidence)))
+    return [(float(confidence[rows].mean()), float(right[rows].mean()), len(rows)) for rows in parts]
 
 
 def calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> float:

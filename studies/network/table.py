@@ -124,6 +124,12 @@ def _judged_cause(rows: Sequence[Row]) -> Iterator[str]:
     names = list(last["rule"])
     yield ""
     yield from _grid("Named rightly, by kind and by unit", names, methods, lambda name, how: f"{last[how][name]:.3f}")
+    sure = {row["method"]: row["reliability"] for row in rows if row["world"] == worlds[-1]}
+    eighths = [str(number + 1) for number in range(len(sure["rule"]))]
+    yield from _grid(
+        "Probability that was given, and share that was right, by eighths of the cases, the least sure first",
+        eighths, methods, lambda name, how: "{:.3f}, {:.3f}".format(*sure[how][int(name) - 1]),
+    )  # fmt: skip
 
 
 NOTES = """\

@@ -11,6 +11,7 @@ from hcal_root_ad.detector import ChannelTable, channel_table
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.model.counts import SubdetectorCounts
 from studies.baselines.blocks import BoxGNN, PoolingCNN, RingMean, UnpoolingCNN
+from studies.baselines.spatio_temporal import Parts, SpatioTemporalAutoencoder
 from studies.evaluate.protocol import Training, Truth
 from studies.evaluate.systems import deep_graphstad, deep_images
 from studies.evaluate.systems.deep import (
@@ -135,6 +136,17 @@ def test_scores_do_not_wait_and_do_not_cross_a_gap(training: Training) -> None:
     assert np.allclose(fitted.score(run.rows(slice(0, 6)), NOTHING), whole[:6], rtol=1e-4)
     gap = replace(run, lumisections=np.array([1, 2, 3, 4, 9, 10, 11, 12, 13], np.int32))
     assert np.allclose(fitted.score(gap, NOTHING)[4:], fitted.score(run.rows(slice(4, 9)), NOTHING), rtol=1e-4)
+
+
+@pytest.mark.parametrize("parts", [Parts(latent=2), Parts(latent=2, recurrent=False, ring_normalisation=True)])
+def test_windows_that_share_lumisections_are_as_each_by_itself(parts: Parts, channels: ChannelTable) -> None:
+    network = SpatioTemporalAutoencoder(channels, parts).eval()
+    run = torch.rand(4, len(channels), generator=torch.Generator().manual_seed(1))
+    rows = torch.tensor([[0, 0, 1], [0, 1, 2], [1, 2, 3]])
+    with torch.inference_mode():
+        together, _ = network.of_windows(run, rows)
+        single = torch.cat([network(run[window][None])[0] for window in rows])
+    assert torch.allclose(together, single, atol=1e-6)
 
 
 def test_windows_by_hand(channels: ChannelTable) -> None:

@@ -13,7 +13,7 @@ from hcal_root_ad.model.model import load_model
 from hcal_root_ad.stats.binomial import log_rate
 from hcal_root_ad.unit_names import rows_of_unit
 from studies.__main__ import main
-from studies.network import absorption, cause, history, shapes
+from studies.network import absorption, cause, history, judged_cause, shapes
 from studies.network.table import write_results
 
 RINGS = shapes.rings_of(shapes.detector(500).channels)
@@ -185,6 +185,35 @@ def test_plain_causes_are_named_by_rule_and_by_likelihood(kind: str) -> None:
         probability = cause.by_likelihood(case, priors)
         assert probability.sum() == pytest.approx(1)
         assert cause.KINDS[int(probability.argmax())] == kind
+
+
+def test_causes_of_findings_are_asked_of_what_the_judge_expects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judged_cause, "SOME_WORLDS", ("base", "events-200"))
+    monkeypatch.setattr(judged_cause, "PER_RUN", {"channel": 4, "RM": 4})
+    rows = judged_cause.named([5], lambda: None)
+    assert [(row["world"], row["method"]) for row in rows] == [
+        (world, method) for world in ("base", "events-200", "all") for method in ("rule", "likelihood")
+    ]
+    likely = rows[-1]
+    assert 8 <= likely["cases"] <= 20
+    assert likely["right_by_kind"]["dead"] == 1
+    assert likely["right"] > 0.6
+    (page,) = write_results({"judged-cause": rows}, tmp_path)
+    assert f"| all | {likely['cases']} | {rows[-2]['right']:.3f} | {likely['right']:.3f} |" in page.read_text()
+
+
+def test_a_finding_is_a_fault_where_most_of_its_pairs_are() -> None:
+    maps = absorption.with_fault(absorption.healthy_run(), np.arange(40), 0.0)
+    verdict = judge_run(maps, [load_model(name) for name in absorption.MODELS])
+    judged = next(one for one in verdict.verdicts if one.findings)
+    finding, columns = judged.findings[0], maps.channels.rows_of(judged.subdetector)
+    rows = columns[list(finding.rows)]
+    own = judged_cause.Placed(rows, 0, len(maps) - 1, 0, 0)
+    other = judged_cause.Placed(rows[: len(rows) // 2], 0, len(maps) - 1, 0, 0)
+    assert judged_cause._fault_of(finding, columns, [other, own], judged.lumisections) is own
+    assert judged_cause._fault_of(finding, columns, [other], judged.lumisections) is None
 
 
 def test_calibration_is_perfect_where_confidence_is_the_share_that_is_right() -> None:

@@ -23,6 +23,7 @@ from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.model.counts import SubdetectorCounts
 from hcal_root_ad.stats.binomial import Floats
+from studies.baselines.spatio_temporal import SpatioTemporalAutoencoder
 from studies.evaluate.protocol import FALSE_ALARM_SHARE, System, Training, Truth, clean_threshold
 from studies.evaluate.systems.training import Schedule, Weights, train
 
@@ -36,7 +37,7 @@ class Scaled(NamedTuple):
 
 Scaling = Callable[[SubdetectorCounts], Scaled]
 """Counts of a series to what a network is fed with."""
-PER_PASS = 2
+PER_PASS = 8
 """Windows that go through a network at once when scoring."""
 HOLD_OUT = 10
 """One of so many runs chooses the weights, and is not trained on."""
@@ -210,7 +211,11 @@ def _passes(network: nn.Module, scaled: Floats, windows: NDArray[np.intp]) -> It
     device, run = next(network.parameters()).device, torch.from_numpy(scaled)
     for rows in torch.split(torch.from_numpy(windows), PER_PASS):
         with torch.inference_mode():
-            yield network(run[rows].to(device))[0].cpu(), run[rows]
+            if isinstance(network, SpatioTemporalAutoencoder):
+                some, place = torch.unique(rows, return_inverse=True)
+                yield network.of_windows(run[some].to(device), place)[0].cpu(), run[rows]
+            else:
+                yield network(run[rows].to(device))[0].cpu(), run[rows]
 
 
 def occupancy(series: SubdetectorCounts) -> NDArray[np.float32]:
