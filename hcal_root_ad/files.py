@@ -28,14 +28,13 @@ def plain_name(name: str) -> str:
     >>> plain_name("a\tb.root")
     'a%09b.root'
     """
-    if name.isprintable() and "\\" not in name:
-        return name
-    spelled = (letter if letter.isprintable() and letter != "\\" else _by_bytes(letter) for letter in name)
-    return "".join(spelled)
 
+    def spelled(letter: str) -> str:
+        if letter.isprintable() and letter != "\\":
+            return letter
+        return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogateescape"))
 
-def _by_bytes(letter: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogateescape"))
+    return "".join(map(spelled, name))
 
 
 @contextmanager
@@ -178,20 +177,14 @@ def check_places(files: Sequence[Path], folders: Sequence[Path] = (), inputs: Se
             raise OutputError(f"The input {file} would be replaced; choose another place.")
         if file.resolve() in [earlier.resolve() for earlier in files[:number]]:
             raise OutputError(f"{file} would be written twice; give each output a place of its own.")
-    for folder in dict.fromkeys(all_folders):
-        _check_folder(folder)
-
-
-def _check_folder(folder: Path) -> None:
-    """Try the folder, or the nearest above it that is there, with a file that goes at once."""
-    nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-    if not nearest.is_dir():
-        raise OutputError(f"{nearest} is a file, but a folder is needed; choose another place.")
-    try:
-        with TemporaryFile(dir=nearest):
-            return
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another folder.") from error
+    for folder in dict.fromkeys(all_folders):  # or the nearest above that is there, with a file that goes at once
+        nearest = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+        if not nearest.is_dir():
+            raise OutputError(f"{nearest} is a file, but a folder is needed; choose another place.")
+        try:
+            TemporaryFile(dir=nearest).close()
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another folder.") from error
 
 
 def refuse_pipe(path: Path) -> None:

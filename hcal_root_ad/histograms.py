@@ -106,7 +106,8 @@ def channel_histogram(
     columns = chosen_channels(channels, subdetector, cells)
     rows = np.flatnonzero(chosen(ls, lumisections))
     if not len(rows):
-        raise UsageError(f"no lumisection {ls!r} is there; there are {_span(lumisections)}.")
+        span = f"LS {lumisections[0]} to {lumisections[-1]}" if len(lumisections) else "none"
+        raise UsageError(f"no lumisection {ls!r} is there; there are {span}.")
     single = {name for name, numbers in {"ls": ls, **cells}.items() if isinstance(numbers, int | np.integer)}
     names = tuple(axes) or tuple(name for name in AXES if name not in single)
     _check(names, channels.take(columns))
@@ -189,7 +190,3 @@ _LABELS = {"ls": "lumisection", "ieta": "ieta", "iphi": "iphi", "depth": "depth"
 def _names(channels: ChannelTable) -> list[str]:
     """Sub-detectors of a table, in its order."""
     return [name for name in ("HB", "HE", "HO", "HF") if len(channels.rows_of(name))]
-
-
-def _span(lumisections: NDArray[np.int32]) -> str:
-    return f"LS {lumisections[0]} to {lumisections[-1]}" if len(lumisections) else "none"

@@ -12,7 +12,7 @@ from functools import cached_property
 from html import escape
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -374,23 +374,19 @@ class LumiMaps:
         if path.is_dir():
             raise OutputError(f"{path} is a folder; name a file to write.")
         with whole_file(path) as partial, partial.open("wb") as file:  # numpy would add a suffix to a name
-            self._write(file, provenance)
-
-    def _write(self, file: BinaryIO, provenance: str) -> None:
-        outer = {f"counts_{name}": grid for name, grid in self.outer_grids().items()}
-        np.savez_compressed(
-            file,
-            allow_pickle=False,
-            run=np.int64(self.run),
-            lumisections=self.lumisections[self.present],
-            events=self.events[self.present],
-            event_source=np.array([EventSource(s).name for s in self.event_source[self.present]]),
-            counts=self.grid(),
-            **outer,
-            skipped_lumisections=self.lumisections[~self.present],
-            definition=np.str_(self.definition),
-            provenance=np.str_(provenance),
-        )
+            np.savez_compressed(
+                file,
+                allow_pickle=False,
+                run=np.int64(self.run),
+                lumisections=self.lumisections[self.present],
+                events=self.events[self.present],
+                event_source=np.array([EventSource(s).name for s in self.event_source[self.present]]),
+                counts=self.grid(),
+                **{f"counts_{name}": grid for name, grid in self.outer_grids().items()},
+                skipped_lumisections=self.lumisections[~self.present],
+                definition=np.str_(self.definition),
+                provenance=np.str_(provenance),
+            )
 
 
 @dataclass(frozen=True, eq=False)

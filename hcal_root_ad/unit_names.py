@@ -64,21 +64,15 @@ def scale_of_unit(unit: str) -> str:
 
 def rows_of_unit(channels: ChannelTable, unit: str) -> NDArray[np.intp]:
     """Rows of the channels that belong to a unit; none if the name fits no unit of this era."""
-    matches = ((scale, form.fullmatch(unit)) for scale, form in _FORMS.items())
-    for scale, match in matches:
-        if match:
-            inside = np.ones(len(channels), dtype=np.bool_)
-            for column, value in _coordinates(scale, unit, match.groups()).items():
-                inside &= _column(channels, column) == value
-            return np.flatnonzero(inside)
-    return np.empty(0, dtype=np.intp)
-
-
-def _column(channels: ChannelTable, name: str) -> NDArray[np.int16]:
-    if name == "card":
-        return qie_card(channels)
-    values: NDArray[np.int16] = np.abs(channels.ieta) if name == "abs ieta" else getattr(channels, name)
-    return values
+    scale = scale_of_unit(unit)
+    match = _FORMS[scale].fullmatch(unit) if scale else None
+    inside = np.full(len(channels), match is not None)
+    for column, value in _coordinates(scale, unit, match.groups()).items() if match else ():
+        if column == "card":
+            inside &= qie_card(channels) == value
+        else:
+            inside &= (np.abs(channels.ieta) if column == "abs ieta" else getattr(channels, column)) == value
+    return np.flatnonzero(inside)
 
 
 def _coordinates(scale: str, unit: str, parts: tuple[str | None, ...]) -> dict[str, int]:

@@ -65,7 +65,7 @@ class HcalAnalyzerFile:
         return self.elements.get(name)
 
     def last_lumisection(self, definition: harvester.Definition) -> int:
-        lumisections = self._root[definition.map_element(definition.subsystems[0], 1)].axis(0)
+        lumisections = self._root[definition.map_element(1)].axis(0)
         return max(int(self._branch("LumiSec").max(initial=0)), int(lumisections.member("fNbins")) - 1)
 
     def content(self, definition: harvester.Definition, within: range | None = None) -> harvester.FileContent:
@@ -101,7 +101,7 @@ class HcalAnalyzerFile:
     ) -> Iterator[str]:
         """Gather every depth into the sections; LS with digis but without a row in the tree are added."""
         for depth in gathering.needed_depths(era_of_run(run)):
-            name = definition.map_element(definition.subsystems[0], depth)
+            name = definition.map_element(depth)
             words = gathering.where(self.path, name, run, 0)
             maps, beyond = self._lumi_maps(name, words)
             if beyond:
@@ -198,13 +198,13 @@ class FlatFile:
         return max((ls for places in self._stored.values() for _, ls in places), default=0)
 
     def content(self, definition: harvester.Definition, within: range | None = None) -> harvester.FileContent:
-        subsystem = harvester.fitting_subsystem(self, definition) or definition.subsystems[0]
+        source = harvester.fitting(self, definition) or definition
         sections: dict[tuple[int, int], gathering.LumisectionCounts] = {}
         maps = []
         for number in dict.fromkeys(number for run in self.runs for number in gathering.maps_of(era_of_run(run))):
-            places = self._stored.get(definition.map_element(subsystem, number).replace("/", "_"), {})
+            places = self._stored.get(source.map_element(number).replace("/", "_"), {})
             for (run, ls), stored in places.items():
                 if within is None or ls in within:
                     maps.append((sections.setdefault((run, ls), gathering.LumisectionCounts(run, ls)), number, stored))
-        add_maps(self._root, maps, partial(definition.words, self.path, subsystem))
+        add_maps(self._root, maps, partial(source.words, self.path))
         return harvester.FileContent(self.path, definition, tuple(sections[place] for place in sorted(sections)))

@@ -32,7 +32,7 @@ from hcal_root_ad.harvest.harvester import (
     Element,
     FileContent,
     choose_definitions,
-    fitting_subsystem,
+    fitting,
     load_definitions,
 )
 from hcal_root_ad.harvest.inputs import InputFile, damage_as_input_error
@@ -107,10 +107,8 @@ class TableFile:
         return int(self._lumisections.max(initial=0))
 
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
-        subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
-        numbers = {
-            definition.map_element(subsystem, n): n for run in self.runs for n in gathering.maps_of(era_of_run(run))
-        }
+        source = fitting(self, definition) or definition
+        numbers = {source.map_element(n): n for run in self.runs for n in gathering.maps_of(era_of_run(run))}
         chosen = [place for place in self._places if within is None or place[1] in within]
         sections = {(*place, 0): gathering.LumisectionCounts(*place) for place in chosen}
         came: dict[tuple[str, int, int], int] = {}
@@ -378,7 +376,7 @@ def _rows(
     for done, depth in enumerate(depths):
         if progress:
             progress(done, len(depths))
-        element = definition.map_element(definition.subsystems[0], depth)
+        element = definition.map_element(depth)
         for row in client.maps(run, element):
             datasets.add(row.dataset)
             if len(datasets) > 1:

@@ -290,29 +290,26 @@ class DqmioFile:
         return max((row.lumisection for row in self._rows), default=0)
 
     def content(self, definition: harvester.Definition, within: range | None = None) -> harvester.FileContent:
-        subsystem = harvester.fitting_subsystem(self, definition) or definition.subsystems[0]
+        source = harvester.fitting(self, definition) or definition
         rows = [row for row in self._rows if row.lumisection and (within is None or row.lumisection in within)]
         doubted = [(run, ls, 0) for run, ls in self._doubted if ls and (within is None or ls in within)]
         places = dict.fromkeys((*((row.run, row.lumisection, row.number) for row in rows), *doubted))
         sections = {place: LumisectionCounts(*place[:2]) for place in places}
-        self._add_maps(sections, rows, definition, subsystem)
-        self._add_events(sections, definition, subsystem)
+        self._add_maps(sections, rows, source)
+        self._add_events(sections, source)
         for (run, lumisection, _), section in sections.items():
             if (run, lumisection) in self._doubted:
                 section.doubt(INDEX_AND_CONTENT)
+        names = {source.map_element(number) for run in self.runs for number in maps_of(era_of_run(run))}
+        of_run = self._hits([row for row in self._rows if not row.lumisection and row.tree.startswith("TH2")], names)
+        note = "LS 0: maps that belong to no lumisection, left out."
         return harvester.FileContent(
             path=self.path,
             definition=definition,
             sections=tuple(s for (_, _, number), s in sections.items() if not number or s.counts is not None),
-            events_versus_ls=self._events_versus_ls(definition, subsystem, within),
-            notes=self._of_no_lumisection(definition, subsystem) if sections else (),
+            events_versus_ls=self._events_versus_ls(source, within),
+            notes=(note,) if sections and any(True for _ in of_run) else (),
         )
-
-    def _of_no_lumisection(self, definition: harvester.Definition, subsystem: str) -> tuple[str, ...]:
-        """A sentence where the index has maps of the run (LS 0) beside those of lumisections."""
-        names = {definition.map_element(subsystem, number) for run in self.runs for number in maps_of(era_of_run(run))}
-        of_run = self._hits([row for row in self._rows if not row.lumisection and row.tree.startswith("TH2")], names)
-        return ("LS 0: maps that belong to no lumisection, left out.",) if next(of_run, None) else ()
 
     def _hits(self, rows: Iterable[Row], names: Collection[str]) -> Iterator[tuple[ElementTree, list[Hit]]]:
         """Elements of those names, tree by tree."""
@@ -329,22 +326,20 @@ class DqmioFile:
                 if hits := [Hit(*hit) for hit in zip(of_row, entries[places].tolist(), of_name, strict=True)]:
                     yield tree, hits
 
-    def _add_maps(
-        self, sections: Sections, rows: Sequence[Row], definition: harvester.Definition, subsystem: str
-    ) -> None:
+    def _add_maps(self, sections: Sections, rows: Sequence[Row], definition: harvester.Definition) -> None:
         for era in dict.fromkeys(era_of_run(run) for run in self.runs):
-            numbers = {definition.map_element(subsystem, number): number for number in maps_of(era)}
+            numbers = {definition.map_element(number): number for number in maps_of(era)}
             for tree, hits in self._hits([row for row in rows if era_of_run(row.run) == era], numbers):
                 if not is_map(tree.classname):
                     raise InputError(f"{hits[0].name} in {self.path} is a {tree.classname}; a TH2 was expected.")
                 for row, maps in _read_tree(tree, era, hits, numbers):
                     section = sections[row.run, row.lumisection, row.number]
-                    maps.add_to(section, partial(definition.words, self.path, subsystem, section))
+                    maps.add_to(section, partial(definition.words, self.path, section))
 
-    def _add_events(self, sections: Sections, definition: harvester.Definition, subsystem: str) -> None:
+    def _add_events(self, sections: Sections, definition: harvester.Definition) -> None:
         """Counters of all lumisections, also of those that are not asked for: some count the job's events so far."""
         for whose, patterns in (("own", definition.own_events), ("other", definition.other_events)):
-            names = definition.expand(patterns, subsystem)  # the first that any lumisection has
+            names = definition.expand(patterns)  # the first that any lumisection has
             name = next((name for name in names if name in self.elements and self.elements[name].lumisections), None)
             if name not in self._counters_of:
                 self._counters_of[name] = dict(self._counters(name))
@@ -363,11 +358,9 @@ class DqmioFile:
                 if events is not None:
                     yield (row.run, row.lumisection, row.number), events
 
-    def _events_versus_ls(
-        self, definition: harvester.Definition, subsystem: str, within: range | None
-    ) -> dict[int, dict[int, int]]:
+    def _events_versus_ls(self, definition: harvester.Definition, within: range | None) -> dict[int, dict[int, int]]:
         """HCAL's counter against the LS, by run: the largest of the elements in each LS."""
-        names = definition.expand(definition.events_versus_ls, subsystem)
+        names = definition.expand(definition.events_versus_ls)
         counters: dict[tuple[int, str], dict[int, int]] = {}
         for tree, hits in self._hits([row for row in self._rows if not row.lumisection], names):
             for row, entry, name in hits:

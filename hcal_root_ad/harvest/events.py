@@ -93,11 +93,8 @@ def events_of(sections: list[LumisectionCounts], versus_ls: Mapping[int, int], u
     contradicted = np.zeros(len(sections), dtype=np.bool_)
     for n, plateau in enumerate(plateaus.tolist()):
         counted = [(int(counter[n]), kind) for counter, kind in zip(counters, _KINDS, strict=True) if counter[n] >= 0]
-        right = [
-            count
-            for count in counted
-            if not excluded(count[0], int(least[n])) and (not plateau or agrees(count[0], plateau))
-        ]
+        right = [(number, kind) for number, kind in counted if not excluded(number, int(least[n]))]
+        right = [(number, kind) for number, kind in right if not plateau or agrees(number, plateau)]
         if right:
             events[n], sources[n] = right[0]
         elif plateau:

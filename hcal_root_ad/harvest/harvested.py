@@ -41,7 +41,7 @@ from hcal_root_ad.harvest.harvester import (
     entries_of_bins,
     events_against_ls,
     first_lumisection,
-    fitting_subsystem,
+    fitting,
 )
 from hcal_root_ad.harvest.inputs import InputFile
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource
@@ -209,35 +209,35 @@ class DqmFile:
         return self._elements_of[subsystem]
 
     def last_lumisection(self, definition: Definition) -> int:
-        subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
+        subsystem = (fitting(self, definition) or definition).subsystem
         return max((scope.last for run in self.runs for scope in self._folders.scopes(run, subsystem)), default=0)
 
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
-        subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
-        sections = self._sections(definition, subsystem, within)
+        source = fitting(self, definition) or definition
+        sections = self._sections(source, within)
         has_maps = any(section.counts is not None for section in sections)
         return FileContent(
             path=self.path,
             definition=definition,
             sections=sections if has_maps else (),
-            totals=() if has_maps else tuple(self._totals(definition, subsystem)),
-            events_versus_ls={run: self._versus_ls(run, definition, subsystem, within)[0] for run in self.runs},
+            totals=() if has_maps else tuple(self._totals(source)),
+            events_versus_ls={run: self._versus_ls(run, source, within)[0] for run in self.runs},
         )
 
-    def _sections(self, definition: Definition, subsystem: str, within: range | None) -> tuple[LumisectionCounts, ...]:
-        scopes = [scope for run in self.runs for scope in self._folders.scopes(run, subsystem)]
+    def _sections(self, definition: Definition, within: range | None) -> tuple[LumisectionCounts, ...]:
+        scopes = [scope for run in self.runs for scope in self._folders.scopes(run, definition.subsystem)]
         chosen = [scope for scope in scopes if scope.last and (within is None or scope.last in within)]
         sections = {scope: LumisectionCounts(scope.run, scope.last, scope.first) for scope in chosen}
-        self._fill(sections, definition, subsystem)
+        self._fill(sections, definition)
         return tuple(s for s in sections.values() if s.counts is not None or s.first == s.lumisection)
 
-    def _totals(self, definition: Definition, subsystem: str) -> Iterator[RunTotal]:
+    def _totals(self, definition: Definition) -> Iterator[RunTotal]:
         for run in self.runs:
-            lumisection, naming = self._label(run, subsystem)
+            lumisection, naming = self._label(run, definition.subsystem)
             check_numbers(self.path, run, lumisection or 0)
             section = LumisectionCounts(run, lumisection or 0)
-            self._fill({Scope(run): section}, definition, subsystem)
-            against_ls, beyond = self._versus_ls(run, definition, subsystem)
+            self._fill({Scope(run): section}, definition)
+            against_ls, beyond = self._versus_ls(run, definition)
             section.own_events = section.own_growth = sum(against_ls.values()) + beyond or section.own_events
             name = _SNAPSHOT_NAME.search(self.path.name)
             process = f"{name['saver']} {name['host']}" if name else ""
@@ -255,17 +255,17 @@ class DqmFile:
         written_for = int(info.text) if info and re.fullmatch("[0-9]{1,9}", info.text) else None
         return written_for, "snapshot" if online else ""
 
-    def _fill(self, sections: Mapping[Scope, LumisectionCounts], definition: Definition, subsystem: str) -> None:
+    def _fill(self, sections: Mapping[Scope, LumisectionCounts], definition: Definition) -> None:
         """Give each section the maps and counters of its scope."""
         places = [
             (section, number, stored)
             for scope, section in sections.items()
             for number in maps_of(era_of_run(scope.run))
-            if (stored := self._stored(scope, subsystem).get(definition.map_element(subsystem, number)))
+            if (stored := self._stored(scope, definition.subsystem).get(definition.map_element(number)))
         ]
-        add_maps(self._root, places, partial(definition.words, self.path, subsystem))
+        add_maps(self._root, places, partial(definition.words, self.path))
         for whose, patterns in (("own", definition.own_events), ("other", definition.other_events)):
-            counted = self._counted(definition.expand(patterns, subsystem))
+            counted = self._counted(definition.expand(patterns))
             growth = growth_of_counter({(s.run, s.last, 0): events for s, events in counted.items() if s.last})
             for scope in counted.keys() & sections.keys():
                 events = counted[scope]
@@ -289,14 +289,12 @@ class DqmFile:
     def _stored(self, scope: Scope, subsystem: str) -> Mapping[str, Stored]:
         return self._folders.scopes(scope.run, subsystem).get(scope, {})
 
-    def _versus_ls(
-        self, run: int, definition: Definition, subsystem: str, within: range | None = None
-    ) -> tuple[dict[int, int], int]:
+    def _versus_ls(self, run: int, definition: Definition, within: range | None = None) -> tuple[dict[int, int], int]:
         """HCAL's counter against the LS: the largest of the elements in each LS; and the events beyond the axes."""
-        stored = self._stored(Scope(run), subsystem)
+        stored = self._stored(Scope(run), definition.subsystem)
         largest: dict[int, int] = {}
         beyond = 0
-        for name in definition.expand(definition.events_versus_ls, subsystem):
+        for name in definition.expand(definition.events_versus_ls):
             if name in stored:
                 histogram = self._folders.histogram(stored[name])
                 words = where(self.path, name, run, 0)
@@ -309,13 +307,13 @@ class DqmFile:
 
     def coarse(self, run: int, definition: Definition) -> tuple[CoarseMaps, list[LumisectionCounts], tuple[str, ...]]:
         """Strips per LS, totals and mean digis of a run, the LS that they stand for (without maps), and notes."""
-        subsystem = fitting_subsystem(self, definition) or definition.subsystems[0]
-        stored = self._stored(Scope(run), subsystem)
-        strips, full = self._strips(run, stored, definition, subsystem)
-        events, beyond = self._versus_ls(run, definition, subsystem)
+        definition = fitting(self, definition) or definition
+        stored = self._stored(Scope(run), definition.subsystem)
+        strips, full = self._strips(run, stored, definition)
+        events, beyond = self._versus_ls(run, definition)
         lumisections = sorted({*events, *(int(ls) for ls in np.flatnonzero(strips.any(axis=(1, 2))))})
         section = LumisectionCounts(run, 0)
-        self._fill({Scope(run): section}, definition, subsystem)
+        self._fill({Scope(run): section}, definition)
         whole, source, notes = _whole_run(section, sum(events.values()) + beyond, definition)
         if beyond:
             notes += (
@@ -324,30 +322,31 @@ class DqmFile:
             )
         usable = section.counts is not None and section.complete and not section.doubts
         rows = table_of_run(run).rows_of(*definition.subdetectors)
+        strip_element = definition.strips.format(subsystem=definition.subsystem, half="")
         maps = CoarseMaps(
             strips=_at(strips, lumisections) if len(strips) else None,
             totals=section.counts[rows].astype(np.int64) if usable and section.counts is not None else None,
-            mean_digis=self._mean_digis(run, stored, definition, subsystem, lumisections),
-            strip_element=definition.strips.format(subsystem=subsystem, half="").rstrip("/") if len(strips) else "",
-            total_element=definition.maps.format(subsystem=subsystem, depth="").removesuffix("/depth"),
+            mean_digis=self._mean_digis(run, stored, definition, lumisections),
+            strip_element=strip_element.rstrip("/") if len(strips) else "",
+            total_element=definition.maps.format(subsystem=definition.subsystem, depth="").removesuffix("/depth"),
             missing=() if section.has_ho else ("HO",),
             events=whole,
             event_source=source,
         )
         sections = [LumisectionCounts(run, ls, doubts=(SATURATED,) * (ls in full)) for ls in lumisections]
         if not sections and usable:
-            last = self._label(run, subsystem)[0] or 1
+            last = self._label(run, definition.subsystem)[0] or 1
             sections = [LumisectionCounts(run, last, 1, own_events=whole, own_growth=whole)]
             notes += ("No element against the LS tells which lumisections the totals hold.",)
         return maps, sections, notes
 
     def _strips(
-        self, run: int, stored: Mapping[str, Stored], definition: Definition, subsystem: str
+        self, run: int, stored: Mapping[str, Stored], definition: Definition
     ) -> tuple[NDArray[np.int64], set[int]]:
         """Counts by LS number (0 … last; none without strips), half and iphi, and LS with contents at a ceiling."""
         strips, full = np.zeros((0, len(SUBDET_PM), N_IPHI), dtype=np.int64), set[int]()
         for half, half_name in enumerate(SUBDET_PM):
-            name = definition.strips.format(subsystem=subsystem, half=half_name)
+            name = definition.strips.format(subsystem=definition.subsystem, half=half_name)
             if name not in stored:
                 continue
             words = where(self.path, name, run, 0)
@@ -364,11 +363,11 @@ class DqmFile:
         return strips, full
 
     def _mean_digis(
-        self, run: int, stored: Mapping[str, Stored], definition: Definition, subsystem: str, lumisections: list[int]
+        self, run: int, stored: Mapping[str, Stored], definition: Definition, lumisections: list[int]
     ) -> NDArray[np.float64] | None:
         means = np.full((len(lumisections), 2), np.nan)
         for column, subdetector in enumerate(("HB", "HE")):
-            name = definition.mean_digis.format(subsystem=subsystem, subdetector=subdetector)
+            name = definition.mean_digis.format(subsystem=definition.subsystem, subdetector=subdetector)
             if name not in stored:
                 continue
             profile = self._folders.histogram(stored[name])

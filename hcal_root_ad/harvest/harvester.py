@@ -8,7 +8,7 @@ depth (``HO`` for the map of HO), ``{half}`` for HBM, HBP, HEM, HEP, and ``{subd
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from string import Formatter
@@ -82,18 +82,24 @@ class Definition:
     columns: tuple[str, ...] = ()
     keys: str = ""
 
-    def map_element(self, subsystem: str, number: int) -> str:
+    @property
+    def subsystem(self) -> str:
+        """The subsystem folder: the best, or the one that :func:`fitting` chose."""
+        return self.subsystems[0]
+
+    def map_element(self, number: int) -> str:
         """Path of the map of a depth, or of HO's map (:data:`~hcal_root_ad.detector.HO_MAP`)."""
-        return self.maps.format(subsystem=subsystem, depth="HO" if number == HO_MAP else number)
+        return self.maps.format(subsystem=self.subsystem, depth="HO" if number == HO_MAP else number)
 
-    def words(self, path: InputFile, subsystem: str, section: gathering.LumisectionCounts, number: int) -> str:
+    def words(self, path: InputFile, section: gathering.LumisectionCounts, number: int) -> str:
         """Words for errors: which map of which file."""
-        return gathering.where(path, self.map_element(subsystem, number), section.run, section.lumisection)
+        return gathering.where(path, self.map_element(number), section.run, section.lumisection)
 
-    def expand(self, patterns: tuple[str, ...], subsystem: str) -> tuple[str, ...]:
+    def expand(self, patterns: tuple[str, ...]) -> tuple[str, ...]:
         """Paths of event counters; a pattern with ``{subdetector}`` stands for HB, HE, HF and HO."""
         names = ("HB", "HE", "HF", "HO")
-        return tuple(dict.fromkeys(p.format(subsystem=subsystem, subdetector=name) for p in patterns for name in names))
+        paths = (p.format(subsystem=self.subsystem, subdetector=name) for p in patterns for name in names)
+        return tuple(dict.fromkeys(paths))
 
 
 KEYS = tuple(f.name for f in fields(Definition) if f.name != "name")
@@ -239,15 +245,16 @@ class Reader(Protocol):
         """All that the definition finds, or only what is of lumisections ``within``."""
 
 
-def fitting_subsystem(container: Reader, definition: Definition) -> str | None:
-    """The first accepted subsystem folder that has the map of every depth that the runs need."""
+def fitting(container: Reader, definition: Definition) -> Definition | None:
+    """The definition with the first accepted subsystem folder that has the map of every depth that the runs need."""
     if not container.runs or any(era_of_run(run) not in definition.eras for run in container.runs):
         return None
     depths = {depth for run in container.runs for depth in gathering.needed_depths(era_of_run(run))}
+    enough = any if container.kind is ContainerKind.FLAT else all  # one element per file, perhaps
     for subsystem in definition.subsystems:
-        enough = any if container.kind is ContainerKind.FLAT else all  # one element per file, perhaps
-        if enough(container.element(definition.map_element(subsystem, depth)) for depth in depths):
-            return subsystem
+        chosen = replace(definition, subsystems=(subsystem,))
+        if enough(container.element(chosen.map_element(depth)) for depth in depths):
+            return chosen
     return None
 
 

@@ -8,7 +8,7 @@ import struct
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,6 @@ from hcal_root_ad.root_io.records import LocalSource, TooLargeError, bounded_rec
 
 _DATA_FILE = re.compile(r"\.(root|parquet)$|\.root\.ls\d+_host.+_pid\d+$")
 ROOT_MAGIC, PARQUET_MAGIC = b"root", b"PAR1"
-_MAGIC_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -109,23 +108,19 @@ def magic(path: InputFile) -> bytes:
         InputError: the file cannot be read, or is empty.
     """
     try:
-        if isinstance(path, Path):
+        if isinstance(path, RemoteFile):
+            with damage_as_input_error(path):
+                system, place = fsspec.core.url_to_fs(path.url)
+                start = bytes(system.cat_file(place, 0, len(ROOT_MAGIC)))
+        else:
             refuse_pipe(path)
-        with damage_as_input_error(path) if isinstance(path, RemoteFile) else nullcontext():
-            start = _first_bytes(path)
+            with path.open("rb") as file:
+                start = file.read(len(ROOT_MAGIC))
     except OSError as error:
         raise InputError(f"The file {path} cannot be read: {error.strerror}.") from error
     if not start:
         raise InputError(f"The file {path} is empty.")
     return start
-
-
-def _first_bytes(path: InputFile) -> bytes:
-    if isinstance(path, RemoteFile):
-        system, place = fsspec.core.url_to_fs(path.url)
-        return bytes(system.cat_file(place, 0, _MAGIC_BYTES))
-    with path.open("rb") as file:
-        return file.read(_MAGIC_BYTES)
 
 
 def source_of(path: InputFile) -> Source:
@@ -235,15 +230,6 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _checked(path: InputFile) -> Iterator[None]:
-    """With the folders of a file here looked at; elsewhere it would take requests of their own."""
-    if isinstance(path, Path):
-        with LocalSource(str(path)) as source:
-            check_folders(source)
-    yield
-
-
-@contextmanager
 def open_root(path: InputFile, classes: Mapping[str, Any] | None = None) -> Iterator[Any]:
     """Open a ROOT file; anything that breaks while it is read ends in an :class:`InputError`.
 
@@ -252,15 +238,14 @@ def open_root(path: InputFile, classes: Mapping[str, Any] | None = None) -> Iter
     # As a key, the path is not searched for a colon with the name of an object behind it.
     opened = {str(path): None}
     options = {"custom_classes": classes} | ({} if isinstance(path, RemoteFile) else {"handler": LocalSource})
-    with (
-        damage_as_input_error(path),
-        bounded_records(),
-        _checked(path),
-        uproot.open(opened, object_cache=None, array_cache=None, **options) as directory,
-    ):
-        promised, size = directory.file.fEND, directory.file.source.num_bytes
-        if promised > size:
-            raise InputError(
-                f"The file {path} is cut short: it should have {promised} bytes, but has {size}; fetch it again."
-            )
-        yield directory
+    with damage_as_input_error(path), bounded_records():
+        if isinstance(path, Path):  # elsewhere it would take requests of their own
+            with LocalSource(str(path)) as source:
+                check_folders(source)
+        with uproot.open(opened, object_cache=None, array_cache=None, **options) as directory:
+            promised, size = directory.file.fEND, directory.file.source.num_bytes
+            if promised > size:
+                raise InputError(
+                    f"The file {path} is cut short: it should have {promised} bytes, but has {size}; fetch it again."
+                )
+            yield directory

@@ -48,8 +48,14 @@ def merge(
     """
     unique = _unique(sections)
     counter = _counter(versus_ls, unique.copies)
-    ordered = _with_known(run, unique.sections, counter)
-    _check_counters(ordered, sources)
+    covered = {ls for section in unique.sections for ls in range(section.first, section.lumisection + 1)}
+    more = (LumisectionCounts(run, ls) for ls in counter if ls not in covered)  # those that the counter alone knows
+    ordered = sorted([*unique.sections, *more], key=lambda section: section.lumisection)
+    for section in ordered:
+        for number in (section.own_events, section.other_events):
+            if number is not None:
+                files = ", ".join(source.name for source in sources[:3])
+                check_events(number, f"An event counter of run {run}, LS {section.lumisection} in {files}")
     events, event_source, contradicted, event_notes = events_of(ordered, counter, definition.hf_holds_events)
     for n in np.flatnonzero(contradicted):
         ordered[n].doubt("the event counter and the maps contradict each other")
@@ -203,22 +209,6 @@ def _counter(versus_ls: Mapping[str, Mapping[int, int]], copies: frozenset[tuple
     return together
 
 
-def _with_known(run: int, sections: list[LumisectionCounts], versus_ls: Mapping[int, int]) -> list[LumisectionCounts]:
-    """The sections, and empty ones for LS that only the counter against the LS knows."""
-    covered = {ls for section in sections for ls in range(section.first, section.lumisection + 1)}
-    more = [LumisectionCounts(run, ls) for ls in versus_ls if ls not in covered]
-    return sorted([*sections, *more], key=lambda section: section.lumisection)
-
-
-def _check_counters(sections: Iterable[LumisectionCounts], sources: tuple[Source, ...]) -> None:
-    """Raises InputError for a counter that cannot be one of events."""
-    for section in sections:
-        for events in (section.own_events, section.other_events):
-            if events is not None:
-                files = ", ".join(source.name for source in sources[:3])
-                check_events(events, f"An event counter of run {section.run}, LS {section.lumisection} in {files}")
-
-
 def _assessable(section: LumisectionCounts) -> bool:
     """Whether the maps of every depth came, nothing speaks against them, and HCAL was read out (there is a digi)."""
     if section.counts is None or not section.complete or section.doubts:
@@ -257,7 +247,7 @@ def _remarks(
     empty = [s for s, assessed in sure if s.counts is not None and s.complete and not assessed]
     for doubt in dict.fromkeys(doubt for s in sections for doubt in s.doubts):
         yield f"{listed(s for s in sections if doubt in s.doubts)}: {doubt}, not assessed."
-    if missing := _missing(sections):
+    if missing := [ls for a, b in pairwise(sections) for ls in range(a.lumisection + 1, b.first)]:
         yield f"{ls_ranges(missing)}: missing in what was given, not assessed."
     if without and fine:
         yield f"{listed(without)}: without HCAL maps, not assessed."
@@ -278,11 +268,6 @@ def _remarks(
     if stray:
         digis = sum(s.stray for s in stray)
         yield f"{listed(stray)}: {digis} digis in bins that are no channel of this era were left out."
-
-
-def _missing(sections: list[LumisectionCounts]) -> list[int]:
-    """Lumisections between the others that no file speaks of."""
-    return [ls for a, b in pairwise(sections) for ls in range(a.lumisection + 1, b.first)]
 
 
 def _too_many(

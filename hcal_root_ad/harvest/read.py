@@ -26,7 +26,7 @@ from hcal_root_ad.harvest.harvester import (
     FileContent,
     Reader,
     choose_definitions,
-    fitting_subsystem,
+    fitting,
 )
 from hcal_root_ad.harvest.inputs import (
     PARQUET_MAGIC,
@@ -99,10 +99,9 @@ def fit(container: Reader, definition: Definition) -> Fit:
     """How well a definition fits an open file."""
     if definition.container is not container.kind:
         return Fit.NONE
-    subsystem = fitting_subsystem(container, definition)
-    if subsystem is not None:
+    if chosen := fitting(container, definition):
         depths = {depth for run in container.runs for depth in needed_depths(era_of_run(run))}
-        maps = [container.element(definition.map_element(subsystem, depth)) for depth in depths]
+        maps = [container.element(chosen.map_element(depth)) for depth in depths]
         return Fit.PER_LS if all(element.lumisections for element in maps if element) else Fit.TOTALS
     strips = (definition.strips.format(subsystem=name, half="HBM") for name in definition.subsystems)
     return Fit.STRIPS if definition.strips and any(container.element(name) for name in strips) else Fit.NONE
@@ -133,7 +132,7 @@ def _nothing_fits(container: Reader, definition: Definition) -> str:
         of_run, served = ", ".join(sorted(eras)), ", ".join(definition.eras)
         return f"{container.path} holds a run of era {of_run}, but the definition {definition.name} is for {served}."
     depths = sorted({depth for run in container.runs for depth in needed_depths(era_of_run(run))})
-    elements = [definition.map_element(definition.subsystems[0], depth) for depth in depths]
+    elements = [definition.map_element(depth) for depth in depths]
     lacking = [name for name in elements if name not in container.elements]
     names = list(container.elements)
     if 0 < len(lacking) < len(elements):

@@ -47,7 +47,12 @@ def _in_order(totals: list[RunTotal]) -> list[RunTotal]:
             f"{unlabelled[0].path} and {len(totals) - 1} more files hold run {totals[0].section.run}, but its name and "
             "its EventInfo do not say up to which lumisection; give one file of the run, or files with LS numbers."
         )
-    return sorted(totals, key=lambda total: (total.lumisection or 0, _digis(total)))
+
+    def order(total: RunTotal) -> tuple[int, int]:
+        counts = total.section.counts
+        return total.lumisection or 0, 0 if counts is None else int(counts.sum(dtype=np.int64))
+
+    return sorted(totals, key=order)
 
 
 def _named_as_snapshots(series: list[RunTotal]) -> bool:
@@ -61,10 +66,6 @@ def _named_as_snapshots(series: list[RunTotal]) -> bool:
             "definition with cumulative = true or false."
         )
     return first.naming == "snapshot"
-
-
-def _digis(total: RunTotal) -> int:
-    return 0 if total.section.counts is None else int(total.section.counts.sum(dtype=np.int64))
 
 
 _STARTED_AGAIN = "in a snapshot of a job that began again, so which lumisections it holds is not known"
@@ -102,14 +103,9 @@ def _growing(snapshots: list[RunTotal]) -> tuple[list[RunTotal], list[RunTotal]]
     for total in snapshots:
         if total.section.counts is None or (latest and _fell(latest.section, total.section)):
             less.append(total)
-        elif latest is None or latest.lumisection == total.lumisection or not _same(latest.section, total.section):
+        elif not latest or latest.lumisection == total.lumisection or _fell(total.section, latest.section):
             latest = grown[total.lumisection or 0] = total
     return list(grown.values()), less
-
-
-def _same(earlier: LumisectionCounts, later: LumisectionCounts) -> bool:
-    """Whether nothing came: a snapshot that was not made again, or that holds no further event."""
-    return np.array_equal(earlier.counts, later.counts)  # type: ignore[arg-type]
 
 
 def _fell(earlier: LumisectionCounts, later: LumisectionCounts) -> bool:
@@ -147,14 +143,11 @@ def _difference(earlier: LumisectionCounts, later: LumisectionCounts) -> Lumisec
         stray=max(later.stray - earlier.stray, 0), origin=later.origin,
         doubts=tuple(dict.fromkeys((*earlier.doubts, *later.doubts))),
     )  # fmt: skip
-    section.own_events = section.own_growth = _counted(earlier.own_events, later.own_events)
-    section.other_events = section.other_growth = _counted(earlier.other_events, later.other_events)
+    for whose in ("own", "other"):
+        before, after = (getattr(snapshot, f"{whose}_events") for snapshot in (earlier, later))
+        if before is not None and after is not None and after >= before:
+            section.count(whose, after - before, after - before)
     return section
-
-
-def _counted(earlier: int | None, later: int | None) -> int | None:
-    """What a counter counted in between; nothing where it fell."""
-    return None if earlier is None or later is None or later < earlier else later - earlier
 
 
 def _each_once(sections: list[LumisectionCounts]) -> list[LumisectionCounts]:

@@ -341,12 +341,10 @@ def network_input(counts: Numbers, expected: Binomial, live: NDArray[np.bool_]) 
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """Lumisections of one run and sub-detector, and what a reference expects of them.
+    """Counts of lumisections of one run and sub-detector, and what a reference expects of them.
 
-    Attributes:
-        counts: the counts.
-        log_rate: (LS, channels) expected log rate: level, pileup, and what rings do from LS to LS.
-        live: (channels,) which channels the reference knows.
+    ``log_rate``: (LS, channels) expected: level, pileup, and what rings do from LS to LS. ``live``: (channels,) which
+    the reference knows.
     """
 
     counts: SubdetectorCounts
@@ -359,12 +357,11 @@ class Segment:
 
 def segment_of(run: CleanRun, reference: Reference, subdetector: str) -> Segment:
     """The lumisections of a run against a reference of it and of the sub-detectors that share its pileup."""
-    names = tuple(dict.fromkeys(reference.channels.names))
-    clean = lumisections_of([run], names)
+    clean = lumisections_of([run], tuple(dict.fromkeys(reference.channels.names)))
     levels = CommonPartFit(reference).fit(clean.counts, clean.events)
     rows = reference.channels.rows_of(subdetector)
     log_rate = reference.level[rows] + np.multiply.outer(levels.log_pileup.astype(np.float64), reference.power[rows])
-    log_rate = log_rate + levels.ring[:, reference.tree.ring.of[rows]]
+    log_rate += levels.ring[:, reference.tree.ring.of[rows]]
     counts = subdetector_counts(run.maps, subdetector, run.position)
     return Segment(counts, log_rate.astype(np.float32), reference.live[rows])
 
@@ -372,8 +369,7 @@ def segment_of(run: CleanRun, reference: Reference, subdetector: str) -> Segment
 @torch.inference_mode()
 def reconstruct(network: GraphSTAD, segment: Segment) -> NDArray[np.float32]:
     """(LS, channels) log rates of a segment moved by the network; its state is carried, but not over a gap."""
-    counts, log_rate = segment.counts, segment.log_rate.copy()
-    device = network.module_of.device
+    counts, log_rate, device = segment.counts, segment.log_rate.copy(), network.module_of.device
     for stretch in counts.stretches():
         state = network.start()
         for rows in blocks(stretch.stop, stretch.start):

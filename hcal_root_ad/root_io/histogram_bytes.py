@@ -170,12 +170,11 @@ class HistogramReader:
     def _bins(self, record: int, objects: Objects, number: int) -> Bins:
         raw = objects[number]
         check_size(len(raw), f"A {self._stock.classname}", LARGEST_MAP)
-        layout = self._layouts.get(len(raw), ...)
-        if layout is ...:
+        if len(raw) not in self._layouts:
             decoded = self._stock.decode(record, objects, number)
             self._check(decoded)
-            layout = learn_layout(raw, self._stock.classname, decoded)
-            self._layouts[len(raw)] = layout
+            self._layouts[len(raw)] = learn_layout(raw, self._stock.classname, decoded)
+        layout = self._layouts[len(raw)]
         if layout is None or (flow := layout.contents(raw)) is None:
             return self._odd(record, objects, number)
         return Bins(layout.shape, flow)
@@ -184,11 +183,8 @@ class HistogramReader:
         """An object that uproot must decode."""
         if not self._warned:
             self._warned = True
-            _log.warning(
-                "%s: a %s is not laid out as the others; uproot decodes such ones, one by one.",
-                self._stock.place,
-                self._stock.classname,
-            )
+            words = "%s: a %s is not laid out as the others; uproot decodes such ones, one by one."
+            _log.warning(words, self._stock.place, self._stock.classname)
         decoded = self._stock.decode(record, objects, number)
         self._check(decoded)
         flow = np.array(decoded.values(flow=True))

@@ -115,10 +115,16 @@ def read_string(data: bytes, position: int) -> tuple[str, int]:
     return data[position : position + length].decode("utf-8", "surrogateescape"), position + length
 
 
-def key_list_of(data: bytes, header: int) -> Record | None:
-    """Place of the key list of the directory whose header is at ``header``; None for a directory without one."""
+def key_list_of(data: bytes, header: int, folder: Key | None = None) -> Record | None:
+    """Place of the key list of the directory whose header is at ``header``; None for a directory without one.
+
+    Raises:
+        ValueError: the record, which says again where it is and of what name, is not that of the ``folder``.
+    """
     big = struct.unpack_from(">H", data, header)[0] > 1000
-    _, _, _, size, _, _, _, seek = _DIRECTORY[big].unpack_from(data, header)
+    _, _, _, size, _, place, _, seek = _DIRECTORY[big].unpack_from(data, header)
+    if folder and (place != folder.seek or (folder.name and read_key(data, 0).name != folder.name)):
+        raise ValueError(f"the folder {folder.name} is not where, or what, it is said to be")
     return Record(seek, size) if size else None
 
 
@@ -186,19 +192,10 @@ def walk_folders(source: Any, top: Key, levels: int | None = None) -> Iterator[t
         level = below
 
 
-def _key_list(record: bytes, folder: Key) -> Record | None:
-    """Place of a folder's key list, from its record, which says again where it is and of what name."""
-    big = struct.unpack_from(">H", record, folder.key_size)[0] > 1000
-    place = _DIRECTORY[big].unpack_from(record, folder.key_size)[5]
-    if place != folder.seek or (folder.name and read_key(record, 0).name != folder.name):
-        raise ValueError(f"the folder {folder.name} is not where, or what, it is said to be")
-    return key_list_of(record, folder.key_size)
-
-
 def _list_folders(source: Any, folders: Sequence[Key]) -> Iterator[list[Key]]:
     """Keys in each of the folders."""
     raws = map(bytes, fetch(source, [Record(folder.seek, folder.size) for folder in folders]))
-    lists = [_key_list(raw, folder) for raw, folder in zip(raws, folders, strict=True)]
+    lists = [key_list_of(raw, folder.key_size, folder) for raw, folder in zip(raws, folders, strict=True)]
     listed = iter(fetch(source, [place for place in lists if place]))
     for place in lists:
         raw = bytes(next(listed)) if place else b""

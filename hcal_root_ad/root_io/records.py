@@ -157,7 +157,8 @@ def basket_objects(raw: memoryview) -> Objects:
     Raises:
         ValueError: bytes that are no basket of entries of their own sizes, or damaged.
     """
-    key_size, data = _unpack(raw)
+    _, _, object_size, _, key_size, _ = _KEY.unpack_from(raw)
+    data = _content(raw, key_size, object_size)
     *_, last = _BASKET.unpack_from(raw, key_size - _BASKET.size - _FLAG)
     border = last - key_size
     if not 0 <= border <= len(data):
@@ -169,12 +170,6 @@ def basket_objects(raw: memoryview) -> Objects:
     if offsets[0] != 0 or np.any(np.diff(offsets) < 0):
         raise ValueError("offsets of a basket's entries that do not rise")
     return Objects(data[:border], offsets, key_size)
-
-
-def _unpack(raw: memoryview) -> tuple[int, memoryview]:
-    """Length of a record's key, and what is behind it."""
-    _, _, object_size, _, key_size, _ = _KEY.unpack_from(raw)
-    return key_size, _content(raw, key_size, object_size)
 
 
 def _content(raw: memoryview, key_size: int, object_size: int) -> memoryview:

@@ -17,7 +17,6 @@ is TOML (or JSON with the same keys)::
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -102,22 +101,15 @@ def simulate_conditions(
     if start is not None and not 0.0 <= start <= 1.0:
         raise UsageError(f"The start of a run in its fill is a share between 0 and 1, not {start}.")
     shape = shape or FillShape()
-    fill_draw, event_draw, stop_draw = (
-        np.random.default_rng(s) for s in np.random.SeedSequence([seed, 0xC0D]).spawn(3)
-    )
+    fill_draw, event_draw, stop_draw = map(np.random.default_rng, np.random.SeedSequence([seed, 0xC0D]).spawn(3))
     pileup = _pileup(n_lumisections, start, shape, fill_draw)
     gap = _spells(n_lumisections, shape.beam_gap_every, (1, 4), stop_draw)
     short, recorded = _stops(n_lumisections, shape, stop_draw)
     column, expected = _trigger(n_lumisections, shape, event_draw)
     expected = expected * recorded * np.where(gap, shape.gap_events, 1.0)
-    return FillConditions(
-        lumisections=np.arange(1, n_lumisections + 1, dtype=np.int32),
-        events=event_draw.poisson(expected).astype(np.int64),
-        pileup=np.where(gap, 0.0, pileup),
-        prescale_column=column,
-        short=short,
-        gap=gap,
-    )
+    lumisections = np.arange(1, n_lumisections + 1, dtype=np.int32)
+    events = event_draw.poisson(expected).astype(np.int64)
+    return FillConditions(lumisections, events, np.where(gap, 0.0, pileup), column, short, gap)
 
 
 def _pileup(n: int, start: float | None, shape: FillShape, draw: np.random.Generator) -> NDArray[np.float64]:
@@ -262,13 +254,14 @@ def _course(
     low, high = {FaultKind.HOT: (1.0, np.inf), FaultKind.DEAD: (0.0, 0.0)}.get(kind, (0.0, 1.0))
     if not low <= strength <= high:
         raise UsageError(f"The strength of a {kind} fault lies between {low:g} and {high:g}, not at {strength:g}.")
-    unchanged, none = np.ones(n), np.zeros(n)
-    courses: dict[FaultKind, Callable[[], tuple[NDArray[np.float64], NDArray[np.float64]]]] = {
-        FaultKind.NOISY: lambda: (unchanged, np.minimum(draw.exponential(strength, n), 1.0)),
-        FaultKind.FLICKERING: lambda: ((draw.random(n) < strength).astype(np.float64), none),
-        FaultKind.AGEING: lambda: (np.linspace(1.0, strength, n + 1)[1:], none),
-    }
-    return courses[kind]() if kind in courses else (unchanged * strength, none)
+    match kind:
+        case FaultKind.NOISY:
+            return np.ones(n), np.minimum(draw.exponential(strength, n), 1.0)
+        case FaultKind.FLICKERING:
+            return (draw.random(n) < strength).astype(np.float64), np.zeros(n)
+        case FaultKind.AGEING:
+            return np.linspace(1.0, strength, n + 1)[1:], np.zeros(n)
+    return np.ones(n) * strength, np.zeros(n)
 
 
 def apply_faults(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -168,7 +168,7 @@ class SimulatedDetector:
     def select(self, *subdetectors: str) -> SimulatedDetector:
         """The channels of some sub-detectors as a detector of their own."""
         rows = self.channels.rows_of(*subdetectors)
-        columns = {name: getattr(self, name)[rows] for name in _Answers._fields}
+        columns = {name: getattr(self, name)[rows] for name in ("response", "power", "noise", "cut_share", "masked")}
         return replace(self, channels=self.channels.take(rows), **columns)
 
 
@@ -195,11 +195,11 @@ def simulate_detector(seed: int, era: Era = Era.RUN3, spread: DetectorSpread | N
     )
     log_response, power = _log_response(hbhe, spread, response_draw), _pileup_power(hbhe, spread, power_draw)
     noise = spread.noise * np.exp(spread.noise_spread * noise_draw.standard_normal(len(hbhe)))
-    inner = _Answers(
+    inner = (
         ring_intensity(hbhe) * np.exp(log_response), power, noise,
         _by_ring(hbhe, spread.cut_share, noise_draw), mask_draw.random(len(hbhe)) < spread.masked,
     )  # fmt: skip
-    forward = _Answers(
+    forward = (
         ring_intensity(hf), np.zeros(len(hf)), np.zeros(len(hf)),
         _by_ring(hf, spread.cut_share_hf, noise_draw), mask_draw.random(len(hf)) < spread.masked,
     )  # fmt: skip
@@ -207,18 +207,8 @@ def simulate_detector(seed: int, era: Era = Era.RUN3, spread: DetectorSpread | N
     return SimulatedDetector(seed, era, table, *(np.concatenate(parts) for parts in columns))
 
 
-class _Answers(NamedTuple):
-    """The fields of a detector, for some of its channels."""
-
-    response: FloatArray
-    power: FloatArray
-    noise: FloatArray
-    cut_share: FloatArray
-    masked: BoolArray
-
-
-def _simulate_ho(channels: ChannelTable, spread: DetectorSpread, draw: np.random.Generator) -> _Answers:
-    """HO, whose boxes are those of the wheels; no module is known."""
+def _simulate_ho(channels: ChannelTable, spread: DetectorSpread, draw: np.random.Generator) -> tuple[NDArray[Any], ...]:
+    """As a detector has them, of HO, whose boxes are those of the wheels; no module is known."""
     n, side, ring = len(channels), channels.side, channels.ring
     rings = int(ring.max()) + 1
     phase, wave = draw.uniform(0.0, 2 * np.pi, 2)[side], spread.phi_wave * draw.standard_normal(2)[side]
@@ -230,12 +220,12 @@ def _simulate_ho(channels: ChannelTable, spread: DetectorSpread, draw: np.random
         + spread.channel_ho * draw.standard_normal(n)
     )
     power = spread.power_ho + spread.power_ring * draw.standard_normal(rings)[ring]
-    return _Answers(
-        response=ring_intensity(channels) * np.exp(log_response),
-        power=np.clip(power + spread.power_channel * draw.standard_normal(n), 0.3, 1.0),
-        noise=spread.noise_ho * np.exp(spread.noise_spread * draw.standard_normal(n)),
-        cut_share=_by_ring(channels, spread.cut_share_ho, draw),
-        masked=draw.random(n) < spread.masked_ho,
+    return (
+        ring_intensity(channels) * np.exp(log_response),
+        np.clip(power + spread.power_channel * draw.standard_normal(n), 0.3, 1.0),
+        spread.noise_ho * np.exp(spread.noise_spread * draw.standard_normal(n)),
+        _by_ring(channels, spread.cut_share_ho, draw),
+        draw.random(n) < spread.masked_ho,
     )
 
 

@@ -173,16 +173,7 @@ def simulate_run(
         present=np.ones(len(conditions), dtype=np.bool_),
         definition="simulation",
     )
-    return SimulatedRun(
-        maps=maps,
-        rates=rates,
-        faulty_rates=faulty_rates,
-        cut_counts=cut_counts,
-        detector=detector,
-        conditions=conditions,
-        faults=faults,
-        seed=seed,
-    )
+    return SimulatedRun(maps, rates, faulty_rates, cut_counts, detector, conditions, faults, seed)
 
 
 def healthy_rates(
@@ -217,7 +208,8 @@ def _shifts(
     """(channels,) shift of ln λ in each LS, of channels in these readout boxes."""
     box = channels.box - boxes[0]
     module = simulated_detector.module_index(channels) - 5 * boxes[0]
-    shift = _run_shift(box, len(boxes), drift, draw)
+    shift = drift.run_box * draw.standard_normal(len(boxes))[box]
+    shift = shift + drift.run_channel * draw.standard_normal(len(box))
     mixes = _trigger_mixes(channels.ring, conditions, drift, draw)
     walks = [_Walk(spread, size, drift.correlation, draw)
              for spread, size in ((drift.box, len(boxes)), (drift.module, 5 * len(boxes)),
@@ -239,12 +231,6 @@ class _Walk:
     def step(self) -> NDArray[np.float64]:
         self._state = self._memory * self._state + self._kick * self._draw.standard_normal(len(self._state))
         return self._state
-
-
-def _run_shift(box: NDArray[np.integer], n_boxes: int, drift: Drift, draw: np.random.Generator) -> NDArray[np.float64]:
-    """(channels,) shift of ln λ of a whole run."""
-    of_box = drift.run_box * draw.standard_normal(n_boxes)[box]
-    return np.asarray(of_box + drift.run_channel * draw.standard_normal(len(box)))
 
 
 def _trigger_mixes(

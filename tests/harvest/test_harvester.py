@@ -48,11 +48,9 @@ def test_defaults_and_patterns(tmp_path: Path) -> None:
     assert definition.name == "mine"
     assert definition.eras == tuple(Era)
     assert definition.subdetectors == ("HB", "HE", "HO", "HF")
-    assert definition.map_element("Hcal2", 3) == "Hcal2/MyTask/depth3"
-    assert definition.map_element("Hcal2", HO_MAP) == "Hcal2/MyTask/depthHO"
-    assert definition.expand(("{subsystem}/x/{subdetector}",), "Hcal") == tuple(
-        f"Hcal/x/{s}" for s in ("HB", "HE", "HF", "HO")
-    )
+    assert definition.map_element(3) == "Hcal/MyTask/depth3"
+    assert definition.map_element(HO_MAP) == "Hcal/MyTask/depthHO"
+    assert definition.expand(("{subsystem}/x/{subdetector}",)) == tuple(f"Hcal/x/{s}" for s in ("HB", "HE", "HF", "HO"))
 
 
 @pytest.mark.parametrize(
