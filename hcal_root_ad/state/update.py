@@ -234,14 +234,17 @@ def _subdetector(
             use &= ~silent(off[level], measured.digis)
         if level in ("ring", "half"):
             use &= shared
+        if level == "half":  # what one side loses looks like a gain of the other
+            use &= use.all()
+        sound = use.copy()  # what the gate holds back tells of the widths
         if guards.gate and not (level == "half" and excess["box"].any()):
             layer, open_gate = gate(layer, off[level])
             use &= open_gate
-        if level == "half" and not use.all():  # what one side loses looks like a gain of the other
-            use[:] = False
+        if level == "half":
+            use &= use.all()
         key = f"{name} {level}"
         notes.learned[key], notes.frozen[key] = int((use & measurable).sum()), int((~use & measurable).sum())
-        layer = _with_window(layer, off[level], ~line[level] & ~frozen[level], age, excess[level] > 0)
+        layer = _with_window(layer, off[level], sound, age, excess[level] > 0)
         before = layer
         layer = with_restlessness(learn(layer, measured.sums[level], place[level], use), off[level], use, age)
         layers[level] = with_widths(replace(layer, clock=before.clock), level)

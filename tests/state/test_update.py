@@ -208,6 +208,16 @@ def test_settings_that_change_in_every_run_are_how_far_channels_walk(
     assert not record.settings
 
 
+def test_rings_of_a_run_in_which_a_sub_detector_failed_tell_nothing_of_their_widths(
+    state: DetectorState, row: int, make_verdict: MakeVerdict
+) -> None:
+    rings = dict.fromkeys(range(len(state.subdetectors["HE"].layers["ring"])), -0.05)
+    whole = replace(line_of_channel(state, row), level=Level.SUBDETECTOR, unit="HE")
+    for lines, finite in (((), True), ((whole,), False)):
+        after, _ = advance(state, make_verdict(state, 370001, lines=lines, ring=rings))
+        assert np.isfinite(after.subdetectors["HE"].layers["ring"].window.position).any() == finite
+
+
 def test_when_all_boxes_moved_their_sides_may_have_and_lines_of_those_that_moved_no_farther_are_none(
     state: DetectorState, make_verdict: MakeVerdict
 ) -> None:
