@@ -114,8 +114,11 @@ class Cells(Generic[Number]):
     def __getitem__(self, key: Any) -> NDArray[Number]:
         """As of an array; two lists of numbers go together by ``np.ix_``."""
         rows, columns = key if isinstance(key, tuple) else (key, slice(None))
-        if isinstance(columns, int) and "_kept" in self.__dict__:
-            return np.array(self._kept[rows, columns])
+        if "_kept" in self.__dict__:  # the usual ways without numbers of all rows and columns, and always a copy
+            if isinstance(columns, int) or isinstance(key, slice):
+                return np.array(self._kept[key])
+            if np.ndim(rows) == np.ndim(columns) == 2:
+                return np.asarray(self._kept[key])
         r, c = np.arange(self.shape[0])[rows], np.arange(self.shape[1])[columns]
         if r.ndim == c.ndim == 1 and not isinstance(rows, slice) and not isinstance(columns, slice):
             raise IndexError("rows and columns one by one; take them with np.ix_")

@@ -9,7 +9,7 @@ them: it widens all (the empirical null, see Efron, J. Am. Stat. Assoc. 99 (2004
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -122,6 +122,7 @@ class Sums:
     condition: Floats | None = None
     response: Floats | None = None
     steps: tuple[Floats, Floats] | None = None
+    _apart: dict[Window, Floats] = field(default_factory=dict)  # of windows, which all series share
 
     @classmethod
     def of(
@@ -180,7 +181,8 @@ class Sums:
             variance += np.float32(self.walk / 3) * min(lumisections, MOST_STEPS) * (window.length < lumisections)
         variance += np.multiply(clipped, limit**2, out=off)
         if not whole and self.condition is not None and self.response is not None:
-            apart = window.apart(self.condition).astype(np.float32)
+            if (apart := self._apart.get(window)) is None:
+                apart = self._apart[window] = window.apart(self.condition).astype(np.float32)
             variance += np.multiply(apart[:, None] ** 2, self.response.astype(np.float32), out=off)
         return shift, variance
 
@@ -413,8 +415,8 @@ def stretches(
     b, w = b.astype(np.float64).copy(), w.astype(np.float64).copy()
     prior += null.prior
     out: list[Stretch] = []
+    sums = Sums.of(b[:, None], w[:, None], np.array([prior]), walk, condition, np.array([response]))
     for _ in range(MOST_STRETCHES):
-        sums = Sums.of(b[:, None], w[:, None], np.array([prior]), walk, condition, np.array([response]))
         stretch = _next_stretch(b, w, sums, null, threshold, exact)
         if stretch is None:
             break
@@ -424,6 +426,7 @@ def stretches(
         b[rows], w[rows] = 0, 0
         if not w.any():
             break
+        sums = replace(sums, b=_cumulative(b[:, None]), w=_cumulative(w[:, None]))
     return out
 
 
