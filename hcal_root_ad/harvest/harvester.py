@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from string import Formatter
 from typing import Any, Literal, Protocol
@@ -138,6 +139,12 @@ def read_definition(path: Path) -> Definition:
     return definition
 
 
+@lru_cache(maxsize=64)
+def _as_stored(path: Path, _changed: int) -> Definition:
+    """The definition in a file, which is read again only once it has changed: every input asks for all of them."""
+    return read_definition(path)
+
+
 def _check_pattern(pattern: str, key: str, allowed: Collection[str], origin: str) -> None:
     """Raises DefinitionError where a pattern holds anything but the plain placeholders of its key."""
     try:
@@ -156,7 +163,7 @@ def _check_pattern(pattern: str, key: str, allowed: Collection[str], origin: str
 def load_definitions() -> tuple[Definition, ...]:
     """All definitions, by rank and name; a definition of the user hides a shipped one of the same name."""
     paths = (content.find("harvesters", name) for name in content.names("harvesters", "*.toml"))
-    definitions = (read_definition(path) for path in paths if path is not None)
+    definitions = (_as_stored(path, path.stat().st_mtime_ns) for path in paths if path is not None)
     return tuple(sorted(definitions, key=lambda definition: (definition.rank, definition.name)))
 
 
