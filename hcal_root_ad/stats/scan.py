@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ CLIP = 2.0
 """The level outside of a window counts up to this many prior widths: beyond, it is at fault itself."""
 QUARTILES = 1.349
 """Distance of the quartiles of a normal distribution."""
+QUARTILES_TELL = 0.37
+"""How much of what series say of their scatter their quartiles say."""
 CLUSTER, CLUSTER_WIDTH = 0.42, 1.107
 """Share of the series in the densest cluster, and the width of such a cluster of a normal distribution."""
 SHORTEST = 1.3
@@ -186,12 +189,29 @@ class Sums:
             variance += np.multiply(apart[:, None] ** 2, self.response.astype(np.float32), out=off)
         return shift, variance
 
-    def significances(self, window: Window, excess: Floats) -> NDArray[np.float32]:
-        """(windows, series) squared significances; ``excess``: (windows,) variance that all series have beyond."""
+    def significances(self, window: Window, excess: Floats, series: int = MANY_SERIES) -> NDArray[np.float32]:
+        """(windows, series) squared significances; ``excess``: (windows,) variance that all series have beyond.
+
+        ``series``: how many told the excess.
+        """
         shift, variance = self.deviations(window)
-        variance += excess[:, None].astype(np.float32)
+        excess = excess[:, None].astype(np.float32)
+        variance += excess
         np.square(shift, out=shift)
-        return np.divide(shift, variance, out=shift)
+        return _as_normal(np.divide(shift, variance, out=shift), variance, excess, series)
+
+
+def _as_normal(size: NDArray[Any], variance: NDArray[Any], excess: NDArray[Any], series: int) -> NDArray[Any]:
+    """Squared significances as of a normal distribution, where few ``series`` told the ``excess`` in the variance.
+
+    Student's t: z² = ν ln(1 + t²/ν) (Wallace, Ann. Math. Statist. 30 (1959) 1124), with so many degrees of freedom
+    ν as quartiles of the series have, by Welch and Satterthwaite.
+    """
+    if series >= MANY_SERIES or not excess.any():
+        return size
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        freedom = QUARTILES_TELL * series * np.square(variance / excess)
+        return np.where(excess > 0, freedom * np.log1p(size / freedom), size)
 
 
 def _cumulative(values: Floats) -> Floats:
@@ -274,11 +294,12 @@ class Null:
     """How the series of a group scatter beyond what health allows: nothing of it is the fault of any one of them.
 
     ``prior``: variance that their levels have in excess over the whole run. ``excess``: of each window, one array per
-    length.
+    length. ``series``: how many there are.
     """
 
     prior: float
     excess: list[Floats]
+    series: int
 
     @cached_property
     def together(self) -> Floats:
@@ -295,13 +316,14 @@ def empirical_null(sums: Sums) -> Null:
         sums = sums.widened(prior)
         whole = excess_variance(*sums.deviations(every[-1]))
     if len(every) == 1:
-        return Null(prior, [whole])
+        return Null(prior, [whole], len(sums.prior))
     together, begin = _together(len(sums.b) - 1)
     if len(together.first) * len(sums.prior) < TOGETHER:
         shift, variance = sums.deviations(together)
         if np.isfinite(variance).all():
-            return Null(prior, np.split(excess_variance(shift, variance, begin), begin[1:]))
-    return Null(prior, [*(excess_variance(*sums.deviations(window)) for window in every[:-1]), whole])
+            return Null(prior, np.split(excess_variance(shift, variance, begin), begin[1:]), len(sums.prior))
+    excess = [excess_variance(*sums.deviations(window)) for window in every[:-1]]
+    return Null(prior, [*excess, whole], len(sums.prior))
 
 
 @dataclass(frozen=True)
@@ -333,7 +355,7 @@ def strongest(sums: Sums, null: Null, threshold: float) -> dict[int, Stretch]:
         sums = sums.take(near)
     if not len(near):
         return {}
-    size = sums.significances(every, null.together)
+    size = sums.significances(every, null.together, null.series)
     most = size.argmax(axis=0)
     out: dict[int, Stretch] = {}
     for k in np.flatnonzero(size[most, np.arange(len(near))] > threshold**2).tolist():
@@ -436,7 +458,7 @@ def _next_stretch(
     every, begin = _together(len(b))
     shift, variance = (v[:, 0] for v in sums.deviations(every))
     excess = null.together
-    z = np.abs(shift / np.sqrt(variance + excess))
+    z = np.sqrt(_as_normal(shift**2 / (variance + excess), variance + excess, excess, null.series))
     largest = np.maximum.reduceat(z, begin)
     best, most, lengths = None, (threshold, 0), windows(len(b))
     # The largest first, which leaves few others to look at; of equal ones the first window of the shortest counts.

@@ -197,3 +197,11 @@ def test_a_healthy_series_wanders_over_the_whole_run_and_not_only_outside_of_a_w
     assert by_length[21] == pytest.approx(0.004, rel=1e-4)
     assert by_length[1] == pytest.approx(0.004, rel=1e-4)
     assert by_length[40] == pytest.approx(1.0, rel=1e-4), "over the whole run there is only the prior"
+
+
+@pytest.mark.parametrize(("series", "significance"), [(400, 5.0), (36, 3.75)])
+def test_a_scatter_that_few_series_told_makes_a_window_less_significant(series: int, significance: float) -> None:
+    """Five times a scatter that is all excess; 36 series tell it with 0.37 × 36 degrees of freedom."""
+    sums = Sums.of(np.array([[5e9], [0.0]]), np.array([[1e9], [1e9]]), np.array([1.0]))
+    size = sums.significances(Window(1, np.array([0])), np.array([1.0]), series)
+    assert np.sqrt(size[0, 0]) == pytest.approx(significance, abs=0.01)
