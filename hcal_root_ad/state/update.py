@@ -240,6 +240,8 @@ def _subdetector(
         if guards.gate and not (level == "half" and excess["box"].any()):
             layer, open_gate = gate(layer, off[level])
             use &= open_gate
+        if level == "ring":  # what no one knows of the conditions moves all of them alike
+            sound = use
         if level == "half":
             use &= use.all()
         key = f"{name} {level}"
