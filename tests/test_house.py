@@ -52,7 +52,7 @@ MAY_IMPORT = {
         "publish",
         "pipeline",
     },
-    "watch": {"root_io", "provenance", "harvest", "judge", "publish", "pipeline"},
+    "watch": {"state", "root_io", "provenance", "harvest", "judge", "publish", "pipeline"},
     "reproduce": {"root_io", "state", "provenance", "harvest", "model", "export", "references", "publish", "watch"},
 }
 """The arrows, beside those to the floor; ``cli`` stands on top and may import all."""
