@@ -56,6 +56,7 @@ class JudgedDigis:
     """Digis of one sub-detector: ``observed``, ``expected`` (rows, channels), ``events`` (rows,), ``live`` (channels,).
 
     ``columns``: rows of the joint reference. ``width``: (channels,) how far a healthy one is off, of its rate.
+    ``module``: (channels,) of each, and ``moved``: (rows, modules) how far their levels were from healthy ones.
     """
 
     subdetector: str
@@ -66,6 +67,8 @@ class JudgedDigis:
     expected: Cells[np.float32]
     events: NDArray[np.int64]
     width: Floats
+    module: NDArray[np.intp]
+    moved: NDArray[np.float32]
 
     def name_of(self, column: int) -> str:
         """For example ``HF +33/5/2``: sub-detector, ieta/iphi/depth."""

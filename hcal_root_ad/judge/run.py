@@ -383,7 +383,10 @@ def _judge_hf(
     channels = maps.channels.select("HF")
     trials = events.astype(np.float32)
     expected = Cells(counts.shape, np.dtype(np.float32), lambda r, c: np.multiply.outer(trials[r], live[c]))
-    judged = JudgedDigis("HF", channels, own, live, counts, expected, events, np.zeros(len(own)))
+    still = np.zeros((len(rows), 1), np.float32)
+    judged = JudgedDigis(
+        "HF", channels, own, live, counts, expected, events, np.zeros(len(own)), np.zeros_like(own), still
+    )
     faults = grouped(hf_faults(counts, events, channels, live), channels, live)
     info = info_of(model, 0.0, asked_of(model, false_alarms))
     return verdict_of(judged, faults, maps, rows, info, trust, 1.0, maps.present_of("HF"))

@@ -151,11 +151,11 @@ class SharedPileup:
         judged = JudgedDigis(
             scan.name, self.reference.channels.select(scan.name), own, live,
             self.rows.counts(self.maps, self.joint.columns[own]), healthy.counts(self.events, own), self.events,
-            self._width[own],
+            self._width[own], self.tree.module.of[own], healthy.moved,
         )  # fmt: skip
         came = self.maps.present_of(scan.name)
         present = np.array([came[position].all() for position in self.rows.position], dtype=bool)
-        faults = faults_of(judged, scan.units, scan.channels, self.live, self.tree, healthy.moved)
+        faults = faults_of(judged, scan.units, scan.channels, self.live, self.tree)
         cut = (replace(fault, inside=fault.inside & present) for fault in faults)
         faults = [fault for fault in cut if fault.inside.any()]
         verdict = verdict_of(judged, faults, self.maps, self.rows, info, trust, width, came)

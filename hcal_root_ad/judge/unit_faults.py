@@ -5,7 +5,7 @@ A unit at fault takes along the channels that fail themselves: all of them, or t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,99 +44,76 @@ def faults_of(
     scan: ChannelScan,
     live_columns: NDArray[np.intp],
     tree: UnitTree,
-    moved: NDArray[np.float32],
 ) -> list[Fault]:
     """Faults of units and channels of one sub-detector, those that fail alike joined.
 
-    ``live_columns``: joint rows of the scan's columns. ``moved``: (LS, modules) see :class:`Expectation`.
+    ``live_columns``: joint rows of the scan's columns.
     """
-    module = tree.module.of[judged.columns]
-    units: list[Fault] = []
+    whole: list[Fault] = []
     pieces: list[Fault] = []
-    shifted: list[_ShiftedUnit] = []
     for fault in unit_faults:
-        members = _members_of(judged, fault, tree)
-        whole, parts = _unit_fault(judged, fault, members, tree)
-        units += [whole] if whole else []
-        pieces += parts
-        inside = np.zeros(len(judged.columns), dtype=bool)
-        inside[members] = True
-        shifted.append(_ShiftedUnit(whole, inside, fault.rows(len(judged.events))))
-    units = boxes_joined(rings_joined(units, judged), tree, judged)
+        unit, single = _unit_fault(judged, fault, _members_of(judged, fault, tree), tree)
+        whole += [unit] if unit else []
+        pieces += single
     by_channel = {(int(piece.columns[0]), piece.sign): piece for piece in _by_channel(pieces)}
-    own = np.searchsorted(judged.columns, live_columns[list(scan.faults)]).tolist() if scan.faults else ()
-    for column, stretches in zip(own, scan.faults.values(), strict=True):
-        for sign in (-1, 1):
-            mine = [
-                s for s in stretches
-                if np.sign(s.shift) == sign
-                and not _only_its_unit(judged, np.array([column]), s, moved[:, module[column]], scan.threshold)
-            ]  # fmt: skip
-            of_unit = by_channel.get((column, sign))
-            pieces += _channel_fault(judged, column, sign, mine, shifted, of_unit, scan.threshold)
-    pieces += _of_cards(judged, scan, live_columns, shifted, tree, moved)
+    pieces += _off_their_units(judged, scan, live_columns, whole, by_channel)
+    units = boxes_joined(rings_joined(whole, judged), tree, judged)
     faults = [*units, *grouped(_by_channel(pieces), judged.channels, judged.live)]
     faults = [fault for fault in faults if fault.level is not Level.CHANNEL or _shows(judged, fault)]
     timed = (crowd_timed(with_gaps_closed(fault), judged.observed, judged.expected) for fault in faults)
     return [flickering(fault, judged.observed, judged.expected) for fault in timed]
 
 
-def _of_cards(
-    judged: JudgedDigis, scan: ChannelScan, live_columns: NDArray[np.intp], shifted: Sequence[_ShiftedUnit],
-    tree: UnitTree, moved: NDArray[np.float32],
+def _off_their_units(
+    judged: JudgedDigis, scan: ChannelScan, live_columns: NDArray[np.intp], units: Sequence[Fault],
+    by_channel: Mapping[tuple[int, int], Fault],
 ) -> Iterator[Fault]:  # fmt: skip
-    """Channels of QIE cards that fail together, each of them too little to be told by itself."""
-    module = tree.module.of[judged.columns]
+    """Faults of channels beyond those of their units: of single ones, and of QIE cards whose channels fail together.
+
+    ``by_channel``: what each channel of a unit, of which not all fail, is known to be by its sign.
+    """
+    spoken_for = [(unit, set(unit.columns.tolist())) for unit in units]
+
+    def faults(column: int, sign: int, stretches: Sequence[Stretch], of_unit: Fault | None) -> Iterator[Fault]:
+        own = [unit for unit, columns in spoken_for if column in columns]
+        yield from _channel_fault(judged, column, sign, stretches, [*own, *filter(None, [of_unit])], scan.threshold)
+
+    columns = np.searchsorted(judged.columns, live_columns[list(scan.faults)]).tolist() if scan.faults else ()
+    for column, stretches in zip(columns, scan.faults.values(), strict=True):
+        off = [s for s in stretches if not _only_its_unit(judged, np.array([column]), s, scan.threshold)]
+        for sign in (-1, 1):
+            yield from faults(
+                column, sign, [s for s in off if np.sign(s.shift) == sign], by_channel.get((column, sign))
+            )
     for card in scan.cards:
         members = np.searchsorted(judged.columns, live_columns[card.columns])
         for stretch in card.stretches:
             fails = members[_failing(judged, stretch, members, np.zeros(len(members), dtype=np.intp))]
-            own = moved[:, module[members[0]]]
-            if len(fails) < FEWEST or _only_its_unit(judged, fails, stretch, own, scan.threshold):
-                continue
-            for column in fails.tolist():
-                sign = 1 if stretch.shift > 0 else -1
-                yield from _channel_fault(judged, column, sign, [stretch], shifted, None, scan.threshold)
-
-
-@dataclass(frozen=True, eq=False)
-class _ShiftedUnit:
-    """A unit whose level moved: its fault, if it is one as a whole; (channels,) ``members`` and (LS,) ``rows``."""
-
-    fault: Fault | None
-    members: NDArray[np.bool_]
-    rows: NDArray[np.bool_]
+            if len(fails) >= FEWEST and not _only_its_unit(judged, fails, stretch, scan.threshold):
+                for column in fails.tolist():
+                    yield from faults(column, 1 if stretch.shift > 0 else -1, [stretch], None)
 
 
 def _channel_fault(
-    judged: JudgedDigis, column: int, sign: int, stretches: Sequence[Stretch], shifted: Sequence[_ShiftedUnit],
-    of_unit: Fault | None, threshold: float,
-) -> Iterator[Fault]:  # fmt: skip
-    """The fault of a channel that is off its unit, beyond what that is at fault.
-
-    ``of_unit``: the fault of this channel that it has as one of a unit.
-    """
+    judged: JudgedDigis, column: int, sign: int, stretches: Sequence[Stretch], units: Sequence[Fault], threshold: float
+) -> Iterator[Fault]:
+    """The fault of a channel that is off its unit, beyond what it is said to be as one of ``units``."""
     inside = np.zeros(len(judged.events), dtype=bool)
     for stretch in stretches:
         inside[stretch.first : stretch.last + 1] = True
-    units = [unit.fault for unit in shifted if unit.members[column]]
-    left = _without_spoken_for(judged, column, sign, inside, [fault for fault in (of_unit, *units) if fault])
+    left = _without_spoken_for(judged, column, sign, inside, units)
     if left.any() and (left[inside].all() or sign * _pull(judged, column, left) > threshold):
         significance = max(abs(s.significance) for s in stretches)
-        name = judged.name_of(column)
-        yield Fault(Level.CHANNEL, name, sign, np.array([column]), left, significance)
+        yield Fault(Level.CHANNEL, judged.name_of(column), sign, np.array([column]), left, significance)
 
 
-def _only_its_unit(
-    judged: JudgedDigis, columns: NDArray[np.intp], stretch: Stretch, moved: NDArray[np.float32], threshold: float
-) -> bool:
-    """Whether channels are off their module, but not for certain off the healthy expectation: the module moved.
+def _only_its_unit(judged: JudgedDigis, columns: NDArray[np.intp], stretch: Stretch, threshold: float) -> bool:
+    """Whether channels of a module are off it, but not for certain off the healthy expectation: the module moved.
 
     What fails in a unit takes the level of the unit along, and what is sound in it looks as if it went the other way.
-    ``moved``: (LS,) how far the level of the module was from the healthy one.
     """
     rows = slice(stretch.first, stretch.last + 1)
-    if abs(float(moved[rows].mean())) < SHARE * abs(stretch.shift):
+    if abs(float(judged.moved[rows, judged.module[columns[0]]].mean())) < SHARE * abs(stretch.shift):
         return False
     n, e = (v[rows, columns].sum(axis=0, dtype=np.float64) for v in (judged.observed, judged.expected))
     total, mean = float(n.sum()), float(e.sum())

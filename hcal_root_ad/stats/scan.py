@@ -189,29 +189,16 @@ class Sums:
             variance += np.multiply(apart[:, None] ** 2, self.response.astype(np.float32), out=off)
         return shift, variance
 
-    def significances(self, window: Window, excess: Floats, series: int = MANY_SERIES) -> NDArray[np.float32]:
-        """(windows, series) squared significances; ``excess``: (windows,) variance that all series have beyond.
+    def significances(self, window: Window, excess: Floats) -> NDArray[np.float32]:
+        """(windows, series) squared significances; ``excess``: (windows,) variance that all series have beyond."""
+        return self.sizes(window, excess)[0]
 
-        ``series``: how many told the excess.
-        """
+    def sizes(self, window: Window, excess: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The same, and the variances."""
         shift, variance = self.deviations(window)
-        excess = excess[:, None].astype(np.float32)
-        variance += excess
+        variance += excess[:, None].astype(np.float32)
         np.square(shift, out=shift)
-        return _as_normal(np.divide(shift, variance, out=shift), variance, excess, series)
-
-
-def _as_normal(size: NDArray[Any], variance: NDArray[Any], excess: NDArray[Any], series: int) -> NDArray[Any]:
-    """Squared significances as of a normal distribution, where few ``series`` told the ``excess`` in the variance.
-
-    Student's t: z² = ν ln(1 + t²/ν) (Wallace, Ann. Math. Statist. 30 (1959) 1124), with so many degrees of freedom
-    ν as quartiles of the series have, by Welch and Satterthwaite.
-    """
-    if series >= MANY_SERIES or not excess.any():
-        return size
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        freedom = QUARTILES_TELL * series * np.square(variance / excess)
-        return np.where(excess > 0, freedom * np.log1p(size / freedom), size)
+        return np.divide(shift, variance, out=shift), variance
 
 
 def _cumulative(values: Floats) -> Floats:
@@ -262,11 +249,10 @@ def robust_scale(values: Floats) -> Floats:
     return np.asarray(np.minimum(quartile, SHORTEST * densest))
 
 
-def excess_variance(shift: Floats, variance: Floats, begin: NDArray[np.intp] | None = None) -> Floats:
+def excess_variance(shift: Floats, variance: Floats) -> Floats:
     """(windows,) what must be added to the variances of all series so that the majority scatters as expected.
 
-    ``shift``, ``variance``: (windows, series). Of few series one window knows little: there the excess that is typical
-    of all windows of this length counts at least. ``begin``: where each length begins, if there are several.
+    ``shift``, ``variance``: (windows, series).
     """
     if not (use := np.isfinite(variance).all(axis=0)).all():
         shift, variance = shift[:, use], variance[:, use]
@@ -283,28 +269,50 @@ def excess_variance(shift: Floats, variance: Floats, begin: NDArray[np.intp] | N
         own = excess[rows]
         scale = robust_scale(shift[rows] / np.sqrt(variance[rows] + own[:, None].astype(np.float32)))
         excess[rows] = np.maximum(0.0, scale**2 * (typical + own) - typical)
-    if shift.shape[1] >= MANY_SERIES:
-        return excess
-    lengths = [excess] if begin is None else np.split(excess, begin[1:])
-    return np.concatenate([np.maximum(own, np.median(own)) for own in lengths])
+    return excess
 
 
 @dataclass(frozen=True, eq=False)
 class Null:
     """How the series of a group scatter beyond what health allows: nothing of it is the fault of any one of them.
 
-    ``prior``: variance that their levels have in excess over the whole run. ``excess``: of each window, one array per
-    length. ``series``: how many there are.
+    ``prior``: variance that their levels have in excess over the whole run. ``scatter``: of each window, what it has
+    itself, one array per length. ``series``: how many there are.
     """
 
     prior: float
-    excess: list[Floats]
+    scatter: list[Floats]
     series: int
+
+    @cached_property
+    def excess(self) -> list[Floats]:
+        """What counts: of few series one window knows little, so there what is typical of its length at least."""
+        if self.series >= MANY_SERIES:
+            return self.scatter
+        return [np.maximum(own, np.median(own)) for own in self.scatter]
 
     @cached_property
     def together(self) -> Floats:
         """The excess of all windows, one length after the other."""
         return np.concatenate(self.excess)
+
+    @cached_property
+    def _least(self) -> Floats:
+        """What three quarters of all windows of a length have, likewise: some are widened by what fails in them."""
+        return np.concatenate([np.full(len(own), quantiles(own, (0.25,))[0]) for own in self.scatter])
+
+    def as_normal(self, size: NDArray[Any], variance: NDArray[Any]) -> NDArray[Any]:
+        """Squared significances of all windows, (windows, …), as a normal distribution has them.
+
+        Where few series told the excess in the ``variance``, they are Student's: z² = ν ln(1 + t²/ν) (Wallace, Ann.
+        Math. Statist. 30 (1959) 1124), with the degrees of freedom ν of their quartiles, by Welch and Satterthwaite.
+        """
+        if self.series >= MANY_SERIES or not self._least.any():
+            return size
+        least = self._least.reshape(-1, *(1,) * (size.ndim - 1))
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            freedom = QUARTILES_TELL * self.series * np.square(variance / least)
+            return np.where(least > 0, freedom * np.log1p(size / freedom), size)
 
 
 def empirical_null(sums: Sums) -> Null:
@@ -321,7 +329,7 @@ def empirical_null(sums: Sums) -> Null:
     if len(together.first) * len(sums.prior) < TOGETHER:
         shift, variance = sums.deviations(together)
         if np.isfinite(variance).all():
-            return Null(prior, np.split(excess_variance(shift, variance, begin), begin[1:]), len(sums.prior))
+            return Null(prior, np.split(excess_variance(shift, variance), begin[1:]), len(sums.prior))
     excess = [excess_variance(*sums.deviations(window)) for window in every[:-1]]
     return Null(prior, [*excess, whole], len(sums.prior))
 
@@ -355,7 +363,7 @@ def strongest(sums: Sums, null: Null, threshold: float) -> dict[int, Stretch]:
         sums = sums.take(near)
     if not len(near):
         return {}
-    size = sums.significances(every, null.together, null.series)
+    size = null.as_normal(*sums.sizes(every, null.together))
     most = size.argmax(axis=0)
     out: dict[int, Stretch] = {}
     for k in np.flatnonzero(size[most, np.arange(len(near))] > threshold**2).tolist():
@@ -458,7 +466,7 @@ def _next_stretch(
     every, begin = _together(len(b))
     shift, variance = (v[:, 0] for v in sums.deviations(every))
     excess = null.together
-    z = np.sqrt(_as_normal(shift**2 / (variance + excess), variance + excess, excess, null.series))
+    z = np.sqrt(null.as_normal(shift**2 / (variance + excess), variance + excess))
     largest = np.maximum.reduceat(z, begin)
     best, most, lengths = None, (threshold, 0), windows(len(b))
     # The largest first, which leaves few others to look at; of equal ones the first window of the shortest counts.

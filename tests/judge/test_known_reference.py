@@ -62,7 +62,7 @@ def test_a_part_of_a_reference_keeps_what_is_known_of_it() -> None:
 )
 def test_the_scatter_of_a_state_is_held_to_what_models_promise(known: float | None, prior: float, width: float) -> None:
     sums = Sums(np.zeros((2, 1)), np.zeros((2, 1)), np.array([prior]), 0.0)
-    null = Null(prior=3 * prior, excess=[], series=6)
+    null = Null(prior=3 * prior, scatter=[], series=6)
     assert whole_run_width(sums, null, reference_of("HE", known)) == pytest.approx(width)
 
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hcal_root_ad.stats.scan import (
+    Null,
     Sums,
     Window,
     empirical_null,
@@ -180,7 +181,7 @@ def test_windows_looked_at_together_say_what_they_say_one_by_one(shape: tuple[in
     sums = Sums.of(b, w, np.full(shape[1], 1e-4), 1e-7, np.linspace(0, 1, shape[0]), np.full(shape[1], 1e-4))
     null = empirical_null(sums)
     wide = sums.widened(null.prior)
-    for window, excess in zip(windows(shape[0]), null.excess, strict=True):
+    for window, excess in zip(windows(shape[0]), null.scatter, strict=True):
         np.testing.assert_array_equal(excess, excess_variance(*wide.deviations(window)))
     largest = max(
         float(wide.significances(window, excess)[:, 2].max())
@@ -202,6 +203,10 @@ def test_a_healthy_series_wanders_over_the_whole_run_and_not_only_outside_of_a_w
 @pytest.mark.parametrize(("series", "significance"), [(400, 5.0), (36, 3.75)])
 def test_a_scatter_that_few_series_told_makes_a_window_less_significant(series: int, significance: float) -> None:
     """Five times a scatter that is all excess; 36 series tell it with 0.37 × 36 degrees of freedom."""
-    sums = Sums.of(np.array([[5e9], [0.0]]), np.array([[1e9], [1e9]]), np.array([1.0]))
-    size = sums.significances(Window(1, np.array([0])), np.array([1.0]), series)
-    assert np.sqrt(size[0, 0]) == pytest.approx(significance, abs=0.01)
+    null = Null(prior=0.0, scatter=[np.array([1.0])], series=series)
+    assert np.sqrt(null.as_normal(np.array([25.0]), np.array([1.0]))) == pytest.approx(significance, abs=0.01)
+
+
+def test_a_window_that_scatters_more_than_the_others_of_its_length_makes_no_scatter_unsure() -> None:
+    null = Null(prior=0.0, scatter=[np.array([0.0, 0.0, 1.0])], series=36)
+    assert null.as_normal(np.full(3, 25.0), np.ones(3)).tolist() == [25.0, 25.0, 25.0]
