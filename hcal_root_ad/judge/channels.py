@@ -190,7 +190,12 @@ class _Still:
 def _still(reference: Reference) -> _Still:
     """The same for a reference, worked out once."""
     rows, tree = np.flatnonzero(reference.live), reference.tree
-    level, power, live = reference.level[rows], reference.power[rows], reference.live.astype(float)
+    # As they are stored, so that a model says the same before and after.
+    level, level_error, power, power_error = (
+        getattr(reference, name)[rows].astype(np.float32).astype(np.float64)
+        for name in ("level", "level_error", "power", "power_error")
+    )
+    live = reference.live.astype(float)
     noise = np.array([NOISE_RATE[code] for code in sorted(NOISE_RATE)])[reference.channels.subdetector[rows] - 1]
     if reference.unit_errors:
         noise = noise * NOT_IN_POWER
@@ -202,7 +207,7 @@ def _still(reference: Reference) -> _Still:
         module=tree.module.of[rows], ring=tree.ring.of[rows],
         level=level, power=power, level_32=level.astype(np.float32), power_32=power.astype(np.float32),
         share=-np.expm1(-np.exp(level)), noise=noise / np.exp(level),
-        prior=reference.widths.channel**2 + reference.level_error[rows] ** 2, response=reference.power_error[rows] ** 2,
+        prior=reference.widths.channel**2 + level_error**2, response=power_error**2,
         covariance=None if reference.covariance is None else reference.covariance[rows], ring_rate=np.exp(ring_level),
         card=card,
     )  # fmt: skip
