@@ -101,7 +101,7 @@ _STEPS = """
 import json, sys, time
 from pathlib import Path
 from hcal_root_ad.certify.campaign import judge_all, judge_item, judging_with, survey
-from hcal_root_ad.certify.conditions import RunConditions
+from hcal_root_ad.conditions import RunConditions
 from hcal_root_ad.certify.executors import SerialExecutor
 from hcal_root_ad.certify.outputs import write_outputs
 from hcal_root_ad.certify.policy import load_policy

@@ -38,7 +38,7 @@ from hcal_root_ad.provenance import (
 )
 from hcal_root_ad.references import ReferenceEntry, fitting_reference, trigger_of
 from hcal_root_ad.state.detector_state import DetectorState
-from hcal_root_ad.state.records import COLLISIONS, COSMICS, IONS, UNKNOWN, RunFacts
+from hcal_root_ad.state.run_facts import COLLISIONS, COSMICS, IONS, UNKNOWN, RunFacts
 
 if TYPE_CHECKING:
     from hcal_root_ad.mask import Mask

@@ -40,7 +40,9 @@ MAY_IMPORT = {
     "pipeline": {"state", "model", "judge", "references", "mask", "provenance", "publish"},
     "report": {"judge", "publish"},
     "api": {"harvest", "model", "judge", "references", "compare", "mask", "publish", "pipeline", "certify"},
+    "conditions": {"state"},
     "certify": {
+        "conditions",
         "state",
         "provenance",
         "stats",
@@ -52,7 +54,7 @@ MAY_IMPORT = {
         "publish",
         "pipeline",
     },
-    "watch": {"state", "root_io", "provenance", "harvest", "judge", "publish", "pipeline"},
+    "watch": {"conditions", "state", "root_io", "provenance", "harvest", "judge", "publish", "pipeline"},
     "reproduce": {"root_io", "state", "provenance", "harvest", "model", "export", "references", "publish", "watch"},
 }
 """The arrows, beside those to the floor; ``cli`` stands on top and may import all."""

@@ -14,9 +14,9 @@ import tomli_w
 
 from hcal_root_ad.certify.agreement import read_labels
 from hcal_root_ad.certify.campaign import campaign_files
-from hcal_root_ad.certify.conditions import read_oms, read_selection
 from hcal_root_ad.certify.executors import read_condor
 from hcal_root_ad.certify.policy import load_policy
+from hcal_root_ad.conditions import read_oms, read_selection
 from hcal_root_ad.harvest.harvester import read_definition
 from hcal_root_ad.harvest.inputs import RemoteFile
 from hcal_root_ad.mask import read_mask

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.certify.certification import HCAL, RunCertification, Status
-from hcal_root_ad.certify.conditions import range_from, run_number, selection_of
 from hcal_root_ad.certify.policy import SUBDETECTORS
 from hcal_root_ad.certify.store import TABLE, TABLE_COLUMNS
+from hcal_root_ad.conditions import range_from, run_number, selection_of
 from hcal_root_ad.content import nearest
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import write_text

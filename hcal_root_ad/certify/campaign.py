@@ -17,7 +17,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hcal_root_ad import content
-from hcal_root_ad.certify.conditions import RunConditions
 from hcal_root_ad.certify.executors import Executor
 from hcal_root_ad.certify.outputs import write_run_flags
 from hcal_root_ad.certify.store import (
@@ -36,6 +35,7 @@ from hcal_root_ad.certify.store import (
     items_of,
     stat_of,
 )
+from hcal_root_ad.conditions import RunConditions
 from hcal_root_ad.errors import CatalogueError, HcalRootAdError, InputError, ModelError, NoHcalError, fault_sentence
 from hcal_root_ad.harvest.inputs import InputFile, expand_paths, source_beside
 from hcal_root_ad.harvest.read import LeftOut, open_reader, read_lumi_maps

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.certify.conditions import RunConditions
 from hcal_root_ad.certify.policy import SUBDETECTORS, Policy, Rules, Untrusted
+from hcal_root_ad.conditions import RunConditions
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.judge.verdict import Finding, Trust, how_large, how_sure, what, when
 from hcal_root_ad.lumi_maps import Range, ranges_of, stretches

@@ -17,8 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hcal_root_ad.certify.conditions import QUANTITIES, RunConditions, conditions_of_table
 from hcal_root_ad.certify.policy import SUBDETECTORS
+from hcal_root_ad.conditions import QUANTITIES, RunConditions, conditions_of_table
 from hcal_root_ad.content import structure
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.files import folder_lock, write_text

@@ -23,7 +23,7 @@ from hcal_root_ad.publish.publish import publish, target_path
 from hcal_root_ad.publish.verdict_tables import run_summary, write_flags, write_verdicts
 
 if TYPE_CHECKING:  # what a plain run need not load
-    from hcal_root_ad.certify.conditions import Conditions
+    from hcal_root_ad.conditions import Conditions
     from hcal_root_ad.publish.saved_verdict import RunRecord
 
 
@@ -49,7 +49,7 @@ def execute_run(arguments: argparse.Namespace) -> int:
     check_places([*targets, *tables, *saved], [folder for folder in plots if folder], files)
     conditions = None
     if arguments.oms:
-        from hcal_root_ad.certify.conditions import read_conditions
+        from hcal_root_ad.conditions import read_conditions
 
         conditions = read_conditions(arguments.oms, None)
     taken = frozenset(maps.run for maps in runs) | (conditions.runs if conditions else frozenset())
@@ -136,7 +136,7 @@ def execute_watch(arguments: argparse.Namespace) -> int:
     judging = judging_of(arguments)
     conditions: ConditionsNow = nothing
     if arguments.oms:
-        from hcal_root_ad.certify.conditions import GrowingExport
+        from hcal_root_ad.conditions import GrowingExport
 
         conditions = GrowingExport(arguments.oms, _say)
     with sole_watch(arguments.output, _say):

@@ -9,15 +9,15 @@ from math import exp
 
 from rich.table import Table
 
-from hcal_root_ad.certify.conditions import Conditions, read_conditions
 from hcal_root_ad.cli.settings import judging_of, read_runs
 from hcal_root_ad.cli.terminal import progress, remark, show
+from hcal_root_ad.conditions import Conditions, read_conditions
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.state.era import begin, decide, learn, open_findings, sentence_on
 from hcal_root_ad.state.history import Action, StateStore, Update
-from hcal_root_ad.state.records import UNKNOWN, OpenFinding, RunFacts
+from hcal_root_ad.state.run_facts import UNKNOWN, OpenFinding, RunFacts
 from hcal_root_ad.state.unexplained import table_of, unexplained
 
 _LISTED = 20

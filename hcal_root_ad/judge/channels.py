@@ -200,7 +200,7 @@ def _still(reference: Reference) -> _Still:
     if reference.unit_errors:
         noise = noise * NOT_IN_POWER
     size = np.maximum(np.bincount(tree.ring.of, live, len(tree.ring)), 1)
-    ring_level = np.bincount(tree.ring.of, live * reference.level, len(tree.ring)) / size
+    ring_level = np.bincount(tree.ring.of, live * reference.level.astype(np.float32), len(tree.ring)) / size
     card = card_of(reference.channels)[rows]
     card[card >= 0] = np.unique(card[card >= 0], return_inverse=True)[1]
     return _Still(

@@ -280,11 +280,14 @@ def _collision(ours: Iterable[Key]) -> Iterator[str]:
         yield f"{folder!r} takes the place of CMSSW's own HcalMLTask; only --as-hcalmltask asks for that."
 
 
-class Model_THashList(uproot.model.Model):  # type: ignore[misc]
-    """Labels of bins that are passed over; uproot takes the name of ROOT's class from that of ours."""
+class _LabelsPassedOver(uproot.model.Model):  # type: ignore[misc]
+    """Labels of bins that are not read."""
 
     def read_members(self, _: Any, cursor: Any, *__: Any) -> None:
         cursor.skip_after(self)
+
+
+_LabelsPassedOver.__name__ = "Model_THashList"  # uproot takes the name of ROOT's class from that of ours
 
 
 def _contents(path: Path, shown: Iterable[Key], ours: Iterable[Key], labels: bool) -> Iterator[str]:
@@ -293,7 +296,7 @@ def _contents(path: Path, shown: Iterable[Key], ours: Iterable[Key], labels: boo
     efficiencies = {(record.directory, record.name) for record in ours if ">e=1</" in record.name}
     histograms = _CLASSES - {"TObjString"}
     drawn = [r for r in shown if r.class_name in histograms and "/Hcal/" in r.path and _NAME.fullmatch(r.path)]
-    with open_root(path, None if labels else uproot.classes | {"THashList": Model_THashList}) as file:
+    with open_root(path, None if labels else uproot.classes | {"THashList": _LabelsPassedOver}) as file:
         read = _reader(file, path)
         for record in drawn:
             histogram = read(record)

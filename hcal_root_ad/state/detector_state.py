@@ -22,7 +22,7 @@ from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Limits, Overdispersion, Reference, Widths
 from hcal_root_ad.model.unit_tree import Units, UnitTree, unit_tree
 from hcal_root_ad.state.layers import DOSE, LEVEL, POWER, Layer, Mask
-from hcal_root_ad.state.records import UNKNOWN, AcceptedChange, Lesson, OpenFinding, RunFacts
+from hcal_root_ad.state.run_facts import UNKNOWN, AcceptedChange, Lesson, OpenFinding, RunFacts
 from hcal_root_ad.stats.binomial import Floats
 
 FORMAT = 2

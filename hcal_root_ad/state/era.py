@@ -28,7 +28,7 @@ from hcal_root_ad.state.detector_state import LAYERS, DetectorState, Subdetector
 from hcal_root_ad.state.guards import accept, close
 from hcal_root_ad.state.history import Action, Input, StateStore, Update, Version
 from hcal_root_ad.state.layers import Labels, Layer, new_layer
-from hcal_root_ad.state.records import UNKNOWN, Lesson, OpenFinding, RunFacts, UpdateRecord
+from hcal_root_ad.state.run_facts import UNKNOWN, Lesson, OpenFinding, RunFacts, UpdateRecord
 from hcal_root_ad.state.update import advance, changed, pileup_of
 from hcal_root_ad.stats.binomial import Floats
 

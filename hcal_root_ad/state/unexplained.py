@@ -22,7 +22,7 @@ from hcal_root_ad.state.detector_state import DetectorState
 from hcal_root_ad.state.era import first_state
 from hcal_root_ad.state.guards import lined, silent
 from hcal_root_ad.state.layers import innovation, predict
-from hcal_root_ad.state.records import UNKNOWN, RunFacts
+from hcal_root_ad.state.run_facts import UNKNOWN, RunFacts
 from hcal_root_ad.state.update import advance
 from hcal_root_ad.stats.binomial import Floats
 

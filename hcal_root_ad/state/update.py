@@ -36,7 +36,7 @@ from hcal_root_ad.state.guards import (
 )
 from hcal_root_ad.state.innovations import changed_settings, with_restlessness, with_settings, with_widths
 from hcal_root_ad.state.layers import DOSE, LEVEL, POWER, Innovation, Layer, Mask, innovation, learn, predict
-from hcal_root_ad.state.records import ALL_MOVED, Lesson, Notes, OpenFinding, RunFacts, UpdateRecord
+from hcal_root_ad.state.run_facts import ALL_MOVED, Lesson, Notes, OpenFinding, RunFacts, UpdateRecord
 from hcal_root_ad.stats.binomial import Floats, log_rate
 
 SPREAD_MEMORY, PRIOR_RUNS = 12.0, 2.0

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
+from hcal_root_ad.conditions import Conditions
 from hcal_root_ad.errors import InputError, NoHcalError
 from hcal_root_ad.harvest.read import lumi_maps_of
 from hcal_root_ad.judge.run import RunJudge
@@ -22,7 +23,7 @@ from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps, ls_ranges
 from hcal_root_ad.machine import ScratchStore, iter_chunks
 from hcal_root_ad.pipeline import Judging
-from hcal_root_ad.state.records import UNKNOWN, RunFacts
+from hcal_root_ad.state.run_facts import UNKNOWN, RunFacts
 from hcal_root_ad.watch.received import Arrival, Received
 
 
@@ -77,24 +78,6 @@ class Step:
             late=(*earlier.late, *self.late),
             again=earlier.again or self.again,
         )
-
-
-class ConditionsOfRun(Protocol):
-    """What is known of a run beside its files; see :class:`~hcal_root_ad.certify.conditions.RunConditions`."""
-
-    @property
-    def pileup(self) -> Mapping[int, float]: ...
-    def without_standby(self, maps: LumiMaps) -> LumiMaps: ...
-    def for_state(self, luminosity: float | None) -> RunFacts: ...
-
-
-class Conditions(Protocol):
-    """The same of all runs; see :class:`~hcal_root_ad.certify.conditions.Conditions`."""
-
-    @property
-    def runs(self) -> frozenset[int]: ...
-    def of(self, run: int) -> ConditionsOfRun: ...
-    def for_state(self, run: int, start: int) -> RunFacts: ...
 
 
 ConditionsNow = Callable[[], Conditions | None]

@@ -20,7 +20,7 @@ from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.state.detector_state import DetectorState
 from hcal_root_ad.state.era import first_state
 from hcal_root_ad.state.guards import ALL_GUARDS, Guards, accept
-from hcal_root_ad.state.records import UNKNOWN, OpenFinding, UpdateRecord
+from hcal_root_ad.state.run_facts import UNKNOWN, OpenFinding, UpdateRecord
 from hcal_root_ad.state.update import advance
 from studies.era.world import Era, EraRun
 

@@ -23,7 +23,7 @@ from hcal_root_ad.simulate.simulated_detector import (
     module_index,
     simulate_detector,
 )
-from hcal_root_ad.state.records import RunFacts
+from hcal_root_ad.state.run_facts import RunFacts
 from hcal_root_ad.unit_names import rows_of_unit, unit_names
 
 FIRST_RUN = 380_001

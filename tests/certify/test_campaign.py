@@ -22,10 +22,10 @@ from hcal_root_ad import content
 from hcal_root_ad.certify import campaign as campaign_module
 from hcal_root_ad.certify.campaign import _model, _sentence, judge_item
 from hcal_root_ad.certify.certification import certify_run
-from hcal_root_ad.certify.conditions import RunConditions, read_selection
 from hcal_root_ad.certify.policy import load_policy
 from hcal_root_ad.certify.store import CampaignJudging, Item, ItemResult, ModelPlace, Store, SurveyedFile
 from hcal_root_ad.cli.main import main
+from hcal_root_ad.conditions import RunConditions, read_selection
 from hcal_root_ad.detector import Era
 from hcal_root_ad.errors import CatalogueError, InputError, ModelError, NoHcalError
 from hcal_root_ad.judge.run import RunJudge

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.certify.certification import HCAL, certify_run, comment, explanation
-from hcal_root_ad.certify.conditions import OmsRun, RunConditions
 from hcal_root_ad.certify.policy import Policy, Untrusted
+from hcal_root_ad.conditions import OmsRun, RunConditions
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.judge.verdict import Trust
 from hcal_root_ad.publish.saved_verdict import RunRecord

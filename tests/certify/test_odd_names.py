@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hcal_root_ad.certify.conditions import read_selection
 from hcal_root_ad.cli.main import main
+from hcal_root_ad.conditions import read_selection
 from hcal_root_ad.publish.saved_verdict import load_record
 from tests.certify.conftest import Simulated
 

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from hcal_root_ad.certify.certification import certify_run
-from hcal_root_ad.certify.conditions import OmsRun, RunConditions
 from hcal_root_ad.certify.outputs import (
     flags_array,
     join_flags,
@@ -21,6 +20,7 @@ from hcal_root_ad.certify.outputs import (
 )
 from hcal_root_ad.certify.policy import Policy
 from hcal_root_ad.certify.store import TABLE_COLUMNS
+from hcal_root_ad.conditions import OmsRun, RunConditions
 from hcal_root_ad.judge.views import COLUMNS
 from hcal_root_ad.publish.saved_verdict import RunRecord
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.certify.campaign import judging_with
-from hcal_root_ad.certify.conditions import NO_STABLE_BEAMS, OmsRun, RunConditions
 from hcal_root_ad.certify.store import (
     CampaignJudging,
     Failure,
@@ -23,6 +22,7 @@ from hcal_root_ad.certify.store import (
     items_of,
     result_of_table,
 )
+from hcal_root_ad.conditions import NO_STABLE_BEAMS, OmsRun, RunConditions
 from hcal_root_ad.errors import InputError, ModelError, OutputError, UsageError
 from hcal_root_ad.mask import Mask
 

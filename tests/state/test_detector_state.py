@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hcal_root_ad.errors import ModelError, UsageError
 from hcal_root_ad.state.detector_state import DetectorState
 from hcal_root_ad.state.era import first_state
-from hcal_root_ad.state.records import OpenFinding, RunFacts
+from hcal_root_ad.state.run_facts import OpenFinding, RunFacts
 from hcal_root_ad.state.update import advance
 from tests.state.conftest import MakeVerdict, line_of_channel, model_of_he
 

@@ -32,7 +32,7 @@ from hcal_root_ad.simulate.simulated_run import simulate_run
 from hcal_root_ad.state.detector_state import DetectorState
 from hcal_root_ad.state.era import learn, state_of_run
 from hcal_root_ad.state.history import History, StateStore
-from hcal_root_ad.state.records import RunFacts
+from hcal_root_ad.state.run_facts import RunFacts
 
 LENGTH = 12
 CLEAN, BEFORE, AFTER = 370103, (370101, 370102), (370104, 370105)

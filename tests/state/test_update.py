@@ -12,7 +12,7 @@ from hcal_root_ad.judge.verdict import Level, Trust
 from hcal_root_ad.model.reference import Limits
 from hcal_root_ad.state.detector_state import LARGEST_LIMITS, LIMITS, DetectorState
 from hcal_root_ad.state.guards import CLOSED_AFTER, Guards, accept, close
-from hcal_root_ad.state.records import AcceptedChange, RunFacts
+from hcal_root_ad.state.run_facts import AcceptedChange, RunFacts
 from hcal_root_ad.state.update import advance
 from tests.state.conftest import MakeVerdict, line_of_box, line_of_channel
 

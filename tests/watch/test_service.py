@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hcal_root_ad import pipeline
-from hcal_root_ad.certify.conditions import GrowingExport
+from hcal_root_ad.conditions import GrowingExport
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError, NoHcalError, OutputError, UsageError
 from hcal_root_ad.judge.run_verdict import RunVerdict

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from hcal_root_ad.content import nearest
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import LumiMaps, Range, ranges_of, union, within
-from hcal_root_ad.state import records as state
-from hcal_root_ad.state.records import COLLISIONS, COSMICS, IONS
+from hcal_root_ad.state import run_facts as state
+from hcal_root_ad.state.run_facts import COLLISIONS, COSMICS, IONS
 from hcal_root_ad.tables import Row, flag, open_rows, read_json, real, shown, whole
 
 NO_STABLE_BEAMS, CMS_NOT_ACTIVE, HBHE_OFF = "no stable beams", "CMS not active", "HBHE off"

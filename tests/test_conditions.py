@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcal_root_ad.certify.conditions import (
+from hcal_root_ad.conditions import (
     CMS_NOT_ACTIVE,
     HBHE_OFF,
     NO_STABLE_BEAMS,
@@ -29,7 +29,7 @@ from hcal_root_ad.certify.conditions import (
 )
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import ranges_of
-from hcal_root_ad.state import records as state
+from hcal_root_ad.state import run_facts as state
 
 LS = np.arange(1, 6, dtype=np.int32)
 OMS = OmsRun(
