@@ -75,7 +75,7 @@ class JudgedDigis:
         return channel_name(self.channels, column)
 
     def pulls(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.float32]:
-        """(rows, columns) binomial pulls of counts against the healthy expectation."""
+        """(rows, columns) counts against the healthy expectation, in standard deviations of chance and of health."""
         mean, events = self.expected.compute(rows, columns), np.maximum(self.events[rows, None], 1).astype(np.float32)
         variance = np.maximum(mean * (1 - mean / events), np.float32(0.25))
         variance += np.square(mean * self.width[columns].astype(np.float32))

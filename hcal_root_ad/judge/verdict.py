@@ -346,7 +346,7 @@ class Verdict:
         expected: (LS, channels) float32, reconstruction, computed where it is looked at (``numpy.asarray`` gives all of
             it); 0 where the LS was not assessed.
         score: (LS, channels), likewise: signed significance in standard deviations, positive for an excess; of the
-            finding where there is one, else of the LS by itself.
+            finding where there is one, else of the LS by itself, as far as health does not explain it.
         states: (LS, channels) uint8, values of :class:`State`.
         intervals: the flags, channel by channel.
         judge: what judged.
