@@ -24,6 +24,12 @@ REASONS = {
         "the common part is fitted for the late LS alone, but every channel is scanned again: its level outside of a "
         "window and the scatter of all others are those of the whole run, to which the verdict must be equal"
     ),
+    "judging-production-HE": (
+        "the judgement looks at every unit of both sub-detectors in windows of all lengths, see [profile](profile.md)"
+    ),
+    "watch-memory": (
+        "counts, states and common part of the run are kept, 13 kB per LS, for a late LS has the whole run judged again"
+    ),
     "run-long": "judging takes most of it, see `judging-cost-2`",
     "run-memory": (
         "of 10,000 LS the judgement alone takes 1.0 GB for a moment, while the 800 channels that tell how healthy ones "
