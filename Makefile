@@ -29,14 +29,13 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 run: $(VENV)/.installed
 	$(BIN)/hcal-root-ad run $(REFERENCE_RUN) -o $(OUT) --plots $(OUT)/plots --flags $(OUT)/flags.csv
 
-# The examples of a page build on each other: one process runs them.
-PAGES = README.md docs
-CODE = tests hcal_root_ad
+# The examples of a page, or of a docstring, build on each other: one process runs them.
+EXAMPLES = README.md docs hcal_root_ad
 
 # One thread per worker: torch and BLAS would otherwise start as many threads as there are cores in each.
 test: $(VENV)/.installed-for-tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 $(CODE)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PAGES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(EXAMPLES)
 
 # The inner loop: what neither trains nor runs commands from end to end.
 quick: $(VENV)/.installed-for-tests
@@ -61,7 +60,7 @@ gui-look: $(VENV)/.installed-for-tests
 
 coverage: $(VENV)/.installed-for-tests
 	rm -rf build/coverage
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --cov --cov-report= $(CODE)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --cov --cov-report= tests
 	$(BIN)/python -m coverage json -q -o build/coverage/figures.json
 	$(BIN)/python -m benchmarks.coverage build/coverage/figures.json -o docs/results/coverage.md
 
