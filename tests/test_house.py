@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.structure import PACKAGE, Structure, circles, levels, page, picture
+from benchmarks.modules import PACKAGE, Module, Structure, circles, levels, picture
+from benchmarks.structure import page
 
 ROOT = Path(__file__).parents[1]
 FLOOR = {
@@ -100,7 +101,23 @@ def test_a_circle_is_met_and_an_arrow_is_drawn(tmp_path: Path) -> None:
     assert structure.names_twice == ["Tile"]
     (circle,) = circles(structure.package_imports)
     assert set(circle) == {"wall", "floor"}
-    assert "| modules in the wheel | 6 |" in page(structure, ["house"], 3, "Of a drawing.")
+    assert "| modules in the wheel | 6 |" in page(structure, ["house"], (3, 2), "Of a drawing.", structure)
+    assert structure.would_fit == []  # each is a room of its own
+
+
+def test_each_line_is_of_one_kind_and_a_module_that_one_other_needs_would_fit() -> None:
+    head = '"""What."""\n\nfrom a import (\n    b,\n)\n\n\n@b\nclass C:\n    x: int\n\n'
+    text = f"{head}    def f(self) -> None:\n        # why\n"
+    module = Module("house.wall.stone", f"{text}        b()\n")
+    assert module.line_kinds == {
+        "docstrings": 1, "blank": 4, "imports": 3, "signatures": 3, "fields of classes": 1, "comments": 1,
+        "statements": 1,
+    }  # fmt: skip
+    assert (module.import_statements, module.statements) == (1, 6)
+    user = Module("house.wall.plaster", "from house.wall import stone\n" + "x = 1\n" * 385)
+    assert Structure({each.name: each for each in (module, user)}).would_fit == [(module.name, user.name)]
+    longer = Module(user.name, f"{user.text}x = 1\n")
+    assert Structure({each.name: each for each in (module, longer)}).would_fit == []
 
 
 def test_the_picture_puts_each_room_above_what_it_imports() -> None:
