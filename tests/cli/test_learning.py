@@ -32,7 +32,7 @@ def library(monkeypatch: pytest.MonkeyPatch) -> Library:
             calls.append((values, options))
             return SimpleNamespace(name="new", subdetector="HE", story=STORY)
 
-        monkeypatch.setattr(f"hcal_root_ad.cli.models.{verb}", function)
+        monkeypatch.setattr(f"hcal_root_ad.model.transfer.{verb}", function)
         monkeypatch.setattr("hcal_root_ad.cli.models.read_runs", lambda names, *_: tuple(names))
         monkeypatch.setattr("hcal_root_ad.cli.models.load_model", lambda name: SimpleNamespace(name=name))
         monkeypatch.setattr("hcal_root_ad.cli.models.write_model_provenance", lambda *_: None)
