@@ -6,7 +6,7 @@ far does the expectation of the channels at fault follow them, as a share of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -54,12 +54,19 @@ def taken_up(expected: Floats, healthy: Floats, factor: float) -> float:
     return float(np.log(expected.sum() / healthy.sum()) / np.log(factor))
 
 
-def by_judge(progress: Callable[[], None] | None = None) -> list[dict[str, Any]]:
-    """Of the default judge: what is published as expected."""
+def simulated(progress: Callable[[], None] | None = None) -> list[dict[str, Any]]:
+    """Of the shipped models, in a simulated run of their detector."""
     maps, models = healthy_run(), [load_model(name) for name in MODELS]
+    return by_judge(maps, models, UNITS, progress) + by_shipped_network(maps, models, UNITS, progress)
+
+
+def by_judge(
+    maps: LumiMaps, models: Sequence[Model], units: Sequence[str], progress: Callable[[], None] | None = None
+) -> list[dict[str, Any]]:
+    """Of the default judge: what is published as expected."""
     healthy = expected_digis(maps, models)
     out = []
-    for unit, rows, factor in _faults(maps):
+    for unit, rows, factor in _faults(maps, units):
         expected = expected_digis(with_fault(maps, rows, factor), models)
         share = taken_up(expected[:, rows], healthy[:, rows], factor)
         out.append({"method": "default judge", "unit": unit, "factor": factor, "share": share})
@@ -68,7 +75,7 @@ def by_judge(progress: Callable[[], None] | None = None) -> list[dict[str, Any]]
     return out
 
 
-def expected_digis(maps: LumiMaps, models: list[Model]) -> Floats:
+def expected_digis(maps: LumiMaps, models: Sequence[Model]) -> Floats:
     """(LS, channels of the maps) digis that the judge expects."""
     verdict = judge_run(maps, models)
     out = np.zeros(maps.counts.shape)
@@ -77,16 +84,15 @@ def expected_digis(maps: LumiMaps, models: list[Model]) -> Floats:
     return out
 
 
-def by_shipped_network(progress: Callable[[], None] | None = None) -> list[dict[str, Any]]:
-    """Of the network of the shipped HE model, on top of a common part that is the healthy one."""
-    maps, models = healthy_run(), [load_model(name) for name in MODELS]
-    reference = joint_reference([model.reference for model in models], maps.channels).reference
-    model = models[0]
-    network, own = network_of(model), maps.channels.rows_of("HE")
-    segment = segment_of(_clean(maps), _aligned(reference, maps), "HE")
+def by_shipped_network(
+    maps: LumiMaps, models: Sequence[Model], units: Sequence[str], progress: Callable[[], None] | None = None
+) -> list[dict[str, Any]]:
+    """Of the network of the first model, HE's, on top of a common part that is the healthy one."""
+    network, own = network_of(models[0]), maps.channels.rows_of("HE")
+    segment = segment_of(_clean(maps), reference_of(models, maps), "HE")
     healthy = probability(reconstruct(network, segment))
     out = []
-    for unit, rows, factor in _faults(maps):
+    for unit, rows, factor in _faults(maps, units):
         mine = np.searchsorted(own, rows)
         counts = replace(segment.counts, counts=with_fault(maps, rows, factor).counts[:, own])
         after = probability(reconstruct(network, replace(segment, counts=counts)))
@@ -102,14 +108,15 @@ def _clean(maps: LumiMaps) -> CleanRun:
     return run
 
 
-def _aligned(reference: Reference, maps: LumiMaps) -> Reference:
-    """The reference with channels in the order of the maps."""
+def reference_of(models: Sequence[Model], maps: LumiMaps) -> Reference:
+    """The joint reference of models, with channels in the order of the maps."""
+    reference = joint_reference([model.reference for model in models], maps.channels).reference
     order = {int(raw): row for row, raw in enumerate(reference.channels.raw_id)}
     return reference.take(np.array([order[int(raw)] for raw in maps.channels.raw_id], dtype=np.intp))
 
 
-def _faults(maps: LumiMaps) -> Iterator[tuple[str, NDArray[np.intp], float]]:
-    for unit in UNITS:
+def _faults(maps: LumiMaps, units: Sequence[str]) -> Iterator[tuple[str, NDArray[np.intp], float]]:
+    for unit in units:
         rows = rows_of_unit(maps.channels, unit)
         rows = rows[maps.counts[:, rows].sum(axis=0) > 0]
         for factor in FACTORS:

@@ -166,15 +166,20 @@ def rule_table(some: Sequence[Case]) -> Floats:
 
 
 def features_of(case: Case) -> NDArray[np.float32]:
-    """(features, LS): log ratio and weight of dim, middling and bright channels, whether at fault, and the scale."""
-    order = np.argsort(case.p.mean(axis=0))
-    out = np.zeros((2 * BINS + 1 + len(SCALES), LUMISECTIONS), dtype=np.float32)
+    """(features, LS): log ratio and weight of dim, middling and bright channels, whether at fault, and the scale.
+
+    A case of fewer LS than the network learned from is followed by some that are as expected.
+    """
+    order, length = np.argsort(case.p.mean(axis=0)), len(case.inside)
+    events = np.broadcast_to(np.asarray(case.events, dtype=float), (length, 1))[:, 0]
+    out = np.zeros((2 * BINS + 1 + len(SCALES), max(length, LUMISECTIONS)), dtype=np.float32)
     for k, rows in enumerate(np.array_split(order, BINS)):
         if len(rows):
-            n, e = case.counts[:, rows].sum(axis=1), EVENTS * case.p[:, rows].sum(axis=1)
-            out[2 * k] = np.clip(np.log((n + 0.5) / (e + 0.5)), -3, 3)
-            out[2 * k + 1] = np.log10(e + 1) / 4
-    out[2 * BINS] = case.inside
+            n, e = case.counts[:, rows].sum(axis=1), events * case.p[:, rows].sum(axis=1)
+            out[2 * k, :length] = np.clip(np.log((n + 0.5) / (e + 0.5)), -3, 3)
+            out[2 * k + 1] = np.log10(e.mean() + 1) / 4
+            out[2 * k + 1, :length] = np.log10(e + 1) / 4
+    out[2 * BINS, :length] = case.inside
     out[2 * BINS + 1 + case.scale] = 1
     return out
 
@@ -279,9 +284,21 @@ def by_likelihood(case: Case, priors: Priors) -> Floats:
     return np.asarray(np.exp(log - logsumexp(log)))
 
 
+def cases_to_learn_from() -> list[Case]:
+    """Of four detectors."""
+    return [case for k in range(4) for case in cases(TRAIN // 4, k)]
+
+
+@torch.no_grad()
+def by_network(network: CauseNetwork, some: Sequence[Case]) -> Floats:
+    """(cases, kinds) probabilities, case by case: they may be of any length."""
+    odds = torch.cat([network(torch.from_numpy(features_of(case))[None]) for case in some])
+    return np.asarray(torch.softmax(odds, dim=1).numpy(), dtype=np.float64)
+
+
 def named(seeds: Sequence[int]) -> list[dict[str, Any]]:
     """Log loss, accuracy and calibration of every way to name the cause; the network once per seed."""
-    learn = [case for k in range(4) for case in cases(TRAIN // 4, k)]
+    learn = cases_to_learn_from()
     test = [case for k in (4, 5) for case in cases(TEST // 2, k)]
     truth = np.array([case.kind for case in test])
     table = rule_table(learn)
@@ -290,12 +307,7 @@ def named(seeds: Sequence[int]) -> list[dict[str, Any]]:
         ("likelihood", 0, np.stack([by_likelihood(case, WIDE) for case in test])),
         ("oracle", 0, np.stack([by_likelihood(case, DRAWN) for case in test])),
     ]
-    x = torch.from_numpy(np.stack([features_of(case) for case in test]))
-    for seed in seeds:
-        network = train_cause(learn, seed)
-        with torch.no_grad():
-            probability = torch.softmax(network(x), dim=1).numpy().astype(np.float64)
-        answers.append(("network", seed, probability))
+    answers += [("network", seed, by_network(train_cause(learn, seed), test)) for seed in seeds]
     return [{"method": name, "seed": seed, **numbers(p, truth, test)} for name, seed, p in answers]
 
 

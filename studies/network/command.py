@@ -2,9 +2,9 @@
 
 Roles: condition shapes (``limits``, ``unseen``, ``absorbed``), few events (``few-events``, ``few-findings``,
 ``few-absorbed``), run-to-run prior (``history``, ``history-own``), cause (``cause``; ``judged-cause``: of what the
-judge finds), and how much of a fault the default judge and the shipped network take for health (``default``). One JSON
-file per role, trained networks beside them: what is there is not made again. Table and figure are made of all that is
-there.
+judge finds), and how much of a fault the default judge and the shipped network take for health (``default``). With
+``--real FILES`` the roles are asked of ten real lumisections, too (``real``). One JSON file per role, trained networks
+beside them: what is there is not made again. Table and figure are made of all that is there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import torch
 from hcal_root_ad.cli.terminal import progress, show
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import write_text
+from hcal_root_ad.harvest.read import read_lumi_maps
 from studies.folder import POINTS
 from studies.network.table import write_results
 
@@ -33,13 +35,17 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("python -m studies network", description=__doc__, allow_abbrev=False)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="folder of numbers and table")
     parser.add_argument("--roles", nargs="*", default=list(ROLES), metavar="NAME", help=f"of {', '.join(ROLES)}")
+    parser.add_argument("--real", type=Path, nargs="+", metavar="FILES", help="a real run of ten LS")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), metavar="N", help="of the networks")
     arguments = parser.parse_args(argv)
     if unknown := [name for name in arguments.roles if name not in ROLES]:
         raise UsageError(f"no role is called {unknown[0]}; there are {', '.join(ROLES)}.")
     torch.set_num_threads(1)
     folder = arguments.output / POINTS
-    for name in arguments.roles:
+    roles = {name: ROLES[name] for name in arguments.roles}
+    if arguments.real:
+        roles["real"] = partial(_real, arguments.real)
+    for name, role in roles.items():
         path = folder / f"{name}.json"
         if not path.exists():
             with progress(name) as report:
@@ -51,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
                     if report:
                         report(done, max(done, 100))
 
-                write_text(path, json.dumps(ROLES[name](folder, arguments.seeds, step), indent=1) + "\n")
+                write_text(path, json.dumps(role(folder, arguments.seeds, step), indent=1) + "\n")
     found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
     show(*map(str, write_results(found, arguments.output)))
     return 0
@@ -124,7 +130,14 @@ def _judged_cause(folder: Path, seeds: Sequence[int], step: Step) -> Rows:  # no
 def _default(folder: Path, seeds: Sequence[int], step: Step) -> Rows:  # noqa: ARG001
     from studies.network import absorption
 
-    return absorption.by_judge(step) + absorption.by_shipped_network(step)
+    return absorption.simulated(step)
+
+
+def _real(files: Sequence[Path], folder: Path, seeds: Sequence[int], step: Step) -> Rows:
+    from studies.network import real_lumisections
+
+    (maps,) = read_lumi_maps(map(str, files))
+    return real_lumisections.asked(maps, seeds, folder, step)
 
 
 ROLES: dict[str, Callable[[Path, Sequence[int], Step], Rows]] = {

@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from hcal_root_ad.detector import Subdetector
+from hcal_root_ad.detector import Era, Subdetector
 from hcal_root_ad.files import whole_file
 from hcal_root_ad.judge.levels import unit_levels
 from hcal_root_ad.model.common_part import CommonPartFit
+from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.simulate.scenario import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import RateChange
@@ -144,12 +145,18 @@ def measured(
     truth, said, apart = mean_shift(own, before, rates)
     p = rates if factor is None else np.minimum(rates * factor, 1)
     counts = draw.binomial(conditions.events[:, None], p).astype(np.int32)
-    reference = true_reference(own)
-    fit = CommonPartFit(reference)
-    levels = fit.fit(counts, conditions.events)
+    return fitted(true_reference(own), counts, conditions.events, (truth, said, apart))
+
+
+def fitted(
+    reference: Reference, counts: NDArray[np.int32], events: NDArray[Any], truth: tuple[Floats, Floats, float]
+) -> Measured:
+    """The common part of (LS, channels) counts; ``truth``: as :func:`studies.network.shapes.mean_shift` gives it."""
+    levels = CommonPartFit(reference).fit(counts, events)
     units = unit_levels(levels, reference.tree, reference)
+    shift, said, apart = truth
     return Measured(
-        levels.ring.astype(float), levels.ring_variance.astype(float), truth, said, apart, units.ring,
+        levels.ring.astype(float), levels.ring_variance.astype(float), shift, said, apart, units.ring,
         (units.subdetector[:, 1] - units.subdetector[:, 0]),
     )  # fmt: skip
 
@@ -171,11 +178,11 @@ class Predictors:
     beyond: tuple[ShapeNetwork, ...]
 
     @classmethod
-    def learned(cls, families: Sequence[str], seeds: Sequence[int], folder: Path) -> Predictors:
+    def learned(cls, families: Sequence[str], seeds: Sequence[int], folder: Path, era: Era = Era.RUN3) -> Predictors:
         """Learned on some families of conditions; networks that the folder has are not trained again."""
-        rings = rings_of(detector(TEST_DETECTORS[0]).channels)
-        name = "-".join(families)
-        shapes = kept_shapes(families, folder / f"shapes-{name}.npz")
+        rings = rings_of(detector(TEST_DETECTORS[0], era).channels)
+        name = "-".join(families) + ("" if era is Era.RUN3 else f"-{era}")
+        shapes = kept_shapes(families, folder / f"shapes-{name}.npz", era)
         left = shapes.beyond_smooth(rings)
         networks = [
             tuple(kept_network(rings, some, seed, folder / f"{what}-{name}-{seed}.safetensors") for seed in seeds)
@@ -205,14 +212,14 @@ def limits(
     out = []
     for world, seed in product(worlds, TEST_DETECTORS):
         run = measured(detector(seed), WORLDS[world], seed)
-        for name, (left, apart) in _left(predictors, run):
+        for name, (left, apart) in what_is_left(predictors, run):
             out.append({"world": world, "detector": seed, "method": name, "ring": left, "apart": apart})
         if progress:
             progress()
     return out
 
 
-def _left(predictors: Predictors, run: Measured) -> Iterator[tuple[str, tuple[list[float], float]]]:
+def what_is_left(predictors: Predictors, run: Measured) -> Iterator[tuple[str, tuple[list[float], float]]]:
     """By method: width, 99 % quantile and largest of what is left of rings over the run, and of HE against HB."""
     rings = predictors.rings
     weight = 1 / (run.variance + 1e-6)
@@ -258,26 +265,33 @@ def absorbed(predictors: Predictors, progress: Callable[[], None] | None = None)
             factor = np.ones(len(own.channels))
             factor[rows] = strength
             run = measured(own, (), 7, factor=factor)
-            weight = healthy.information[mine]
-
-            def followed(before: Floats, after: Floats, mine: Any = mine, weight: Any = weight) -> float:
-                change = (after - before).mean(axis=0)[mine]
-                return float((weight * change).sum() / weight.sum())
-
-            size = log_rate_shift(own, rows, strength)
-            smooth = followed(_shape(predictors.rings, healthy), _shape(predictors.rings, run))
-            row = {"unit": unit, "factor": strength}
-            out.append(row | {"method": "smooth", "share": smooth / size})
-            for name, beyond in predictors.beyond_smooth():
-                more = followed(beyond(healthy.smooth, healthy.variance)[0], beyond(run.smooth, run.variance)[0])
-                out.append(row | {"method": name, "share": more / size})
-            if unit in ("HE", "HEP"):
-                for name, whole in predictors.of_rings():
-                    moved = whole(run.ring, run.variance)[1] - whole(healthy.ring, healthy.variance)[1]
-                    out.append(row | {"method": f"{name}, HE against HB", "share": abs(float(np.mean(moved))) / -size})
+            size = log_rate_shift(rates_at(own, np.array([CLEAN_PILEUP]))[0, rows], strength)
+            for name, share in shares_taken(predictors, healthy, run, mine, size, apart=unit in ("HE", "HEP")):
+                out.append({"unit": unit, "factor": strength, "method": name, "share": share})
             if progress:
                 progress()
     return out
+
+
+def shares_taken(
+    predictors: Predictors, healthy: Measured, run: Measured, mine: NDArray[np.intp], size: float, *, apart: bool
+) -> Iterator[tuple[str, float]]:
+    """By method: how far the expectation of some rings follows their fault, over its size in log rate.
+
+    ``apart``: how far that of HE against HB does, too.
+    """
+    weight = healthy.information[mine]
+
+    def followed(before: Floats, after: Floats) -> float:
+        change = (after - before).mean(axis=0)[mine]
+        return float((weight * change).sum() / weight.sum()) / size
+
+    yield "smooth", followed(_shape(predictors.rings, healthy), _shape(predictors.rings, run))
+    for name, beyond in predictors.beyond_smooth():
+        yield name, followed(beyond(healthy.smooth, healthy.variance)[0], beyond(run.smooth, run.variance)[0])
+    for name, whole in predictors.of_rings() if apart else ():
+        moved = whole(run.ring, run.variance)[1] - whole(healthy.ring, healthy.variance)[1]
+        yield f"{name}, HE against HB", abs(float(np.mean(moved))) / -size
 
 
 def _shape(rings: Rings, run: Measured) -> Floats:
@@ -285,9 +299,9 @@ def _shape(rings: Rings, run: Measured) -> Floats:
     return robust_relative(rings, run.ring - run.smooth, np.broadcast_to(run.information, run.ring.shape))
 
 
-def log_rate_shift(own: SimulatedDetector, rows: NDArray[np.intp], strength: float) -> float:
+def log_rate_shift(rates: Floats, strength: float) -> float:
     """Mean shift of log rate of channels that keep a share of their digis, weighted by what they say of it."""
-    p = np.clip(rates_at(own, np.array([CLEAN_PILEUP]))[0, rows].astype(np.float64), 1e-4, 1 - 1e-4)
+    p = np.clip(rates.astype(np.float64), 1e-4, 1 - 1e-4)
     weight = information(np.ones_like(p), p)
     return float(np.average(log_rate(p * strength) - log_rate(p), weights=weight))
 
@@ -298,10 +312,10 @@ def rows_at_fault(own: SimulatedDetector, unit: str) -> NDArray[np.intp]:
     return rows_of_unit(own.channels, unit)
 
 
-def kept_shapes(families: Sequence[str], path: Path) -> Shapes:
+def kept_shapes(families: Sequence[str], path: Path, era: Era = Era.RUN3) -> Shapes:
     """Shapes to learn from, drawn once."""
     if not path.exists():
-        shapes = learn_shapes(families)
+        shapes = learn_shapes(families, era=era)
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial, partial.open("wb") as file:
             np.savez(file, shift=shapes.shift, information=shapes.information, apart=shapes.apart)

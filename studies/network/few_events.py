@@ -22,12 +22,13 @@ from hcal_root_ad.stats.binomial import Floats
 from studies.network.conditions import (
     TEST_DETECTORS,
     WORLDS,
+    Measured,
     Predictors,
     log_rate_shift,
     measured,
     rows_at_fault,
 )
-from studies.network.shapes import detector, mean_shift, rates_at, relative, true_reference
+from studies.network.shapes import CLEAN_PILEUP, detector, mean_shift, rates_at, relative, true_reference
 from studies.stress.changes import Offsets
 from studies.stress.worlds import Setting
 
@@ -37,28 +38,32 @@ FEW_WORLDS = ("nothing", "trigger mix", "jet triggers", "menu of an era")
 
 def few_events(predictors: Predictors, progress: Callable[[], None] | None = None) -> list[dict[str, Any]]:
     """Errors of the ring shifts of one LS with few events, and of log pileup, root mean square over rings and LS."""
-    out, rings = [], predictors.rings
+    out = []
     for events in FEW:
         for world in FEW_WORLDS:
             for seed in TEST_DETECTORS[:2]:
                 own = detector(seed)
                 run = measured(own, WORLDS[world], seed + 50, events=float(events), lumisections=12)
-                truth = relative(rings, run.truth, run.information)
-                weight = np.broadcast_to(run.information, run.ring.shape)
-                use = run.information > 0.5
-
-                def error(estimate: Floats, weight: Any = weight, truth: Any = truth, use: Any = use) -> float:
-                    own_shift = relative(rings, estimate, weight)
-                    return float(np.sqrt(np.mean((own_shift - truth)[:, use] ** 2)))
-
-                row = {"events": events, "world": world, "detector": seed}
-                out.append(row | {"method": "medians", "error": error(run.ring)})
-                out.append(row | {"method": "smooth", "error": error(run.ring - run.smooth)})
-                for name, predict in predictors.of_rings():
-                    out.append(row | {"method": name, "error": error(predict(run.ring, run.variance, hide=False)[0])})
+                for name, error in errors_of_rings(predictors, run):
+                    row = {"events": events, "world": world, "detector": seed}
+                    out.append(row | {"method": name, "error": error})
                 if progress:
                     progress()
     return out
+
+
+def errors_of_rings(predictors: Predictors, run: Measured) -> Iterator[tuple[str, float]]:
+    """By method: error of the ring shifts of the LS of a run, root mean square over rings and LS."""
+    rings, weight = predictors.rings, np.broadcast_to(run.information, run.ring.shape)
+    truth, use = relative(rings, run.truth, run.information), run.information > 0.5
+
+    def error(estimate: Floats) -> float:
+        return float(np.sqrt(np.mean((relative(rings, estimate, weight) - truth)[:, use] ** 2)))
+
+    yield "medians", error(run.ring)
+    yield "smooth", error(run.ring - run.smooth)
+    for name, predict in predictors.of_rings():
+        yield name, error(predict(run.ring, run.variance, hide=False)[0])
 
 
 FEW_FAULTS = (0.5, 0.7)
@@ -145,7 +150,8 @@ def absorbed_by_estimate(predictors: Predictors, progress: Callable[[], None] | 
         pair = [measured(own, (), 9, events=events, factor=one) for one in (None, factor)]
         for name, predict in predictors.of_rings():
             before, after = (predict(run.ring, run.variance, hide=False)[0].mean(axis=0)[mine] for run in pair)
-            share = float(np.mean(after - before)) / log_rate_shift(own, rows, strength)
+            size = log_rate_shift(rates_at(own, np.array([CLEAN_PILEUP]))[0, rows], strength)
+            share = float(np.mean(after - before)) / size
             out.append({"events": events, "unit": unit, "factor": strength, "method": name, "share": share})
         if progress:
             progress()

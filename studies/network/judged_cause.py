@@ -7,7 +7,7 @@ run; the judge finds what it finds, and each finding that is one of these faults
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,16 +16,36 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.verdict import Finding, Verdict
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.model.model import Model
 from hcal_root_ad.stats.binomial import Floats
 from hcal_root_ad.unit_names import rows_of_unit, unit_names
 from studies.evaluate.suite import with_faults
-from studies.network.cause import KINDS, MOST, SCALES, WIDE, Case, by_likelihood, by_rule, faulty, numbers, rule_table
+from studies.network.cause import (
+    DRAWN,
+    KINDS,
+    MOST,
+    SCALES,
+    WIDE,
+    Case,
+    CauseNetwork,
+    by_likelihood,
+    by_network,
+    by_rule,
+    cases_to_learn_from,
+    faulty,
+    numbers,
+    rule_table,
+    train_cause,
+)
 from studies.stress.catalogue import WORLDS
 from studies.stress.current import adapted
-from studies.stress.worlds import WorldRuns, simulate_world
+from studies.stress.worlds import simulate_world
 
 SOME_WORLDS = ("base", "mix-step", "jet-run", "showers", "channel-drift-2", "events-200", "aged-10")
 PER_RUN = {"channel": 14, "card": 10, "RM": 8, "RBX": 4}
+NETWORKS = (1, 2, 3)
+"""Seeds of the networks that are asked; they learned from simulated cases, whose healthy rates are known."""
 SHORTEST = 3
 BRIGHT = 0.05
 """Least digi probability of the channels that are drawn, and looked at."""
@@ -48,8 +68,19 @@ def findings_of_world(world: str, seed: int) -> list[Case]:
     """A case for every finding of the judge that is one of the faults."""
     runs = simulate_world(WORLDS[world], seed)
     draw = np.random.default_rng([seed, 0xCA5E])
-    faults, maps = _with_faults(runs, draw)
-    verdict = judge_run(maps, adapted(tuple(run.maps for run in runs.clean)), false_alarms=0.5)
+    maps, healthy = runs.judged.maps, runs.judged.rates.astype(np.float64)
+    return cases_of_run(maps, healthy, adapted(tuple(run.maps for run in runs.clean)), PER_RUN, draw)
+
+
+def cases_of_run(
+    maps: LumiMaps, healthy: Floats, models: Sequence[Model], per_run: Mapping[str, int], draw: np.random.Generator
+) -> list[Case]:
+    """Put faults into a run, judge it, and make a case of every finding that is one of them.
+
+    ``healthy``: (LS, channels) digi probabilities. ``per_run``: units at fault, by scale.
+    """
+    faults, maps = _with_faults(maps, healthy, per_run, draw)
+    verdict = judge_run(maps, models, false_alarms=0.5)
     return [
         _case(judged, finding, fault, draw)
         for judged in verdict.verdicts
@@ -58,18 +89,20 @@ def findings_of_world(world: str, seed: int) -> list[Case]:
     ]
 
 
-def _with_faults(runs: WorldRuns, draw: np.random.Generator) -> tuple[list[Placed], Any]:
+def _with_faults(
+    maps: LumiMaps, healthy: Floats, per_run: Mapping[str, int], draw: np.random.Generator
+) -> tuple[list[Placed], LumiMaps]:
     """Faults on disjoint units, and the maps with them in the counts."""
-    maps, healthy = runs.judged.maps, runs.judged.rates.astype(np.float64)
     bright, changed, faults = healthy.mean(axis=0) > BRIGHT, healthy.copy(), []
-    for scale, number in PER_RUN.items():
+    longest = max(SHORTEST, len(maps) // 2 - 1)
+    for scale, number in per_run.items():
         names = unit_names(maps.channels.select("HB", "HE"), scale)
         units = (rows_of_unit(maps.channels, str(name)) for name in draw.permutation(names))
         free = (
             rows[bright[rows]] for rows in units if bright[rows].any() and (changed[:, rows] == healthy[:, rows]).all()
         )
         for rows, _ in zip(free, range(number), strict=False):
-            length = int(draw.integers(SHORTEST, len(maps) // 2))
+            length = int(draw.integers(SHORTEST, longest + 1))
             first = int(draw.integers(len(maps) - length + 1))
             fault = Placed(rows, first, first + length - 1, int(draw.integers(len(KINDS))), SCALES.index(scale))
             cells = np.ix_(np.arange(first, first + length), rows)
@@ -112,20 +145,15 @@ def named(seeds: Sequence[int], step: Callable[[], None]) -> list[dict[str, Any]
 
     The rule's answers become probabilities by how often they are right in the other worlds.
     """
+    learn = cases_to_learn_from()
+    networks = [train_cause(learn, seed) for seed in NETWORKS]
     cases = {}
     for world in SOME_WORLDS:
         cases[world] = [case for seed in seeds for case in findings_of_world(world, seed)]
         step()
-    return [row for world in SOME_WORLDS for row in _rows(world, cases)] + list(_together(cases))
-
-
-def _rows(world: str, cases: dict[str, list[Case]]) -> Iterator[dict[str, Any]]:
-    yield from _measured(world, cases[world], _by_rule(world, cases))
-
-
-def _together(cases: dict[str, list[Case]]) -> Iterator[dict[str, Any]]:
-    by_rule_everywhere = np.concatenate([_by_rule(world, cases) for world in cases])
-    yield from _measured("all", [case for some in cases.values() for case in some], by_rule_everywhere)
+    rows = [row for world in SOME_WORLDS for row in measured(world, cases[world], _by_rule(world, cases), networks)]
+    everything = [case for some in cases.values() for case in some]
+    return rows + list(measured("all", everything, np.concatenate([_by_rule(one, cases) for one in cases]), networks))
 
 
 def _by_rule(world: str, cases: dict[str, list[Case]]) -> Floats:
@@ -134,8 +162,14 @@ def _by_rule(world: str, cases: dict[str, list[Case]]) -> Floats:
     return np.stack([table[case.scale, by_rule(case)] for case in cases[world]])
 
 
-def _measured(world: str, some: Sequence[Case], ruled: Floats) -> Iterator[dict[str, Any]]:
+def measured(
+    world: str, some: Sequence[Case], ruled: Floats, networks: Sequence[CauseNetwork]
+) -> Iterator[dict[str, Any]]:
+    """Numbers of the rule (``ruled``: its probabilities), the likelihood, each network, and the oracle's priors."""
     truth = np.array([case.kind for case in some])
-    likely = np.stack([by_likelihood(case, WIDE) for case in some])
-    for method, probability in (("rule", ruled), ("likelihood", likely)):
+    answers = [("rule", ruled)]
+    answers += [("likelihood", np.stack([by_likelihood(case, WIDE) for case in some]))]
+    answers += [("network", by_network(network, some)) for network in networks]
+    answers += [("oracle", np.stack([by_likelihood(case, DRAWN) for case in some]))]
+    for method, probability in answers:
         yield {"world": world, "method": method, "cases": len(some), **numbers(probability, truth, some)}

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hcal_root_ad.detector import N_DEPTH, ChannelTable
+from hcal_root_ad.detector import N_DEPTH, ChannelTable, Era
 from hcal_root_ad.judge.levels import smooth_conditions
 from hcal_root_ad.model.graphstad import BoxRNN, Context, GraphSTADConfig, VariationalBottleneck
 from hcal_root_ad.model.reference import Reference
@@ -81,9 +81,9 @@ def rings_of(channels: ChannelTable) -> Rings:
 
 
 @cache
-def detector(seed: int) -> SimulatedDetector:
+def detector(seed: int, era: Era = Era.RUN3) -> SimulatedDetector:
     """HB and HE of a simulated detector."""
-    return simulate_detector(seed).select("HB", "HE")
+    return simulate_detector(seed, era).select("HB", "HE")
 
 
 def true_reference(detector: SimulatedDetector) -> Reference:
@@ -139,12 +139,12 @@ class Shapes:
         return replace(self, shift=self.shift - smooth_conditions(self.shift, rings.tree))
 
 
-def learn_shapes(families: Sequence[str], number: int = SHAPES, seed: int = 1) -> Shapes:
-    """Shapes of random conditions on several detectors."""
+def learn_shapes(families: Sequence[str], number: int = SHAPES, seed: int = 1, era: Era = Era.RUN3) -> Shapes:
+    """Shapes of random conditions on several detectors of an era."""
     draw = np.random.default_rng([seed, 0x5A])
     shifts, informations, apart = [], [], []
     for k in range(number):
-        own = detector(DETECTORS[k % len(DETECTORS)])
+        own = detector(DETECTORS[k % len(DETECTORS)], era)
         shift, said, offset = ring_shift(own, random_changes(draw, families), draw)
         shifts.append(shift + QUIET * draw.standard_normal(len(shift)))
         informations.append(said)

@@ -15,31 +15,36 @@ from hcal_root_ad.files import write_text
 from hcal_root_ad.style import save
 from studies.network.absorption import LARGEST
 from studies.network.cause import TEST
+from studies.network.conditions import UNLEARNED
+from studies.network.real_table import real_page
 
 Row = dict[str, Any]
 Found = Mapping[str, Sequence[Row]]
-CASES_ERROR = float(np.sqrt(2 * 0.1 * 0.9 / TEST))
-"""Of the difference of two shares of about nine tenths, over the test cases."""
-UNLEARNED = ("menu of an era", "dose of an era")
 
 HEAD = """\
 # What a network can do on top of the model
 
-`python -m studies network -o DIR`. On simulated detectors. Each role is asked with and without the network, beside
-what the same material gives a plain linear method, and beside a bound that nobody can pass. Errors are standard errors
-over two or three networks (weights and order of training) and the test detectors or eras. *More than its error* asks
-whether the network is better than the model alone, and than the best that needs no network, by more than twice the
-error of the difference. Networks are small (some 10,000 weights, minutes of CPU): CNN, message passing, RNN and a
-variational bottleneck as in GraphSTAD for the condition shapes, recurrent ones elsewhere. Faults are put into what
-they see in training, never into what they are charged for.
+`python -m studies network -o DIR --real FILES`. Each role is asked with and without the network, beside what the same
+material gives a plain linear method, and beside a bound that nobody can pass. *Asked on*: simulated detectors whose
+healthy rates are known; changes and worlds of the stress suite; simulated eras and what changes rings there; and ten
+LS of run 306138 ([details](real.md)), in two halves, with conditions and faults put into their counts. Errors are
+standard errors over two or three networks (weights and order of training) and the test detectors, eras or halves.
+*More than its error* asks whether the network is better than the model alone, and than the best that needs no network,
+by more than twice the error of the difference. Networks are small (some 10,000 weights, minutes of CPU): CNN, message
+passing, RNN and a variational bottleneck as in GraphSTAD for the condition shapes, recurrent ones elsewhere. Faults are
+put into what they see in training, never into what they are charged for.
 """
 
 
 @dataclass(frozen=True)
 class Line:
-    """One figure of merit: values of each alternative; ``better``: −1 where small is good, 1 where large is."""
+    """One figure of merit: values of each alternative; ``better``: −1 where small is good, 1 where large is.
+
+    ``where``: on what it was asked.
+    """
 
     role: str
+    where: str
     figure: str
     better: int
     alone: Sequence[float]
@@ -51,7 +56,7 @@ class Line:
 
     def cells(self) -> list[str]:
         values = [_number(values) for values in (self.alone, self.linear, self.network, self.bound)]
-        return [self.role, self.figure, *values, self._beats(self.alone), self._beats(self.linear)]
+        return [self.role, self.where, self.figure, *values, self._beats(self.alone), self._beats(self.linear)]
 
     def _beats(self, other: Sequence[float]) -> str:
         if not len(other) or not len(self.network):
@@ -77,13 +82,16 @@ def write_results(found: Found, folder: Path) -> list[Path]:
     causes, paths = found.get("judged-cause"), []
     if causes:
         paths.append(folder / "cause_of_findings.md")
-        write_text(paths[0], "\n".join(_judged_cause(causes)))
-    if not set(found) - {"judged-cause"}:
+        write_text(paths[-1], "\n".join(_judged_cause(causes)))
+    if found.get("real"):
+        paths.append(folder / "real.md")
+        write_text(paths[-1], real_page(found["real"]))
+    if not set(found) - {"judged-cause", "real"}:
         return paths
     lines = list(_lines(found))
     text = [HEAD]
     if lines:
-        head = ["role", "figure of merit", "model alone", "linear", "network", "bound",
+        head = ["role", "asked on", "figure of merit", "model alone", "linear", "network", "bound",
                 "better than the model by more than its error", "better than what needs no network"]  # fmt: skip
         text += [_row(head), _row(["---"] * len(head)), *(_row(line.cells()) for line in lines), "", NOTES]
     text += [part for make in (_limits, _absorbed, _few, _taken_up, _history, _cause, _default) for part in make(found)]
@@ -105,21 +113,26 @@ QIE cards, RMs, RBXs, three LS or longer), in worlds of the stress suite, on det
 finds them by models adapted to one clean run; each finding that is one of the faults is a case, with the digis and the
 expectation of the judge. *Rule*: the judge's kinds, told apart further by the better fit of one factor on rate or on
 digis and by jumps from LS to LS; its answers are probabilities by how often they are right in the other worlds.
-*Likelihood*: of the five kinds, with wide priors. In [the table of the roles](table.md) the healthy rates are known to
-two percent, channel by channel and nothing else is wrong with them; here they are what the judge has.
+*Likelihood*: of the five kinds, with wide priors. *Network*: the three of [the table of the roles](table.md), as they
+learned there. *Oracle*: the likelihood that knows how the faults are drawn. In that table the healthy rates are known
+to two percent, channel by channel and nothing else is wrong with them; here they are what the judge has.
 """
 
 
 def _judged_cause(rows: Sequence[Row]) -> Iterator[str]:
     yield JUDGED_CAUSE
-    worlds, methods = list(dict.fromkeys(row["world"] for row in rows)), ("rule", "likelihood")
+    worlds, methods = list(dict.fromkeys(row["world"] for row in rows)), ("rule", "likelihood", "network", "oracle")
     figures = (("right", "named rightly"), ("log_loss", "log loss"), ("calibration", "calibration error"))
     head = ["world", "cases", *(f"{name}, {method}" for _, name in figures for method in methods)]
     yield from (_row(head), _row(["---"] * len(head)))
     for world in worlds:
-        by = {row["method"]: row for row in rows if row["world"] == world}
-        cells = (f"{by[method][key]:.3f}" for key, _ in figures for method in methods)
-        yield _row([world, str(by["rule"]["cases"]), *cells])
+        mine = [row for row in rows if row["world"] == world]
+        cells = (
+            f"{np.mean([row[key] for row in mine if row['method'] == method]):.3f}"
+            for key, _ in figures
+            for method in methods
+        )
+        yield _row([world, str(mine[0]["cases"]), *cells])
     last = {row["method"]: row["right_by_kind"] | row["right_by_scale"] for row in rows if row["world"] == worlds[-1]}
     names = list(last["rule"])
     yield ""
@@ -144,26 +157,9 @@ off the truth. What is random ring by ring (2 % in a trigger mix) no shape can k
 
 
 def _lines(found: Found) -> Iterator[Line]:
-    for some, role, name in (
-        ("limits", "condition shapes", "conditions like those learned on"),
-        ("limits", "condition shapes", "conditions not learned on (menu, dose)"),
-        ("unseen", "condition shapes", "jet triggers, learned without them"),
-    ):
-        rows = [
-            row for row in found.get(some, ()) if some == "unseen" or (row["world"] in UNLEARNED) == ("not" in name)
-        ]
-        if rows:
-            alone, linear, network, bound = _by_method(rows, lambda row: row["ring"][2])
-            yield Line(role, f"rings, largest deviation left, {name}", -1, alone, linear, network, bound)
-            alone, linear, network, bound = _by_method(rows, lambda row: abs(row["apart"]))
-            yield Line(role, f"HE against HB, deviation left, {name}", -1, alone, linear, network, bound)
-    for events in (5, 20, 50, 200):
-        rows = [row for row in found.get("few-events", ()) if row["events"] == events]
-        if rows:
-            alone, linear, network = (
-                _means(rows, name, lambda row: row["error"]) for name in ("medians", "linear", "network")
-            )
-            yield Line("few events", f"error of the rings of one LS of {events} events", -1, alone, linear, network, [])
+    real = found.get("real", ())
+    yield from _shape_lines(found, [row for row in real if row["role"] == "shapes"])
+    yield from _few_lines(found.get("few-events", ()), "simulated, stress, era")
     rows = list(found.get("few-findings", ()))
     if rows:
         for key, figure, better in (
@@ -173,25 +169,65 @@ def _lines(found: Found) -> Iterator[Line]:
             alone, linear, network, bound = (
                 _means(rows, name, lambda row, key=key: row[key]) for name in ("medians", "linear", "network", "oracle")
             )
-            yield Line("few events", f"{figure}, 200 events per LS", better, alone, linear, network, bound)
+            yield Line(
+                "few events", "simulated, stress", f"{figure}, 200 events per LS", better, alone, linear, network, bound
+            )
+    yield from _few_lines([row for row in real if row["role"] == "few"], "real LS")
     for world, level in ((w, lv) for w in ("facts", "own") for lv in ("channel", "module", "box", "ring")):
         rows = [row for row in _histories(found) if (row["world"], row["level"]) == (world, level)]
         if rows:
             linear, network, bound = ([row[name] for row in rows] for name in ("linear", "network", "bound"))
             nothing = [0.0] * len(rows)
-            yield Line("next run", f"R² of innovations, {level}, era *{world}*", 1, nothing, linear, network, bound)
+            yield Line(
+                "next run", "era", f"R² of innovations, {level}, era *{world}*", 1, nothing, linear, network, bound
+            )
+    yield from _cause_lines([row | {"cases": TEST} for row in found.get("cause", ())], "simulated")
+    yield from _cause_lines([row for row in found.get("judged-cause", ()) if row["world"] == "all"], "stress")
+    yield from _cause_lines([row for row in real if row["role"] == "cause"], "real LS")
+
+
+def _shape_lines(found: Found, real: Sequence[Row]) -> Iterator[Line]:
+    limits = found.get("limits", ())
+    for rows, where, name in (
+        ([row for row in limits if row["world"] not in UNLEARNED], "stress", "conditions like those learned on"),
+        ([row for row in limits if row["world"] in UNLEARNED], "era", "conditions not learned on (menu, dose)"),
+        (found.get("unseen", ()), "stress", "jet triggers, learned without them"),
+        ([row for row in real if row["world"] == "nothing"], "real LS", "as recorded"),
+        ([row for row in real if row["world"] not in UNLEARNED], "real LS", "conditions like those learned on"),
+        ([row for row in real if row["world"] in UNLEARNED], "real LS", "conditions not learned on (menu, dose)"),
+    ):
+        for figure, value in (
+            ("rings, largest deviation left", lambda row: row["ring"][2]),
+            ("HE against HB, deviation left", lambda row: abs(row["apart"])),
+        ):
+            if rows:
+                alone, linear, network, bound = _by_method(rows, value)
+                yield Line("condition shapes", where, f"{figure}, {name}", -1, alone, linear, network, bound)
+
+
+def _few_lines(several: Sequence[Row], where: str) -> Iterator[Line]:
+    for events in (5, 20, 50, 200):
+        rows = [row for row in several if row["events"] == events]
+        if rows:
+            alone, linear, network = (
+                _means(rows, name, lambda row: row["error"]) for name in ("medians", "linear", "network")
+            )
+            figure = f"error of the rings of one LS of {events} events"
+            yield Line("few events", where, figure, -1, alone, linear, network, [])
+
+
+def _cause_lines(rows: Sequence[Row], where: str) -> Iterator[Line]:
+    """``cases``: of which there are as many for every alternative."""
     for key, figure, better in (
         ("log_loss", "log loss", -1), ("right", "share named rightly", 1), ("calibration", "calibration error", -1)
-    ):  # fmt: skip
-        rows = list(found.get("cause", ()))
-        if rows:
-            alone, linear, network, bound = (
-                [row[key] for row in rows if row["method"] == name]
-                for name in ("rule", "likelihood", "network", "oracle")
-            )
-            losses = [row["log_loss_error"] for row in rows if row["method"] in ("rule", "network")][:2]
-            chance = float(np.hypot(*losses)) if key == "log_loss" else CASES_ERROR
-            yield Line("cause", figure, better, alone, linear, network, bound, chance)
+    ) if rows else ():  # fmt: skip
+        alone, linear, network, bound = (
+            [row[key] for row in rows if row["method"] == name] for name in ("rule", "likelihood", "network", "oracle")
+        )
+        losses = [row["log_loss_error"] for row in rows if row["method"] in ("rule", "network")][:2]
+        # Of the difference of two shares of about nine tenths.
+        chance = float(np.hypot(*losses)) if key == "log_loss" else float(np.sqrt(2 * 0.1 * 0.9 / rows[0]["cases"]))
+        yield Line("cause", where, figure, better, alone, linear, network, bound, chance)
 
 
 def _histories(found: Found) -> list[Row]:

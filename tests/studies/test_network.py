@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from hcal_root_ad.detector import Era
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.model.model import load_model
+from hcal_root_ad.simulate.simulated_detector import simulate_detector
+from hcal_root_ad.simulate.simulated_run import FIRST_RUN, simulate_run
 from hcal_root_ad.stats.binomial import log_rate
 from hcal_root_ad.unit_names import rows_of_unit
 from studies.__main__ import main
-from studies.network import absorption, cause, history, judged_cause, shapes
+from studies.network import absorption, cause, conditions, history, judged_cause, real_lumisections, shapes
 from studies.network.table import write_results
+from studies.stress.worlds import Setting
 
 RINGS = shapes.rings_of(shapes.detector(500).channels)
 
@@ -192,16 +197,21 @@ def test_causes_of_findings_are_asked_of_what_the_judge_expects(
 ) -> None:
     monkeypatch.setattr(judged_cause, "SOME_WORLDS", ("base", "events-200"))
     monkeypatch.setattr(judged_cause, "PER_RUN", {"channel": 4, "RM": 4})
+    monkeypatch.setattr(judged_cause, "NETWORKS", (1,))
+    monkeypatch.setattr(judged_cause, "cases_to_learn_from", lambda: cause.cases(100, 0))
     rows = judged_cause.named([5], lambda: None)
     assert [(row["world"], row["method"]) for row in rows] == [
-        (world, method) for world in ("base", "events-200", "all") for method in ("rule", "likelihood")
+        (world, method)
+        for world in ("base", "events-200", "all")
+        for method in ("rule", "likelihood", "network", "oracle")
     ]
-    likely = rows[-1]
+    rule, likely, network, oracle = rows[-4:]
     assert 8 <= likely["cases"] <= 20
     assert likely["right_by_kind"]["dead"] == 1
     assert likely["right"] > 0.6
     (page,) = write_results({"judged-cause": rows}, tmp_path)
-    assert f"| all | {likely['cases']} | {rows[-2]['right']:.3f} | {likely['right']:.3f} |" in page.read_text()
+    shares = " | ".join(f"{row['right']:.3f}" for row in (rule, likely, network, oracle))
+    assert f"| all | {likely['cases']} | {shares} |" in page.read_text()
 
 
 def test_a_finding_is_a_fault_where_most_of_its_pairs_are() -> None:
@@ -231,6 +241,68 @@ def test_a_network_learns_causes() -> None:
     assert (odds.argmax(dim=1).numpy() == [case.kind for case in test]).mean() > 0.5
 
 
+def test_a_case_of_few_lumisections_is_followed_by_some_that_are_as_expected() -> None:
+    whole = CASES["link"]
+    short = cause.Case(whole.counts[:3], whole.p[:3], whole.inside[:3], whole.scale, whole.kind, np.full((3, 1), 1400))
+    one, other = cause.features_of(short), cause.features_of(whole)
+    assert one.shape == other.shape
+    assert np.array_equal(one[:, :3], other[:, :3])
+    assert (one[[0, 2, 4], 3:] == 0).all()
+    assert not one[2 * cause.BINS, 3:].any()
+
+
+# --- ten lumisections of a run
+
+
+@pytest.fixture(scope="module")
+def both_halves() -> list[real_lumisections.Half]:
+    """Of ten simulated LS of the era of the real ones."""
+    conditions = Setting(lumisections=10, pileup=(46.0, 44.0)).conditions(np.random.default_rng(8))
+    run = simulate_run(simulate_detector(70, Era.RUN2_2017), conditions, seed=8, run=FIRST_RUN[Era.RUN2_2017])
+    return real_lumisections.halves(run.maps)
+
+
+def test_a_half_is_asked_by_what_the_other_half_has_taught(both_halves: list[real_lumisections.Half]) -> None:
+    first, second = both_halves
+    assert [list(half.maps.lumisections) for half in both_halves] == [[1, 2, 3, 4, 5], [6, 7, 8, 9, 10]]
+    for half, other in ((first, second), (second, first)):
+        events = int(other.maps.events.sum())
+        assert all(f"5 LS with {events} events" in model.story["learned from"] for model in half.models)
+        assert np.array_equal(half.reference.channels.raw_id, half.maps.channels.raw_id)
+
+
+def test_a_condition_is_put_into_the_counts_of_a_half(both_halves: list[real_lumisections.Half]) -> None:
+    half = both_halves[0]
+    as_recorded, counts = real_lumisections.in_world(half, "nothing")
+    assert np.array_equal(counts, half.maps.counts)
+    assert not as_recorded.truth.any()
+    aged, _ = real_lumisections.in_world(half, "aged by 20 %")
+    use = aged.information > 5
+    moved = (aged.ring - as_recorded.ring).mean(axis=0)[use]
+    assert np.corrcoef(moved, aged.truth[use])[0, 1] > 0.9
+
+
+def test_roles_are_asked_of_real_lumisections(
+    both_halves: list[real_lumisections.Half], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("REPLICAS", 1), ("UNITS", ("HEM05",)), ("HE_UNITS", ("HEM05",)), ("FACTORS", (0.5,)),
+                        ("FEW", (20,)), ("FEW_WORLDS", ("nothing",))):  # fmt: skip
+        monkeypatch.setattr(real_lumisections, name, value)
+    monkeypatch.setattr(real_lumisections, "halves", lambda _: both_halves)
+    monkeypatch.setattr(real_lumisections, "WORLDS", {"nothing": (), "menu of an era": (conditions.Menu(),)})
+    monkeypatch.setattr(real_lumisections, "cases_to_learn_from", lambda: cause.cases(60, 0))
+    monkeypatch.setattr(conditions, "learn_shapes", lambda families, era: shapes.learn_shapes(families, 8, era=era))
+    monkeypatch.setattr(conditions, "train_shapes", lambda rings, some, seed: shapes.train_shapes(rings, some, seed, 2))
+    rows = real_lumisections.asked(both_halves[0].maps, (1,), tmp_path, lambda: None)
+    assert {row["role"] for row in rows} == {"shapes", "few", "absorbed", "default", "cause"}
+    half = [row for row in rows if row.get("method") == "default judge" and row["factor"] == 0.5]
+    assert max(abs(row["share"]) for row in half) < 0.1
+    table, page = write_results({"real": rows, "default": rows_of_a_default()}, tmp_path)
+    assert "| HEM05 × 0.5 |" in page.read_text()
+    for line in ("condition shapes | real LS | rings", "few events | real LS | error", "cause | real LS | log loss"):
+        assert f"| {line}" in table.read_text()
+
+
 # --- the command
 
 
@@ -239,7 +311,10 @@ def test_an_unknown_role_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "no role is called magic" in capsys.readouterr().err
 
 
+def rows_of_a_default() -> list[dict[str, Any]]:
+    return [{"method": "default judge", "unit": "HEM05", "factor": 0.85, "share": 0.05}]
+
+
 def test_tables_are_made_of_what_is_there(tmp_path: Path) -> None:
-    rows = [{"method": "default judge", "unit": "HEM05", "factor": 0.85, "share": 0.05}]
-    paths = write_results({"default": rows}, tmp_path)
+    paths = write_results({"default": rows_of_a_default()}, tmp_path)
     assert "HEM05" in paths[0].read_text()
