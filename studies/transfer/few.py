@@ -30,7 +30,7 @@ from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.counts import clean_runs, joint_reference_of
 from hcal_root_ad.model.model import Model, load_model
-from hcal_root_ad.model.reference import Widths
+from hcal_root_ad.model.reference import Reference, Widths
 from hcal_root_ad.model.transfer import learned, transfer
 from hcal_root_ad.pipeline import SHIPPED_MODELS
 from hcal_root_ad.simulate.scenario import FaultKind, InjectedFault, apply_faults
@@ -50,6 +50,8 @@ from studies.stress.worlds import Setting, World, WorldRuns, simulate_world
 LUMISECTIONS = (3, 10, 30, 100)
 SEEDS = (40, 41)
 """Detectors that no model has met."""
+SEVERAL = (9001, 9002, 9003, 9004, 9005, 9006)
+"""Detectors whose powers are averaged."""
 RUN2_DETECTOR = 8000
 """Where the seeds of those of 2018 begin."""
 PILEUP = {"as learned": (48.0, 38.0), "half of it": (24.0, 19.0)}
@@ -60,10 +62,11 @@ FROM = {
     "shipped models": "powers, widths: what `transfer` takes from the models of another detector",
     "the other sub-detector": "widths and nothing else: HB's model is made from HE's, and HE's from HB's",
     "Run 2's detector": "powers that 100 LS of a detector of 2018 have taught, where the channels are the same (HE)",
+    "six detectors": "powers of six detectors that no model has met, 100 LS of each, their mean",
     "true powers": "a bound: the powers are those of the truth",
 }
 """What is transferred, beside the few lumisections."""
-BESIDE = ("the other sub-detector", "Run 2's detector", "true powers")
+BESIDE = ("the other sub-detector", "Run 2's detector", "six detectors", "true powers")
 """Measured where the pileup is another one and powers count."""
 WEAK = ("RBX ×0.85", "RM ×0.9", "channel ×0.7", "channel ×1.3")
 """Kinds whose captured share is asked for; fainter ones stand beside."""
@@ -197,6 +200,8 @@ def _models(point: Point) -> list[Model]:
             return [transfer(by_name[other[name]], clean, Path(folder) / name, to=name) for name in ("HB", "HE")]
         if point.source == "Run 2's detector":
             bare = [_of_run2(model, point.seed) for model in bare]
+        if point.source == "six detectors":
+            bare = [_of_several(model) for model in bare]
         if point.source == "true powers":
             bare = [_with_true_powers(model, runs) for model in bare]
         return [transfer(model, clean, Path(folder) / model.subdetector) for model in bare]
@@ -215,6 +220,24 @@ def _of_run2(like: Model, seed: int) -> Model:
     conditions = Setting(pileup=(52.0, 33.0), events=EVENTS).conditions(np.random.default_rng([RUN2_DETECTOR, seed]))
     clean = simulate_run(detector, conditions, seed=seed, run=FIRST_RUN[Era.RUN2_2018]).maps
     return _trained([clean], like)
+
+
+def _of_several(like: Model) -> Model:
+    """The same model with the mean powers of several detectors."""
+    power = np.mean([reference.select(like.subdetector).power for reference in _several_references()], axis=0)
+    return replace(like, reference=replace(like.reference, power=power.astype(like.reference.power.dtype)))
+
+
+@lru_cache(maxsize=1)
+def _several_references() -> list[Reference]:
+    """Of a clean run of each."""
+    clean = Setting(pileup=(52.0, 33.0), events=EVENTS)
+    out = []
+    for seed in SEVERAL:
+        conditions = clean.conditions(np.random.default_rng([SEVERAL[0], seed]))
+        run = simulate_run(simulate_detector(seed), conditions, seed=seed, run=FIRST_RUN[Era.RUN3])
+        out.append(joint_reference_of(clean_runs([run.maps]), "HE"))
+    return out
 
 
 def _with_true_powers(model: Model, runs: WorldRuns) -> Model:
@@ -364,7 +387,8 @@ are RBXs × 0.85, RMs × 0.9 and channels × 0.7 and × 1.3 together, each kind 
 What is transferred: *nothing* (powers are first guesses); *shipped models*: powers and widths of another detector, as
 `transfer` does it; *the other sub-detector*: HB's model is made from HE's and HE's from HB's, which gives the widths
 only; *Run 2's detector*: HE's powers of a detector of 2018, from 100 LS (HB has other channels since, and takes the
-widths only); *true powers*: a bound. From minus to plus there is nothing to transfer: powers are those of rings, and a
+widths only); *six detectors*: the mean of the powers that 100 LS of each of six other detectors have taught; *true
+powers*: a bound. From minus to plus there is nothing to transfer: powers are those of rings, and a
 ring is both sides. Weights of the network have no part in a verdict, so they cannot change a number here; what they do
 to the network's own error is in [the other table](table.md).
 """

@@ -8,6 +8,7 @@ from itertools import product
 
 from hcal_root_ad.errors import UsageError
 from studies.transfer.settings import (
+    DETECTORS,
     DIRECTIONS,
     FROZEN,
     INITIALISED,
@@ -96,6 +97,13 @@ def few() -> Iterator[Point]:
         yield Point(MAIN, _FEW, blocks, contamination=0.2)
 
 
+def detectors() -> Iterator[Point]:
+    """What a network gains that learned from four detectors, and not from one, at three seeds."""
+    for seed, direction, fraction in product((1, 2, 3), DETECTORS, (1.0, 0.1)):
+        for blocks in (SCRATCH, INITIALISED, FROZEN):
+            yield Point(direction, _FEW, blocks, fraction=fraction, seed=seed)
+
+
 def blocks() -> Iterator[Point]:
     """All 243 ways to treat the blocks, HE→HB, at all and at a tenth of the lumisections."""
     for fraction, letters in product((1.0, 0.1), product("SIF", repeat=5)):
@@ -110,7 +118,7 @@ def full() -> Iterator[Point]:
 
 
 GRIDS: dict[str, Callable[[], Iterable[Point]]] = {
-    "quick": quick, "presets": presets, "few": few, "blocks": blocks, "full": full,
+    "quick": quick, "presets": presets, "few": few, "detectors": detectors, "blocks": blocks, "full": full,
 }  # fmt: skip
 
 

@@ -107,9 +107,14 @@ def reference_and_segments(series: list[SubdetectorCounts]) -> tuple[Reference, 
 
 
 def source_segments(point: Point) -> list[Segment]:
-    """Training segments of the source: all of its lumisections, clean."""
-    whole = [_series(_run(point, k, point.source), point.source) for k in range(point.size.runs)]
-    return reference_and_segments(whole)[1]
+    """Training segments of the source: all of its lumisections, clean; of several detectors, each by its reference."""
+    source, segments = point.source, []
+    runs = source.times * point.size.runs
+    for place, detector in enumerate((source.detector, *source.further)):
+        own = replace(source, detector=detector, further=())
+        whole = [_series(_run(point, number, own), own) for number in range(place * runs, (place + 1) * runs)]
+        segments += reference_and_segments(whole)[1]
+    return segments
 
 
 def shared_out(fraction: float, runs: int, lumisections: int, window: int) -> list[int]:

@@ -26,12 +26,17 @@ MOST_PASSES = 4
 
 @dataclass(frozen=True)
 class Domain:
-    """A simulated detector's sub-detector, or one side of it (0 minus, 1 plus; None both)."""
+    """A simulated detector's sub-detector, or one side of it (0 minus, 1 plus; None both).
+
+    Of a source: ``further`` detectors with as many runs each, or as many ``times`` the runs of one.
+    """
 
     detector: int
     era: Era
     subdetector: str
     side: int | None = None
+    further: tuple[int, ...] = ()
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,13 @@ DIRECTIONS = {
     "HE minus→plus": (Domain(1, Era.RUN3, "HE", 0), Domain(1, Era.RUN3, "HE", 1)),
 }
 """Source and target by name."""
+_ANOTHER = Domain(1, Era.RUN3, "HE")
+DETECTORS = {
+    "HE of one detector→another": (Domain(11, Era.RUN3, "HE"), _ANOTHER),
+    "HE of one detector, four times the LS→another": (Domain(11, Era.RUN3, "HE", times=4), _ANOTHER),
+    "HE of four detectors→another": (Domain(11, Era.RUN3, "HE", further=(12, 13, 14)), _ANOTHER),
+}
+"""The same, to ask what many detectors teach that one does not."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +98,11 @@ class Point:
 
     @property
     def source(self) -> Domain:
-        return DIRECTIONS[self.direction][0]
+        return (DIRECTIONS | DETECTORS)[self.direction][0]
 
     @property
     def target(self) -> Domain:
-        return DIRECTIONS[self.direction][1]
+        return (DIRECTIONS | DETECTORS)[self.direction][1]
 
     @property
     def epochs(self) -> int:

@@ -34,6 +34,7 @@ def markdown(results: Sequence[Result], made: str, figures: Sequence[str]) -> st
     for title, key, part in _sections(rows):
         if part and (key not in ("direction", "seed") or len({row[key] for row in part}) > 1):
             lines += [f"## {title}", "", *_table(key, part, rows), ""]
+    lines += _over_seeds(rows)
     lines += [f"![{name}]({name})" for name in figures]
     return "\n".join(lines)
 
@@ -70,6 +71,24 @@ def _sections(rows: list[Row]) -> list[tuple[str, str, list[Row]]]:
         ("Everything else", "fraction", _rest(rows, first)),
     ]  # fmt: skip
     return [(title, key, sorted(part, key=lambda row: _order(row, key))) for title, key, part in parts]
+
+
+def _over_seeds(rows: list[Row]) -> list[str]:
+    """Mean and standard error over seeds of the error over that of training from scratch; nothing for one seed."""
+    groups: dict[tuple[str, float, str], list[float]] = {}
+    for row in (row for fraction in (1.0, 0.1) for row in chosen(rows, fraction=fraction)):
+        if row.ratio is not None:
+            groups.setdefault((row["direction"], row["fraction"], row["blocks"]), []).append(row.ratio)
+    several = {key: ratios for key, ratios in groups.items() if len(ratios) > 1}
+    if not several:
+        return []
+    lines = ["## Over seeds: error / that of scratch on all LS", "",
+             "| direction | LS | blocks | seeds | / scratch |", "|---|---|---|---|---|"]  # fmt: skip
+    for (direction, fraction, blocks), ratios in several.items():
+        error = statistics.stdev(ratios) / len(ratios) ** 0.5
+        mean = f"{statistics.mean(ratios):.3f} ± {error:.3f}"
+        lines.append(f"| {direction} | {fraction:.0%} | `{blocks}` | {len(ratios)} | {mean} |")
+    return [*lines, ""]
 
 
 def _rest(rows: list[Row], first: int) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,15 @@ def test_a_detector_of_2018_teaches_the_powers_of_the_same_channels() -> None:
     taught = few._of_run2(shipped, few.SEEDS[0])
     assert np.array_equal(taught.reference.channels.raw_id, shipped.reference.channels.raw_id)
     assert not np.array_equal(taught.reference.power, shipped.reference.power)
+
+
+def test_powers_of_several_detectors_are_their_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped, references = load_model("he-graphstad"), [load_model(name).reference for name in ("he-graphstad",) * 2]
+    higher = replace(references[1], power=references[1].power + 0.2)
+    monkeypatch.setattr(few, "_several_references", lambda: [references[0], higher])
+    mean = few._of_several(shipped).reference
+    assert mean.power == pytest.approx(shipped.reference.power + 0.1, abs=1e-6)
+    assert np.array_equal(mean.level, shipped.reference.level)
 
 
 def row(learned: int, captured: int, false: int) -> dict[str, object]:

@@ -19,8 +19,8 @@ from studies.transfer.carry_over import MODULES, carry_over, trainable
 from studies.transfer.comparison import chosen, contamination_cost, rows_of
 from studies.transfer.grids import FRACTIONS, MAIN, grid_named
 from studies.transfer.measurement import Result, _schedule, pulls
-from studies.transfer.runs import contaminated, materials_of, shared_out
-from studies.transfer.settings import BLOCKS, DIRECTIONS, MODES, Point, Size
+from studies.transfer.runs import contaminated, materials_of, shared_out, source_segments
+from studies.transfer.settings import BLOCKS, DETECTORS, DIRECTIONS, MODES, Point, Size
 from studies.transfer.tables import markdown
 
 TINY = Size(runs=2, lumisections=10, held_out=1, epochs=1, source_epochs=1)
@@ -112,6 +112,16 @@ def test_each_letter_does_what_it_says(source: GraphSTAD) -> None:
 
 
 # --- runs
+
+
+def test_a_source_learns_from_several_detectors_or_from_more_runs_of_one() -> None:
+    one, longer, four = (source_segments(Point(direction, TINY)) for direction in DETECTORS)
+    assert [len(segments) for segments in (one, longer, four)] == [2, 8, 8]
+    alike = [np.array_equal(a.counts.counts, b.counts.counts) for a, b in zip(longer, four, strict=True)]
+    assert alike == [True, True, *[False] * 6]
+    rates = [segment.counts.counts.sum(axis=0) / segment.counts.trials.sum(axis=0) for segment in four[::2]]
+    apart = [np.abs(rates[k] - rates[0]).max() for k in (1, 2, 3)]
+    assert min(apart) > 0.05
 
 
 @given(st.sampled_from(FRACTIONS), st.integers(2, 16), st.integers(40, 200))
