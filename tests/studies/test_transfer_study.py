@@ -114,6 +114,14 @@ def test_each_letter_does_what_it_says(source: GraphSTAD) -> None:
 # --- runs
 
 
+def test_what_several_seeds_say_is_their_mean_and_its_error() -> None:
+    ends = [replace(POINT, seed=seed, blocks=blocks) for seed in (1, 2) for blocks in ("SSSSS", "IIIII")]
+    results = [result(point, deviance) for point, deviance in zip(ends, (1.5, 1.4, 1.5, 1.45), strict=True)]
+    line = f"| {MAIN} | 100% | `IIIII` | 2 | 0.850 ± 0.050 |"
+    assert line in markdown(results, "made", [])
+    assert "Over seeds" not in markdown(results[:2], "made", [])
+
+
 def test_a_source_learns_from_several_detectors_or_from_more_runs_of_one() -> None:
     one, longer, four = (source_segments(Point(direction, TINY)) for direction in DETECTORS)
     assert [len(segments) for segments in (one, longer, four)] == [2, 8, 8]
