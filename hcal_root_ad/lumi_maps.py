@@ -5,17 +5,16 @@ A range is ``(first, last)`` with both ends in: made from numbers, turned back t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
-from functools import cached_property
 from html import escape
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hcal_root_ad.detector import N_DEPTH, N_IETA, N_IPHI, ChannelTable, Subdetector
 from hcal_root_ad.errors import OutputError, UsageError
@@ -76,79 +75,8 @@ def ls_ranges(lumisections: ArrayLike) -> str:
     return f"LS {listed(ranges_of(np.asarray(lumisections, dtype=np.int64).tolist()), most=None)}"
 
 
-Number = TypeVar("Number", bound=np.generic)
-
-ROWS = 32
-"""Lumisections that are looked at together, so that what is made of them stays in a processor's cache."""
 _OUTER = {"HO": (1, 15, 1), "HF": (29, 41, 4)}
 """Nearest and furthest |ieta| and number of depths of the sub-detectors outside of the HB+HE grid."""
-
-
-def row_blocks(lumisections: int, rows: int = ROWS) -> Iterator[slice]:
-    """So many lumisections, some after the other."""
-    yield from (slice(first, min(first + rows, lumisections)) for first in range(0, lumisections, rows))
-
-
-KEPT = 4_000_000
-"""Most cells that are kept: HB in 440 lumisections, 16 MB."""
-LOOKS = 8
-"""Looks at some channels of a short run after which all are worth keeping."""
-
-
-@dataclass(frozen=True, eq=False)
-class Cells(Generic[Number]):
-    """(LS, channels) numbers that are computed when they are looked at: ``cells[rows]``, ``cells[rows, columns]``.
-
-    They take no memory until then; ``np.asarray`` makes all of them. ``compute``: from row and column numbers, each
-    cell by itself. Those of a short run (:data:`KEPT`) are kept once all channels of some lumisections were looked at,
-    or some channels :data:`LOOKS` times.
-    """
-
-    shape: tuple[int, int]
-    dtype: np.dtype[Number]
-    compute: Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[Number]]
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, key: Any) -> NDArray[Number]:
-        """As of an array; two lists of numbers go together by ``np.ix_``."""
-        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
-        if "_kept" in self.__dict__:  # the usual ways without numbers of all rows and columns, and always a copy
-            if isinstance(columns, int) or isinstance(key, slice):
-                return np.array(self._kept[key])
-            if np.ndim(rows) == np.ndim(columns) == 2:
-                return np.asarray(self._kept[key])
-        r, c = np.arange(self.shape[0])[rows], np.arange(self.shape[1])[columns]
-        if r.ndim == c.ndim == 1 and not isinstance(rows, slice) and not isinstance(columns, slice):
-            raise IndexError("rows and columns one by one; take them with np.ix_")
-        if self._keeps(c.size == self.shape[1]):
-            every = isinstance(columns, slice) and columns == slice(None)
-            cells = self._kept[r.ravel() if every else np.ix_(r.ravel(), c.ravel())]  # a copy
-        else:
-            cells = self.compute(r.ravel(), c.ravel())
-        return cells if r.ndim and c.ndim else cells.reshape(r.shape + c.shape)
-
-    def _keeps(self, every: bool) -> bool:
-        """Whether all cells are kept; a look at ``every`` channel is enough for it."""
-        if "_kept" in self.__dict__ or self.shape[0] * self.shape[1] > KEPT:
-            return "_kept" in self.__dict__
-        self._looks.append(every)
-        return every or len(self._looks) > LOOKS
-
-    @cached_property
-    def _looks(self) -> list[bool]:
-        return []
-
-    @cached_property
-    def _kept(self) -> NDArray[Number]:
-        return self.compute(np.arange(self.shape[0]), np.arange(self.shape[1]))
-
-    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
-        return self[:].astype(dtype or self.dtype, copy=False)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return np.asarray, (np.asarray(self),)  # elsewhere they are an array
 
 
 class EventSource(IntEnum):

@@ -1,10 +1,10 @@
 """What a long run takes of the machine: its memory, and all of its processors.
 
-An array of a long run is in memory while it is small, beyond that in a scratch file. Such an array is like any other,
-but what of it was looked at can be released: then it takes no memory of this process until it is looked at again, and
-comes back from the system's cache or from the disk. The file has no name, and is gone with the last array in it,
-however the process ends. Work is shared out to threads: numpy and the codecs leave the interpreter to others while they
-compute.
+Numbers that are easily made again are computed where they are looked at (:class:`Cells`). Other arrays of a long run
+are in memory while they are small, beyond that in a scratch file. Such an array is like any other, but what of it was
+looked at can be released: then it takes no memory of this process until it is looked at again, and comes back from the
+system's cache or from the disk. The file has no name, and is gone with the last array in it, however the process ends.
+Work is shared out to threads: numpy and the codecs leave the interpreter to others while they compute.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
@@ -122,6 +124,73 @@ def transposed(rows_of: Callable[[slice], NDArray[Value]], shape: tuple[int, int
         out[:, rows] = rows_of(rows).T
         release(out)
     return out
+
+
+def row_blocks(lumisections: int, rows: int = ROWS) -> Iterator[slice]:
+    """So many lumisections, some after the other."""
+    yield from (slice(first, min(first + rows, lumisections)) for first in range(0, lumisections, rows))
+
+
+KEPT = 4_000_000
+"""Most cells that are kept: HB in 440 lumisections, 16 MB."""
+LOOKS = 8
+"""Looks at some channels of a short run after which all are worth keeping."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cells(Generic[Value]):
+    """(LS, channels) numbers that are computed when they are looked at: ``cells[rows]``, ``cells[rows, columns]``.
+
+    They take no memory until then; ``np.asarray`` makes all of them. ``compute``: from row and column numbers, each
+    cell by itself. Those of a short run (:data:`KEPT`) are kept once all channels of some lumisections were looked at,
+    or some channels :data:`LOOKS` times.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Value]
+    compute: Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[Value]]
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[Value]:
+        """As of an array; two lists of numbers go together by ``np.ix_``."""
+        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
+        if "_kept" in self.__dict__:  # the usual ways without numbers of all rows and columns, and always a copy
+            if isinstance(columns, int) or isinstance(key, slice):
+                return np.array(self._kept[key])
+            if np.ndim(rows) == np.ndim(columns) == 2:
+                return np.asarray(self._kept[key])
+        r, c = np.arange(self.shape[0])[rows], np.arange(self.shape[1])[columns]
+        if r.ndim == c.ndim == 1 and not isinstance(rows, slice) and not isinstance(columns, slice):
+            raise IndexError("rows and columns one by one; take them with np.ix_")
+        if self._keeps(c.size == self.shape[1]):
+            every = isinstance(columns, slice) and columns == slice(None)
+            cells = self._kept[r.ravel() if every else np.ix_(r.ravel(), c.ravel())]  # a copy
+        else:
+            cells = self.compute(r.ravel(), c.ravel())
+        return cells if r.ndim and c.ndim else cells.reshape(r.shape + c.shape)
+
+    def _keeps(self, every: bool) -> bool:
+        """Whether all cells are kept; a look at ``every`` channel is enough for it."""
+        if "_kept" in self.__dict__ or self.shape[0] * self.shape[1] > KEPT:
+            return "_kept" in self.__dict__
+        self._looks.append(every)
+        return every or len(self._looks) > LOOKS
+
+    @cached_property
+    def _looks(self) -> list[bool]:
+        return []
+
+    @cached_property
+    def _kept(self) -> NDArray[Value]:
+        return self.compute(np.arange(self.shape[0]), np.arange(self.shape[1]))
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return np.asarray, (np.asarray(self),)  # elsewhere they are an array
 
 
 class ScratchStore:

@@ -37,12 +37,12 @@ from hcal_root_ad.provenance import (
     trust_in,
 )
 from hcal_root_ad.references import ReferenceEntry, fitting_reference, trigger_of
-from hcal_root_ad.state.detector_state import DetectorState
 from hcal_root_ad.state.run_facts import COLLISIONS, COSMICS, IONS, UNKNOWN, RunFacts
 
 if TYPE_CHECKING:
     from hcal_root_ad.mask import Mask
     from hcal_root_ad.references import NamedReference
+    from hcal_root_ad.state.detector_state import DetectorState
     from hcal_root_ad.state.era import ConditionsSince, StateOfRun
     from hcal_root_ad.state.history import StateStore
 

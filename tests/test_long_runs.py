@@ -12,8 +12,7 @@ from hcal_root_ad import machine
 from hcal_root_ad.harvest.read import read_lumi_maps, stream_lumi_maps
 from hcal_root_ad.judge.run import RunJudge, judge_run
 from hcal_root_ad.judge.run_verdict import RunVerdict
-from hcal_root_ad.lumi_maps import Cells
-from hcal_root_ad.machine import release, zeros
+from hcal_root_ad.machine import Cells, release, zeros
 from hcal_root_ad.model.model import load_model
 from hcal_root_ad.publish.publish import monitor_elements
 from hcal_root_ad.publish.run_plots import draw_plots

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from numpy.testing import assert_array_equal
 
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import OutputError
-from hcal_root_ad.lumi_maps import KEPT, LOOKS, Cells, EventSource, LumiMaps
+from hcal_root_ad.lumi_maps import EventSource, LumiMaps
 
 CHANNELS = channel_table().select("HB", "HE")
 
@@ -156,73 +155,3 @@ def test_a_file_in_the_place_of_the_folder_is_an_output_error(maps: LumiMaps, tm
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be written"):
         maps.save(tmp_path / "file" / "maps.npz")
-
-
-@pytest.fixture
-def cells() -> Cells[np.int32]:
-    """(4, 3) numbers 10·row + column."""
-    return Cells((4, 3), np.dtype(np.int32), lambda rows, columns: np.add.outer(10 * rows, columns).astype(np.int32))
-
-
-@pytest.mark.parametrize(
-    "key",
-    [2, slice(1, 3), (slice(None), 1), (3, 2), (slice(0, 2), np.array([2, 0])), np.ix_([3, 0], [1, 2]),
-     np.array([True, False, True, False]), (np.array([2, 2]), 1)],
-)  # fmt: skip
-def test_cells_that_are_computed_are_indexed_as_an_array(cells: Cells[np.int32], key: Any) -> None:
-    np.testing.assert_array_equal(cells[key], np.asarray(cells)[key], strict=True)
-
-
-def test_cells_are_computed_where_they_are_looked_at(cells: Cells[np.int32]) -> None:
-    asked: list[tuple[int, int]] = []
-
-    def compute(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        asked.append((len(rows), len(columns)))
-        return np.zeros((len(rows), len(columns)))
-
-    long = replace(cells, shape=(KEPT, 3), compute=compute)
-    assert len(long) == KEPT
-    long[1:3]
-    long[1:3]
-    assert asked == [(2, 3)] * 2
-
-
-def test_cells_of_a_short_run_are_computed_once_and_no_caller_changes_them(cells: Cells[np.int32]) -> None:
-    asked: list[int] = []
-
-    def compute(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        asked.append(len(rows))
-        return cells.compute(rows, columns)
-
-    short = replace(cells, compute=compute)
-    np.testing.assert_array_equal(short[1:3, 1], cells[1:3, 1])  # some channels are computed alone
-    for _ in range(2):
-        block = short[1:3]
-        np.testing.assert_array_equal(block, np.asarray(cells)[1:3])
-        block += 1
-        part = short[:, 1:]
-        part += 1
-    np.testing.assert_array_equal(short[np.ix_([3, 0], [1, 2])], cells[np.ix_([3, 0], [1, 2])])
-    assert asked == [2, 4]
-
-
-def test_cells_of_a_short_run_are_kept_once_some_channels_were_looked_at_often(cells: Cells[np.int32]) -> None:
-    asked: list[int] = []
-
-    def compute(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        asked.append(len(columns))
-        return cells.compute(rows, columns)
-
-    short = replace(cells, compute=compute)
-    for _ in range(LOOKS + 2):
-        np.testing.assert_array_equal(short[1:3, 1], cells[1:3, 1])
-    assert asked == [1] * LOOKS + [3]
-
-
-def test_cells_one_by_one_need_a_grid(cells: Cells[np.int32]) -> None:
-    with pytest.raises(IndexError, match=r"np\.ix_"):
-        cells[np.array([0, 1]), np.array([0, 1])]
-
-
-def test_cells_are_an_array_elsewhere(cells: Cells[np.int32]) -> None:
-    assert pickle.loads(pickle.dumps(cells)).tolist() == np.asarray(cells).tolist()

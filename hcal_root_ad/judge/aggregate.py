@@ -22,8 +22,7 @@ from hcal_root_ad.detector import (
     rbx_of,
 )
 from hcal_root_ad.judge.verdict import Kind, RunParts, State, StripVerdict, Verdict
-from hcal_root_ad.lumi_maps import Cells, row_blocks
-from hcal_root_ad.machine import iter_chunks
+from hcal_root_ad.machine import Cells, iter_chunks, row_blocks
 
 Array = NDArray[Any]
 Floats = NDArray[np.float64]

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.lumi_maps import row_blocks
+from hcal_root_ad.machine import row_blocks
 from hcal_root_ad.model.common_part import DARK, CommonLevels, common_part_fit
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.unit_tree import UnitTree

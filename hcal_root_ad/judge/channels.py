@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from hcal_root_ad.detector import ChannelTable, Subdetector
-from hcal_root_ad.lumi_maps import Cells
-from hcal_root_ad.machine import in_order
+from hcal_root_ad.machine import Cells, in_order
 from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.model import Thresholds
 from hcal_root_ad.model.reference import Reference, Widths

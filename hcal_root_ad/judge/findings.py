@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable, Subdetector
 from hcal_root_ad.judge.verdict import Finding, Interval, Kind, Level
-from hcal_root_ad.lumi_maps import Cells
+from hcal_root_ad.machine import Cells
 from hcal_root_ad.stats.binomial import Floats
 
 DEAD_BELOW, HOT_ABOVE, NOISY_ABOVE = 0.1, 1.5, 4.0

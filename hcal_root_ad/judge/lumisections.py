@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.lumi_maps import Cells, LumiMaps, Source
-from hcal_root_ad.machine import LARGE, TRANSPOSED, extended, release, transposed
+from hcal_root_ad.lumi_maps import LumiMaps, Source
+from hcal_root_ad.machine import LARGE, TRANSPOSED, Cells, extended, release, transposed
 
 Value = TypeVar("Value", bound=np.generic)
 

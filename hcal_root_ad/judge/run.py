@@ -22,8 +22,8 @@ from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.shared_pileup import ASKED, SharedPileup, asked_of, hf_trust, info_of, one_against_the_others
 from hcal_root_ad.judge.subdetector import hf_faults, trusted_rows, verdict_of
 from hcal_root_ad.judge.verdict import Trust, Verdict
-from hcal_root_ad.lumi_maps import Cells, LumiMaps
-from hcal_root_ad.machine import ROWS
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.machine import ROWS, Cells
 from hcal_root_ad.model.common_part import CommonLevels, CommonPartFit, common_part_fit, joined
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import JointReference, Reference, joint_reference

@@ -20,7 +20,8 @@ from hcal_root_ad.judge.subdetector import not_judged, verdict_of
 from hcal_root_ad.judge.unit_faults import faults_of
 from hcal_root_ad.judge.units import SPEAKS, Expectation, UnitFault, expectation, scan_units
 from hcal_root_ad.judge.verdict import CommonPart, Level, ModelInfo, Trust, Verdict
-from hcal_root_ad.lumi_maps import Cells, LumiMaps
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.machine import Cells
 from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.model import Model, thresholds
 from hcal_root_ad.model.reference import JointReference, Reference

@@ -14,8 +14,8 @@ from hcal_root_ad.detector import ChannelTable
 from hcal_root_ad.judge.findings import LEAST_DIGIS, Fault, JudgedDigis, channel_name, finding_of, intervals_of
 from hcal_root_ad.judge.lumisections import JudgedRows, side_by_side
 from hcal_root_ad.judge.verdict import Finding, Interval, Level, ModelInfo, State, Trust, Verdict
-from hcal_root_ad.lumi_maps import Cells, LumiMaps
-from hcal_root_ad.machine import iter_chunks, zeros
+from hcal_root_ad.lumi_maps import LumiMaps
+from hcal_root_ad.machine import Cells, iter_chunks, zeros
 from hcal_root_ad.model.unit_tree import BLOCK
 
 LEAST_CHANNEL_DIGIS = 0.03

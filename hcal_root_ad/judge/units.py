@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.judge.levels import UnitLevels
 from hcal_root_ad.judge.verdict import Level
-from hcal_root_ad.lumi_maps import ROWS, Cells, row_blocks
+from hcal_root_ad.machine import ROWS, Cells, row_blocks
 from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.model import Thresholds
 from hcal_root_ad.model.reference import Reference

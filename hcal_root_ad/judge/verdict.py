@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.detector import ChannelTable
-from hcal_root_ad.lumi_maps import Cells, LumiMaps, listed
+from hcal_root_ad.lumi_maps import LumiMaps, listed
+from hcal_root_ad.machine import Cells
 from hcal_root_ad.model.reference import Overdispersion
 from hcal_root_ad.stats.binomial import Floats
 

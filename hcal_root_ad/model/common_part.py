@@ -22,8 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from hcal_root_ad.lumi_maps import Cells
-from hcal_root_ad.machine import in_order
+from hcal_root_ad.machine import Cells, in_order
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.unit_tree import BIWEIGHT, BLOCK, CHANNEL_WIDTH, CellBlock, Units, UnitTree
 from hcal_root_ad.stats.binomial import HIGHEST_RATE, LOWEST_RATE

@@ -34,7 +34,8 @@ from hcal_root_ad.judge.verdict import (
     Trust,
     Verdict,
 )
-from hcal_root_ad.lumi_maps import Source, row_blocks
+from hcal_root_ad.lumi_maps import Source
+from hcal_root_ad.machine import row_blocks
 from hcal_root_ad.provenance import Provenance, provenance_of_run, provenance_of_text
 
 SUFFIX = ".verdict.npz"

@@ -10,7 +10,7 @@ import pytest
 from hcal_root_ad.judge import aggregate
 from hcal_root_ad.judge.aggregate import channel_sums, reconstruction_error, strongest_scores
 from hcal_root_ad.judge.run_verdict import RunVerdict
-from hcal_root_ad.lumi_maps import row_blocks
+from hcal_root_ad.machine import row_blocks
 from hcal_root_ad.publish.elements import CLIENT, TASK, MonitorElements, QualityResult, QualityStatus
 from hcal_root_ad.publish.publish import monitor_elements
 
