@@ -18,7 +18,8 @@ from hcal_root_ad.model.common_part import DARK, CommonLevels, common_part_fit
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats
-from hcal_root_ad.stats.scan import Stretch, Sums, empirical_null, medians, quiet, stretches, strongest
+from hcal_root_ad.stats.scan import Stretch, empirical_null, medians, quiet, stretches, strongest
+from hcal_root_ad.stats.windows import Sums
 
 FAILED_MODULE, MOVED_BOX = 10.0, 12.0
 """Costs of a module that fails by itself, and of a box."""

@@ -23,7 +23,8 @@ from hcal_root_ad.judge.verdict import Level, ModelInfo, State, StripVerdict, Tr
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
 from hcal_root_ad.model.model import SHARES, thresholds
 from hcal_root_ad.stats.binomial import Floats
-from hcal_root_ad.stats.scan import Sums, empirical_null, stretches, strongest
+from hcal_root_ad.stats.scan import empirical_null, stretches, strongest
+from hcal_root_ad.stats.windows import Sums
 
 STRIPS = len(SUBDET_PM) * N_IPHI
 SHARE_WIDTH, WALK = 0.01, 4e-7

@@ -23,9 +23,7 @@ from hcal_root_ad.model.reference_fit import CHANNEL_POWER
 from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats, probability
 from hcal_root_ad.stats.scan import (
-    CLIP,
     Stretch,
-    Sums,
     empirical_null,
     excess_variance,
     medians,
@@ -33,8 +31,8 @@ from hcal_root_ad.stats.scan import (
     quiet,
     stretches,
     strongest,
-    windows,
 )
+from hcal_root_ad.stats.windows import CLIP, Sums, windows
 
 UNITS_OF = {
     Level.SUBDETECTOR: "subdetector",

@@ -1,28 +1,22 @@
-"""Scan of time series for windows in which they moved: how far, how surely, from when to when.
+"""Scan of time series for stretches in which they moved: how far, how surely, from when to when.
 
-A series is given by sums: b (T,) scores and w (T,) information per lumisection; Σb/Σw over a window is its mean shift.
-A window is compared with the series' own level *outside* of it, under the prior that a healthy series stays within
-``prior`` (a variance) of its reference. What all series of a group do in a window beyond that is no fault of any of
-them: it widens all (the empirical null, see Efron, J. Am. Stat. Assoc. 99 (2004) 96).
+What all series of a group do in a window beyond what health allows is no fault of any of them: it widens all (the
+empirical null, see Efron, J. Am. Stat. Assoc. 99 (2004) 96).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.stats.binomial import Floats
+from hcal_root_ad.stats.windows import CLIP, MOST_STEPS, Sums, Window, cumulative_sums, windows, windows_together
 
-FIRST_LENGTHS = (1, 2, 3, 5)
-"""These windows begin at every lumisection; longer ones, each 1.6 times the last, at every quarter of their length."""
-GROWTH = 1.618
-CLIP = 2.0
-"""The level outside of a window counts up to this many prior widths: beyond, it is at fault itself."""
 QUARTILES = 1.349
 """Distance of the quartiles of a normal distribution."""
 QUARTILES_TELL = 0.37
@@ -33,187 +27,12 @@ SHORTEST = 1.3
 """The densest cluster counts this many times; so half of the series may fail without widening the others."""
 LEAST_INFORMATION = 1e-12
 """A window with less says nothing."""
-FEW_SERIES = 100
-"""From so many on, adding row after row is faster than numpy's cumulative sum."""
 FEWEST_SERIES, MANY_SERIES = 6, 300
 """Fewer series than the first tell no scatter; fewer than the second tell it badly from one window."""
-MOST_STEPS = 400
-"""Lumisections after which a healthy series has wandered as far as it does."""
 TOGETHER = 2**18
 """Windows times series up to which all windows are looked at in one array."""
 MOST_STRETCHES = 60
 """Stretches looked for in one series."""
-
-
-@dataclass(frozen=True, eq=False)
-class Window:
-    """Windows: where they begin, ``first`` (windows,), and their ``length``: one for all, or (windows, 1).
-
-    Those of one length are evenly spaced; the last one ends with the run.
-    """
-
-    length: int | NDArray[np.intp]
-    first: NDArray[np.intp]
-
-    def sums(self, cumulative: Floats) -> NDArray[np.float32]:
-        """(windows, series) sums in the windows, of cumulative sums (T + 1, series)."""
-        first, length = self.first, self.length
-        if not isinstance(length, int):
-            return np.asarray(cumulative[first + length[:, 0]] - cumulative[first], dtype=np.float32)
-        out = np.empty((len(first), cumulative.shape[1]), dtype=np.float32)
-        step = int(first[1] - first[0]) if len(first) > 1 else 1
-        begin = cumulative[first[0] : first[-1] : step][: len(first) - 1]
-        end = cumulative[first[0] + length : first[-1] + length : step][: len(first) - 1]
-        np.subtract(end, begin, out=out[:-1], casting="same_kind")
-        np.subtract(cumulative[first[-1] + length], cumulative[first[-1]], out=out[-1], casting="same_kind")
-        return out
-
-    def apart(self, cumulative: Floats) -> Floats:
-        """(windows,) mean in each window, less that outside; 0 of the whole run. ``cumulative``: (T + 1,) sums."""
-        length = np.broadcast_to(np.ravel(self.length), self.first.shape)
-        others = len(cumulative) - 1 - length
-        inside = cumulative[self.first + length] - cumulative[self.first]
-        return np.asarray(np.where(others > 0, inside / length - (cumulative[-1] - inside) / np.maximum(others, 1), 0))
-
-
-@lru_cache(maxsize=64)
-def windows(lumisections: int) -> tuple[Window, ...]:
-    """All windows that are looked at in so many lumisections, by length; the last is the whole run."""
-    lengths: list[int] = []
-    length = 1.0
-    while (size := round(length)) < lumisections:
-        lengths.append(size)
-        length = (
-            max(size + 1, size * GROWTH) if size >= FIRST_LENGTHS[-1] else FIRST_LENGTHS[FIRST_LENGTHS.index(size) + 1]
-        )
-    return tuple(Window(size, _beginnings(size, lumisections)) for size in (*lengths, lumisections))
-
-
-@lru_cache(maxsize=64)
-def _together(lumisections: int, shortest: int = 1) -> tuple[Window, NDArray[np.intp]]:
-    """The same windows, from a length on, in one, and where each length begins among them."""
-    every = [window for window in windows(lumisections) if int(window.length) >= shortest]
-    if len(every) == 1:
-        return every[0], np.zeros(1, dtype=np.intp)
-    counts = [len(window.first) for window in every]
-    lengths = np.repeat([window.length for window in every], counts)[:, None]
-    together = Window(lengths, np.concatenate([window.first for window in every]))
-    return together, np.concatenate([[0], np.cumsum(counts)[:-1]])
-
-
-def _beginnings(length: int, lumisections: int) -> NDArray[np.intp]:
-    """Where windows of one length begin; the last one ends with the run."""
-    step = 1 if length <= FIRST_LENGTHS[-1] else max(1, length // 4)
-    last = lumisections - length
-    first = np.arange(0, last + 1, step)
-    return first if first[-1] == last else np.append(first, last)
-
-
-@dataclass(frozen=True, eq=False)
-class Sums:
-    """Cumulative sums of b and w, (T + 1, series), and the prior variance of each series (series,).
-
-    ``walk``: variance per LS by which a healthy series wanders within the run. ``condition``: (T + 1,) cumulative sums
-    of what a healthy series may follow, and ``response``: (series,) variance of how much it does. ``steps``: b and w of
-    each LS, (T, series), which are enough for a first look.
-    """
-
-    b: Floats
-    w: Floats
-    prior: Floats
-    walk: float
-    condition: Floats | None = None
-    response: Floats | None = None
-    steps: tuple[Floats, Floats] | None = None
-    _apart: dict[Window, Floats] = field(default_factory=dict)  # of windows, which all series share
-
-    @classmethod
-    def of(
-        cls, b: Floats, w: Floats, prior: Floats, walk: float = 0.0, condition: Floats | None = None,
-        response: Floats | None = None,
-    ) -> Sums:  # fmt: skip
-        """From b and w (T, series); ``condition`` (T,)."""
-        sums = None if condition is None else np.concatenate([[0.0], np.cumsum(condition, dtype=np.float64)])
-        return cls(_cumulative(b), _cumulative(w), prior, walk, sums, response, (b, w))
-
-    def widened(self, variance: float) -> Sums:
-        """The same under a wider prior."""
-        return replace(self, prior=self.prior + variance) if variance else self
-
-    def take(self, series: NDArray[np.intp]) -> Sums:
-        """Of some of the series."""
-        response = None if self.response is None else self.response[series]
-        b, w = (np.take(sums, series, axis=1) for sums in (self.b, self.w))
-        return replace(self, b=b, w=w, prior=self.prior[series], response=response, steps=None)
-
-    def deviations(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(windows, series) mean shift against the level outside, and its variance; variance inf where nothing is."""
-        if window is windows(len(self.b) - 1)[-1]:
-            shift, variance = self._whole
-            return shift.copy(), variance.copy()
-        return self._deviations(window)
-
-    @cached_property
-    def _whole(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Those of the whole run, which is looked at more than once."""
-        return self._deviations(windows(len(self.b) - 1)[-1])
-
-    def _deviations(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        b, w = window.sums(self.b), window.sums(self.w)
-        prior = self.prior.astype(np.float32)
-        limit = CLIP * np.sqrt(prior)
-        outside = self.w[-1].astype(np.float32) - w
-        outside += 1 / prior
-        np.reciprocal(outside, out=outside)
-        off = self.b[-1].astype(np.float32) - b
-        off *= outside
-        nothing = w <= 0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            variance = np.reciprocal(w, out=w)
-            shift = np.multiply(b, variance, out=b)
-        if nothing.any():
-            shift[nothing], variance[nothing] = 0, np.inf
-        variance += outside
-        clipped = np.abs(off, out=outside) > limit
-        np.clip(off, -limit, limit, out=off)
-        shift -= off
-        lumisections = len(self.b) - 1
-        whole = isinstance(window.length, int) and window.length == lumisections
-        if not whole:
-            # Of a random walk a third of all steps lies between the means of two neighbouring stretches.
-            variance += np.float32(self.walk / 3) * min(lumisections, MOST_STEPS) * (window.length < lumisections)
-        variance += np.multiply(clipped, limit**2, out=off)
-        if not whole and self.condition is not None and self.response is not None:
-            if (apart := self._apart.get(window)) is None:
-                apart = self._apart[window] = window.apart(self.condition).astype(np.float32)
-            variance += np.multiply(apart[:, None] ** 2, self.response.astype(np.float32), out=off)
-        return shift, variance
-
-    def significances(self, window: Window, excess: Floats) -> NDArray[np.float32]:
-        """(windows, series) squared significances; ``excess``: (windows,) variance that all series have beyond."""
-        return self.sizes(window, excess)[0]
-
-    def sizes(self, window: Window, excess: Floats) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The same, and the variances."""
-        shift, variance = self.deviations(window)
-        variance += excess[:, None].astype(np.float32)
-        np.square(shift, out=shift)
-        return np.divide(shift, variance, out=shift), variance
-
-
-def _cumulative(values: Floats) -> Floats:
-    """(T + 1, series) sums over the lumisections before each."""
-    out = np.empty((len(values) + 1, values.shape[1]))
-    out[0] = 0
-    if values.shape[1] < FEW_SERIES:
-        np.cumsum(values, axis=0, dtype=np.float64, out=out[1:])
-        return out
-    out[1:] = values
-    before = out[0]
-    for row in out[1:]:
-        np.add(before, row, row)
-        before = row
-    return out
 
 
 def medians(values: Floats) -> Floats:
@@ -325,7 +144,7 @@ def empirical_null(sums: Sums) -> Null:
         whole = excess_variance(*sums.deviations(every[-1]))
     if len(every) == 1:
         return Null(prior, [whole], len(sums.prior))
-    together, begin = _together(len(sums.b) - 1)
+    together, begin = windows_together(len(sums.b) - 1)
     if len(together.first) * len(sums.prior) < TOGETHER:
         shift, variance = sums.deviations(together)
         if np.isfinite(variance).all():
@@ -356,7 +175,7 @@ def quiet(b: Floats, w: Floats, prior: Floats, threshold: float) -> bool:
 def strongest(sums: Sums, null: Null, threshold: float) -> dict[int, Stretch]:
     """Of each series that is off by more than ``threshold`` in any window, the one in which it is off most."""
     sums = sums.widened(null.prior)
-    every, _ = _together(len(sums.b) - 1)
+    every, _ = windows_together(len(sums.b) - 1)
     near = np.arange(len(sums.prior))
     if len(every.first) * len(near) >= TOGETHER:
         near = np.flatnonzero(_bounds(sums, null) > 0.999 * threshold**2)
@@ -384,7 +203,7 @@ def _bounds(sums: Sums, null: Null) -> Floats:
     lumisections = len(sums.b) - 1
     level = sums.b[-1] / (sums.w[-1] + 1 / sums.prior)
     size, least, most, more = [], [], [], []
-    long, _ = _together(lumisections, lumisections // 4 + 1)
+    long, _ = windows_together(lumisections, lumisections // 4 + 1)
     bound: Floats = sums.significances(long, null.together[-len(long.first) :]).max(axis=0)
     short = _short_windows(sums, level)
     for window, excess in zip(windows(lumisections), null.excess, strict=True):
@@ -456,14 +275,14 @@ def stretches(
         b[rows], w[rows] = 0, 0
         if not w.any():
             break
-        sums = replace(sums, b=_cumulative(b[:, None]), w=_cumulative(w[:, None]))
+        sums = replace(sums, b=cumulative_sums(b[:, None]), w=cumulative_sums(w[:, None]))
     return out
 
 
 def _next_stretch(
     b: Floats, w: Floats, sums: Sums, null: Null, threshold: float, exact: Exact | None
 ) -> Stretch | None:
-    every, begin = _together(len(b))
+    every, begin = windows_together(len(b))
     shift, variance = (v[:, 0] for v in sums.deviations(every))
     excess = null.together
     z = np.sqrt(null.as_normal(shift**2 / (variance + excess), variance + excess))

@@ -13,7 +13,8 @@ from hcal_root_ad.judge.shared_pileup import _only_a_gain
 from hcal_root_ad.judge.units import UnitFault
 from hcal_root_ad.judge.verdict import Level, RunSums
 from hcal_root_ad.model.reference import Reference, Widths, joint_reference
-from hcal_root_ad.stats.scan import Null, Stretch, Sums
+from hcal_root_ad.stats.scan import Null, Stretch
+from hcal_root_ad.stats.windows import Sums
 
 
 def reference_of(name: str, box: float | None = None) -> Reference:

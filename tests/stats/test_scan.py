@@ -7,8 +7,6 @@ from hypothesis import strategies as st
 
 from hcal_root_ad.stats.scan import (
     Null,
-    Sums,
-    Window,
     empirical_null,
     excess_variance,
     medians,
@@ -17,8 +15,8 @@ from hcal_root_ad.stats.scan import (
     robust_scale,
     stretches,
     strongest,
-    windows,
 )
+from hcal_root_ad.stats.windows import Sums, windows
 
 NORMAL = np.random.default_rng(1).standard_normal((1, 4000))
 
@@ -27,35 +25,12 @@ def _null(b, w, prior):
     return empirical_null(Sums.of(b, w, np.full(b.shape[1], prior)))
 
 
-def test_windows_begin_everywhere_when_short_and_end_with_the_whole_run():
-    every = windows(10)
-    assert [window.length for window in every] == [1, 2, 3, 5, 8, 10]
-    assert every[1].first.tolist() == list(range(9))
-    assert every[-1].first.tolist() == [0]
-    assert [window.length for window in windows(1)] == [1]
-
-
 def test_medians_of_rows_leave_out_what_is_not_a_number():
     nan = np.nan
     rows = np.array([[3.0, 1.0, 2.0, 10.0], [nan, 4.0, 1.0, nan], [nan, 7.0, nan, nan], [nan] * 4])
     assert medians(rows)[:3].tolist() == [2.5, 2.5, 7.0]
     assert np.isnan(medians(rows)[3])
     assert medians(rows[:, 1:3].T[:, :1]).tolist() == [1.0, 2.0]
-
-
-def test_a_window_is_held_against_the_level_outside_of_it():
-    # Four LS of information 100: x = 0.1, 0.1, 0.3, 0.1; prior variance 1 hardly matters.
-    x, w = np.array([[0.1], [0.1], [0.3], [0.1]]), np.full((4, 1), 100.0)
-    shift, variance = Sums.of(x * w, w, np.array([1.0])).deviations(Window(1, np.array([2])))
-    outside = 30.0 / 301.0
-    assert shift[0, 0] == pytest.approx(0.3 - outside, rel=1e-5)
-    assert variance[0, 0] == pytest.approx(1 / 100 + 1 / 301, rel=1e-5)
-
-
-def test_the_level_outside_counts_up_to_two_prior_widths():
-    x, w = np.array([[0.0], [5.0], [5.0], [5.0]]), np.full((4, 1), 100.0)
-    shift, _ = Sums.of(x * w, w, np.array([0.01])).deviations(Window(1, np.array([0])))
-    assert shift[0, 0] == pytest.approx(-0.2, rel=1e-5)
 
 
 def test_scale_of_a_normal_sample_is_one_and_failed_series_do_not_widen_it():
@@ -188,16 +163,6 @@ def test_windows_looked_at_together_say_what_they_say_one_by_one(shape: tuple[in
         for window, excess in zip(windows(shape[0]), null.excess, strict=True)
     )
     assert strongest(sums, null, 2.0)[2].significance == pytest.approx(np.sqrt(largest), rel=1e-6)
-
-
-def test_a_healthy_series_wanders_over_the_whole_run_and_not_only_outside_of_a_window() -> None:
-    """Of a walk of 0.0003 per LS the means of two halves of 40 LS differ by √(40 · 0.0003 / 3) = 0.063."""
-    still = np.full((40, 1), 1e9)
-    sums = Sums.of(np.zeros_like(still), still, np.array([1.0]), walk=3e-4)
-    by_length = {int(window.length): sums.deviations(window)[1] for window in windows(40)}
-    assert by_length[21] == pytest.approx(0.004, rel=1e-4)
-    assert by_length[1] == pytest.approx(0.004, rel=1e-4)
-    assert by_length[40] == pytest.approx(1.0, rel=1e-4), "over the whole run there is only the prior"
 
 
 @pytest.mark.parametrize(("series", "significance"), [(400, 5.0), (36, 3.75)])
