@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", type=Path, required=True, metavar="DIR", help="folder of the weights of 2018")
     parser.add_argument("--places", type=int, default=2, metavar="N", help="places of each fault in an LS (default: 2)")
     parser.add_argument("--train", action="store_true",
-                        help="train the same autoencoder here, too: half an hour of a processor")  # fmt: skip
+                        help="train the same autoencoder here, too: some seven minutes of a processor")  # fmt: skip
     parser.add_argument("--again", nargs="+", default=[], metavar="SYSTEM", help="ask these systems again")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR",
                         help="folder of the table; an interrupted study is continued")  # fmt: skip
