@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
+from hcal_root_ad.certify.agreement import TABLE
 from hcal_root_ad.certify.certification import certify_run
 from hcal_root_ad.certify.outputs import FLAGS, GOLDEN, PROVENANCE, REGISTRY
 from hcal_root_ad.certify.policy import load_policy
-from hcal_root_ad.certify.store import TABLE
 from hcal_root_ad.conditions import read_selection
 from hcal_root_ad.lumi_maps import within
 from hcal_root_ad.simulate.formats import simulate_campaign

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.content import nearest
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import LumiMaps, Range, ranges_of, union, within
-from hcal_root_ad.state import run_facts as state
-from hcal_root_ad.state.run_facts import COLLISIONS, COSMICS, IONS
+from hcal_root_ad.state.run_facts import COLLISIONS, COSMICS, IONS, UNKNOWN, RunFacts
 from hcal_root_ad.tables import Row, flag, open_rows, read_json, real, shown, whole
 
 NO_STABLE_BEAMS, CMS_NOT_ACTIVE, HBHE_OFF = "no stable beams", "CMS not active", "HBHE off"
@@ -140,12 +139,12 @@ class RunConditions:
         fit = np.array([not cause for cause in self.standby(maps.lumisections)], dtype=np.bool_)
         return replace(maps, present=maps.present & fit)
 
-    def for_state(self, luminosity: float | None) -> state.RunFacts:
+    def for_state(self, luminosity: float | None) -> RunFacts:
         """What a detector state makes use of; ``luminosity``: :attr:`OmsRun.before` of the run from which it counts."""
         if self.oms is None:
-            return state.UNKNOWN
+            return UNKNOWN
         since = None if luminosity is None or self.oms.before is None else self.oms.before - luminosity
-        return state.RunFacts(self.oms.menu, self.oms.field, self.oms.events, since, day=self.oms.day)
+        return RunFacts(self.oms.menu, self.oms.field, self.oms.events, since, day=self.oms.day)
 
     def _causes(self) -> dict[int, str]:
         return dict(zip(self.oms.lumisections.tolist(), self.oms.causes, strict=True)) if self.oms else {}
@@ -202,41 +201,9 @@ class Conditions:
         """Luminosity delivered before a run, in inverse femtobarn; None where the export does not hold the run."""
         return self.oms[run].before if self.oms and run in self.oms else None
 
-    def for_state(self, run: int, start: int) -> state.RunFacts:
+    def for_state(self, run: int, start: int) -> RunFacts:
         """What a detector state that began with ``start`` makes use of in a run."""
         return self.of(run).for_state(self.before(start))
-
-
-class GrowingExport:
-    """An OMS export that is written again while runs are taken; each call reads it again where it changed.
-
-    What cannot be read is said once, and the conditions stay those that were read before.
-
-    Raises:
-        InputError: it cannot be read at the beginning; see :func:`read_conditions`.
-    """
-
-    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
-        self._path, self._say = path, say
-        self._read = self._stamp()
-        self._conditions = read_conditions(path, None)
-
-    def __call__(self) -> Conditions | None:
-        if (now := self._stamp()) != self._read:
-            self._read = now
-            try:
-                self._conditions = read_conditions(self._path, None)
-            except InputError as error:
-                self._say(f"{error} What was read before holds.")
-        return self._conditions
-
-    def _stamp(self) -> tuple[int, int] | None:
-        """Changes with the file; None where it is not there."""
-        try:
-            stat = self._path.stat()
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_size
 
 
 def read_conditions(oms: Path | None, selection: Path | None) -> Conditions | None:

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.certify.certification import HCAL, RunCertification, Status
 from hcal_root_ad.certify.policy import SUBDETECTORS
-from hcal_root_ad.certify.store import TABLE, TABLE_COLUMNS
-from hcal_root_ad.conditions import range_from, run_number, selection_of
+from hcal_root_ad.conditions import QUANTITIES, range_from, run_number, selection_of
 from hcal_root_ad.content import nearest
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import write_text
@@ -31,8 +30,16 @@ REGISTRY_COLUMNS = {HCAL: "hcal-hcal", **{name: f"hcal-{name.lower()}" for name 
 NO_LABEL, NOT_GOOD = "no label", "not good"
 FLAGS = ("GOOD", "BAD", "STANDBY", "EXCLUDED", "NOTSET", "EMPTY", "NO VALUE FOUND")
 """What the Run Registry calls lumisections."""
+TABLE = "lumisections.csv"
+_BY_SUBDETECTOR = ("judged", "bad", "problematic", "lost_rbx", "trust")
+TABLE_COLUMNS = (
+    "run", "lumisection", "status", "cause", *(name.lower() for name in SUBDETECTORS), "events", *QUANTITIES,
+    *(f"{name.lower()}_{what}" for name in SUBDETECTORS for what in _BY_SUBDETECTOR), "policy",
+)  # fmt: skip
+"""``bad`` and ``problematic`` count channels, the latter with the bad ones; ``lost_rbx`` names the RBX that are lost;
+``trust`` says what the verdict on the sub-detector rests on, empty where it was not judged."""
 Row = Mapping[str, Any]
-"""A line of ``lumisections.csv``, with numbers where counts are."""
+"""A line of that table, with numbers where counts are."""
 _COUNTS = (
     "run", "lumisection", *(f"{name.lower()}_{what}" for name in SUBDETECTORS for what in ("judged", "problematic"))
 )  # fmt: skip

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from hcal_root_ad.certify.agreement import REGISTRY_COLUMNS, Agreement
+from hcal_root_ad.certify.agreement import REGISTRY_COLUMNS, TABLE, TABLE_COLUMNS, Agreement
 from hcal_root_ad.certify.certification import HCAL, LumiFlag, RbxCounts, RunCertification, certify_run, comment
 from hcal_root_ad.certify.policy import SUBDETECTORS, Policy, load_policy, policy_of
-from hcal_root_ad.certify.store import TABLE, TABLE_COLUMNS, Campaign, ConditionsOf, Failure, Store
+from hcal_root_ad.certify.store import Campaign, ConditionsOf, Failure, Store
 from hcal_root_ad.conditions import QUANTITIES, golden_text
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.files import plain_name, whole_file, write_text

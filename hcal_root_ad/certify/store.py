@@ -17,8 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hcal_root_ad.certify.policy import SUBDETECTORS
-from hcal_root_ad.conditions import QUANTITIES, RunConditions, conditions_of_table
+from hcal_root_ad.conditions import RunConditions, conditions_of_table
 from hcal_root_ad.content import structure
 from hcal_root_ad.errors import InputError, OutputError
 from hcal_root_ad.files import folder_lock, write_text
@@ -28,14 +27,7 @@ from hcal_root_ad.publish.saved_verdict import SUFFIX, record_name
 from hcal_root_ad.state.history import StateStore
 from hcal_root_ad.tables import read_json
 
-ROOT, RECORDS, TABLE = "root", "records", "lumisections.csv"
-_BY_SUBDETECTOR = ("judged", "bad", "problematic", "lost_rbx", "trust")
-TABLE_COLUMNS = (
-    "run", "lumisection", "status", "cause", *(name.lower() for name in SUBDETECTORS), "events", *QUANTITIES,
-    *(f"{name.lower()}_{what}" for name in SUBDETECTORS for what in _BY_SUBDETECTOR), "policy",
-)  # fmt: skip
-"""``bad`` and ``problematic`` count channels, the latter with the bad ones; ``lost_rbx`` names the RBX that are lost;
-``trust`` says what the verdict on the sub-detector rests on, empty where it was not judged."""
+ROOT, RECORDS = "root", "records"
 _MARKER, _FAILED = ".item.json", "failed-"
 ConditionsOf = Callable[[int], RunConditions]
 

@@ -13,12 +13,20 @@ from typing import Any
 from rich.table import Table
 
 from hcal_root_ad.certify import outputs
-from hcal_root_ad.certify.agreement import Agreement, Labels, MissingRuns, missing_runs, read_labels, write_agreement
+from hcal_root_ad.certify.agreement import (
+    TABLE,
+    Agreement,
+    Labels,
+    MissingRuns,
+    missing_runs,
+    read_labels,
+    write_agreement,
+)
 from hcal_root_ad.certify.campaign import campaign_files, judge_all, judge_in_order, judging_with, survey_all
 from hcal_root_ad.certify.certification import HCAL, Status, certify_run, explanation
 from hcal_root_ad.certify.executors import open_executor
 from hcal_root_ad.certify.policy import SUBDETECTORS, Policy, Untrusted, load_policy
-from hcal_root_ad.certify.store import TABLE, Campaign, ConditionsOf, StatePlace, Store, Survey
+from hcal_root_ad.certify.store import Campaign, ConditionsOf, StatePlace, Store, Survey
 from hcal_root_ad.cli.settings import stores_of
 from hcal_root_ad.cli.terminal import campaign_progress, progress, remark, show
 from hcal_root_ad.conditions import Conditions, read_conditions

@@ -123,7 +123,7 @@ def _publish(
 def execute_watch(arguments: argparse.Namespace) -> int:
     from hcal_root_ad.watch.alarms import Severity
     from hcal_root_ad.watch.received import sole_watch
-    from hcal_root_ad.watch.run_in_progress import ConditionsNow, nothing
+    from hcal_root_ad.watch.run_in_progress import ConditionsNow, GrowingExport, nothing
     from hcal_root_ad.watch.service import Watch, WatchSettings
 
     settings = WatchSettings(
@@ -136,8 +136,6 @@ def execute_watch(arguments: argparse.Namespace) -> int:
     judging = judging_of(arguments)
     conditions: ConditionsNow = nothing
     if arguments.oms:
-        from hcal_root_ad.conditions import GrowingExport
-
         conditions = GrowingExport(arguments.oms, _say)
     with sole_watch(arguments.output, _say):
         watch = Watch(settings, judging, _say, conditions=conditions)

@@ -339,11 +339,8 @@ def comparison_numbers(comparison: Comparison, provenance: Provenance | None = N
     }  # fmt: skip
 
 
-def drift_numbers(
-    reference: ReferenceEntry, drifts: Sequence[DriftPoint], provenance: Provenance | None = None
-) -> dict[str, Any]:
+def drift_numbers(reference: ReferenceEntry, drifts: Sequence[DriftPoint], provenance: Provenance) -> dict[str, Any]:
     """Mean changes of log rates with errors, run by run."""
-    provenance = provenance or Provenance("compare", (reference_material(reference),))
     return {
         "program": f"hcal-root-ad {version('hcal-root-ad')}",
         "provenance": provenance.as_table(),

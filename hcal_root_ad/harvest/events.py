@@ -40,6 +40,19 @@ class EventCounts(NamedTuple):
     notes: list[str]
 
 
+class MapsSay(NamedTuple):
+    """What the maps of each section say, (LS,): the HF plateau (0: none), the events that there are at least, and the
+    digis of HB and HE."""
+
+    plateau: NDArray[np.int64]
+    least: NDArray[np.int64]
+    digis: NDArray[np.int64]
+
+    def of(self, rows: NDArray[np.intp]) -> MapsSay:
+        """Of some of the sections."""
+        return MapsSay(*(column[rows] for column in self))
+
+
 def hf_plateau(counts: NDArray[np.integer]) -> int | None:
     """The count that most live HF channels share, which is the number of events.
 
@@ -84,16 +97,15 @@ def events_of(sections: list[LumisectionCounts], versus_ls: Mapping[int, int], u
     A counter that HF contradicts, or that the maps exclude, is not used, and one that counts a job's events so far is
     read by its differences. ``versus_ls`` is HCAL's counter against the LS; ``use_hf`` whether HF counts every event.
     """
-    maps = [_of_maps(section, use_hf) for section in sections]
-    plateaus, least, digis = np.array(maps, dtype=np.int64).reshape(-1, 3).T
-    counters, notes = _counters(sections, versus_ls, plateaus, least, digis)
+    maps = MapsSay(*np.array([_of_maps(section, use_hf) for section in sections], dtype=np.int64).reshape(-1, 3).T)
+    counters, notes = _counters(sections, versus_ls, maps)
     events = np.zeros(len(sections), dtype=np.int64)
     sources = np.zeros(len(sections), dtype=np.uint8)
     lost: list[int] = []
     contradicted = np.zeros(len(sections), dtype=np.bool_)
-    for n, plateau in enumerate(plateaus.tolist()):
+    for n, (plateau, least) in enumerate(zip(maps.plateau.tolist(), maps.least.tolist(), strict=True)):
         counted = [(int(counter[n]), kind) for counter, kind in zip(counters, _KINDS, strict=True) if counter[n] >= 0]
-        right = [(number, kind) for number, kind in counted if not excluded(number, int(least[n]))]
+        right = [(number, kind) for number, kind in counted if not excluded(number, least)]
         right = [(number, kind) for number, kind in right if not plateau or agrees(number, plateau)]
         if right:
             events[n], sources[n] = right[0]
@@ -102,7 +114,7 @@ def events_of(sections: list[LumisectionCounts], versus_ls: Mapping[int, int], u
         contradicted[n] = bool(counted) and not right and not plateau
         if counted and not right and plateau:
             lost.append(n)
-    notes += [*_lacking(sections, sources, lost), *_disagreements(sections, counters, plateaus, lost)]
+    notes += [*_lacking(sections, sources, lost), *_disagreements(sections, counters, maps.plateau, lost)]
     unknown = np.array([s.counts is not None for s in sections], dtype=np.bool_) & (sources == EventSource.NONE)
     if (unknown & ~contradicted).any():
         notes += _fill_with_estimates(sections, events, sources, unknown & ~contradicted)
@@ -110,7 +122,7 @@ def events_of(sections: list[LumisectionCounts], versus_ls: Mapping[int, int], u
 
 
 def _of_maps(section: LumisectionCounts, use_hf: bool) -> tuple[int, int, int]:
-    """What the maps say: the HF plateau (0: none), the events that there are at least, and the digis of HB and HE."""
+    """A row of :class:`MapsSay`."""
     if section.counts is None:
         return 0, 0, 0
     channels = table_of_run(section.run)
@@ -123,59 +135,43 @@ def _of_maps(section: LumisectionCounts, use_hf: bool) -> tuple[int, int, int]:
 
 
 def _counters(
-    sections: list[LumisectionCounts],
-    versus_ls: Mapping[int, int],
-    plateaus: NDArray[np.int64],
-    least: NDArray[np.int64],
-    digis: NDArray[np.int64],
+    sections: list[LumisectionCounts], versus_ls: Mapping[int, int], maps: MapsSay
 ) -> tuple[list[NDArray[np.int64]], list[str]]:
     """What each kind of counter says of each section (−1: nothing), and notes; in the order of :data:`_KINDS`."""
     against_ls = [sum(versus_ls.get(ls, 0) for ls in range(s.first, s.lumisection + 1)) or None for s in sections]
-    own, own_note = _of_the_lumisection(sections, "own", plateaus, least, digis)
-    other, other_note = _of_the_lumisection(sections, "other", plateaus, least, digis)
+    own, own_note = _of_the_lumisection(sections, "own", maps)
+    other, other_note = _of_the_lumisection(sections, "other", maps)
     counters = [own, _numbers(against_ls), other]
-    return [_trusted(counter, plateaus) for counter in counters], [note for note in (own_note, other_note) if note]
+    return [_trusted(counter, maps.plateau) for counter in counters], [note for note in (own_note, other_note) if note]
 
 
 def _numbers(values: Iterable[int | None]) -> NDArray[np.int64]:
     return np.array([-1 if value is None else value for value in values], dtype=np.int64)
 
 
-def _of_the_lumisection(
-    sections: list[LumisectionCounts],
-    whose: str,
-    plateaus: NDArray[np.int64],
-    least: NDArray[np.int64],
-    digis: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], str]:
+def _of_the_lumisection(sections: list[LumisectionCounts], whose: str, maps: MapsSay) -> tuple[NDArray[np.int64], str]:
     """A counter's events of each LS (−1: nothing), and a note where it counts the events of a job so far."""
     says = _numbers(getattr(section, f"{whose}_events") for section in sections)
     grew = _numbers(getattr(section, f"{whose}_growth") for section in sections)
-    compared = np.flatnonzero((says >= 0) & (grew >= 0) & (digis > 0))
-    if len(compared) == 1 and not plateaus.any() and not np.array_equal(says, grew):
-        both = ~np.array([excluded(int(grew[n]), int(least[n])) for n in range(len(says))])
+    compared = np.flatnonzero((says >= 0) & (grew >= 0) & (maps.digis > 0))
+    if len(compared) == 1 and not maps.plateau.any() and not np.array_equal(says, grew):
+        both = ~np.array([excluded(int(grew[n]), int(maps.least[n])) for n in range(len(says))])
         return np.where(both & (says != grew), -1, says), ""  # alone, it may be the one or the other
     note = ""
-    if _grows(*(values[compared] for values in (says, grew, plateaus, least, digis))):
-        rate = np.median(digis[compared] / np.maximum(grew[compared], 1))
-        began = (says == grew) & (digis > 0) & ((digis < rate / 2 * says) | (digis > rate * 2 * says))
+    if _grows(says[compared], grew[compared], maps.of(compared)):
+        rate = np.median(maps.digis[compared] / np.maximum(grew[compared], 1))
+        began = (says == grew) & (maps.digis > 0) & ((maps.digis < rate / 2 * says) | (maps.digis > rate * 2 * says))
         says = np.where(began, -1, grew)  # the job had counted lumisections that are not in the file
         which = "HCAL's event counter" if whose == "own" else "The other subsystem's event counter"
         note = f"{which} counts the events of a job so far; its differences from LS to LS were used."
     counting = compared[says[compared] > 0]
-    uneven = len(counting) > 2 and _spread(digis[counting], says[counting]) >= _UNEVEN
-    if plateaus.any() or not (uneven or _absurd(sections, says)):
+    uneven = len(counting) > 2 and _spread(maps.digis[counting], says[counting]) >= _UNEVEN
+    if maps.plateau.any() or not (uneven or _absurd(sections, says)):
         return says, note
     return np.full_like(says, -1), "An event counter does not go with the digis of the lumisections: not used."
 
 
-def _grows(
-    says: NDArray[np.int64],
-    grew: NDArray[np.int64],
-    plateaus: NDArray[np.int64],
-    least: NDArray[np.int64],
-    digis: NDArray[np.int64],
-) -> bool:
+def _grows(says: NDArray[np.int64], grew: NDArray[np.int64], maps: MapsSay) -> bool:
     """Whether a counter counts a job's events so far: then what it grew by fits HF, or the digis, and it does not.
 
     A counter of each lumisection may rise by chance: then its own numbers fit the digis better than their differences
@@ -183,16 +179,16 @@ def _grows(
     """
     if np.array_equal(says, grew):
         return False
-    with_hf = plateaus > 0
+    with_hf = maps.plateau > 0
     if with_hf.any():
-        fits = [sum(map(agrees, events[with_hf].tolist(), plateaus[with_hf].tolist())) for events in (says, grew)]
+        fits = [sum(map(agrees, events[with_hf].tolist(), maps.plateau[with_hf].tolist())) for events in (says, grew)]
         return fits[1] > fits[0]
-    if 2 * sum(map(excluded, grew.tolist(), least.tolist())) > len(says):
+    if 2 * sum(map(excluded, grew.tolist(), maps.least.tolist())) > len(says):
         return False
     if len(says) > 2 and np.all(says[1:] > says[:-1]):  # what the first one grew by, only the job knows
-        spread, of_growth = _spread(digis[1:], says[1:]), _spread(digis[1:], grew[1:])
+        spread, of_growth = _spread(maps.digis[1:], says[1:]), _spread(maps.digis[1:], grew[1:])
         return of_growth < min(_EVEN, spread)
-    return _spread(digis, grew) < _spread(digis, says) * (1 - _EVEN)
+    return _spread(maps.digis, grew) < _spread(maps.digis, says) * (1 - _EVEN)
 
 
 def _absurd(sections: list[LumisectionCounts], says: NDArray[np.int64]) -> bool:

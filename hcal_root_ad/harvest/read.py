@@ -14,7 +14,6 @@ from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.errors import DefinitionError, EmptyFileError, InputError, NoHcalError
@@ -309,57 +308,42 @@ def granularity(coarse: CoarseMaps | None) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class RunContents:
-    """One run of a file: its lumisections, their events and where these come from, and who has digis.
-
-    ``in_all``: events of the run, perhaps more than the sum of ``events`` where there are totals only. ``assessed``:
-    number of LS with HCAL maps per channel. ``subdetectors``: those with a digi in the maps, per LS or of the run.
-    """
-
-    run: int
-    lumisections: NDArray[np.int32]
-    events: NDArray[np.int64]
-    in_all: int
-    event_sources: tuple[EventSource, ...]
-    assessed: int
-    subdetectors: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
 class Inspection:
     """What a file holds.
 
     Attributes:
         path: the file.
         format: kind of file, in words.
-        runs: the runs with their lumisections and events.
+        runs: the maps of each run.
         elements: HCAL's monitor elements, with class and number of LS (0: for the run only).
         definitions: names of the definitions that fit, the one that would be taken first.
-        granularity: at what granularity the file would be judged, in words.
-        notes: what was skipped, summed or found strange.
     """
 
     path: InputFile
     format: str
-    runs: tuple[RunContents, ...]
+    runs: tuple[LumiMaps, ...]
     elements: tuple[Element, ...]
     definitions: tuple[str, ...]
-    granularity: str
-    notes: tuple[str, ...]
+
+    @property
+    def granularity(self) -> str:
+        """At what granularity the file would be judged, in words."""
+        return ", ".join(dict.fromkeys(granularity(maps.coarse) for maps in self.runs))
 
     def __str__(self) -> str:
         lines = [f"{self.path}", f"  format        {self.format}"]
-        for run in self.runs:
-            numbers = f"{len(run.lumisections)} ({ls_ranges(run.lumisections)})"
-            sources = ", ".join(source.name.lower().replace("_", " ") for source in run.event_sources)
+        for maps in self.runs:
+            numbers = f"{len(maps)} ({ls_ranges(maps.lumisections)})"
+            sources = ", ".join(source.name.lower().replace("_", " ") for source in event_sources(maps))
             lines += [
-                f"  run           {run.run}",
-                f"  lumisections  {numbers}, {run.assessed} with depth maps",
-                f"  events        {run.in_all} (from: {sources})",
-                f"  digis in      {', '.join(run.subdetectors) or 'no depth map'}",
+                f"  run           {maps.run}",
+                f"  lumisections  {numbers}, {maps.present.sum()} with depth maps",
+                f"  events        {maps.run_events} (from: {sources})",
+                f"  digis in      {', '.join(maps.found) or 'no depth map'}",
             ]
+        notes = dict.fromkeys(note for maps in self.runs for note in maps.notes)
         lines += [f"  judged as     {self.granularity}", f"  definitions   {', '.join(self.definitions)}"]
-        lines += [f"  note          {note}" for note in self.notes]
+        lines += [f"  note          {note}" for note in notes]
         lines += ["  HCAL elements"]
         lines += [f"    {e.classname:<10} {e.lumisections or 'run':>5}  {e.name}" for e in self.elements]
         return "\n".join(lines)
@@ -377,22 +361,17 @@ def inspect_file(path: str | InputFile) -> Inspection:
         others = [d.name for d in allowed if d != chosen and fit(container, d) is not Fit.NONE]
         elements = tuple(container.elements.values())
         content, sources = container.content(chosen), {file: source.result()}
-    maps = lumi_maps_of([content], sources)
     return Inspection(
         path=file,
         format=container.format,
-        runs=tuple(map(_run_contents, maps)),
+        runs=lumi_maps_of([content], sources),
         elements=tuple(e for e in elements if e.name.startswith("Hcal")),
         definitions=(chosen.name, *others),
-        granularity=", ".join(dict.fromkeys(granularity(m.coarse) for m in maps)),
-        notes=tuple(dict.fromkeys(note for m in maps for note in m.notes)),
     )
 
 
-def _run_contents(maps: LumiMaps) -> RunContents:
+def event_sources(maps: LumiMaps) -> tuple[EventSource, ...]:
+    """Where the events of a run come from; those of its totals, where there are any."""
     whole_run = maps.coarse is not None and maps.coarse.totals is not None
     sources = [maps.coarse.event_source] if maps.coarse and whole_run else np.unique(maps.event_source)
-    return RunContents(
-        maps.run, maps.lumisections, maps.events, maps.run_events, tuple(map(EventSource, sources)),
-        int(maps.present.sum()), maps.found,
-    )  # fmt: skip
+    return tuple(map(EventSource, sources))

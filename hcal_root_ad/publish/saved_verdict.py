@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -270,21 +270,11 @@ def _histories(verdict: Verdict | StripVerdict, findings: Sequence[Finding]) -> 
 
 def _arrays(record: RunRecord) -> dict[str, NDArray[Any]]:
     """The record as named arrays; those of a sub-detector are named after it."""
-    words = {
-        "format": _FORMAT,
-        "run": record.run,
-        "definition": record.definition,
-        "sources": [asdict(source) for source in record.sources],
-        "notes": record.notes,
-        "program": record.program,
-        "parts": [_words(subdetector) for subdetector in record.parts],
-        "common": record.common and _common_words(record.common),
-        "masked": record.masked,
-        "unjudged": record.unjudged,
-        "open_findings": record.open_findings,
-    }
+    plain = {name: getattr(record, name) for name in _PLAIN}
+    parts = [{name: getattr(part, name) for name in _WORDS} for part in record.parts]
+    words = {**plain, "format": _FORMAT, "parts": parts, "common": record.common and _common_words(record.common)}
     arrays = {
-        "words": np.array(json.dumps(words, sort_keys=True, default=np.generic.item)),
+        "words": np.array(json.dumps(words, sort_keys=True, default=_plain)),
         "lumisections": record.lumisections,
         "events": record.events,
     }
@@ -294,9 +284,14 @@ def _arrays(record: RunRecord) -> dict[str, NDArray[Any]]:
         shifts = record.common.subdetector.items()
         arrays |= {f"common.subdetector.{name}": values.astype(np.float16) for name, values in shifts}
         arrays |= {"common.lumisections": record.common.lumisections}
-    for subdetector in record.parts:
-        arrays |= {f"{subdetector.name}.{name}": getattr(subdetector, name) for name in _ARRAYS}
+    for part in record.parts:
+        arrays |= {f"{part.name}.{name}": getattr(part, name) for name in _ARRAYS}
     return arrays
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has of a dataclass, or of a number of numpy's."""
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else np.generic.item(value)
 
 
 _SHIFTS = ("log_pileup", "log_pileup_error", "half", "ring", "box")
@@ -307,42 +302,29 @@ def _common_words(common: CommonPart) -> dict[str, Any]:
     return {"subdetectors": sorted(common.subdetector), "rings": common.rings, "sentences": common.sentences}
 
 
-def _words(subdetector: PartRecord) -> dict[str, Any]:
-    return {
-        "name": subdetector.name,
-        "granularity": subdetector.granularity,
-        "judge": asdict(subdetector.judge),
-        "findings": [asdict(finding) for finding in subdetector.findings],
-        "forecasts": [asdict(forecast) for forecast in subdetector.forecasts],
-        "boxes": subdetector.boxes,
-        "trust": subdetector.trust,
-        "trust_reason": subdetector.trust_reason,
-        "sensitivity": subdetector.sensitivity,
-    }
-
-
-_WORDS = {"name", "granularity", "judge", "findings", "forecasts", "boxes", "trust", "trust_reason", "sensitivity"}
+_PLAIN = ("run", "definition", "sources", "notes", "program", "masked", "unjudged", "open_findings")
+"""Words of a run's record, beside those of its parts."""
+_WORDS = ("name", "granularity", "judge", "findings", "forecasts", "boxes", "trust", "trust_reason", "sensitivity")
 _ARRAYS = tuple(field.name for field in fields(PartRecord) if field.name not in _WORDS)
+
+
+def _fields(words: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Those of the words, with tuples for the lists of JSON."""
+    return {name: tuple(words[name]) if isinstance(words[name], list) else words[name] for name in names}
 
 
 def _record(arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
     words = json.loads(str(arrays["words"]))
     if words["format"] != _FORMAT:
         raise ValueError(words["format"])
+    plain = {**_fields(words, _PLAIN), "sources": tuple(Source(**source) for source in words["sources"])}
     return RunRecord(
-        run=words["run"],
-        definition=words["definition"],
+        **plain,
         lumisections=arrays["lumisections"],
         events=arrays["events"],
-        sources=tuple(Source(**source) for source in words["sources"]),
-        notes=tuple(words["notes"]),
-        program=words["program"],
-        parts=tuple(_part(subdetector, arrays) for subdetector in words["parts"]),
+        parts=tuple(_part(part, arrays) for part in words["parts"]),
         provenance=provenance_of_text(str(arrays["provenance"])) if "provenance" in arrays else None,
         common=words["common"] and _common(words["common"], arrays),
-        masked=tuple(words["masked"]),
-        unjudged=tuple(words["unjudged"]),
-        open_findings=tuple(words["open_findings"]),
     )
 
 
@@ -365,15 +347,11 @@ def _finding(words: Mapping[str, Any]) -> Finding:
 
 
 def _part(words: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> PartRecord:
-    return PartRecord(
-        name=words["name"],
-        granularity=words["granularity"],
-        judge=ModelInfo(**words["judge"]),
-        findings=tuple(map(_finding, words["findings"])),
-        forecasts=tuple(Forecast(**forecast) for forecast in words["forecasts"]),
-        boxes=tuple(words["boxes"]),
-        trust=Trust(words["trust"]),
-        trust_reason=words["trust_reason"],
-        sensitivity=words["sensitivity"],
-        **{name: arrays[f"{words['name']}.{name}"] for name in _ARRAYS},
-    )
+    own: dict[str, Any] = {name: arrays[f"{words['name']}.{name}"] for name in _ARRAYS}
+    own |= {
+        "judge": ModelInfo(**words["judge"]),
+        "findings": tuple(map(_finding, words["findings"])),
+        "forecasts": tuple(Forecast(**forecast) for forecast in words["forecasts"]),
+        "trust": Trust(words["trust"]),
+    }
+    return PartRecord(**{**_fields(words, _WORDS), **own})

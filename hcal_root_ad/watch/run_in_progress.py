@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hcal_root_ad.conditions import Conditions
+from hcal_root_ad.conditions import Conditions, read_conditions
 from hcal_root_ad.errors import InputError, NoHcalError
 from hcal_root_ad.harvest.read import lumi_maps_of
 from hcal_root_ad.judge.run import RunJudge
@@ -86,6 +86,38 @@ ConditionsNow = Callable[[], Conditions | None]
 
 def nothing() -> None:
     """No conditions are known."""
+
+
+class GrowingExport:
+    """An OMS export that is written again while runs are taken; each call reads it again where it changed.
+
+    What cannot be read is said once, and the conditions stay those that were read before.
+
+    Raises:
+        InputError: it cannot be read at the beginning; see :func:`read_conditions`.
+    """
+
+    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+        self._path, self._say = path, say
+        self._read = self._stamp()
+        self._conditions = read_conditions(path, None)
+
+    def __call__(self) -> Conditions | None:
+        if (now := self._stamp()) != self._read:
+            self._read = now
+            try:
+                self._conditions = read_conditions(self._path, None)
+            except InputError as error:
+                self._say(f"{error} What was read before holds.")
+        return self._conditions
+
+    def _stamp(self) -> tuple[int, int] | None:
+        """Changes with the file; None where it is not there."""
+        try:
+            stat = self._path.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_size
 
 
 class RunInProgress:

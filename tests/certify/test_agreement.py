@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hcal_root_ad.certify.agreement import score_certification
-from hcal_root_ad.certify.store import TABLE, TABLE_COLUMNS
+from hcal_root_ad.certify.agreement import TABLE, TABLE_COLUMNS, score_certification
 from hcal_root_ad.errors import InputError
 
 STATUSES = ["GOOD", "GOOD", "BAD", "BAD", "BAD", "GOOD", "NOTSET", "STANDBY"]

@@ -10,6 +10,7 @@ import awkward as ak
 import numpy as np
 import pyarrow.parquet as pq
 
+from hcal_root_ad.certify.agreement import TABLE_COLUMNS
 from hcal_root_ad.certify.certification import certify_run
 from hcal_root_ad.certify.outputs import (
     flags_array,
@@ -19,7 +20,6 @@ from hcal_root_ad.certify.outputs import (
     write_run_flags,
 )
 from hcal_root_ad.certify.policy import Policy
-from hcal_root_ad.certify.store import TABLE_COLUMNS
 from hcal_root_ad.conditions import OmsRun, RunConditions
 from hcal_root_ad.judge.views import COLUMNS
 from hcal_root_ad.publish.saved_verdict import RunRecord

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hcal_root_ad.errors import InputError, NoHcalError
-from hcal_root_ad.harvest.read import inspect_file
+from hcal_root_ad.harvest.read import event_sources, inspect_file
 from hcal_root_ad.lumi_maps import EventSource
 
 RUN = 370_000
@@ -24,7 +24,7 @@ def test_a_harvested_file(tmp_path: Path, write_harvested: Made, depth_maps: Mad
     assert run.run == RUN
     assert list(run.lumisections) == [2, 3]
     assert list(run.events) == [100, 100]
-    assert run.event_sources == (EventSource.HF_PLATEAU,)
+    assert event_sources(run) == (EventSource.HF_PLATEAU,)
     assert seen.definitions == ("dqm_file-occupancy",)
     assert seen.granularity == "channels per LS"
     assert seen.elements[0].name == "Hcal/DigiTask/Occupancy/depth/depth1"
@@ -48,7 +48,7 @@ def test_the_samples(samples: Path) -> None:
     assert {e.name: e for e in nano.elements}["Hcal/DigiTask/OccupancyCut/depth/depth7"].lumisections == 47
     online = inspect_file(samples / "DQM_V0001_Hcal_R000370101.root")
     assert online.granularity == "strips per LS and channels per run"
-    assert online.runs[0].subdetectors == ("HB", "HE", "HF")
+    assert online.runs[0].found == ("HB", "HE", "HF")
     assert "TProfile" in str(online)
 
 

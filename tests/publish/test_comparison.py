@@ -35,6 +35,7 @@ from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps, Source
 from hcal_root_ad.model.rates import Rates
 from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.provenance import Provenance
 from hcal_root_ad.publish.elements import MonitorElements, QualityStatus
 from hcal_root_ad.publish.gui_rules import check_file
 from hcal_root_ad.publish.root_file import file_folder, write_root_file
@@ -296,7 +297,7 @@ def test_drift_is_one_line_per_run(tmp_path: Path) -> None:
     lines = [line for line in printed(drift_table("june", drifts)).splitlines() if "37010" in line]
     assert len(lines) == 3
     assert all(line.count("±") == 5 for line in lines)
-    numbers = drift_numbers(reference.entry, drifts)
+    numbers = drift_numbers(reference.entry, drifts, Provenance("compare"))
     assert [one["run"] for one in numbers["runs"]] == [370101, 370102, 370103]
     assert [half["unit"] for half in numbers["runs"][0]["halves"]] == list(SUBDET_PM)
     assert len(numbers["runs"][0]["boxes"]) == 71  # HEP07 has no channel filled in both

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from hcal_root_ad.certify.agreement import TABLE_COLUMNS
 from hcal_root_ad.certify.certification import BAD_CHANNELS, certify_run
 from hcal_root_ad.certify.outputs import lumisection_rows
 from hcal_root_ad.certify.policy import load_policy
-from hcal_root_ad.certify.store import TABLE_COLUMNS
 from hcal_root_ad.detector import Era, channel_table
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import Finding, Interval, Kind, Level, State, Verdict

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from hcal_root_ad.certify import outputs, policy, store
+from hcal_root_ad.certify.agreement import TABLE, TABLE_COLUMNS
 from hcal_root_ad.certify.certification import Status
-from hcal_root_ad.certify.store import TABLE_COLUMNS
 from hcal_root_ad.cli.main import main
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.publish.saved_verdict import RunRecord, load_record, record_name, save_record
@@ -21,7 +21,7 @@ from hcal_root_ad.report.campaign_page import BadStretch, campaign_page, is_camp
 def test_names_are_those_of_certify() -> None:
     """Written down twice, because certify brings the judge, which a page does not need."""
     assert (campaign.GOLDEN, campaign.REGISTRY, campaign.PROVENANCE, campaign.TABLE) == (
-        outputs.GOLDEN, outputs.REGISTRY, outputs.PROVENANCE, store.TABLE,
+        outputs.GOLDEN, outputs.REGISTRY, outputs.PROVENANCE, TABLE,
     )  # fmt: skip
     assert campaign.RECORDS == store.RECORDS
     assert tuple(Status) == campaign.STATUSES

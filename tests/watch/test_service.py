@@ -20,7 +20,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hcal_root_ad import pipeline
-from hcal_root_ad.conditions import GrowingExport
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import InputError, NoHcalError, OutputError, UsageError
 from hcal_root_ad.judge.run_verdict import RunVerdict
@@ -31,6 +30,7 @@ from hcal_root_ad.references import fitting_reference
 from hcal_root_ad.watch import run_in_progress, service
 from hcal_root_ad.watch.alarms import Severity
 from hcal_root_ad.watch.received import ReceivedFiles
+from hcal_root_ad.watch.run_in_progress import GrowingExport
 from hcal_root_ad.watch.service import KEPT, RETRY, Watch, WatchSettings
 
 from .conftest import RUN, Clock, DqmFolder, maps_of, read, same_maps
