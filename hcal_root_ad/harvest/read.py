@@ -38,7 +38,6 @@ from hcal_root_ad.harvest.inputs import (
     source_beside,
 )
 from hcal_root_ad.harvest.merge import check_datasets, common_definition, largest, merge, newest
-from hcal_root_ad.harvest.snapshots import sections_of
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource, LumiMaps, Source, ls_ranges
 
 
@@ -276,6 +275,8 @@ def _run_maps(
         )
     versus_ls = {str(content.path): content.events_versus_ls.get(run, {}) for content in contents}
     if totals:
+        from hcal_root_ad.harvest.snapshots import sections_of  # maps per LS, which most files have, need none of it
+
         resolved = sections_of(totals, definition.cumulative)
         if resolved is None:
             return _coarse_maps(run, contents[0], sources_of[contents[0].path], notes)

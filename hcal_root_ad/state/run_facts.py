@@ -144,30 +144,3 @@ class UpdateRecord:
         if self.appeared:
             out.append(f"{len(self.appeared)} channels met for the first time")
         return tuple(out)
-
-
-class Notes:
-    """Gathers what becomes the record."""
-
-    def __init__(self) -> None:
-        self.lists: dict[str, list[Any]] = {
-            key: [] for key in ("opened", "closed", "asked", "crept", "still", "appeared")
-        }
-        self.learned: dict[str, int] = {}
-        self.frozen: dict[str, int] = {}
-        self.settings: dict[str, float] = {}
-
-    @property
-    def number(self) -> int:
-        """Of the next finding of this run."""
-        return len(self.lists["opened"]) + len(self.lists["crept"]) + 1
-
-    def record(
-        self, run: int, trust: str, conditions: RunFacts, used: Mapping[str, int], refused: Mapping[str, str],
-        widths: Mapping[str, tuple[float, float]],
-    ) -> UpdateRecord:  # fmt: skip
-        lists = {key: tuple(values) for key, values in self.lists.items()}
-        return UpdateRecord(
-            run, trust, conditions, dict(used), self.learned, self.frozen, settings=self.settings, widths=widths,
-            refused=dict(refused), **lists,
-        )  # fmt: skip

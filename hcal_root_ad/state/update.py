@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from hcal_root_ad.state.guards import (
 )
 from hcal_root_ad.state.innovations import changed_settings, with_restlessness, with_settings, with_widths
 from hcal_root_ad.state.layers import DOSE, LEVEL, POWER, Innovation, Layer, Mask, innovation, learn, predict
-from hcal_root_ad.state.run_facts import ALL_MOVED, Lesson, Notes, OpenFinding, RunFacts, UpdateRecord
+from hcal_root_ad.state.run_facts import ALL_MOVED, Lesson, OpenFinding, RunFacts, UpdateRecord
 from hcal_root_ad.stats.binomial import Floats, log_rate
 
 SPREAD_MEMORY, PRIOR_RUNS = 12.0, 2.0
@@ -58,6 +58,33 @@ class Advance(NamedTuple):
 
     state: DetectorState
     record: UpdateRecord
+
+
+class _Notes:
+    """Gathers what becomes the record."""
+
+    def __init__(self) -> None:
+        self.lists: dict[str, list[Any]] = {
+            key: [] for key in ("opened", "closed", "asked", "crept", "still", "appeared")
+        }
+        self.learned: dict[str, int] = {}
+        self.frozen: dict[str, int] = {}
+        self.settings: dict[str, float] = {}
+
+    @property
+    def number(self) -> int:
+        """Of the next finding of this run."""
+        return len(self.lists["opened"]) + len(self.lists["crept"]) + 1
+
+    def record(
+        self, run: int, trust: str, conditions: RunFacts, used: Mapping[str, int], refused: Mapping[str, str],
+        widths: Mapping[str, tuple[float, float]],
+    ) -> UpdateRecord:  # fmt: skip
+        lists = {key: tuple(values) for key, values in self.lists.items()}
+        return UpdateRecord(
+            run, trust, conditions, dict(used), self.learned, self.frozen, settings=self.settings, widths=widths,
+            refused=dict(refused), **lists,
+        )  # fmt: skip
 
 
 def advance(
@@ -87,7 +114,7 @@ def advance(
     state = _with_conditions(state, conditions)
     # A sub-detector at fault takes the pileup along, and with it the rings of all others.
     shared = not any(finding.level is Level.SUBDETECTOR for finding in verdict.findings)
-    notes = Notes()
+    notes = _Notes()
     parts, findings = dict(state.subdetectors), state.findings
     for name in parts:
         if name not in refused:
@@ -189,7 +216,7 @@ class _Step(NamedTuple):
 
 
 def _subdetector(
-    state: DetectorState, step: _Step, findings: tuple[OpenFinding, ...], notes: Notes
+    state: DetectorState, step: _Step, findings: tuple[OpenFinding, ...], notes: _Notes
 ) -> tuple[SubdetectorState, tuple[OpenFinding, ...]]:
     """One sub-detector after a run, and the open findings of all."""
     name, verdict, conditions, age, run, guards, shared = step
