@@ -50,6 +50,8 @@ from studies.stress.worlds import Setting
 TEST_DETECTORS = (600, 601, 602)
 LUMISECTIONS = 16
 EVENTS = 1400.0
+RUN_AWAY, UNKNOWN = 3.0, 100.0
+"""Log rate from which on a ring was not fitted (its channels have a digi in nearly every event), and its variance."""
 SURE = 0.01
 """Rings whose mean over the run is not known better say nothing about limits."""
 
@@ -151,12 +153,20 @@ def measured(
 def fitted(
     reference: Reference, counts: NDArray[np.int32], events: NDArray[Any], truth: tuple[Floats, Floats, float]
 ) -> Measured:
-    """The common part of (LS, channels) counts; ``truth``: as :func:`studies.network.shapes.mean_shift` gives it."""
+    """The common part of (LS, channels) counts; ``truth``: as :func:`studies.network.shapes.mean_shift` gives it.
+
+    A ring whose fit ran away is one that nothing is known of.
+    """
     levels = CommonPartFit(reference).fit(counts, events)
     units = unit_levels(levels, reference.tree, reference)
     shift, said, apart = truth
+    away = np.abs(levels.ring) > RUN_AWAY
+    ring, variance, smooth = (
+        np.where(away, instead, values)
+        for values, instead in ((levels.ring, 0.0), (levels.ring_variance, UNKNOWN), (units.ring, 0.0))
+    )
     return Measured(
-        levels.ring.astype(float), levels.ring_variance.astype(float), shift, said, apart, units.ring,
+        ring.astype(float), variance.astype(float), shift, said, apart, smooth.astype(float),
         (units.subdetector[:, 1] - units.subdetector[:, 0]),
     )  # fmt: skip
 

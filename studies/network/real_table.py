@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from studies.network.absorption import LARGEST
+from studies.network.conditions import RUN_AWAY
 
 Row = dict[str, Any]
 Cell = Callable[[str, str], str]
@@ -19,8 +20,9 @@ HEAD = """\
 five LS, as `transfer` does it, and the other five are asked. Conditions and faults are put into the real counts exactly
 (digis removed by binomial thinning, or added in events without one); *nothing* is the LS as they were recorded. The
 true rates are taken to be each channel's share of events over all ten LS, so what is called oracle here is
-approximate. Shape networks learned on simulated detectors of 2017, cause networks on simulated cases; three of each.
-Nothing can be said of the next run: there is only one.
+approximate. A ring that the fit of the common part puts at more than a factor of {away:.0f} counts as unknown: its channels
+have a digi in nearly every event. Shape networks learned on simulated detectors of 2017, cause networks on simulated
+cases; three of each. Nothing can be said of the next run: there is only one.
 """
 FEW = """\
 LS of few events are drawn from the events of each real LS, channel by channel (what the channels of one event share is
@@ -34,7 +36,8 @@ of these faults. The answers of the rule are probabilities by how often they are
 
 def real_page(rows: Sequence[Row]) -> str:
     """All sections, of the rows of role ``real``."""
-    return "\n".join([HEAD, *_shapes(rows), *_few(rows), *_absorbed(rows), *_causes(rows), *_default(rows)])
+    head = HEAD.format(away=np.exp(RUN_AWAY))
+    return "\n".join([head, *_shapes(rows), *_few(rows), *_absorbed(rows), *_causes(rows), *_default(rows)])
 
 
 def _shapes(rows: Sequence[Row]) -> Iterator[str]:

@@ -282,6 +282,19 @@ def test_a_condition_is_put_into_the_counts_of_a_half(both_halves: list[real_lum
     assert np.corrcoef(moved, aged.truth[use])[0, 1] > 0.9
 
 
+def test_a_ring_that_runs_away_counts_as_unknown(both_halves: list[real_lumisections.Half]) -> None:
+    half = both_halves[0]
+    ring = half.reference.tree.ring.of
+    gone = int(ring[np.argmax(half.rates[0] > 0.5)])
+    counts = half.maps.counts.copy()
+    counts[:, ring == gone] = 0
+    truth = (np.zeros(len(half.reference.tree.ring)),) * 2
+    run = conditions.fitted(half.reference, counts, half.maps.events, (*truth, 0.0))
+    assert (run.variance[:, gone] == conditions.UNKNOWN).all()
+    assert (run.ring[:, gone] == 0).all()
+    assert (run.variance < 1).any(axis=0).sum() > 50
+
+
 def test_roles_are_asked_of_real_lumisections(
     both_halves: list[real_lumisections.Half], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
