@@ -20,9 +20,9 @@ HEAD = """\
 five LS, as `transfer` does it, and the other five are asked. Conditions and faults are put into the real counts exactly
 (digis removed by binomial thinning, or added in events without one); *nothing* is the LS as they were recorded. The
 true rates are taken to be each channel's share of events over all ten LS, so what is called oracle here is
-approximate. A ring that the fit of the common part puts at more than a factor of {away:.0f} counts as unknown: its channels
-have a digi in nearly every event. Shape networks learned on simulated detectors of 2017, cause networks on simulated
-cases; three of each. Nothing can be said of the next run: there is only one.
+approximate. A ring that the fit of the common part puts at more than a factor of {away:.0f} counts as unknown: its
+channels have a digi in nearly every event. Shape networks learned on simulated detectors of 2017, cause networks on
+simulated cases; three of each. Nothing can be said of the next run: there is only one.
 """
 FEW = """\
 LS of few events are drawn from the events of each real LS, channel by channel (what the channels of one event share is

@@ -11,6 +11,7 @@ import torch
 
 from hcal_root_ad.detector import Era
 from hcal_root_ad.judge.run import judge_run
+from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.model.model import load_model
 from hcal_root_ad.simulate.simulated_detector import simulate_detector
 from hcal_root_ad.simulate.simulated_run import FIRST_RUN, simulate_run
@@ -282,17 +283,21 @@ def test_a_condition_is_put_into_the_counts_of_a_half(both_halves: list[real_lum
     assert np.corrcoef(moved, aged.truth[use])[0, 1] > 0.9
 
 
-def test_a_ring_that_runs_away_counts_as_unknown(both_halves: list[real_lumisections.Half]) -> None:
+def test_a_ring_that_runs_away_counts_as_unknown(
+    both_halves: list[real_lumisections.Half], monkeypatch: pytest.MonkeyPatch
+) -> None:
     half = both_halves[0]
-    ring = half.reference.tree.ring.of
-    gone = int(ring[np.argmax(half.rates[0] > 0.5)])
     counts = half.maps.counts.copy()
-    counts[:, ring == gone] = 0
-    truth = (np.zeros(len(half.reference.tree.ring)),) * 2
-    run = conditions.fitted(half.reference, counts, half.maps.events, (*truth, 0.0))
-    assert (run.variance[:, gone] == conditions.UNKNOWN).all()
-    assert (run.ring[:, gone] == 0).all()
-    assert (run.variance < 1).any(axis=0).sum() > 50
+    counts[:, half.maps.channels.rows_of("HE")] //= 2
+    levels = CommonPartFit(half.reference).fit(counts, half.maps.events)
+    monkeypatch.setattr(conditions, "RUN_AWAY", 1.0)
+    away = np.abs(levels.ring) > 1
+    assert 0 < away.mean() < 0.5
+    nothing = np.zeros(levels.ring.shape[1])
+    run = conditions.fitted(half.reference, counts, half.maps.events, (nothing, nothing, 0.0))
+    assert np.array_equal(run.ring, np.where(away, 0, levels.ring))
+    assert np.array_equal(run.variance == conditions.UNKNOWN, away)
+    assert not run.smooth[away].any()
 
 
 def test_roles_are_asked_of_real_lumisections(
