@@ -75,11 +75,7 @@ def _compare(
         )
         pictures = draw_comparison(comparison, stem)
         write_beside(provenance, stem.parent, stem.name, pictures)
-    show(
-        outputs.elements_table(comparison),
-        outputs.changes_table(comparison),
-        outputs.outcome(comparison),
-    )
+    show(outputs.elements_table(comparison), outputs.changes_table(comparison), outputs.outcome(comparison))
     remark(*(f"run {maps.run}: {note}" for note in comparison.notes))
     show(f"ROOT file: {root_file}", f"numbers:   {numbers}", f"pictures:  {', '.join(map(str, pictures))}")
     return comparison.drift, comparison.differs

@@ -157,15 +157,7 @@ DARK = -4.5
 """Below this log pileup (1 % of the clean runs') there were no collisions, or nothing was read out."""
 STATES = ("rnn", "sums")
 INPUTS = ("occupancy", "events", *STATES)
-OUTPUTS = (
-    "expected",
-    "pull",
-    "significance",
-    "flag",
-    "log_pileup",
-    "assessed",
-    *(f"{name}_next" for name in STATES),
-)
+OUTPUTS = ("expected", "pull", "significance", "flag", "log_pileup", "assessed", *(f"{name}_next" for name in STATES))
 
 
 class LumisectionModel(nn.Module):

@@ -19,14 +19,7 @@ from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.errors import DefinitionError, EmptyFileError, InputError, NoHcalError
 from hcal_root_ad.harvest.gathering import needed_depths
 from hcal_root_ad.harvest.harvested import DqmFile
-from hcal_root_ad.harvest.harvester import (
-    Definition,
-    Element,
-    FileContent,
-    Reader,
-    choose_definitions,
-    fitting,
-)
+from hcal_root_ad.harvest.harvester import Definition, Element, FileContent, Reader, choose_definitions, fitting
 from hcal_root_ad.harvest.inputs import (
     PARQUET_MAGIC,
     ROOT_MAGIC,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -272,21 +272,9 @@ class DetectorState:
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Everything as arrays that numpy saves without pickle; texts are JSON in bytes."""
-        head: dict[str, Any] = {
-            "format": FORMAT,
-            "findings": [asdict(finding) for finding in self.findings],
-            "lessons": [asdict(lesson) for lesson in self.lessons],
-            "update": self.update,
-            "menus": self.menus,
-            "menu_runs": self.menu_runs,
-            "dose": self.dose,
-            "pace": self.pace,
-            "interval": self.interval,
-            "accepted": [asdict(change) for change in self.accepted],
-            "conditions": asdict(self.conditions),
-            "subdetectors": {name: _head(part) for name, part in self.subdetectors.items()},
-        }
-        text = json.dumps(head, sort_keys=True).encode()
+        plain = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "subdetectors"}
+        parts = {name: _head(part) for name, part in self.subdetectors.items()}
+        text = json.dumps({**plain, "format": FORMAT, "subdetectors": parts}, sort_keys=True, default=asdict).encode()
         out: dict[str, NDArray[Any]] = {"head": np.frombuffer(text, dtype=np.uint8)}
         for name, part in self.subdetectors.items():
             out[f"{name}/live"] = part.live
@@ -322,15 +310,8 @@ class DetectorState:
 
 
 def _head(part: SubdetectorState) -> dict[str, Any]:
-    return {
-        "era": part.channels.era.value,
-        "widths": asdict(part.widths),
-        "overdispersion": asdict(part.overdispersion),
-        "pileup_range": part.pileup_range,
-        "spread": part.spread,
-        "model": part.model,
-        "clean": part.clean,
-    }
+    names = ("widths", "overdispersion", "pileup_range", "spread", "model", "clean")
+    return {"era": part.channels.era.value, **{name: getattr(part, name) for name in names}}
 
 
 def _unpacked(arrays: Mapping[str, NDArray[Any]]) -> DetectorState:

@@ -186,17 +186,8 @@ def _same(line: Finding, known: OpenFinding) -> bool:
 
 
 def _opened(finding: Finding, identifier: str, run: int, size: float) -> OpenFinding:
-    return OpenFinding(
-        identifier,
-        finding.subdetector,
-        str(finding.level),
-        finding.unit,
-        str(finding.kind),
-        size,
-        finding.rows,
-        run,
-        run,
-    )
+    unit = finding.subdetector, str(finding.level), finding.unit, str(finding.kind)
+    return OpenFinding(identifier, *unit, size, finding.rows, run, run)
 
 
 def log_rate_shift(finding: Finding, verdict: Verdict) -> float:
