@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.conditions import COLLISIONS, COSMICS, IONS, UNKNOWN, RunFacts
 from hcal_root_ad.errors import ModelError
 from hcal_root_ad.files import plain_name
 from hcal_root_ad.judge.run import Progress, RunJudge
@@ -37,7 +38,6 @@ from hcal_root_ad.provenance import (
     trust_in,
 )
 from hcal_root_ad.references import ReferenceEntry, fitting_reference, trigger_of
-from hcal_root_ad.state.run_facts import COLLISIONS, COSMICS, IONS, UNKNOWN, RunFacts
 
 if TYPE_CHECKING:
     from hcal_root_ad.mask import Mask

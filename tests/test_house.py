@@ -12,6 +12,7 @@ from benchmarks.structure import page
 
 ROOT = Path(__file__).parents[1]
 FLOOR = {
+    "conditions",
     "content",
     "detector",
     "errors",
@@ -19,6 +20,7 @@ FLOOR = {
     "histograms",
     "lumi_maps",
     "machine",
+    "oms",
     "style",
     "tables",
     "unit_names",
@@ -41,9 +43,7 @@ MAY_IMPORT = {
     "pipeline": {"state", "model", "judge", "references", "mask", "provenance", "publish"},
     "report": {"judge", "publish"},
     "api": {"harvest", "model", "judge", "references", "compare", "mask", "publish", "pipeline", "certify"},
-    "conditions": {"state"},
     "certify": {
-        "conditions",
         "state",
         "provenance",
         "stats",
@@ -55,7 +55,7 @@ MAY_IMPORT = {
         "publish",
         "pipeline",
     },
-    "watch": {"conditions", "state", "root_io", "provenance", "harvest", "judge", "publish", "pipeline"},
+    "watch": {"state", "root_io", "provenance", "harvest", "judge", "publish", "pipeline"},
     "reproduce": {"root_io", "state", "provenance", "harvest", "model", "export", "references", "publish", "watch"},
 }
 """The arrows, beside those to the floor; ``cli`` stands on top and may import all."""

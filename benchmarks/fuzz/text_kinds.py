@@ -16,10 +16,11 @@ from hcal_root_ad.certify.agreement import read_labels
 from hcal_root_ad.certify.campaign import campaign_files
 from hcal_root_ad.certify.executors import read_condor
 from hcal_root_ad.certify.policy import load_policy
-from hcal_root_ad.conditions import read_oms, read_selection
+from hcal_root_ad.conditions import read_selection
 from hcal_root_ad.harvest.harvester import read_definition
 from hcal_root_ad.harvest.inputs import RemoteFile
 from hcal_root_ad.mask import read_mask
+from hcal_root_ad.oms import read_oms
 from hcal_root_ad.references import read_catalogue
 
 NUMBER, SHARE, REAL, FLAG, TEXT, NAME = "number", "share", "real", "flag", "text", "name"

@@ -29,13 +29,14 @@ from hcal_root_ad.certify.policy import SUBDETECTORS, Policy, Untrusted, load_po
 from hcal_root_ad.certify.store import Campaign, ConditionsOf, StatePlace, Store, Survey
 from hcal_root_ad.cli.settings import stores_of
 from hcal_root_ad.cli.terminal import campaign_progress, progress, remark, show
-from hcal_root_ad.conditions import Conditions, read_conditions
+from hcal_root_ad.conditions import Conditions
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
 from hcal_root_ad.harvest.dials import dials_run, fetch, open_client
 from hcal_root_ad.harvest.harvester import choose_definitions
 from hcal_root_ad.harvest.inputs import InputFile
 from hcal_root_ad.mask import read_mask
+from hcal_root_ad.oms import read_conditions
 from hcal_root_ad.provenance import file_material
 from hcal_root_ad.publish.saved_verdict import load_record
 from hcal_root_ad.references import input_paths

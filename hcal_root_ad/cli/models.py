@@ -15,18 +15,19 @@ from rich.table import Table
 
 from hcal_root_ad.cli.settings import judging_of, read_runs
 from hcal_root_ad.cli.terminal import progress, remark, show
-from hcal_root_ad.conditions import Conditions, read_conditions
+from hcal_root_ad.conditions import UNKNOWN, Conditions, RunFacts
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import check_places
 from hcal_root_ad.harvest.inputs import RemoteFile
 from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model, load_model
+from hcal_root_ad.oms import read_conditions
 from hcal_root_ad.pipeline import Judging
 from hcal_root_ad.provenance import Provenance, chosen, model_material, write_model_provenance
 from hcal_root_ad.references import fitting_entries, quantity_of
+from hcal_root_ad.state.detector_state import OpenFinding
 from hcal_root_ad.state.era import begin, decide, learn, open_findings, sentence_on
 from hcal_root_ad.state.history import Action, StateStore, Update
-from hcal_root_ad.state.run_facts import UNKNOWN, OpenFinding, RunFacts
 from hcal_root_ad.state.unexplained import table_of, unexplained
 
 _LISTED = 20

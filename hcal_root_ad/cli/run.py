@@ -49,7 +49,7 @@ def execute_run(arguments: argparse.Namespace) -> int:
     check_places([*targets, *tables, *saved], [folder for folder in plots if folder], files)
     conditions = None
     if arguments.oms:
-        from hcal_root_ad.conditions import read_conditions
+        from hcal_root_ad.oms import read_conditions
 
         conditions = read_conditions(arguments.oms, None)
     taken = frozenset(maps.run for maps in runs) | (conditions.runs if conditions else frozenset())

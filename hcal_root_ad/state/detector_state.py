@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.conditions import UNKNOWN, RunFacts
 from hcal_root_ad.detector import ChannelTable, Era, channel_table
 from hcal_root_ad.errors import ModelError, UsageError
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Limits, Overdispersion, Reference, Widths
 from hcal_root_ad.model.unit_tree import Units, UnitTree, unit_tree
 from hcal_root_ad.state.layers import DOSE, LEVEL, POWER, Layer, Mask
-from hcal_root_ad.state.run_facts import UNKNOWN, AcceptedChange, Lesson, OpenFinding, RunFacts
 from hcal_root_ad.stats.binomial import Floats
 
 FORMAT = 2
@@ -47,6 +47,57 @@ ASKED = 0.1
 """False findings per 100 LS and sub-detector that are asked for at most: a line of a state opens a finding."""
 MOST_OF = 0.6
 """A unit of which more channels are at fault is at fault."""
+
+
+@dataclass(frozen=True)
+class OpenFinding:
+    """A line that reached the end of a run. What it touches is frozen until it is closed.
+
+    Attributes:
+        identifier: ``370012-3``: the run that opened it and a number.
+        subdetector, level, unit, kind: as in :class:`~hcal_root_ad.judge.verdict.Finding`; kind ``creeping`` where the
+            state itself saw it.
+        size: shift of log rate (−0.105 is a loss of a tenth), the largest that was measured.
+        rows: channels of the sub-detector.
+        first_run, last_run: in which it was there. runs: how many.
+        below: runs in a row in which it was below half of its size.
+        asked: whether a person was asked what it is.
+    """
+
+    identifier: str
+    subdetector: str
+    level: str
+    unit: str
+    kind: str
+    size: float
+    rows: tuple[int, ...]
+    first_run: int
+    last_run: int
+    runs: int = 1
+    below: int = 0
+    asked: bool = False
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.size > 0 else -1
+
+
+@dataclass(frozen=True)
+class AcceptedChange:
+    """A change that a person accepted as health: a unit of which level moved, by how much, at which update."""
+
+    level: str
+    size: float
+    update: int
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A run that taught the state: how many LS were used, and what the verdict rested on."""
+
+    run: int
+    lumisections: int
+    trust: str
 
 
 @dataclass(frozen=True, eq=False)

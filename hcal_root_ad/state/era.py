@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from hcal_root_ad.conditions import UNKNOWN, RunFacts
 from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.errors import ModelError, NoHcalError, StateError, UsageError
 from hcal_root_ad.judge.run import TOGETHER
@@ -24,12 +25,11 @@ from hcal_root_ad.model.counts import clean_runs, lumisections_of, name_of_clean
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import CHANNEL_POWER, fit_reference
-from hcal_root_ad.state.detector_state import LAYERS, DetectorState, SubdetectorState
+from hcal_root_ad.state.detector_state import LAYERS, DetectorState, Lesson, OpenFinding, SubdetectorState
 from hcal_root_ad.state.guards import accept, close
 from hcal_root_ad.state.history import Action, Input, StateStore, Update, Version
 from hcal_root_ad.state.layers import Labels, Layer, new_layer
-from hcal_root_ad.state.run_facts import UNKNOWN, Lesson, OpenFinding, RunFacts, UpdateRecord
-from hcal_root_ad.state.update import advance, changed, pileup_of
+from hcal_root_ad.state.update import UpdateRecord, advance, changed, pileup_of
 from hcal_root_ad.stats.binomial import Floats
 
 OUTER = 24
@@ -345,4 +345,4 @@ def _inputs(runs: Sequence[LumiMaps]) -> tuple[Input, ...]:
 
 
 def _table(record: UpdateRecord) -> Mapping[str, Any]:
-    return {key: value for key, value in record.plain().items() if key != "run"}
+    return {key: value for key, value in asdict(record).items() if key != "run"}

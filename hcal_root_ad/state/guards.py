@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.judge.verdict import Finding, Level, Verdict
 from hcal_root_ad.lumi_maps import within
-from hcal_root_ad.state.detector_state import DetectorState, SubdetectorState
+from hcal_root_ad.state.detector_state import AcceptedChange, DetectorState, OpenFinding, SubdetectorState
 from hcal_root_ad.state.layers import FACTORS, LEVEL, Innovation, Layer, Mask
-from hcal_root_ad.state.run_facts import AcceptedChange, OpenFinding
 from hcal_root_ad.stats.binomial import Floats
 
 NEAR_THE_END = 2

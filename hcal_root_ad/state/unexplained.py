@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hcal_root_ad.conditions import UNKNOWN, RunFacts
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.judge.run import judge_run
 from hcal_root_ad.judge.run_verdict import RunVerdict
@@ -22,7 +23,6 @@ from hcal_root_ad.state.detector_state import DetectorState
 from hcal_root_ad.state.era import first_state
 from hcal_root_ad.state.guards import lined, silent
 from hcal_root_ad.state.layers import innovation, predict
-from hcal_root_ad.state.run_facts import UNKNOWN, RunFacts
 from hcal_root_ad.state.update import advance
 from hcal_root_ad.stats.binomial import Floats
 

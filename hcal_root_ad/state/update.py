@@ -10,17 +10,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from hcal_root_ad.conditions import UNKNOWN, RunFacts
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.shared_pileup import LESS_SENSITIVE
 from hcal_root_ad.judge.verdict import Level, Measurement, Trust, Verdict
 from hcal_root_ad.model.reference import Overdispersion
-from hcal_root_ad.state.detector_state import LAYERS, DetectorState, SubdetectorState
+from hcal_root_ad.state.detector_state import LAYERS, DetectorState, Lesson, OpenFinding, SubdetectorState
 from hcal_root_ad.state.guards import (
     ALL_GUARDS,
     Guards,
@@ -36,7 +38,6 @@ from hcal_root_ad.state.guards import (
 )
 from hcal_root_ad.state.innovations import changed_settings, with_restlessness, with_settings, with_widths
 from hcal_root_ad.state.layers import DOSE, LEVEL, POWER, Innovation, Layer, Mask, innovation, learn, predict
-from hcal_root_ad.state.run_facts import ALL_MOVED, Lesson, OpenFinding, RunFacts, UpdateRecord
 from hcal_root_ad.stats.binomial import Floats, log_rate
 
 SPREAD_MEMORY, PRIOR_RUNS = 12.0, 2.0
@@ -53,6 +54,59 @@ FIRST_ERROR = 0.02
 """Least error of the level of a channel that was met for the first time."""
 
 
+ALL_MOVED = "it is another than the state knows"
+"""Why nothing was learned where a person may say that all channels were changed, and are healthy."""
+
+
+@dataclass(frozen=True)
+class UpdateRecord:
+    """What an update did, in plain words and numbers.
+
+    Attributes:
+        run, trust: of the verdict. conditions: of the run.
+        lumisections: LS that taught, by sub-detector; empty where nothing did.
+        learned, frozen: how many units were learned, and how many were measured but not, by sub-detector and level.
+        opened, closed, asked: findings. crept: those that the state itself opened, and whose levels it rolled back.
+        still: open findings that were measured and are there still.
+        appeared: channels that were met for the first time, by name.
+        settings: variance of a change of settings that was recognised, by sub-detector, level and group.
+        widths: standard deviations of walk and noise by sub-detector, level and group.
+        refused: why nothing was learned, by sub-detector.
+    """
+
+    run: int
+    trust: str
+    conditions: RunFacts = UNKNOWN
+    lumisections: Mapping[str, int] = field(default_factory=dict)
+    learned: Mapping[str, int] = field(default_factory=dict)
+    frozen: Mapping[str, int] = field(default_factory=dict)
+    opened: tuple[OpenFinding, ...] = ()
+    closed: tuple[OpenFinding, ...] = ()
+    asked: tuple[OpenFinding, ...] = ()
+    crept: tuple[OpenFinding, ...] = ()
+    still: tuple[OpenFinding, ...] = ()
+    appeared: tuple[str, ...] = ()
+    settings: Mapping[str, float] = field(default_factory=dict)
+    widths: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """For people."""
+        out = [f"{name}: nothing learned, {why}" for name, why in self.refused.items()]
+        out += [f"{name}: learned from {count} LS" for name, count in self.lumisections.items()]
+        for key, factor in self.settings.items():
+            out.append(f"{key}: the settings changed, every unit may have moved by {100 * np.sqrt(factor):.1f} %")
+        for word, findings in (
+            ("opened", self.opened), ("creeping, set back to the level of before", self.crept), ("closed", self.closed),
+            ("a fault, or an accepted change?", self.asked),
+        ):  # fmt: skip
+            out += [f"{word}: {f.identifier} {f.unit} ×{np.exp(f.size):.2f}" for f in findings]
+        if self.appeared:
+            out.append(f"{len(self.appeared)} channels met for the first time")
+        return tuple(out)
+
+
 class Advance(NamedTuple):
     """A state after a run, and what happened."""
 
@@ -61,53 +115,33 @@ class Advance(NamedTuple):
 
 
 class _Notes:
-    """Gathers what becomes the record."""
+    """Gathers what becomes the record; ``findings`` and new channels by field."""
 
     def __init__(self) -> None:
-        self.lists: dict[str, list[Any]] = {
-            key: [] for key in ("opened", "closed", "asked", "crept", "still", "appeared")
-        }
-        self.learned: dict[str, int] = {}
-        self.frozen: dict[str, int] = {}
-        self.settings: dict[str, float] = {}
+        self.lists = defaultdict[str, list[Any]](list)
+        self.learned, self.frozen, self.settings = dict[str, int](), dict[str, int](), dict[str, float]()
 
     @property
     def number(self) -> int:
         """Of the next finding of this run."""
         return len(self.lists["opened"]) + len(self.lists["crept"]) + 1
 
-    def record(
-        self, run: int, trust: str, conditions: RunFacts, used: Mapping[str, int], refused: Mapping[str, str],
-        widths: Mapping[str, tuple[float, float]],
-    ) -> UpdateRecord:  # fmt: skip
-        lists = {key: tuple(values) for key, values in self.lists.items()}
-        return UpdateRecord(
-            run, trust, conditions, dict(used), self.learned, self.frozen, settings=self.settings, widths=widths,
-            refused=dict(refused), **lists,
-        )  # fmt: skip
-
 
 def advance(
-    state: DetectorState,
-    verdict: RunVerdict,
-    *,
-    conditions: RunFacts | None = None,
-    guards: Guards = ALL_GUARDS,
+    state: DetectorState, verdict: RunVerdict, *, conditions: RunFacts = UNKNOWN, guards: Guards = ALL_GUARDS,
     confirmed: bool = False,
-) -> Advance:
+) -> Advance:  # fmt: skip
     """The state after a run that was judged with it.
 
     Sub-detectors whose verdict is not trusted teach nothing, nor does a run of another field or trigger. Order matters:
     runs come as they were taken (or all backwards). ``confirmed``: a person says that channels that scatter more than
     the state can explain were changed, and are healthy as they are.
     """
-    conditions = conditions or RunFacts()
     run, trust = verdict.maps.run, str(verdict.trust)
     verdicts = {v.subdetector: v for v in verdict.verdicts if v.subdetector in state.subdetectors}
-    if misfit := state.misfit(conditions):
-        return Advance(state, UpdateRecord(run, trust, conditions, refused=dict.fromkeys(state.subdetectors, misfit)))
-    refused = {name: _refusal(name, verdicts.get(name), state, conditions, confirmed) for name in state.subdetectors}
-    refused = {name: why for name, why in refused.items() if why}
+    reasons = {name: state.misfit(conditions) or _refusal(name, verdicts.get(name), state, conditions, confirmed)
+               for name in state.subdetectors}  # fmt: skip
+    refused = {name: why for name, why in reasons.items() if why}
     if len(refused) == len(state.subdetectors):
         return Advance(state, UpdateRecord(run, trust, conditions, refused=refused))
     age = state.age(conditions)
@@ -133,7 +167,12 @@ def advance(
         for level, layer in part.layers.items()
         for g in range(len(layer.walk))
     }
-    return Advance(state, notes.record(run, trust, conditions, used, refused, widths))
+    lists = {key: tuple(values) for key, values in notes.lists.items()}
+    record = UpdateRecord(
+        run, trust, conditions, used, notes.learned, notes.frozen, settings=notes.settings, widths=widths,
+        refused=refused, **lists,
+    )  # fmt: skip
+    return Advance(state, record)
 
 
 def pileup_of(verdict: Verdict) -> float:
@@ -246,9 +285,8 @@ def _subdetector(
         notes.lists["opened"] += changes.opened
         notes.lists["closed"] += changes.closed
         notes.lists["asked"] += changes.asked
-        notes.lists["still"] += [
-            f for f in findings if f.subdetector == name and f.last_run == run and f not in changes.opened
-        ]
+        there = [f for f in findings if f.subdetector == name and f.last_run == run]
+        notes.lists["still"] += [f for f in there if f not in changes.opened]
         touched = replace(state, findings=findings).frozen(name)
         for finding in changes.closed:
             layers = released(layers, part, finding, touched)
@@ -283,12 +321,8 @@ def _subdetector(
         part, crept = _crept(part, name, tested, update, frozen, run, notes.number)
         findings = (*findings, *crept) if guards.findings else findings
         notes.lists["crept"] += crept
-    part = replace(
-        part,
-        layers={
-            level: replace(layer, past=layer.past.with_present(update, layer)) for level, layer in part.layers.items()
-        },
-    )
+    past = {level: layer.past.with_present(update, layer) for level, layer in part.layers.items()}
+    part = replace(part, layers={level: replace(part.layers[level], past=past[level]) for level in part.layers})
     part, appeared = _with_new_channels(part, measured, place["ring"])
     notes.lists["appeared"] += appeared
     return _with_run(part, measured, update, shared), findings
@@ -354,17 +388,13 @@ def _with_run(part: SubdetectorState, measured: Measurement, update: int, shared
     """The part with the run's pileup, overdispersion and shift against the other sub-detectors."""
     sums = measured.sums["subdetector"]
     shift = float(sums.score[0, 0] / max(sums.information[0, 0], 1e-9))
-    spread = (
-        part.spread
-        if not shared
-        else part.spread + (min(shift**2, 9 * part.spread) - part.spread) / min(PRIOR_RUNS + update, SPREAD_MEMORY)
-    )
+    more = (min(shift**2, 9 * part.spread) - part.spread) / min(PRIOR_RUNS + update, SPREAD_MEMORY) if shared else 0.0
     low, _, high = measured.log_pileup
     old, new = asdict(part.overdispersion), asdict(measured.overdispersion)
     scatter = {key: old[key] + (new[key] - old[key]) / OVERDISPERSION_MEMORY for key in old}
     return replace(
         part,
-        spread=max(spread, LEAST_SPREAD),
+        spread=max(part.spread + more, LEAST_SPREAD),
         pileup_range=(min(part.pileup_range[0], low), max(part.pileup_range[1], high)),
         overdispersion=Overdispersion(**scatter),
     )

@@ -15,15 +15,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hcal_root_ad.conditions import Conditions, read_conditions
+from hcal_root_ad.conditions import UNKNOWN, Conditions, RunFacts
 from hcal_root_ad.errors import InputError, NoHcalError
 from hcal_root_ad.harvest.read import lumi_maps_of
 from hcal_root_ad.judge.run import RunJudge
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.lumi_maps import LumiMaps, ls_ranges
 from hcal_root_ad.machine import ScratchStore, iter_chunks
+from hcal_root_ad.oms import read_conditions
 from hcal_root_ad.pipeline import Judging
-from hcal_root_ad.state.run_facts import UNKNOWN, RunFacts
 from hcal_root_ad.watch.received import Arrival, Received
 
 

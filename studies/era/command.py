@@ -13,10 +13,10 @@ from itertools import islice, product
 from pathlib import Path
 
 from hcal_root_ad.cli.terminal import progress, show
+from hcal_root_ad.conditions import RunFacts
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.files import write_text
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.state.run_facts import RunFacts
 from hcal_root_ad.state.unexplained import unexplained
 from studies.era.measure import judge_era
 from studies.era.systems import SYSTEMS

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.conditions import UNKNOWN
 from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import State
 from hcal_root_ad.lumi_maps import LumiMaps
@@ -17,11 +18,10 @@ from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.reference_fit import fit_reference
 from hcal_root_ad.pipeline import Judging
-from hcal_root_ad.state.detector_state import DetectorState
+from hcal_root_ad.state.detector_state import DetectorState, OpenFinding
 from hcal_root_ad.state.era import first_state
 from hcal_root_ad.state.guards import ALL_GUARDS, Guards, accept
-from hcal_root_ad.state.run_facts import UNKNOWN, OpenFinding, UpdateRecord
-from hcal_root_ad.state.update import advance
+from hcal_root_ad.state.update import ALL_MOVED, UpdateRecord, advance
 from studies.era.world import Era, EraRun
 
 NAMES = ("HB", "HE")
@@ -163,7 +163,9 @@ class Filter:
         verdict = Judging(self.models, state=self.state, mask=run.mask).judge(run.maps, conditions=conditions)
         lines, flagged, confirmed = _lines(verdict, known), _flagged(verdict), False
         after, record = advance(self.state, verdict, conditions=conditions, guards=self.guards)
-        if record.asks_for_a_word:  # no fault of this study moves all channels
+        if any(
+            why.startswith(ALL_MOVED) for why in record.refused.values()
+        ):  # no fault of this study moves all channels
             after, record = advance(self.state, verdict, conditions=conditions, guards=self.guards, confirmed=True)
             confirmed = True
         self.state = after

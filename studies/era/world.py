@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from hcal_root_ad.conditions import RunFacts
 from hcal_root_ad.detector import Subdetector
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.lumi_maps import EventSource, LumiMaps
@@ -23,7 +24,6 @@ from hcal_root_ad.simulate.simulated_detector import (
     module_index,
     simulate_detector,
 )
-from hcal_root_ad.state.run_facts import RunFacts
 from hcal_root_ad.unit_names import rows_of_unit, unit_names
 
 FIRST_RUN = 380_001

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hcal_root_ad.conditions import RunFacts
 from hcal_root_ad.errors import ModelError, UsageError
-from hcal_root_ad.state.detector_state import DetectorState
+from hcal_root_ad.state.detector_state import DetectorState, OpenFinding
 from hcal_root_ad.state.era import first_state
-from hcal_root_ad.state.run_facts import OpenFinding, RunFacts
 from hcal_root_ad.state.update import advance
 from tests.state.conftest import MakeVerdict, line_of_channel, model_of_he
 

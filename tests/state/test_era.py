@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hcal_root_ad.cli.main import main
+from hcal_root_ad.conditions import RunFacts
 from hcal_root_ad.errors import NoHcalError
 from hcal_root_ad.harvest.read import read_lumi_maps
 from hcal_root_ad.judge.run_verdict import RunVerdict
@@ -32,7 +33,6 @@ from hcal_root_ad.simulate.simulated_run import simulate_run
 from hcal_root_ad.state.detector_state import DetectorState
 from hcal_root_ad.state.era import learn, state_of_run
 from hcal_root_ad.state.history import History, StateStore
-from hcal_root_ad.state.run_facts import RunFacts
 
 LENGTH = 12
 CLEAN, BEFORE, AFTER = 370103, (370101, 370102), (370104, 370105)

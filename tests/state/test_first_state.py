@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hcal_root_ad.conditions import RunFacts
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.errors import ModelError
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.state.era import OUTER, first_state
-from hcal_root_ad.state.run_facts import RunFacts
 from hcal_root_ad.state.unexplained import models_of_run
 from studies.era.world import Era, Recipe
 from tests.state.conftest import model_of_he

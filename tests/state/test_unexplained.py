@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from hcal_root_ad.conditions import RunFacts
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import LumiMaps
-from hcal_root_ad.state.run_facts import RunFacts
 from hcal_root_ad.state.unexplained import Unexplained, r_squared, table_of, unexplained
 from studies.era.world import Era, Recipe
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from hcal_root_ad.conditions import RunFacts
 from hcal_root_ad.errors import UsageError
 from hcal_root_ad.judge.verdict import Level, Trust
 from hcal_root_ad.model.reference import Limits
-from hcal_root_ad.state.detector_state import LARGEST_LIMITS, LIMITS, DetectorState
+from hcal_root_ad.state.detector_state import LARGEST_LIMITS, LIMITS, AcceptedChange, DetectorState
 from hcal_root_ad.state.guards import CLOSED_AFTER, Guards, accept, close
-from hcal_root_ad.state.run_facts import AcceptedChange, RunFacts
-from hcal_root_ad.state.update import advance
+from hcal_root_ad.state.update import ALL_MOVED, advance
 from tests.state.conftest import MakeVerdict, line_of_box, line_of_channel
 
 LOSS = float(np.log(0.9))
@@ -281,7 +281,7 @@ def test_channels_that_scatter_beyond_what_is_known_teach_only_with_a_persons_wo
     verdict = replace(verdict, verdicts=(replace(judged, sensitivity=2.5),))
     after, record = advance(state, verdict)
     assert after is state
-    assert record.asks_for_a_word
+    assert all(why.startswith(ALL_MOVED) for why in record.refused.values())
     assert "--reason" in record.refused["HE"]
     after, record = advance(state, verdict, confirmed=True)
     assert level(after, row) > level(state, row)
