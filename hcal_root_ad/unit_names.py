@@ -11,6 +11,7 @@ uHTR           ``crate24-slot3``        what one back-end board receives: a thir
 sector         ``HEP-crate24``          the neighbouring boxes of one half on one uTCA crate
 FED            ``FED1102``              one side of a crate
 ring           ``HE |ieta| 26``         all phi of both sides, all depths; ``HE |ieta| 26 depth 3``: one of them
+one side       ``HE ieta +26``          the same of one side
 half           ``HEP``                  one side of a sub-detector
 sub-detector   ``HE``                   both sides
 =============  =======================  ==================================================
@@ -40,7 +41,7 @@ from hcal_root_ad.detector import (
 
 UNIT_FORMS = (
     "'HE +20/5/3', 'HEP07-RM2-card3', 'HEP07-RM2', 'HEP07', 'crate24-slot3', 'HEP-crate24', 'FED1102', "
-    "'HE |ieta| 26', 'HEP' or 'HE'"
+    "'HE |ieta| 26', 'HE ieta +26', 'HEP' or 'HE'"
 )
 _FORMS = {
     "channel": re.compile(r"(H[BEOF]) ([+-]\d+)/(\d+)/(\d+)"),
@@ -50,7 +51,7 @@ _FORMS = {
     "uHTR": re.compile(r"crate([1-9]\d*)-slot(\d+)"),
     "sector": re.compile(r"(H[BE][MP])-crate([1-9]\d*)"),
     "FED": re.compile(r"FED([1-9]\d*)"),
-    "ring": re.compile(r"(H[BEOF]) \|ieta\| (\d+)(?: depth (\d))?"),
+    "ring": re.compile(r"(H[BEOF]) (?:\|ieta\| (\d+)|ieta ([+-]\d+))(?: depth (\d))?"),
     "half": re.compile(r"H[BEOF][MP]"),
     "sub-detector": re.compile(r"H[BEOF]"),
 }
@@ -85,8 +86,8 @@ def _coordinates(scale: str, unit: str, parts: tuple[str | None, ...]) -> dict[s
     if scale == "FED":
         return {"fed": numbers[0]}
     if scale == "ring":
-        ring = {"subdetector": int(Subdetector[unit[:2]]), "abs ieta": numbers[1]}
-        return ring | ({"depth": numbers[2]} if parts[2] else {})
+        place = {"abs ieta": numbers[1]} if parts[1] else {"ieta": numbers[2]}
+        return {"subdetector": int(Subdetector[unit[:2]])} | place | ({"depth": numbers[3]} if parts[3] else {})
     if scale == "sub-detector":
         return {"subdetector": Subdetector[unit]}
     if parts and parts[0] in HO_WHEELS:

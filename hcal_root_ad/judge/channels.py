@@ -67,7 +67,7 @@ class Residuals:
         """(LS, columns) expected log rate if no unit were at fault: pileup and rings only."""
         eta = np.multiply.outer(self.levels.log_pileup, self._still.power_32[columns])
         eta += self._still.level_32[columns]
-        eta += np.take(self.levels.ring, self._still.ring[columns], axis=1)
+        eta += np.take(self._ring, self._still.side_ring[columns], axis=1)
         return eta
 
     def sums(self, columns: NDArray[np.intp]) -> Sums:
@@ -105,6 +105,11 @@ class Residuals:
     @cached_property
     def _still(self) -> _Still:
         return _still(self.reference)
+
+    @cached_property
+    def _ring(self) -> NDArray[np.float32]:
+        """(LS, side rings) shifts of the sides of rings."""
+        return self.levels.ring_by_side(self.reference.tree)
 
     @cached_property
     def _near(self) -> NDArray[np.float32]:
@@ -173,6 +178,7 @@ class _Still:
 
     module: NDArray[np.intp]
     ring: NDArray[np.intp]
+    side_ring: NDArray[np.intp]
     level: Floats
     power: Floats
     level_32: NDArray[np.float32]
@@ -204,7 +210,7 @@ def _still(reference: Reference) -> _Still:
     card = card_of(reference.channels)[rows]
     card[card >= 0] = np.unique(card[card >= 0], return_inverse=True)[1]
     return _Still(
-        module=tree.module.of[rows], ring=tree.ring.of[rows],
+        module=tree.module.of[rows], ring=tree.ring.of[rows], side_ring=tree.side_ring.of[rows],
         level=level, power=power, level_32=level.astype(np.float32), power_32=power.astype(np.float32),
         share=-np.expm1(-np.exp(level)), noise=noise / np.exp(level),
         prior=reference.widths.channel**2 + level_error**2, response=power_error**2,

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,25 +193,31 @@ def _crowd_name(level: Level, channels: ChannelTable, rows: NDArray[np.intp]) ->
 
 
 def rings_joined(units: Sequence[Fault], judged: JudgedDigis) -> list[Fault]:
-    """Rings of one |ieta|, or of one depth, that fail alike are one fault."""
-    out = [fault for fault in units if fault.level is not Level.RING]
+    """Rings that fail alike are one fault: both sides of one, all depths of an ieta or an |ieta|, all of a depth."""
     rings = [fault for fault in units if fault.level is Level.RING]
-    if len(rings) < 2:
-        return out + rings
-    ieta, depth = np.abs(judged.channels.ieta), judged.channels.depth
-    for key, name, level in ((ieta, "|ieta|", Level.RING), (depth, "depth", Level.DEPTH)):
-        for value in np.unique(key[judged.live]):
-            members = np.flatnonzero((key == value) & judged.live)
-            rest = [f for f in rings if key[f.columns[0]] == value]
-            for sign in (-1, 1):
-                mine = [f for f in rest if f.sign == sign]
-                if len(mine) < 2:
-                    continue
-                alike = [mine[i] for i in agreeing(mine)]
-                if sum(len(f.columns) for f in alike) >= MOST_OF * len(members):
-                    out.append(joined(alike, level, f"{judged.subdetector} {name} {value}"))
-                    rings = [f for f in rings if all(f is not other for other in alike)]
-    return out + rings
+    joint: list[Fault] = []
+    for level, key, name in _ring_unions(judged.channels) if len(rings) > 1 else ():
+        sizes = np.bincount(key[judged.live], minlength=int(key.max()) + 1)
+        for value, sign in product(np.unique([key[fault.columns[0]] for fault in rings]), (-1, 1)):
+            mine = [fault for fault in rings if key[fault.columns[0]] == value and fault.sign == sign]
+            alike = [mine[i] for i in agreeing(mine)] if len(mine) > 1 else []
+            if alike and sum(len(fault.columns) for fault in alike) >= MOST_OF * sizes[value]:
+                joint.append(joined(alike, level, name(int(alike[0].columns[0]))))
+                rings = [fault for fault in rings if all(fault is not other for other in alike)]
+    return [fault for fault in units if fault.level is not Level.RING] + joint + rings
+
+
+@lru_cache(maxsize=8)
+def _ring_unions(channels: ChannelTable) -> tuple[tuple[Level, NDArray[np.intp], Callable[[int], str]], ...]:
+    """What several rings make together, the largest first: level, (channels,) which, and its name by a channel."""
+    sub, eta, depth = channels.names[0], np.abs(channels.ieta).astype(np.intp), channels.depth.astype(np.intp)
+    side = channels.side.astype(np.intp)
+    return (
+        (Level.DEPTH, depth, lambda row: f"{sub} depth {depth[row]}"),
+        (Level.RING, eta, lambda row: f"{sub} |ieta| {eta[row]}"),
+        (Level.RING, 2 * eta + side, lambda row: f"{sub} ieta {channels.ieta[row]:+d}"),
+        (Level.RING, 8 * eta + depth, lambda row: f"{sub} |ieta| {eta[row]} depth {depth[row]}"),
+    )
 
 
 def boxes_joined(units: Sequence[Fault], tree: UnitTree, judged: JudgedDigis) -> list[Fault]:

@@ -55,8 +55,9 @@ class UnitLevels:
 
     Shifts are of log rate; ``slope``: (LS, modules) change of a module's log digis with it.
     ``condition``: (LS, rings) what a smooth function of |ieta| and depth explains of the rings: mix, ageing,
-    thresholds. ``ring`` is what is left of them, ``whole_ring`` the shift with all that is in it. ``subdetector`` is
-    the shift of the sub-detector against the common pileup.
+    thresholds. ``whole_ring``: (LS, rings) the shift with all that is in it; ``side_ring``: (LS, side rings) what is
+    left of each side without the condition; ``side``: each side against its ring. ``subdetector`` is the shift of the
+    sub-detector against the common pileup.
     ``wave``: (LS, sub-detectors) amplitude of a wave in phi over the boxes, a condition too; ``around``: (LS, boxes)
     what it takes out of ``box``. ``weak``: modules that have no say in their box.
     """
@@ -64,10 +65,12 @@ class UnitLevels:
     subdetector: Floats
     half: Floats
     half_variance: Floats
-    ring: Floats
-    ring_variance: Floats
+    side_ring: Floats
+    side_ring_variance: Floats
+    side: Floats
     condition: Floats
     whole_ring: Floats
+    whole_ring_variance: Floats
     box: Floats
     box_variance: Floats
     module: Floats
@@ -98,6 +101,7 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
         half[:, sides] -= move[:, None]
         ring[:, tree.subdetector_of_ring == d] += move[:, None]
         subdetector[:, d] += move
+    side = levels.side.astype(np.float64)
     own_ring, condition = _ring_residuals(ring, levels, tree, reference)
     own = box - half[:, tree.half_of_box]
     around, wave = _phi_waves(own, box_variance, tree)
@@ -107,7 +111,8 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
     half_variance = np.stack([np.bincount(tree.half_of_box, row, len(counts)) for row in box_spread]) / counts**2
     return UnitLevels(
         subdetector=subdetector, half=half, half_variance=half_variance,
-        ring=own_ring, ring_variance=levels.ring_variance * spread.ring, condition=condition, whole_ring=ring,
+        side_ring=own_ring[:, tree.ring_of_side_ring] + side, side_ring_variance=levels.side_variance * spread.ring,
+        side=side, condition=condition, whole_ring=ring, whole_ring_variance=levels.ring_variance * spread.ring,
         box=own, box_variance=box_spread,
         module=boxes.module, module_variance=boxes.module_variance, around=around, wave=wave, slope=boxes.slope,
         weak=boxes.weak,
@@ -287,7 +292,7 @@ def _sentences(
     lumisections: list[NDArray[np.int32]], units: UnitLevels, tree: UnitTree, sound: Mapping[str, NDArray[np.bool_]]
 ) -> list[str]:
     out: list[str] = []
-    sure = medians(units.ring_variance.T) < SURE**2
+    sure = medians(units.whole_ring_variance.T) < SURE**2
     for d, name in enumerate(tree.subdetector.names):
         rows = np.flatnonzero(sound.get(name, np.zeros(0, dtype=bool)))
         rings = (tree.subdetector_of_ring == d) & sure

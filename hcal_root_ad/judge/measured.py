@@ -71,6 +71,6 @@ def _units(
         "module": modules,
         "box": sums(boxes, units.box_variance[rows][:, box]),
         "half": sums(units.half[rows][:, half], units.half_variance[rows][:, half]),
-        "ring": sums(units.whole_ring[rows][:, ring], units.ring_variance[rows][:, ring]),
+        "ring": sums(units.whole_ring[rows][:, ring], units.whole_ring_variance[rows][:, ring]),
         "subdetector": sums(units.subdetector[rows][:, [d]], np.full((int(rows.sum()), 1), 1e-5)),
     }

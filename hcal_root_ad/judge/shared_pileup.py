@@ -206,7 +206,8 @@ def _series(reference: Reference, name: str) -> dict[str, int]:
     """How many series of each level one sub-detector has."""
     part = reference.select(name)
     tree = part.tree
-    sizes = {level: len(getattr(tree, level)) for level in ("subdetector", "half", "ring", "box", "module")}
+    sizes = {level: len(getattr(tree, level)) for level in ("subdetector", "half", "box", "module")}
+    sizes["ring"] = len(tree.side_ring)
     card = card_of(part.channels)[part.live]
     return sizes | {"channel": int(part.live.sum()), "card": len(np.unique(card[card >= 0]))}
 

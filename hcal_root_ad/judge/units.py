@@ -39,7 +39,7 @@ UNITS_OF = {
     Level.HALF: "half",
     Level.RBX: "box",
     Level.RM: "module",
-    Level.RING: "ring",
+    Level.RING: "side_ring",
 }
 """Which units of a :class:`~hcal_root_ad.model.unit_tree.UnitTree` a level is about."""
 SUBDETECTOR_WIDTH = 0.03
@@ -162,9 +162,9 @@ def scan_units(
 
 @lru_cache(maxsize=32)
 def _units_of(reference: Reference, d: int) -> tuple[list[NDArray[np.intp]], int]:
-    """Halves, rings, boxes and modules of a sub-detector, and how many of its channels are live."""
+    """Halves, side rings, boxes and modules of a sub-detector, and how many of its channels are live."""
     tree = reference.tree
-    above = (tree.subdetector_of_half, tree.subdetector_of_ring, tree.subdetector_of_box,
+    above = (tree.subdetector_of_half, tree.subdetector_of_ring[tree.ring_of_side_ring], tree.subdetector_of_box,
              tree.subdetector_of_box[tree.box_of_module])  # fmt: skip
     live = max(int((reference.live & (tree.subdetector.of == d)).sum()), 1)
     return [np.flatnonzero(of == d) for of in above], live
@@ -209,8 +209,8 @@ def _groups(
         Level.RM, module, levels.module, levels.module_variance, own, thresholds.module, least.module,
         width.walk_module, response, levels.slope,
     )  # fmt: skip
-    own, _ = widths("ring", ring, width.ring)
-    yield _Group(Level.RING, ring, levels.ring, levels.ring_variance, own, thresholds.ring, least.ring)
+    own, _ = widths("ring", tree.ring_of_side_ring[ring], width.ring)
+    yield _Group(Level.RING, ring, levels.side_ring, levels.side_ring_variance, own, thresholds.ring, least.ring)
 
 
 def _explained(fault: UnitFault, found: list[UnitFault], tree: UnitTree, size: int) -> bool:
@@ -239,6 +239,8 @@ def _inside(fault: UnitFault, other: UnitFault, tree: UnitTree) -> bool:
     match other.level, fault.level:
         case Level.SUBDETECTOR, Level.HALF | Level.RING | Level.RBX | Level.RM:
             return True
+        case Level.HALF, Level.RING:
+            return bool(tree.half_of_side_ring[fault.unit] == other.unit)
         case Level.HALF, Level.RBX:
             return bool(tree.half_of_box[fault.unit] == other.unit)
         case Level.HALF, Level.RM:
@@ -251,7 +253,7 @@ def _inside(fault: UnitFault, other: UnitFault, tree: UnitTree) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Expectation:
-    """Healthy expectation: ``ring`` (LS, rings) and ``module`` (LS, modules) shifts without the faults.
+    """Healthy expectation: ``ring`` (LS, side rings) and ``module`` (LS, modules) shifts without the faults.
 
     ``moved``: (LS, modules) how far the level of each was from it, whatever the cause.
     """
@@ -266,7 +268,7 @@ class Expectation:
         """(LS, columns) expected digis of channels of the reference; 0 for those that are not live."""
         reference, tree = self.reference, self.reference.tree
         level, power = (a[columns].astype(np.float32) for a in (reference.level, reference.power))
-        ring, module, live = tree.ring.of[columns], tree.module.of[columns], reference.live[columns]
+        ring, module, live = tree.side_ring.of[columns], tree.module.of[columns], reference.live[columns]
         trials = events.astype(np.float32)
 
         def computed(rows: NDArray[np.intp], some: NDArray[np.intp]) -> NDArray[np.float32]:
@@ -318,9 +320,10 @@ def expectation(
             if fault.level is not Level.RBX:
                 keep[Level.RBX][np.ix_(rows, inside)] = False
     lost = ~keep[Level.SUBDETECTOR]
-    ring = np.where(keep[Level.RING], units.whole_ring, units.condition)
+    sides = tree.ring_of_side_ring
+    ring = np.where(keep[Level.RING], units.whole_ring[:, sides] + units.side, units.condition[:, sides])
     # A lost sub-detector took its conditions along: nothing is known of them in these lumisections.
-    ring = np.where(lost[:, tree.subdetector_of_ring], 0, ring)
+    ring = np.where(lost[:, tree.subdetector_of_ring[sides]], 0, ring)
     half = np.where(keep[Level.HALF], units.half, 0)[:, tree.half_of_box]
     box = _healthy(units.box, units.box_variance, keep[Level.RBX], _width(reference, "box"))
     module = _healthy(units.module, units.module_variance, keep[Level.RM], _width(reference, "module"))

@@ -2,10 +2,11 @@
 
 The expected log rate of channel c in an LS is
 
-    η = level_c + power_c · u + ring_r + module_m ,
+    η = level_c + power_c · u + ring_r + side_s + module_m ,
 
 with one log pileup u for all sub-detectors. Ring shifts hold what conditions do (trigger mix, zero suppression, ageing)
-and what a whole sub-detector does; module shifts hold what the readout does (half, box and module together). Which of
+and what a whole sub-detector does; side shifts what one side of a ring does against the other; module shifts hold what
+the readout does (half, box and module together). Which of
 several explanations holds where many units moved is decided by the cheapest one: a box that fails by itself costs
 ``FAILED_BOX``, a sub-detector that moves against the others up to ``MOVED_SUBDETECTOR``.
 
@@ -24,7 +25,7 @@ from scipy import sparse
 
 from hcal_root_ad.machine import Cells, in_order
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.model.unit_tree import BIWEIGHT, BLOCK, CHANNEL_WIDTH, CellBlock, Units, UnitTree
+from hcal_root_ad.model.unit_tree import BIWEIGHT, BLOCK, CHANNEL_WIDTH, NO_SAY, CellBlock, Units, UnitTree
 from hcal_root_ad.stats.binomial import HIGHEST_RATE, LOWEST_RATE
 from hcal_root_ad.stats.scan import quantiles
 
@@ -64,6 +65,8 @@ class CommonLevels:
         log_pileup: (LS,) u: 0 is the mean of the clean runs. log_pileup_error: its standard error.
         subdetector: (LS, sub-detectors) shift of the sub-detector's boxes against what u lets expect (in ``ring`` too).
         ring: (LS, rings) shift of each ring. ring_variance: its statistical variance.
+        side: (LS, side rings) further shift of each side of a ring; 0 where none of its boxes had a say.
+        side_variance: statistical variance of the shift of that side, ring included.
         module: (LS, modules) shift of each module, its box and half included. module_variance: of ``digis``.
         digis: (LS, modules) the same shift as log of observed over expected digis: one measure for near and far ones.
         far: (LS, modules) where the shift is the log of a factor on digis, not on the rate.
@@ -75,6 +78,8 @@ class CommonLevels:
     subdetector: Single
     ring: Single
     ring_variance: Single
+    side: Single
+    side_variance: Single
     module: Single
     module_variance: Single
     digis: Single
@@ -83,6 +88,10 @@ class CommonLevels:
 
     def __len__(self) -> int:
         return len(self.log_pileup)
+
+    def ring_by_side(self, tree: UnitTree) -> Single:
+        """(LS, side rings) shift of each side of each ring."""
+        return self.ring[:, tree.ring_of_side_ring] + self.side
 
     def rows(self, where: slice | NDArray[np.intp]) -> CommonLevels:
         """Some of the lumisections."""
@@ -128,6 +137,11 @@ class CommonPartFit:
         self._mean_power = _means(tree.subdetector, self._power[:, 0], weight)
 
     @cached_property
+    def _sides(self) -> sparse.csr_array:
+        """(rings, side rings) matrix of ones."""
+        return Units(self.tree.ring_of_side_ring, self.tree.ring.names).sums
+
+    @cached_property
     def _slopes(self) -> Single:
         return _slopes(self.tree.module, self._level, self._power)
 
@@ -155,10 +169,11 @@ class CommonPartFit:
         return joined(list(in_order(lambda rows: self._block(counts[rows], events[rows], outside[rows]), blocks)))
 
     def _empty(self) -> CommonLevels:
-        sizes = self._subdetectors, len(self.tree.ring), len(self.tree.module)
-        s, r, m = (np.zeros((0, size), np.float32) for size in sizes)
-        u, sound = np.zeros(0, np.float32), np.zeros((0, len(self.tree.box)), bool)
-        return CommonLevels(u, u, s, r, r, m, m, m, m.astype(bool), sound)
+        tree = self.tree
+        sizes = self._subdetectors, len(tree.ring), len(tree.side_ring), len(tree.module)
+        s, r, side, m = (np.zeros((0, size), np.float32) for size in sizes)
+        u, sound = np.zeros(0, np.float32), np.zeros((0, len(tree.box)), bool)
+        return CommonLevels(u, u, s, r, r, side, side, m, m, m, m.astype(bool), sound)
 
     def _block(
         self, counts: NDArray[np.integer], events: NDArray[np.integer], outside: NDArray[np.floating]
@@ -191,8 +206,9 @@ class CommonPartFit:
         if far.any():
             say *= tree.module.spread((~far).astype(np.float32))
         cells.weigh()
-        ring_step, ring_variance = cells.robust_mean(tree.ring, None, say)
-        cells.without(tree.ring, ring_step)
+        side, side_variance = cells.robust_mean(tree.side_ring, None, say)
+        ring_step, ring_variance, side = self._both_sides(side, side_variance)
+        cells.without(tree.side_ring, ring_step[tree.ring_of_side_ring] + side)
         step, variance = cells.robust_mean(tree.module)
         ring, module = ring + ring_step + centre[tree.subdetector_of_ring], np.where(far, module, module + step)
         variance = np.where(far, far_variance, variance)
@@ -202,9 +218,22 @@ class CommonPartFit:
         return CommonLevels(
             log_pileup=_rows_first(u), log_pileup_error=_rows_first(error), subdetector=_rows_first(centre),
             ring=_rows_first(ring), ring_variance=_rows_first(ring_variance),
+            side=_rows_first(side), side_variance=_rows_first(side_variance),
             module=_rows_first(module), module_variance=_rows_first(variance), digis=_rows_first(digis),
             far=far.T.copy(), sound=sound.T.copy(),
         )  # fmt: skip
+
+    def _both_sides(self, shift: Single, variance: Single) -> tuple[Single, Single, Single]:
+        """(rings, LS) mean shift of the sides of each ring, its variance, and (side rings, LS) what each is off it.
+
+        A side without a say is as the other one.
+        """
+        of, ring = self.tree.ring_of_side_ring, self._sides
+        weight = np.where(variance < NO_SAY, 1 / np.maximum(variance, np.float32(1e-9)), np.float32(0))
+        total = ring @ weight
+        mean = (ring @ (weight * shift)) / np.maximum(total, np.float32(1e-9))
+        error = np.where(total > 0, 1 / np.maximum(total, np.float32(1e-9)), np.float32(NO_SAY))
+        return mean, error, np.where(weight > 0, shift - mean[of], np.float32(0))
 
     def _expect(self, cells: CellBlock, log_pileup: Single, shift: Single | None = None) -> None:
         """Set the rates at a log pileup, one for all or (sub-detectors, LS), and shifts of these."""

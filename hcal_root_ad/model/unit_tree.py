@@ -58,19 +58,23 @@ class UnitTree:
     """All levels of the channels of HB, HE and HO that are judged together.
 
     Attributes:
-        channels: who they are. subdetector, half, ring, box, module: their units, level by level.
-        half_of_box, subdetector_of_half, subdetector_of_ring, box_of_module: the unit above each unit.
+        channels: who they are. subdetector, half, ring, side_ring, box, module: their units, level by level; a side
+            ring is one side of a ring.
+        half_of_box and so on: the unit above each unit.
     """
 
     channels: ChannelTable
     subdetector: Units
     half: Units
     ring: Units
+    side_ring: Units
     box: Units
     module: Units
     half_of_box: Labels
     subdetector_of_half: Labels
     subdetector_of_ring: Labels
+    ring_of_side_ring: Labels
+    half_of_side_ring: Labels
     box_of_module: Labels
 
     @cached_property
@@ -82,7 +86,7 @@ class UnitTree:
         return replace(
             self, channels=self.channels.take(rows),
             subdetector=self.subdetector.take(rows), half=self.half.take(rows), ring=self.ring.take(rows),
-            box=self.box.take(rows), module=self.module.take(rows),
+            side_ring=self.side_ring.take(rows), box=self.box.take(rows), module=self.module.take(rows),
         )  # fmt: skip
 
 
@@ -119,13 +123,19 @@ def _made(channels: ChannelTable) -> UnitTree:
     def ring_name(row: int) -> str:
         return f"{names[row]} |ieta| {abs(channels.ieta[row])} depth {channels.depth[row]}"
 
+    def side_ring_name(row: int) -> str:
+        return f"{names[row]} ieta {channels.ieta[row]:+d} depth {channels.depth[row]}"
+
     subdetector, halves = _units(half // 2, lambda row: str(names[row])), _units(half, half_name)
-    rings, boxes, modules = _units(ring, ring_name), _units(box, named_box), _units(8 * box + rm, module_name)
+    rings, side_rings = _units(ring, ring_name), _units(2 * ring + side, side_ring_name)
+    boxes, modules = _units(box, named_box), _units(8 * box + rm, module_name)
     return UnitTree(
-        channels, subdetector, halves, rings, boxes, modules,
+        channels, subdetector, halves, rings, side_rings, boxes, modules,
         half_of_box=_above(boxes, halves),
         subdetector_of_half=_above(halves, subdetector),
         subdetector_of_ring=_above(rings, subdetector),
+        ring_of_side_ring=_above(side_rings, rings),
+        half_of_side_ring=_above(side_rings, halves),
         box_of_module=_above(modules, boxes),
     )  # fmt: skip
 
@@ -152,6 +162,8 @@ BIWEIGHT = 6.0
 """Tukey's constant: a channel this many standard deviations away has no say."""
 CLIPPED = 4.0
 """Standard deviations at which a channel's pull is cut where a robust mean starts."""
+NO_SAY = 1e6
+"""Variance of the mean of a unit of which no channel has a say."""
 LEAST_AGREEMENT = 0.3
 """Share of a unit's information that must agree for a robust mean."""
 CHANNEL_WIDTH = 0.0155
@@ -266,7 +278,7 @@ class CellBlock:
             plain = (units.sums @ (x * w)) / np.maximum(units.sums @ w, 1e-6)
             mean = np.where(few, plain, mean)
             variance = np.where(few, 1 / np.maximum(everyone, 1e-6), variance)
-        return np.asarray(mean), np.where(everyone > 1e-6, variance, np.float32(1e6))
+        return np.asarray(mean), np.where(everyone > 1e-6, variance, np.float32(NO_SAY))
 
     def without(self, units: Units, shift: Single) -> None:
         """Take a shift of each unit, (units, LS), out of the shifts that were weighed."""

@@ -37,6 +37,8 @@ _PLACES = {
     r"FED ?(\d+)": "FED {}",
     r"(H[BEOF]) \|ieta\| (\d+)": "ring |ieta| {1} of {0}",
     r"(H[BEOF]) \|ieta\| (\d+) depth (\d)": "ring |ieta| {1} of {0}, depth {2}",
+    r"(H[BEOF]) ieta ([+-]\d+)": "ring ieta {1} of {0}",
+    r"(H[BEOF]) ieta ([+-]\d+) depth (\d)": "ring ieta {1} of {0}, depth {2}",
 }
 """Forms of the names of units, and what they say."""
 _IN_BOX = re.compile(r"(?P<half>H[BE][MP])(?P<rbx>\d\d)(-RM\d)?(-card\d)?")

@@ -60,7 +60,7 @@ def moves_between(first: LumiMaps, second: LumiMaps) -> dict[str, Moves]:
     moves = {
         "subdetector": _moves(units.subdetector, nothing),
         "half": _moves(units.half, units.half_variance),
-        "ring": _moves(units.ring, units.ring_variance),
+        "ring": _moves(units.whole_ring - units.condition, units.whole_ring_variance),
         "box": _moves(units.box, units.box_variance),
         "module": _moves(units.module, units.module_variance),
     }
