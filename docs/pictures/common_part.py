@@ -59,7 +59,7 @@ def main() -> None:
     plain = (tree.box.sums @ (b * reference.live).T) / (tree.box.sums @ (w * reference.live).T)
     draw(
         100 * plain[36:],
-        100 * units.condition[:, tree.subdetector_of_ring == 1].T,
+        100 * units.condition[:, tree.subdetector_of_side_ring == 1].T,
         100 * units.box[:, 36:].T,
         faults,
         tree,

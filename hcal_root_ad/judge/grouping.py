@@ -193,7 +193,7 @@ def _crowd_name(level: Level, channels: ChannelTable, rows: NDArray[np.intp]) ->
 
 
 def rings_joined(units: Sequence[Fault], judged: JudgedDigis) -> list[Fault]:
-    """Rings that fail alike are one fault: both sides of one, all depths of an ieta or an |ieta|, all of a depth."""
+    """Rings that fail alike are one fault: sides or depths of one, or all of a depth (of one side)."""
     rings = [fault for fault in units if fault.level is Level.RING]
     joint: list[Fault] = []
     for level, key, name in _ring_unions(judged.channels) if len(rings) > 1 else ():
@@ -214,6 +214,7 @@ def _ring_unions(channels: ChannelTable) -> tuple[tuple[Level, NDArray[np.intp],
     side = channels.side.astype(np.intp)
     return (
         (Level.DEPTH, depth, lambda row: f"{sub} depth {depth[row]}"),
+        (Level.DEPTH, 2 * depth + side, lambda row: f"{sub}{'MP'[side[row]]} depth {depth[row]}"),
         (Level.RING, eta, lambda row: f"{sub} |ieta| {eta[row]}"),
         (Level.RING, 2 * eta + side, lambda row: f"{sub} ieta {channels.ieta[row]:+d}"),
         (Level.RING, 8 * eta + depth, lambda row: f"{sub} |ieta| {eta[row]} depth {depth[row]}"),

@@ -41,6 +41,8 @@ SAID = 0.06
 """A sub-detector that is off the others by more is said (and flagged from 15 % on)."""
 RINGS_SAID = 0.03
 """Rings whose conditions reach this far are said."""
+SURE_OF_SIDES = 0.1
+"""Sides whose shift in one LS is less sure are not compared with each other."""
 SURE = 0.02
 """Rings whose shift in one LS is less sure do not speak of conditions."""
 WAVE_SAID = 0.015
@@ -54,10 +56,10 @@ class UnitLevels:
     """Shift of every unit against the one above it, (LS, units), with variances.
 
     Shifts are of log rate; ``slope``: (LS, modules) change of a module's log digis with it.
-    ``condition``: (LS, rings) what a smooth function of |ieta| and depth explains of the rings: mix, ageing,
-    thresholds. ``whole_ring``: (LS, rings) the shift with all that is in it; ``side_ring``: (LS, side rings) what is
-    left of each side without the condition; ``side``: each side against its ring. ``subdetector`` is the shift of the
-    sub-detector against the common pileup.
+    ``condition``: (LS, side rings) what a smooth function of |ieta| and depth, the same on both sides, explains of the
+    rings: mix, ageing, thresholds. ``ring``: (LS, side rings) what is left of them, ``apart`` what each is off the
+    other side of the ring, ``ring_shift`` the shift with all that is in it; ``whole_ring``: (LS, rings) of both sides
+    together. ``subdetector`` is the shift of the sub-detector against the common pileup.
     ``wave``: (LS, sub-detectors) amplitude of a wave in phi over the boxes, a condition too; ``around``: (LS, boxes)
     what it takes out of ``box``. ``weak``: modules that have no say in their box.
     """
@@ -65,10 +67,11 @@ class UnitLevels:
     subdetector: Floats
     half: Floats
     half_variance: Floats
-    side_ring: Floats
-    side_ring_variance: Floats
-    side: Floats
+    ring: Floats
+    ring_variance: Floats
     condition: Floats
+    apart: Floats
+    ring_shift: Floats
     whole_ring: Floats
     whole_ring_variance: Floats
     box: Floats
@@ -101,8 +104,8 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
         half[:, sides] -= move[:, None]
         ring[:, tree.subdetector_of_ring == d] += move[:, None]
         subdetector[:, d] += move
-    side = levels.side.astype(np.float64)
-    own_ring, condition = _ring_residuals(ring, levels, tree, reference)
+    ring_shift = ring[:, tree.ring_of_side_ring] + levels.side
+    own_ring, condition = _ring_residuals(ring_shift, levels, tree, reference)
     own = box - half[:, tree.half_of_box]
     around, wave = _phi_waves(own, box_variance, tree)
     own = own - around
@@ -111,8 +114,9 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
     half_variance = np.stack([np.bincount(tree.half_of_box, row, len(counts)) for row in box_spread]) / counts**2
     return UnitLevels(
         subdetector=subdetector, half=half, half_variance=half_variance,
-        side_ring=own_ring[:, tree.ring_of_side_ring] + side, side_ring_variance=levels.side_variance * spread.ring,
-        side=side, condition=condition, whole_ring=ring, whole_ring_variance=levels.ring_variance * spread.ring,
+        ring=own_ring, ring_variance=levels.side_variance * spread.ring, condition=condition,
+        apart=_apart(ring_shift, levels.side_variance, tree), ring_shift=ring_shift,
+        whole_ring=ring, whole_ring_variance=levels.ring_variance * spread.ring,
         box=own, box_variance=box_spread,
         module=boxes.module, module_variance=boxes.module_variance, around=around, wave=wave, slope=boxes.slope,
         weak=boxes.weak,
@@ -177,17 +181,22 @@ def _angles(tree: UnitTree) -> Floats:
     return angle
 
 
+def _apart(ring: Floats, variance: NDArray[np.float32], tree: UnitTree) -> Floats:
+    """(LS, side rings) how far each side of a ring is off the other; 0 where one of them is not measured."""
+    other = tree.other_side
+    measured = variance < SURE_OF_SIDES**2
+    return np.where(measured & measured[:, other], ring - ring[:, other], 0)
+
+
 def _ring_residuals(ring: Floats, levels: CommonLevels, tree: UnitTree, reference: Reference) -> tuple[Floats, Floats]:
-    """(LS, rings) what conditions leave of each ring, and the shift of log rate that they make.
+    """(LS, side rings) what conditions leave of each ring, and the shift of log rate that they make.
 
     Conditions may act on the rate or on the digis (which differ in saturated rings): of the two smooth fits, what is
     left of a ring is the smaller residual.
     """
-    live = reference.live.astype(float)
-    size = np.maximum(np.bincount(tree.ring.of, live, len(tree.ring)), 1)
-    level, power = (
-        np.bincount(tree.ring.of, live * a, len(tree.ring)) / size for a in (reference.level, reference.power)
-    )
+    live, of = reference.live.astype(float), tree.side_ring.of
+    size = np.maximum(np.bincount(of, live, len(tree.side_ring)), 1)
+    level, power = (np.bincount(of, live * a, len(tree.side_ring)) / size for a in (reference.level, reference.power))
     rate = np.exp(np.clip(level + np.multiply.outer(levels.log_pileup.astype(np.float64), power), -12, 2))
     digis = np.log(-np.expm1(-rate * np.exp(np.clip(ring, -12, 4)))) - np.log(-np.expm1(-rate))
     rate_condition, digi_condition = np.split(smooth_conditions(np.concatenate([ring, digis]), tree), 2)
@@ -199,7 +208,10 @@ def _ring_residuals(ring: Floats, levels: CommonLevels, tree: UnitTree, referenc
 
 
 def smooth_conditions(ring: Floats, tree: UnitTree) -> Floats:
-    """(LS, rings) robust fit of [1, e, e², depth, e·depth] per sub-detector and LS, e = |ieta| scaled to −1 … 1."""
+    """(LS, side rings) robust fit of [1, e, e², depth, e·depth] per sub-detector and LS, e = |ieta| scaled to −1 … 1.
+
+    Conditions are alike on both sides: a ring that moved on one side alone does not bend them.
+    """
     out = np.zeros_like(ring)
     for mine, design in _designs(tree):
         own = np.ascontiguousarray(ring[:, mine])
@@ -210,12 +222,12 @@ def smooth_conditions(ring: Floats, tree: UnitTree) -> Floats:
 
 @lru_cache(maxsize=8)
 def _designs(tree: UnitTree) -> list[tuple[NDArray[np.intp], Floats]]:
-    """The rings of each sub-detector, and (rings, 5) what is fitted to them."""
+    """The side rings of each sub-detector, and (side rings, 5) what is fitted to them."""
     out = []
-    ieta, depth = (np.zeros(len(tree.ring)) for _ in range(2))
-    ieta[tree.ring.of], depth[tree.ring.of] = np.abs(tree.channels.ieta), tree.channels.depth
+    ieta, depth = (np.zeros(len(tree.side_ring)) for _ in range(2))
+    ieta[tree.side_ring.of], depth[tree.side_ring.of] = np.abs(tree.channels.ieta), tree.channels.depth
     for d in range(len(tree.subdetector)):
-        mine = np.flatnonzero(tree.subdetector_of_ring == d)
+        mine = np.flatnonzero(tree.subdetector_of_side_ring == d)
         e, z = (_scaled(values[mine]) for values in (ieta, depth))
         out.append((mine, np.stack([np.ones(len(mine)), e, e**2, z, e * z], axis=1)))
     return out
@@ -292,10 +304,10 @@ def _sentences(
     lumisections: list[NDArray[np.int32]], units: UnitLevels, tree: UnitTree, sound: Mapping[str, NDArray[np.bool_]]
 ) -> list[str]:
     out: list[str] = []
-    sure = medians(units.whole_ring_variance.T) < SURE**2
+    sure = medians(units.ring_variance.T) < SURE**2
     for d, name in enumerate(tree.subdetector.names):
         rows = np.flatnonzero(sound.get(name, np.zeros(0, dtype=bool)))
-        rings = (tree.subdetector_of_ring == d) & sure
+        rings = (tree.subdetector_of_side_ring == d) & sure
         if not len(rows) or not rings.any():
             continue
         shift = float(medians(units.subdetector[rows, d]))

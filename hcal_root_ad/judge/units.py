@@ -44,6 +44,8 @@ UNITS_OF = {
 """Which units of a :class:`~hcal_root_ad.model.unit_tree.UnitTree` a level is about."""
 SUBDETECTOR_WIDTH = 0.03
 """How far one sub-detector may be off the others from run to run."""
+SIDE_WIDTH, LEAST_APART = 0.01, 0.06
+"""How far the sides of a healthy ring are off each other from run to run; from which shift on one is at fault."""
 SPEAKS = float(np.log(1.25))
 """A unit that is off by more speaks for what is in it."""
 DARK = float(np.log(0.1))
@@ -156,6 +158,8 @@ def scan_units(
         if group.level is Level.SUBDETECTOR and not across:
             continue
         found += group.faults(log_pileup)
+    sides = _sides_apart(levels, tree, subdetector, thresholds.ring).faults(log_pileup)
+    found += [fault for fault in sides if _of_one_side(fault, found, levels, tree)]
     size = len(levels.box)
     return tuple(fault for fault in found if not _explained(fault, found, tree, size))
 
@@ -164,7 +168,7 @@ def scan_units(
 def _units_of(reference: Reference, d: int) -> tuple[list[NDArray[np.intp]], int]:
     """Halves, side rings, boxes and modules of a sub-detector, and how many of its channels are live."""
     tree = reference.tree
-    above = (tree.subdetector_of_half, tree.subdetector_of_ring[tree.ring_of_side_ring], tree.subdetector_of_box,
+    above = (tree.subdetector_of_half, tree.subdetector_of_side_ring, tree.subdetector_of_box,
              tree.subdetector_of_box[tree.box_of_module])  # fmt: skip
     live = max(int((reference.live & (tree.subdetector.of == d)).sum()), 1)
     return [np.flatnonzero(of == d) for of in above], live
@@ -210,7 +214,22 @@ def _groups(
         width.walk_module, response, levels.slope,
     )  # fmt: skip
     own, _ = widths("ring", tree.ring_of_side_ring[ring], width.ring)
-    yield _Group(Level.RING, ring, levels.side_ring, levels.side_ring_variance, own, thresholds.ring, least.ring)
+    yield _Group(Level.RING, ring, levels.ring, levels.ring_variance, own, thresholds.ring, least.ring)
+
+
+def _sides_apart(levels: UnitLevels, tree: UnitTree, d: int, threshold: float) -> _Group:
+    """Sides of rings against each other: no condition moves one of them alone."""
+    rings = np.flatnonzero((tree.subdetector_of_side_ring == d) & (tree.other_side != np.arange(len(tree.side_ring))))
+    variances = levels.ring_variance + levels.ring_variance[:, tree.other_side]
+    return _Group(Level.RING, rings, levels.apart, variances, np.full(len(rings), SIDE_WIDTH), threshold, LEAST_APART)
+
+
+def _of_one_side(fault: UnitFault, others: Sequence[UnitFault], levels: UnitLevels, tree: UnitTree) -> bool:
+    """Whether it is this side of a ring that moved, and not the other one, and nothing else has said so."""
+    rows, sides = fault.rows(len(levels.ring)), (fault.unit, tree.other_side[fault.unit])
+    own, across = (abs(float(levels.ring[rows, side].mean())) for side in sides)
+    of_ring = (other.rows(len(rows)) for other in others if other.level is Level.RING and other.unit in sides)
+    return own > across and not any(2 * (rows & other).sum() > rows.sum() for other in of_ring)
 
 
 def _explained(fault: UnitFault, found: list[UnitFault], tree: UnitTree, size: int) -> bool:
@@ -320,10 +339,11 @@ def expectation(
             if fault.level is not Level.RBX:
                 keep[Level.RBX][np.ix_(rows, inside)] = False
     lost = ~keep[Level.SUBDETECTOR]
-    sides = tree.ring_of_side_ring
-    ring = np.where(keep[Level.RING], units.whole_ring[:, sides] + units.side, units.condition[:, sides])
+    # What one side of a ring should do the other one tells, or else the conditions.
+    across = np.where(keep[Level.RING][:, tree.other_side], units.ring_shift[:, tree.other_side], units.condition)
+    ring = np.where(keep[Level.RING], units.ring_shift, across)
     # A lost sub-detector took its conditions along: nothing is known of them in these lumisections.
-    ring = np.where(lost[:, tree.subdetector_of_ring[sides]], 0, ring)
+    ring = np.where(lost[:, tree.subdetector_of_side_ring], 0, ring)
     half = np.where(keep[Level.HALF], units.half, 0)[:, tree.half_of_box]
     box = _healthy(units.box, units.box_variance, keep[Level.RBX], _width(reference, "box"))
     module = _healthy(units.module, units.module_variance, keep[Level.RM], _width(reference, "module"))

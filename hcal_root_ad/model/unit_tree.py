@@ -60,7 +60,7 @@ class UnitTree:
     Attributes:
         channels: who they are. subdetector, half, ring, side_ring, box, module: their units, level by level; a side
             ring is one side of a ring.
-        half_of_box and so on: the unit above each unit.
+        half_of_box and so on: the unit above each unit. other_side: side ring across of each.
     """
 
     channels: ChannelTable
@@ -75,7 +75,12 @@ class UnitTree:
     subdetector_of_ring: Labels
     ring_of_side_ring: Labels
     half_of_side_ring: Labels
+    other_side: Labels
     box_of_module: Labels
+
+    @cached_property
+    def subdetector_of_side_ring(self) -> Labels:
+        return self.subdetector_of_ring[self.ring_of_side_ring]
 
     @cached_property
     def subdetector_of_box(self) -> Labels:
@@ -136,6 +141,7 @@ def _made(channels: ChannelTable) -> UnitTree:
         subdetector_of_ring=_above(rings, subdetector),
         ring_of_side_ring=_above(side_rings, rings),
         half_of_side_ring=_above(side_rings, halves),
+        other_side=_other_sides(_above(side_rings, rings)),
         box_of_module=_above(modules, boxes),
     )  # fmt: skip
 
@@ -147,6 +153,12 @@ def _units(numbers: Labels, name: Callable[[int], str]) -> Units:
     rank = np.empty(len(order), dtype=np.intp)
     rank[order] = np.arange(len(order))
     return Units(rank[of], tuple(map(name, first[order].tolist())))
+
+
+def _other_sides(ring: Labels) -> Labels:
+    """The other side ring of the same ring; itself where there is none."""
+    sides = np.arange(len(ring))
+    return np.array([next((k for k in sides[ring == ring[own]] if k != own), own) for own in sides], dtype=np.intp)
 
 
 def _above(units: Units, larger: Units) -> Labels:

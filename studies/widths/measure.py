@@ -60,13 +60,13 @@ def moves_between(first: LumiMaps, second: LumiMaps) -> dict[str, Moves]:
     moves = {
         "subdetector": _moves(units.subdetector, nothing),
         "half": _moves(units.half, units.half_variance),
-        "ring": _moves(units.whole_ring - units.condition, units.whole_ring_variance),
+        "ring": _moves(units.ring, units.ring_variance),
         "box": _moves(units.box, units.box_variance),
         "module": _moves(units.module, units.module_variance),
     }
     live = np.flatnonzero(reference.live)
     eta = reference.level + np.multiply.outer(levels.log_pileup.astype(np.float64), reference.power)
-    eta = eta + levels.ring[:, tree.ring.of] + levels.module[:, tree.module.of]
+    eta = eta + levels.ring_by_side(tree)[:, tree.side_ring.of] + levels.module[:, tree.module.of]
     b, w = newton_step(clean.counts.astype(np.float64), clean.events[:, None].astype(np.float64), eta)
     moves["channel"] = _moves((b / np.maximum(w, 1e-9))[:, live], (1 / np.maximum(w, 1e-9))[:, live])
     return moves
