@@ -50,7 +50,7 @@ def grouped(faults: Sequence[Fault], channels: ChannelTable, live: NDArray[np.bo
         out.append(fault)
         left = [f for i, f in enumerate(left) if i not in used]
     crowds, left = _crowds(left, channels)
-    return out + crowds + left
+    return _with_their_cards(crowds, out, channels) + left
 
 
 @lru_cache(maxsize=8)
@@ -172,6 +172,21 @@ def _crowds(faults: list[Fault], channels: ChannelTable) -> tuple[list[Fault], l
                 used |= set(mine)
         faults = [fault for i, fault in enumerate(faults) if i not in used]
     return out, faults
+
+
+def _with_their_cards(crowds: Sequence[Fault], units: Sequence[Fault], channels: ChannelTable) -> list[Fault]:
+    """Units and crowds; QIE cards that fail as a crowd of their RBX does are part of it: what fails is no card."""
+    box, units, out = _crowd_keys(Level.RBX, channels), list(units), []
+    for crowd in crowds:
+        mine = [u for u in units if u.level is Level.CARD and u.sign == crowd.sign]
+        mine = [u for u in mine if np.isin(box[crowd.columns], box[u.columns]).all() and len(agreeing([crowd, u])) == 2]
+        if mine and (box[crowd.columns] >= 0).all():
+            columns = np.concatenate([crowd.columns, *(unit.columns for unit in mine)])
+            where = _crowd_name(Level.RBX, channels, columns)
+            crowd = joined([crowd, *mine], Level.CHANNELS, f"{len(columns):,} channels of {where}")
+            units = [unit for unit in units if all(unit is not card for card in mine)]
+        out.append(crowd)
+    return units + out
 
 
 @lru_cache(maxsize=32)
