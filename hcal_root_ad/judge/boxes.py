@@ -183,14 +183,26 @@ def _weak_modules(
         off = strongest(sums, null, SPLIT_THRESHOLD)
         for k in sorted({row // len(SPLITS) for row in off}):
             mine = range(k * len(SPLITS), (k + 1) * len(SPLITS))
-            row = max((r for r in mine if r in off), key=lambda r: abs(off[r].significance))
+            left = _left_within(module[:, four[k]], variance[:, four[k]])
+            row = min((r for r in mine if r in off), key=lambda r: left[r % len(SPLITS)])
             split = row % len(SPLITS)
             found = stretches(b[:, row], w[:, row], prior[row], walk, null, SPLIT_THRESHOLD, SMALL)
             weak = list(SPLITS[split])
             if found and len(weak) == 1:
                 yield _set_of(boxes[k], four[k], weak, True)
-            elif found and abs(found[0].shift) < STEADY:
+            elif found:
                 yield _weaker(found[0], boxes[k], four[k], weak, module, variance, reference.widths.box)
+
+
+def _left_within(module: Floats, variance: Floats) -> list[float]:
+    """By split, the scatter that is left within its two sets of modules; ``module``, ``variance``: (LS, 4)."""
+    w, scatter = 1 / variance, []
+    for weak in SPLITS:
+        sets = (list(weak), [m for m in range(4) if m not in weak])
+        means = [(w[:, some] * module[:, some]).sum(axis=1) / w[:, some].sum(axis=1) for some in sets]
+        left = [w[:, some] * (module[:, some] - mean[:, None]) ** 2 for some, mean in zip(sets, means, strict=True)]
+        scatter.append(float(np.concatenate(left, axis=1).sum()))
+    return scatter
 
 
 def _set_of(box: int, four: NDArray[np.intp], weak: list[int], decided: bool) -> WeakModules:
