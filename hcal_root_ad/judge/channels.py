@@ -5,7 +5,7 @@ Channels are looked at some hundred at a time over the whole run, so memory does
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
 from itertools import islice
@@ -20,7 +20,16 @@ from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.model import Thresholds
 from hcal_root_ad.model.reference import Reference, Widths
 from hcal_root_ad.stats.binomial import Floats, deviance, newton_step, probability
-from hcal_root_ad.stats.scan import Null, Stretch, empirical_null, medians, quantiles, stretches, strongest
+from hcal_root_ad.stats.scan import (
+    Null,
+    Stretch,
+    empirical_null,
+    medians,
+    quantiles,
+    stretches,
+    strongest,
+    with_edges,
+)
 from hcal_root_ad.stats.windows import Sums
 
 CELLS = 2**17
@@ -34,7 +43,7 @@ NOISE_RATE = {Subdetector.HB: 1e-3, Subdetector.HE: 1e-3, Subdetector.HO: 6e-3}
 NOT_IN_POWER = 0.4
 """Share of that which the power of a detector state does not hold, as it was learned at many a pileup."""
 FLOOD = 300
-"""With more channels at fault than this, each gets the one window in which it is off most."""
+"""With more channels at fault than this, each gets the one stretch in which it is off most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -289,11 +298,21 @@ def scan_channels(residuals: Residuals, columns: NDArray[np.intp], limits: Thres
         cards[1, : len(w)] += w
     faults: dict[int, list[Stretch]] = {}
     if len(coarse) > FLOOD:
-        faults = {column: [s] for column, s in coarse.items() if residuals.reference.limits.of_channel(s.shift)}
+        faults = dict(_one_stretch_each(residuals, coarse))
     else:
         for some in blocks(np.array(list(coarse), dtype=np.intp), len(residuals.events)):
             faults |= _stretches(residuals, some, null, threshold)
     return ChannelScan(faults, threshold, width, null, tuple(_cards(residuals, columns, of_card, cards, limits.card)))
+
+
+def _one_stretch_each(residuals: Residuals, coarse: Mapping[int, Stretch]) -> Iterator[tuple[int, list[Stretch]]]:
+    """Of many channels at fault, the one stretch of each in which it is off most, from the window to its edges."""
+    for some in blocks(np.array(list(coarse), dtype=np.intp), len(residuals.events)):
+        b, w = (values.astype(np.float64) for values in residuals.steps(some))
+        for k, column in enumerate(some.tolist()):
+            stretch = with_edges(b[:, k], w[:, k], float(residuals.prior[column]), coarse[column])
+            if residuals.reference.limits.of_channel(stretch.shift):
+                yield column, [stretch]
 
 
 def _scatter(sample: Sums, residuals: Residuals) -> tuple[Null, float]:

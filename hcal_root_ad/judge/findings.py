@@ -194,15 +194,22 @@ def with_gaps_closed(fault: Fault) -> Fault:
     return replace(fault, inside=inside, sound=sound)
 
 
-def crowd_timed(fault: Fault, observed: Cells[np.int32], expected: Cells[np.float32]) -> Fault:
+def crowd_timed(
+    fault: Fault, observed: Cells[np.int32], expected: Cells[np.float32], units: Sequence[Fault] = ()
+) -> Fault:
     """A fault of hundreds of channels from its first to its last lumisection, which their sum tells one by one.
 
-    ``observed``, ``expected``: (LS, channels). Each channel by itself was only looked at in coarse windows.
+    ``observed``, ``expected``: (LS, channels). Each channel by itself tells less. ``units``: faults of units, whose
+    channels have no say.
     """
     if fault.level is not Level.CHANNELS or len(fault.columns) < HUNDREDS:
         return fault
+    elsewhere = np.unique([column for unit in units if unit is not fault for column in unit.columns.tolist()])
+    telling = fault.columns[~np.isin(fault.columns, elsewhere)]
+    if not len(telling):
+        return fault
     every = np.arange(len(fault.inside))
-    n, e = (_digis(values, every, fault.columns) for values in (observed, expected))
+    n, e = (_digis(values, every, telling) for values in (observed, expected))
     off = fault.sign * np.log(np.maximum(n, 1) / np.maximum(e, 1))
     size, error = float(np.median(off[fault.inside])), float(1 / np.sqrt(max(float(np.median(e)), 1.0)))
     if size < TOLD_APART * error:

@@ -22,6 +22,8 @@ MOST_OF = 0.7
 """Share of a unit's live channels that must fail alike for the unit to be named."""
 FEWEST = 4
 """Channels from which on a unit is named."""
+SEVERAL = 3
+"""QIE cards of an RBX that fail alike from which on it is no card that fails."""
 CLUSTER = {Level.RBX: 10, Level.RM: 6, Level.SUBDETECTOR: 25}
 """Channels that fail alike in an RBX, an RM or a sub-detector from which on they are one line."""
 HALF_OF, LIKE_FACTORS = 0.5, 0.2
@@ -175,18 +177,24 @@ def _crowds(faults: list[Fault], channels: ChannelTable) -> tuple[list[Fault], l
 
 
 def _with_their_cards(crowds: Sequence[Fault], units: Sequence[Fault], channels: ChannelTable) -> list[Fault]:
-    """Units and crowds; QIE cards that fail as a crowd of their RBX does are part of it: what fails is no card."""
-    box, units, out = _crowd_keys(Level.RBX, channels), list(units), []
-    for crowd in crowds:
-        mine = [u for u in units if u.level is Level.CARD and u.sign == crowd.sign]
-        mine = [u for u in mine if np.isin(box[crowd.columns], box[u.columns]).all() and len(agreeing([crowd, u])) == 2]
-        if mine and (box[crowd.columns] >= 0).all():
-            columns = np.concatenate([crowd.columns, *(unit.columns for unit in mine)])
+    """Units and crowds; several QIE cards of an RBX that fail alike, or as a crowd of it does, are one line."""
+    box, out = _crowd_keys(Level.RBX, channels), [unit for unit in units if unit.level is not Level.CARD]
+    pieces: dict[tuple[int, int], list[Fault]] = defaultdict(list)
+    for fault in (*crowds, *(unit for unit in units if unit.level is Level.CARD)):
+        boxes = np.unique(box[fault.columns])
+        if len(boxes) == 1 and boxes[0] >= 0:
+            pieces[fault.sign, int(boxes[0])].append(fault)
+        else:
+            out.append(fault)
+    for mine in pieces.values():
+        alike = [mine[i] for i in agreeing(mine)]
+        if len(alike) >= SEVERAL or (len(alike) > 1 and alike[0].level is Level.CHANNELS):
+            columns = np.unique(np.concatenate([fault.columns for fault in alike]))
             where = _crowd_name(Level.RBX, channels, columns)
-            crowd = joined([crowd, *mine], Level.CHANNELS, f"{len(columns):,} channels of {where}")
-            units = [unit for unit in units if all(unit is not card for card in mine)]
-        out.append(crowd)
-    return units + out
+            out.append(joined(alike, Level.CHANNELS, f"{len(columns):,} channels of {where}"))
+            mine = [fault for fault in mine if all(fault is not other for other in alike)]
+        out += mine
+    return out
 
 
 @lru_cache(maxsize=32)

@@ -5,7 +5,7 @@ A unit at fault takes along the channels that fail themselves: all of them, or t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +28,8 @@ BY_ITSELF = 3.0
 """Standard deviations by which the digis of a channel that is named alone are off."""
 STEPS = 30
 """Steps of the fit; it converges in some ten."""
+PULLED = 1.5
+"""What is off by less, in shifts of the mean of its module, is so because others in the module fail."""
 SURELY = 0.8
 """Probability from which a channel of a unit is at fault by itself."""
 LEAST_SHARE = 0.002
@@ -60,7 +62,7 @@ def faults_of(
     units = boxes_joined(rings_joined(whole, judged), tree, judged)
     faults = [*units, *grouped(_by_channel(pieces), judged.channels, judged.live)]
     faults = [fault for fault in faults if fault.level is not Level.CHANNEL or _shows(judged, fault)]
-    timed = (crowd_timed(with_gaps_closed(fault), judged.observed, judged.expected) for fault in faults)
+    timed = (crowd_timed(with_gaps_closed(fault), judged.observed, judged.expected, units) for fault in faults)
     return [flickering(fault, judged.observed, judged.expected) for fault in timed]
 
 
@@ -78,9 +80,15 @@ def _off_their_units(
         own = [unit for unit, columns in spoken_for if column in columns]
         yield from _channel_fault(judged, column, sign, stretches, [*own, *filter(None, [of_unit])], scan.threshold)
 
-    columns = np.searchsorted(judged.columns, live_columns[list(scan.faults)]).tolist() if scan.faults else ()
+    columns = np.searchsorted(judged.columns, live_columns[list(scan.faults)]).tolist() if scan.faults else []
+    pull = _pull_on_sound(judged, columns, scan.faults.values())
     for column, stretches in zip(columns, scan.faults.values(), strict=True):
-        off = [s for s in stretches if not _only_its_unit(judged, np.array([column]), s, scan.threshold)]
+        own = np.array([column])
+        off = [
+            stretch
+            for stretch in stretches
+            if not (_only_its_unit(judged, own, stretch, scan.threshold) or _pulled(judged, own, stretch, pull))
+        ]
         for sign in (-1, 1):
             yield from faults(
                 column, sign, [s for s in off if np.sign(s.shift) == sign], by_channel.get((column, sign))
@@ -89,9 +97,33 @@ def _off_their_units(
         members = np.searchsorted(judged.columns, live_columns[card.columns])
         for stretch in card.stretches:
             fails = members[_failing(judged, stretch, members, np.zeros(len(members), dtype=np.intp))]
-            if len(fails) >= FEWEST and not _only_its_unit(judged, fails, stretch, scan.threshold):
+            if len(fails) < FEWEST or _pulled(judged, fails, stretch, pull):
+                continue
+            if not _only_its_unit(judged, fails, stretch, scan.threshold):
                 for column in fails.tolist():
                     yield from faults(column, 1 if stretch.shift > 0 else -1, [stretch], None)
+
+
+def _pull_on_sound(
+    judged: JudgedDigis, columns: Sequence[int], faults: Iterable[Sequence[Stretch]]
+) -> dict[int, Floats]:
+    """By module, (LS,) how far channels that fail move its mean: sound ones look off the other way, by as much."""
+    pull: dict[int, Floats] = {}
+    for column, stretches in zip(columns, faults, strict=True):
+        own = pull.setdefault(int(judged.module[column]), np.zeros(len(judged.events)))
+        for stretch in stretches:
+            own[stretch.first : stretch.last + 1] += stretch.shift
+    size = np.bincount(judged.module[judged.live])
+    return {module: shift / size[module] for module, shift in pull.items()}
+
+
+def _pulled(judged: JudgedDigis, columns: NDArray[np.intp], stretch: Stretch, pull: Mapping[int, Floats]) -> bool:
+    """Whether channels of a module look off, because others in it fail the other way."""
+    shift = pull.get(int(judged.module[columns[0]]))
+    if shift is None:
+        return False
+    mean = float(shift[stretch.first : stretch.last + 1].mean())
+    return mean * stretch.shift < 0 and abs(stretch.shift) < PULLED * abs(mean)
 
 
 def _channel_fault(

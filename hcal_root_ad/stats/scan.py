@@ -305,6 +305,13 @@ def _next_stretch(
     return None if best is None else _refined(b, w, sums, best)
 
 
+def with_edges(b: Floats, w: Floats, prior: float, stretch: Stretch) -> Stretch:
+    """A stretch of a series, known to a window's edges, with its own. ``b``, ``w``: (T,), see :class:`Sums`."""
+    sums = Sums.of(b[:, None], w[:, None], np.array([prior]))
+    length = stretch.last - stretch.first + 1
+    return _refined(b, w, sums, (abs(stretch.significance), stretch.first, length, 0.0))
+
+
 def _level_outside(sums: Sums, first: int, length: int) -> float:
     stop = first + length
     b, w = sums.b[stop, 0] - sums.b[first, 0], sums.w[stop, 0] - sums.w[first, 0]
