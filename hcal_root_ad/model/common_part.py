@@ -27,7 +27,7 @@ from hcal_root_ad.machine import Cells, in_order
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.unit_tree import BIWEIGHT, BLOCK, CHANNEL_WIDTH, NO_SAY, CellBlock, Units, UnitTree
 from hcal_root_ad.stats.binomial import HIGHEST_RATE, LOWEST_RATE
-from hcal_root_ad.stats.scan import quantiles
+from hcal_root_ad.stats.scan import medians, quantiles
 
 Single = NDArray[np.float32]
 
@@ -142,6 +142,10 @@ class CommonPartFit:
         return Units(self.tree.ring_of_side_ring, self.tree.ring.names).sums
 
     @cached_property
+    def _rings_of_halves(self) -> list[NDArray[np.intp]]:
+        return [np.flatnonzero(self.tree.half_of_side_ring == half) for half in range(len(self.tree.half))]
+
+    @cached_property
     def _slopes(self) -> Single:
         return _slopes(self.tree.module, self._level, self._power)
 
@@ -192,10 +196,11 @@ class CommonPartFit:
         self._expect(cells, u, centre)
         say = tree.box.spread(sound.astype(np.float32))
         cells.newton_step()
-        start = cells.clipped_mean(tree.ring, say)
+        start = cells.clipped_mean(tree.side_ring, say)
         cells.weigh()
-        ring, _ = cells.robust_mean(tree.ring, start, say)
-        cells.move(tree.ring, ring)
+        ring, _, side = self._both_sides(*cells.robust_mean(tree.side_ring, start, say))
+        side -= self._typical_of_halves(side)[tree.half_of_side_ring]
+        cells.move(tree.side_ring, ring[tree.ring_of_side_ring] + side)
         cells.newton_step()
         start = cells.clipped_mean(tree.module)
         cells.weigh()
@@ -206,9 +211,10 @@ class CommonPartFit:
         if far.any():
             say *= tree.module.spread((~far).astype(np.float32))
         cells.weigh()
-        side, side_variance = cells.robust_mean(tree.side_ring, None, say)
-        ring_step, ring_variance, side = self._both_sides(side, side_variance)
-        cells.without(tree.side_ring, ring_step[tree.ring_of_side_ring] + side)
+        step, side_variance = cells.robust_mean(tree.side_ring, None, say)
+        ring_step, ring_variance, side_step = self._both_sides(step, side_variance)
+        side += side_step
+        cells.without(tree.side_ring, ring_step[tree.ring_of_side_ring] + side_step)
         step, variance = cells.robust_mean(tree.module)
         ring, module = ring + ring_step + centre[tree.subdetector_of_ring], np.where(far, module, module + step)
         variance = np.where(far, far_variance, variance)
@@ -234,6 +240,10 @@ class CommonPartFit:
         mean = (ring @ (weight * shift)) / np.maximum(total, np.float32(1e-9))
         error = np.where(total > 0, 1 / np.maximum(total, np.float32(1e-9)), np.float32(NO_SAY))
         return mean, error, np.where(weight > 0, shift - mean[of], np.float32(0))
+
+    def _typical_of_halves(self, side: Single) -> Single:
+        """(halves, LS) median of (side rings, LS): what all rings of a side do alike its modules do."""
+        return np.stack([medians(side[rows].T) for rows in self._rings_of_halves])
 
     def _expect(self, cells: CellBlock, log_pileup: Single, shift: Single | None = None) -> None:
         """Set the rates at a log pileup, one for all or (sub-detectors, LS), and shifts of these."""
