@@ -37,6 +37,8 @@ FAR, FAR_ALONE = 0.05, 0.09
 """A box, or a module, that is off by more may lose (or gain) digis by one factor in all channels, saturated or not."""
 DARK = 6.0
 """A module without a digi counts as this much below expectation, in log."""
+LOST_DIGIS = -2.0
+"""A module with fewer digis, in log, says nothing of the rings."""
 BOX_WIDTH = 0.02
 """Shift of a readout box's log rate from run to run (0.015 to 0.021)."""
 FAILED_BOX, MOVED_SUBDETECTOR = 10.0, 200.0
@@ -207,11 +209,16 @@ class CommonPartFit:
         module, _ = cells.robust_mean(tree.module, start)
         module, far_variance, far = self._digi_factors(cells, module)
         cells.move(tree.module, np.where(far, np.float32(0), module))
-        cells.newton_step()
         if far.any():
+            cells.lose_digis(tree.module, module, far)
             say *= tree.module.spread((~far).astype(np.float32))
+        cells.newton_step()
         cells.weigh()
         step, side_variance = cells.robust_mean(tree.side_ring, None, say)
+        if (silent := side_variance >= NO_SAY).any():  # of a lost half what its modules leave tells, if they count
+            lit = tree.module.spread((module > LOST_DIGIS).astype(np.float32))
+            others = cells.robust_mean(tree.side_ring, None, lit)
+            step, side_variance = (np.where(silent, *pair) for pair in zip(others, (step, side_variance), strict=True))
         ring_step, ring_variance, side_step = self._both_sides(step, side_variance)
         side += side_step
         cells.without(tree.side_ring, ring_step[tree.ring_of_side_ring] + side_step)

@@ -221,6 +221,14 @@ class CellBlock:
         self.rate *= units.spread(np.exp(shift), out=self._spare[0])
         self.clip()
 
+    def lose_digis(self, units: Units, shift: Single, where: NDArray[np.bool_]) -> None:
+        """Multiply the digis of some units by a factor, whatever the rate: e^``shift`` ``where`` set, (units, LS)."""
+        rows = np.flatnonzero(np.asarray(where.any(axis=1))[units.of])
+        some, rate = units.of[rows], self.rate[rows]
+        left = np.minimum(-np.expm1(-rate) * np.exp(shift)[some], 1 - 1e-4)
+        self.rate[rows] = np.where(where[some], -np.log1p(-left), rate)
+        self.clip()
+
     def clip(self) -> None:
         """Keep rates inside of what the smallest and largest probabilities allow."""
         np.clip(self.rate, LOWEST_RATE, HIGHEST_RATE, out=self.rate)
