@@ -52,7 +52,7 @@ def grouped(faults: Sequence[Fault], channels: ChannelTable, live: NDArray[np.bo
         out.append(fault)
         left = [f for i, f in enumerate(left) if i not in used]
     crowds, left = _crowds(left, channels)
-    return _with_their_cards(crowds, out, channels) + left
+    return _of_one_box([*crowds, *left], out, channels)
 
 
 @lru_cache(maxsize=8)
@@ -176,19 +176,24 @@ def _crowds(faults: list[Fault], channels: ChannelTable) -> tuple[list[Fault], l
     return out, faults
 
 
-def _with_their_cards(crowds: Sequence[Fault], units: Sequence[Fault], channels: ChannelTable) -> list[Fault]:
-    """Units and crowds; several QIE cards of an RBX that fail alike, or as a crowd of it does, are one line."""
+def _of_one_box(loose: Sequence[Fault], units: Sequence[Fault], channels: ChannelTable) -> list[Fault]:
+    """Faults with QIE cards of an RBX that fail as other cards, a crowd or several channels of it do made one line.
+
+    ``loose``: crowds and single channels. Several cards that fail alike are no fault of a card.
+    """
     box, out = _crowd_keys(Level.RBX, channels), [unit for unit in units if unit.level is not Level.CARD]
     pieces: dict[tuple[int, int], list[Fault]] = defaultdict(list)
-    for fault in (*crowds, *(unit for unit in units if unit.level is Level.CARD)):
+    for fault in (*loose, *(unit for unit in units if unit.level is Level.CARD)):
         boxes = np.unique(box[fault.columns])
         if len(boxes) == 1 and boxes[0] >= 0:
             pieces[fault.sign, int(boxes[0])].append(fault)
         else:
             out.append(fault)
     for mine in pieces.values():
-        alike = [mine[i] for i in agreeing(mine)]
-        if len(alike) >= SEVERAL or (len(alike) > 1 and alike[0].level is Level.CHANNELS):
+        alike = [mine[i] for i in agreeing(mine)] if any(fault.level is Level.CARD for fault in mine) else []
+        single = sum(fault.level is Level.CHANNEL for fault in alike)
+        cards = sum(fault.level is Level.CARD for fault in alike)
+        if cards and (cards >= SEVERAL or single >= FEWEST or len(alike) > cards + single):
             columns = np.unique(np.concatenate([fault.columns for fault in alike]))
             where = _crowd_name(Level.RBX, channels, columns)
             out.append(joined(alike, Level.CHANNELS, f"{len(columns):,} channels of {where}"))

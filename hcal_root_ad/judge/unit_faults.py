@@ -5,7 +5,7 @@ A unit at fault takes along the channels that fail themselves: all of them, or t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hcal_root_ad.judge.channels import ChannelScan
 from hcal_root_ad.judge.findings import LEAST_DIGIS, Fault, JudgedDigis, crowd_timed, flickering, with_gaps_closed
 from hcal_root_ad.judge.grouping import FEWEST, boxes_joined, grouped, rings_joined
+from hcal_root_ad.judge.pull import Pull
 from hcal_root_ad.judge.units import SHARE, SPEAKS, UNITS_OF, UnitFault
 from hcal_root_ad.judge.verdict import Level
 from hcal_root_ad.model.unit_tree import Units, UnitTree
@@ -28,8 +29,6 @@ BY_ITSELF = 3.0
 """Standard deviations by which the digis of a channel that is named alone are off."""
 STEPS = 30
 """Steps of the fit; it converges in some ten."""
-PULLED = 1.5
-"""What is off by less, in shifts of the mean of its module, is so because others in the module fail."""
 SURELY = 0.8
 """Probability from which a channel of a unit is at fault by itself."""
 LEAST_SHARE = 0.002
@@ -53,12 +52,13 @@ def faults_of(
     """
     whole: list[Fault] = []
     pieces: list[Fault] = []
-    for fault in unit_faults:
+    pull = Pull.of(judged, scan, live_columns, tree)
+    for fault in pull.without_sound_modules(unit_faults):
         unit, single = _unit_fault(judged, fault, _members_of(judged, fault, tree), tree)
         whole += [unit] if unit else []
         pieces += single
     by_channel = {(int(piece.columns[0]), piece.sign): piece for piece in _by_channel(pieces)}
-    pieces += _off_their_units(judged, scan, live_columns, whole, by_channel)
+    pieces += _off_their_units(judged, scan, live_columns, whole, by_channel, pull)
     units = boxes_joined(rings_joined(whole, judged), tree, judged)
     faults = [*units, *grouped(_by_channel(pieces), judged.channels, judged.live)]
     faults = [fault for fault in faults if fault.level is not Level.CHANNEL or _shows(judged, fault)]
@@ -68,7 +68,7 @@ def faults_of(
 
 def _off_their_units(
     judged: JudgedDigis, scan: ChannelScan, live_columns: NDArray[np.intp], units: Sequence[Fault],
-    by_channel: Mapping[tuple[int, int], Fault],
+    by_channel: Mapping[tuple[int, int], Fault], pull: Pull,
 ) -> Iterator[Fault]:  # fmt: skip
     """Faults of channels beyond those of their units: of single ones, and of QIE cards whose channels fail together.
 
@@ -81,13 +81,15 @@ def _off_their_units(
         yield from _channel_fault(judged, column, sign, stretches, [*own, *filter(None, [of_unit])], scan.threshold)
 
     columns = np.searchsorted(judged.columns, live_columns[list(scan.faults)]).tolist() if scan.faults else []
-    pull = _pull_on_sound(judged, columns, scan.faults.values())
     for column, stretches in zip(columns, scan.faults.values(), strict=True):
         own = np.array([column])
         off = [
             stretch
             for stretch in stretches
-            if not (_only_its_unit(judged, own, stretch, scan.threshold) or _pulled(judged, own, stretch, pull))
+            if not (
+                _only_its_unit(judged, own, stretch, scan.threshold)
+                or pull.explains(stretch, int(judged.module[column]))
+            )
         ]
         for sign in (-1, 1):
             yield from faults(
@@ -97,33 +99,11 @@ def _off_their_units(
         members = np.searchsorted(judged.columns, live_columns[card.columns])
         for stretch in card.stretches:
             fails = members[_failing(judged, stretch, members, np.zeros(len(members), dtype=np.intp))]
-            if len(fails) < FEWEST or _pulled(judged, fails, stretch, pull):
+            if len(fails) < FEWEST or pull.explains(stretch, int(judged.module[fails[0]])):
                 continue
             if not _only_its_unit(judged, fails, stretch, scan.threshold):
                 for column in fails.tolist():
                     yield from faults(column, 1 if stretch.shift > 0 else -1, [stretch], None)
-
-
-def _pull_on_sound(
-    judged: JudgedDigis, columns: Sequence[int], faults: Iterable[Sequence[Stretch]]
-) -> dict[int, Floats]:
-    """By module, (LS,) how far channels that fail move its mean: sound ones look off the other way, by as much."""
-    pull: dict[int, Floats] = {}
-    for column, stretches in zip(columns, faults, strict=True):
-        own = pull.setdefault(int(judged.module[column]), np.zeros(len(judged.events)))
-        for stretch in stretches:
-            own[stretch.first : stretch.last + 1] += stretch.shift
-    size = np.bincount(judged.module[judged.live])
-    return {module: shift / size[module] for module, shift in pull.items()}
-
-
-def _pulled(judged: JudgedDigis, columns: NDArray[np.intp], stretch: Stretch, pull: Mapping[int, Floats]) -> bool:
-    """Whether channels of a module look off, because others in it fail the other way."""
-    shift = pull.get(int(judged.module[columns[0]]))
-    if shift is None:
-        return False
-    mean = float(shift[stretch.first : stretch.last + 1].mean())
-    return mean * stretch.shift < 0 and abs(stretch.shift) < PULLED * abs(mean)
 
 
 def _channel_fault(
