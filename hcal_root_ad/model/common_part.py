@@ -39,6 +39,8 @@ DARK = 6.0
 """A module without a digi counts as this much below expectation, in log."""
 LOST_DIGIS = -2.0
 """A module with fewer digis, in log, says nothing of the rings."""
+RING_WIDTH = 0.01
+"""By how much the rings of a side may differ in what they do against those of the other side."""
 BOX_WIDTH = 0.02
 """Shift of a readout box's log rate from run to run (0.015 to 0.021)."""
 FAILED_BOX, MOVED_SUBDETECTOR = 10.0, 200.0
@@ -200,8 +202,9 @@ class CommonPartFit:
         cells.newton_step()
         start = cells.clipped_mean(tree.side_ring, say)
         cells.weigh()
-        ring, _, side = self._both_sides(*cells.robust_mean(tree.side_ring, start, say))
-        side -= self._typical_of_halves(side)[tree.half_of_side_ring]
+        both, variance = cells.robust_mean(tree.side_ring, start, say)
+        ring, _, side = self._both_sides(both, variance)
+        side -= self._of_halves(side, variance)[tree.half_of_side_ring]
         cells.move(tree.side_ring, ring[tree.ring_of_side_ring] + side)
         cells.newton_step()
         start = cells.clipped_mean(tree.module)
@@ -248,9 +251,15 @@ class CommonPartFit:
         error = np.where(total > 0, 1 / np.maximum(total, np.float32(1e-9)), np.float32(NO_SAY))
         return mean, error, np.where(weight > 0, shift - mean[of], np.float32(0))
 
-    def _typical_of_halves(self, side: Single) -> Single:
-        """(halves, LS) median of (side rings, LS): what all rings of a side do alike its modules do."""
-        return np.stack([medians(side[rows].T) for rows in self._rings_of_halves])
+    def _of_halves(self, side: Single, variance: Single) -> Single:
+        """(halves, LS) robust mean of (side rings, LS): what all rings of a side do alike its modules do."""
+        out = []
+        for rows in self._rings_of_halves:
+            own, width = side[rows], variance[rows] + np.float32(RING_WIDTH**2)
+            off = np.square(own - medians(own.T)) / (width * BIWEIGHT**2)
+            weight = np.square(np.maximum(1 - off, 0)) / width
+            out.append(_down(weight * own) / np.maximum(_down(weight), 1e-9))
+        return np.stack(out)
 
     def _expect(self, cells: CellBlock, log_pileup: Single, shift: Single | None = None) -> None:
         """Set the rates at a log pileup, one for all or (sub-detectors, LS), and shifts of these."""
