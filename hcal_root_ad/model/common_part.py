@@ -146,6 +146,11 @@ class CommonPartFit:
         return Units(self.tree.ring_of_side_ring, self.tree.ring.names).sums
 
     @cached_property
+    def _sides_with_channels(self) -> NDArray[np.bool_]:
+        """(side rings, 1) whether a side has a live channel."""
+        return (np.bincount(self.tree.side_ring.of, minlength=len(self.tree.side_ring)) > 0)[:, None]
+
+    @cached_property
     def _rings_of_halves(self) -> list[NDArray[np.intp]]:
         return [np.flatnonzero(self.tree.half_of_side_ring == half) for half in range(len(self.tree.half))]
 
@@ -218,10 +223,9 @@ class CommonPartFit:
         cells.newton_step()
         cells.weigh()
         step, side_variance = cells.robust_mean(tree.side_ring, None, say)
-        if (silent := side_variance >= NO_SAY).any():  # of a lost half what its modules leave tells, if they count
-            lit = tree.module.spread((module > LOST_DIGIS).astype(np.float32))
-            others = cells.robust_mean(tree.side_ring, None, lit)
-            step, side_variance = (np.where(silent, *pair) for pair in zip(others, (step, side_variance), strict=True))
+        if (silent := (side_variance >= NO_SAY) & self._sides_with_channels).any():
+            moved, step, side_variance = self._with_lost_halves(cells, silent, say, module)
+            side += moved
         ring_step, ring_variance, side_step = self._both_sides(step, side_variance)
         side += side_step
         cells.without(tree.side_ring, ring_step[tree.ring_of_side_ring] + side_step)
@@ -238,6 +242,22 @@ class CommonPartFit:
             module=_rows_first(module), module_variance=_rows_first(variance), digis=_rows_first(digis),
             far=far.T.copy(), sound=sound.T.copy(),
         )  # fmt: skip
+
+    def _with_lost_halves(
+        self, cells: CellBlock, silent: NDArray[np.bool_], say: Single, module: Single
+    ) -> tuple[Single, Single, Single]:
+        """Sides of rings (side rings, LS): those that are ``silent``, of lost halves, by what their modules leave.
+
+        Returns a first shift, which the cells have then, the rest of it, and its variance.
+        """
+        sides = self.tree.side_ring
+        lit = self.tree.module.spread((module > LOST_DIGIS).astype(np.float32))
+        first = np.where(silent, cells.robust_mean(sides, None, lit)[0], np.float32(0))
+        cells.move(sides, first)
+        cells.newton_step()
+        cells.weigh()
+        lost, sound = (cells.robust_mean(sides, None, some) for some in (lit, say))
+        return first, np.where(silent, lost[0], sound[0]), np.where(silent, lost[1], sound[1])
 
     def _both_sides(self, shift: Single, variance: Single) -> tuple[Single, Single, Single]:
         """(rings, LS) mean shift of the sides of each ring, its variance, and (side rings, LS) what each is off it.

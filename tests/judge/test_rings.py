@@ -98,3 +98,17 @@ def test_each_side_of_a_ring_has_the_other_one_across(make_maps: MakeMaps) -> No
     assert names[across[names.index("HE ieta +18 depth 2")]] == "HE ieta -18 depth 2"
     assert tree.ring.names[tree.ring_of_side_ring[names.index("HE ieta +18 depth 2")]] == "HE |ieta| 18 depth 2"
     assert tree.half.names[tree.half_of_side_ring[names.index("HE ieta -18 depth 2")]] == "HEM"
+
+
+def test_a_ring_of_one_side_is_not_turned_round_by_the_loss_of_the_other_half(
+    make_maps: MakeMaps, both: list[Model]
+) -> None:
+    maps = make_maps(LENGTH)
+    counts, when, table = maps.counts.copy(), slice(MIDDLE[0] - 1, MIDDLE[1]), maps.channels
+    lost = np.flatnonzero((table.subdetector == Subdetector.HB) & (table.ieta < 0))
+    for rows, factor in ((lost, 0.85), (rows_of(maps, Subdetector.HB, 9), 0.6)):
+        counts[when, rows] = np.rint(counts[when, rows] * factor)
+    verdict = judge_run(replace(maps, counts=counts), both)
+    sizes = {finding.unit: finding.size for finding in verdict.findings}
+    assert sizes == pytest.approx({"HBM": 0.85, "HB ieta +9": 0.6}, abs=0.02)
+    assert {f.ranges for f in verdict.findings} == {(MIDDLE,)}

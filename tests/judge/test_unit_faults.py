@@ -127,6 +127,30 @@ def test_a_card_is_told_by_its_channels_together(make_maps: MakeMaps, both: list
     assert [(f.unit, f.ranges, f.channels) for f in verdict.findings] == [("HBP07-RM2-card3", ((11, 11),), len(card))]
 
 
+def test_several_cards_of_a_box_that_fail_alike_are_one_line(make_maps: MakeMaps, both: list[Model]) -> None:
+    """A patch in |ieta| over all phi of a box is some of its cards, in each of its modules, and a part of others."""
+    maps = make_maps(LENGTH)
+    names = np.array([maps.channels.box_name(row) for row in range(len(maps.channels))])
+    patch = np.flatnonzero((names == "HBP04") & (maps.channels.ieta > 2) & (maps.channels.ieta < 9))
+    verdict = judge_run(scaled(maps, patch, 0.6, 11, 30), both)
+    assert [(f.unit, f.ranges) for f in verdict.findings] == [(f"{len(patch)} channels of HBP04", ((11, 30),))]
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.7, 0.85])
+def test_what_is_sound_beside_a_patch_is_no_gain_of_a_module_or_a_card(
+    make_maps: MakeMaps, both: list[Model], factor: float
+) -> None:
+    maps = make_maps(LENGTH)
+    names = np.array([maps.channels.box_name(row) for row in range(len(maps.channels))])
+    patch = np.flatnonzero((names == "HEM11") & (maps.channels.rm > 1) & (np.abs(maps.channels.ieta) <= 20))
+    verdict = judge_run(scaled(maps, patch, factor), both)
+    assert all(finding.size < 1 for finding in verdict.findings)
+    flagged_cells = np.asarray(verdict.verdicts[1].states >= State.PROBLEMATIC)
+    own = np.zeros_like(flagged_cells)
+    own[:, np.searchsorted(maps.channels.rows_of("HE"), patch)] = True
+    assert np.array_equal(flagged_cells, own)
+
+
 def test_half_of_a_subdetector_that_is_lost_leaves_no_gain_to_the_other_half(
     make_maps: MakeMaps, both: list[Model]
 ) -> None:
@@ -160,3 +184,29 @@ def test_a_crowd_has_the_lumisections_that_its_sum_tells(sign: int, factor: floa
     assert np.flatnonzero(crowd_timed(crowd, observed, expected).inside).tolist() == list(range(8, 20))
     few = replace(crowd, columns=np.arange(20))
     assert np.array_equal(crowd_timed(few, observed, expected).inside, coarse)
+
+
+def test_channels_in_a_failed_unit_do_not_time_a_crowd() -> None:
+    expected = np.full((30, 240), 50.0)
+    observed = expected.copy()
+    observed[8:20] *= 0.6
+    observed[20:, :120] = 0
+    inside = np.zeros(30, dtype=bool)
+    inside[8:20] = True
+    crowd = Fault(Level.CHANNELS, "240 channels of HE", -1, np.arange(240), inside, 9.0)
+    half = Fault(Level.HALF, "HEM", -1, np.arange(120), np.arange(30) >= 20, 99.0)
+    assert np.flatnonzero(crowd_timed(crowd, observed, expected, [half]).inside).tolist() == list(range(8, 20))
+
+
+def test_more_channels_than_a_flood_have_their_own_edges(make_maps: MakeMaps, both: list[Model]) -> None:
+    """Three hundred channels in a crowd, and five in one module that fail in other lumisections."""
+    maps = make_maps(LENGTH)
+    rows = maps.channels.rows_of("HB")
+    names = np.array([maps.channels.box_name(row) for row in rows.tolist()])
+    few = rows[(names == "HBP09") & (maps.channels.rm[rows] == 2)][::9]
+    crowd = np.setdiff1d(rows[::20], few)
+    states = flagged(scaled(scaled(maps, crowd, 0.6, 3, 20), few, 0.6, 23, 33), both, "HB")
+    expected = np.zeros_like(states)
+    expected[2:20, np.searchsorted(rows, crowd)] = True
+    expected[22:33, np.searchsorted(rows, few)] = True
+    assert np.array_equal(states, expected)

@@ -45,6 +45,18 @@ def test_weak_modules_are_named_and_not_their_box_or_its_sound_ones(
     assert [finding.size for finding in verdict.findings] == pytest.approx([0.95] * len(numbers), abs=0.005)
 
 
+@pytest.mark.parametrize("factor", [0.6, 0.8, 0.9])
+@pytest.mark.parametrize(("first", "last"), [(1, LENGTH), (11, 30), (14, 37), (21, LENGTH), (26, 31)])
+def test_two_modules_lost_for_any_part_of_a_run_leave_the_others_sound(
+    make_maps: MakeMaps, both: list[Model], factor: float, first: int, last: int
+) -> None:
+    """Half a run is the worst: what is typical of it lies between sound and lost."""
+    maps = make_maps(LENGTH)
+    verdict = judge_run(scaled(maps, modules(maps, "HBP02", 1, 3), factor, first, last), both)
+    assert said(verdict.findings) == [(f"HBP02-RM{number}", ((first, last),)) for number in (1, 3)]
+    assert [finding.size for finding in verdict.findings] == pytest.approx([factor] * 2, abs=0.01)
+
+
 def test_modules_that_were_better_than_the_others_and_are_not_are_told_by_their_change(
     make_maps: MakeMaps, both: list[Model]
 ) -> None:
