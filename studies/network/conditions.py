@@ -22,6 +22,7 @@ from hcal_root_ad.files import whole_file
 from hcal_root_ad.judge.levels import unit_levels
 from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.model.unit_tree import Units, UnitTree
 from hcal_root_ad.simulate.scenario import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import RateChange
@@ -160,15 +161,21 @@ def fitted(
     levels = CommonPartFit(reference).fit(counts, events)
     units = unit_levels(levels, reference.tree, reference)
     shift, said, apart = truth
-    away = np.abs(levels.ring) > RUN_AWAY
+    own, away = _of_both_sides(units.ring, reference.tree), np.abs(levels.ring) > RUN_AWAY
     ring, variance, smooth = (
         np.where(away, instead, values)
-        for values, instead in ((levels.ring, 0.0), (levels.ring_variance, UNKNOWN), (units.ring, 0.0))
+        for values, instead in ((levels.ring, 0.0), (levels.ring_variance, UNKNOWN), (own, 0.0))
     )
     return Measured(
         ring.astype(float), variance.astype(float), shift, said, apart, smooth.astype(float),
         (units.subdetector[:, 1] - units.subdetector[:, 0]),
     )  # fmt: skip
+
+
+def _of_both_sides(values: Floats, tree: UnitTree) -> Floats:
+    """(LS, rings) means of (LS, side rings)."""
+    sides = Units(tree.ring_of_side_ring, tree.ring.names).sums
+    return np.asarray((sides @ values.T).T / sides.sum(axis=1))
 
 
 Predict = Callable[..., tuple[Floats, Floats]]

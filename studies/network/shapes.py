@@ -136,7 +136,9 @@ class Shapes:
 
     def beyond_smooth(self, rings: Rings) -> Shapes:
         """What today's smooth fit leaves of them."""
-        return replace(self, shift=self.shift - smooth_conditions(self.shift, rings.tree))
+        sides = rings.tree.ring_of_side_ring  # alike on both sides, so the fit is
+        _, one_side = np.unique(sides, return_index=True)
+        return replace(self, shift=self.shift - smooth_conditions(self.shift[:, sides], rings.tree)[:, one_side])
 
 
 def learn_shapes(families: Sequence[str], number: int = SHAPES, seed: int = 1, era: Era = Era.RUN3) -> Shapes:
