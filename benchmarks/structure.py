@@ -47,7 +47,7 @@ PURPOSES = {
         ("harvest", "root_io", "lumi_maps", "detector", "histograms", "machine"),
     ),
     "publishing, plots and reports": (("publish", "report"), ("publish", "report", "style")),
-    "certifying and watching": (("certify", "watch"), ("certify", "watch", "conditions")),
+    "certifying and watching": (("certify", "watch"), ("certify", "watch", "conditions", "oms")),
     "simulating, exporting, reproducing": (("simulate", "export", "reproduce"),) * 2,
     "command line and Python": (("cli", FRONT), ("cli", "api", FRONT)),
     "text inputs, outputs, provenance, errors": (

@@ -21,7 +21,6 @@ from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import LumiMaps, Range, ranges_of, union, within
 from hcal_root_ad.tables import read_json, shown, whole
 
-NO_STABLE_BEAMS, CMS_NOT_ACTIVE, HBHE_OFF = "no stable beams", "CMS not active", "HBHE off"
 NOT_SELECTED = "not in the selection"
 QUANTITIES = {
     "pileup": "pileup",
@@ -253,17 +252,19 @@ def range_from(first: object, last: object, run: int, path: Path) -> Range:
 
 
 def _listed_number(value: object, path: Path, expected: str) -> int:
-    number = 0 if isinstance(value, str) else whole_or_zero(value)
-    if not 0 < number <= LARGEST:
+    number = 0 if isinstance(value, str) else positive(value)
+    if not number:
         raise InputError(f"{path} says {shown(value)} where {expected} was expected.")
     return number
 
 
-def whole_or_zero(value: object) -> int:
+def positive(value: object) -> int:
+    """A number of a run or lumisection out of a file; 0 for what is none."""
     try:
-        return whole(value)
+        number = whole(value)
     except ValueError:
         return 0
+    return number if 0 < number <= LARGEST else 0
 
 
 def _ranges(run: int, ranges: object, path: Path) -> list[Range]:

@@ -16,24 +16,12 @@ from typing import TypeVar
 
 import numpy as np
 
-from hcal_root_ad.conditions import (
-    CMS_NOT_ACTIVE,
-    COLLISIONS,
-    COSMICS,
-    HBHE_OFF,
-    IONS,
-    LARGEST,
-    NO_STABLE_BEAMS,
-    QUANTITIES,
-    Conditions,
-    OmsRun,
-    read_selection,
-    whole_or_zero,
-)
+from hcal_root_ad.conditions import COLLISIONS, COSMICS, IONS, QUANTITIES, Conditions, OmsRun, positive, read_selection
 from hcal_root_ad.content import nearest
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.tables import Row, flag, open_rows, real, shown
 
+NO_STABLE_BEAMS, CMS_NOT_ACTIVE, HBHE_OFF = "no stable beams", "CMS not active", "HBHE off"
 _BEAMS = ("beams_stable", "beam1_stable", "beam2_stable", "beam1_present", "beam2_present")
 HBHE_FLAGS = ("hbhea_ready", "hbheb_ready", "hbhec_ready")
 CAUSE_OF_FLAG = {
@@ -175,8 +163,8 @@ def _pair(row: Row, name: str) -> tuple[str, str]:
 
 
 def _number(row: Row, name: str) -> int:
-    number = whole_or_zero(row[name])
-    if not 0 < number <= LARGEST:
+    number = positive(row[name])
+    if not number:
         raise ValueError(f"{name} = {shown(row[name])}; a whole number above 0 was expected")
     return number
 

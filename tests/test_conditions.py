@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hcal_root_ad.conditions import (
-    NO_STABLE_BEAMS,
     NOT_SELECTED,
     Conditions,
     OmsRun,
@@ -23,6 +22,7 @@ from hcal_root_ad.conditions import (
 )
 from hcal_root_ad.errors import InputError
 from hcal_root_ad.lumi_maps import ranges_of
+from hcal_root_ad.oms import NO_STABLE_BEAMS
 
 LS = np.arange(1, 6, dtype=np.int32)
 OMS = OmsRun(

@@ -11,19 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hcal_root_ad.conditions import (
-    CMS_NOT_ACTIVE,
-    HBHE_OFF,
-    NO_STABLE_BEAMS,
-    UNKNOWN,
-    Conditions,
-    OmsRun,
-    RunConditions,
-    RunFacts,
-    conditions_of_table,
-)
+from hcal_root_ad.conditions import UNKNOWN, Conditions, OmsRun, RunConditions, RunFacts, conditions_of_table
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.oms import read_oms
+from hcal_root_ad.oms import CMS_NOT_ACTIVE, HBHE_OFF, NO_STABLE_BEAMS, read_oms
 
 RUNS = """run_number,lumisection_number,beams_stable,delivered_lumi_per_lumisection,hlt_key,b_field,fill_type_runtime
 11,1,1,500,menu/v1,3.80,PROTONS

@@ -271,7 +271,7 @@ def _histories(verdict: Verdict | StripVerdict, findings: Sequence[Finding]) -> 
 def _arrays(record: RunRecord) -> dict[str, NDArray[Any]]:
     """The record as named arrays; those of a sub-detector are named after it."""
     plain = {name: getattr(record, name) for name in _PLAIN}
-    parts = [{name: getattr(part, name) for name in _WORDS} for part in record.parts]
+    parts = [{name: getattr(own, name) for name in _WORDS} for own in record.parts]
     words = {**plain, "format": _FORMAT, "parts": parts, "common": record.common and _common_words(record.common)}
     arrays = {
         "words": np.array(json.dumps(words, sort_keys=True, default=_plain)),
@@ -284,8 +284,8 @@ def _arrays(record: RunRecord) -> dict[str, NDArray[Any]]:
         shifts = record.common.subdetector.items()
         arrays |= {f"common.subdetector.{name}": values.astype(np.float16) for name, values in shifts}
         arrays |= {"common.lumisections": record.common.lumisections}
-    for part in record.parts:
-        arrays |= {f"{part.name}.{name}": getattr(part, name) for name in _ARRAYS}
+    for subdetector in record.parts:
+        arrays |= {f"{subdetector.name}.{name}": getattr(subdetector, name) for name in _ARRAYS}
     return arrays
 
 
@@ -322,7 +322,7 @@ def _record(arrays: Mapping[str, NDArray[Any]]) -> RunRecord:
         **plain,
         lumisections=arrays["lumisections"],
         events=arrays["events"],
-        parts=tuple(_part(part, arrays) for part in words["parts"]),
+        parts=tuple(_part(own, arrays) for own in words["parts"]),
         provenance=provenance_of_text(str(arrays["provenance"])) if "provenance" in arrays else None,
         common=words["common"] and _common(words["common"], arrays),
     )

@@ -23,8 +23,9 @@ from hcal_root_ad.certify.certification import (
     certify_run,
 )
 from hcal_root_ad.certify.policy import Policy, Rules, Untrusted
-from hcal_root_ad.conditions import NO_STABLE_BEAMS, OmsRun, RunConditions
+from hcal_root_ad.conditions import OmsRun, RunConditions
 from hcal_root_ad.judge.verdict import Trust
+from hcal_root_ad.oms import NO_STABLE_BEAMS
 from hcal_root_ad.publish.saved_verdict import PartRecord, RunRecord
 
 MakeRecord = Callable[..., RunRecord]

@@ -22,9 +22,10 @@ from hcal_root_ad.certify.store import (
     items_of,
     result_of_table,
 )
-from hcal_root_ad.conditions import NO_STABLE_BEAMS, OmsRun, RunConditions
+from hcal_root_ad.conditions import OmsRun, RunConditions
 from hcal_root_ad.errors import InputError, ModelError, OutputError, UsageError
 from hcal_root_ad.mask import Mask
+from hcal_root_ad.oms import NO_STABLE_BEAMS
 
 JUDGING = CampaignJudging((ModelPlace("/models/he", "d1"),), 0.5)
 A = SurveyedFile("/data/a.root", 1, 1, "aa", (1,))
