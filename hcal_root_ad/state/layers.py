@@ -1,7 +1,8 @@
 """``Layer``: the units of one level (channels, modules, boxes, halves, rings) as states of a Kalman filter.
 
 Each unit has a level and a power (response to log pileup), rings also a dose slope and an offset per trigger menu. The
-level walks from run to run with variance ``walk``, and each run scatters about it with variance ``noise``.
+level walks from run to run with variance ``walk``, and each run scatters about it with variance ``noise``. Innovations,
+what runs do beyond what was predicted, tell both, and when the settings changed.
 
 A run gives, for each unit, J = Σw·h·hᵀ and b = Σw·x·h with h = (1, u): x is the shift of log rate from what the state
 said. The run's own noise (variance R, the same in all of its LS) is a nuisance, integrated out: with a = 1/(S₀ + 1/R)
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.judge.verdict import RunSums
 from hcal_root_ad.stats.binomial import Floats
+from hcal_root_ad.stats.scan import robust_scale
 
 Mask = NDArray[np.bool_]
 Labels = NDArray[np.intp]
@@ -36,24 +38,17 @@ class Packed:
         """Every field under ``prefix/field``."""
         out: dict[str, NDArray[Any]] = {}
         for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            if isinstance(value, Packed):
-                out |= value.arrays(f"{prefix}/{field.name}")
-            else:
-                out[f"{prefix}/{field.name}"] = value
+            name, value = f"{prefix}/{field.name}", getattr(self, field.name)
+            out |= value.arrays(name) if isinstance(value, Packed) else {name: value}
         return out
 
     @classmethod
     def of_arrays(cls, prefix: str, arrays: Mapping[str, NDArray[Any]]) -> Self:
         """What :meth:`arrays` gave."""
-        parts: dict[str, type[Packed]] = {"past": Past, "window": LatestRuns}
-        values = {
-            field.name: parts[field.name].of_arrays(f"{prefix}/{field.name}", arrays)
-            if field.name in parts
-            else arrays[f"{prefix}/{field.name}"]
-            for field in fields(cls)  # type: ignore[arg-type]
-        }
-        return cls(**values)
+        inner: dict[str, type[Packed]] = {"past": Past, "window": LatestRuns}
+        names = {field.name: f"{prefix}/{field.name}" for field in fields(cls)}  # type: ignore[arg-type]
+        return cls(**{field: inner[field].of_arrays(name, arrays) if field in inner else arrays[name]
+                      for field, name in names.items()})  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,14 +75,10 @@ class Past(Packed):
             age = update - numbers[k]
             keep[k] = last - numbers[k] >= max(1, age // 4) and age <= OLDEST
             last = numbers[k] if keep[k] else last
-
-        def joined(old: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
-            return np.concatenate([old, new[None].astype(old.dtype)])[keep]
-
-        return Past(
-            numbers[keep], joined(self.clock, layer.clock), joined(self.level, layer.mean[:, LEVEL]),
-            joined(self.variance, layer.covariance[:, LEVEL, LEVEL]), joined(self.multiplier, layer.multiplier),
-        )  # fmt: skip
+        old = self.clock, self.level, self.variance, self.multiplier
+        new = layer.clock, layer.mean[:, LEVEL], layer.covariance[:, LEVEL, LEVEL], layer.multiplier
+        columns = (np.concatenate([a, b[None].astype(a.dtype)])[keep] for a, b in zip(old, new, strict=True))
+        return Past(numbers[keep], *columns)
 
 
 OLDEST = 64
@@ -134,8 +125,6 @@ APART = 4
 """Runs between two changes of settings, at least."""
 SAMPLE = 800
 """Units of a group that are kept in a window."""
-
-
 FACTORS = np.array([1.0, 6.0, 36.0])
 """Variances of a restless unit's walk over that of its group."""
 RARE = np.array([0.97, 0.025, 0.005])
@@ -201,6 +190,58 @@ class Layer(Packed):
         covariance[:, range(self.terms, number), range(self.terms, number)] = width**2
         return replace(self, mean=mean, covariance=covariance)
 
+    def with_settings(self, excess: Floats) -> Layer:
+        """The layer with so much more walk in this step only."""
+        covariance = self.covariance.copy()
+        covariance[:, LEVEL, LEVEL] += excess[self.group]
+        return replace(self, covariance=covariance, clock=self.clock + excess)
+
+    def with_widths(self, level: str) -> Layer:
+        """The layer with the walk and noise of each group under which its window is most likely: empirical Bayes.
+
+        Each unit is a local level (Durbin and Koopman, *Time Series Analysis by State Space Methods*, 2012, section 2).
+        A pull counts with 12 in square at most: steps are no walk.
+        """
+        walk, noise = self.walk.copy(), self.noise.copy()
+        cap = CAP_OF_BOXES if level == "box" else CAP
+        group = self.group[self.window.rows]
+        for g in range(len(walk)):
+            columns = np.flatnonzero(group == g)
+            if np.isfinite(self.window.position[:, columns]).any(axis=1).sum() >= FEWEST_RUNS:
+                walk[g], noise[g] = _most_likely(self.window, columns, g, TYPICAL[level], cap)
+        return replace(self, walk=walk, noise=noise)
+
+    def with_restlessness(self, off: Innovation, use: Mask, age: float) -> Layer:
+        """The layer with how likely each unit is a restless one; what it was seen to do is forgotten by and by.
+
+        A step that is far off makes a unit restless for some runs, and its level less sure: such are tails of walks.
+        """
+        total = off.chance + off.expected
+        walk = self.walk[self.group] * age
+        under = total[:, None] + (FACTORS - self.multiplier[:, None]) * walk[:, None]
+        under = np.maximum(under, (off.chance + self.noise[self.group])[:, None])
+        shift2 = np.minimum(off.shift**2, CAP * total)
+        said = -(shift2[:, None] / under + np.log(under)) / 2
+        prior = np.log(RARE)
+        restless = prior + REMEMBERED * (self.restless - prior) + said - said[:, :1]
+        return replace(self, restless=np.where((use & off.measured)[:, None], restless, self.restless))
+
+    def changed_settings(self, off: Innovation, level: str, sound: Mask) -> Floats:
+        """(groups,) variance by which the units moved in this step beyond what was predicted; 0 where all is as before.
+
+        ``sound``: (units,) that are not known to be at fault. Those with a line in this run count: were it a change of
+        settings, the lines would be of those that moved most.
+        """
+        out = np.zeros(len(self.walk))
+        for g in range(len(out)):
+            rows = np.flatnonzero(sound & off.measured & (self.group == g))
+            if len(rows) < FEWEST_UNITS:
+                continue
+            factor = float(robust_scale(off.pull[rows][None])[0]) ** 2
+            if factor > WIDER[level]:
+                out[g] = (factor - 1) * float(np.median(off.chance[rows] + off.expected[rows]))
+        return out
+
 
 def chances(restless: Floats) -> Floats:
     """(units, factors) probabilities of log odds."""
@@ -211,10 +252,9 @@ def chances(restless: Floats) -> Floats:
 def new_layer(mean: Floats, variance: Floats, group: Labels, walk: Floats, noise: Floats, update: int = 0) -> Layer:
     """A layer that has learned nothing yet: ``mean``, ``variance`` (units, terms)."""
     units, groups = len(mean), len(walk)
-    covariance = np.zeros((units, mean.shape[1], mean.shape[1]))
-    diagonal = range(mean.shape[1])
-    covariance[:, diagonal, diagonal] = variance
-    rows = np.concatenate([_sample(np.flatnonzero(group == g)) for g in range(groups)])
+    covariance = np.einsum("ni,ij->nij", variance, np.eye(mean.shape[1]))
+    own = (np.flatnonzero(group == g) for g in range(groups))
+    rows = np.concatenate([members[:: max(1, len(members) // SAMPLE)] for members in own])
     nothing = np.zeros((0, units), dtype=np.float32)
     past = Past(np.zeros(0, dtype=np.int64), np.zeros((0, groups)), nothing, nothing, nothing)
     empty = np.zeros((0, len(rows)), dtype=np.float32)
@@ -225,10 +265,6 @@ def new_layer(mean: Floats, variance: Floats, group: Labels, walk: Floats, noise
         window=LatestRuns(rows, empty, empty, np.zeros(0), np.zeros((0, groups), dtype=bool)),
     )  # fmt: skip
     return replace(layer, past=past.with_present(update, layer))
-
-
-def _sample(rows: Labels) -> Labels:
-    return rows[:: max(1, len(rows) // SAMPLE)]
 
 
 LARGEST_STEP = 0.3
@@ -302,3 +338,58 @@ def _without_noise(sums: RunSums, noise: Floats, rows: np.ndarray) -> tuple[Floa
     off = s1 - s0 * s1 * a
     information = np.stack([np.stack([s0 - s0**2 * a, off], axis=1), np.stack([off, s2 - s1**2 * a], axis=1)], axis=1)
     return information, np.stack([b0 - s0 * b0 * a, b1 - s1 * b0 * a], axis=1)
+
+
+CAP, CAP_OF_BOXES = 12.0, 8.0
+"""Largest square of a pull that counts."""
+WALKS = np.geomspace(0.001, 0.03, 12)
+NOISES = np.geomspace(0.002, 0.05, 12)
+"""Standard deviations that are tried."""
+TYPICAL = {"channel": (0.004, 0.006), "module": (0.003, 0.003), "box": (0.006, 0.006), "half": (0.003, 0.003),
+           "ring": (0.005, 0.01)}  # fmt: skip
+"""Walk and noise that units are thought to have, as standard deviations; the prior is log-normal around them."""
+PRIOR_WIDTH = 1.0
+"""Its width in log."""
+FEWEST_RUNS = 2
+WIDER = {"channel": 1.35, "module": 1.5, "box": 1.8, "half": 4.0, "ring": 4.0}
+"""Innovations wider than predicted by this factor in variance: the settings changed."""
+FEWEST_UNITS = 12
+REMEMBERED = 0.98
+"""What is kept from run to run of what is known of a unit's restlessness."""
+
+
+def _most_likely(
+    window: LatestRuns, columns: Labels, group: int, typical: tuple[float, float], cap: float
+) -> tuple[float, float]:
+    """Variances of walk and noise."""
+    position, variance = window.position[:, columns], window.variance[:, columns]
+    cost = _cost(position, variance, window.age, window.begins[:, group], cap)
+    for axis, (values, middle) in enumerate(zip((WALKS, NOISES), typical, strict=True)):
+        prior = (np.log(values / middle) / PRIOR_WIDTH) ** 2
+        cost = cost + (prior[:, None] if axis == 0 else prior[None])
+    weight = np.exp(-(cost - cost.min()) / 2)
+    weight /= weight.sum()
+    log_walk, log_noise = weight.sum(axis=1) @ np.log(WALKS), weight.sum(axis=0) @ np.log(NOISES)
+    return float(np.exp(2 * log_walk)), float(np.exp(2 * log_noise))
+
+
+def _cost(position: Floats, variance: Floats, age: Floats, begins: Mask, cap: float) -> Floats:
+    """(walks, noises) −2 ln L of local levels. ``age``, ``begins``: (T,), of :class:`LatestRuns`."""
+    walk, noise = WALKS[:, None, None] ** 2, NOISES[None, :, None] ** 2
+    shape = (len(WALKS), len(NOISES), position.shape[1])
+    mean, spread = np.zeros(shape), np.full(shape, np.nan)
+    cost = np.zeros(shape[:2])
+    for x, v, step, begin in zip(position.astype(np.float64), variance.astype(np.float64), age, begins, strict=True):
+        there = np.isfinite(x)
+        x, v = np.where(there, x, 0), np.where(there, v, 1)
+        if begin:
+            spread = np.full(shape, np.nan)
+        started = np.isfinite(spread)
+        before = np.where(started, spread + walk * step, 0)
+        total = before + noise + v
+        use = started & there
+        cost += np.where(use, np.minimum((x - mean) ** 2 / total, cap) + np.log(total), 0).sum(axis=2)
+        gain = np.where(use, before / total, np.where(there, 1.0, 0.0))
+        mean = mean + gain * (x - mean)
+        spread = np.where(use, before * (1 - gain), np.where(there, noise + v, np.where(started, before, np.nan)))
+    return cost

@@ -36,7 +36,6 @@ from hcal_root_ad.state.guards import (
     rolled_back,
     silent,
 )
-from hcal_root_ad.state.innovations import changed_settings, with_restlessness, with_settings, with_widths
 from hcal_root_ad.state.layers import DOSE, LEVEL, POWER, Innovation, Layer, Mask, innovation, learn, predict
 from hcal_root_ad.stats.binomial import Floats, log_rate
 
@@ -269,11 +268,11 @@ def _subdetector(
     for level in LAYERS:
         if level == "half":  # boxes that all moved took their sides along
             share = len(layers["half"]) / len(layers["box"])
-            layers[level] = with_settings(layers[level], share * excess["box"])
+            layers[level] = layers[level].with_settings(share * excess["box"])
         off[level] = innovation(layers[level], measured.sums[level], place[level])
-        excess[level] = changed_settings(layers[level], off[level], level, ~frozen[level])
+        excess[level] = layers[level].changed_settings(off[level], level, ~frozen[level])
         if excess[level].any():
-            layers[level] = with_settings(layers[level], excess[level])
+            layers[level] = layers[level].with_settings(excess[level])
             off[level] = innovation(layers[level], measured.sums[level], place[level])
             notes.settings |= {f"{name} {level} {g}": float(x) for g, x in enumerate(excess[level]) if x > 0}
     moved = {level for level in LAYERS if excess[level].any()}
@@ -313,8 +312,8 @@ def _subdetector(
         notes.learned[key], notes.frozen[key] = int((use & measurable).sum()), int((~use & measurable).sum())
         layer = _with_window(layer, off[level], sound, age, excess[level] > 0)
         before = layer
-        layer = with_restlessness(learn(layer, measured.sums[level], place[level], use), off[level], use, age)
-        layers[level] = with_widths(replace(layer, clock=before.clock), level)
+        layer = learn(layer, measured.sums[level], place[level], use).with_restlessness(off[level], use, age)
+        layers[level] = replace(layer, clock=before.clock).with_widths(level)
     part = replace(part, layers=layers)
     if guards.creep:
         tested = LAYERS if state.knows(conditions) else LAYERS[:-1]  # else it is menus that move rings
