@@ -25,16 +25,8 @@ from numpy.typing import NDArray
 from hcal_root_ad.detector import N_DQM_IETA, N_IPHI, era_of_run
 from hcal_root_ad.errors import InputError, NoHcalError, UsageError
 from hcal_root_ad.files import whole_file
-from hcal_root_ad.harvest import gathering
-from hcal_root_ad.harvest.harvester import (
-    ContainerKind,
-    Definition,
-    Element,
-    FileContent,
-    choose_definitions,
-    fitting,
-    load_definitions,
-)
+from hcal_root_ad.harvest import gathering, harvester
+from hcal_root_ad.harvest.harvester import ContainerKind, Definition, Element, FileContent
 from hcal_root_ad.harvest.inputs import InputFile, damage_as_input_error
 from hcal_root_ad.root_io.records import check_size
 
@@ -107,7 +99,7 @@ class TableFile:
         return int(self._lumisections.max(initial=0))
 
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
-        source = fitting(self, definition) or definition
+        source = harvester.fitting(self, definition) or definition
         numbers = {source.map_element(n): n for run in self.runs for n in gathering.maps_of(era_of_run(run))}
         chosen = [place for place in self._places if within is None or place[1] in within]
         sections = {(*place, 0): gathering.LumisectionCounts(*place) for place in chosen}
@@ -239,7 +231,7 @@ def _columns_of(parquet: pq.ParquetFile, path: Path) -> tuple[ContainerKind, tup
         InputError: it has those of none.
     """
     columns_there = set(parquet.schema_arrow.names)
-    tables = [(d.container, d.columns) for d in load_definitions() if d.columns]
+    tables = [(d.container, d.columns) for d in harvester.load_definitions() if d.columns]
     for kind, columns in tables:
         if columns_there.issuperset(columns):
             return kind, columns
@@ -357,7 +349,7 @@ def fetch(run: DialsRun, path: Path, client: DialsClient, progress: Progress | N
         InputError: the service cannot be asked, or several datasets hold the run.
         NoHcalError: DIALS has no HCAL maps of the run.
     """
-    for definition in choose_definitions(None):  # by rank
+    for definition in harvester.choose_definitions(None):  # by rank
         if definition.container is ContainerKind.DIALS and (rows := list(_rows(run, definition, client, progress))):
             with whole_file(path) as partial:
                 table = pa.Table.from_pylist(rows, _SCHEMA)

@@ -18,17 +18,9 @@ from uproot.interpretation.objects import AsObjects, ObjectArray
 
 from hcal_root_ad.detector import era_of_run
 from hcal_root_ad.errors import InputError
-from hcal_root_ad.harvest import harvester
+from hcal_root_ad.harvest import gathering, harvester
 from hcal_root_ad.harvest.depth_maps import PartMaps, WantedMaps, in_batches, is_map, read_maps
-from hcal_root_ad.harvest.gathering import (
-    LumisectionCounts,
-    check_numbers,
-    counter_of,
-    growth_of_counter,
-    maps_of,
-    where,
-    whole_column,
-)
+from hcal_root_ad.harvest.gathering import LumisectionCounts
 from hcal_root_ad.harvest.inputs import InputFile
 from hcal_root_ad.root_io.histogram_bytes import HistogramReader
 from hcal_root_ad.root_io.records import Objects, Record, basket_objects, fetch
@@ -69,7 +61,7 @@ def read_index(root: Any) -> Iterator[Row]:
     if root["Indices"].num_entries > _MOST_ROWS:
         raise InputError(f"{place} has {root['Indices'].num_entries} rows; no run needs more than {_MOST_ROWS}.")
     index = root["Indices"].arrays(["Run", "Lumi", "Type", "FirstIndex", "LastIndex"], library="np")
-    columns = (whole_column(index[key], f"{place}, {key}").tolist() for key in index)
+    columns = (gathering.whole_column(index[key], f"{place}, {key}").tolist() for key in index)
     numbers: dict[tuple[int, int, str], int] = {}
     for run, ls, kind, first, last in zip(*columns, strict=True):
         if kind < len(trees) and trees[kind] in present:
@@ -163,7 +155,7 @@ class ElementTree:
         reader = HistogramReader(self)
         for basket, numbers, _ in self.baskets(entries):
             (histograms,) = reader.read([basket], [numbers])
-            yield from (counter_of(bins.inside()) for bins in histograms)
+            yield from (gathering.counter_of(bins.inside()) for bins in histograms)
 
     def baskets(self, entries: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[np.int64], slice]]:
         """Baskets that hold the (ascending) entries: number, entries within it, and which of the entries these are."""
@@ -245,7 +237,7 @@ class DqmioFile:
         self.path = path
         self._rows = tuple(read_index(root))
         for run, lumisection in {(row.run, row.lumisection) for row in self._rows}:
-            check_numbers(path, run, lumisection)
+            gathering.check_numbers(path, run, lumisection)
         present = set(root.keys(recursive=False, cycle=False))
         entries = {name: int(root[name].num_entries) for name in {row.tree for row in self._rows} & present}
         wrong = set(contradictions(entries, self._rows))
@@ -300,7 +292,7 @@ class DqmioFile:
         for (run, lumisection, _), section in sections.items():
             if (run, lumisection) in self._doubted:
                 section.doubt(INDEX_AND_CONTENT)
-        names = {source.map_element(number) for run in self.runs for number in maps_of(era_of_run(run))}
+        names = {source.map_element(number) for run in self.runs for number in gathering.maps_of(era_of_run(run))}
         of_run = self._hits([row for row in self._rows if not row.lumisection and row.tree.startswith("TH2")], names)
         note = "LS 0: maps that belong to no lumisection, left out."
         return harvester.FileContent(
@@ -328,7 +320,7 @@ class DqmioFile:
 
     def _add_maps(self, sections: Sections, rows: Sequence[Row], definition: harvester.Definition) -> None:
         for era in dict.fromkeys(era_of_run(run) for run in self.runs):
-            numbers = {definition.map_element(number): number for number in maps_of(era)}
+            numbers = {definition.map_element(number): number for number in gathering.maps_of(era)}
             for tree, hits in self._hits([row for row in rows if era_of_run(row.run) == era], numbers):
                 if not is_map(tree.classname):
                     raise InputError(f"{hits[0].name} in {self.path} is a {tree.classname}; a TH2 was expected.")
@@ -344,7 +336,7 @@ class DqmioFile:
             if name not in self._counters_of:
                 self._counters_of[name] = dict(self._counters(name))
             counted = self._counters_of[name]
-            growth = growth_of_counter(counted)
+            growth = gathering.growth_of_counter(counted)
             for place in counted.keys() & sections.keys():
                 sections[place].count(whose, counted[place], growth[place])
 
@@ -365,7 +357,7 @@ class DqmioFile:
         for tree, hits in self._hits([row for row in self._rows if not row.lumisection], names):
             for row, entry, name in hits:
                 histogram = tree.whole(entry)
-                words = where(self.path, name, row.run, 0)
+                words = gathering.where(self.path, name, row.run, 0)
                 contents = harvester.entries_of_bins(histogram, tree.classname)[1:-1]
                 events = counters.setdefault((row.run, name), {})
                 for ls, n in harvester.events_against_ls(contents, histogram.axis().low, words).items():

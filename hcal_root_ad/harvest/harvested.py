@@ -17,32 +17,11 @@ from numpy.typing import NDArray
 
 from hcal_root_ad.detector import N_IPHI, SUBDET_PM, era_of_run
 from hcal_root_ad.errors import InputError
+from hcal_root_ad.harvest import gathering, harvester
 from hcal_root_ad.harvest.depth_maps import KeyStock, Stored, add_maps
 from hcal_root_ad.harvest.events import events_of
-from hcal_root_ad.harvest.gathering import (
-    SATURATED,
-    LumisectionCounts,
-    ceiling,
-    check_events,
-    check_numbers,
-    counter_of,
-    growth_of_counter,
-    maps_of,
-    table_of_run,
-    where,
-    whole_numbers,
-)
-from hcal_root_ad.harvest.harvester import (
-    ContainerKind,
-    Definition,
-    Element,
-    FileContent,
-    RunTotal,
-    entries_of_bins,
-    events_against_ls,
-    first_lumisection,
-    fitting,
-)
+from hcal_root_ad.harvest.gathering import SATURATED, LumisectionCounts
+from hcal_root_ad.harvest.harvester import ContainerKind, Definition, Element, FileContent, RunTotal
 from hcal_root_ad.harvest.inputs import InputFile
 from hcal_root_ad.lumi_maps import CoarseMaps, EventSource
 from hcal_root_ad.root_io.histogram_bytes import HistogramReader
@@ -78,7 +57,7 @@ class DqmFolders:
         self._subsystems = {int(name.removeprefix("Run ")): _folders(data[name]) for name in runs}
         self.runs = tuple(sorted(self._subsystems))
         for run in self.runs:
-            check_numbers(path, run)
+            gathering.check_numbers(path, run)
         self._listed: dict[tuple[int, str], Scopes] = {}
 
     def subsystems(self, run: int) -> tuple[str, ...]:
@@ -119,7 +98,7 @@ class DqmFolders:
                 f"{self._path} has the folder {shown(folder)}; By Lumi Section and two numbers, as 12-12, was expected."
             )
         scope = Scope(run, int(numbers[1]), int(numbers[2]))
-        check_numbers(self._path, run, scope.last)
+        gathering.check_numbers(self._path, run, scope.last)
         if not 0 < scope.first <= scope.last:
             raise InputError(f"{self._path} has the folder {folder}, which stands for no lumisections.")
         return scope
@@ -145,7 +124,7 @@ class DqmFolders:
             reader = HistogramReader(KeyStock(self._root, [elements[n] for n in places]))
             read = reader.read(range(len(places)), [np.zeros(1, dtype=np.int64)] * len(places))
             for n, (bins,) in zip(places, read, strict=True):
-                counts[n] = counter_of(bins.inside())
+                counts[n] = gathering.counter_of(bins.inside())
         return counts
 
 
@@ -209,11 +188,11 @@ class DqmFile:
         return self._elements_of[subsystem]
 
     def last_lumisection(self, definition: Definition) -> int:
-        subsystem = (fitting(self, definition) or definition).subsystem
+        subsystem = (harvester.fitting(self, definition) or definition).subsystem
         return max((scope.last for run in self.runs for scope in self._folders.scopes(run, subsystem)), default=0)
 
     def content(self, definition: Definition, within: range | None = None) -> FileContent:
-        source = fitting(self, definition) or definition
+        source = harvester.fitting(self, definition) or definition
         sections = self._sections(source, within)
         has_maps = any(section.counts is not None for section in sections)
         return FileContent(
@@ -234,7 +213,7 @@ class DqmFile:
     def _totals(self, definition: Definition) -> Iterator[RunTotal]:
         for run in self.runs:
             lumisection, naming = self._label(run, definition.subsystem)
-            check_numbers(self.path, run, lumisection or 0)
+            gathering.check_numbers(self.path, run, lumisection or 0)
             section = LumisectionCounts(run, lumisection or 0)
             self._fill({Scope(run): section}, definition)
             against_ls, beyond = self._versus_ls(run, definition)
@@ -260,13 +239,15 @@ class DqmFile:
         places = [
             (section, number, stored)
             for scope, section in sections.items()
-            for number in maps_of(era_of_run(scope.run))
+            for number in gathering.maps_of(era_of_run(scope.run))
             if (stored := self._stored(scope, definition.subsystem).get(definition.map_element(number)))
         ]
         add_maps(self._root, places, partial(definition.words, self.path))
         for whose, patterns in (("own", definition.own_events), ("other", definition.other_events)):
             counted = self._counted(definition.expand(patterns))
-            growth = growth_of_counter({(s.run, s.last, 0): events for s, events in counted.items() if s.last})
+            growth = gathering.growth_of_counter(
+                {(s.run, s.last, 0): events for s, events in counted.items() if s.last}
+            )
             for scope in counted.keys() & sections.keys():
                 events = counted[scope]
                 sections[scope].count(whose, events, growth[scope.run, scope.last, 0] if scope.last else events)
@@ -297,17 +278,17 @@ class DqmFile:
         for name in definition.expand(definition.events_versus_ls):
             if name in stored:
                 histogram = self._folders.histogram(stored[name])
-                words = where(self.path, name, run, 0)
-                contents = entries_of_bins(histogram, stored[name].classname)
-                beyond = max(beyond, check_events(float(contents[0] + contents[-1]), words))
-                for ls, n in events_against_ls(contents[1:-1], histogram.axis().low, words).items():
+                words = gathering.where(self.path, name, run, 0)
+                contents = harvester.entries_of_bins(histogram, stored[name].classname)
+                beyond = max(beyond, gathering.check_events(float(contents[0] + contents[-1]), words))
+                for ls, n in harvester.events_against_ls(contents[1:-1], histogram.axis().low, words).items():
                     if within is None or ls in within:
                         largest[ls] = max(n, largest.get(ls, 0))
         return largest, beyond
 
     def coarse(self, run: int, definition: Definition) -> tuple[CoarseMaps, list[LumisectionCounts], tuple[str, ...]]:
         """Strips per LS, totals and mean digis of a run, the LS that they stand for (without maps), and notes."""
-        definition = fitting(self, definition) or definition
+        definition = harvester.fitting(self, definition) or definition
         stored = self._stored(Scope(run), definition.subsystem)
         strips, full = self._strips(run, stored, definition)
         events, beyond = self._versus_ls(run, definition)
@@ -321,7 +302,7 @@ class DqmFile:
                 "those lumisections are in the totals only, and are not seen one by one.",
             )
         usable = section.counts is not None and section.complete and not section.doubts
-        rows = table_of_run(run).rows_of(*definition.subdetectors)
+        rows = gathering.table_of_run(run).rows_of(*definition.subdetectors)
         strip_element = definition.strips.format(subsystem=definition.subsystem, half="")
         maps = CoarseMaps(
             strips=_at(strips, lumisections) if len(strips) else None,
@@ -349,17 +330,19 @@ class DqmFile:
             name = definition.strips.format(subsystem=definition.subsystem, half=half_name)
             if name not in stored:
                 continue
-            words = where(self.path, name, run, 0)
+            words = gathering.where(self.path, name, run, 0)
             histogram = self._folders.histogram(stored[name])
             contents = histogram.values()
-            values = whole_numbers(contents, words)
-            first = first_lumisection(histogram.axis(0).low, len(values), words)
+            values = gathering.whole_numbers(contents, words)
+            first = harvester.first_lumisection(histogram.axis(0).low, len(values), words)
             if values.shape[1] != N_IPHI or histogram.axis(0).width != 1:
                 raise InputError(f"{words} has {values.shape[1]} iphi bins; LS × 72 were expected.")
             missing = first + len(values) - len(strips)
             strips = np.pad(strips, ((0, max(missing, 0)), (0, 0), (0, 0)))
             strips[first : first + len(values), half] = values
-            full |= {first + int(n) for n in np.flatnonzero((contents >= ceiling(contents.dtype)).any(axis=1))}
+            full |= {
+                first + int(n) for n in np.flatnonzero((contents >= gathering.ceiling(contents.dtype)).any(axis=1))
+            }
         return strips, full
 
     def _mean_digis(
@@ -372,7 +355,9 @@ class DqmFile:
                 continue
             profile = self._folders.histogram(stored[name])
             filled = np.asarray(profile.member("fBinEntries")[1:-1]) > 0
-            first = first_lumisection(profile.axis().low, len(filled), where(self.path, name, run, 0))
+            first = harvester.first_lumisection(
+                profile.axis().low, len(filled), gathering.where(self.path, name, run, 0)
+            )
             by_ls = {first + int(n): float(profile.values()[n]) for n in np.flatnonzero(filled)}
             means[:, column] = [by_ls.get(ls, np.nan) for ls in lumisections]
         return means if np.isfinite(means).any() else None

@@ -24,21 +24,8 @@ from hcal_root_ad.judge.run_verdict import RunVerdict
 from hcal_root_ad.judge.verdict import CommonPart, ModelInfo, Verdict
 from hcal_root_ad.lumi_maps import LumiMaps, Source
 from hcal_root_ad.provenance import INPUTS, Material, Provenance, provenance_of_run, provenance_of_text
-from hcal_root_ad.publish import fault_elements, state_elements
-from hcal_root_ad.publish.elements import (
-    CLIENT,
-    PRODUCTION,
-    TASK,
-    LumiAxis,
-    MonitorElement,
-    MonitorElements,
-    Scalar,
-    counts_vs_ls,
-    lumi_axis,
-    lumi_map,
-    points_vs_ls,
-    ring_map,
-)
+from hcal_root_ad.publish import elements, fault_elements, state_elements
+from hcal_root_ad.publish.elements import CLIENT, PRODUCTION, TASK, LumiAxis, MonitorElement, MonitorElements, Scalar
 from hcal_root_ad.publish.fault_elements import quality_results
 from hcal_root_ad.publish.gui_rules import name_complaints, offline_name, online_name, with_version
 from hcal_root_ad.publish.root_file import attach_to_file, write_root_file
@@ -61,13 +48,13 @@ def occupancies(verdicts: Sequence[Verdict]) -> Iterator[MonitorElement]:
         rows = N_DEPTH + bool(channels[N_DEPTH].any())
         means = (totals / np.maximum(channels, 1))[:rows].T
         labels = (*map(str, range(1, N_DEPTH + 1)), "HO")[:rows]
-        yield ring_map(f"{TASK}/{name}/{name}", means, title, labels)
+        yield elements.ring_map(f"{TASK}/{name}/{name}", means, title, labels)
 
 
 def events_vs_ls(run: RunVerdict, axis: LumiAxis) -> MonitorElement:
     """Events against LS."""
     values = axis.spread(run.maps.events, run.maps.lumisections)
-    return counts_vs_ls(f"{TASK}/EventsvsLS/EventsvsLS", axis, values, "events", "events")
+    return elements.counts_vs_ls(f"{TASK}/EventsvsLS/EventsvsLS", axis, values, "events", "events")
 
 
 def pull_vs_ls(verdict: Verdict, axis: LumiAxis) -> MonitorElement:
@@ -78,7 +65,9 @@ def pull_vs_ls(verdict: Verdict, axis: LumiAxis) -> MonitorElement:
     errors = values / np.sqrt(2 * np.maximum(channels, 1))
     shown, widths = (axis.spread(column, verdict.lumisections, np.nan) for column in (values, errors))
     path = f"{TASK}/PullvsLS/Subdet/{verdict.subdetector}"
-    return points_vs_ls(path, axis, shown, widths, f"{verdict.subdetector}: RMS pull (1 is chance)", "RMS pull")
+    return elements.points_vs_ls(
+        path, axis, shown, widths, f"{verdict.subdetector}: RMS pull (1 is chance)", "RMS pull"
+    )
 
 
 def production_flags(verdict: Verdict, axis: LumiAxis) -> MonitorElement:
@@ -87,7 +76,7 @@ def production_flags(verdict: Verdict, axis: LumiAxis) -> MonitorElement:
     values, name = np.where(flags >= 0, flags, 0).astype(np.float64), verdict.subdetector
     path = f"{TASK}/MLBadFlagedChannelsvsLS/Subdet/{name}"
     assessed = axis.spread(verdict.assessed, verdict.lumisections)
-    return points_vs_ls(path, axis, np.where(assessed, values, np.nan), np.zeros_like(values), name, "N")
+    return elements.points_vs_ls(path, axis, np.where(assessed, values, np.nan), np.zeros_like(values), name, "N")
 
 
 def common_part_elements(common: CommonPart, axis: LumiAxis) -> Iterator[MonitorElement]:
@@ -96,13 +85,15 @@ def common_part_elements(common: CommonPart, axis: LumiAxis) -> Iterator[Monitor
     values, errors = (
         axis.spread(column, common.lumisections, np.nan) for column in (pileup, pileup * common.log_pileup_error)
     )
-    yield points_vs_ls(f"{TASK}/CommonPart/PileupvsLS", axis, values, errors, "pileup over that of clean runs", "ratio")
+    yield elements.points_vs_ls(
+        f"{TASK}/CommonPart/PileupvsLS", axis, values, errors, "pileup over that of clean runs", "ratio"
+    )
     shifts = {f"{name}/HB": _percent(values) for name, values in common.subdetector.items()}
     shifts |= {half: _percent(common.half[:, index]) for index, half in enumerate(SUBDET_PM)}
     shifts |= {"ring": _percent(common.ring), "RBX": _percent(common.box)}
     rows = axis.spread(np.stack(list(shifts.values())[::-1], axis=1), common.lumisections)
     title = "shifts of common rates, size [%]"
-    yield lumi_map(f"{TASK}/CommonPart/ShiftsvsLS", axis, rows, title, list(shifts)[::-1])
+    yield elements.lumi_map(f"{TASK}/CommonPart/ShiftsvsLS", axis, rows, title, list(shifts)[::-1])
 
 
 def _percent(shift: Array) -> Floats:
@@ -176,15 +167,15 @@ def monitor_elements(
         beside_digi_task: the file holds DigiTask's own occupancy, and ours is left out.
         as_production: under the names of CMSSW's ``HcalMLTask``, with the elements that it has.
     """
-    axis = lumi_axis(run.maps)
+    axis = elements.lumi_axis(run.maps)
     made_of = provenance or provenance_of_run(run)
-    elements = MonitorElements(
+    content = MonitorElements(
         run=run.maps.run,
         elements=(*_states(run, axis), *_faults(run, axis), *_task(run, axis, beside_digi_task, as_production)),
         scalars=(*summary_scalars(run, axis), *provenance_scalars(run, made_of)),
         quality=tuple(quality_results(run, axis)),
     )
-    return elements.under(PRODUCTION) if as_production else elements
+    return content.under(PRODUCTION) if as_production else content
 
 
 def _states(run: RunVerdict, axis: LumiAxis) -> Iterator[MonitorElement]:
@@ -251,11 +242,11 @@ def publish(
     if attach_to is not None and target.exists() and target.samefile(attach_to):
         raise OutputError(f"{target}: the output would replace the input; choose another folder with -o.")
     beside = attach_to is not None
-    elements = monitor_elements(verdict, provenance, beside_digi_task=beside, as_production=as_production)
+    content = monitor_elements(verdict, provenance, beside_digi_task=beside, as_production=as_production)
     if attach_to is None:
-        write_root_file(elements, target)
+        write_root_file(content, target)
     else:
-        attach_to_file(elements, Path(attach_to), target)
+        attach_to_file(content, Path(attach_to), target)
     return target
 
 
