@@ -179,7 +179,7 @@ def of_entered(structure: Structure, entered: Sequence[str]) -> str:
     return f"""
         **Modules that a plain `run` enters.** They have {lines:,} lines, and {fronts} of them are fronts of packages.
         {ENTERED} modules of {MOST_LINES} lines have {ENTERED * MOST_LINES:,}. What a plain run does not need is
-        imported where it is asked for: states, masks, conditions, plots, saved verdicts, networks, other kinds of
+        imported where it is asked for: states, masks, OMS exports, plots, saved verdicts, networks, other kinds of
         files."""
 
 

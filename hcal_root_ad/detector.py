@@ -1,9 +1,8 @@
 """The HCAL channel table: who each channel is, where it is read out, and where it sits on every axis.
 
-All rules are for the detector as read out in Run 3; earlier eras keep the channels that their
-photodetectors had. Sources: CMSSW ``Geometry/CaloTopology/src/HcalTopology.cc`` (validity),
-``DataFormats/HcalDetId/src/HcalDetId.cc`` (raw id), ``DQM/HcalCommon/src/DetectorQuantity.cc``
-(axes), and the official logical maps of 2019 for RBX, RM, crate and slot.
+All rules are for the detector as read out in Run 3; earlier eras keep the channels that their photodetectors had.
+Sources: CMSSW ``Geometry/CaloTopology/src/HcalTopology.cc`` (validity), ``DataFormats/HcalDetId/src/HcalDetId.cc`` (raw
+id), ``DQM/HcalCommon/src/DetectorQuantity.cc`` (axes), and the official maps of 2019 for RBX, RM, crate and slot.
 """
 
 from __future__ import annotations
@@ -113,8 +112,7 @@ class ChannelTable:
     def instrumented(self) -> NDArray[np.bool_]:
         """False for Phase-1 HE |ieta| 18 depth 1, which has electronics but no scintillator."""
         phase1 = (self.subdetector == Subdetector.HE) & (self.rm > 0)
-        empty = phase1 & (np.abs(self.ieta) == 18) & (self.depth == 1)
-        return np.asarray(~empty)
+        return np.asarray(~(phase1 & (np.abs(self.ieta) == 18) & (self.depth == 1)))
 
     @property
     def names(self) -> list[str]:
@@ -166,8 +164,7 @@ class ChannelTable:
     def ring(self) -> NDArray[np.intp]:
         """Label of (sub-detector, |ieta|, depth), the channels that see the same particles; 0-based, dense."""
         key = (self.subdetector.astype(np.int64) * 64 + np.abs(self.ieta)) * 8 + self.depth
-        labels: NDArray[np.intp] = np.unique(key, return_inverse=True)[1].astype(np.intp)
-        return labels
+        return np.asarray(np.unique(key, return_inverse=True)[1], dtype=np.intp)
 
     @cached_property
     def raw_id(self) -> NDArray[np.uint32]:
@@ -188,12 +185,6 @@ class ChannelTable:
         place = np.searchsorted(self.raw_id[order], raw_ids).clip(max=len(self) - 1)
         return np.where(self.raw_id[order[place]] == raw_ids, order[place], -1)
 
-    def rows_on_grid(self) -> NDArray[np.intp]:
-        """Row in each cell of the (64, 72, 7) grid, −1 in empty ones; for tables of HB and HE."""
-        rows = np.full((N_IETA, N_IPHI, N_DEPTH), -1, dtype=np.intp)
-        rows[self.grid] = np.arange(len(self))
-        return rows
-
     @property
     def dqm_map(self) -> IntArray:
         """Number of a channel's DQM map: its depth, and :data:`HO_MAP` for HO, which has a map of its own."""
@@ -210,8 +201,7 @@ class ChannelTable:
 
     @cached_property
     def _boxes(self) -> list[int]:
-        boxes: list[int] = self.box.tolist()
-        return boxes
+        return list(self.box.tolist())
 
 
 @lru_cache(maxsize=64)
@@ -256,8 +246,7 @@ def uhtr_name(uhtr: int) -> str:
 
 def ho_wheel(ieta: NDArray[np.integer]) -> IntArray:
     """Wheel −2…2 of HO channels: |ieta| 1–4 is the central one, 5–10 the next, 11–15 the outer ones."""
-    wheel: IntArray = np.sign(ieta).astype(np.int16) * np.digitize(np.abs(ieta), (5, 11)).astype(np.int16)
-    return wheel
+    return np.asarray(np.sign(ieta) * np.digitize(np.abs(ieta), (5, 11)), dtype=np.int16)
 
 
 def _ho_rbx(ieta: IntArray, iphi: IntArray) -> IntArray:
@@ -301,19 +290,15 @@ Cell = tuple[int, int, int, int, int]
 """Sub-detector code, ieta, iphi, depth, and 1 where a Phase-1 readout module reads the channel."""
 
 
-_EVERY_PHI = range(1, 73)
-
-
 def _cells(sub: Subdetector, abs_ieta: int, depths: range, phis: range, phase1: int) -> list[Cell]:
     return [(int(sub), sign * abs_ieta, p, d, phase1) for sign in (-1, 1) for p in phis for d in depths]
 
 
 def _hb_cells(era: Era) -> list[Cell]:
     phase1 = era == Era.RUN3
-    deepest = {16: 3} if phase1 else {15: 2, 16: 2}
-    default = 4 if phase1 else 1
-    depths = {e: range(1, deepest.get(e, default) + 1) for e in range(1, 17)}
-    return [c for e in depths for c in _cells(Subdetector.HB, e, depths[e], _EVERY_PHI, int(phase1))]
+    deepest = dict.fromkeys(range(1, 16), 4) | {16: 3} if phase1 else dict.fromkeys(range(1, 15), 1) | {15: 2, 16: 2}
+    return [c for e, last in deepest.items()
+            for c in _cells(Subdetector.HB, e, range(1, last + 1), range(1, 73), int(phase1))]  # fmt: skip
 
 
 def _he_phase1_depths(abs_ieta: int) -> range:
@@ -346,7 +331,7 @@ def _he_cells(era: Era) -> list[Cell]:
 
 
 def _ho_and_hf_cells() -> list[Cell]:
-    outer = [c for e in range(1, 16) for c in _cells(Subdetector.HO, e, range(4, 5), _EVERY_PHI, 0)]
+    outer = [c for e in range(1, 16) for c in _cells(Subdetector.HO, e, range(4, 5), range(1, 73), 0)]
     return outer + [
         c for e in range(29, 42)
         for c in _cells(Subdetector.HF, e, range(1, 5), range(3, 73, 4) if e >= 40 else range(1, 73, 2), 0)

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcal_root_ad.detector import ChannelTable
+from hcal_root_ad.detector import N_DEPTH, N_IETA, N_IPHI, ChannelTable
 from hcal_root_ad.stats.binomial import Floats
 from studies.evaluate.limit import alternative_of
 from studies.evaluate.measure import Numbers, fault_pairs, negative_pairs, placed_of, rankings, within_memory
@@ -104,7 +104,8 @@ def units_of(scale: str, channels: ChannelTable) -> Units:
 
 def moved_boxes(channels: ChannelTable, rows: NDArray[np.intp]) -> Units:
     """Rows of a box at every place of its shape: turned by whole readout boxes, on its own side and mirrored."""
-    table = channels.rows_on_grid()
+    table = np.full((N_IETA, N_IPHI, N_DEPTH), -1)
+    table[channels.grid] = np.arange(len(channels))
     eta, phi, depth = (index[rows] for index in channels.grid)
     places = []
     for side in (eta, len(table) - 1 - eta):
