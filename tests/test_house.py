@@ -81,6 +81,10 @@ def test_no_package_is_in_a_circle(structure: Structure) -> None:
     assert circles(structure.package_imports) == []
 
 
+def test_no_module_or_class_has_the_name_of_another(structure: Structure) -> None:
+    assert structure.names_twice == []
+
+
 def test_a_circle_is_met_and_an_arrow_is_drawn(tmp_path: Path) -> None:
     package = tmp_path / "house"
     for name, text in {

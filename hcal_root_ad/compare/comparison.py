@@ -193,7 +193,7 @@ LARGEST = 10
 
 
 @dataclass(frozen=True)
-class Pull:
+class ChannelPull:
     """One channel's digis against expectation: the binomial ``pull``, the rate's ratio and its error."""
 
     channel: str
@@ -235,7 +235,7 @@ class Comparison:
     lumisections: NDArray[np.int32]
     elements: tuple[ComparedElement, ...]
     changes: tuple[Changed, ...]
-    pulls: tuple[Pull, ...]
+    pulls: tuple[ChannelPull, ...]
     drift: DriftPoint
     notes: tuple[str, ...]
 
@@ -345,7 +345,7 @@ def _about(maps: LumiMaps, reference: NamedReference, parts: Mapping[str, Agains
             )
 
 
-def _largest_pulls(parts: Mapping[str, Against]) -> tuple[Pull, ...]:
+def _largest_pulls(parts: Mapping[str, Against]) -> tuple[ChannelPull, ...]:
     """The most significant channels, those that chance may explain included."""
     pulls = []
     for fit in parts.values():
@@ -354,5 +354,5 @@ def _largest_pulls(parts: Mapping[str, Against]) -> tuple[Pull, ...]:
             name, ratio = fit.series.channels.name_of(int(row)), float(np.exp(sums.shift[row]))
             digis = int(sums.observed[row]), float(sums.expected[row])
             error = ratio * float(fit.error[row])
-            pulls.append(Pull(name, *digis, float(fit.pull[row]), float(z[row]), ratio, error))
+            pulls.append(ChannelPull(name, *digis, float(fit.pull[row]), float(z[row]), ratio, error))
     return tuple(sorted(pulls, key=lambda pull: -abs(pull.significance))[:LARGEST])
