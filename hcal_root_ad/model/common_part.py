@@ -25,7 +25,16 @@ from scipy import sparse
 
 from hcal_root_ad.machine import Cells, in_order
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.model.unit_tree import BIWEIGHT, BLOCK, CHANNEL_WIDTH, NO_SAY, CellBlock, Units, UnitTree
+from hcal_root_ad.model.unit_tree import (
+    BIWEIGHT,
+    BLOCK,
+    CHANNEL_WIDTH,
+    NO_SAY,
+    CellBlock,
+    Units,
+    UnitTree,
+    other_of,
+)
 from hcal_root_ad.stats.binomial import HIGHEST_RATE, LOWEST_RATE
 from hcal_root_ad.stats.scan import medians, quantiles
 
@@ -37,6 +46,8 @@ FAR, FAR_ALONE = 0.05, 0.09
 """A box, or a module, that is off by more may lose (or gain) digis by one factor in all channels, saturated or not."""
 DARK = 6.0
 """A module without a digi counts as this much below expectation, in log."""
+FEW_RINGS = 0.03
+"""Where most rings of a half are off the other side by more, and its modules the other way, other rings failed."""
 LOST_DIGIS = -2.0
 """A module with fewer digis, in log, says nothing of the rings."""
 RING_WIDTH = 0.01
@@ -151,6 +162,16 @@ class CommonPartFit:
         return (np.bincount(self.tree.side_ring.of, minlength=len(self.tree.side_ring)) > 0)[:, None]
 
     @cached_property
+    def _modules_of_halves(self) -> list[NDArray[np.intp]]:
+        half = self.tree.half_of_box[self.tree.box_of_module]
+        return [np.flatnonzero(half == own) for own in range(len(self.tree.half))]
+
+    @cached_property
+    def _other_half(self) -> NDArray[np.intp]:
+        """(halves,) the other half of the same sub-detector; itself where there is none."""
+        return other_of(self.tree.subdetector_of_half)
+
+    @cached_property
     def _rings_of_halves(self) -> list[NDArray[np.intp]]:
         return [np.flatnonzero(self.tree.half_of_side_ring == half) for half in range(len(self.tree.half))]
 
@@ -192,17 +213,41 @@ class CommonPartFit:
         self, counts: NDArray[np.integer], events: NDArray[np.integer], outside: NDArray[np.floating]
     ) -> CommonLevels:
         """Levels of a block. No sum may depend on how many lumisections are beside each other."""
-        tree, cells = self.tree, CellBlock(counts, events, self._live)
+        cells = CellBlock(counts, events, self._live)
         rough = self._rough_pileup(cells.n, events)
-        u, centre, sound = self._explained(*self._boxes(cells, rough), outside)
+        nothing = np.zeros((len(self.tree.side_ring), len(counts)), dtype=np.float32)
+        levels = self._levels(cells, rough, outside, nothing)
+        if (rings := self._rings_not_halves(levels)).any():
+            levels = self._levels(cells, rough, outside, rings)
+        return levels
+
+    def _rings_not_halves(self, levels: CommonLevels) -> Single:
+        """(side rings, LS) shifts of the sides of rings that failed, where they were taken for a loss of their half.
+
+        Then most rings of the half look as if they were off it, the other way. 0 elsewhere.
+        """
+        tree, side, variance = self.tree, levels.side.T, levels.side_variance.T
+        apart = side - side[tree.other_side]
+        most = self._of_halves(apart, variance + variance[tree.other_side])
+        moved = np.stack([medians(levels.module[:, modules]) for modules in self._modules_of_halves])
+        farther = np.abs(moved) >= np.abs(moved[self._other_half])
+        mistaken = farther & (np.abs(most) > FEW_RINGS) & (most * moved < 0)
+        of = tree.half_of_side_ring
+        return np.asarray(np.where(mistaken[of], apart - most[of], 0), dtype=np.float32)
+
+    def _levels(self, cells: CellBlock, rough: Single, outside: NDArray[np.floating], before: Single) -> CommonLevels:
+        """Levels of a block; ``before``: (side rings, LS) shifts of sides of rings that are known beforehand."""
+        tree = self.tree
+        u, centre, sound = self._explained(*self._boxes(cells, rough, before), outside)
         asked = u + centre / self._mean_power[:, None]
         # Where many boxes are lost the sum was a bad beginning: the others ask for more than one step from there.
         # (Where all agree it is rings that moved, and another beginning would only share them out otherwise.)
         boxes = tree.subdetector_of_box
         off = np.stack([(~sound[boxes == d]).mean(axis=0) for d in range(self._subdetectors)]) > MANY_LOST
         if (lost := (off & (np.abs(asked - rough) > FAR_FROM_SUM)).any(axis=0)).any():
-            u, centre, sound = self._explained(*self._boxes(cells, np.where(lost, asked, rough)), outside)
+            u, centre, sound = self._explained(*self._boxes(cells, np.where(lost, asked, rough), before), outside)
         self._expect(cells, u, centre)
+        cells.move(tree.side_ring, before)
         say = tree.box.spread(sound.astype(np.float32))
         cells.newton_step()
         start = cells.clipped_mean(tree.side_ring, say)
@@ -227,7 +272,7 @@ class CommonPartFit:
             moved, step, side_variance = self._with_lost_halves(cells, silent, say, module)
             side += moved
         ring_step, ring_variance, side_step = self._both_sides(step, side_variance)
-        side += side_step
+        side += side_step + before
         cells.without(tree.side_ring, ring_step[tree.ring_of_side_ring] + side_step)
         step, variance = cells.robust_mean(tree.module)
         ring, module = ring + ring_step + centre[tree.subdetector_of_ring], np.where(far, module, module + step)
@@ -318,10 +363,11 @@ class CommonPartFit:
         """(1, channels) squared powers."""
         return sparse.csr_array(self._power.T**2)
 
-    def _boxes(self, cells: CellBlock, rough: Single) -> tuple[Single, Single]:
-        """(boxes, LS) log pileup that each box asks for, and its variance."""
+    def _boxes(self, cells: CellBlock, rough: Single, side: Single) -> tuple[Single, Single]:
+        """(boxes, LS) log pileup that each box asks for, and its variance; ``side``: (side rings, LS) shifts."""
         tree = self.tree
         self._expect(cells, rough)
+        cells.move(tree.side_ring, side)
         cells.newton_step()
         first = np.clip(cells.clipped_mean(tree.box), -STEP, STEP)
         cells.move(tree.box, first)

@@ -141,7 +141,7 @@ def _made(channels: ChannelTable) -> UnitTree:
         subdetector_of_ring=_above(rings, subdetector),
         ring_of_side_ring=_above(side_rings, rings),
         half_of_side_ring=_above(side_rings, halves),
-        other_side=_other_sides(_above(side_rings, rings)),
+        other_side=other_of(_above(side_rings, rings)),
         box_of_module=_above(modules, boxes),
     )  # fmt: skip
 
@@ -155,10 +155,10 @@ def _units(numbers: Labels, name: Callable[[int], str]) -> Units:
     return Units(rank[of], tuple(map(name, first[order].tolist())))
 
 
-def _other_sides(ring: Labels) -> Labels:
-    """The other side ring of the same ring; itself where there is none."""
-    sides = np.arange(len(ring))
-    return np.array([next((k for k in sides[ring == ring[own]] if k != own), own) for own in sides], dtype=np.intp)
+def other_of(larger: Labels) -> Labels:
+    """Of units that come in pairs, the other one with the same larger unit; itself where there is none."""
+    units = np.arange(len(larger))
+    return np.array([next((k for k in units[larger == larger[own]] if k != own), own) for own in units], dtype=np.intp)
 
 
 def _above(units: Units, larger: Units) -> Labels:
