@@ -57,6 +57,7 @@ def faults_of(
         unit, single = _unit_fault(judged, fault, _members_of(judged, fault, tree), tree)
         whole += [unit] if unit else []
         pieces += single
+    pieces = [left for piece in pieces if (left := _not_in_units(piece, whole)).inside.any()]
     by_channel = {(int(piece.columns[0]), piece.sign): piece for piece in _by_channel(pieces)}
     pieces += _off_their_units(judged, scan, live_columns, whole, by_channel, pull)
     units = boxes_joined(rings_joined(whole, judged), tree, judged)
@@ -133,6 +134,15 @@ def _only_its_unit(judged: JudgedDigis, columns: NDArray[np.intp], stretch: Stre
     error = np.sqrt(max(chance, 1.0) + float(np.square(judged.width[columns] * e).sum()))
     sign = 1 if stretch.shift > 0 else -1
     return not _is_left(total / max(mean, 1e-9), stretch) or sign * (total - mean) < threshold * error
+
+
+def _not_in_units(piece: Fault, units: Sequence[Fault]) -> Fault:
+    """A channel that fails in a unit of which not all fail, where no other unit at fault says so of it."""
+    inside = piece.inside
+    for unit in units:
+        if unit.sign == piece.sign and np.isin(piece.columns, unit.columns).all():
+            inside = inside & ~unit.inside
+    return replace(piece, inside=inside)
 
 
 def _by_channel(pieces: Sequence[Fault]) -> list[Fault]:
