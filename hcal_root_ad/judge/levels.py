@@ -35,6 +35,10 @@ WAVE_WIDTH = 0.03
 """Prior width of the amplitude of a wave in phi: the beam spot moves."""
 TUKEY = 5.0
 """Tukey's constant in standard deviations."""
+QUIET, MOST_AROUND = 0.02, 9
+"""Conditions are sought in medians over lumisections with this error, or over so many of them at most."""
+APART, SURELY = 0.06, 4.0
+"""From which shift, in log rate and in standard deviations, the sides of a ring differ."""
 FLOOR = 0.015
 """Least scatter of rings about the conditions."""
 SAID = 0.06
@@ -198,13 +202,30 @@ def _ring_residuals(ring: Floats, levels: CommonLevels, tree: UnitTree, referenc
     size = np.maximum(np.bincount(of, live, len(tree.side_ring)), 1)
     level, power = (np.bincount(of, live * a, len(tree.side_ring)) / size for a in (reference.level, reference.power))
     rate = np.exp(np.clip(level + np.multiply.outer(levels.log_pileup.astype(np.float64), power), -12, 2))
-    digis = np.log(-np.expm1(-rate * np.exp(np.clip(ring, -12, 4)))) - np.log(-np.expm1(-rate))
-    rate_condition, digi_condition = np.split(smooth_conditions(np.concatenate([ring, digis]), tree), 2)
+    both = np.stack([ring, np.log(-np.expm1(-rate * np.exp(np.clip(ring, -12, 4)))) - np.log(-np.expm1(-rate))])
+    digis, quiet = both[1], _nearer_sides(_quiet(both, levels.side_variance), levels.side_variance, tree)
+    rate_condition, digi_condition = np.split(smooth_conditions(quiet.reshape(-1, ring.shape[1]), tree), 2)
     by_rate, by_digis = ring - rate_condition, digis - digi_condition
     p = np.clip(-np.expm1(-rate) * np.exp(digi_condition), 1e-6, 1 - 1e-4)
     as_rate = np.log(-np.log1p(-p)) - np.log(rate)
     smaller = np.abs(by_digis) < np.abs(by_rate)
     return np.where(smaller, by_digis, by_rate), np.where(smaller, as_rate, rate_condition)
+
+
+def _quiet(values: Floats, variance: NDArray[np.float32]) -> Floats:
+    """(…, LS, rings) medians over so many lumisections that a ring stands out from chance, which keep a step."""
+    around = int(min(np.ceil(float(np.median(variance)) / QUIET**2), MOST_AROUND) // 2)
+    if not around or values.shape[1] <= around:
+        return values
+    padded = np.pad(values, ((0, 0), (around, around), (0, 0)), mode="symmetric")
+    return medians(np.lib.stride_tricks.sliding_window_view(padded, 2 * around + 1, axis=1))
+
+
+def _nearer_sides(values: Floats, variance: NDArray[np.float32], tree: UnitTree) -> Floats:
+    """(…, LS, side rings) with both sides alike: where they differ for certain, as the one that moved less."""
+    across = values[..., tree.other_side]
+    differ = np.abs(values - across) > np.maximum(APART, SURELY * np.sqrt(variance + variance[:, tree.other_side]))
+    return np.where(differ & (np.abs(values) > np.abs(across)), across, values)
 
 
 def smooth_conditions(ring: Floats, tree: UnitTree) -> Floats:

@@ -112,3 +112,16 @@ def test_a_ring_of_one_side_is_not_turned_round_by_the_loss_of_the_other_half(
     sizes = {finding.unit: finding.size for finding in verdict.findings}
     assert sizes == pytest.approx({"HBM": 0.85, "HB ieta +9": 0.6}, abs=0.02)
     assert {f.ranges for f in verdict.findings} == {(MIDDLE,)}
+
+
+@pytest.mark.parametrize("factor", [0.3, 0.6, 1.5])
+def test_many_rings_of_one_side_in_few_events_are_no_loss_of_their_half(
+    make_maps: MakeMaps, both: list[Model], factor: float
+) -> None:
+    """In 150 events an RBX of which a third is lost looks as if all of it had lost some."""
+    maps = make_maps(LENGTH, events=150)
+    healthy = np.random.default_rng(7).binomial(150, 0.3, maps.counts.shape).astype(maps.counts.dtype)
+    rows = rows_of(maps, Subdetector.HE, *range(-29, -24))
+    _, share, others = judged(replace(maps, counts=healthy), both, rows, factor)
+    assert share > 0.98
+    assert others < 0.01 * (MIDDLE[1] - MIDDLE[0] + 1) * len(rows)
