@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcal_root_ad.machine import row_blocks
-from hcal_root_ad.model.common_part import DARK, CommonLevels, common_part_fit
+from hcal_root_ad.model.common_part import CommonLevels, common_part_fit
+from hcal_root_ad.model.lost_digis import DARK
 from hcal_root_ad.model.reference import Reference
 from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats

@@ -6,9 +6,9 @@ The expected log rate of channel c in an LS is
 
 with one log pileup u for all sub-detectors. Ring shifts hold what conditions do (trigger mix, zero suppression, ageing)
 and what a whole sub-detector does; side shifts what one side of a ring does against the other; module shifts hold what
-the readout does (half, box and module together). Which of
-several explanations holds where many units moved is decided by the cheapest one: a box that fails by itself costs
-``FAILED_BOX``, a sub-detector that moves against the others up to ``MOVED_SUBDETECTOR``.
+the readout does (half, box and module together). Which of several explanations holds where many units moved is decided
+by the cheapest one: a box that fails by itself costs ``FAILED_BOX``, a sub-detector that moves against the others up to
+``MOVED_SUBDETECTOR``.
 
 Every LS is fitted by itself, so neither chunks nor order matter.
 """
@@ -17,41 +17,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from hcal_root_ad.machine import Cells, in_order
+from hcal_root_ad.model.lost_digis import digi_factors
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.model.unit_tree import (
-    BIWEIGHT,
-    BLOCK,
-    CHANNEL_WIDTH,
-    NO_SAY,
-    CellBlock,
-    Units,
-    UnitTree,
-    other_of,
-)
-from hcal_root_ad.stats.binomial import HIGHEST_RATE, LOWEST_RATE
-from hcal_root_ad.stats.scan import medians, quantiles
+from hcal_root_ad.model.ring_sides import RingSides
+from hcal_root_ad.model.unit_tree import BLOCK, CellBlock, Units, UnitTree, sum_in_order
+from hcal_root_ad.stats.scan import quantiles
 
 Single = NDArray[np.float32]
 
 PILEUPS = 385
 """Values of the log pileup, evenly spaced, at which the digis of a sub-detector are tabulated."""
-FAR, FAR_ALONE = 0.05, 0.09
-"""A box, or a module, that is off by more may lose (or gain) digis by one factor in all channels, saturated or not."""
-DARK = 6.0
-"""A module without a digi counts as this much below expectation, in log."""
-FEW_RINGS = 0.03
-"""Where most rings of a half are off the other side by more, and its modules the other way, other rings failed."""
-LOST_DIGIS = -2.0
-"""A module with fewer digis, in log, says nothing of the rings."""
-RING_WIDTH = 0.01
-"""By how much the rings of a side may differ in what they do against those of the other side."""
 BOX_WIDTH = 0.02
 """Shift of a readout box's log rate from run to run (0.015 to 0.021)."""
 FAILED_BOX, MOVED_SUBDETECTOR = 10.0, 200.0
@@ -145,35 +126,11 @@ class CommonPartFit:
         self._subdetectors = len(tree.subdetector)
         weight = -np.expm1(-np.exp(self._level[:, 0]))
         self._box_power = _means(tree.box, self._power[:, 0], weight)
-        self._modules = Units(tree.box_of_module, tree.box.names)
+        self._sides = RingSides(tree)
         filled = np.bincount(tree.box.of, minlength=len(tree.box)) > 0
         self._box_power = np.where(filled, self._box_power, 1.0)
         self._members = [np.flatnonzero((tree.subdetector_of_box == d) & filled) for d in range(self._subdetectors)]
         self._mean_power = _means(tree.subdetector, self._power[:, 0], weight)
-
-    @cached_property
-    def _sides(self) -> sparse.csr_array:
-        """(rings, side rings) matrix of ones."""
-        return Units(self.tree.ring_of_side_ring, self.tree.ring.names).sums
-
-    @cached_property
-    def _sides_with_channels(self) -> NDArray[np.bool_]:
-        """(side rings, 1) whether a side has a live channel."""
-        return (np.bincount(self.tree.side_ring.of, minlength=len(self.tree.side_ring)) > 0)[:, None]
-
-    @cached_property
-    def _modules_of_halves(self) -> list[NDArray[np.intp]]:
-        half = self.tree.half_of_box[self.tree.box_of_module]
-        return [np.flatnonzero(half == own) for own in range(len(self.tree.half))]
-
-    @cached_property
-    def _other_half(self) -> NDArray[np.intp]:
-        """(halves,) the other half of the same sub-detector; itself where there is none."""
-        return other_of(self.tree.subdetector_of_half)
-
-    @cached_property
-    def _rings_of_halves(self) -> list[NDArray[np.intp]]:
-        return [np.flatnonzero(self.tree.half_of_side_ring == half) for half in range(len(self.tree.half))]
 
     @cached_property
     def _slopes(self) -> Single:
@@ -217,23 +174,10 @@ class CommonPartFit:
         rough = self._rough_pileup(cells.n, events)
         nothing = np.zeros((len(self.tree.side_ring), len(counts)), dtype=np.float32)
         levels = self._levels(cells, rough, outside, nothing)
-        if (rings := self._rings_not_halves(levels)).any():
+        rings = self._sides.mistaken_for_halves(levels.side.T, levels.side_variance.T, levels.module.T)
+        if rings.any():
             levels = self._levels(cells, rough, outside, rings)
         return levels
-
-    def _rings_not_halves(self, levels: CommonLevels) -> Single:
-        """(side rings, LS) shifts of the sides of rings that failed, where they were taken for a loss of their half.
-
-        Then most rings of the half look as if they were off it, the other way. 0 elsewhere.
-        """
-        tree, side, variance = self.tree, levels.side.T, levels.side_variance.T
-        apart = side - side[tree.other_side]
-        most = self._of_halves(apart, variance + variance[tree.other_side])
-        moved = np.stack([medians(levels.module[:, modules]) for modules in self._modules_of_halves])
-        farther = np.abs(moved) >= np.abs(moved[self._other_half])
-        mistaken = farther & (np.abs(most) > FEW_RINGS) & (most * moved < 0)
-        of = tree.half_of_side_ring
-        return np.asarray(np.where(mistaken[of], apart - most[of], 0), dtype=np.float32)
 
     def _levels(self, cells: CellBlock, rough: Single, outside: NDArray[np.floating], before: Single) -> CommonLevels:
         """Levels of a block; ``before``: (side rings, LS) shifts of sides of rings that are known beforehand."""
@@ -253,14 +197,14 @@ class CommonPartFit:
         start = cells.clipped_mean(tree.side_ring, say)
         cells.weigh()
         both, variance = cells.robust_mean(tree.side_ring, start, say)
-        ring, _, side = self._both_sides(both, variance)
-        side -= self._of_halves(side, variance)[tree.half_of_side_ring]
+        ring, _, side = self._sides.together(both, variance)
+        side -= self._sides.of_halves(side, variance)[tree.half_of_side_ring]
         cells.move(tree.side_ring, ring[tree.ring_of_side_ring] + side)
         cells.newton_step()
         start = cells.clipped_mean(tree.module)
         cells.weigh()
         module, _ = cells.robust_mean(tree.module, start)
-        module, far_variance, far = self._digi_factors(cells, module)
+        module, far_variance, far = digi_factors(cells, tree, module)
         cells.move(tree.module, np.where(far, np.float32(0), module))
         if far.any():
             cells.lose_digis(tree.module, module, far)
@@ -268,10 +212,10 @@ class CommonPartFit:
         cells.newton_step()
         cells.weigh()
         step, side_variance = cells.robust_mean(tree.side_ring, None, say)
-        if (silent := (side_variance >= NO_SAY) & self._sides_with_channels).any():
-            moved, step, side_variance = self._with_lost_halves(cells, silent, say, module)
+        if (silent := self._sides.silent(side_variance)).any():
+            moved, step, side_variance = self._sides.with_lost_halves(cells, silent, say, module)
             side += moved
-        ring_step, ring_variance, side_step = self._both_sides(step, side_variance)
+        ring_step, ring_variance, side_step = self._sides.together(step, side_variance)
         side += side_step + before
         cells.without(tree.side_ring, ring_step[tree.ring_of_side_ring] + side_step)
         step, variance = cells.robust_mean(tree.module)
@@ -287,44 +231,6 @@ class CommonPartFit:
             module=_rows_first(module), module_variance=_rows_first(variance), digis=_rows_first(digis),
             far=far.T.copy(), sound=sound.T.copy(),
         )  # fmt: skip
-
-    def _with_lost_halves(
-        self, cells: CellBlock, silent: NDArray[np.bool_], say: Single, module: Single
-    ) -> tuple[Single, Single, Single]:
-        """Sides of rings (side rings, LS): those that are ``silent``, of lost halves, by what their modules leave.
-
-        Returns a first shift, which the cells have then, the rest of it, and its variance.
-        """
-        sides = self.tree.side_ring
-        lit = self.tree.module.spread((module > LOST_DIGIS).astype(np.float32))
-        first = np.where(silent, cells.robust_mean(sides, None, lit)[0], np.float32(0))
-        cells.move(sides, first)
-        cells.newton_step()
-        cells.weigh()
-        lost, sound = (cells.robust_mean(sides, None, some) for some in (lit, say))
-        return first, np.where(silent, lost[0], sound[0]), np.where(silent, lost[1], sound[1])
-
-    def _both_sides(self, shift: Single, variance: Single) -> tuple[Single, Single, Single]:
-        """(rings, LS) mean shift of the sides of each ring, its variance, and (side rings, LS) what each is off it.
-
-        A side without a say is as the other one.
-        """
-        of, ring = self.tree.ring_of_side_ring, self._sides
-        weight = np.where(variance < NO_SAY, 1 / np.maximum(variance, np.float32(1e-9)), np.float32(0))
-        total = ring @ weight
-        mean = (ring @ (weight * shift)) / np.maximum(total, np.float32(1e-9))
-        error = np.where(total > 0, 1 / np.maximum(total, np.float32(1e-9)), np.float32(NO_SAY))
-        return mean, error, np.where(weight > 0, shift - mean[of], np.float32(0))
-
-    def _of_halves(self, side: Single, variance: Single) -> Single:
-        """(halves, LS) robust mean of (side rings, LS): what all rings of a side do alike its modules do."""
-        out = []
-        for rows in self._rings_of_halves:
-            own, width = side[rows], variance[rows] + np.float32(RING_WIDTH**2)
-            off = np.square(own - medians(own.T)) / (width * BIWEIGHT**2)
-            weight = np.square(np.maximum(1 - off, 0)) / width
-            out.append(_down(weight * own) / np.maximum(_down(weight), 1e-9))
-        return np.stack(out)
 
     def _expect(self, cells: CellBlock, log_pileup: Single, shift: Single | None = None) -> None:
         """Set the rates at a log pileup, one for all or (sub-detectors, LS), and shifts of these."""
@@ -399,7 +305,7 @@ class CommonPartFit:
         best = []
         for d, rows in enumerate(members):
             pull = (boxes[rows, None] - candidates) ** 2 / (2 * width[rows, None])
-            own = _down(np.minimum(pull, FAILED_BOX))  # (candidates, LS): centre of this sub-detector
+            own = sum_in_order(np.minimum(pull, FAILED_BOX))  # (candidates, LS): centre of this sub-detector
             free = FREE + FREE_BY_PILEUP * beyond
             apart = np.abs(candidates[:, None] - candidates) * power[d] / free
             cost = own[:, None] + MOVED_SUBDETECTOR * np.minimum(apart**2, 1)  # (centre, pileup, LS)
@@ -413,78 +319,17 @@ class CommonPartFit:
             near = np.abs(boxes[rows] - centres[d]) * power[d]
             sound[rows] = near < np.maximum(LOST, 4 * np.sqrt(width[rows]) * power[d])
             weight = sound[rows] / width[rows]
-            total = _down(weight)
-            centres[d] = np.where(total > 0, _down(weight * boxes[rows]) / np.maximum(total, 1e-9), centres[d])
+            total = sum_in_order(weight)
+            centres[d] = np.where(total > 0, sum_in_order(weight * boxes[rows]) / np.maximum(total, 1e-9), centres[d])
         u = candidates[chosen, ls]
         agree = np.abs(centres - u) * power[:, None] < FREE + FREE_BY_PILEUP * beyond[chosen, ls]
         names = self.tree.subdetector.names  # HO counts few digis: it follows HB and HE where these are there
         follows = np.array([name == "HO" and len(names) > 1 for name in names])
         say = agree * np.where(follows, 0.0, [len(rows) for rows in members])[:, None]
-        total = _down(say)
-        mean = _down(say * centres) / np.maximum(total, 1e-9)
+        total = sum_in_order(say)
+        mean = sum_in_order(say * centres) / np.maximum(total, 1e-9)
         u = np.where(np.isfinite(outside), outside, np.where(total > 0, mean, u))
         return u.astype(np.float32), ((centres - u) * power[:, None]).astype(np.float32), sound
-
-    def _digi_factors(self, cells: CellBlock, module: Single) -> tuple[Single, Single, NDArray[np.bool_]]:
-        """Modules that are far off: what is lost are digis, whatever the rate. Log of observed over expected digis.
-
-        Returns the shifts with those of far modules replaced, their variances (0 for others), and which are far.
-        """
-        inside = np.bincount(self.tree.box_of_module, minlength=len(self.tree.box)).clip(1)
-        box = self._modules.sums @ np.clip(module, -1, 1)
-        # Modules of one box are measured alike, or the step from one measure to the other looks like a fault.
-        far = (np.abs(module) > FAR_ALONE) | (np.abs(box / inside[:, None]) > FAR)[self.tree.box_of_module]
-        variance = np.zeros_like(module)
-        touched = np.flatnonzero(far.any(axis=1))
-        if not len(touched):
-            return module, variance, far
-        rows = np.flatnonzero(far.any(axis=1)[self.tree.module.of])
-        units = Units(np.searchsorted(touched, self.tree.module.of[rows]), tuple(map(str, touched)))
-        n, trials, rate = cells.n[rows], cells.trials[rows], cells.rate[rows]
-        p = -np.expm1(-rate)
-        expected = trials * p
-        # A module may be lost as a whole, in part, or not at all: what fits most channels holds.
-        plain = (units.sums @ n) / np.maximum(units.sums @ expected, 1e-6)
-        factor, by_digis = plain, np.full(plain.shape, np.inf)
-        for start in (plain, np.full_like(plain, 1e-3), np.ones_like(plain)):
-            trial = _agreed_factor(units, n, expected, p, start)
-            misfit = _misfit(units, n, trials, p * np.maximum(trial, 1e-4)[units.of])
-            factor, by_digis = np.where(misfit < by_digis, trial, factor), np.minimum(misfit, by_digis)
-        total = np.maximum(units.sums @ expected, 1e-6)
-        shifted = np.clip(module[touched], -DARK, DARK)[units.of]
-        by_rate = _misfit(units, n, trials, -np.expm1(-np.clip(rate * np.exp(shifted), LOWEST_RATE, HIGHEST_RATE)))
-        # One answer per box: what its modules that are far off say together.
-        difference = np.zeros_like(module)
-        difference[touched] = np.where(far[touched], by_digis - by_rate, 0)
-        together = self._modules.sums @ difference
-        better = far[touched] & (together[self.tree.box_of_module[touched]] < 0)
-        lost = np.log(np.maximum(factor, np.exp(-DARK)))
-        module, variance, far = module.copy(), variance.copy(), np.zeros_like(far)
-        far[touched] = better
-        module[touched] = np.where(better, lost, module[touched])
-        variance[touched] = np.where(better, 1 / total, 0)  # under health: what a test against it needs
-        return module, variance, far
-
-
-def _agreed_factor(units: Units, n: Single, expected: Single, p: Single, start: Single) -> Single:
-    """(units, LS) observed over expected digis of the channels that agree, beginning with ``start``."""
-    factor = start
-    for _ in range(3):
-        f = np.maximum(factor, 1e-3)[units.of]
-        scatter = np.maximum(f * expected * (1 - np.minimum(f * p, 0.999)), 0.5) + (CHANNEL_WIDTH * f * expected) ** 2
-        weight = np.maximum(1 - (n - f * expected) ** 2 / scatter / BIWEIGHT**2, 0) ** 2
-        agree = units.sums @ (weight * expected)
-        mean = (units.sums @ (weight * n)) / np.maximum(agree, 1e-6)
-        factor = np.where(agree > 1e-3, mean, factor)
-    return factor
-
-
-def _misfit(units: Units, n: Single, trials: Single, p: Single) -> Single:
-    """(units, LS) sum of the squared pulls of the unit's channels, each cut at Tukey's constant."""
-    p = np.clip(p, 1e-5, 1 - 1e-4)
-    mean = trials * p
-    pull2 = (n - mean) ** 2 / np.maximum(mean * (1 - p), 0.25)
-    return np.asarray(units.sums @ np.minimum(pull2, BIWEIGHT**2))
 
 
 def _rows_first(values: NDArray[np.floating]) -> Single:
@@ -500,9 +345,3 @@ def _slopes(units: Units, level: Single, power: Single, steps: int = 49) -> Sing
 
 def _means(units: Units, values: NDArray[np.floating], weight: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.asarray((units.sums @ (values * weight)) / np.maximum(units.sums @ weight, 1e-12))
-
-
-def _down(values: NDArray[Any]) -> NDArray[Any]:
-    """Sums over the first axis, in the same order however many there are beside each other."""
-    sums: NDArray[Any] = np.add.accumulate(values, axis=0)[-1]
-    return sums

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,6 +166,12 @@ def _above(units: Units, larger: Units) -> Labels:
     above = np.zeros(len(units), dtype=np.intp)
     above[units.of] = larger.of
     return above
+
+
+def sum_in_order(values: NDArray[Any]) -> NDArray[Any]:
+    """Sums over the first axis, in the same order however many there are beside each other."""
+    sums: NDArray[Any] = np.add.accumulate(values, axis=0)[-1]
+    return sums
 
 
 BLOCK = 16
