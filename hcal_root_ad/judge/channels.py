@@ -20,16 +20,7 @@ from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.model import Thresholds
 from hcal_root_ad.model.reference import Reference, Widths
 from hcal_root_ad.stats.binomial import Floats, deviance, newton_step, probability
-from hcal_root_ad.stats.scan import (
-    Null,
-    Stretch,
-    empirical_null,
-    medians,
-    quantiles,
-    stretches,
-    strongest,
-    with_edges,
-)
+from hcal_root_ad.stats.scan import Null, Stretch, empirical_null, medians, quantiles, stretches, strongest, with_edges
 from hcal_root_ad.stats.windows import Sums
 
 CELLS = 2**17
