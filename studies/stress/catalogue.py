@@ -129,6 +129,19 @@ _LARGE = (
     _failing("ring-0.85", "HE |ieta| 26 ×0.85 in LS 40 to 59", Unit("HE |ieta| 26", 0.85, 40, 59)),
     _failing("ring-0.6", "HE |ieta| 26 ×0.6 in LS 40 to 59", Unit("HE |ieta| 26", 0.6, 40, 59)),
     _failing("ring-0.85-late", "HE |ieta| 26 ×0.85 from the middle on", Unit("HE |ieta| 26", 0.85, 51)),
+    _failing("ring-side-0.8", "one side of a ring, HE ieta +22, ×0.8 in LS 40 to 59", Unit("HE ieta +22", 0.8, 40, 59)),
+    _failing("ring-side-0.9", "one side of a ring, HB ieta +5, ×0.9 from the middle on", Unit("HB ieta +5", 0.9, 51)),
+    _failing(
+        "rings-of-a-side",
+        "the five outermost rings of HEM ×0.6 in LS 40 to 59",
+        *(Unit(f"HE ieta -{ieta}", 0.6, 40, 59) for ieta in range(25, 30)),
+    ),
+    _failing(
+        "module-pair",
+        "two of the four modules of an HB box ×0.8 for half of the run",
+        Unit("HBP02-RM1", 0.8, 26, 75),
+        Unit("HBP02-RM3", 0.8, 26, 75),
+    ),
 )
 _READOUT = (
     _failing("gain-steps", "an HB box ×0.9 and an HE box ×1.1 from the middle on",
