@@ -22,6 +22,8 @@ FEW_RINGS = 0.03
 """Where most rings of a half are off the other side by more, and its modules the other way, other rings failed."""
 LOST_DIGIS = -2.0
 """A module with fewer digis, in log, says nothing of the rings."""
+RING_STEP = 3.0
+"""Largest shift of a ring in one Newton step: of one with a digi in every event nothing is known."""
 RING_WIDTH = 0.01
 """By how much the rings of a side may differ in what they do against those of the other side."""
 
@@ -37,7 +39,7 @@ class RingSides:
 
         A side without a say is as the other one.
         """
-        of, ring = self.tree.ring_of_side_ring, self._of_rings
+        of, ring, shift = self.tree.ring_of_side_ring, self._of_rings, np.clip(shift, -RING_STEP, RING_STEP)
         weight = np.where(variance < NO_SAY, 1 / np.maximum(variance, np.float32(1e-9)), np.float32(0))
         total = ring @ weight
         mean = (ring @ (weight * shift)) / np.maximum(total, np.float32(1e-9))
@@ -67,7 +69,7 @@ class RingSides:
         """
         sides = self.tree.side_ring
         lit = self.tree.module.spread((module > LOST_DIGIS).astype(np.float32))
-        first = np.where(silent, cells.robust_mean(sides, None, lit)[0], np.float32(0))
+        first = np.where(silent, np.clip(cells.robust_mean(sides, None, lit)[0], -RING_STEP, RING_STEP), np.float32(0))
         cells.move(sides, first)
         cells.newton_step()
         cells.weigh()
