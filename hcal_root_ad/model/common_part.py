@@ -172,14 +172,15 @@ class CommonPartFit:
         """Levels of a block. No sum may depend on how many lumisections are beside each other."""
         cells = CellBlock(counts, events, self._live)
         rough = self._rough_pileup(cells.n, events)
-        nothing = np.zeros((len(self.tree.side_ring), len(counts)), dtype=np.float32)
-        levels = self._levels(cells, rough, outside, nothing)
+        levels = self._levels(cells, rough, outside)
         rings = self._sides.mistaken_for_halves(levels.side.T, levels.side_variance.T, levels.module.T)
         if rings.any():
             levels = self._levels(cells, rough, outside, rings)
         return levels
 
-    def _levels(self, cells: CellBlock, rough: Single, outside: NDArray[np.floating], before: Single) -> CommonLevels:
+    def _levels(
+        self, cells: CellBlock, rough: Single, outside: NDArray[np.floating], before: Single | None = None
+    ) -> CommonLevels:
         """Levels of a block; ``before``: (side rings, LS) shifts of sides of rings that are known beforehand."""
         tree = self.tree
         u, centre, sound = self._explained(*self._boxes(cells, rough, before), outside)
@@ -191,7 +192,8 @@ class CommonPartFit:
         if (lost := (off & (np.abs(asked - rough) > FAR_FROM_SUM)).any(axis=0)).any():
             u, centre, sound = self._explained(*self._boxes(cells, np.where(lost, asked, rough), before), outside)
         self._expect(cells, u, centre)
-        cells.move(tree.side_ring, before)
+        if before is not None:
+            cells.move(tree.side_ring, before)
         say = tree.box.spread(sound.astype(np.float32))
         cells.newton_step()
         start = cells.clipped_mean(tree.side_ring, say)
@@ -216,7 +218,7 @@ class CommonPartFit:
             moved, step, side_variance = self._sides.with_lost_halves(cells, silent, say, module)
             side += moved
         ring_step, ring_variance, side_step = self._sides.together(step, side_variance)
-        side += side_step + before
+        side += side_step if before is None else side_step + before
         cells.without(tree.side_ring, ring_step[tree.ring_of_side_ring] + side_step)
         step, variance = cells.robust_mean(tree.module)
         ring, module = ring + ring_step + centre[tree.subdetector_of_ring], np.where(far, module, module + step)
@@ -269,11 +271,12 @@ class CommonPartFit:
         """(1, channels) squared powers."""
         return sparse.csr_array(self._power.T**2)
 
-    def _boxes(self, cells: CellBlock, rough: Single, side: Single) -> tuple[Single, Single]:
+    def _boxes(self, cells: CellBlock, rough: Single, side: Single | None) -> tuple[Single, Single]:
         """(boxes, LS) log pileup that each box asks for, and its variance; ``side``: (side rings, LS) shifts."""
         tree = self.tree
         self._expect(cells, rough)
-        cells.move(tree.side_ring, side)
+        if side is not None:
+            cells.move(tree.side_ring, side)
         cells.newton_step()
         first = np.clip(cells.clipped_mean(tree.box), -STEP, STEP)
         cells.move(tree.box, first)
