@@ -225,7 +225,10 @@ def trust_of(width: float, base: Trust, model: str) -> tuple[Trust, str]:
     ``base``: what it was judged with, if that fits. ``model``: its name.
     """
     if base is Trust.NONE:
-        return base, "judged against this run itself; what was wrong throughout the run may not be seen"
+        return base, (
+            "judged against this run itself; what was wrong for most of the run may not be seen, "
+            "and the rest may be called wrong instead"
+        )
     if width > STRANGER:
         return Trust.NONE, (
             f"{model} does not know this detector (channels scatter {width:.1f} times as much as it allows for); "
