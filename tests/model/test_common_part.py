@@ -78,12 +78,12 @@ def test_pileup_from_elsewhere_decides_what_counts_cannot(fit: CommonPartFit, ju
 
 
 def with_faults(judged: CleanLumisections) -> NDArray[np.int32]:
-    """Counts that take every way of the fit: in some lumisections a lost half, rings of a side, or dead modules."""
-    table, counts = judged.channels, judged.counts.copy()
+    """Few digis that take every way of the fit: in some LS a lost half, rings of a side, or dead modules."""
+    table, counts = judged.channels, np.random.default_rng(4).binomial(judged.counts, 0.1).astype(np.int32)
     he, plus = np.array(table.names) == "HE", table.ieta > 0
     for rows, some, keep in (
         (slice(2, 4), ~he & ~plus, 0.85), (slice(3, 6), ~he & (table.ieta == 9), 0.6), (slice(5, 7), he & plus, 0.0),
-        (slice(7, 9), he & (table.ieta <= -25), 0.3), (slice(8, 10), he & (table.box % 3 == 0), 0.0),
+        (slice(7, 9), he & (table.ieta <= -25), 0.6), (slice(8, 10), he & (table.box % 3 == 0), 0.0),
     ):  # fmt: skip
         counts[rows, some] = np.random.default_rng(3).binomial(counts[rows, some], keep)
     return counts
@@ -94,11 +94,11 @@ def with_faults(judged: CleanLumisections) -> NDArray[np.int32]:
 def test_pieces_give_the_same_to_the_byte(
     fit: CommonPartFit, judged: CleanLumisections, chunk: int, faults: bool
 ) -> None:
-    counts = with_faults(judged) if faults else judged.counts
-    whole = fit.fit(counts, judged.events)
+    counts, events = (with_faults(judged), judged.events // 10) if faults else (judged.counts, judged.events)
+    whole = fit.fit(counts, events)
     for first in range(0, len(judged.events), chunk):
         rows = slice(first, first + chunk)
-        piece = fit.fit(counts[rows], judged.events[rows])
+        piece = fit.fit(counts[rows], events[rows])
         for field in fields(CommonLevels):
             assert np.array_equal(getattr(piece, field.name), getattr(whole, field.name)[rows]), field.name
 
