@@ -63,7 +63,7 @@ class UnitLevels:
     ``condition``: (LS, side rings) what a smooth function of |ieta| and depth, the same on both sides, explains of the
     rings: mix, ageing, thresholds. ``ring``: (LS, side rings) what is left of them, ``apart`` what each is off the
     other side of the ring, ``ring_shift`` the shift with all that is in it; ``whole_ring``: (LS, rings) of both sides
-    together. ``subdetector`` is the shift of the sub-detector against the common pileup.
+    together, or of the sound one. ``subdetector`` is the shift of the sub-detector against the common pileup.
     ``wave``: (LS, sub-detectors) amplitude of a wave in phi over the boxes, a condition too; ``around``: (LS, boxes)
     what it takes out of ``box``. ``weak``: modules that have no say in their box.
     """
@@ -120,7 +120,8 @@ def unit_levels(levels: CommonLevels, tree: UnitTree, reference: Reference) -> U
         subdetector=subdetector, half=half, half_variance=half_variance,
         ring=own_ring, ring_variance=levels.side_variance * spread.ring, condition=condition,
         apart=_apart(ring_shift, levels.side_variance, tree), ring_shift=ring_shift,
-        whole_ring=ring, whole_ring_variance=levels.ring_variance * spread.ring,
+        whole_ring=_of_both_sides(ring, ring_shift, levels.side_variance, tree),
+        whole_ring_variance=levels.ring_variance * spread.ring,
         box=own, box_variance=box_spread,
         module=boxes.module, module_variance=boxes.module_variance, around=around, wave=wave, slope=boxes.slope,
         weak=boxes.weak,
@@ -183,6 +184,17 @@ def _angles(tree: UnitTree) -> Floats:
         phi = 2 * np.pi * tree.channels.iphi[tree.box.of == unit] / 72
         angle[unit] = np.angle(np.exp(1j * phi).sum()) if len(phi) else 0.0
     return angle
+
+
+def _of_both_sides(ring: Floats, sides: Floats, variance: NDArray[np.float32], tree: UnitTree) -> Floats:
+    """(LS, rings) shift of each ring: of both sides, or of the one that moved less where they differ for certain."""
+    alike = _nearer_sides(sides, variance, tree)
+    own, one_side = np.unique(tree.ring_of_side_ring, return_index=True)
+    other = tree.other_side[one_side]
+    differ = (alike[:, one_side] != sides[:, one_side]) | (alike[:, other] != sides[:, other])
+    out = ring.copy()
+    out[:, own] = np.where(differ, alike[:, one_side], ring[:, own])
+    return out
 
 
 def _apart(ring: Floats, variance: NDArray[np.float32], tree: UnitTree) -> Floats:

@@ -25,7 +25,9 @@ def measure(residuals: Residuals, units: UnitLevels, subdetector: str, rows: NDA
     reference, levels = residuals.reference, residuals.levels.rows(np.flatnonzero(rows))
     tree, u = reference.tree, levels.log_pileup.astype(np.float64)
     own = reference.channels.rows_of(subdetector)
-    sums = {"channel": _channels(residuals, own, rows, u)} | _units(units, tree, subdetector, rows, u)
+    sums = {
+        "channel": _channels(residuals, own, rows, u, units.ring_shift - units.whole_ring[:, tree.ring_of_side_ring])
+    } | _units(units, tree, subdetector, rows, u)
     return Measurement(
         lumisections=int(rows.sum()),
         log_pileup=(float(u.min()), float(u.mean()), float(u.max())),
@@ -36,13 +38,17 @@ def measure(residuals: Residuals, units: UnitLevels, subdetector: str, rows: NDA
     )
 
 
-def _channels(residuals: Residuals, own: NDArray[np.intp], rows: NDArray[np.bool_], u: Floats) -> RunSums:
+def _channels(residuals: Residuals, own: NDArray[np.intp], rows: NDArray[np.bool_], u: Floats, side: Floats) -> RunSums:
+    """Sums of channels; ``side``: (LS, side rings) what each side of a ring is off the ring."""
+    tree = residuals.reference.tree
     place = np.full(len(residuals.reference.channels), -1, dtype=np.intp)
     place[own] = np.arange(len(own))
     information, score = np.zeros((3, len(own))), np.zeros((2, len(own)))
     columns = np.flatnonzero(place[residuals.live] >= 0)
     for some in blocks(columns, len(rows)):
         b, w = residuals.steps(some)
+        # A state knows rings of both sides: what one side does against the other is its channels' own.
+        b = b + w * side[:, tree.side_ring.of[residuals.live[some]]]
         part, where = RunSums.of(b[rows], w[rows], u), place[residuals.live[some]]
         information[:, where], score[:, where] = part.information, part.score
     return RunSums(information, score)

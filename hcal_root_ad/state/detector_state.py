@@ -145,13 +145,19 @@ class SubdetectorState:
         return {level: np.bincount(self.of(level), self.live, len(layer)) for level, layer in self.layers.items()}
 
     def touched(self, rows: Sequence[int]) -> dict[str, Mask]:
-        """(units,) by level: units most of whose live channels are among ``rows``."""
+        """(units,) by level: units most of whose live channels are among ``rows``; of rings, of one side."""
         chosen = np.asarray(rows, dtype=np.intp)
-        return {
+        touched = {
             level: np.bincount(self.of(level)[chosen], minlength=len(layer))
             > (MOST_OF * np.maximum(self._live[level], 1) if level != "channel" else 0)
             for level, layer in self.layers.items()
         }
+        if "ring" in touched and not touched["half"].any():  # one side that fails takes half of its ring along
+            sides, live = self.tree.side_ring, self.live
+            size = np.maximum(np.bincount(sides.of, live, len(sides)), 1)
+            most = np.bincount(sides.of[chosen], minlength=len(sides)) > MOST_OF * size
+            touched["ring"][self.tree.ring_of_side_ring[most]] = True
+        return touched
 
 
 @dataclass(frozen=True, eq=False)
