@@ -21,7 +21,7 @@ def digi_factors(cells: CellBlock, tree: UnitTree, module: Single) -> tuple[Sing
 
     Returns the shifts with those of far modules replaced, their variances (0 for others), and which are far.
     """
-    modules = Units(tree.box_of_module, tree.box.names)
+    modules = tree.modules_of_boxes
     inside = np.bincount(tree.box_of_module, minlength=len(tree.box)).clip(1)
     box = modules.sums @ np.clip(module, -1, 1)
     # Modules of one box are measured alike, or the step from one measure to the other looks like a fault.

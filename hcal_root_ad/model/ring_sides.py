@@ -11,9 +11,8 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from hcal_root_ad.model.unit_tree import BIWEIGHT, NO_SAY, CellBlock, Units, UnitTree, other_of, sum_in_order
+from hcal_root_ad.model.unit_tree import BIWEIGHT, NO_SAY, CellBlock, UnitTree, other_of, sum_in_order
 from hcal_root_ad.stats.scan import medians
 
 Single = NDArray[np.float32]
@@ -39,7 +38,11 @@ class RingSides:
 
         A side without a say is as the other one.
         """
-        of, ring, shift = self.tree.ring_of_side_ring, self._of_rings, np.clip(shift, -RING_STEP, RING_STEP)
+        of, ring, shift = (
+            self.tree.ring_of_side_ring,
+            self.tree.sides_of_rings.sums,
+            np.clip(shift, -RING_STEP, RING_STEP),
+        )
         weight = np.where(variance < NO_SAY, 1 / np.maximum(variance, np.float32(1e-9)), np.float32(0))
         total = ring @ weight
         mean = (ring @ (weight * shift)) / np.maximum(total, np.float32(1e-9))
@@ -90,11 +93,6 @@ class RingSides:
         mistaken = farther & (np.abs(most) > FEW_RINGS) & (most * moved < 0)
         of = tree.half_of_side_ring
         return np.asarray(np.where(mistaken[of], apart - most[of], 0), dtype=np.float32)
-
-    @cached_property
-    def _of_rings(self) -> sparse.csr_array:
-        """(rings, side rings) matrix of ones."""
-        return Units(self.tree.ring_of_side_ring, self.tree.ring.names).sums
 
     @cached_property
     def _with_channels(self) -> NDArray[np.bool_]:

@@ -79,6 +79,16 @@ class UnitTree:
     box_of_module: Labels
 
     @cached_property
+    def modules_of_boxes(self) -> Units:
+        """Boxes as units of modules, whose sums they are."""
+        return Units(self.box_of_module, self.box.names)
+
+    @cached_property
+    def sides_of_rings(self) -> Units:
+        """Rings as units of side rings, whose sums they are."""
+        return Units(self.ring_of_side_ring, self.ring.names)
+
+    @cached_property
     def subdetector_of_side_ring(self) -> Labels:
         return self.subdetector_of_ring[self.ring_of_side_ring]
 

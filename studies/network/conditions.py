@@ -22,7 +22,7 @@ from hcal_root_ad.files import whole_file
 from hcal_root_ad.judge.levels import unit_levels
 from hcal_root_ad.model.common_part import CommonPartFit
 from hcal_root_ad.model.reference import Reference
-from hcal_root_ad.model.unit_tree import Units, UnitTree
+from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.simulate.scenario import FillConditions
 from hcal_root_ad.simulate.simulated_detector import SimulatedDetector
 from hcal_root_ad.simulate.simulated_run import RateChange
@@ -174,7 +174,7 @@ def fitted(
 
 def _of_both_sides(values: Floats, tree: UnitTree) -> Floats:
     """(LS, rings) means of (LS, side rings)."""
-    sides = Units(tree.ring_of_side_ring, tree.ring.names).sums
+    sides = tree.sides_of_rings.sums
     return np.asarray((sides @ values.T).T / sides.sum(axis=1))
 
 
