@@ -302,7 +302,7 @@ def _one_stretch_each(residuals: Residuals, coarse: Mapping[int, Stretch]) -> It
         b, w = (values.astype(np.float64) for values in residuals.steps(some))
         for k, column in enumerate(some.tolist()):
             stretch = with_edges(b[:, k], w[:, k], float(residuals.prior[column]), coarse[column])
-            if residuals.reference.limits.of_channel(stretch.shift):
+            if residuals.reference.limits.is_fault("channel", stretch.shift, stretch.length / len(residuals.events)):
                 yield column, [stretch]
 
 
@@ -369,7 +369,7 @@ def _stretches(
         own = stretches(
             b[:, k], w[:, k], prior, walk, null, threshold, limits.channel, exact, residuals.levels.log_pileup, response
         )
-        if large := [stretch for stretch in own if limits.of_channel(stretch.shift)]:
+        if large := [s for s in own if limits.is_fault("channel", s.shift, s.length / len(residuals.events))]:
             faults[column] = large
     return faults
 

@@ -18,7 +18,7 @@ from hcal_root_ad.judge.verdict import Level
 from hcal_root_ad.machine import ROWS, Cells, row_blocks
 from hcal_root_ad.model.common_part import CommonLevels
 from hcal_root_ad.model.model import Thresholds
-from hcal_root_ad.model.reference import Reference
+from hcal_root_ad.model.reference import Limits, Reference
 from hcal_root_ad.model.reference_fit import CHANNEL_POWER
 from hcal_root_ad.model.unit_tree import UnitTree
 from hcal_root_ad.stats.binomial import Floats, probability
@@ -46,6 +46,9 @@ SUBDETECTOR_WIDTH = 0.03
 """How far one sub-detector may be off the others from run to run."""
 SIDE_WIDTH, LEAST_APART = 0.01, 0.06
 """How far the sides of a healthy ring are off each other from run to run; from which shift on one is at fault."""
+_LIMITS = {Level.SUBDETECTOR: "subdetector", Level.HALF: "half", Level.RING: "ring", Level.RBX: "box",
+           Level.RM: "module"}  # fmt: skip
+"""Levels as :class:`Limits` names them."""
 SPEAKS = float(np.log(1.25))
 """A unit that is off by more speaks for what is in it."""
 DARK = float(np.log(0.1))
@@ -86,9 +89,9 @@ class UnitFault:
 class _Group:
     """Series of one level of one sub-detector: shifts of log rate, with variances.
 
-    ``width``: (units,) how far a healthy unit is off. ``threshold``, ``least``: from which significance and shift on it
-    is at fault. ``walk``: variance per LS by which it wanders. ``response``: (units,) error of its change with the log
-    pileup. ``slope``: (LS, units) change of log digis with log rate, if the shift is told as one of digis.
+    ``width``: (units,) how far a healthy unit is off. ``threshold``, ``limits``: from which significance and shift on
+    it is at fault. ``walk``: variance per LS by which it wanders. ``response``: (units,) error of its change with the
+    log pileup. ``slope``: (LS, units) change of log digis with log rate, if the shift is told as one of digis.
     """
 
     level: Level
@@ -97,7 +100,7 @@ class _Group:
     variances: Floats
     width: Floats
     threshold: float
-    least: float
+    limits: Limits
     walk: float = 0.0
     response: Floats | None = None
     slope: Floats | None = None
@@ -110,9 +113,10 @@ class _Group:
         for k in strongest(sums, null, self.threshold):
             prior = float(self.width[k] ** 2)
             found = stretches(
-                b[:, k], w[:, k], prior, self.walk, null, self.threshold, self.least, None, log_pileup,
-                float(response[k]),
-            )  # fmt: skip
+                b[:, k], w[:, k], prior, self.walk, null, self.threshold, 0.0, None, log_pileup, float(response[k])
+            )
+            level = _LIMITS[self.level]
+            found = [s for s in found if self.limits.is_fault(level, s.shift, s.length / len(b))]
             found = [self._in_digis(stretch, k) for stretch in found]
             for sign in (-1, 1):
                 if mine := tuple(s for s in found if np.sign(s.shift) == sign):
@@ -196,32 +200,32 @@ def _groups(
 
     whole, everywhere = np.array([d]), np.full_like(levels.subdetector, 1e-5)
     own, _ = widths("subdetector", whole, SUBDETECTOR_WIDTH)
-    yield _Group(
-        Level.SUBDETECTOR, whole, levels.subdetector, everywhere, own, thresholds.subdetector, least.subdetector
-    )
+    yield _Group(Level.SUBDETECTOR, whole, levels.subdetector, everywhere, own, thresholds.subdetector, least)
     own, response = widths("box", box, width.box, by_box)
     boxes = _Group(
-        Level.RBX, box, levels.box, levels.box_variance, own, thresholds.box, least.box, width.walk_box, response, slope
+        Level.RBX, box, levels.box, levels.box_variance, own, thresholds.box, least, width.walk_box, response, slope
     )
     own, _ = widths("half", half, width.half)
     if reference.unit_errors and len(half):  # boxes that walked farther than is known took their sides along
         own = np.hypot(own, np.sqrt(boxes.scatter() * len(half) / len(box)))
-    yield _Group(Level.HALF, half, levels.half, levels.half_variance, own, thresholds.half, least.half)
+    yield _Group(Level.HALF, half, levels.half, levels.half_variance, own, thresholds.half, least)
     yield boxes
     own, response = widths("module", module, width.module, by_module)
     yield _Group(
-        Level.RM, module, levels.module, levels.module_variance, own, thresholds.module, least.module,
+        Level.RM, module, levels.module, levels.module_variance, own, thresholds.module, least,
         width.walk_module, response, levels.slope,
     )  # fmt: skip
     own, _ = widths("ring", tree.ring_of_side_ring[ring], width.ring)
-    yield _Group(Level.RING, ring, levels.ring, levels.ring_variance, own, thresholds.ring, least.ring)
+    yield _Group(Level.RING, ring, levels.ring, levels.ring_variance, own, thresholds.ring, least)
 
 
 def _sides_apart(levels: UnitLevels, tree: UnitTree, d: int, threshold: float) -> _Group:
     """Sides of rings against each other: no condition moves one of them alone."""
     rings = np.flatnonzero((tree.subdetector_of_side_ring == d) & (tree.other_side != np.arange(len(tree.side_ring))))
     variances = levels.ring_variance + levels.ring_variance[:, tree.other_side]
-    return _Group(Level.RING, rings, levels.apart, variances, np.full(len(rings), SIDE_WIDTH), threshold, LEAST_APART)
+    return _Group(
+        Level.RING, rings, levels.apart, variances, np.full(len(rings), SIDE_WIDTH), threshold, Limits(ring=LEAST_APART)
+    )
 
 
 def _of_one_side(fault: UnitFault, others: Sequence[UnitFault], levels: UnitLevels, tree: UnitTree) -> bool:

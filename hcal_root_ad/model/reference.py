@@ -52,12 +52,16 @@ class Overdispersion:
     module: float = 1.23
 
 
+WHOLE_RUN = 0.9
+"""A unit that is off in a larger share of the LS was so before the run."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Smallest shifts of log rate that are a fault of a unit and not a condition, by level.
 
-    They follow from how well a reference is known: these are those of clean runs some time ago. Of channels, losses
-    and gains have each their own.
+    They follow from how well a reference is known: these are those of clean runs some time ago. Gains may have
+    their own, and so may gains that are there all through the run.
     """
 
     subdetector: float = 0.15
@@ -67,10 +71,17 @@ class Limits:
     module: float = 0.03
     channel: float = float(np.log(1.08))
     channel_gain: float = float(np.log(1.08))
+    box_gain_of_run: float = 0.03
+    module_gain_of_run: float = 0.03
+    channel_gain_of_run: float = float(np.log(1.08))
 
-    def of_channel(self, shift: float) -> bool:
-        """Whether a channel's shift is large enough to be a fault."""
-        return shift >= self.channel_gain or shift <= -self.channel
+    def is_fault(self, level: str, shift: float, share: float) -> bool:
+        """Whether a unit's shift is large enough to be a fault; ``share``: of the run's LS that are off."""
+        loss = getattr(self, level)
+        gain = getattr(self, f"{level}_gain", loss)
+        if share > WHOLE_RUN:
+            gain = getattr(self, f"{level}_gain_of_run", gain)
+        return bool(shift >= gain or shift <= -loss)
 
 
 COLUMNS = ("level", "level_error", "power", "power_error", "live")

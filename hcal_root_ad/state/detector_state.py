@@ -30,11 +30,12 @@ LAYERS = ("channel", "module", "box", "half", "ring")
 """Levels whose shifts add up to what a channel does."""
 KNOWN_MENU = 2
 """Runs that a trigger menu must have taught before rings are held to what they do under it."""
-LIMITS = {"channel": 0.05, "module": 0.02, "box": 0.035}
+LIMITS = {"channel": 0.05, "module": 0.025, "box": 0.035}
 """Smallest shifts of a state that knows its channels from run to run."""
-LEAST_GAIN = 0.12
-"""Smallest gain of a channel that a state takes for a fault: one that fails loses digis, or is noisy by more. Smaller
-gains are learned; most are of what walks in steps, or of a weak fault that was learned and is over."""
+GAINS = {"channel_gain": 0.12, "channel_gain_of_run": 0.2, "module_gain_of_run": 0.05, "box_gain_of_run": 0.06}
+"""Smallest gains, in a run and over the whole of it, that a state takes for a fault: what fails loses digis, or is
+noisy by more. Smaller ones are learned; most are of what walks in steps, or of a weak fault that was learned and is
+over."""
 LIMITS_OF_CONDITIONS = {"ring": 0.05, "subdetector": 0.02}
 """The same where the trigger menu and the luminosity of the run are known. The pileup takes up half of what HE and HB
 differ by, so 4 % of one against the other are 2 % of each against the pileup."""
@@ -269,7 +270,7 @@ class DetectorState:
             errors[f"{key} power"] = np.sqrt(layer.covariance[of, POWER, POWER])
         plain = asdict(Limits()) | LIMITS
         limits = plain | {level: self.limit(level, plain[level]) for level in LARGEST_LIMITS}
-        limits["channel_gain"] = LEAST_GAIN
+        limits |= GAINS
         if self.knows(conditions):
             limits |= LIMITS_OF_CONDITIONS
             errors["subdetector"] = np.full(len(part.channels), np.sqrt(part.spread))

@@ -28,7 +28,7 @@ SHIFTS = (-6.0, 3.0)
 """Shifts of log rate that a finding may have."""
 CLOSED_AFTER = 2
 """Runs in a row below half of its size that close a finding."""
-ASKED_AFTER = (2, 8, 16, 32, 64)
+ASKED_AFTER = (2, 4, 8, 16, 32, 64)
 """Runs in which a finding was there after which a person is asked what it is: what was a fault may be one no more."""
 GROWS = 1.5
 """A finding's size grows by this factor in one run at most."""
@@ -48,6 +48,10 @@ CREEP = {"channel": 6.0, "module": 5.5, "box": 5.5, "half": 5.0, "ring": 5.0}
 """Standard deviations of the walk that a level may move over many runs."""
 CREEP_SIZE = {"channel": 0.06, "module": 0.025, "box": 0.04, "half": 0.03, "ring": 0.05}
 """Smallest shift of log rate that is creeping."""
+CREEP_GAIN = 0.15
+"""Smallest gain of a channel that is."""
+SEEMS_RESTLESS = 2.0
+"""Most that a unit may have become more restless, in variance, while it is tested for creeping."""
 CREEP_AGES = (2, 4, 8, 16, 32)
 LEVEL_NAMES = {"channel": Level.CHANNEL, "module": Level.RM, "box": Level.RBX, "half": Level.HALF, "ring": Level.RING}
 _OF_CONDITIONS = (Level.RING, Level.DEPTH, Level.SUBDETECTOR)
@@ -308,14 +312,14 @@ class Creep:
 def creeping(layer: Layer, level: str, update: int, sound: Mask) -> Creep:
     """Units whose level is off that of many runs ago; ``sound``: (units,) to test.
 
-    A unit that is known to be restless, before or now, walks farther.
+    A unit that was known to be restless before walks farther. What it did since may be the creeping itself.
     """
     now, variance = layer.mean[:, LEVEL], layer.covariance[:, LEVEL, LEVEL]
     best = np.zeros(len(layer))
     which = np.full(len(layer), -1)
-    past, multiplier = layer.past, layer.multiplier
+    past, restless = layer.past, np.minimum(layer.multiplier, SEEMS_RESTLESS)
     for k in _entries(past.update, update):
-        walked = (layer.clock - past.clock[k])[layer.group] * np.maximum(past.multiplier[k], multiplier)
+        walked = (layer.clock - past.clock[k])[layer.group] * np.maximum(past.multiplier[k], restless)
         # The later level was learned from the earlier one: what both share is no reason to differ.
         pull = (now - past.level[k]) / np.sqrt(walked + np.maximum(variance, past.variance[k]) + 1e-12)
         better = np.abs(pull) > np.abs(best)
@@ -324,7 +328,7 @@ def creeping(layer: Layer, level: str, update: int, sound: Mask) -> Creep:
     units = np.flatnonzero(far)
     entry = which[units]
     shift = now[units] - past.level[entry, units]
-    large = np.abs(shift) > CREEP_SIZE[level]
+    large = (np.abs(shift) > CREEP_SIZE[level]) & ((level != "channel") | (shift < 0) | (shift > CREEP_GAIN))
     units, entry, shift = units[large], entry[large], shift[large]
     return Creep(
         units, shift, past.level[entry, units].astype(np.float64), past.variance[entry, units].astype(np.float64)

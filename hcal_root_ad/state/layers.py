@@ -125,7 +125,7 @@ APART = 4
 """Runs between two changes of settings, at least."""
 SAMPLE = 800
 """Units of a group that are kept in a window."""
-FACTORS = np.array([1.0, 6.0, 36.0])
+FACTORS = np.array([1.0, 6.0, 15.0])
 """Variances of a restless unit's walk over that of its group."""
 RARE = np.array([0.97, 0.025, 0.005])
 """How many units are thought to be so restless, before any run."""

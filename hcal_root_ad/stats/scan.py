@@ -163,6 +163,11 @@ class Stretch:
     error: float
     significance: float
 
+    @property
+    def length(self) -> int:
+        """Lumisections."""
+        return self.last - self.first + 1
+
 
 def quiet(b: Floats, w: Floats, prior: Floats, threshold: float) -> bool:
     """Whether no series of a lone lumisection can be off by more than ``threshold``, whatever the others do.

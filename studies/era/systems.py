@@ -183,8 +183,10 @@ class Filter:
         return Answer(tuple(lines), flagged, self._level(), str(verdict.trust), record.asked, record, confirmed)
 
     def _is_fault(self, finding: OpenFinding, run: EraRun) -> bool:
+        """Whether a fault of the finding's sign is there at the end of the run."""
         rows = run.maps.channels.rows_of(finding.subdetector)[list(finding.rows)]
-        return bool((run.factor[-1, rows] != 1).mean() > 0.5)
+        factor = run.factor[-1, rows]
+        return bool((factor < 1 if finding.sign < 0 else factor > 1).mean() > 0.5)
 
     def _level(self) -> NDArray[np.floating]:
         return np.concatenate([self.state.reference(name).level for name in NAMES])
