@@ -217,7 +217,8 @@ def summary(numbers: Mapping[str, Any]) -> dict[str, float | None]:
     hundred = numbers["events"] / EVENTS / 100
     out["false lines per 100 LS"] = numbers["false_lines"] / hundred
     out["new false lines per 100 LS"] = numbers["new_false_lines"] / hundred
-    out["– of something that truly moved by 4 %"] = numbers["moved"] / hundred if "moved" in numbers else None
+    out["– of something that truly moved by 4 %"] = numbers["moved"] / hundred
+    out["– of something that did not"] = (numbers["new_false_lines"] - numbers["moved"]) / hundred
     out["new false lines per run"] = numbers["new_false_lines"] / max(numbers["runs"], 1)
     out["benign questions per run"] = numbers["benign_questions"] / max(numbers["runs"], 1)
     out["runs not trusted"] = numbers["distrusted"] / max(numbers["runs"], 1)
