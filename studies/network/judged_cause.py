@@ -1,14 +1,16 @@
-"""Cause of findings: the rule and the likelihood asked of what the judge itself expects, in worlds of the stress suite.
+"""Cause of findings: the rule and the likelihood asked of what the judge itself expects, in stress worlds and an era.
 
 In :mod:`~studies.network.cause` the healthy digi probabilities are known to two percent. Here they are the judge's: a
-reference of another run, with what it takes for common. Units of four scales fail in ways of five kinds, all in one
-run; the judge finds what it finds, and each finding that is one of these faults is a case.
+reference of another run, or of a detector state that followed an era, with what it takes for common. Units of four
+scales fail in ways of five kinds, all in one run; the judge finds what it finds, and each finding that is one of these
+faults is a case.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from hcal_root_ad.lumi_maps import LumiMaps
 from hcal_root_ad.model.model import Model
 from hcal_root_ad.stats.binomial import Floats
 from hcal_root_ad.unit_names import rows_of_unit, unit_names
+from studies.era.systems import Filter
+from studies.era.world import ERAS, Era, quiet
 from studies.evaluate.suite import with_faults
 from studies.network.cause import (
     DRAWN,
@@ -42,7 +46,11 @@ from studies.stress.catalogue import WORLDS
 from studies.stress.current import adapted
 from studies.stress.worlds import simulate_world
 
-SOME_WORLDS = ("base", "mix-step", "jet-run", "showers", "channel-drift-2", "events-200", "aged-10")
+ERA = "era"
+"""Runs of an era that a detector state followed, beside worlds of the stress suite."""
+SOME_WORLDS = ("base", "mix-step", "jet-run", "showers", "channel-drift-2", "events-200", "aged-10", ERA)
+FOLLOWED, ASKED = 8, 3
+"""Runs of an era that teach the state, and those after them that are asked of."""
 PER_RUN = {"channel": 14, "card": 10, "RM": 8, "RBX": 4}
 NETWORKS = (1, 2, 3)
 """Seeds of the networks that are asked; they learned from simulated cases, whose healthy rates are known."""
@@ -70,6 +78,18 @@ def findings_of_world(world: str, seed: int) -> list[Case]:
     draw = np.random.default_rng([seed, 0xCA5E])
     maps, healthy = runs.judged.maps, runs.judged.rates.astype(np.float64)
     return cases_of_run(maps, healthy, adapted(tuple(run.maps for run in runs.clean)), PER_RUN, draw)
+
+
+def findings_of_era(seed: int) -> list[Case]:
+    """The same in some runs of an era, by a detector state that followed it."""
+    era = quiet(Era("facts", ERAS["facts"], seed))
+    followed, draw, cases = Filter(era), np.random.default_rng([seed, 0xCA5E]), list[Case]()
+    for run in islice(era.runs(), FOLLOWED + ASKED):
+        if run.index >= FOLLOWED:
+            models = followed.state.informed(followed.models)
+            cases += cases_of_run(run.maps, run.rates.astype(np.float64), models, PER_RUN, draw)
+        followed.judge(run)
+    return cases
 
 
 def cases_of_run(
@@ -149,7 +169,8 @@ def named(seeds: Sequence[int], step: Callable[[], None]) -> list[dict[str, Any]
     networks = [train_cause(learn, seed) for seed in NETWORKS]
     cases = {}
     for world in SOME_WORLDS:
-        cases[world] = [case for seed in seeds for case in findings_of_world(world, seed)]
+        found = [findings_of_era(seed) if world == ERA else findings_of_world(world, seed) for seed in seeds]
+        cases[world] = [case for some in found for case in some]
         step()
     rows = [row for world in SOME_WORLDS for row in measured(world, cases[world], _by_rule(world, cases), networks)]
     everything = [case for some in cases.values() for case in some]

@@ -109,10 +109,11 @@ JUDGED_CAUSE = """\
 # The cause of a finding, as the judge itself could name it
 
 `python -m studies network --roles judged-cause -o DIR`. Units at fault in five ways, all in one run (single channels,
-QIE cards, RMs, RBXs, three LS or longer), in worlds of the stress suite, on detectors that no model has met. The judge
-finds them by models adapted to one clean run; each finding that is one of the faults is a case, with the digis and the
-expectation of the judge. *Rule*: the judge's kinds, told apart further by the better fit of one factor on rate or on
-digis and by jumps from LS to LS; its answers are probabilities by how often they are right in the other worlds.
+QIE cards, RMs, RBXs, three LS or longer), in worlds of the stress suite, on detectors that no model has met, and in
+runs 9 to 11 of an era without other faults. The judge finds them by models adapted to one clean run, in the era by a
+detector state; each finding that is one of the faults is a case, with the digis and the expectation of the judge.
+*Rule*: the judge's kinds, told apart further by the better fit of one factor on rate or on digis and by jumps from LS
+to LS; its answers are probabilities by how often they are right in the other worlds.
 *Likelihood*: of the five kinds, with wide priors. *Network*: the three of [the table of the roles](table.md), as they
 learned there. *Oracle*: the likelihood that knows how the faults are drawn. In that table the healthy rates are known
 to two percent, channel by channel and nothing else is wrong with them; here they are what the judge has.
