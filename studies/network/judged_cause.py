@@ -46,7 +46,7 @@ from studies.stress.catalogue import WORLDS
 from studies.stress.current import adapted
 from studies.stress.worlds import simulate_world
 
-ERA = "era"
+ALL, ERA = "all stress worlds", "era"
 """Runs of an era that a detector state followed, beside worlds of the stress suite."""
 SOME_WORLDS = ("base", "mix-step", "jet-run", "showers", "channel-drift-2", "events-200", "aged-10", ERA)
 FOLLOWED, ASKED = 8, 3
@@ -161,7 +161,7 @@ def _case(judged: Verdict, finding: Finding, fault: Placed, draw: np.random.Gene
 
 
 def named(seeds: Sequence[int], step: Callable[[], None]) -> list[dict[str, Any]]:
-    """By world: log loss, accuracy and calibration of the rule and of the likelihood.
+    """By world, and of all worlds of the stress suite: log loss, accuracy and calibration of the rule and the others.
 
     The rule's answers become probabilities by how often they are right in the other worlds.
     """
@@ -173,8 +173,9 @@ def named(seeds: Sequence[int], step: Callable[[], None]) -> list[dict[str, Any]
         cases[world] = [case for some in found for case in some]
         step()
     rows = [row for world in SOME_WORLDS for row in measured(world, cases[world], _by_rule(world, cases), networks)]
-    everything = [case for some in cases.values() for case in some]
-    return rows + list(measured("all", everything, np.concatenate([_by_rule(one, cases) for one in cases]), networks))
+    stress = [world for world in SOME_WORLDS if world != ERA]
+    everything = [case for world in stress for case in cases[world]]
+    return rows + list(measured(ALL, everything, np.concatenate([_by_rule(one, cases) for one in stress]), networks))
 
 
 def _by_rule(world: str, cases: dict[str, list[Case]]) -> Floats:

@@ -16,6 +16,7 @@ from hcal_root_ad.style import save
 from studies.network.absorption import LARGEST
 from studies.network.cause import TEST
 from studies.network.conditions import UNLEARNED
+from studies.network.judged_cause import ALL, ERA
 from studies.network.real_table import real_page
 
 Row = dict[str, Any]
@@ -183,7 +184,8 @@ def _lines(found: Found) -> Iterator[Line]:
                 "next run", "era", f"R² of innovations, {level}, era *{world}*", 1, nothing, linear, network, bound
             )
     yield from _cause_lines([row | {"cases": TEST} for row in found.get("cause", ())], "simulated")
-    yield from _cause_lines([row for row in found.get("judged-cause", ()) if row["world"] == "all"], "stress")
+    for world, where in ((ALL, "stress"), (ERA, "era")):
+        yield from _cause_lines([row for row in found.get("judged-cause", ()) if row["world"] == world], where)
     yield from _cause_lines([row for row in real if row["role"] == "cause"], "real LS")
 
 
