@@ -44,9 +44,10 @@ fault are captured, and precision and recall at the published cut (of systems wi
 DEVIATIONS = """\
 All deep systems: runs are split (the public code tests later LS of the runs it trained on); every tenth run chooses the
 weights; the rate rises over the first twentieth of the steps and falls along a cosine; errors and their spread come
-from runs that were not learned from; HB begins with the weights of HE and takes a quarter of the steps; each LS is
-scored as the last of a window of its own. Batches, and so the statistics of batch normalisation, are smaller (two
-windows of both sides in GraphSTAD's networks, 16 and 25 lumisections in the others)."""
+from runs that were not learned from; HB begins with the weights of HE and takes a quarter of the steps, but for
+GraphSTAD's networks, which come farther from nothing; each LS is scored as the last of a window of its own. Batches,
+and so the statistics of batch normalisation, are smaller (two windows of both sides in GraphSTAD's networks, 16 and 25
+lumisections in the others)."""
 
 
 def markdown(rows: Sequence[Row], material: Material, made: str) -> str:

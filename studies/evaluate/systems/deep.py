@@ -60,6 +60,7 @@ class Recipe:
             distance from that mean over that spread.
         threshold: published, or None for :func:`clean_threshold`.
         changed: in a few words, where this is not the public code.
+        from_he: whether a network of HB begins with the weights of HE.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Recipe:
     standard: Callable[[Floats], tuple[Floats, Floats]]
     threshold: float | None
     changed: str = ""
+    from_he: bool = True
 
     @property
     def settings(self) -> str:
@@ -161,7 +163,8 @@ def _weights(recipe: Recipe, training: Training, steps: int) -> Weights:
         training.weights / f"{subdetector}-{recipe.name}-{training.seed}-{key}.pt"
         for subdetector in (training.subdetector, "HE")
     )
-    return Weights(path, before if training.subdetector == "HB" and before.exists() else None)
+    begins = recipe.from_he and training.subdetector == "HB" and before.exists()
+    return Weights(path, before if begins else None)
 
 
 def error_over_binomial(network: nn.Module, window: int, scaling: Scaling, runs: Sequence[SubdetectorCounts]) -> float:

@@ -29,7 +29,11 @@ CHANGED = (
 
 
 def _recipe(name: str, origin: str, parts: Parts, steps: int, changed: str = "") -> Recipe:
-    """The public trainer's defaults, but for what the schedule does with the rate, and two windows in a step."""
+    """The public trainer's defaults, but for what the schedule does with the rate, and two windows in a step.
+
+    HB is trained from nothing: from the weights of HE its held-out error is 3.5 times the binomial one after 120 steps
+    (at a tenth of the rate; at the whole one it only rises), from nothing 2.4 times.
+    """
     return Recipe(
         name=name,
         origin=origin,
@@ -44,6 +48,7 @@ def _recipe(name: str, origin: str, parts: Parts, steps: int, changed: str = "")
         standard=sigmas,
         threshold=25.0,
         changed=f"{CHANGED}; {changed}" if changed else CHANGED,
+        from_he=False,
     )
 
 
