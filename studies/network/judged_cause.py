@@ -47,7 +47,7 @@ from studies.stress.current import adapted
 from studies.stress.worlds import simulate_world
 
 ALL, ERA = "all stress worlds", "era"
-"""Runs of an era that a detector state followed, beside worlds of the stress suite."""
+"""Names of rows: the worlds of the stress suite together, and runs of an era that a detector state followed."""
 SOME_WORLDS = ("base", "mix-step", "jet-run", "showers", "channel-drift-2", "events-200", "aged-10", ERA)
 FOLLOWED, ASKED = 8, 3
 """Runs of an era that teach the state, and those after them that are asked of."""

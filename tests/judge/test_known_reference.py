@@ -10,9 +10,9 @@ import pytest
 from hcal_root_ad.detector import channel_table
 from hcal_root_ad.judge.channels import whole_run_width
 from hcal_root_ad.judge.shared_pileup import _only_a_gain
-from hcal_root_ad.judge.units import UnitFault
+from hcal_root_ad.judge.units import UnitFault, _Group
 from hcal_root_ad.judge.verdict import Level, RunSums
-from hcal_root_ad.model.reference import Reference, Widths, joint_reference
+from hcal_root_ad.model.reference import Limits, Reference, Widths, joint_reference
 from hcal_root_ad.stats.scan import Null, Stretch
 from hcal_root_ad.stats.windows import Sums
 
@@ -65,6 +65,19 @@ def test_the_scatter_of_a_state_is_held_to_what_models_promise(known: float | No
     sums = Sums(np.zeros((2, 1)), np.zeros((2, 1)), np.array([prior]), 0.0)
     null = Null(prior=3 * prior, scatter=[], series=6)
     assert whole_run_width(sums, null, reference_of("HE", known)) == pytest.approx(width)
+
+
+@pytest.mark.parametrize(("gain", "named"), [(0.03, {3, 5, 7}), (0.05, {5, 7})])
+def test_a_gain_of_the_whole_run_has_its_own_limit(gain: float, named: set[int]) -> None:
+    values = np.random.default_rng(1).normal(0, 0.003, (20, 40))
+    values[:, 3] += 0.04
+    values[:, 5] -= 0.04
+    values[8:16, 7] += 0.04
+    group = _Group(
+        Level.RM, np.arange(40), values, np.full_like(values, 0.003**2), np.full(40, 0.003), 5.0,
+        Limits(module_gain_of_run=gain),
+    )  # fmt: skip
+    assert {fault.unit for fault in group.faults(np.zeros(20))} == named
 
 
 def test_sums_of_a_run_by_hand() -> None:
